@@ -1,0 +1,253 @@
+//! Settings: valid by construction. Read as fragments, merged, then checked; faults carry file, line and column.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+use crate::board::Wiring;
+use crate::event::Mac;
+use crate::panel::Geometry;
+
+/// All settings of the daemon, merged from the board, the main file and its drop-ins.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// the board's name, as in `boards/`; never "auto": that has been resolved
+    pub board: String,
+    pub uplink: Uplink,
+    pub gateway: Gateway,
+    pub cluster: Cluster,
+    pub nodes: Vec<Node>,
+    pub health: Health,
+    pub lcd: Lcd,
+    pub led: Led,
+    pub status: Status,
+}
+
+/// `[uplink]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Uplink {
+    /// in order of preference; never empty
+    pub interfaces: Vec<PortPattern>,
+    pub probe: UplinkProbe,
+    pub allow: Vec<Allow>,
+}
+
+/// How an interface is named in the settings: name, glob, or hardware address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PortPattern {
+    /// `* ? […]`, matched with current and alternative names; a plain name is a glob without wildcards
+    Glob(String),
+    /// `mac:aa:bb:cc:dd:ee:ff`
+    Mac(Mac),
+}
+
+/// `uplink.probe`, `probe_url`, `probe_expect`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UplinkProbe {
+    Http {
+        host: String,
+        port: u16,
+        path: String,
+        expect: HttpExpectation,
+    },
+    /// ICMP echo to this host (`probe_host`)
+    Ping {
+        host: IpAddr,
+    },
+    Off,
+}
+
+/// What answer says that the internet is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HttpExpectation {
+    /// this status code
+    Status(u16),
+    /// status 200 and this text in the body
+    Body(String),
+}
+
+/// One thing that the venue may reach on the head itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Allow {
+    /// TCP 22 and what sshd listens on
+    Ssh,
+    /// ICMP and ICMPv6 echo requests
+    Icmp,
+    /// UDP 5353
+    Mdns,
+    /// inclusive port range
+    Tcp(u16, u16),
+    /// inclusive port range
+    Udp(u16, u16),
+}
+
+/// `[gateway]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gateway {
+    pub enabled: bool,
+    pub on_stop: OnStop,
+    pub protect: bool,
+}
+
+/// `gateway.on_stop`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnStop {
+    /// NAT outlives the daemon
+    Keep,
+    /// everything is put back
+    Remove,
+}
+
+/// `[cluster]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cluster {
+    pub interface: PortPattern,
+    /// the head's own address in the cluster, host part kept
+    pub address: Ipv4Net,
+    pub alternatives: Vec<Ipv4Net>,
+    pub domain: String,
+    pub dhcp: Option<Dhcp>,
+}
+
+/// `[cluster.dhcp]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dhcp {
+    pub first: Ipv4Addr,
+    pub last: Ipv4Addr,
+    pub lease: Duration,
+}
+
+/// `[[node]]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    pub name: String,
+    pub mac: Option<Mac>,
+    pub address: Option<Ipv4Addr>,
+    /// empty: not probed
+    pub probes: Vec<NodeProbe>,
+}
+
+/// `node.probe`
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum NodeProbe {
+    Icmp,
+    Arp,
+    Tcp(u16),
+    Http { port: u16, path: String },
+}
+
+/// `[health]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Health {
+    pub interval: Duration,
+    pub failure_threshold: u32,
+    pub success_threshold: u32,
+    /// `fault_below`: how many nodes may be down before it is a fault
+    pub fault_below: Threshold,
+}
+
+/// A count or a share of the nodes that must be up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threshold {
+    Count(u32),
+    Percent(u8),
+}
+
+/// `[lcd]`, after the board's values were filled in
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lcd {
+    pub bus: LcdBus,
+    pub geometry: Geometry,
+    pub charset: crate::panel::Charset,
+    pub backlight: Backlight,
+    /// how long one page stands
+    pub page_time: Duration,
+    /// false: no heartbeat (for measurements and for the easily distracted)
+    pub heartbeat: bool,
+    pub emulator_script: Option<PathBuf>,
+}
+
+/// `lcd.bus` with what belongs to each
+#[derive(Debug, Clone, PartialEq)]
+pub enum LcdBus {
+    /// a PCF8574 backpack; `device` is `/dev/i2c-N`
+    I2c {
+        device: PathBuf,
+        address: u8,
+        wiring: Wiring,
+    },
+    /// the HD44780's pins on a GPIO chip found by label; `pins`: RS, E, D4..D7, optional backlight
+    Gpio {
+        chip: String,
+        pins: GpioPins,
+    },
+    /// the chips' emulators; transactions also written to `log`
+    Emulator {
+        address: u8,
+        wiring: Wiring,
+        log: Option<PathBuf>,
+    },
+    Off,
+}
+
+/// Line offsets on the GPIO chip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GpioPins {
+    pub rs: u32,
+    pub e: u32,
+    pub d4: u32,
+    pub d5: u32,
+    pub d6: u32,
+    pub d7: u32,
+    pub backlight: Option<u32>,
+}
+
+/// `lcd.backlight`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backlight {
+    On,
+    Off,
+    /// dark after this long without news
+    After(Duration),
+}
+
+/// `[led]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Led {
+    pub device: LedDevice,
+    /// 0.0 to 1.0
+    pub brightness: f32,
+    pub dim_after: Option<Duration>,
+    /// minutes after midnight, local time: (from, to)
+    pub night: Option<(u16, u16)>,
+    /// false: colours stand still (for measurements)
+    pub animate: bool,
+    pub emulator_script: Option<PathBuf>,
+}
+
+/// `led.device`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LedDevice {
+    /// the first BlinkStick, else a kernel LED the board names
+    Auto {
+        fallback: Option<String>,
+    },
+    BlinkStick {
+        serial: Option<String>,
+    },
+    Sysfs {
+        name: String,
+    },
+    Emulator {
+        log: Option<PathBuf>,
+    },
+    Off,
+}
+
+/// `[status]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    pub socket: PathBuf,
+}

@@ -1,0 +1,95 @@
+//! What a character display should hold.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Columns and rows of a character display.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Geometry {
+    pub columns: u8,
+    pub rows: u8,
+}
+
+impl fmt::Display for Geometry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.columns, self.rows)
+    }
+}
+
+impl Geometry {
+    /// The sizes that HD44780 panels are made in and that the settings accept.
+    pub const ALL: [Self; 7] = [
+        Self { columns: 8, rows: 2 },
+        Self { columns: 16, rows: 1 },
+        Self { columns: 16, rows: 2 },
+        Self { columns: 16, rows: 4 },
+        Self { columns: 20, rows: 2 },
+        Self { columns: 20, rows: 4 },
+        Self { columns: 40, rows: 2 },
+    ];
+}
+
+impl FromStr for Geometry {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|g| g.to_string() == text).ok_or(())
+    }
+}
+
+/// The contents of a display: exactly columns × rows Unicode scalars, blanks included.
+///
+/// A scalar that the character ROM lacks is either one of our custom glyphs (see [`super::charset`]) or shown as the
+/// nearest legible one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Frame {
+    geometry: Geometry,
+    cells: Vec<char>,
+}
+
+impl Frame {
+    /// All blank.
+    pub fn blank(geometry: Geometry) -> Self {
+        Self { geometry, cells: vec![' '; usize::from(geometry.columns) * usize::from(geometry.rows)] }
+    }
+
+    /// Rows from `lines`; a longer line is cut, a shorter one padded, missing rows are blank.
+    pub fn from_lines<S: AsRef<str>>(geometry: Geometry, lines: &[S]) -> Self {
+        let mut frame = Self::blank(geometry);
+        for (row, line) in lines.iter().enumerate() {
+            frame.write(row, 0, line.as_ref());
+        }
+        frame
+    }
+
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// Writes `text` from (`row`, `column`) on; what does not fit on the row is dropped.
+    pub fn write(&mut self, row: usize, column: usize, text: &str) {
+        for (offset, scalar) in text.chars().enumerate() {
+            self.set(row, column + offset, scalar);
+        }
+    }
+
+    /// Sets one cell; outside the display it does nothing.
+    pub fn set(&mut self, row: usize, column: usize, scalar: char) {
+        let columns = usize::from(self.geometry.columns);
+        if column < columns {
+            if let Some(cell) = self.cells.get_mut(row * columns + column) {
+                *cell = scalar;
+            }
+        }
+    }
+
+    /// The cell at (`row`, `column`); blank outside the display.
+    pub fn get(&self, row: usize, column: usize) -> char {
+        let columns = usize::from(self.geometry.columns);
+        if column >= columns { ' ' } else { self.cells.get(row * columns + column).copied().unwrap_or(' ') }
+    }
+
+    /// One string of exactly `columns` scalars for each row.
+    pub fn lines(&self) -> Vec<String> {
+        self.cells.chunks(usize::from(self.geometry.columns).max(1)).map(|row| row.iter().collect()).collect()
+    }
+}

@@ -1,0 +1,41 @@
+//! Alerts and how bad they are.
+
+use std::fmt;
+
+/// From well to broken; ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    Ok,
+    Notice,
+    Warning,
+    Fault,
+}
+
+impl Severity {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Notice => "notice",
+            Self::Warning => "warning",
+            Self::Fault => "fault",
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Something a person should know.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Alert {
+    pub severity: Severity,
+    /// stable, begins with its subject: `node-down`, `uplink-portal`
+    pub code: &'static str,
+    /// one line for people, with the remedy where there is one
+    pub text: String,
+    /// at most 15 scalars for the LCD's second row: `CLASH 192.168.50`
+    pub panel: String,
+}
