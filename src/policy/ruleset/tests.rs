@@ -1,0 +1,120 @@
+use super::*;
+
+fn home() -> RulesetInput {
+    RulesetInput {
+        cluster_port: Some("eth0".into()),
+        cluster_networks: vec!["192.168.50.1/24".parse().unwrap()],
+        uplinks: vec!["eth1".into(), "wlan0".into()],
+        allow: vec![Allow::Ssh, Allow::Icmp, Allow::Mdns],
+        ssh_ports: vec![22, 2222],
+        overlap_routed: false,
+        flow_table_devices: vec!["eth1".into(), "eth0".into()],
+    }
+}
+
+fn chain<'a>(ruleset: &'a Ruleset, name: &str) -> &'a Chain {
+    ruleset.chains.iter().find(|chain| chain.name == name).unwrap()
+}
+
+#[test]
+fn the_portable_text_is_the_golden_one() {
+    let text = build(&home()).to_string();
+    assert_eq!(text, include_str!("golden/home.nft"), "expected: src/policy/ruleset/golden/home.nft; got:\n{text}");
+}
+
+#[test]
+fn the_kernel_form_has_flags_and_flow_table() {
+    let text = build(&home()).kernel(true).to_string();
+    assert_eq!(text, include_str!("golden/kernel.nft"), "expected: src/policy/ruleset/golden/kernel.nft; got:\n{text}");
+}
+
+#[test]
+fn without_its_flow_table_the_kernel_form_is_the_portable_one() {
+    let portable = build(&home()).to_string();
+    let kernel = build(&home()).without_flow_table().kernel(false).to_string();
+    assert!(portable.ends_with(&kernel));
+    let plain = build(&RulesetInput { flow_table_devices: vec![], ..home() });
+    assert_eq!(plain, build(&home()).without_flow_table());
+}
+
+#[test]
+fn one_device_makes_no_flow_table() {
+    let lonely = build(&RulesetInput { flow_table_devices: vec!["eth0".into(), "eth0".into()], ..home() });
+    assert_eq!(lonely.flow_table, None);
+}
+
+#[test]
+fn every_rule_says_whose_it_is_and_fits_the_kernel() {
+    let ruleset = build(&home());
+    for rule in ruleset.chains.iter().flat_map(|chain| &chain.rules) {
+        assert!(rule.comment.starts_with("bramblegate: "), "{rule}");
+        assert!(rule.comment.len() <= 120, "{rule}");
+    }
+}
+
+#[test]
+fn a_host_address_at_the_cluster_port_does_not_change_the_rules() {
+    let other = build(&RulesetInput { cluster_networks: vec!["192.168.50.7/24".parse().unwrap()], ..home() });
+    assert_eq!(other, build(&home()));
+}
+
+#[test]
+fn a_routed_overlap_lets_the_shared_sources_in_by_the_uplink() {
+    let strange = |ruleset: &Ruleset| {
+        let rules = [&chain(ruleset, "from_uplink").rules, &chain(ruleset, "uplink_to_cluster").rules];
+        rules.into_iter().flatten().filter(|rule| matches!(rule.matches.as_slice(), [Match::Source(_)])).count()
+    };
+    assert_eq!(strange(&build(&home())), 2);
+    assert_eq!(strange(&build(&RulesetInput { overlap_routed: true, ..home() })), 0);
+}
+
+#[test]
+fn a_network_being_left_is_masqueraded_beside_the_new_one() {
+    let networks = vec!["10.213.50.1/24".parse().unwrap(), "192.168.50.1/24".parse().unwrap()];
+    let moved = build(&RulesetInput { cluster_networks: networks, ..home() });
+    assert_eq!(chain(&moved, "hide_cluster").rules.len(), 2);
+    let way_out = &chain(&moved, "cluster_to_uplink").rules;
+    assert_eq!(way_out.iter().filter(|rule| rule.comment == COMMENT_FORWARDED).count(), 2);
+    assert_eq!(way_out.last().unwrap().action, Action::Drop);
+}
+
+#[test]
+fn without_a_cluster_port_nothing_is_judged_in_forward() {
+    let early = build(&RulesetInput { cluster_port: None, ..home() });
+    assert!(chain(&early, "forward").rules.is_empty());
+    assert_eq!(early.flow_table, None);
+    assert_eq!(chain(&early, "input").rules.len(), 2);
+}
+
+#[test]
+fn a_cluster_port_that_is_also_named_as_uplink_is_no_uplink() {
+    let confused = build(&RulesetInput { uplinks: vec!["eth0".into(), "eth1".into()], ..home() });
+    assert_eq!(chain(&confused, "input").rules.len(), 1);
+    assert_eq!(confused, build(&RulesetInput { uplinks: vec!["eth1".into()], ..home() }));
+}
+
+#[test]
+fn what_is_allowed_twice_is_one_rule() {
+    let twice = RulesetInput { allow: vec![Allow::Tcp(22, 22), Allow::Ssh, Allow::Tcp(8000, 8010)], ..home() };
+    let text = chain(&build(&twice), "from_uplink").to_string();
+    assert_eq!(text.matches("tcp dport 22 ").count(), 1, "{text}");
+    assert!(text.contains("tcp dport 8000-8010 counter accept"), "{text}");
+}
+
+#[test]
+fn every_chain_that_rules_go_to_exists_and_is_no_base_chain() {
+    let ruleset = build(&home());
+    for rule in ruleset.chains.iter().flat_map(|chain| &chain.rules) {
+        if let Action::Goto(target) = rule.action {
+            assert_eq!(chain(&ruleset, target).base, None, "{rule}");
+        }
+    }
+}
+
+#[test]
+fn odd_names_of_interfaces_stay_names() {
+    let odd = build(&RulesetInput { uplinks: vec!["usb*".into(), "a\"b".into()], ..home() });
+    let text = chain(&odd, "input").to_string();
+    assert!(text.contains("iifname \"usb\\*\" "), "{text}");
+    assert!(text.contains("iifname \"a?b\" "), "{text}");
+}

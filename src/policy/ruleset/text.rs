@@ -1,0 +1,197 @@
+//! The rule set in nft syntax, exactly as `nft list table` (1.0.6 and later) would list it, but for counter values.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::{
+    Action, Base, Chain, ChainKind, Family, Hook, Match, Rule, Ruleset, Side, TABLE, TABLE_COMMENT, Transport,
+};
+
+/// The portable form: replaces the table as a whole when given to `nft -f`. Without the table's flags, which old nft
+/// cannot read, and without the flow table, which needs a kernel that has them and devices that exist.
+impl Display for Ruleset {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "# portable form: in the kernel the table has the flags owner and persist where it knows them")?;
+        if let Some(table) = &self.flow_table {
+            writeln!(f, "# and a flow table of these devices where it can: {}", quoted_list(&table.devices))?;
+        }
+        writeln!(f, "table inet {TABLE}\ndelete table inet {TABLE}")?;
+        self.without_flow_table().table(f, false)
+    }
+}
+
+/// The form that is loaded: [`Ruleset::kernel`].
+#[derive(Debug, Clone, Copy)]
+pub struct KernelForm<'a> {
+    ruleset: &'a Ruleset,
+    flags: bool,
+}
+
+impl Ruleset {
+    /// As the kernel holds it: with the flow table and, if `flags`, with the table's flags owner and persist.
+    pub fn kernel(&self, flags: bool) -> KernelForm<'_> {
+        KernelForm { ruleset: self, flags }
+    }
+
+    fn table(&self, f: &mut Formatter<'_>, flags: bool) -> fmt::Result {
+        writeln!(f, "table inet {TABLE} {{")?;
+        writeln!(f, "\tcomment \"{TABLE_COMMENT}\"")?;
+        if flags {
+            writeln!(f, "\tflags owner,persist")?;
+        }
+        if let Some(table) = &self.flow_table {
+            writeln!(f, "\tflowtable {} {{", table.name)?;
+            writeln!(f, "\t\thook ingress priority filter")?;
+            writeln!(f, "\t\tdevices = {{ {} }}", quoted_list(&table.devices))?;
+            writeln!(f, "\t}}\n")?;
+        }
+        for (index, chain) in self.chains.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{chain}")?;
+        }
+        writeln!(f, "}}")
+    }
+}
+
+impl Display for KernelForm<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.ruleset.table(f, self.flags)
+    }
+}
+
+impl Display for Chain {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\tchain {} {{", self.name)?;
+        if let Some(base) = &self.base {
+            writeln!(f, "\t\t{base}")?;
+        }
+        for rule in &self.rules {
+            writeln!(f, "\t\t{rule}")?;
+        }
+        writeln!(f, "\t}}")
+    }
+}
+
+impl Display for Base {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (kind, name, origin) = match self.kind {
+            ChainKind::Filter => ("filter", "filter", 0),
+            ChainKind::Nat => ("nat", "srcnat", 100),
+        };
+        let hook = match self.hook {
+            Hook::Input => "input",
+            Hook::Forward => "forward",
+            Hook::Postrouting => "postrouting",
+        };
+        write!(f, "type {kind} hook {hook} priority {name}")?;
+        match self.priority.saturating_sub(origin) {
+            0 => {}
+            below if below < 0 => write!(f, " - {}", below.unsigned_abs())?,
+            above => write!(f, " + {above}")?,
+        }
+        write!(f, "; policy accept;")
+    }
+}
+
+impl Display for Rule {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for test in &self.matches {
+            write!(f, "{test} ")?;
+        }
+        write!(f, "counter {} comment \"{}\"", self.action, self.comment.replace('"', "'"))
+    }
+}
+
+impl Display for Match {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input(name) => write!(f, "iifname {}", quoted(name)),
+            Self::Output(name) => write!(f, "oifname {}", quoted(name)),
+            Self::Family(Family::Ipv4) => write!(f, "meta nfproto ipv4"),
+            Self::Family(Family::Ipv6) => write!(f, "meta nfproto ipv6"),
+            Self::Source(net) if net.prefix_len() == 32 => write!(f, "ip saddr {}", net.addr()),
+            Self::Source(net) => write!(f, "ip saddr {net}"),
+            Self::Source6(net) => write!(f, "ip6 saddr {net}"),
+            Self::Protocol4(2) => write!(f, "ip protocol igmp"),
+            Self::Protocol4(number) => write!(f, "ip protocol {number}"),
+            Self::Established => write!(f, "ct state established,related"),
+            Self::Invalid => write!(f, "ct state invalid"),
+            Self::Assured => write!(f, "ct status assured"),
+            Self::Unconfirmed => write!(f, "ct status ! confirmed"),
+            Self::Port(transport, side, first, last) => {
+                let transport = match transport {
+                    Transport::Tcp => "tcp",
+                    Transport::Udp => "udp",
+                };
+                let side = match side {
+                    Side::Source => "sport",
+                    Side::Destination => "dport",
+                };
+                write!(f, "{transport} {side} {first}")?;
+                if first == last { Ok(()) } else { write!(f, "-{last}") }
+            }
+            Self::Icmp(8) => write!(f, "icmp type echo-request"),
+            Self::Icmp(number) => write!(f, "icmp type {number}"),
+            Self::Icmp6(types) => match types.as_slice() {
+                [one] => write!(f, "icmpv6 type {}", Icmp6(*one)),
+                many => {
+                    let names: Vec<String> = many.iter().map(|number| Icmp6(*number).to_string()).collect();
+                    write!(f, "icmpv6 type {{ {} }}", names.join(", "))
+                }
+            },
+            Self::TcpOpening => write!(f, "tcp flags syn / syn,rst"),
+            Self::TcpOngoing => write!(f, "tcp flags ! syn"),
+            Self::SocketBound => write!(f, "socket wildcard 0"),
+        }
+    }
+}
+
+impl Display for Action {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accept => write!(f, "accept"),
+            Self::Drop => write!(f, "drop"),
+            Self::Goto(chain) => write!(f, "goto {chain}"),
+            Self::Masquerade => write!(f, "masquerade"),
+            Self::ClampMss => write!(f, "tcp option maxseg size set rt mtu"),
+            Self::Offload(table) => write!(f, "flow add @{table}"),
+        }
+    }
+}
+
+/// nft's names of ICMPv6 types.
+struct Icmp6(u8);
+
+impl Display for Icmp6 {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let name = match self.0 {
+            128 => "echo-request",
+            130 => "mld-listener-query",
+            131 => "mld-listener-report",
+            132 => "mld-listener-done",
+            133 => "nd-router-solicit",
+            134 => "nd-router-advert",
+            135 => "nd-neighbor-solicit",
+            136 => "nd-neighbor-advert",
+            137 => "nd-redirect",
+            143 => "mld2-listener-report",
+            number => return write!(f, "{number}"),
+        };
+        f.write_str(name)
+    }
+}
+
+/// An interface's name as an nft string. The kernel forbids '/', ':' and white space in names; a quote cannot be
+/// written in nft at all, and an asterisk at the end would be a wildcard.
+fn quoted(name: &str) -> String {
+    let plain = name.replace('"', "?");
+    match plain.strip_suffix('*') {
+        Some(stem) => format!("\"{stem}\\*\""),
+        None => format!("\"{plain}\""),
+    }
+}
+
+fn quoted_list(names: &[String]) -> String {
+    names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")
+}
