@@ -13,3 +13,198 @@ pub struct Wiring {
     /// D4, D5, D6, D7
     pub data: [u8; 4],
 }
+
+/// A wiring that is made and sold, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownWiring {
+    /// as the settings and boards call it
+    pub name: &'static str,
+    pub wiring: Wiring,
+    /// on which backpacks it is found
+    pub found_on: &'static str,
+}
+
+/// RS, RW, E and backlight on the low bits, data on the high ones.
+const USUAL: Wiring =
+    Wiring { rs: 0, rw: Some(1), e: 2, backlight: Some(3), backlight_inverse: false, data: [4, 5, 6, 7] };
+
+/// All known wirings, the most frequent first: the order in which `detect` shows them.
+pub const WIRINGS: &[KnownWiring] = &[
+    KnownWiring {
+        name: "usual",
+        wiring: USUAL,
+        found_on: "YwRobot, DFRobot, SainSmart, Sunrom, LCM1602 IIC, most others",
+    },
+    KnownWiring {
+        name: "usual-inverse",
+        wiring: Wiring { backlight_inverse: true, ..USUAL },
+        found_on: "Robot Arduino LCM1602 with a PNP transistor",
+    },
+    KnownWiring {
+        name: "mjkdz",
+        wiring: Wiring { rs: 6, rw: Some(5), e: 4, backlight: Some(7), backlight_inverse: true, data: [0, 1, 2, 3] },
+        found_on: "mjkdz, GY-I2CLCD",
+    },
+    KnownWiring {
+        name: "mjkdz-positive",
+        wiring: Wiring { rs: 6, rw: Some(5), e: 4, backlight: Some(7), backlight_inverse: false, data: [0, 1, 2, 3] },
+        found_on: "copies of mjkdz with an NPN transistor",
+    },
+    KnownWiring {
+        name: "lcdxio",
+        wiring: Wiring { rs: 4, rw: Some(5), e: 6, backlight: Some(7), backlight_inverse: false, data: [0, 1, 2, 3] },
+        found_on: "LCDproc's own wiring, ElectroFun LCDXIO",
+    },
+    KnownWiring {
+        name: "lcdxio-inverse",
+        wiring: Wiring { rs: 4, rw: Some(5), e: 6, backlight: Some(7), backlight_inverse: true, data: [0, 1, 2, 3] },
+        found_on: "ElectroFun LCDXIO with a PNP transistor",
+    },
+    KnownWiring {
+        name: "rw-grounded",
+        wiring: Wiring { rs: 0, rw: None, e: 2, backlight: Some(3), backlight_inverse: false, data: [4, 5, 6, 7] },
+        found_on: "the usual wiring, P1 not connected",
+    },
+    KnownWiring {
+        name: "data-low",
+        wiring: Wiring { rs: 4, rw: None, e: 5, backlight: Some(7), backlight_inverse: false, data: [0, 1, 2, 3] },
+        found_on: "home-made: data on P0–P3, RS on P4, E on P5",
+    },
+    KnownWiring {
+        name: "pi-plate",
+        wiring: Wiring { rs: 1, rw: None, e: 2, backlight: Some(7), backlight_inverse: false, data: [3, 4, 5, 6] },
+        found_on: "backpacks laid out as Adafruit's, RS on P1, E on P2, data on P3–P6",
+    },
+];
+
+impl Default for Wiring {
+    fn default() -> Self {
+        USUAL
+    }
+}
+
+impl Wiring {
+    /// A known wiring by its name.
+    pub fn named(name: &str) -> Option<Self> {
+        WIRINGS.iter().find(|known| known.name == name).map(|known| known.wiring)
+    }
+
+    /// The name of this wiring where it is a known one.
+    pub fn name(&self) -> Option<&'static str> {
+        WIRINGS.iter().find(|known| known.wiring == *self).map(|known| known.name)
+    }
+
+    /// The names that the settings accept.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        WIRINGS.iter().map(|known| known.name)
+    }
+
+    /// Says which two pins share a bit, or which is no bit of the expander.
+    pub fn check(&self) -> Result<(), String> {
+        let [d4, d5, d6, d7] = self.data;
+        let pins = [
+            ("rs", Some(self.rs)),
+            ("rw", self.rw),
+            ("e", Some(self.e)),
+            ("backlight", self.backlight),
+            ("d4", Some(d4)),
+            ("d5", Some(d5)),
+            ("d6", Some(d6)),
+            ("d7", Some(d7)),
+        ];
+        let mut taken = [None; 8];
+        for (name, bit) in pins {
+            let Some(bit) = bit else { continue };
+            let Some(owner) = taken.get_mut(usize::from(bit)) else {
+                return Err(format!("{name} is on bit {bit}, the expander has 0 to 7"));
+            };
+            if let Some(other) = owner.replace(name) {
+                return Err(format!("{name} and {other} are both on bit {bit}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The expander's byte for these levels of the display's pins; `nibble` is D7–D4 in its low four bits. RW is low:
+    /// we only write.
+    pub fn encode(&self, nibble: u8, rs: bool, e: bool, lit: bool) -> u8 {
+        let mut byte = 0;
+        for (number, bit) in self.data.into_iter().enumerate() {
+            byte |= ((nibble >> number) & 1) << (bit & 7);
+        }
+        byte |= u8::from(rs) << (self.rs & 7);
+        byte |= u8::from(e) << (self.e & 7);
+        if let Some(bit) = self.backlight {
+            byte |= u8::from(lit != self.backlight_inverse) << (bit & 7);
+        }
+        byte
+    }
+
+    /// What the display's pins see when the expander holds `byte`.
+    pub fn decode(&self, byte: u8) -> Pins {
+        let bit = |number: u8| byte >> (number & 7) & 1 == 1;
+        let mut nibble = 0;
+        for (number, place) in self.data.into_iter().enumerate() {
+            nibble |= u8::from(bit(place)) << number;
+        }
+        Pins {
+            nibble,
+            rs: bit(self.rs),
+            rw: self.rw.is_some_and(bit),
+            e: bit(self.e),
+            lit: self.backlight.is_none_or(|number| bit(number) != self.backlight_inverse),
+        }
+    }
+}
+
+/// Levels of the display's pins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pins {
+    /// D7–D4 in the low four bits
+    pub nibble: u8,
+    pub rs: bool,
+    pub rw: bool,
+    pub e: bool,
+    pub lit: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_wiring_is_sound_and_has_its_own_name() {
+        for known in WIRINGS {
+            assert_eq!(known.wiring.check(), Ok(()), "{}", known.name);
+            assert_eq!(Wiring::named(known.name), Some(known.wiring));
+            assert_eq!(known.wiring.name(), Some(known.name), "twice in the table");
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_is_what_the_display_sees() {
+        for known in WIRINGS {
+            for nibble in 0..16 {
+                for flags in 0..8 {
+                    let (rs, e, lit) = (flags & 1 != 0, flags & 2 != 0, flags & 4 != 0);
+                    let seen = known.wiring.decode(known.wiring.encode(nibble, rs, e, lit));
+                    assert_eq!(seen, Pins { nibble, rs, rw: false, e, lit }, "{}", known.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_usual_backpack_is_as_everybody_knows_it() {
+        assert_eq!(Wiring::default().encode(0b1010, true, true, true), 0b1010_1101);
+        assert_eq!(Wiring::named("mjkdz").unwrap().encode(0b1010, true, false, true), 0b0100_1010);
+    }
+
+    #[test]
+    fn a_wrong_wiring_is_told() {
+        let clash = Wiring { e: 0, ..Wiring::default() };
+        assert_eq!(clash.check(), Err("e and rs are both on bit 0".to_owned()));
+        let outside = Wiring { rs: 8, ..Wiring::default() };
+        assert!(outside.check().is_err());
+    }
+}

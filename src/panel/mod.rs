@@ -2,8 +2,10 @@
 
 pub mod charset;
 pub mod frame;
+pub mod playlist;
 pub mod signal;
 
 pub use charset::Charset;
 pub use frame::{Frame, Geometry};
+pub use playlist::{Page, Playlist};
 pub use signal::{Colour, Pattern, Signal};

@@ -66,11 +66,121 @@ impl Signal {
     pub const DARK: Self = Self { colour: Colour::OFF, pattern: Pattern::Off };
 }
 
+/// Dimmest point of the breathing patterns, perceived brightness: never quite dark, so that it cannot be taken for off.
+const BREATH_FLOOR: f32 = 0.04;
+const FLASH: Duration = Duration::from_millis(150);
+/// On, off, on, off: within one round.
+const DOUBLE_BLINK: &[Duration] = &[Duration::ZERO, FLASH, Duration::from_millis(300), Duration::from_millis(450)];
+const FAST_BLINK: &[Duration] = &[Duration::ZERO, Duration::from_millis(250)];
+
+impl Pattern {
+    /// How long one round of the pattern takes; `None` when it stands still.
+    pub const fn period(self) -> Option<Duration> {
+        match self {
+            Self::Off | Self::Steady => None,
+            Self::Breathe => Some(Duration::from_millis(4000)),
+            Self::QuickBreathe => Some(Duration::from_millis(1200)),
+            Self::DoubleBlink => Some(Duration::from_millis(2000)),
+            Self::FastBlink => Some(Duration::from_millis(500)),
+        }
+    }
+
+    /// The moments within one round at which a blinking pattern goes on, off, on, …
+    const fn edges(self) -> &'static [Duration] {
+        match self {
+            Self::DoubleBlink => DOUBLE_BLINK,
+            Self::FastBlink => FAST_BLINK,
+            _ => &[],
+        }
+    }
+
+    /// Where `elapsed` is within one round.
+    fn phase(self, elapsed: Duration) -> Duration {
+        let Some(period) = self.period() else { return Duration::ZERO };
+        let nanos = elapsed.as_nanos() % period.as_nanos().max(1);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+    }
+
+    /// Time from `elapsed` to the next moment at which the level differs, not less than `step` for a pattern that
+    /// changes all the time; `None` when it never changes.
+    pub fn next_change(self, elapsed: Duration, step: Duration) -> Option<Duration> {
+        let period = self.period()?;
+        let edges = self.edges();
+        if edges.is_empty() {
+            return Some(step);
+        }
+        let phase = self.phase(elapsed);
+        let next = edges.iter().copied().find(|edge| *edge > phase).unwrap_or(period);
+        Some(next.saturating_sub(phase))
+    }
+}
+
 /// How bright a pattern is `elapsed` after it began: 0.0 dark to 1.0 full, perceived brightness.
 pub fn level(pattern: Pattern, elapsed: Duration) -> f32 {
-    let _ = elapsed;
+    let phase = pattern.phase(elapsed);
     match pattern {
         Pattern::Off => 0.0,
-        _ => 1.0,
+        Pattern::Steady => 1.0,
+        Pattern::Breathe | Pattern::QuickBreathe => {
+            let round = pattern.period().map_or(0.0, |period| phase.as_secs_f32() / period.as_secs_f32());
+            let breath = 0.5 - 0.5 * (std::f32::consts::TAU * round).cos();
+            BREATH_FLOOR + (1.0 - BREATH_FLOOR) * breath
+        }
+        Pattern::DoubleBlink | Pattern::FastBlink => {
+            let passed = pattern.edges().iter().filter(|edge| **edge <= phase).count();
+            if passed % 2 == 1 { 1.0 } else { 0.0 }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lit_at(pattern: Pattern, milliseconds: u64) -> bool {
+        level(pattern, Duration::from_millis(milliseconds)) > 0.5
+    }
+
+    #[test]
+    fn double_blink_is_two_short_flashes_every_two_seconds() {
+        let lit: Vec<u64> = (0..4000).step_by(50).filter(|ms| lit_at(Pattern::DoubleBlink, *ms)).collect();
+        let flash = |start: u64| [start, start + 50, start + 100];
+        let expected: Vec<u64> = [0, 300, 2000, 2300].into_iter().flat_map(flash).collect();
+        assert_eq!(lit, expected);
+    }
+
+    #[test]
+    fn fast_blink_is_two_a_second() {
+        let rises =
+            (1..5000).filter(|ms| lit_at(Pattern::FastBlink, *ms) && !lit_at(Pattern::FastBlink, ms - 1)).count();
+        assert_eq!(rises, 9, "the tenth rise is at 5 s");
+    }
+
+    #[test]
+    fn breathing_goes_from_nearly_dark_to_full_and_back_in_its_period() {
+        for (pattern, period) in [(Pattern::Breathe, 4000), (Pattern::QuickBreathe, 1200)] {
+            assert!(level(pattern, Duration::ZERO) > 0.0, "never dark");
+            assert!(level(pattern, Duration::ZERO) < 0.1);
+            assert!(level(pattern, Duration::from_millis(period / 2)) > 0.999);
+            let same = level(pattern, Duration::from_millis(period)) - level(pattern, Duration::ZERO);
+            assert!(same.abs() < 0.001);
+        }
+    }
+
+    #[test]
+    fn between_two_changes_the_level_stands() {
+        for pattern in [Pattern::DoubleBlink, Pattern::FastBlink] {
+            let mut at = Duration::ZERO;
+            for _ in 0..20 {
+                let step = pattern.next_change(at, Duration::ZERO).unwrap();
+                assert!(!step.is_zero());
+                let last = at + step - Duration::from_nanos(1);
+                assert_eq!(level(pattern, at), level(pattern, last));
+                assert_ne!(level(pattern, last), level(pattern, at + step));
+                at += step;
+            }
+        }
+        assert_eq!(Pattern::Steady.next_change(Duration::ZERO, FLASH), None);
+        assert_eq!(Pattern::Breathe.next_change(Duration::ZERO, FLASH), Some(FLASH));
     }
 }

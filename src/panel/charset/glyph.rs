@@ -1,0 +1,52 @@
+//! Our own glyphs for the eight slots of CGRAM.
+
+/// A custom glyph: the scalar that stands for it in a frame, its dots, and what to show when the slots are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Glyph {
+    pub scalar: char,
+    /// eight rows of five dots, the leftmost in bit 4
+    pub rows: [u8; 8],
+    /// ASCII
+    pub fallback: char,
+}
+
+const fn glyph(scalar: char, fallback: char, rows: [u8; 8]) -> Glyph {
+    Glyph { scalar, rows, fallback }
+}
+
+/// The fixed table of custom glyphs. The first eight are put into CGRAM at the start.
+pub const GLYPHS: &[Glyph] = &[
+    glyph('♥', '*', [0b00000, 0b01010, 0b11111, 0b11111, 0b11111, 0b01110, 0b00100, 0b00000]),
+    glyph('↑', '^', [0b00100, 0b01110, 0b10101, 0b00100, 0b00100, 0b00100, 0b00100, 0b00000]),
+    glyph('↓', 'v', [0b00100, 0b00100, 0b00100, 0b00100, 0b10101, 0b01110, 0b00100, 0b00000]),
+    glyph('⇄', '=', [0b00100, 0b00010, 0b11111, 0b00000, 0b11111, 0b01000, 0b00100, 0b00000]),
+    glyph('✓', '+', [0b00000, 0b00001, 0b00011, 0b10110, 0b11100, 0b01000, 0b00000, 0b00000]),
+    glyph('✗', 'x', [0b00000, 0b10001, 0b01010, 0b00100, 0b01010, 0b10001, 0b00000, 0b00000]),
+    glyph('⚿', '#', [0b01110, 0b10001, 0b10001, 0b11111, 0b11011, 0b11011, 0b11111, 0b00000]),
+    glyph('⚠', '!', [0b00100, 0b00100, 0b01110, 0b01010, 0b11011, 0b11111, 0b11011, 0b11111]),
+    glyph('♡', ' ', [0b00000, 0b01010, 0b10101, 0b10001, 0b10001, 0b01010, 0b00100, 0b00000]),
+    glyph('●', 'o', [0b00000, 0b01110, 0b11111, 0b11111, 0b11111, 0b01110, 0b00000, 0b00000]),
+    glyph('○', '.', [0b00000, 0b01110, 0b10001, 0b10001, 0b10001, 0b01110, 0b00000, 0b00000]),
+    glyph('⌂', '^', [0b00100, 0b01110, 0b11111, 0b01110, 0b01010, 0b01010, 0b00000, 0b00000]),
+    glyph('⚡', '!', [0b00010, 0b00100, 0b01000, 0b11111, 0b00010, 0b00100, 0b01000, 0b00000]),
+    glyph('▁', '_', [0, 0, 0, 0, 0, 0, 0, 0b11111]),
+    glyph('▂', '_', [0, 0, 0, 0, 0, 0, 0b11111, 0b11111]),
+    glyph('▃', '_', [0, 0, 0, 0, 0, 0b11111, 0b11111, 0b11111]),
+    glyph('▄', '-', [0, 0, 0, 0, 0b11111, 0b11111, 0b11111, 0b11111]),
+    glyph('▅', '-', [0, 0, 0, 0b11111, 0b11111, 0b11111, 0b11111, 0b11111]),
+    glyph('▆', '=', [0, 0, 0b11111, 0b11111, 0b11111, 0b11111, 0b11111, 0b11111]),
+    glyph('▇', '=', [0, 0b11111, 0b11111, 0b11111, 0b11111, 0b11111, 0b11111, 0b11111]),
+    glyph('█', '#', [0b11111; 8]),
+    glyph('\\', '/', [0b00000, 0b10000, 0b01000, 0b00100, 0b00010, 0b00001, 0b00000, 0b00000]),
+    glyph('~', '-', [0b00000, 0b00000, 0b00000, 0b01000, 0b10101, 0b00010, 0b00000, 0b00000]),
+];
+
+/// The glyph that stands for a scalar.
+pub fn glyph_of(scalar: char) -> Option<&'static Glyph> {
+    GLYPHS.iter().find(|glyph| glyph.scalar == scalar)
+}
+
+/// Its index in [`GLYPHS`].
+pub fn index_of(scalar: char) -> Option<usize> {
+    GLYPHS.iter().position(|glyph| glyph.scalar == scalar)
+}

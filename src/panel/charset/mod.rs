@@ -1,0 +1,179 @@
+//! Character ROMs of the HD44780 and our custom glyphs: from Unicode to what the controller can show, and back.
+//!
+//! The controller has 240 fixed characters (ROM A00 or A02: HD44780U datasheet, table 4) and eight of our own in CGRAM.
+
+mod font;
+mod glyph;
+mod legible;
+
+pub use font::rom_glyph;
+pub use glyph::{GLYPHS, Glyph, glyph_of};
+
+use super::Frame;
+
+/// Which character ROM the controller has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Charset {
+    /// Japanese standard font, ROM code A00
+    #[default]
+    A00,
+    /// European standard font, ROM code A02
+    A02,
+}
+
+/// The heartbeat; it always keeps its slot in CGRAM, so that its beat costs one character.
+pub const HEARTBEAT: char = '♥';
+
+/// How many different custom glyphs a frame can hold: the slots of CGRAM.
+pub const CGRAM_SLOTS: usize = 8;
+
+/// What one cell of the display is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cell {
+    /// a code of the character ROM
+    Rom(u8),
+    /// an index in [`GLYPHS`], to be put into CGRAM
+    Custom(usize),
+}
+
+impl Charset {
+    /// The ROM code of a scalar, where the ROM has it.
+    pub fn code(self, scalar: char) -> Option<u8> {
+        let special = match self {
+            Self::A00 => A00_SPECIAL.iter(),
+            Self::A02 => A02_SPECIAL.iter(),
+        };
+        if let Some((_, code)) = special.clone().find(|(known, _)| *known == scalar) {
+            return Some(*code);
+        }
+        match (self, scalar) {
+            (Self::A00, '\\' | '~') => None,
+            (_, ' '..='~') => u8::try_from(u32::from(scalar)).ok(),
+            (Self::A02, '\u{c0}'..='\u{ff}') => u8::try_from(u32::from(scalar)).ok(),
+            _ => None,
+        }
+    }
+
+    /// The scalar that a ROM code looks like; `\u{fffd}` for one that our maps do not use.
+    pub fn scalar(self, code: u8) -> char {
+        let mut special = match self {
+            Self::A00 => A00_SPECIAL.iter(),
+            Self::A02 => A02_SPECIAL.iter(),
+        };
+        if let Some((scalar, _)) = special.find(|(_, known)| *known == code) {
+            return *scalar;
+        }
+        let scalar = char::from(code);
+        if self.code(scalar) == Some(code) { scalar } else { char::REPLACEMENT_CHARACTER }
+    }
+
+    /// The cell for a scalar: from the ROM, else a custom glyph, else the nearest legible character.
+    pub fn cell(self, scalar: char) -> Cell {
+        match (self.code(scalar), glyph::index_of(scalar)) {
+            (Some(code), _) => Cell::Rom(code),
+            (None, Some(index)) => Cell::Custom(index),
+            (None, None) => Cell::Rom(self.legible(scalar)),
+        }
+    }
+
+    /// The ROM code of the nearest legible character; `?` where there is none.
+    fn legible(self, scalar: char) -> u8 {
+        let plain = glyph_of(scalar).map(|glyph| glyph.fallback).or_else(|| legible::plain(scalar)).unwrap_or('?');
+        self.code(plain).unwrap_or(b'?')
+    }
+
+    /// The cells of a frame, row by row, with at most [`CGRAM_SLOTS`] different custom glyphs: the heartbeat's and the
+    /// first seven others; further ones are shown by their legible fallback.
+    pub fn cells(self, frame: &Frame) -> Vec<Cell> {
+        let heartbeat = glyph::index_of(HEARTBEAT);
+        let mut used: Vec<usize> = heartbeat.into_iter().collect();
+        let geometry = frame.geometry();
+        let places = (0..usize::from(geometry.rows))
+            .flat_map(|row| (0..usize::from(geometry.columns)).map(move |col| (row, col)));
+        places
+            .map(|(row, column)| {
+                let scalar = frame.get(row, column);
+                match self.cell(scalar) {
+                    Cell::Custom(index) if used.contains(&index) => Cell::Custom(index),
+                    Cell::Custom(index) if used.len() < CGRAM_SLOTS => {
+                        used.push(index);
+                        Cell::Custom(index)
+                    }
+                    Cell::Custom(_) => Cell::Rom(self.legible(scalar)),
+                    rom @ Cell::Rom(_) => rom,
+                }
+            })
+            .collect()
+    }
+
+    /// The dots of a scalar as this ROM would show it: eight rows of five, the leftmost in bit 4.
+    pub fn dots(self, scalar: char) -> [u8; 8] {
+        match self.cell(scalar) {
+            Cell::Rom(code) => rom_glyph(self, code),
+            Cell::Custom(index) => GLYPHS.get(index).map_or([0; 8], |glyph| glyph.rows),
+        }
+    }
+}
+
+/// Codes of ROM A00 beyond ASCII, and where it differs from ASCII.
+const A00_SPECIAL: &[(char, u8)] = &[
+    ('¥', 0x5c),
+    ('→', 0x7e),
+    ('←', 0x7f),
+    ('·', 0xa5),
+    ('α', 0xe0),
+    ('ä', 0xe1),
+    ('ß', 0xe2),
+    ('ε', 0xe3),
+    ('µ', 0xe4),
+    ('μ', 0xe4),
+    ('σ', 0xe5),
+    ('ρ', 0xe6),
+    ('√', 0xe8),
+    ('¢', 0xec),
+    ('ñ', 0xee),
+    ('ö', 0xef),
+    ('θ', 0xf2),
+    ('∞', 0xf3),
+    ('Ω', 0xf4),
+    ('ü', 0xf5),
+    ('Σ', 0xf6),
+    ('π', 0xf7),
+    ('÷', 0xfd),
+    ('°', 0xdf),
+    ('█', 0xff),
+];
+
+/// Codes of ROM A02 beyond ASCII and the upper half of Latin-1.
+const A02_SPECIAL: &[(char, u8)] = &[
+    ('“', 0x12),
+    ('”', 0x13),
+    ('●', 0x16),
+    ('↑', 0x18),
+    ('↓', 0x19),
+    ('→', 0x1a),
+    ('←', 0x1b),
+    ('≤', 0x1c),
+    ('≥', 0x1d),
+    ('⌂', 0x7f),
+    ('¡', 0xa1),
+    ('¢', 0xa2),
+    ('£', 0xa3),
+    ('¥', 0xa5),
+    ('¦', 0xa6),
+    ('§', 0xa7),
+    ('«', 0xab),
+    ('°', 0xb0),
+    ('±', 0xb1),
+    ('²', 0xb2),
+    ('³', 0xb3),
+    ('µ', 0xb5),
+    ('μ', 0xb5),
+    ('·', 0xb7),
+    ('¹', 0xb9),
+    ('»', 0xbb),
+    ('¿', 0xbf),
+];
+
+#[cfg(test)]
+mod tests;
