@@ -1,0 +1,68 @@
+# `make` alone lists what there is. NO_INSTALL=1 names missing packages instead of installing them.
+
+CARGO   ?= cargo
+PREFIX  ?= /usr/local
+DESTDIR ?=
+# systemd, udev and sysusers of Debian 12 read some of these only below /usr/lib, whatever the prefix.
+SYSLIB  ?= /usr/lib
+TARGET  := $(or $(CARGO_TARGET_DIR),target)
+RELEASE := $(TARGET)/release/bramblegate
+DEBUG   := $(TARGET)/debug/bramblegate
+
+export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
+export CARGO
+
+.DEFAULT_GOAL := help
+.PHONY: help toolchain build release demo test lint bench system-test fuzz install uninstall clean
+
+help: ## this list
+	@echo "Bramblegate: gateway and panel for the head node of a small cluster"
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+	@echo
+	@echo "make install takes DESTDIR= and PREFIX= (now $(PREFIX)); NO_INSTALL=1 keeps make from installing packages."
+
+toolchain:
+	@scripts/toolchain.sh "$(CARGO)"
+
+build: toolchain ## the program, quickly, for trying things
+	@scripts/packages.sh build
+	$(CARGO) build --locked
+
+release: toolchain ## the program as it is installed: small and stripped
+	@scripts/packages.sh build
+	$(CARGO) build --locked --release
+
+demo: toolchain ## see it all on this machine, without hardware, touching none of its networks (ARGS="--seconds 60 --plain")
+	@scripts/packages.sh demo
+	$(CARGO) build --locked
+	@$(DEBUG) demo $(ARGS)
+
+test: toolchain ## every test but the whole-system one
+	@scripts/packages.sh test
+	$(CARGO) test --locked $(ARGS)
+
+lint: toolchain ## format, clippy, printed rules, boards, units, scripts, manual pages
+	@scripts/packages.sh lint
+	@scripts/lint.sh
+
+bench: toolchain ## figures, side by side with other ways to do the same
+	@scripts/packages.sh test
+	$(CARGO) bench --locked $(ARGS)
+
+system-test: toolchain ## a whole emulated machine: systemd, udev, USB devices, the real unit (several minutes)
+	@scripts/packages.sh system
+	@tests/system/run.sh $(ARGS)
+
+fuzz: toolchain ## feed rubbish to every parser (SECONDS_EACH=60)
+	@scripts/fuzz.sh
+
+install: ## put everything in place; does not start anything
+	@[ -x $(RELEASE) ] || $(MAKE) release
+	@scripts/install.sh install "$(RELEASE)" "$(DESTDIR)" "$(PREFIX)" "$(SYSLIB)"
+
+uninstall: ## take it all away again; settings and state stay
+	@scripts/install.sh uninstall "$(RELEASE)" "$(DESTDIR)" "$(PREFIX)" "$(SYSLIB)"
+
+clean: ## what the build made
+	$(CARGO) clean

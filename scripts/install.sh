@@ -1,0 +1,93 @@
+#!/bin/bash
+# install.sh install|uninstall BINARY DESTDIR PREFIX SYSLIB: called by make. With an empty DESTDIR it also tells the running
+# system about the new units, users and rules; it starts nothing.
+set -euo pipefail
+umask 022
+
+verb=$1 binary=$2 destdir=$3 prefix=$4 syslib=$5
+top=$(cd "$(dirname "$0")/.." && pwd)
+program=$prefix/bin/bramblegate
+helpers=$syslib/bramblegate
+
+# source | destination | mode; the order in which they are placed
+plan() {
+    echo "$binary|$program|755"
+    echo "$top/systemd/bramblegate.service|$syslib/systemd/system/bramblegate.service|644"
+    echo "$top/systemd/bramblegate.sysusers|$syslib/sysusers.d/bramblegate.conf|644"
+    echo "$top/systemd/bramblegate.tmpfiles|$syslib/tmpfiles.d/bramblegate.conf|644"
+    echo "$top/systemd/bramblegate.modules-load|$syslib/modules-load.d/bramblegate.conf|644"
+    echo "$top/systemd/after-stop|$helpers/after-stop|755"
+    echo "$top/systemd/system-shutdown|$syslib/systemd/system-shutdown/bramblegate|755"
+    echo "$top/systemd/bramblegate.catalog|$syslib/systemd/catalog/bramblegate.catalog|644"
+    echo "$top/udev/60-bramblegate.rules|$syslib/udev/rules.d/60-bramblegate.rules|644"
+    local page file
+    for page in "$top"/docs/man/*.[1-8]; do
+        echo "$page|$prefix/share/man/man${page##*.}/$(basename "$page")|644"
+    done
+    for file in "$top"/README.md "$top"/CHANGELOG.md "$top"/LICENSE-* "$top"/docs/status.schema.json; do
+        echo "$file|$prefix/share/doc/bramblegate/$(basename "$file")|644"
+    done
+    for file in "$top"/boards/*.toml; do
+        echo "$file|$prefix/share/bramblegate/boards/$(basename "$file")|644"
+    done
+}
+
+# Units and hooks name the program by its full path.
+place() {
+    local source=$1 destination=$destdir$2 mode=$3
+    install -d "$(dirname "$destination")"
+    case $source in
+    */systemd/bramblegate.service | */systemd/after-stop | */systemd/system-shutdown)
+        sed -e "s|/usr/bin/bramblegate|$program|g" -e "s|/usr/lib/bramblegate/|$helpers/|g" "$source" >"$destination.new"
+        chmod "$mode" "$destination.new"
+        mv -f "$destination.new" "$destination"
+        ;;
+    *) install -m "$mode" "$source" "$destination" ;;
+    esac
+}
+
+booted() { [ -z "$destdir" ] && [ -d /run/systemd/system ]; }
+
+refresh() {
+    booted || return 0
+    systemctl daemon-reload
+    udevadm control --reload
+    udevadm trigger --subsystem-match=hidraw --subsystem-match=i2c-dev --subsystem-match=gpio --subsystem-match=leds --action=add
+    journalctl --update-catalog
+}
+
+case $verb in
+install)
+    while IFS='|' read -r source destination mode; do
+        # Built in stages: a page or list that this tree does not have is not an error, and is said.
+        if [ -e "$source" ]; then place "$source" "$destination" "$mode"; else echo "not in this tree: $source"; fi
+    done < <(plan)
+    if booted; then
+        systemd-sysusers "$syslib/sysusers.d/bramblegate.conf"
+        systemd-tmpfiles --create "$syslib/tmpfiles.d/bramblegate.conf"
+        systemctl restart systemd-modules-load.service || echo "some kernel modules did not load; bramblegate doctor tells what that means"
+        refresh
+        if systemctl --quiet is-active bramblegate.service; then
+            echo "Installed. Running: sudo systemctl restart bramblegate"
+        else
+            echo "Installed. Next: sudo $program setup"
+        fi
+    fi
+    ;;
+uninstall)
+    if booted; then
+        systemctl disable --now bramblegate.service 2>/dev/null || true
+        [ ! -x "$program" ] || "$program" off || true
+    fi
+    while IFS='|' read -r _ destination _; do rm -f "$destdir$destination"; done < <(plan)
+    for directory in "$helpers" "$prefix/share/doc/bramblegate" "$prefix/share/bramblegate/boards" "$prefix/share/bramblegate"; do
+        rmdir --ignore-fail-on-non-empty "$destdir$directory" 2>/dev/null || true
+    done
+    refresh
+    [ -n "$destdir" ] || echo "Removed. /etc/bramblegate and /var/lib/bramblegate stay; delete them by hand if you are sure."
+    ;;
+*)
+    sed -n '2,3s/^# //p' "$0" >&2
+    exit 64
+    ;;
+esac

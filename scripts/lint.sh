@@ -1,0 +1,118 @@
+#!/bin/bash
+# lint.sh: everything that can be checked without running the daemon. Runs all checks, names those that failed, and ends
+# with 1 if any did. A tool that is missing is a failure too, unless NO_INSTALL=1 asked for that.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+cargo=${CARGO:-cargo}
+program=${CARGO_TARGET_DIR:-target}/debug/bramblegate
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=()
+
+check() {
+    local name=$1
+    shift
+    printf -- '-- %s\n' "$name"
+    if ! "$@"; then
+        failed+=("$name")
+        printf -- '-- %s: FAILED\n' "$name"
+    fi
+}
+
+# usage: with TOOL command...
+with() {
+    local tool=$1
+    shift
+    if command -v "$tool" >/dev/null; then
+        "$@"
+    elif [ "${NO_INSTALL:-0}" = 1 ]; then
+        echo "   not checked: $tool is not installed"
+    else
+        echo "   $tool is not installed"
+        return 1
+    fi
+}
+
+settings_for() {
+    printf 'board = "%s"\n[uplink]\ninterfaces = ["eth1", "wlan0"]\n[cluster]\ninterface = "eth0"\n' "$1"
+}
+
+every_board() {
+    local board name bad=0
+    for board in boards/*.toml; do
+        [ -e "$board" ] || { echo "   no boards"; return 1; }
+        name=$(basename "$board" .toml)
+        settings_for "$name" >"$work/$name.toml"
+        "$program" check -c "$work/$name.toml" >"$work/out" 2>&1 || { bad=1; echo "   $board:"; sed 's/^/   /' "$work/out"; }
+    done
+    return $bad
+}
+
+shipped_settings() {
+    local file bad=0
+    while read -r file; do
+        "$program" check -c "$file" >"$work/out" 2>&1 || { bad=1; echo "   $file:"; sed 's/^/   /' "$work/out"; }
+    done < <(git ls-files 'docs/*.toml' 'examples/*.toml' 2>/dev/null)
+    return $bad
+}
+
+printed_ruleset() {
+    settings_for emulated >"$work/ruleset.toml"
+    "$program" print ruleset -c "$work/ruleset.toml" >"$work/ruleset.nft" || return 1
+    [ -s "$work/ruleset.nft" ] || { echo "   it is empty"; return 1; }
+    unshare -rn nft -c -f - <"$work/ruleset.nft"
+}
+
+# The unit as it is installed, in a root of its own, so that every path it names is there.
+units() {
+    local root=$work/root out score
+    scripts/install.sh install "$program" "$root" /usr /usr/lib >/dev/null || return 1
+    install -D "$(command -v kill)" "$root/bin/kill"
+    out=$(systemd-analyze verify --man=no --root="$root" "$root/usr/lib/systemd/system/bramblegate.service" 2>&1 |
+        grep -F bramblegate)
+    [ -z "$out" ] || { printf "%s\n" "$out"; return 1; }
+    score=$(systemd-analyze security --offline=true --no-pager systemd/bramblegate.service | sed -n 's/.*exposure level.*: \([0-9.]*\) .*/\1/p')
+    echo "   exposure ${score:-unknown}, at most 2.2"
+    [ -n "$score" ] && awk -v s="$score" 'BEGIN { exit !(s <= 2.2) }'
+}
+
+udev_rules() {
+    # 252 has no verify verb; where there is one (254 and later), it knows best.
+    if udevadm verify --help >/dev/null 2>&1; then
+        udevadm verify --no-summary --resolve-names=never udev/*.rules
+    else
+        ! grep -n 'MODE="[0-7]*[2367]"' udev/*.rules
+    fi
+}
+
+manual_pages() {
+    local page
+    for page in docs/man/*.[1-8]; do
+        [ -e "$page" ] || { echo "   no pages"; return 1; }
+        mandoc -T lint -W warning "$page" || return 1
+    done
+}
+
+scripts_check() {
+    git ls-files -z '*.sh' .ci/run systemd/after-stop systemd/system-shutdown tests/system/guest | xargs -0 shellcheck -x
+}
+
+check "format" "$cargo" fmt --check
+check "clippy" "$cargo" clippy --locked --all-targets -- -D warnings
+check "build" "$cargo" build --locked
+check "boards pass bramblegate check" every_board
+check "shipped settings pass bramblegate check" shipped_settings
+check "the printed rule set passes nft -c" with nft printed_ruleset
+check "systemd unit" with systemd-analyze units
+check "udev rules" with udevadm udev_rules
+check "manual pages" with mandoc manual_pages
+check "shell scripts" with shellcheck scripts_check
+if command -v cargo-deny >/dev/null; then check "licences and advisories" "$cargo" deny check; fi
+
+if [ ${#failed[@]} -gt 0 ]; then
+    printf 'lint: %s failed:\n' "${#failed[@]}"
+    printf '  %s\n' "${failed[@]}"
+    exit 1
+fi
+echo "lint: all good"

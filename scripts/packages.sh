@@ -1,0 +1,122 @@
+#!/bin/bash
+# packages.sh PURPOSE...: what a purpose needs from the distribution (Debian 12 and 13, Raspberry Pi OS), and only what is
+# missing, is named and installed. PURPOSE: build, demo, test, lint, system, ci.
+#   NO_INSTALL=1   name what is missing and stop with 69
+#   --list         print the packages of the purposes, installed or not
+# Packages are only ever added: an installation that would remove another package is refused.
+set -euo pipefail
+
+# purpose | how to see that it is there | package | what for
+table='
+ci     | cmd make                 | make                   | runs the steps
+build  | cmd cc                   | gcc                    | links the program
+build  | cmd pkg-config           | pkg-config             | finds the two libraries
+build  | pc libmnl                | libmnl-dev             | netlink messages
+build  | pc libnftnl              | libnftnl-dev           | firewall rules as the kernel takes them
+demo   | cmd ip                   | iproute2               | private networks to play in
+demo   | cmd unshare              | util-linux             | the same
+demo   | cmd dnsmasq              | dnsmasq-base           | DHCP server of the imitated venue, DHCP and DNS for the nodes
+demo   | cmd busybox              | busybox                | the internet host: a small web server
+demo   | cmd udhcpc               | udhcpc                 | a real DHCP client
+demo   | cmd nft                  | nftables               | the foreign tool that flushes the rules
+demo   | cmd ping                 | iputils-ping           | traffic of the nodes
+test   | cmd iperf3               | iperf3                 | a transfer that must survive a restart
+test   | cmd conntrack            | conntrack              | looks at tracked connections
+test   | cmd tcpdump              | tcpdump                | what is on the wire
+test   | cmd iptables             | iptables               | another tool with a drop policy
+test   | cmd ethtool              | ethtool                | offload settings of the imitated cables
+test   | cmd nc                   | netcat-openbsd         | plain connections, the port scan
+lint   | cmd nft                  | nftables               | checks the printed rule set
+lint   | cmd unshare              | util-linux             | a private place to do it in
+lint   | cmd systemd-analyze      | systemd                | checks the units
+lint   | cmd shellcheck           | shellcheck             | checks the scripts
+lint   | cmd mandoc               | mandoc                 | checks the manual pages
+system | cmd qemu-system-x86_64   | qemu-system-x86        | the machine
+system | cmd mmdebstrap           | mmdebstrap             | its file system
+system | cmd mke2fs               | e2fsprogs              | the same
+system | cmd modprobe             | kmod                   | picks the kernel modules of its first stage
+system | cmd cpio                 | cpio                   | packs its first stage
+system | cmd xz                   | xz-utils               | unpacks kernel modules
+system | cmd zstd                 | zstd                   | the same
+system | cmd fakeroot             | fakeroot               | file owners, when not run by root
+'
+
+PATH=$PATH:/usr/sbin:/sbin
+
+present() {
+    case $1 in
+    cmd) command -v "$2" >/dev/null ;;
+    pc) command -v pkg-config >/dev/null && pkg-config --exists "$2" ;;
+    esac
+}
+
+list=0
+[ "${1:-}" = --list ] && { list=1; shift; }
+[ $# -gt 0 ] || { sed -n '2,6s/^# //p' "$0" >&2; exit 64; }
+
+# Each purpose brings those it builds upon.
+purposes=" "
+for purpose in "$@"; do
+    case $purpose in
+    demo) purposes+="build demo " ;;
+    test) purposes+="build demo test " ;;
+    lint) purposes+="build lint " ;;
+    system) purposes+="build system " ;;
+    *) purposes+="$purpose " ;;
+    esac
+done
+
+missing=()
+reasons=()
+while IFS='|' read -r purpose probe package reason; do
+    read -r purpose <<<"$purpose"
+    read -r package <<<"$package"
+    [ -n "$purpose" ] || continue
+    [[ $purposes == *" $purpose "* ]] || continue
+    read -r kind name <<<"$probe"
+    if [ $list = 1 ]; then
+        missing+=("$package")
+    elif ! present "$kind" "$name" && [[ " ${missing[*]-} " != *" $package "* ]]; then
+        missing+=("$package")
+        reasons+=("$package|$reason")
+    fi
+done <<<"$table"
+
+if [ $list = 1 ]; then
+    printf '%s\n' "${missing[@]}" | sort -u
+    exit 0
+fi
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+echo "Missing from this machine, for: $*"
+for line in "${reasons[@]}"; do printf '  %-18s %s\n' "${line%%|*}" "${line#*|}"; done
+
+command=(apt-get install --yes --no-install-recommends --no-remove "${missing[@]}")
+if [ "${NO_INSTALL:-0}" = 1 ]; then
+    echo "NO_INSTALL=1: nothing is installed. To do it by hand: sudo ${command[*]}"
+    exit 69
+fi
+if ! command -v apt-get >/dev/null; then
+    echo "This is not Debian or Raspberry Pi OS: install the equivalents of these packages, then run this again." >&2
+    exit 69
+fi
+sudo=()
+if [ "$(id -u)" != 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "Neither root nor sudo. Ask an administrator to run: ${command[*]}" >&2
+        exit 69
+    fi
+    sudo=(sudo)
+fi
+sudo+=(env DEBIAN_FRONTEND=noninteractive)
+echo "Installing them now (NO_INSTALL=1 would not): ${command[*]}"
+
+# The lists of a fresh machine are missing or stale; refresh them only when they have to be.
+if ! compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; then
+    "${sudo[@]}" apt-get update -q
+fi
+if ! "${sudo[@]}" "${command[@]}" -q </dev/null; then
+    echo "Once more with fresh package lists"
+    "${sudo[@]}" apt-get update -q
+    "${sudo[@]}" "${command[@]}" -q </dev/null
+fi
