@@ -1,6 +1,10 @@
 //! Appliers: one task per output on a watch channel. The latest value wins, an equal value is no work,
 //! a failure backs off and is reported once.
 
+pub mod link;
+pub mod routing;
+pub mod rtnl;
+
 use std::future::Future;
 use std::time::Duration;
 

@@ -1,1 +1,16 @@
 //! Sources turn the outside into events. A source knows nothing but [`crate::event::Event`].
+
+pub mod netlink;
+pub mod wayout;
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Waits for `inner` to become readable in the runtime's own poll.
+pub(crate) fn readable<T: AsFd + AsRawFd>(inner: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: the descriptor belongs to `inner` (`AsFd` vouches for that), which the `AsyncFd` keeps and only lends out.
+    Ok(unsafe { AsyncFd::register_with_interest(inner, Interest::READABLE) }?)
+}

@@ -1,0 +1,264 @@
+//! Interface settings and addresses: read, compare, then write.
+//!
+//! Settings of all ports come before any address: without `arp_ignore` on the uplink the head would answer the venue's
+//! ARP for an address of the cluster.
+
+mod conf;
+mod previous;
+
+use std::path::{Path, PathBuf};
+
+use ipnet::{IpNet, Ipv4Net};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::{AddressMessageBuilder, LinkUnspec};
+use rustix::io::Errno;
+
+use crate::event::{Address, Applied, ApplyError, ApplyErrorKind, Change, Event, LinkIndex, Output};
+use crate::policy::{LinkPlan, PortPlan, ROUTE_PROTOCOL};
+use crate::sink::Sink;
+use crate::sink::rtnl::{ADD, Rtnl, failed};
+use crate::source::netlink::{Attributes, Listing, RequestError, parse};
+
+use conf::Conf;
+use previous::Previous;
+
+/// Brings ports to their [`PortPlan`].
+#[derive(Debug)]
+pub struct LinkSink {
+    rtnl: Rtnl,
+    previous: Previous,
+    /// ports changed by this run: what leaves the plan is put back
+    held: Vec<(LinkIndex, String)>,
+}
+
+/// A port as it is.
+#[derive(Debug, Clone)]
+struct Port {
+    index: LinkIndex,
+    name: String,
+    up: bool,
+    conf: Option<Conf>,
+}
+
+/// An address as it is, and whether it carries our mark (`IFA_PROTO`, kernel ≥ 5.18).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Held {
+    index: LinkIndex,
+    address: Ipv4Net,
+    marked: bool,
+}
+
+impl LinkSink {
+    /// Remembers what it changes in `previous.json` of this directory (`$STATE_DIRECTORY`).
+    pub fn new(state_directory: &Path) -> Self {
+        Self { rtnl: Rtnl::default(), previous: Previous::open(state_directory), held: Vec::new() }
+    }
+
+    fn apply_all(&mut self, plan: &LinkPlan) -> Result<Applied, ApplyError> {
+        let ports = read_ports(&mut self.rtnl)?;
+        let mut absent = None;
+        let mut here = Vec::new();
+        for wanted in &plan.ports {
+            match ports.iter().find(|port| port.index == wanted.index) {
+                Some(port) => here.push((wanted, port)),
+                None => absent = Some(gone(&wanted.name)),
+            }
+        }
+        for (wanted, port) in &here {
+            keep_absent(self.set_conf(wanted, port), &mut absent)?;
+        }
+        let addresses = read_addresses(&mut self.rtnl)?;
+        for (wanted, port) in &here {
+            let mine: Vec<_> = addresses.iter().filter(|held| held.index == port.index).copied().collect();
+            keep_absent(self.set_addresses(wanted, port, &mine), &mut absent)?;
+        }
+        self.let_go(plan, &ports, &addresses);
+        absent.map_or(Ok(Applied::Link), Err)
+    }
+
+    fn set_conf(&mut self, wanted: &PortPlan, port: &Port) -> Result<(), ApplyError> {
+        let changes = conf::changes(&wanted.conf, port.conf.as_ref());
+        if changes.is_empty() {
+            return Ok(());
+        }
+        if let Some(conf) = &port.conf {
+            self.previous.remember_conf(&port.name, &changes, conf);
+        }
+        conf::write(&mut self.rtnl, port.index, &changes)
+            .map_err(|error| failed(format!("{}: cannot set {}", port.name, conf::named(&changes)), &error))
+    }
+
+    fn set_addresses(&mut self, wanted: &PortPlan, port: &Port, held: &[Held]) -> Result<(), ApplyError> {
+        if wanted.up && !port.up {
+            let up = LinkUnspec::new_with_index(port.index).up().build();
+            let sent = self.rtnl.send(&RouteNetlinkMessage::SetLink(up), 0);
+            sent.map_err(|error| failed(format!("{}: cannot be switched on", port.name), &error))?;
+        }
+        for &address in wanted.addresses.iter().filter(|&address| !held.iter().any(|held| held.address == *address)) {
+            self.previous.remember_address(&port.name, address);
+            let message = address_message(port.index, address);
+            match self.rtnl.send(&RouteNetlinkMessage::NewAddress(message), ADD) {
+                Err(error) if error.errno() == Some(Errno::EXIST) => self.previous.forget_address(&port.name, address),
+                result => result
+                    .map_err(|error| failed(format!("{}: cannot be given the address {address}", port.name), &error))?,
+            }
+        }
+        for &address in wanted.release.iter().filter(|address| !wanted.addresses.contains(address)) {
+            if let Some(held) = held.iter().find(|held| held.address == address) {
+                if held.marked || self.previous.added(&port.name, address) {
+                    give_back(&mut self.rtnl, port, address)?;
+                }
+            }
+            self.previous.forget_address(&port.name, address);
+        }
+        Ok(())
+    }
+
+    /// Ports that were in the plan and are no longer: put back, as far as it goes.
+    fn let_go(&mut self, plan: &LinkPlan, ports: &[Port], addresses: &[Held]) {
+        let leaving = self.held.iter().filter(|(index, _)| !plan.ports.iter().any(|port| port.index == *index));
+        for (index, name) in leaving {
+            if let Some(port) = ports.iter().find(|port| port.index == *index) {
+                // A port that does not take it back is not a fault of those that stay; `off` tries again.
+                let _ = put_back(&mut self.rtnl, &self.previous, name, port, addresses);
+            }
+        }
+        self.held = plan.ports.iter().map(|port| (port.index, port.name.clone())).collect();
+    }
+}
+
+impl Sink for LinkSink {
+    type Desired = LinkPlan;
+    const OUTPUT: Output = Output::Link;
+
+    async fn apply(&mut self, desired: &LinkPlan) -> Result<Applied, ApplyError> {
+        self.apply_all(desired)
+    }
+}
+
+/// Puts back what an earlier run changed: settings as they were, addresses that were added. Links stay up. Says what it
+/// did, one line each. Without a record it still removes addresses that carry our mark.
+///
+/// # Errors
+/// The first thing that could not be put back; the rest is tried all the same.
+pub async fn restore(state_directory: &Path) -> Result<Vec<String>, ApplyError> {
+    let mut rtnl = Rtnl::default();
+    let previous = Previous::open(state_directory);
+    let ports = read_ports(&mut rtnl)?;
+    let addresses = read_addresses(&mut rtnl)?;
+    let mut done = Vec::new();
+    let mut failure = None;
+    for port in &ports {
+        match put_back(&mut rtnl, &previous, &port.name, port, &addresses) {
+            Ok(lines) => done.extend(lines),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    match failure {
+        Some(error) => Err(error),
+        None => previous.remove().map(|()| done),
+    }
+}
+
+/// The file that remembers; for messages.
+pub fn record(state_directory: &Path) -> PathBuf {
+    previous::path(state_directory)
+}
+
+fn put_back(
+    rtnl: &mut Rtnl,
+    previous: &Previous,
+    name: &str,
+    port: &Port,
+    addresses: &[Held],
+) -> Result<Vec<String>, ApplyError> {
+    let mut done = Vec::new();
+    for held in addresses.iter().filter(|held| held.index == port.index) {
+        if held.marked || previous.added(name, held.address) {
+            give_back(rtnl, port, held.address)?;
+            done.push(format!("{name}: removed the address {}", held.address));
+        }
+    }
+    let changes = conf::changes(&previous.conf(name), port.conf.as_ref());
+    if !changes.is_empty() {
+        conf::write(rtnl, port.index, &changes)
+            .map_err(|error| failed(format!("{name}: cannot put back {}", conf::named(&changes)), &error))?;
+        done.push(format!("{name}: put back {}", conf::named(&changes)));
+    }
+    Ok(done)
+}
+
+/// Takes an address away without taking others of its subnet along (`promote_secondaries`).
+fn give_back(rtnl: &mut Rtnl, port: &Port, address: Ipv4Net) -> Result<(), ApplyError> {
+    let promote = |value| vec![conf::Change { setting: conf::PROMOTE_SECONDARIES, value }];
+    let alters = port.conf.as_ref().and_then(|conf| conf.get(conf::PROMOTE_SECONDARIES)) == Some(0);
+    let tell = |error: RequestError| failed(format!("{}: cannot give back the address {address}", port.name), &error);
+    if alters {
+        conf::write(rtnl, port.index, &promote(1)).map_err(tell)?;
+    }
+    let removed = rtnl.send(&RouteNetlinkMessage::DelAddress(address_message(port.index, address)), 0);
+    if alters {
+        conf::write(rtnl, port.index, &promote(0)).map_err(tell)?;
+    }
+    match removed {
+        Err(error) if error.errno() == Some(Errno::ADDRNOTAVAIL) => Ok(()),
+        result => result.map_err(tell),
+    }
+}
+
+fn address_message(index: LinkIndex, address: Ipv4Net) -> AddressMessage {
+    let builder = AddressMessageBuilder::<std::net::Ipv4Addr>::new().index(index);
+    let mut message = builder.address(address.addr(), address.prefix_len()).build();
+    message.attributes.push(AddressAttribute::Protocol(ROUTE_PROTOCOL.into()));
+    message
+}
+
+fn read_ports(rtnl: &mut Rtnl) -> Result<Vec<Port>, ApplyError> {
+    let mut ports = Vec::new();
+    let mut events = Vec::new();
+    rtnl.dump(Listing::LINKS, |message| {
+        events.clear();
+        parse(message, &mut events);
+        if let Some(Event::Link(Change::Present(link))) = events.first() {
+            let conf = Conf::read(message.payload);
+            ports.push(Port { index: link.index, name: link.name.clone(), up: link.up, conf });
+        }
+    })
+    .map_err(|error| failed("cannot list the interfaces", &error))?;
+    Ok(ports)
+}
+
+fn read_addresses(rtnl: &mut Rtnl) -> Result<Vec<Held>, ApplyError> {
+    /// `IFA_PROTO`
+    const PROTOCOL: u16 = 11;
+    let mut held = Vec::new();
+    let mut events = Vec::new();
+    rtnl.dump(Listing::ADDRESSES, |message| {
+        events.clear();
+        parse(message, &mut events);
+        if let Some(Event::Address(Change::Present(Address { index, address: IpNet::V4(address), .. }))) =
+            events.first()
+        {
+            let marked = Attributes::after(message.payload, 8).find(PROTOCOL) == Some(&[ROUTE_PROTOCOL]);
+            held.push(Held { index: *index, address: *address, marked });
+        }
+    })
+    .map_err(|error| failed("cannot list the addresses", &error))?;
+    Ok(held)
+}
+
+fn gone(name: &str) -> ApplyError {
+    ApplyError { kind: ApplyErrorKind::Absent, message: format!("{name}: the interface is not there") }
+}
+
+/// A port that vanished meanwhile does not keep the others from their due.
+fn keep_absent(result: Result<(), ApplyError>, absent: &mut Option<ApplyError>) -> Result<(), ApplyError> {
+    match result {
+        Err(error) if error.kind == ApplyErrorKind::Absent => {
+            *absent = Some(error);
+            Ok(())
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,121 @@
+//! The per-interface IPv4 settings (`linux/ip.h`, `IPV4_DEVCONF_*`), written by `RTM_SETLINK` with `IFLA_AF_SPEC` /
+//! `AF_INET` / `IFLA_INET_CONF`: CAP_NET_ADMIN is enough, and `/proc/sys` may be read-only.
+
+use netlink_packet_core::{DefaultNla, NLA_F_NESTED, Nla};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{AfSpecInet, AfSpecUnspec, LinkAttribute};
+use rtnetlink::LinkUnspec;
+
+use crate::event::LinkIndex;
+use crate::policy::InterfaceConf;
+use crate::sink::rtnl::Rtnl;
+use crate::source::netlink::{INET_CONF_ATTRIBUTE, RequestError, inet_conf};
+
+/// Of `linux/ip.h`.
+pub const FORWARDING: u16 = 1;
+pub const RP_FILTER: u16 = 8;
+pub const ARP_ANNOUNCE: u16 = 18;
+pub const ARP_IGNORE: u16 = 19;
+pub const PROMOTE_SECONDARIES: u16 = 20;
+pub const ACCEPT_LOCAL: u16 = 23;
+
+/// The settings we may change, by the names they have in `/proc/sys/net/ipv4/conf`.
+const NAMES: [(u16, &str); 6] = [
+    (FORWARDING, "forwarding"),
+    (RP_FILTER, "rp_filter"),
+    (ARP_ANNOUNCE, "arp_announce"),
+    (ARP_IGNORE, "arp_ignore"),
+    (PROMOTE_SECONDARIES, "promote_secondaries"),
+    (ACCEPT_LOCAL, "accept_local"),
+];
+
+/// One setting and its new value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    pub setting: u16,
+    pub value: u32,
+}
+
+/// The settings of a port as the kernel has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conf([Option<u32>; NAMES.len()]);
+
+impl Conf {
+    /// From the body of an `RTM_NEWLINK`; `None` for an interface without IPv4.
+    pub fn read(payload: &[u8]) -> Option<Self> {
+        inet_conf(payload, FORWARDING)?;
+        Some(Self(NAMES.map(|(setting, _)| inet_conf(payload, setting))))
+    }
+
+    #[cfg(test)]
+    pub fn of(values: &[(u16, u32)]) -> Self {
+        Self(NAMES.map(|(setting, _)| values.iter().find(|(number, _)| *number == setting).map(|(_, value)| *value)))
+    }
+
+    pub fn get(&self, setting: u16) -> Option<u32> {
+        NAMES.iter().zip(self.0).find(|((number, _), _)| *number == setting).and_then(|(_, value)| value)
+    }
+}
+
+/// What is to be written so that `now` becomes `wanted`. An interface whose settings cannot be read gets them all.
+pub fn changes(wanted: &InterfaceConf, now: Option<&Conf>) -> Vec<Change> {
+    [
+        (ARP_IGNORE, wanted.arp_ignore.map(u32::from)),
+        (ARP_ANNOUNCE, wanted.arp_announce.map(u32::from)),
+        (RP_FILTER, wanted.rp_filter.map(u32::from)),
+        (ACCEPT_LOCAL, wanted.accept_local.map(u32::from)),
+        (FORWARDING, wanted.forwarding.map(u32::from)),
+    ]
+    .into_iter()
+    .filter_map(|(setting, value)| Some(Change { setting, value: value? }))
+    .filter(|change| now.and_then(|now| now.get(change.setting)) != Some(change.value))
+    .collect()
+}
+
+/// "arp_ignore=1, forwarding=1"
+pub fn named(changes: &[Change]) -> String {
+    let texts: Vec<_> = changes.iter().map(|change| format!("{}={}", name(change.setting), change.value)).collect();
+    texts.join(", ")
+}
+
+pub fn name(setting: u16) -> &'static str {
+    NAMES.iter().find(|(number, _)| *number == setting).map_or("?", |(_, name)| name)
+}
+
+pub fn write(rtnl: &mut Rtnl, index: LinkIndex, changes: &[Change]) -> Result<(), RequestError> {
+    let nested: Vec<_> =
+        changes.iter().map(|change| DefaultNla::new(change.setting, change.value.to_ne_bytes().to_vec())).collect();
+    let mut value = vec![0; nested.iter().map(|nla| nla.value_len() + 4).sum()];
+    netlink_packet_core::Emitable::emit(&nested.as_slice(), &mut value);
+    let inet = AfSpecInet::Other(DefaultNla::new(INET_CONF_ATTRIBUTE | NLA_F_NESTED, value));
+    let spec = LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![inet])]);
+    let mut message = LinkUnspec::new_with_index(index).build();
+    message.attributes.push(spec);
+    rtnl.send(&RouteNetlinkMessage::SetLink(message), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conf(forwarding: u32, arp_ignore: u32) -> Conf {
+        Conf(NAMES.map(|(setting, _)| match setting {
+            FORWARDING => Some(forwarding),
+            ARP_IGNORE => Some(arp_ignore),
+            _ => Some(0),
+        }))
+    }
+
+    #[test]
+    fn only_what_differs_is_written_and_arp_comes_before_forwarding() {
+        let wanted = InterfaceConf { forwarding: Some(true), arp_ignore: Some(1), ..InterfaceConf::default() };
+        assert_eq!(named(&changes(&wanted, Some(&conf(0, 0)))), "arp_ignore=1, forwarding=1");
+        assert_eq!(named(&changes(&wanted, Some(&conf(0, 1)))), "forwarding=1");
+        assert!(changes(&wanted, Some(&conf(1, 1))).is_empty());
+    }
+
+    #[test]
+    fn what_the_plan_leaves_open_stays_as_it_is() {
+        assert!(changes(&InterfaceConf::default(), Some(&conf(1, 2))).is_empty());
+    }
+}

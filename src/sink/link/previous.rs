@@ -1,0 +1,168 @@
+//! What ports were like before we changed them: `previous.json` in `$STATE_DIRECTORY`, so that `off` can put it back
+//! also when the daemon is dead. Settings do not outlive a boot, so neither does the record.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use super::conf::{self, Change, Conf};
+use crate::event::{ApplyError, ApplyErrorKind};
+use crate::policy::InterfaceConf;
+
+const SCHEMA: u32 = 1;
+
+/// The record and its file.
+#[derive(Debug)]
+pub struct Previous {
+    path: PathBuf,
+    record: Record,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+struct Record {
+    schema: u32,
+    /// `/proc/sys/kernel/random/boot_id`
+    boot: String,
+    /// by name
+    ports: BTreeMap<String, Port>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+struct Port {
+    /// values before our first change of this boot, by their names in `/proc/sys/net/ipv4/conf`
+    conf: BTreeMap<String, u32>,
+    /// addresses that we added
+    added: BTreeSet<String>,
+}
+
+pub fn path(state_directory: &Path) -> PathBuf {
+    state_directory.join("previous.json")
+}
+
+impl Previous {
+    /// Reads the record of this boot; an unreadable one or one of an earlier boot counts as empty.
+    pub fn open(state_directory: &Path) -> Self {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+        let path = path(state_directory);
+        let read = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+        let record = read.filter(|record| record.schema == SCHEMA && record.boot == boot).unwrap_or(Record {
+            schema: SCHEMA,
+            boot,
+            ports: BTreeMap::new(),
+        });
+        Self { path, record }
+    }
+
+    /// Notes the values that `changes` will overwrite, unless that port's are known already.
+    pub fn remember_conf(&mut self, name: &str, changes: &[Change], now: &Conf) {
+        let mut altered = false;
+        let port = self.record.ports.entry(name.to_owned()).or_default();
+        for change in changes {
+            if let Some(value) = now.get(change.setting) {
+                port.conf.entry(conf::name(change.setting).to_owned()).or_insert_with(|| {
+                    altered = true;
+                    value
+                });
+            }
+        }
+        if altered {
+            self.save();
+        }
+    }
+
+    pub fn remember_address(&mut self, name: &str, address: Ipv4Net) {
+        if self.record.ports.entry(name.to_owned()).or_default().added.insert(address.to_string()) {
+            self.save();
+        }
+    }
+
+    pub fn forget_address(&mut self, name: &str, address: Ipv4Net) {
+        if self.record.ports.get_mut(name).is_some_and(|port| port.added.remove(&address.to_string())) {
+            self.save();
+        }
+    }
+
+    pub fn added(&self, name: &str, address: Ipv4Net) -> bool {
+        self.record.ports.get(name).is_some_and(|port| port.added.contains(&address.to_string()))
+    }
+
+    /// The settings as they were, as far as we changed them.
+    pub fn conf(&self, name: &str) -> InterfaceConf {
+        let value = |setting| {
+            let port = self.record.ports.get(name)?;
+            port.conf.get(conf::name(setting)).copied()
+        };
+        let small = |setting| value(setting).and_then(|value| u8::try_from(value).ok());
+        InterfaceConf {
+            forwarding: value(conf::FORWARDING).map(|value| value != 0),
+            arp_ignore: small(conf::ARP_IGNORE),
+            arp_announce: small(conf::ARP_ANNOUNCE),
+            rp_filter: small(conf::RP_FILTER),
+            accept_local: value(conf::ACCEPT_LOCAL).map(|value| value != 0),
+        }
+    }
+
+    /// Everything has been put back.
+    pub fn remove(self) -> Result<(), ApplyError> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.failed(&error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Written whole beside the old one, then put in its place. A full or read-only disk must not keep the nodes from
+    /// the internet: what cannot be written is still known to this run, and our addresses carry our mark.
+    fn save(&self) {
+        let Ok(text) = serde_json::to_vec_pretty(&self.record) else { return };
+        let new = self.path.with_extension("json.new");
+        let _ = fs::write(&new, text).and_then(|()| fs::rename(&new, &self.path));
+    }
+
+    fn failed(&self, error: &io::Error) -> ApplyError {
+        let kind = match error.kind() {
+            io::ErrorKind::PermissionDenied => ApplyErrorKind::Denied,
+            _ => ApplyErrorKind::Failed,
+        };
+        ApplyError { kind, message: format!("{} cannot be removed: {error}", self.path.display()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("bramblegate-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn an_address_of_ours_is_known_after_a_restart_and_an_older_boot_is_not_believed() {
+        let directory = directory("previous");
+        let address = "192.168.50.1/24".parse().unwrap();
+        let mut previous = Previous::open(&directory);
+        previous.remember_address("eth0", address);
+        assert!(Previous::open(&directory).added("eth0", address));
+        previous.record.boot = "another".into();
+        previous.save();
+        assert!(!Previous::open(&directory).added("eth0", address));
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn the_first_value_seen_is_the_one_to_put_back() {
+        let directory = directory("first");
+        let mut previous = Previous::open(&directory);
+        let change = [Change { setting: conf::RP_FILTER, value: 2 }];
+        previous.remember_conf("eth1", &change, &Conf::of(&[(conf::RP_FILTER, 1)]));
+        previous.remember_conf("eth1", &change, &Conf::of(&[(conf::RP_FILTER, 2)]));
+        let put_back = Previous::open(&directory).conf("eth1");
+        assert_eq!(put_back, InterfaceConf { rp_filter: Some(1), ..InterfaceConf::default() });
+        fs::remove_dir_all(directory).unwrap();
+    }
+}

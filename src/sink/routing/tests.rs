@@ -1,0 +1,80 @@
+use std::net::Ipv4Addr;
+
+use super::*;
+
+fn route(table: u32, destination: &str, gateway: Option<[u8; 4]>) -> Route {
+    Route {
+        table,
+        destination: destination.parse().unwrap(),
+        gateway: gateway.map(|octets| Ipv4Addr::from(octets).into()),
+        index: 3,
+        metric: 0,
+        protocol: ROUTE_PROTOCOL,
+        onlink: false,
+        preferred_source: None,
+    }
+}
+
+fn rule(preference: u32, table: u32) -> Rule {
+    Rule {
+        preference,
+        ipv6: false,
+        source: None,
+        destination: Some("192.168.50.0/24".parse().unwrap()),
+        output: None,
+        input: None,
+        mark: None,
+        table,
+        protocol: ROUTE_PROTOCOL,
+    }
+}
+
+fn plan(rules: &[Rule], routes: &[Route]) -> RoutingPlan {
+    RoutingPlan { rules: rules.iter().cloned().collect(), routes: routes.iter().cloned().collect(), revision: 0 }
+}
+
+#[test]
+fn the_way_to_the_gateway_is_added_before_the_gateway() {
+    let wanted = plan(&[], &[route(51_003, "0.0.0.0/0", Some([10, 0, 0, 1])), route(51_003, "10.0.0.0/24", None)]);
+    let diff = compare(&wanted, &BTreeSet::new(), &BTreeSet::new());
+    let order: Vec<_> = diff.routes_to_add.iter().map(|(route, _)| route.destination.to_string()).collect();
+    assert_eq!(order, ["10.0.0.0/24", "0.0.0.0/0"]);
+}
+
+#[test]
+fn what_is_there_already_is_no_work_even_if_it_needed_onlink_or_was_planned_with_host_bits() {
+    let held = Route { onlink: true, ..route(51_003, "192.168.50.0/24", Some([10, 0, 0, 1])) };
+    let wanted = Route { destination: "192.168.50.7/24".parse().unwrap(), onlink: false, ..held.clone() };
+    let diff = compare(&plan(&[rule(5100, 7)], &[wanted]), &[rule(5100, 7)].into(), &[held].into());
+    assert_eq!(diff, Diff::default());
+}
+
+#[test]
+fn another_gateway_replaces_in_place_and_is_not_deleted_afterwards() {
+    let held = route(51_003, "0.0.0.0/0", Some([10, 0, 0, 1]));
+    let wanted = route(51_003, "0.0.0.0/0", Some([10, 0, 0, 2]));
+    let diff = compare(&plan(&[], &[wanted.clone()]), &BTreeSet::new(), &[held].into());
+    assert_eq!(diff, Diff { routes_to_add: vec![(wanted, REPLACE)], ..Diff::default() });
+}
+
+#[test]
+fn an_empty_plan_takes_rules_away_and_gateways_before_the_way_to_them() {
+    let routes = [route(51_003, "10.0.0.0/24", None), route(51_003, "0.0.0.0/0", Some([10, 0, 0, 1]))];
+    let diff = compare(&RoutingPlan::default(), &[rule(5100, 51_003)].into(), &routes.into());
+    assert_eq!(diff.rules_to_delete, [rule(5100, 51_003)]);
+    let order: Vec<_> = diff.routes_to_delete.iter().map(|route| route.destination.to_string()).collect();
+    assert_eq!(order, ["0.0.0.0/0", "10.0.0.0/24"]);
+}
+
+#[test]
+fn the_first_default_metric_of_ipv6_is_the_kernels() {
+    let wanted = Route { destination: "::/0".parse().unwrap(), ..route(51_003, "0.0.0.0/0", None) };
+    assert_eq!(as_kernel_route(&wanted).metric, 1024);
+}
+
+#[test]
+fn errors_name_what_was_tried() {
+    let mut named = rule(5101, 50_980);
+    named.output = Some("eth1".into());
+    assert_eq!(name_of_rule(&named), "the rule 5101: to 192.168.50.0/24 oif eth1 lookup 50980");
+}

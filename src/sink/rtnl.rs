@@ -1,0 +1,74 @@
+//! What the appliers of links and routes share: typed requests, listings, and errors that name what was tried.
+
+use netlink_packet_core::NetlinkSerializable;
+use netlink_packet_route::RouteNetlinkMessage;
+use rustix::io::Errno;
+
+use crate::event::{ApplyError, ApplyErrorKind, Event};
+use crate::source::netlink::{Connection, Listing, Message, RequestError, parse};
+
+/// `NLM_F_CREATE` with `NLM_F_EXCL`: add, and say so if it is there already.
+pub const ADD: u16 = 0x600;
+/// `NLM_F_CREATE` with `NLM_F_REPLACE`.
+pub const REPLACE: u16 = 0x500;
+
+/// A socket for requests, opened when first needed and again after it failed.
+#[derive(Debug, Default)]
+pub struct Rtnl(Option<Connection>);
+
+impl Rtnl {
+    /// Sends one request and waits for the kernel's acknowledgement.
+    ///
+    /// # Errors
+    /// The kernel refused, or there is no socket.
+    pub fn send(&mut self, message: &RouteNetlinkMessage, flags: u16) -> Result<(), RequestError> {
+        let mut body = vec![0; NetlinkSerializable::buffer_len(message)];
+        message.serialize(&mut body);
+        let kind = message.message_type();
+        self.with(|connection| connection.request(kind, flags, &body, |_| {}))
+    }
+
+    /// Hands each message of a listing to `each`.
+    ///
+    /// # Errors
+    /// The kernel refused, or there is no socket.
+    pub fn dump(&mut self, listing: Listing, each: impl FnMut(&Message<'_>)) -> Result<(), RequestError> {
+        self.with(|connection| connection.dump(listing, each).map(drop))
+    }
+
+    /// A listing as the events a source would make of it.
+    ///
+    /// # Errors
+    /// The kernel refused, or there is no socket.
+    pub fn events(&mut self, listing: Listing) -> Result<Vec<Event>, RequestError> {
+        let mut events = Vec::new();
+        self.dump(listing, |message| {
+            parse(message, &mut events);
+        })?;
+        Ok(events)
+    }
+
+    fn with<T>(&mut self, work: impl FnOnce(&mut Connection) -> Result<T, RequestError>) -> Result<T, RequestError> {
+        let connection = match &mut self.0 {
+            Some(connection) => connection,
+            none => none.insert(Connection::open().map_err(RequestError::Socket)?),
+        };
+        let result = work(connection);
+        if matches!(result, Err(RequestError::Socket(_))) {
+            self.0 = None;
+        }
+        result
+    }
+}
+
+/// An error that names what was tried: "eth1: cannot set arp_ignore=1: Operation not permitted".
+pub fn failed(what: impl Into<String>, error: &RequestError) -> ApplyError {
+    let kind = match error.errno() {
+        Some(Errno::PERM | Errno::ACCESS) => ApplyErrorKind::Denied,
+        Some(Errno::NODEV | Errno::NETDOWN) => ApplyErrorKind::Absent,
+        Some(Errno::OPNOTSUPP) => ApplyErrorKind::Unsupported,
+        _ => ApplyErrorKind::Failed,
+    };
+    let remedy = if kind == ApplyErrorKind::Denied { "; CAP_NET_ADMIN is needed" } else { "" };
+    ApplyError { kind, message: format!("{}: {error}{remedy}", what.into()) }
+}

@@ -1,0 +1,190 @@
+use super::*;
+use proptest::prelude::*;
+
+fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = u16::try_from(value.len() + 4).unwrap().to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+fn number(kind: u16, value: u32) -> Vec<u8> {
+    attribute(kind, &value.to_ne_bytes())
+}
+
+fn events_of(kind: u16, flags: u16, payload: &[u8]) -> (Vec<Event>, bool) {
+    let mut events = Vec::new();
+    let relist = parse(&Message { kind, flags, sequence: 0, payload }, &mut events);
+    (events, relist)
+}
+
+fn link_message(flags: u32, operational: u8, more: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0, 0, 1, 0];
+    bytes.extend(7_u32.to_ne_bytes());
+    bytes.extend(flags.to_ne_bytes());
+    bytes.extend([0; 4]);
+    bytes.extend(attribute(3, b"eth1\0"));
+    bytes.extend(number(4, 1500));
+    bytes.extend(attribute(16, &[operational]));
+    bytes.extend(more);
+    bytes
+}
+
+fn carrier(flags: u32, operational: u8) -> bool {
+    match events_of(NEWLINK, 0, &link_message(flags, operational, &[])).0.remove(0) {
+        Event::Link(Change::Present(link)) => link.carrier,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_cable_is_there_when_the_lower_layer_is_up_and_the_operational_state_does_not_deny_it() {
+    assert!(carrier(0x1_0001, 6));
+    assert!(carrier(0x1_0001, 0), "drivers that do not tell count as up");
+    assert!(!carrier(0x1, 6));
+    assert!(!carrier(0x1_0001, 2));
+}
+
+#[test]
+fn a_link_brings_its_forwarding_and_a_link_switched_off_asks_for_a_listing() {
+    let mut conf = vec![0; 33 * 4];
+    conf[0] = 1;
+    conf[28] = 2;
+    let spec = attribute(26, &attribute(2, &attribute(1, &conf)));
+    let (events, relist) = events_of(NEWLINK, 0, &link_message(0x1_0001, 6, &spec));
+    assert!(!relist);
+    assert_eq!(events[1], Event::Netconf(Netconf { index: 7, forwarding: Some(true), rp_filter: Some(2) }));
+    assert!(events_of(NEWLINK, 0, &link_message(0, 2, &spec)).1);
+}
+
+#[test]
+fn a_bridges_word_about_its_port_and_wireless_events_do_not_change_the_link() {
+    let mut of_bridge = link_message(0x1_0001, 6, &[]);
+    of_bridge[0] = 7;
+    assert_eq!(events_of(DELLINK, 0, &of_bridge), (vec![], false));
+    assert!(events_of(NEWLINK, 0, &link_message(0x1_0001, 6, &attribute(11, &[0; 8]))).0.is_empty());
+}
+
+fn address_message(flags: u8, address: [u8; 4], valid: u32) -> Vec<u8> {
+    let mut bytes = vec![2, 24, flags, 0];
+    bytes.extend(7_u32.to_ne_bytes());
+    bytes.extend(attribute(2, &address));
+    let mut info = vec![0; 16];
+    info[4..8].copy_from_slice(&valid.to_ne_bytes());
+    bytes.extend(attribute(6, &info));
+    bytes
+}
+
+#[test]
+fn an_address_keeps_its_host_part_and_the_rest_of_its_lease() {
+    let (events, relist) = events_of(NEWADDR, 0, &address_message(0x01, [10, 99, 0, 126], 118));
+    let Event::Address(Change::Present(address)) = &events[0] else { panic!("{events:?}") };
+    assert!(!relist);
+    assert_eq!(address.address.to_string(), "10.99.0.126/24");
+    assert_eq!(address.valid_for, Some(Duration::from_secs(118)));
+    assert!(!address.temporary, "a secondary IPv4 address is not a privacy address");
+}
+
+#[test]
+fn a_lease_for_ever_has_no_end_and_zeroconf_is_link_local() {
+    let (events, relist) = events_of(DELADDR, 0, &address_message(0, [169, 254, 7, 7], u32::MAX));
+    let Event::Address(Change::Gone(address)) = &events[0] else { panic!("{events:?}") };
+    assert_eq!((address.valid_for, address.link_local), (None, true));
+    assert!(relist, "routes by this address go unsaid");
+}
+
+fn route_message(kind: u8, table: u8, more: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![2, 0, 0, 0, table, 3, 0, kind, 0, 0, 0, 0];
+    bytes.extend(more);
+    bytes
+}
+
+#[test]
+fn a_default_route_is_told_and_a_replacement_asks_for_a_listing() {
+    let body = route_message(
+        1,
+        254,
+        &[attribute(5, &[10, 99, 0, 1]), number(4, 7), number(6, 100), number(15, 51_007)].concat(),
+    );
+    let (events, relist) = events_of(NEWROUTE, REPLACE, &body);
+    assert!(relist);
+    let Event::Route(Change::Present(route)) = &events[0] else { panic!("{events:?}") };
+    assert_eq!((route.table, route.index, route.metric), (51_007, 7, 100));
+    assert_eq!(route.gateway, Some(Ipv4Addr::new(10, 99, 0, 1).into()));
+    assert_eq!(route.destination.to_string(), "0.0.0.0/0");
+}
+
+#[test]
+fn the_table_local_and_unreachable_routes_are_nothing_to_us() {
+    assert!(events_of(NEWROUTE, 0, &route_message(1, 255, &number(4, 7))).0.is_empty());
+    assert!(events_of(NEWROUTE, 0, &route_message(7, 254, &number(4, 7))).0.is_empty());
+}
+
+#[test]
+fn each_hop_of_a_multipath_route_is_told() {
+    let hop = |index: u32, last: u8| {
+        let gateway = attribute(5, &[10, 0, 0, last]);
+        let mut bytes = u16::try_from(8 + gateway.len()).unwrap().to_ne_bytes().to_vec();
+        bytes.extend([0, 0]);
+        bytes.extend(index.to_ne_bytes());
+        bytes.extend(gateway);
+        bytes
+    };
+    let hops = [hop(3, 1), hop(4, 2)].concat();
+    let (events, _) = events_of(NEWROUTE, 0, &route_message(1, 254, &attribute(9, &hops)));
+    let indices: Vec<_> =
+        events.iter().map(|event| if let Event::Route(Change::Present(r)) = event { r.index } else { 0 }).collect();
+    assert_eq!(indices, [3, 4]);
+}
+
+#[test]
+fn a_rule_is_read_with_all_that_tells_ours_from_others() {
+    let mut body = vec![2, 24, 32, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+    for part in [
+        attribute(1, &[192, 168, 50, 0]),
+        attribute(2, &[10, 0, 0, 9]),
+        attribute(17, b"eth1\0"),
+        number(6, 5100),
+        number(15, 50_980),
+        attribute(21, &[98]),
+    ] {
+        body.extend(part);
+    }
+    let (events, _) = events_of(NEWRULE, 0, &body);
+    let Event::Rule(Change::Present(rule)) = &events[0] else { panic!("{events:?}") };
+    assert_eq!(rule.destination.unwrap().to_string(), "192.168.50.0/24");
+    assert_eq!(rule.source.unwrap().to_string(), "10.0.0.9/32");
+    assert_eq!((rule.preference, rule.table, rule.protocol), (5100, 50_980, 98));
+    assert_eq!(rule.output.as_deref(), Some("eth1"));
+}
+
+#[test]
+fn settings_of_all_and_default_are_not_those_of_a_port() {
+    let body = |index: i32| {
+        let mut bytes = vec![2, 0, 0, 0];
+        bytes.extend(attribute(1, &index.to_ne_bytes()));
+        bytes.extend(number(2, 0));
+        bytes
+    };
+    assert!(events_of(NEWNETCONF, 0, &body(-1)).0.is_empty());
+    let told = Event::Netconf(Netconf { index: 7, forwarding: Some(false), rp_filter: None });
+    assert_eq!(events_of(NEWNETCONF, 0, &body(7)).0, [told]);
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(kind in 0_u16..120, flags: u16, payload in proptest::collection::vec(any::<u8>(), 0..256)) {
+        events_of(kind, flags, &payload);
+    }
+
+    #[test]
+    fn a_damaged_message_never_panics(at in 0_usize..80, byte: u8, cut in 0_usize..80) {
+        let mut payload = route_message(1, 254, &[attribute(5, &[10, 99, 0, 1]), number(4, 7), attribute(9, &[16; 40])].concat());
+        if let Some(b) = payload.get_mut(at) { *b = byte; }
+        payload.truncate(cut);
+        for kind in [NEWLINK, NEWADDR, NEWROUTE, NEWRULE, NEWNETCONF] {
+            events_of(kind, 0, &payload);
+        }
+    }
+}
