@@ -1,0 +1,85 @@
+//! The head's DHCP client: busybox udhcpc with a script of our own, which never touches the machine's resolver file.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use super::inside::HOME;
+use super::shell::{Running, spawn, within};
+use super::{Result, while_doing};
+
+/// What udhcpc runs at each event. It does what NetworkManager and dhcpcd do: the address with the lease's time, routes with
+/// a metric for each port, classless routes instead of the router where there are any (RFC 3442), the resolvers into the
+/// head's own file.
+const SCRIPT: &str = r#"#!/bin/sh
+resolvers=@HOME@/dns-$interface
+metric=${METRIC:-100}
+write_resolvers() { cat @HOME@/dns-e* @HOME@/dns-[!e]* 2>/dev/null > @HOME@/resolv.new; cat @HOME@/resolv.new > @HOME@/resolv.conf; }
+flush() {
+    ip -4 route flush dev "$interface" proto dhcp
+    ip -4 addr flush dev "$interface"
+}
+route() { # destination gateway
+    [ "$2" = 0.0.0.0 ] && { ip route replace "$1" dev "$interface" metric "$metric" proto dhcp; return; }
+    ip route replace "$1" via "$2" dev "$interface" metric "$metric" proto dhcp 2>/dev/null && return
+    # a gateway outside our subnet: it is on the wire all the same
+    ip route replace "$2/32" dev "$interface" metric "$metric" proto dhcp scope link
+    ip route replace "$1" via "$2" dev "$interface" metric "$metric" proto dhcp
+}
+case "$1" in
+deconfig)
+    flush
+    ip link set dev "$interface" mtu 1500 up
+    : > "$resolvers"; write_resolvers ;;
+leasefail)
+    [ -n "$FALLBACK" ] && ! ip -4 addr show dev "$interface" | grep -q inet &&
+        ip addr add 169.254.77.7/16 brd + dev "$interface" scope link ;;
+bound|renew)
+    [ -n "$mtu" ] && ip link set dev "$interface" mtu "$mtu"
+    if ! ip -4 addr show dev "$interface" | grep -q "inet $ip/$mask "; then flush; fi
+    ip addr replace "$ip/$mask" brd + dev "$interface" valid_lft "$lease" preferred_lft "$lease" noprefixroute
+    network=$(busybox ipcalc -n "$ip/$mask"); network=${network#NETWORK=}
+    [ "$mask" = 32 ] || ip route replace "$network/$mask" dev "$interface" src "$ip" metric "$metric" proto dhcp scope link
+    routes=${staticroutes:-$msstaticroutes}
+    if [ -n "$routes" ]; then
+        set -- $routes
+        while [ $# -ge 2 ]; do route "$1" "$2"; shift 2; done
+    else
+        for gateway in $router; do route 0.0.0.0/0 "$gateway"; break; done
+    fi
+    : > "$resolvers"
+    for server in $dns; do echo "nameserver $server" >> "$resolvers"; done
+    write_resolvers ;;
+esac
+echo "$1 $interface ip=$ip/$mask router=$router dns=$dns lease=$lease"
+"#;
+
+/// Writes the script.
+pub fn prepare() -> Result<()> {
+    let path = script();
+    fs::write(&path, SCRIPT.replace("@HOME@", HOME)).map_err(while_doing(path.display()))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(while_doing(path.display()))
+}
+
+fn script() -> PathBuf {
+    PathBuf::from(format!("{HOME}/udhcpc.sh"))
+}
+
+/// What the client and its script have said about a port.
+pub fn log(port: &str) -> PathBuf {
+    PathBuf::from(format!("{HOME}/udhcpc-{port}.log"))
+}
+
+/// Starts a client on the head's port; `index` is the port's place in the order of preference.
+pub fn start(port: &str, index: usize, fallback: bool) -> Result<Running> {
+    let metric = (100 * (index + 1)).to_string();
+    let script = script();
+    let mut command = within("head", "busybox");
+    command
+        .args(["udhcpc", "-f", "-i", port, "-t", "3", "-T", "1", "-A", "2", "-s"])
+        .arg(&script)
+        .args(["-O", "staticroutes", "-O", "msstaticroutes", "-O", "mtu", "-O", "search"])
+        .env("METRIC", metric)
+        .env("FALLBACK", if fallback { "yes" } else { "" });
+    spawn(&mut command, &log(port))
+}

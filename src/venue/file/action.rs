@@ -1,0 +1,128 @@
+//! What can happen in a venue: the words of `[[step]] do = "…"`.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+use ipnet::Ipv4Net;
+
+use super::Internet;
+
+/// Something that happens. A port that is left out in the file is the first network's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// the DHCP client asks for its lease again, as it does at half time
+    Renew { port: Option<String> },
+    /// from now on the DHCP server answers with this address
+    Lease { address: Ipv4Addr, port: Option<String> },
+    /// the venue's router takes another address and its DHCP server leases from there
+    Subnet { router: Ipv4Net, lease: Ipv4Addr, port: Option<String> },
+    /// the DHCP server is started or stopped
+    Dhcp { on: bool, port: Option<String> },
+    /// what is behind the router changes
+    Internet { kind: Internet, port: Option<String> },
+    /// the cable is pulled out of the head's port
+    Pull { port: Option<String> },
+    /// the cable is plugged in again
+    Plug { port: Option<String> },
+    /// the cable is pulled and plugged this many times, a fifth of a second each
+    Flap { times: u32, port: Option<String> },
+    /// the port appears in the head (a USB adapter plugged in)
+    Insert { port: Option<String> },
+    /// the port vanishes from the head
+    Remove { port: Option<String> },
+    /// a DHCP client that drops the address and takes it again at once
+    Readdress { port: Option<String> },
+    /// a node loses its cable or gets it back
+    Node { name: String, up: bool },
+    /// another tool runs `nft flush ruleset` on the head
+    Flush,
+    /// another tool switches forwarding off on the head
+    ForwardingOff,
+}
+
+/// All forms, for faults and for the manual.
+pub const FORMS: &str = "renew · lease ADDRESS · subnet ROUTER/BITS LEASE · dhcp on|off · internet open|portal|dead · \
+    pull · plug · flap TIMES · insert · remove · readdress (each with the port last, if it is not the first) · \
+    node NAME up|down · flush · forwarding off";
+
+impl FromStr for Action {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let port = |rest: &[&str]| rest.first().map(|port| (*port).to_owned());
+        match words.as_slice() {
+            ["renew", rest @ ..] if rest.len() < 2 => Ok(Self::Renew { port: port(rest) }),
+            ["lease", address, rest @ ..] if rest.len() < 2 => {
+                Ok(Self::Lease { address: ipv4(address)?, port: port(rest) })
+            }
+            ["subnet", router, lease, rest @ ..] if rest.len() < 2 => {
+                let router = router.parse().map_err(|_| format!("{router} is no address with its prefix length"))?;
+                Ok(Self::Subnet { router, lease: ipv4(lease)?, port: port(rest) })
+            }
+            ["dhcp", state @ ("on" | "off"), rest @ ..] if rest.len() < 2 => {
+                Ok(Self::Dhcp { on: *state == "on", port: port(rest) })
+            }
+            ["internet", kind, rest @ ..] if rest.len() < 2 => {
+                Ok(Self::Internet { kind: kind.parse()?, port: port(rest) })
+            }
+            ["pull", rest @ ..] if rest.len() < 2 => Ok(Self::Pull { port: port(rest) }),
+            ["plug", rest @ ..] if rest.len() < 2 => Ok(Self::Plug { port: port(rest) }),
+            ["flap", times, rest @ ..] if rest.len() < 2 => {
+                let times = times.parse().map_err(|_| format!("{times} is no number of times"))?;
+                Ok(Self::Flap { times, port: port(rest) })
+            }
+            ["insert", rest @ ..] if rest.len() < 2 => Ok(Self::Insert { port: port(rest) }),
+            ["remove", rest @ ..] if rest.len() < 2 => Ok(Self::Remove { port: port(rest) }),
+            ["readdress", rest @ ..] if rest.len() < 2 => Ok(Self::Readdress { port: port(rest) }),
+            ["node", name, state @ ("up" | "down")] => Ok(Self::Node { name: (*name).to_owned(), up: *state == "up" }),
+            ["flush"] => Ok(Self::Flush),
+            ["forwarding", "off"] => Ok(Self::ForwardingOff),
+            _ => Err(format!("\"{text}\" is nothing that can happen; there are: {FORMS}")),
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    /// For people: a caption.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = |port: &Option<String>| port.as_ref().map(|port| format!(" of {port}")).unwrap_or_default();
+        match self {
+            Self::Renew { port } => write!(f, "the lease{} is renewed", at(port)),
+            Self::Lease { address, .. } => write!(f, "the DHCP server now leases {address}"),
+            Self::Subnet { router, .. } => write!(f, "the venue moves to {}", router.trunc()),
+            Self::Dhcp { on: true, .. } => f.write_str("the DHCP server starts"),
+            Self::Dhcp { on: false, .. } => f.write_str("the DHCP server dies"),
+            Self::Internet { kind: Internet::Open, .. } => f.write_str("the way to the internet opens"),
+            Self::Internet { kind: Internet::Portal, .. } => f.write_str("a captive portal stands in the way"),
+            Self::Internet { kind: Internet::Dead, .. } => f.write_str("the venue's internet dies"),
+            Self::Pull { port } => write!(f, "the cable{} is pulled", at(port)),
+            Self::Plug { port } => write!(f, "the cable{} is plugged in", at(port)),
+            Self::Flap { times, port } => write!(f, "the cable{} is loose: {times} interruptions", at(port)),
+            Self::Insert { port } => write!(f, "the adapter{} is plugged in", at(port)),
+            Self::Remove { port } => write!(f, "the adapter{} is pulled out", at(port)),
+            Self::Readdress { port } => write!(f, "the DHCP client drops and re-adds the address{}", at(port)),
+            Self::Node { name, up: true } => write!(f, "{name} comes back"),
+            Self::Node { name, up: false } => write!(f, "{name} dies"),
+            Self::Flush => f.write_str("another tool runs nft flush ruleset"),
+            Self::ForwardingOff => f.write_str("another tool switches forwarding off"),
+        }
+    }
+}
+
+impl FromStr for Internet {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "open" => Ok(Self::Open),
+            "portal" => Ok(Self::Portal),
+            "dead" => Ok(Self::Dead),
+            _ => Err(format!("\"{text}\" is no state of the internet; there are: open, portal, dead")),
+        }
+    }
+}
+
+fn ipv4(text: &str) -> Result<Ipv4Addr, String> {
+    text.parse().map_err(|_| format!("{text} is no IPv4 address"))
+}

@@ -1,0 +1,104 @@
+//! What must be seen: on the LCD, in the status, and from the places of the world.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+/// One `[[expect]]`: everything named in it must be true at the same time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expect {
+    /// the LCD's first row, without the blanks at its end; a glob
+    pub row1: Option<String>,
+    /// any row of the LCD; a glob
+    pub panel: Option<String>,
+    /// dotted paths in the status and the values there; a string is a glob, "null" is null
+    pub status: Vec<(String, String)>,
+    /// codes of alerts that stand; globs
+    pub alerts: Vec<String>,
+    /// codes of alerts that do not; globs
+    pub no_alerts: Vec<String>,
+    /// what works, and what does not, from which place: (namespace, works, what)
+    pub checks: Vec<(String, bool, Check)>,
+    /// must come true within this time
+    pub within: Duration,
+    /// and stay so for this long
+    pub hold: Duration,
+}
+
+/// Something to try in one of the namespaces. `HEAD` in a target stands for the head's address in the venue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    /// an ICMP echo is answered
+    Ping(String),
+    /// a TCP connection opens: `ADDRESS:PORT`
+    Tcp(String),
+    /// this status comes back
+    Http(String, u16),
+    /// somebody on the wire answers ARP for this address
+    Arp(String),
+    /// the name has an address, says the place's own resolver
+    Name(String),
+}
+
+impl FromStr for Check {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        match words.as_slice() {
+            ["ping", host] => Ok(Self::Ping((*host).to_owned())),
+            ["tcp", target] if target.contains(':') => Ok(Self::Tcp((*target).to_owned())),
+            ["http", url] if url.starts_with("http://") => Ok(Self::Http((*url).to_owned(), 200)),
+            ["http", url, status] if url.starts_with("http://") => {
+                let status = status.parse().map_err(|_| format!("{status} is no HTTP status"))?;
+                Ok(Self::Http((*url).to_owned(), status))
+            }
+            ["arp", address] => Ok(Self::Arp((*address).to_owned())),
+            ["name", name] => Ok(Self::Name((*name).to_owned())),
+            _ => Err(format!(
+                "\"{text}\" cannot be tried; there are: ping HOST · tcp ADDRESS:PORT · http URL [STATUS] · arp ADDRESS · \
+                 name NAME"
+            )),
+        }
+    }
+}
+
+impl std::fmt::Display for Check {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ping(host) => write!(f, "ping {host}"),
+            Self::Tcp(target) => write!(f, "tcp {target}"),
+            Self::Http(url, status) => write!(f, "http {url} {status}"),
+            Self::Arp(address) => write!(f, "arp {address}"),
+            Self::Name(name) => write!(f, "name {name}"),
+        }
+    }
+}
+
+/// Whether `text` matches `pattern`, where `*` stands for any run of characters and `?` for one.
+pub fn glob(pattern: &str, text: &str) -> bool {
+    let pattern: Vec<char> = pattern.chars().collect();
+    let text: Vec<char> = text.chars().collect();
+    // reachable[j]: the pattern so far matches the first j characters
+    let mut reachable = vec![false; text.len() + 1];
+    if let Some(first) = reachable.first_mut() {
+        *first = true;
+    }
+    for wanted in pattern {
+        let mut next = vec![false; text.len() + 1];
+        let mut before = false;
+        for (j, slot) in next.iter_mut().enumerate() {
+            let here = reachable.get(j).copied().unwrap_or(false);
+            *slot = if wanted == '*' {
+                before |= here;
+                before
+            } else {
+                let last = j.checked_sub(1);
+                last.is_some_and(|i| {
+                    reachable.get(i).copied().unwrap_or(false)
+                        && text.get(i).is_some_and(|scalar| wanted == '?' || wanted == *scalar)
+                })
+            };
+        }
+        reachable = next;
+    }
+    reachable.last().copied().unwrap_or(false)
+}

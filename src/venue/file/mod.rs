@@ -1,0 +1,131 @@
+//! A venue as data: one kind of network, what happens in it over time, and what must be seen.
+
+mod action;
+mod expect;
+mod read;
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use ipnet::{Ipv4Net, Ipv6Net};
+
+pub use action::Action;
+pub use expect::{Check, Expect, glob};
+
+use super::{Error, Result, while_doing};
+
+/// One venue file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Venue {
+    /// one sentence: what kind of network this is
+    pub purpose: String,
+    /// TOML text added to the gateway's settings as a drop-in
+    pub settings: String,
+    /// one for each uplink of the head; the first is the preferred one
+    pub networks: Vec<Network>,
+    /// what happens and what must be seen, in order of time; never empty
+    pub moments: Vec<Moment>,
+}
+
+/// One network of the venue, into which one port of the head is plugged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Network {
+    /// the head's port: `eth1`
+    pub port: String,
+    /// the port of an earlier network whose switch this port is plugged into as well; then only `lease` counts here
+    pub shares: Option<String>,
+    /// false: the head has no such port until a step inserts it
+    pub present: bool,
+    /// false: no cable until a step plugs it in
+    pub plugged: bool,
+    /// the router's addresses on the wire; the first also is the default for router and resolver
+    pub address: Vec<Ipv4Net>,
+    /// the prefix that the router advertises
+    pub ipv6: Option<Ipv6Net>,
+    /// a computer of the venue; without one its checks are made from the router
+    pub laptop: Option<Ipv4Net>,
+    /// bytes on the wire of the venue; told by DHCP if it is not 1500. "Fragmentation needed" never arrives.
+    pub mtu: u16,
+    pub internet: Internet,
+    /// the DHCP client gives itself an address of 169.254/16 when nobody answers
+    pub fallback: bool,
+    pub dhcp: Option<Dhcp>,
+}
+
+/// `[network.dhcp]`: what the server answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dhcp {
+    pub server: DhcpServer,
+    /// the address it gives the head
+    pub address: Ipv4Addr,
+    pub lease: Duration,
+    /// default: that of the router's first address
+    pub netmask: Option<Ipv4Addr>,
+    /// option 3; `Some(None)`: no such option
+    pub router: Option<Option<Ipv4Addr>>,
+    /// option 6; `Some(None)`: no such option
+    pub resolver: Option<Option<Ipv4Addr>>,
+    /// options 121 and 249: destination and gateway; a client that takes them ignores option 3 (RFC 3442)
+    pub routes: Vec<(Ipv4Net, Ipv4Addr)>,
+}
+
+/// Which real server answers. dnsmasq never leases for less than two minutes; busybox's udhcpd does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DhcpServer {
+    Dnsmasq,
+    Udhcpd,
+}
+
+/// What is behind the venue's router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Internet {
+    Open,
+    /// HTTP is answered by the venue with a redirect, everything else but DNS is dropped
+    Portal,
+    /// the router is there, nothing behind it is
+    Dead,
+}
+
+/// Steps that happen together, then what must be seen before the next moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Moment {
+    /// after the start; a test goes on earlier if everything expected was seen, a demo does not
+    pub at: Duration,
+    pub steps: Vec<Step>,
+    pub expects: Vec<Expect>,
+}
+
+/// Something that happens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    pub action: Action,
+    /// a caption for people; without one the action says itself
+    pub say: Option<String>,
+}
+
+impl Venue {
+    /// Reads a file; on faults, all of them as `file:line:column: what is wrong, what would be right`.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(while_doing(format!("cannot read {}", path.display())))?;
+        Self::parse(&path.display().to_string(), &text)
+    }
+
+    /// Like [`Venue::read`], of a text; `name` stands in the faults.
+    pub fn parse(name: &str, text: &str) -> Result<Self> {
+        read::venue(text).map_err(|faults| {
+            let lines: Vec<String> = faults.iter().map(|fault| format!("{name}:{fault}")).collect();
+            Error(lines.join("\n"))
+        })
+    }
+
+    /// The network that the head's port `port` is plugged into, sharing followed: its place in `networks`.
+    pub fn wire_of(&self, port: &str) -> Option<usize> {
+        let network = self.networks.iter().find(|network| network.port == port)?;
+        let wire = network.shares.as_deref().unwrap_or(&network.port);
+        self.networks.iter().position(|network| network.port == wire)
+    }
+}
+
+#[cfg(test)]
+mod tests;

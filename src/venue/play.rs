@@ -1,0 +1,224 @@
+//! Playing a venue's moments and looking for what must be seen.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::file::{Check, Expect, Moment, Venue};
+use super::shell::within;
+use super::world::World;
+use super::{Error, Result, watch, while_doing};
+
+/// Who follows the play: a test, or the demo with a person before it.
+pub trait Audience {
+    /// Something happens now.
+    fn caption(&mut self, text: &str);
+
+    /// Something expected was seen (`None`), or what was missing in the end.
+    fn seen(&mut self, missing: Option<&str>);
+
+    /// Time passes; the status as it is, if the daemon can be asked. False ends the play.
+    fn look(&mut self, world: &mut World, status: Option<&Value>) -> bool;
+}
+
+/// Plays all moments. With `in_time`, none begins before its time. Ends early when something expected was not seen.
+pub fn play(world: &mut World, venue: &Venue, in_time: bool, audience: &mut dyn Audience) -> Result<()> {
+    let start = Instant::now();
+    for moment in &venue.moments {
+        while in_time && start.elapsed() < moment.at {
+            if !glance(world, audience) {
+                return Ok(());
+            }
+        }
+        if !moment_of(world, moment, audience)? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Steps, then expectations; false if the audience left.
+fn moment_of(world: &mut World, moment: &Moment, audience: &mut dyn Audience) -> Result<bool> {
+    for step in &moment.steps {
+        audience.caption(&step.say.clone().unwrap_or_else(|| step.action.to_string()));
+        world.act(&step.action)?;
+    }
+    for (number, expect) in moment.expects.iter().enumerate() {
+        match wait_for(world, expect, audience)? {
+            Outcome::Seen => audience.seen(None),
+            Outcome::Left => return Ok(false),
+            Outcome::Missing(missing) => {
+                let text = format!("at {:?}, expectation {}: {missing}", moment.at, number + 1);
+                audience.seen(Some(&text));
+                return Err(Error(text));
+            }
+        }
+    }
+    Ok(true)
+}
+
+enum Outcome {
+    Seen,
+    Missing(String),
+    Left,
+}
+
+fn wait_for(world: &mut World, expect: &Expect, audience: &mut dyn Audience) -> Result<Outcome> {
+    let deadline = Instant::now() + expect.within;
+    let mut since: Option<Instant> = None;
+    loop {
+        let missing = unmet(world, expect);
+        match (&missing, since) {
+            (None, None) if expect.hold.is_zero() => return Ok(Outcome::Seen),
+            (None, None) => since = Some(Instant::now()),
+            (None, Some(since)) if since.elapsed() >= expect.hold => return Ok(Outcome::Seen),
+            (None, Some(_)) => {}
+            (Some(_), _) => since = None,
+        }
+        if let Some(missing) = missing.filter(|_| Instant::now() > deadline) {
+            return Ok(Outcome::Missing(missing));
+        }
+        if !glance(world, audience) {
+            return Ok(Outcome::Left);
+        }
+    }
+}
+
+fn glance(world: &mut World, audience: &mut dyn Audience) -> bool {
+    sleep(Duration::from_millis(40));
+    let status = world.status().ok();
+    audience.look(world, status.as_ref())
+}
+
+/// What of `expect` is not so now; `None` if all of it is.
+pub fn unmet(world: &World, expect: &Expect) -> Option<String> {
+    if needs_status(expect) {
+        let status = match world.status() {
+            Ok(status) => status,
+            Err(error) => return Some(format!("no status: {error}")),
+        };
+        if let Some(missing) = unmet_status(&status, expect).or_else(|| unmet_panel(world, &status, expect)) {
+            return Some(missing);
+        }
+    }
+    expect.checks.iter().find_map(|(place, works, check)| {
+        let tried = attempt(world, place, check);
+        match (tried, works) {
+            (Ok(()), true) | (Err(_), false) => None,
+            (Err(error), true) => Some(format!("from {place}: {check}: {error}")),
+            (Ok(()), false) => Some(format!("from {place}: {check} works, and must not")),
+        }
+    })
+}
+
+fn needs_status(expect: &Expect) -> bool {
+    expect.row1.is_some()
+        || expect.panel.is_some()
+        || !expect.status.is_empty()
+        || !expect.alerts.is_empty()
+        || !expect.no_alerts.is_empty()
+}
+
+fn unmet_status(status: &Value, expect: &Expect) -> Option<String> {
+    for (path, wanted) in &expect.status {
+        let found = watch::text(watch::at(status, path));
+        if !super::file::glob(wanted, &found) {
+            return Some(format!("{path} is {found}, not {wanted}"));
+        }
+    }
+    let codes: Vec<&str> = status
+        .get("alerts")
+        .and_then(Value::as_array)
+        .map(|alerts| alerts.iter().filter_map(|alert| alert.get("code").and_then(Value::as_str)).collect())
+        .unwrap_or_default();
+    for wanted in &expect.alerts {
+        if !codes.iter().any(|code| super::file::glob(wanted, code)) {
+            return Some(format!("no alert {wanted} but {codes:?}"));
+        }
+    }
+    for unwanted in &expect.no_alerts {
+        if let Some(code) = codes.iter().find(|code| super::file::glob(unwanted, code)) {
+            return Some(format!("the alert {code} stands, and must not"));
+        }
+    }
+    None
+}
+
+fn unmet_panel(world: &World, status: &Value, expect: &Expect) -> Option<String> {
+    if expect.row1.is_none() && expect.panel.is_none() {
+        return None;
+    }
+    let told: Vec<String> = watch::at(status, "panel.lcd.lines")
+        .and_then(Value::as_array)
+        .map(|lines| lines.iter().map(|line| line.as_str().unwrap_or_default().to_owned()).collect())
+        .unwrap_or_default();
+    if let Some(wanted) = &expect.row1 {
+        let row = told.first().map(|line| line.trim_end()).unwrap_or_default();
+        if !super::file::glob(wanted, row) {
+            return Some(format!("row 1 is \"{row}\", not \"{wanted}\""));
+        }
+        // The daemon's word is not enough: the same must be on the glass.
+        let glass = world.glass();
+        let row = glass.first().map(|line| line.trim_end()).unwrap_or_default();
+        if !super::file::glob(wanted, row) {
+            return Some(format!("row 1 of the glass is \"{row}\", not \"{wanted}\""));
+        }
+    }
+    let wanted = expect.panel.as_ref()?;
+    let found = told.iter().any(|line| super::file::glob(wanted, line.trim_end()));
+    (!found).then(|| format!("the panel shows {told:?}, not \"{wanted}\""))
+}
+
+/// Tries something from one of the places.
+pub fn attempt(world: &World, place: &str, check: &Check) -> Result<()> {
+    let place = if place == "laptop" && !world.has_laptop() { "venue" } else { place };
+    let head = world.head_address();
+    let fill = |text: &str| -> Result<String> {
+        match (&head, text.contains("HEAD")) {
+            (_, false) => Ok(text.to_owned()),
+            (Some(head), true) => Ok(text.replace("HEAD", head)),
+            (None, true) => Err(Error("the head has no address".into())),
+        }
+    };
+    let own = std::env::current_exe().map_err(while_doing("this program's file"))?;
+    let own = own.to_string_lossy();
+    let port = match place {
+        "venue" => "lan0",
+        _ => "eth0",
+    };
+    let resolver = world.resolver_of(place);
+    let mut command = match check {
+        Check::Ping(host) => {
+            let mut command = within(place, "busybox");
+            command.args(["ping", "-c", "1", "-W", "1", &fill(host)?]);
+            command
+        }
+        Check::Arp(address) => {
+            let mut command = within(place, "busybox");
+            command.args(["arping", "-f", "-c", "2", "-w", "2", "-I", port, &fill(address)?]);
+            command
+        }
+        Check::Tcp(target) => {
+            let mut command = within(place, &own);
+            command.args(["venue-try", "tcp", &fill(target)?]);
+            command
+        }
+        Check::Http(url, status) => {
+            let mut command = within(place, &own);
+            command.args(["venue-try", "http", &fill(url)?, &status.to_string(), &resolver]);
+            command
+        }
+        Check::Name(name) => {
+            let mut command = within(place, &own);
+            command.args(["venue-try", "name", name, &resolver]);
+            command
+        }
+    };
+    let output = command.output().map_err(while_doing(format!("cannot try {check}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Error(if text.is_empty() { "no answer".to_owned() } else { text }))
+}

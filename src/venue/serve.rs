@@ -1,0 +1,129 @@
+//! Small servers and attempts that run as processes of their own in the world's namespaces: this same program, started with
+//! `venue-serve` or `venue-try`.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::{Error, Result, while_doing};
+
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// Does what `arguments` (without the program's name) ask for, if they are meant for one of these helpers.
+pub fn helper(arguments: &[String]) -> Option<ExitCode> {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments.as_slice() {
+        ["venue-serve", kind, listen] => serve(kind, listen),
+        ["venue-try", "tcp", target] => try_tcp(target),
+        ["venue-try", "http", url, status, resolver] => try_http(url, status, resolver),
+        ["venue-try", "name", name, resolver] => resolve(name, resolver).map(drop),
+        _ => return None,
+    };
+    Some(match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// Serves until killed: `web` (the internet), `portal` (redirects everything), `banner` (says hello as an SSH server).
+fn serve(kind: &str, listen: &str) -> Result<()> {
+    let listener = TcpListener::bind(listen).map_err(while_doing(format!("cannot listen on {listen}")))?;
+    println!("ready on {listen}");
+    let kind = kind.to_owned();
+    for stream in listener.incoming().flatten() {
+        let kind = kind.clone();
+        std::thread::spawn(move || {
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(30)));
+            let _ = answer(&kind, stream);
+        });
+    }
+    Ok(())
+}
+
+fn answer(kind: &str, mut stream: TcpStream) -> std::io::Result<()> {
+    if kind == "banner" {
+        stream.write_all(b"SSH-2.0-venue\r\n")?;
+        return stream.read(&mut [0; 64]).map(drop);
+    }
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut first = String::new();
+    reader.read_line(&mut first)?;
+    let mut line = String::new();
+    while reader.read_line(&mut line)? > 2 {
+        line.clear();
+    }
+    let path = first.split(' ').nth(1).unwrap_or("/");
+    if kind == "portal" {
+        let head = "HTTP/1.1 302 Found\r\nLocation: http://portal.example/login\r\nContent-Length: 0\r\n";
+        return write!(stream, "{head}Connection: close\r\n\r\n");
+    }
+    if path.ends_with("generate_204") {
+        return stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+    }
+    let body = if path.ends_with("big") { vec![b'x'; 200_000] } else { b"hello\n".to_vec() };
+    write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len())?;
+    stream.write_all(&body)
+}
+
+fn try_tcp(target: &str) -> Result<()> {
+    let address: SocketAddr = target.parse().map_err(|_| Error(format!("{target} is no ADDRESS:PORT")))?;
+    TcpStream::connect_timeout(&address, PATIENCE).map(drop).map_err(while_doing(target))
+}
+
+fn try_http(url: &str, status: &str, resolver: &str) -> Result<()> {
+    let rest = url.strip_prefix("http://").unwrap_or(url);
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let address: IpAddr = match host.trim_matches(['[', ']']).parse() {
+        Ok(address) => address,
+        Err(_) => resolve(host, resolver)?,
+    };
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, 80), PATIENCE)
+        .map_err(while_doing(format!("{address}:80")))?;
+    stream.set_read_timeout(Some(PATIENCE)).map_err(while_doing("socket"))?;
+    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").map_err(while_doing(url))?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).map_err(while_doing(format!("{url} after {} bytes", answer.len())))?;
+    let text = String::from_utf8_lossy(&answer);
+    let first = text.lines().next().unwrap_or("").to_owned();
+    if first.split(' ').nth(1) == Some(status) { Ok(()) } else { Err(Error(format!("{url} answers {first}"))) }
+}
+
+/// The first IPv4 address of `name`, asked of `resolver`; with an empty one, of those in `/etc/resolv.conf`.
+fn resolve(name: &str, resolver: &str) -> Result<IpAddr> {
+    if resolver.is_empty() {
+        use std::net::ToSocketAddrs;
+        let mut found = (name, 80).to_socket_addrs().map_err(while_doing(name))?;
+        return found.next().map(|address| address.ip()).ok_or_else(|| Error(format!("{name} has no address")));
+    }
+    let server: IpAddr = resolver.parse().map_err(|_| Error(format!("{resolver} is no resolver's address")))?;
+    let mut query = simple_dns::Packet::new_query(0x6272);
+    let question = simple_dns::Name::new(name).map_err(while_doing(name))?;
+    query.questions.push(simple_dns::Question::new(
+        question,
+        simple_dns::TYPE::A.into(),
+        simple_dns::CLASS::IN.into(),
+        false,
+    ));
+    query.set_flags(simple_dns::PacketFlag::RECURSION_DESIRED);
+    let bytes = query.build_bytes_vec().map_err(while_doing(name))?;
+    let local = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(local).map_err(while_doing("socket"))?;
+    socket.set_read_timeout(Some(PATIENCE)).map_err(while_doing("socket"))?;
+    socket.connect((server, 53)).map_err(while_doing(server))?;
+    socket.send(&bytes).map_err(while_doing(server))?;
+    let mut buffer = [0; 1500];
+    let length = socket.recv(&mut buffer).map_err(while_doing(format!("resolver {server}")))?;
+    let reply = simple_dns::Packet::parse(buffer.get(..length).unwrap_or_default()).map_err(while_doing(name))?;
+    reply
+        .answers
+        .iter()
+        .find_map(|record| match &record.rdata {
+            simple_dns::rdata::RData::A(a) => Some(IpAddr::V4(a.address.into())),
+            _ => None,
+        })
+        .ok_or_else(|| Error(format!("{server} knows no address of {name}")))
+}

@@ -1,0 +1,162 @@
+//! The venue's servers: dnsmasq for DHCP, DNS and router advertisements, udhcpd where leases are shorter than dnsmasq's two
+//! minutes, and a portal.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::file::{Dhcp, DhcpServer, Network};
+use super::inside::HOME;
+use super::shell::{Running, spawn, within};
+use super::wiring::{DNS, WEB, WEB6, mac, venue_name};
+use super::{Error, Result, while_doing};
+
+/// One client that a server knows: hardware address and the address it gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// `02:bb:…`
+    pub mac: String,
+    /// dotted
+    pub address: std::net::Ipv4Addr,
+}
+
+/// The servers of one network; they die when dropped.
+#[derive(Debug)]
+pub struct Servers {
+    processes: Vec<Running>,
+}
+
+/// Starts DNS, and DHCP for `hosts` if `dhcp` is given, in the `index`th network; returns when they answer.
+pub fn start(index: usize, network: &Network, dhcp: Option<&Dhcp>, hosts: &[Host]) -> Result<Servers> {
+    let venue = venue_name(index);
+    let mut text = format!(
+        "port=53\ninterface=lan0\nbind-dynamic\nno-resolv\nno-hosts\nno-ping\nlog-dhcp\ndhcp-authoritative\n\
+         server={DNS}\ndhcp-leasefile={HOME}/{venue}.leases\n"
+    );
+    if let Some(prefix) = network.ipv6 {
+        let _ = writeln!(text, "enable-ra\ndhcp-range=::,constructor:lan0,ra-only,{},1h", prefix.prefix_len());
+    }
+    let mut processes = Vec::new();
+    match dhcp {
+        Some(dhcp) if dhcp.server == DhcpServer::Dnsmasq => text.push_str(&dnsmasq_lines(network, dhcp, hosts)),
+        Some(dhcp) => processes.push(udhcpd(&venue, network, dhcp, hosts)?),
+        None => {}
+    }
+    processes.push(dnsmasq(&venue, &venue, &text)?);
+    Ok(Servers { processes })
+}
+
+/// Starts the name server of the internet.
+pub fn start_internet(ipv6: bool) -> Result<Servers> {
+    let mut text = format!("port=53\nlisten-address={DNS}\nbind-interfaces\nno-resolv\nno-hosts\naddress=/#/{WEB}\n");
+    if ipv6 {
+        let _ = writeln!(text, "address=/#/{WEB6}");
+    }
+    Ok(Servers { processes: vec![dnsmasq("internet", "internet", &text)?] })
+}
+
+impl Servers {
+    /// Stops them all, at once.
+    pub fn stop(&mut self) {
+        self.processes.clear();
+    }
+}
+
+fn dnsmasq(namespace: &str, name: &str, text: &str) -> Result<Running> {
+    let file = format!("{HOME}/{name}.dnsmasq");
+    fs::write(&file, text).map_err(while_doing(&file))?;
+    let _ = fs::remove_file(format!("{HOME}/{name}.leases"));
+    let log = PathBuf::from(format!("{HOME}/{name}.dnsmasq.log"));
+    let _ = fs::remove_file(&log);
+    // -d: in the foreground, with the rights it has: an unprivileged user namespace has nobody to change to
+    let running = spawn(within(namespace, "dnsmasq").args(["-d", "-C", &file]), &log)?;
+    wait_for(&log, "started")?;
+    Ok(running)
+}
+
+/// Waits until a log holds `word`, at most three seconds.
+pub fn wait_for(log: &Path, word: &str) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(3);
+    loop {
+        let text = fs::read_to_string(log).unwrap_or_default();
+        if text.contains(word) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(Error(format!("{} does not say \"{word}\" but: {}", log.display(), text.trim())));
+        }
+        sleep(Duration::from_millis(5));
+    }
+}
+
+fn dnsmasq_lines(network: &Network, dhcp: &Dhcp, hosts: &[Host]) -> String {
+    let Some(router) = network.address.first() else { return String::new() };
+    let seconds = dhcp.lease.as_secs();
+    // dnsmasq serves only ranges in a subnet that its port has an address of
+    let subnet = network.address.iter().find(|own| own.contains(&dhcp.address)).unwrap_or(router);
+    let mut text = format!("dhcp-range={},static,{},{seconds}\n", subnet.network(), subnet.netmask());
+    for host in hosts {
+        let _ = writeln!(text, "dhcp-host={},{}", host.mac, host.address);
+    }
+    if let Some(netmask) = dhcp.netmask {
+        let _ = writeln!(text, "dhcp-option=1,{netmask}");
+    }
+    for (option, told) in [(3, dhcp.router), (6, dhcp.resolver)] {
+        let _ = match told.unwrap_or(Some(router.addr())) {
+            Some(address) => writeln!(text, "dhcp-option={option},{address}"),
+            None => writeln!(text, "dhcp-option={option}"),
+        };
+    }
+    if !dhcp.routes.is_empty() {
+        let list: Vec<String> = dhcp.routes.iter().map(|(to, via)| format!("{to},{via}")).collect();
+        let _ = writeln!(text, "dhcp-option=121,{0}\ndhcp-option=249,{0}", list.join(","));
+    }
+    if network.mtu != 1500 {
+        let _ = writeln!(text, "dhcp-option=26,{}", network.mtu);
+    }
+    text
+}
+
+fn udhcpd(venue: &str, network: &Network, dhcp: &Dhcp, hosts: &[Host]) -> Result<Running> {
+    let router = network.address.first().map(|router| router.addr());
+    let netmask = dhcp.netmask.or_else(|| network.address.first().map(|router| router.netmask()));
+    let leases = format!("{HOME}/{venue}.udhcpd.leases");
+    fs::write(&leases, "").map_err(while_doing(&leases))?;
+    let mut text = format!(
+        "interface lan0\nstart {0}\nend {0}\nmin_lease 5\noffer_time 5\nlease_file {leases}\npidfile {HOME}/{venue}.udhcpd.pid\n\
+         option lease {1}\n",
+        dhcp.address,
+        dhcp.lease.as_secs()
+    );
+    for host in hosts {
+        let _ = writeln!(text, "static_lease {} {}", host.mac, host.address);
+    }
+    if let Some(netmask) = netmask {
+        let _ = writeln!(text, "option subnet {netmask}");
+    }
+    for (option, told) in [("router", dhcp.router), ("dns", dhcp.resolver)] {
+        if let Some(address) = told.unwrap_or(router) {
+            let _ = writeln!(text, "option {option} {address}");
+        }
+    }
+    let file = format!("{HOME}/{venue}.udhcpd");
+    fs::write(&file, text).map_err(while_doing(&file))?;
+    let log = PathBuf::from(format!("{HOME}/{venue}.udhcpd.log"));
+    let _ = fs::remove_file(&log);
+    let running = spawn(within(venue, "busybox").args(["udhcpd", "-f", &file]), &log)?;
+    wait_for(&log, "started")?;
+    Ok(running)
+}
+
+/// The hosts that a server of the `wire`th network knows: all ports plugged into it.
+pub fn hosts(networks: &[Network], wire: usize) -> Vec<Host> {
+    let Some(port) = networks.get(wire).map(|network| network.port.as_str()) else { return Vec::new() };
+    networks
+        .iter()
+        .enumerate()
+        .filter(|(index, network)| *index == wire || network.shares.as_deref() == Some(port))
+        .filter_map(|(index, network)| Some(Host { mac: mac(index), address: network.dhcp.as_ref()?.address }))
+        .collect()
+}

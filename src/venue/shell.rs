@@ -1,0 +1,124 @@
+//! Starting other programs: in this namespace, in one of the world's, to the end or in the background.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use super::{Error, Result, while_doing};
+
+/// Runs a program to its end; its output if it succeeded, else what it complained about.
+pub fn run(program: &str, arguments: &[&str]) -> Result<String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(while_doing(format!("cannot start {program}")))?;
+    told(&format!("{program} {}", arguments.join(" ")), output)
+}
+
+/// Runs a program to its end with `input` on its standard input.
+pub fn feed(program: &str, arguments: &[&str], input: &str) -> Result<String> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(while_doing(format!("cannot start {program}")))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input.as_bytes()).map_err(while_doing(format!("{program} does not read")))?;
+    }
+    let output = child.wait_with_output().map_err(while_doing(format!("waiting for {program}")))?;
+    told(&format!("{program} {} with input\n{input}", arguments.join(" ")), output)
+}
+
+/// Runs lines of `ip` commands in one go, in the world's namespace `namespace` or, with an empty name, in the outer one.
+pub fn ip(namespace: &str, lines: &str) -> Result<()> {
+    let arguments: &[&str] = if namespace.is_empty() { &["-batch", "-"] } else { &["-n", namespace, "-batch", "-"] };
+    feed("ip", arguments, lines).map(drop)
+}
+
+/// A command that will run in the world's namespace `namespace`, with that namespace's `/sys`.
+pub fn within(namespace: &str, program: &str) -> Command {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", namespace, program]).stdin(Stdio::null());
+    command
+}
+
+/// Runs a line of shell in a namespace; its exit code and both outputs together.
+pub fn exec(namespace: &str, line: &str) -> Result<(i32, String)> {
+    let output = within(namespace, "sh")
+        .args(["-c", &format!("exec 2>&1; {line}")])
+        .output()
+        .map_err(while_doing(format!("cannot run {line} in {namespace}")))?;
+    Ok((output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
+/// Runs a line of shell in a namespace; what it printed, or an error with it if it failed.
+pub fn must(namespace: &str, line: &str) -> Result<String> {
+    match exec(namespace, line)? {
+        (0, text) => Ok(text),
+        (code, text) => Err(Error(format!("in {namespace}: {line}: exit {code}: {}", text.trim()))),
+    }
+}
+
+/// Starts a command in the background with its outputs appended to the file `log`.
+pub fn spawn(command: &mut Command, log: &Path) -> Result<Running> {
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .open(log)
+        .map_err(while_doing(format!("cannot write {}", log.display())))?;
+    let copy = file.try_clone().map_err(while_doing("cannot duplicate a file"))?;
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(file)
+        .stderr(copy)
+        .spawn()
+        .map_err(while_doing(format!("cannot start {command:?}")))?;
+    Ok(Running(child))
+}
+
+/// A program in the background; killed when dropped.
+#[derive(Debug)]
+pub struct Running(Child);
+
+impl Running {
+    /// Its process id in our PID namespace.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Sends a signal by name (`"USR1"`).
+    pub fn signal(&self, name: &str) -> Result<()> {
+        run("busybox", &["kill", &format!("-{name}"), &self.0.id().to_string()]).map(drop)
+    }
+
+    /// Its exit code, if it has ended; a death by signal N is 128 + N.
+    pub fn ended(&mut self) -> Option<i32> {
+        use std::os::unix::process::ExitStatusExt;
+        let status = self.0.try_wait().ok().flatten()?;
+        status.code().or_else(|| status.signal().map(|number| 128 + number))
+    }
+
+    /// Kills it at once and waits for its end.
+    pub fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn told(what: &str, output: Output) -> Result<String> {
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    Err(Error(format!("{what}: {}: {}", output.status, complaint.trim())))
+}

@@ -1,0 +1,244 @@
+//! Namespaces, cables and addresses, made with `ip`.
+
+use std::fmt::Write as _;
+
+use super::file::{Internet, Network};
+use super::shell::{self, ip, must};
+use super::{Result, while_doing};
+
+/// The web server of the world's internet.
+pub const WEB: &str = "203.0.113.80";
+/// The same, by IPv6.
+pub const WEB6: &str = "2001:db8:80::80";
+/// The name server of the world's internet; the nodes ask it.
+pub const DNS: &str = "203.0.113.53";
+/// How many nodes there are.
+pub const NODES: u8 = 3;
+/// Where the ends of cables lie that are plugged in nowhere.
+const SHELF: &str = "shelf";
+
+/// The name of the venue's `index`th router namespace, and of the computer behind it.
+pub fn venue_name(index: usize) -> String {
+    numbered("venue", index)
+}
+
+/// See [`venue_name`].
+pub fn laptop_name(index: usize) -> String {
+    numbered("laptop", index)
+}
+
+fn numbered(name: &str, index: usize) -> String {
+    if index == 0 { name.to_owned() } else { format!("{name}{}", index + 1) }
+}
+
+/// The name of the far end of the cable in the head's port `port`.
+pub fn far_end(port: &str) -> String {
+    format!("p-{port}")
+}
+
+/// The hardware address of the head's `index`th uplink: locally administered, always the same.
+pub fn mac(index: usize) -> String {
+    format!("02:bb:00:00:e1:{:02x}", index + 1)
+}
+
+/// Makes everything that does not change with the venue: internet, head, switch and nodes.
+pub fn lay_foundation() -> Result<()> {
+    let mut outer = String::new();
+    for name in ["internet", "head", "switch", SHELF] {
+        let _ = writeln!(outer, "netns add {name}");
+    }
+    let _ = writeln!(outer, "link add eth0 netns head address 02:bb:00:00:c0:00 type veth peer name head netns switch");
+    for number in 1..=NODES {
+        let _ = writeln!(outer, "netns add rpi{number}");
+        let _ = writeln!(
+            outer,
+            "link add eth0 netns rpi{number} address {} type veth peer name rpi{number} netns switch",
+            node_mac(number)
+        );
+    }
+    ip("", &outer)?;
+    let mut switch = String::from("link add sw0 type bridge\nlink set sw0 up\nlink set head master sw0 up\n");
+    for number in 1..=NODES {
+        let _ = writeln!(switch, "link set rpi{number} master sw0 up");
+        ip(
+            &format!("rpi{number}"),
+            &format!(
+                "link set lo up\naddr add {}/24 dev eth0\nlink set eth0 up\nroute add default via 192.168.50.1\n",
+                node_address(number)
+            ),
+        )?;
+    }
+    must("switch", "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6")?;
+    ip("switch", &switch)?;
+    ip(
+        "internet",
+        &format!(
+            "link set lo up\naddr add {WEB}/32 dev lo\naddr add {DNS}/32 dev lo\naddr add {WEB6}/128 dev lo nodad\n"
+        ),
+    )?;
+    must("internet", "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding")?;
+    // A new namespace may inherit the machine's own values: begin like a fresh Debian.
+    must(
+        "head",
+        "cd /proc/sys/net/ipv4 && echo 0 > ip_forward && for c in all default lo eth0; do echo 0 > conf/$c/arp_ignore; \
+         echo 0 > conf/$c/arp_announce; echo 2 > conf/$c/rp_filter; done; echo 0 > conf/all/rp_filter",
+    )?;
+    ip("head", "link set lo up\n")
+}
+
+/// The hardware address of a node.
+pub fn node_mac(number: u8) -> String {
+    format!("b8:27:eb:00:00:{number:02x}")
+}
+
+/// The address of a node.
+pub fn node_address(number: u8) -> String {
+    format!("192.168.50.{}", 10 + u16::from(number))
+}
+
+/// Makes the `index`th network of a venue: its router, the way to the internet, a computer.
+pub fn build_network(index: usize, network: &Network) -> Result<()> {
+    let (venue, laptop) = (venue_name(index), laptop_name(index));
+    let mut outer = format!(
+        "netns add {venue}\nlink add wan{index} netns internet type veth peer name wan netns {venue}\nnetns add {laptop}\n\
+         link add eth0 netns {laptop} type veth peer name laptop netns {venue}\n"
+    );
+    ip("", &outer)?;
+    outer.clear();
+    let third = index * 4;
+    ip(
+        "internet",
+        &format!(
+            "addr add 198.51.100.{}/30 dev wan{index}\naddr add 2001:db8:f{index}::1/64 dev wan{index} nodad\n\
+             link set wan{index} up\n",
+            third + 1
+        ),
+    )?;
+    let mut router = format!(
+        "link set lo up\nlink add lan0 type bridge\nlink set lan0 mtu {mtu} up\nlink set laptop mtu {mtu} master lan0 up\n\
+         addr add 198.51.100.{}/30 dev wan\nlink set wan up\nroute add default via 198.51.100.{}\n",
+        third + 2,
+        third + 1,
+        mtu = network.mtu
+    );
+    for address in &network.address {
+        let _ = writeln!(router, "addr add {address} dev lan0");
+    }
+    if let Some(prefix) = network.ipv6 {
+        let _ = writeln!(router, "addr add 2001:db8:f{index}::2/64 dev wan nodad");
+        let _ = writeln!(router, "addr add {} dev lan0 nodad", ipv6_router(prefix));
+        let _ = writeln!(router, "route add default via 2001:db8:f{index}::1");
+        ip("internet", &format!("route replace {prefix} via 2001:db8:f{index}::2\n"))?;
+    } else {
+        must(&venue, "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6")?;
+    }
+    ip(&venue, &router)?;
+    must(&venue, "echo 1 > /proc/sys/net/ipv4/ip_forward")?;
+    if network.ipv6.is_some() {
+        must(&venue, "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding")?;
+    }
+    translate(&venue)?;
+    if let Some(address) = network.laptop {
+        let gateway = network.address.first().map(|router| router.addr());
+        let mut lines = format!(
+            "link set lo up\nlink set eth0 mtu {}\naddr add {address} dev eth0\nlink set eth0 up\n",
+            network.mtu
+        );
+        if let Some(gateway) = gateway {
+            let _ = writeln!(lines, "route add default via {gateway} onlink dev eth0");
+        }
+        ip(&laptop, &lines)?;
+    } else {
+        ip(&laptop, "link set lo up\nlink set eth0 up\n")?;
+    }
+    set_internet(index, network.internet)
+}
+
+/// The router's own address in a prefix that it advertises.
+pub fn ipv6_router(prefix: ipnet::Ipv6Net) -> String {
+    let bits = u128::from(prefix.network()) | 1;
+    format!("{}/{}", std::net::Ipv6Addr::from(bits), prefix.prefix_len())
+}
+
+/// The venue's own NAT: only what it knows finds its way back, so addresses of the cluster that leak out get no answer.
+/// "Fragmentation needed" is dropped, as so many venues do: only clamping the MSS helps.
+fn translate(venue: &str) -> Result<()> {
+    nft(
+        venue,
+        "table ip venue {\n\
+         chain post { type nat hook postrouting priority 100; oifname wan masquerade; }\n\
+         chain out { type filter hook output priority 0; icmp type destination-unreachable icmp code frag-needed drop; }\n\
+         }\n",
+    )
+}
+
+/// Changes what is behind the router of the `index`th network.
+pub fn set_internet(index: usize, kind: Internet) -> Result<()> {
+    let venue = venue_name(index);
+    let clear = "table inet internet\ndelete table inet internet\n";
+    let rules = match kind {
+        Internet::Open => String::new(),
+        Internet::Portal => "table inet internet {\n\
+            chain pre { type nat hook prerouting priority -100; iifname lan0 tcp dport 80 redirect to :8080; }\n\
+            chain fwd { type filter hook forward priority 0; iifname lan0 udp dport 53 accept; ct state established accept; \
+            iifname lan0 drop; }\n}\n"
+            .to_owned(),
+        Internet::Dead => "table inet internet {\n\
+            chain fwd { type filter hook forward priority 0; policy drop; }\n\
+            chain out { type filter hook output priority 0; oifname wan drop; }\n}\n"
+            .to_owned(),
+    };
+    nft(&venue, &format!("{clear}{rules}"))
+}
+
+/// Loads rules into a namespace.
+pub fn nft(namespace: &str, rules: &str) -> Result<()> {
+    shell::feed("ip", &["netns", "exec", namespace, "nft", "-f", "-"], rules).map(drop)
+}
+
+/// Takes a venue's router and computer away. Cables must have been put on the shelf first.
+pub fn remove_network(index: usize) -> Result<()> {
+    ip("internet", &format!("link del wan{index}\n"))?;
+    ip("", &format!("netns del {}\nnetns del {}\n", venue_name(index), laptop_name(index)))
+}
+
+/// Gives the head a port, with a cable whose far end lies on the shelf.
+pub fn insert_port(index: usize, port: &str) -> Result<()> {
+    let far = far_end(port);
+    ip("", &format!("link add {port} netns head address {} type veth peer name {far} netns {SHELF}\n", mac(index)))?;
+    must(
+        "head",
+        &format!(
+            "cd /proc/sys/net/ipv4/conf/{port} && echo 0 > forwarding; echo 0 > arp_ignore; echo 0 > arp_announce; \
+             echo 2 > rp_filter"
+        ),
+    )
+    .map(drop)
+}
+
+/// Takes a port of the head away, with its cable.
+pub fn remove_port(port: &str) -> Result<()> {
+    ip("head", &format!("link del {port}\n"))
+}
+
+/// Plugs the cable of a port into the `wire`th network.
+pub fn plug(port: &str, wire: usize, mtu: u16) -> Result<()> {
+    let (far, venue) = (far_end(port), venue_name(wire));
+    if must(SHELF, &format!("ip link show {far}")).is_ok() {
+        ip(SHELF, &format!("link set {far} netns {venue}\n"))?;
+    }
+    ip("head", &format!("link set {port} up\n"))?;
+    ip(&venue, &format!("link set {far} mtu {mtu} master lan0\nlink set {far} up\n"))
+}
+
+/// Pulls the cable of a port out of the `wire`th network; it still lies there.
+pub fn pull(port: &str, wire: usize) -> Result<()> {
+    ip(&venue_name(wire), &format!("link set {} down\n", far_end(port)))
+}
+
+/// Carries the end of a cable away from the `wire`th network.
+pub fn shelve(port: &str, wire: usize) -> Result<()> {
+    let far = far_end(port);
+    ip(&venue_name(wire), &format!("link set {far} down nomaster\nlink set {far} netns {SHELF}\n"))
+        .map_err(while_doing(format!("carrying the cable of {port} away")))
+}

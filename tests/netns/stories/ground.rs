@@ -1,0 +1,86 @@
+//! The world itself, before any gateway: if these fail, nothing else means anything.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bramblegate::venue::file::Check;
+use bramblegate::venue::play::attempt;
+use bramblegate::venue::shell::must;
+use bramblegate::venue::{Error, Result, Venue, World};
+
+pub const PLAIN: &str = r#"
+purpose = "A home router"
+[[network]]
+address = "10.99.0.1/24"
+laptop = "10.99.0.20/24"
+[network.dhcp]
+address = "10.99.0.126"
+"#;
+
+/// Asks until the answer is yes, at most ten seconds.
+pub fn until(what: &str, mut answer: impl FnMut() -> bool) -> Result<Duration> {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(10) {
+        if answer() {
+            return Ok(start.elapsed());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Err(Error(format!("not within 10 s: {what}")))
+}
+
+/// The answer to a question of yes or no, as a result.
+pub fn ensure(what: &str, yes: bool) -> Result<()> {
+    if yes { Ok(()) } else { Err(Error(format!("not so: {what}"))) }
+}
+
+pub fn world_stands_without_a_gateway() -> Result<()> {
+    let start = Instant::now();
+    let world = World::build(&Venue::parse("plain", PLAIN)?, Path::new(crate::PROGRAM))?;
+    println!("built in {:?}", start.elapsed());
+    until("the head has a lease", || world.head_address().as_deref() == Some("10.99.0.126"))?;
+    println!("lease after {:?}", start.elapsed());
+    let try_it = |place: &str, check: &str| {
+        let check: Check = check.parse().map_err(Error)?;
+        let result = attempt(&world, place, &check);
+        println!("{:?} {place} {check}: {result:?}", start.elapsed());
+        result
+    };
+    for (place, check) in [
+        ("laptop", "tcp HEAD:22"),
+        ("laptop", "ping HEAD"),
+        ("laptop", "arp HEAD"),
+        ("laptop", "name www.example"),
+        ("head", "http http://connectivity.example/generate_204 204"),
+        ("head", "http http://www.example/big"),
+        ("rpi1", "ping 192.168.50.12"),
+    ] {
+        try_it(place, check).map_err(|error| Error(format!("{place}: {check}: {error}")))?;
+    }
+    // the cluster's port has no address yet, and nothing forwards: nodes reach nothing, or the tests would mean nothing
+    ensure("no node reaches the internet", try_it("rpi1", "ping 203.0.113.80").is_err())?;
+    ensure("the machine's resolver file is not ours", must("head", "cat /etc/resolv.conf")?.contains("10.99.0.1"))
+}
+
+pub fn lease_changes_reach_the_head() -> Result<()> {
+    let mut world = World::build(&Venue::parse("plain", PLAIN)?, Path::new(crate::PROGRAM))?;
+    until("the head has a lease", || world.head_address().as_deref() == Some("10.99.0.126"))?;
+    world.change_dhcp("eth1", |dhcp| dhcp.address = "10.99.0.140".parse().unwrap_or(dhcp.address))?;
+    world.renew("eth1")?;
+    let took = until("refused, then another lease", || world.head_address().as_deref() == Some("10.99.0.140"))?;
+    println!("another lease after {took:?}");
+    let (router, lease) = ("10.77.0.1/24", "10.77.0.9");
+    let parse = |_| Error("address".into());
+    world.change_subnet("eth1", router.parse().map_err(|_| Error("net".into()))?, lease.parse().map_err(parse)?)?;
+    world.renew("eth1")?;
+    until("another subnet", || world.head_address().as_deref() == Some(lease))?;
+    world.pull_cable("eth1")?;
+    until("no carrier", || must("head", "ip -br link show eth1").is_ok_and(|text| text.contains("NO-CARRIER")))?;
+    world.plug_cable("eth1")?;
+    until("a lease again", || world.head_address().as_deref() == Some(lease))?;
+    let second = PLAIN.replace("10.99.0.", "172.20.5.");
+    let index = must("head", "cat /sys/class/net/eth1/ifindex")?;
+    world.move_to(&Venue::parse("second", &second)?)?;
+    until("the other venue's lease", || world.head_address().as_deref() == Some("172.20.5.126"))?;
+    ensure("the port is the same one", must("head", "cat /sys/class/net/eth1/ifindex")? == index)
+}
