@@ -8,12 +8,18 @@
 
 mod firewall;
 mod lab;
+mod links;
+mod netlink;
+mod routing;
 
 use libtest_mimic::{Arguments, Trial};
 
 fn tests() -> Vec<Trial> {
     let mut all = Vec::new();
     all.extend(firewall::tests());
+    all.extend(links::tests());
+    all.extend(netlink::tests());
+    all.extend(routing::tests());
     all
 }
 

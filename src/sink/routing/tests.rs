@@ -53,7 +53,7 @@ fn what_is_there_already_is_no_work_even_if_it_needed_onlink_or_was_planned_with
 fn another_gateway_replaces_in_place_and_is_not_deleted_afterwards() {
     let held = route(51_003, "0.0.0.0/0", Some([10, 0, 0, 1]));
     let wanted = route(51_003, "0.0.0.0/0", Some([10, 0, 0, 2]));
-    let diff = compare(&plan(&[], &[wanted.clone()]), &BTreeSet::new(), &[held].into());
+    let diff = compare(&plan(&[], std::slice::from_ref(&wanted)), &BTreeSet::new(), &[held].into());
     assert_eq!(diff, Diff { routes_to_add: vec![(wanted, REPLACE)], ..Diff::default() });
 }
 

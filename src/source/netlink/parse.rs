@@ -303,10 +303,11 @@ fn rule(payload: &[u8]) -> Option<Rule> {
     Some(rule)
 }
 
-/// `struct netconfmsg` (padded to four bytes) and `NETCONFA_*`; "all" and "default" have negative indices.
+/// `struct netconfmsg` (padded to four bytes) and `NETCONFA_*`; "all" and "default" have negative indices,
+/// which as unsigned numbers are too large.
 fn netconf(payload: &[u8]) -> Option<Netconf> {
     let attributes = || Attributes::after(payload, 4);
-    let index = attributes().find(1).and_then(u32_of).filter(|&index| index.cast_signed() > 0)?;
+    let index = attributes().find(1).and_then(u32_of).filter(|&index| i32::try_from(index).is_ok())?;
     let forwarding = attributes().find(2).and_then(u32_of).map(|value| value != 0);
     let rp_filter = attributes().find(3).and_then(u32_of).and_then(|value| u8::try_from(value).ok());
     (family(payload) == AF_INET && (forwarding.is_some() || rp_filter.is_some())).then_some(Netconf {

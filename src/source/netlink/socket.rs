@@ -260,7 +260,7 @@ impl Connection {
 
 /// `struct nlmsgerr`: the error number, the request's header, perhaps its body, then attributes.
 fn outcome(message: &Message<'_>) -> Result<(), RequestError> {
-    let code = u32_at(message.payload, 0).map_or(0, u32::cast_signed);
+    let code = message.payload.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
     if code == 0 {
         return Ok(());
     }

@@ -1,0 +1,164 @@
+//! Interface settings and addresses in the kernel.
+
+use std::path::PathBuf;
+
+use bramblegate::event::{Applied, ApplyErrorKind, Change, Event};
+use bramblegate::policy::{InterfaceConf, LinkPlan, PortPlan};
+use bramblegate::sink::Sink;
+use bramblegate::sink::link::{LinkSink, record, restore};
+use bramblegate::source::netlink;
+use libtest_mimic::Trial;
+
+use crate::lab::{sh, trial};
+use crate::netlink::block_on;
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        trial("links::settings_and_addresses_are_set_and_put_back", set_and_restore),
+        trial("links::addresses_of_others_stay", others_stay),
+        trial("links::a_missing_port_is_absent_and_the_others_get_theirs", missing_port),
+        trial("links::a_port_that_leaves_the_plan_is_put_back", leaves_the_plan),
+        trial("links::a_removed_address_is_given_back_on_the_next_revision", given_back),
+    ]
+}
+
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        Self(PathBuf::from(sh("mktemp -d").trim()))
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn ports() {
+    sh("ip link add cluster type veth peer name c1; ip link add uplink type veth peer name u1
+        ip link set c1 up; ip link set u1 up; ip link set uplink up; ip addr add 10.9.0.2/24 dev uplink");
+}
+
+pub fn index_of(name: &str) -> u32 {
+    let events = netlink::snapshot().unwrap();
+    let found = events.into_iter().find_map(|event| match event {
+        Event::Link(Change::Present(link)) if link.name == name => Some(link.index),
+        _ => None,
+    });
+    found.unwrap_or_else(|| panic!("no {name}"))
+}
+
+fn port(name: &str, addresses: &[&str]) -> PortPlan {
+    PortPlan {
+        index: index_of(name),
+        name: name.into(),
+        up: true,
+        addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        release: Vec::new(),
+        conf: InterfaceConf {
+            forwarding: Some(true),
+            arp_ignore: Some(1),
+            arp_announce: Some(2),
+            rp_filter: Some(2),
+            accept_local: None,
+        },
+    }
+}
+
+fn plan(ports: Vec<PortPlan>) -> LinkPlan {
+    LinkPlan { ports, revision: 0 }
+}
+
+/// The IPv4 addresses of one port, sorted as text.
+fn addresses(name: &str) -> String {
+    sh(&format!("ip -o -4 addr show dev {name} | awk '{{print $4}}' | sort | xargs")).trim().to_owned()
+}
+
+/// forwarding, arp_ignore, arp_announce, rp_filter
+fn conf(name: &str) -> String {
+    let read = format!("cd /proc/sys/net/ipv4/conf/{name} && cat forwarding arp_ignore arp_announce rp_filter | xargs");
+    sh(&read).trim().to_owned()
+}
+
+fn set_and_restore() {
+    ports();
+    let directory = Directory::new();
+    sh("echo 1 > /proc/sys/net/ipv4/conf/uplink/rp_filter");
+    let before = (conf("uplink"), conf("cluster"));
+    block_on(async {
+        let wanted = plan(vec![port("cluster", &["192.168.50.1/24"]), port("uplink", &[])]);
+        assert_eq!(LinkSink::new(&directory.0).apply(&wanted).await, Ok(Applied::Link));
+        // An earlier run's record is kept by the next: what counts is what was there before the first.
+        assert_eq!(LinkSink::new(&directory.0).apply(&wanted).await, Ok(Applied::Link));
+        assert_eq!(sh("cat /proc/sys/net/ipv4/ip_forward").trim(), "0");
+        assert_eq!((conf("uplink"), conf("cluster")), ("1 1 2 2".into(), "1 1 2 2".into()));
+        assert_eq!(addresses("cluster"), "192.168.50.1/24");
+        assert!(sh("ip -o link show cluster").contains("state UP"));
+        assert!(record(&directory.0).exists());
+        let done = restore(&directory.0).await.unwrap();
+        assert!(done.iter().any(|line| line.contains("192.168.50.1/24")), "{done:?}");
+    });
+    assert_eq!((conf("uplink"), conf("cluster")), before);
+    assert_eq!((addresses("cluster"), addresses("uplink")), (String::new(), "10.9.0.2/24".into()));
+    assert!(!record(&directory.0).exists());
+}
+
+fn others_stay() {
+    ports();
+    sh("ip addr add 192.168.50.1/24 dev cluster; ip addr add 192.168.50.9/24 dev cluster");
+    let directory = Directory::new();
+    block_on(async {
+        let mut sink = LinkSink::new(&directory.0);
+        sink.apply(&plan(vec![port("cluster", &["192.168.50.1/24", "10.213.50.1/24"])])).await.unwrap();
+        sh("ip addr add 10.213.50.7/24 dev cluster");
+        let mut moved = port("cluster", &["172.30.50.1/24"]);
+        moved.release = vec!["192.168.50.1/24".parse().unwrap(), "10.213.50.1/24".parse().unwrap()];
+        sink.apply(&plan(vec![moved])).await.unwrap();
+        // .1 was there before us, and .7 of the released subnet was never ours.
+        assert_eq!(addresses("cluster"), "10.213.50.7/24 172.30.50.1/24 192.168.50.1/24 192.168.50.9/24");
+        restore(&directory.0).await.unwrap();
+        assert_eq!(addresses("cluster"), "10.213.50.7/24 192.168.50.1/24 192.168.50.9/24");
+    });
+}
+
+fn missing_port() {
+    ports();
+    let directory = Directory::new();
+    block_on(async {
+        let gone = PortPlan { index: 4711, name: "usb0".into(), ..port("uplink", &["10.1.1.1/24"]) };
+        let mut sink = LinkSink::new(&directory.0);
+        let error = sink.apply(&plan(vec![gone, port("cluster", &["192.168.50.1/24"])])).await.unwrap_err();
+        assert_eq!(error.kind, ApplyErrorKind::Absent);
+        assert!(error.message.contains("usb0"), "{error}");
+        assert_eq!(addresses("cluster"), "192.168.50.1/24");
+    });
+}
+
+fn leaves_the_plan() {
+    ports();
+    let directory = Directory::new();
+    let before = conf("uplink");
+    block_on(async {
+        let mut sink = LinkSink::new(&directory.0);
+        let (cluster, uplink) = (port("cluster", &["192.168.50.1/24"]), port("uplink", &[]));
+        sink.apply(&plan(vec![cluster.clone(), uplink])).await.unwrap();
+        sink.apply(&plan(vec![cluster])).await.unwrap();
+        assert_eq!((conf("uplink"), conf("cluster")), (before, "1 1 2 2".into()));
+    });
+}
+
+fn given_back() {
+    ports();
+    let directory = Directory::new();
+    block_on(async {
+        let mut sink = LinkSink::new(&directory.0);
+        let mut wanted = plan(vec![port("cluster", &["192.168.50.1/24"])]);
+        sink.apply(&wanted).await.unwrap();
+        sh("ip addr flush dev cluster; echo 0 > /proc/sys/net/ipv4/conf/cluster/forwarding");
+        wanted.revision += 1;
+        sink.apply(&wanted).await.unwrap();
+        assert_eq!((addresses("cluster"), conf("cluster")), ("192.168.50.1/24".into(), "1 1 2 2".into()));
+    });
+}

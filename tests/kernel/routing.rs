@@ -1,0 +1,142 @@
+//! Policy routing in the kernel, and the question which way out it would take.
+
+use bramblegate::event::{Applied, LinkIndex, Route, Rule};
+use bramblegate::policy::{ROUTE_PROTOCOL, RULE_PREFERENCE, RoutingPlan, TABLE_CLUSTER, TABLE_UPLINK};
+use bramblegate::sink::Sink;
+use bramblegate::sink::routing::{RoutingSink, restore};
+use bramblegate::source::netlink::Connection;
+use bramblegate::source::wayout::{DESTINATION, way_out};
+use libtest_mimic::Trial;
+
+use crate::lab::{sh, trial};
+use crate::links::index_of;
+use crate::netlink::block_on;
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        trial("routing::the_plan_comes_and_goes_and_entries_of_others_stay", comes_and_goes),
+        trial("routing::a_new_gateway_takes_the_old_ones_place", new_gateway),
+        trial("routing::a_gateway_that_is_our_own_address_elsewhere_is_accepted", own_gateway),
+        trial("routing::the_way_out_is_the_kernels", which_way_out),
+    ]
+}
+
+fn ports() -> (LinkIndex, LinkIndex) {
+    sh("ip link add cluster type veth peer name c1; ip link add uplink type veth peer name u1
+        for port in c1 u1 uplink cluster; do ip link set $port up; done
+        ip addr add 192.168.50.77/24 dev uplink; ip addr add 192.168.50.1/24 dev cluster");
+    (index_of("cluster"), index_of("uplink"))
+}
+
+fn route(table: u32, index: LinkIndex, destination: &str, gateway: Option<&str>) -> Route {
+    Route {
+        table,
+        destination: destination.parse().unwrap(),
+        gateway: gateway.map(|gateway| gateway.parse().unwrap()),
+        index,
+        metric: 0,
+        protocol: ROUTE_PROTOCOL,
+        onlink: false,
+        preferred_source: None,
+    }
+}
+
+fn rule(offset: u32, table: u32, source: Option<&str>, destination: Option<&str>, output: Option<&str>) -> Rule {
+    Rule {
+        preference: RULE_PREFERENCE + offset,
+        ipv6: false,
+        source: source.map(|net| net.parse().unwrap()),
+        destination: destination.map(|net| net.parse().unwrap()),
+        output: output.map(Into::into),
+        input: None,
+        mark: None,
+        table,
+        protocol: ROUTE_PROTOCOL,
+    }
+}
+
+/// The overlap: venue and cluster both 192.168.50.0/24.
+fn overlap(cluster: LinkIndex, uplink: LinkIndex, gateway: &str) -> RoutingPlan {
+    let table = TABLE_UPLINK + uplink;
+    RoutingPlan {
+        routes: [
+            route(TABLE_CLUSTER, cluster, "192.168.50.0/24", None),
+            route(table, uplink, "192.168.50.0/24", None),
+            route(table, uplink, "0.0.0.0/0", Some(gateway)),
+        ]
+        .into(),
+        rules: [
+            rule(0, table, Some("192.168.50.77/32"), None, None),
+            rule(1, table, None, None, Some("uplink")),
+            rule(2, TABLE_CLUSTER, None, Some("192.168.50.0/24"), None),
+        ]
+        .into(),
+        revision: 0,
+    }
+}
+
+fn ours() -> String {
+    sh("ip rule | grep 'proto 98' || true; ip route show table all proto 98")
+}
+
+fn comes_and_goes() {
+    let (cluster, uplink) = ports();
+    sh("ip rule add pref 5105 from 10.0.0.0/8 lookup 77; ip route add 10.7.0.0/16 via 192.168.50.9 table 77");
+    block_on(async {
+        let plan = overlap(cluster, uplink, "192.168.50.254");
+        assert_eq!(RoutingSink::default().apply(&plan).await, Ok(Applied::Done));
+        let first = ours();
+        assert_eq!(first.lines().count(), 6, "{first}");
+        assert_eq!(RoutingSink::default().apply(&plan).await, Ok(Applied::Done));
+        assert_eq!(ours(), first, "the second time there is nothing to do");
+        assert!(sh("ip route get 192.168.50.11").contains("dev cluster"));
+        assert!(sh("ip route get 192.168.50.30 from 192.168.50.77").contains("dev uplink"));
+        assert!(sh("ip route get 198.41.0.4 from 192.168.50.77").contains("via 192.168.50.254 dev uplink"));
+        assert_eq!(restore().await.unwrap().len(), 6);
+        assert_eq!(ours(), "");
+        assert!(sh("ip rule; ip route show table 77").contains("10.7.0.0/16 via 192.168.50.9"));
+        assert!(sh("ip rule").contains("5105:"));
+    });
+}
+
+fn new_gateway() {
+    let (cluster, uplink) = ports();
+    block_on(async {
+        let mut sink = RoutingSink::default();
+        sink.apply(&overlap(cluster, uplink, "192.168.50.254")).await.unwrap();
+        sink.apply(&overlap(cluster, uplink, "192.168.50.253")).await.unwrap();
+        assert!(!ours().contains("192.168.50.254"), "{}", ours());
+        assert!(ours().contains("default via 192.168.50.253"), "{}", ours());
+    });
+}
+
+/// The venue's gateway has the head's own cluster address: without `onlink` the kernel takes it.
+fn own_gateway() {
+    let (cluster, uplink) = ports();
+    block_on(async {
+        RoutingSink::default().apply(&overlap(cluster, uplink, "192.168.50.1")).await.unwrap();
+        assert!(ours().contains("default via 192.168.50.1"), "{}", ours());
+        // A gateway that nothing leads to is accepted as well, by `onlink`.
+        RoutingSink::default().apply(&overlap(cluster, uplink, "203.0.113.1")).await.unwrap();
+        assert!(ours().contains("default via 203.0.113.1"), "{}", ours());
+    });
+}
+
+fn which_way_out() {
+    sh("ip link add cluster type veth peer name c1; ip link add uplink type veth peer name u1
+        ip link add wg0 type veth peer name w1
+        for port in c1 u1 w1 uplink cluster wg0; do ip link set $port up; done
+        ip addr add 10.9.0.2/24 dev uplink; ip addr add 192.168.50.1/24 dev cluster; ip addr add 10.8.0.2/24 dev wg0
+        echo 1 > /proc/sys/net/ipv4/conf/cluster/forwarding");
+    let (cluster, uplink, vpn) = (index_of("cluster"), index_of("uplink"), index_of("wg0"));
+    let mut requests = Connection::open().unwrap();
+    let mut ask = || way_out(&mut requests, cluster, [192, 168, 50, 2].into(), DESTINATION);
+    assert_eq!(ask(), None);
+    sh("ip route add default via 10.9.0.1");
+    assert_eq!(ask(), Some(uplink));
+    // What wg-quick does.
+    sh("ip route add default dev wg0 table 51820; ip rule add not fwmark 51820 table 51820");
+    assert_eq!(ask(), Some(vpn));
+    sh("ip rule del table 51820; ip route add unreachable default metric 0 table 9; ip rule add pref 1 table 9");
+    assert_eq!(ask(), None);
+}
