@@ -1,6 +1,7 @@
 //! Sources turn the outside into events. A source knows nothing but [`crate::event::Event`].
 
 pub mod netlink;
+pub mod nfnetlink;
 pub mod wayout;
 
 use std::io;

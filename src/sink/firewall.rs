@@ -1,0 +1,230 @@
+//! The firewall: one transaction that takes the table away and puts the new one in its place, over one socket that stays
+//! open for the daemon's life (with the flag owner, the table is that socket's).
+
+mod encode;
+mod expr;
+mod look;
+mod transact;
+
+use std::thread;
+
+use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, capabilities};
+
+use crate::event::{Applied, ApplyError, ApplyErrorKind, Output};
+use crate::policy::FirewallPlan;
+use crate::policy::ruleset::{Rule, Ruleset, TABLE};
+use crate::sink::Sink;
+use crate::source::nfnetlink::Socket;
+
+pub use encode::{Encoded, Form, Label, Removal, encode, encode_removal};
+pub use look::{Seen, look};
+pub use transact::{Refusal, transact};
+
+/// Each try learns one thing about the kernel or the table; there is no more to learn than this.
+const TRIES: usize = 8;
+
+/// Puts the rule set into the kernel.
+#[derive(Debug, Default)]
+pub struct FirewallSink {
+    socket: Option<Socket>,
+    known: Known,
+    /// this process has loaded the table before
+    loaded: bool,
+    /// what was found at the first look was of an earlier run
+    adopted: bool,
+}
+
+/// What was learnt of this kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Known {
+    /// `NFT_MSG_DESTROYTABLE` (≥ 6.3)
+    destroy: bool,
+    /// the flags owner and persist (≥ 6.9)
+    persist: bool,
+    flow_table: bool,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self { destroy: true, persist: true, flow_table: true }
+    }
+}
+
+impl Sink for FirewallSink {
+    type Desired = FirewallPlan;
+    const OUTPUT: Output = Output::Firewall;
+
+    /// Never waits: the kernel answers within the system call (some 0.2 ms).
+    async fn apply(&mut self, desired: &FirewallPlan) -> Result<Applied, ApplyError> {
+        self.load(&desired.ruleset, desired.protect)
+    }
+}
+
+impl FirewallSink {
+    /// A sink whose socket is opened by the first use.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Opens the socket, if it is not, and tells its port: changes that carry it are our own.
+    pub fn port(&mut self) -> Result<u32, ApplyError> {
+        Ok(self.socket()?.port())
+    }
+
+    fn socket(&mut self) -> Result<&mut Socket, ApplyError> {
+        match self.socket {
+            Some(ref mut socket) => Ok(socket),
+            None => Ok(self.socket.insert(Socket::open(0).map_err(|errno| refused(errno, "nfnetlink"))?)),
+        }
+    }
+
+    /// Replaces the table by `ruleset` and reads back what is there.
+    pub fn load(&mut self, ruleset: &Ruleset, protect: bool) -> Result<Applied, ApplyError> {
+        let mut known = self.known;
+        let (loaded, adopted) = (self.loaded, self.adopted);
+        let socket = self.socket()?;
+        let before = look(socket).map_err(|errno| refused(errno, "listing of tables"))?;
+        let plain = (ruleset.flow_table.is_some() && !known.flow_table).then(|| ruleset.without_flow_table());
+        let mut ruleset = plain.as_ref().unwrap_or(ruleset).clone();
+        let mut seen = before.clone();
+        for _ in 0..TRIES {
+            let removal = match (known.destroy, &seen) {
+                (true, _) => Removal::Destroy,
+                (false, Some(_)) => Removal::Delete,
+                (false, None) => Removal::Nothing,
+            };
+            let form = Form { removal, owned: protect && known.persist };
+            let Err(refusal) = transact(socket, &encode(&ruleset, &form)) else { break };
+            seen = look(socket).map_err(|errno| refused(errno, "listing of tables"))?;
+            if !learn(&mut known, &mut ruleset, &refusal, &form) {
+                return Err(explain(&refusal, &ruleset, seen.as_ref(), socket.port()));
+            }
+        }
+        let after = look(socket).map_err(|errno| refused(errno, "listing of tables"))?;
+        let Some(after) = after else {
+            return Err(failed("the rule set was accepted, but is not in the kernel".into()));
+        };
+        let masquerade = look::masquerades(socket).map_err(|errno| refused(errno, "listing of rules"))?;
+        let adopted = if loaded { adopted } else { before.is_some_and(|table| table.ours) };
+        let owned = after.owner == Some(socket.port());
+        self.known = known;
+        self.adopted = adopted;
+        self.loaded = true;
+        Ok(Applied::Firewall { masquerade, owned, flow_table: ruleset.flow_table.is_some(), adopted })
+    }
+
+    /// Takes the table away, with all rules.
+    ///
+    /// # Errors
+    /// If a process that lives owns it, or the capability is missing. That it is not there is no error.
+    pub fn remove(&mut self) -> Result<(), ApplyError> {
+        let socket = self.socket()?;
+        let Some(seen) = look(socket).map_err(|errno| refused(errno, "listing of tables"))? else { return Ok(()) };
+        match transact(socket, &encode_removal(Removal::Delete)) {
+            Err(refusal) if refusal.errno != Errno::NOENT => {
+                Err(explain(&refusal, &Ruleset::default(), Some(&seen), socket.port()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for FirewallSink {
+    /// Closing the socket waits for the kernel to tidy up (some 15 ms): not on the thread that runs the daemon.
+    fn drop(&mut self) {
+        if let Some(socket) = self.socket.take() {
+            drop(thread::Builder::new().name("nft-close".into()).spawn(move || drop(socket)));
+        }
+    }
+}
+
+/// Takes the table of an earlier run away, also when no daemon lives: for `off`.
+///
+/// # Errors
+/// See [`FirewallSink::remove`].
+pub fn remove() -> Result<(), ApplyError> {
+    FirewallSink::new().remove()
+}
+
+/// Takes a refusal as news of what the kernel cannot do. False: it is no such news, trying again is of no use.
+fn learn(known: &mut Known, ruleset: &mut Ruleset, refusal: &Refusal, form: &Form) -> bool {
+    let cannot = matches!(refusal.errno, Errno::OPNOTSUPP | Errno::INVAL);
+    match refusal.label {
+        Label::Removal if form.removal == Removal::Destroy && cannot => known.destroy = false,
+        // Somebody was faster: look again.
+        Label::Removal if refusal.errno == Errno::NOENT => {}
+        Label::Table if cannot && form.owned => known.persist = false,
+        Label::Table if matches!(refusal.errno, Errno::EXIST | Errno::OPNOTSUPP) => {}
+        Label::FlowTable if refusal.errno != Errno::PERM => {
+            // A device that has just gone is no reason to do without for ever.
+            known.flow_table = refusal.errno == Errno::BUSY || transact::devices_missing(ruleset);
+            *ruleset = ruleset.without_flow_table();
+        }
+        Label::Rule(chain, rule) if offloads(ruleset, chain, rule) => {
+            known.flow_table = false;
+            *ruleset = ruleset.without_flow_table();
+        }
+        _ => return matches!(refusal.errno, Errno::INTR | Errno::AGAIN),
+    }
+    true
+}
+
+fn rule_at(ruleset: &Ruleset, chain: usize, rule: usize) -> Option<&Rule> {
+    ruleset.chains.get(chain)?.rules.get(rule)
+}
+
+fn offloads(ruleset: &Ruleset, chain: usize, rule: usize) -> bool {
+    use crate::policy::ruleset::Action;
+    rule_at(ruleset, chain, rule).is_some_and(|rule| matches!(rule.action, Action::Offload(_)))
+}
+
+/// Names the message that was refused, and why.
+fn explain(refusal: &Refusal, ruleset: &Ruleset, seen: Option<&Seen>, port: u32) -> ApplyError {
+    let subject = match refusal.label {
+        Label::Batch => "the rule set".into(),
+        Label::Removal => format!("taking table inet {TABLE} away"),
+        Label::Table => format!("table inet {TABLE}"),
+        Label::FlowTable => "the flow table".into(),
+        Label::Chain(index) => format!("chain {}", ruleset.chains.get(index).map_or("?", |chain| chain.name)),
+        Label::Rule(chain, rule) => {
+            rule_at(ruleset, chain, rule).map_or_else(|| "a rule".into(), |rule| format!("rule `{rule}`"))
+        }
+    };
+    match (refusal.errno, seen.and_then(|seen| seen.owner)) {
+        (Errno::PERM, Some(owner)) if owner != port && has_net_admin() => {
+            failed(format!("table inet {TABLE} belongs to another process that lives (netlink port {owner}); stop it"))
+        }
+        (Errno::NOENT, _) if matches!(refusal.label, Label::Chain(_) | Label::Rule(..)) => ApplyError {
+            kind: ApplyErrorKind::Unsupported,
+            message: format!("the kernel lacks what {subject} needs (a module nft_*)"),
+        },
+        _ => refused(refusal.errno, &subject),
+    }
+}
+
+/// What an error number of nfnetlink means to the user.
+fn refused(errno: Errno, subject: &str) -> ApplyError {
+    let unsupported = |what: &str| ApplyError { kind: ApplyErrorKind::Unsupported, message: what.into() };
+    match errno {
+        Errno::PERM | Errno::ACCESS if !has_net_admin() => ApplyError {
+            kind: ApplyErrorKind::Denied,
+            message: format!("the capability CAP_NET_ADMIN is missing: the kernel refused {subject}"),
+        },
+        Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT => {
+            unsupported("the kernel has no nfnetlink (CONFIG_NETFILTER_NETLINK)")
+        }
+        Errno::OPNOTSUPP if matches!(subject, "the rule set" | "listing of tables") => {
+            unsupported("the kernel has no nf_tables (CONFIG_NF_TABLES, module nf_tables)")
+        }
+        _ => failed(format!("the kernel refused {subject}: {errno}")),
+    }
+}
+
+fn failed(message: String) -> ApplyError {
+    ApplyError { kind: ApplyErrorKind::Failed, message }
+}
+
+fn has_net_admin() -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
+}

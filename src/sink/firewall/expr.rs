@@ -1,0 +1,277 @@
+//! Matches and actions as nf_tables expressions, in the very forms that nft makes and recognises.
+
+use std::alloc::{Layout, handle_alloc_error};
+use std::ffi::{CStr, CString, c_void};
+use std::ptr::NonNull;
+
+use nftnl::expr::{Bitwise, Cmp, CmpOp, Counter, Expression, Masquerade, Meta, Verdict};
+use nftnl::nftnl_sys::{self as sys, libc};
+use nftnl::set::{Set, SetKey};
+use nftnl::{ProtoFamily, Rule as Kernel, Table, expr::Lookup};
+
+use crate::policy::ruleset::{Action, Family, Match, Rule, Side, Transport};
+
+const REGISTER: u32 = libc::NFT_REG_1 as u32;
+const NETWORK_HEADER: u32 = 1;
+const TRANSPORT_HEADER: u32 = 2;
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMPV6: u8 = 58;
+const SYN: u8 = 2;
+const RST: u8 = 4;
+/// `NF_CT_STATE_INVALID_BIT`, `NF_CT_STATE_BIT(IP_CT_ESTABLISHED)` and `(IP_CT_RELATED)`
+const STATE_INVALID: u32 = 1;
+const STATE_ESTABLISHED_RELATED: u32 = 2 | 4;
+/// `IPS_ASSURED`, `IPS_CONFIRMED`
+const STATUS_ASSURED: u32 = 4;
+const STATUS_CONFIRMED: u32 = 8;
+
+/// The key of a set of ICMPv6 types; nft's number of that type, so that it lists them by name.
+pub struct Icmp6Type(u8);
+
+impl SetKey for Icmp6Type {
+    const TYPE: u32 = 29;
+    const LEN: u32 = 1;
+
+    fn data(&self) -> Box<[u8]> {
+        Box::new([self.0])
+    }
+}
+
+/// The anonymous set that a rule needs, if any; `id` must be its own within the batch.
+pub fn set_of<'a>(rule: &Rule, id: u32, table: &'a Table) -> Option<Set<'a, Icmp6Type>> {
+    let types = rule.matches.iter().find_map(|test| match test {
+        Match::Icmp6(types) if types.len() > 1 => Some(types),
+        _ => None,
+    })?;
+    let mut set = Set::new(c"__set%d", id, table, ProtoFamily::Inet);
+    types.iter().for_each(|number| set.add(&Icmp6Type(*number)));
+    Some(set)
+}
+
+/// Fills a kernel rule with the expressions of `rule`.
+pub fn fill(kernel: &mut Kernel<'_>, rule: &Rule, set: Option<&Set<'_, Icmp6Type>>) {
+    let mut writer = Writer { rule: kernel, family: None, transport: None };
+    for test in &rule.matches {
+        writer.test(test, set);
+    }
+    writer.rule.add_expr(&Counter);
+    writer.action(rule.action);
+}
+
+/// Knows what the expressions so far have made sure of, so that it need not be asked twice.
+struct Writer<'r, 'k> {
+    rule: &'r mut Kernel<'k>,
+    family: Option<Family>,
+    transport: Option<u8>,
+}
+
+impl Writer<'_, '_> {
+    fn test(&mut self, test: &Match, set: Option<&Set<'_, Icmp6Type>>) {
+        match test {
+            Match::Input(name) => self.interface(&Meta::IifName, name),
+            Match::Output(name) => self.interface(&Meta::OifName, name),
+            Match::Family(family) => self.family(*family),
+            Match::Source(net) => {
+                self.family(Family::Ipv4);
+                self.prefix(12, &net.addr().octets(), &net.netmask().octets());
+            }
+            Match::Source6(net) => {
+                self.family(Family::Ipv6);
+                self.prefix(8, &net.addr().octets(), &net.netmask().octets());
+            }
+            Match::Protocol4(number) => {
+                self.family(Family::Ipv4);
+                self.load(NETWORK_HEADER, 9, 1);
+                self.equal(&[*number]);
+            }
+            Match::Established => self.bits(libc::NFT_CT_STATE as u32, STATE_ESTABLISHED_RELATED, CmpOp::Neq),
+            Match::Invalid => self.bits(libc::NFT_CT_STATE as u32, STATE_INVALID, CmpOp::Neq),
+            Match::Assured => self.bits(libc::NFT_CT_STATUS as u32, STATUS_ASSURED, CmpOp::Neq),
+            Match::Unconfirmed => self.bits(libc::NFT_CT_STATUS as u32, STATUS_CONFIRMED, CmpOp::Eq),
+            Match::Port(transport, side, first, last) => self.port(*transport, *side, *first, *last),
+            Match::Icmp(number) => self.icmp(Family::Ipv4, ICMP, *number),
+            Match::Icmp6(types) => match (types.as_slice(), set) {
+                ([one], _) => self.icmp(Family::Ipv6, ICMPV6, *one),
+                (_, Some(set)) => {
+                    self.family(Family::Ipv6);
+                    self.transport(ICMPV6);
+                    self.load(TRANSPORT_HEADER, 0, 1);
+                    self.rule.add_expr(&Lookup::new(set));
+                }
+                (_, None) => {}
+            },
+            Match::TcpOpening => self.tcp_flags(SYN | RST, SYN),
+            Match::TcpOngoing => self.tcp_flags(SYN, 0),
+            Match::SocketBound => {
+                let key = [(sys::NFTNL_EXPR_SOCKET_KEY, Value::U32(2)), (sys::NFTNL_EXPR_SOCKET_DREG, REG)];
+                self.rule.add_expr(&Raw { name: c"socket", values: &key });
+                self.equal(&[0]);
+            }
+        }
+    }
+
+    fn action(&mut self, action: Action) {
+        match action {
+            Action::Accept => self.rule.add_expr(&Verdict::Accept),
+            Action::Drop => self.rule.add_expr(&Verdict::Drop),
+            Action::Goto(chain) => self.rule.add_expr(&Verdict::Goto { chain: text(chain) }),
+            Action::Masquerade => self.rule.add_expr(&Masquerade),
+            Action::ClampMss => self.clamp_mss(),
+            Action::Offload(table) => {
+                let name = text(table);
+                let values = [(sys::NFTNL_EXPR_FLOW_TABLE_NAME, Value::Text(&name))];
+                self.rule.add_expr(&Raw { name: c"flow_offload", values: &values });
+            }
+        }
+    }
+
+    /// The name with zeros up to `IFNAMSIZ`: the kernel has a short way for 16 bytes.
+    fn interface(&mut self, key: &Meta, name: &str) {
+        let mut padded = [0; libc::IFNAMSIZ];
+        padded.iter_mut().zip(name.bytes().take(libc::IFNAMSIZ - 1)).for_each(|(to, from)| *to = from);
+        self.rule.add_expr(key);
+        self.equal(&padded);
+    }
+
+    fn family(&mut self, family: Family) {
+        if self.family.replace(family) != Some(family) {
+            self.rule.add_expr(&Meta::NfProto);
+            self.equal(&[match family {
+                Family::Ipv4 => libc::NFPROTO_IPV4 as u8,
+                Family::Ipv6 => libc::NFPROTO_IPV6 as u8,
+            }]);
+        }
+    }
+
+    fn transport(&mut self, protocol: u8) {
+        if self.transport.replace(protocol) != Some(protocol) {
+            self.rule.add_expr(&Meta::L4Proto);
+            self.equal(&[protocol]);
+        }
+    }
+
+    /// An address in the network header, compared under a mask (whole: without one).
+    fn prefix(&mut self, offset: u32, address: &[u8], mask: &[u8]) {
+        self.load(NETWORK_HEADER, offset, address.len() as u32);
+        if mask.iter().any(|byte| *byte != 0xff) {
+            let zeros = vec![0u8; mask.len()];
+            self.rule.add_expr(&Bitwise::new(mask, zeros.as_slice()));
+        }
+        let wanted: Vec<u8> = address.iter().zip(mask).map(|(address, mask)| address & mask).collect();
+        self.equal(&wanted);
+    }
+
+    fn port(&mut self, transport: Transport, side: Side, first: u16, last: u16) {
+        self.transport(match transport {
+            Transport::Tcp => TCP,
+            Transport::Udp => UDP,
+        });
+        self.load(TRANSPORT_HEADER, if side == Side::Source { 0 } else { 2 }, 2);
+        if first == last {
+            self.equal(&first.to_be_bytes());
+        } else {
+            self.rule.add_expr(&Cmp::new(CmpOp::Gte, first.to_be_bytes().as_slice()));
+            self.rule.add_expr(&Cmp::new(CmpOp::Lte, last.to_be_bytes().as_slice()));
+        }
+    }
+
+    fn icmp(&mut self, family: Family, protocol: u8, number: u8) {
+        self.family(family);
+        self.transport(protocol);
+        self.load(TRANSPORT_HEADER, 0, 1);
+        self.equal(&[number]);
+    }
+
+    fn tcp_flags(&mut self, mask: u8, wanted: u8) {
+        self.transport(TCP);
+        self.load(TRANSPORT_HEADER, 13, 1);
+        self.rule.add_expr(&Bitwise::new(mask, 0u8));
+        self.equal(&[wanted]);
+    }
+
+    /// Bits of connection tracking: some of them set (`Neq`) or none (`Eq`).
+    fn bits(&mut self, key: u32, bits: u32, none_or_some: CmpOp) {
+        let values = [(sys::NFTNL_EXPR_CT_KEY, Value::U32(key)), (sys::NFTNL_EXPR_CT_DREG, REG)];
+        self.rule.add_expr(&Raw { name: c"ct", values: &values });
+        self.rule.add_expr(&Bitwise::new(bits, 0u32));
+        self.rule.add_expr(&Cmp::new(none_or_some, 0u32));
+    }
+
+    /// `rt mtu` → network order → option 2 (maximum segment size), two bytes at offset 2. The kernel takes the smaller
+    /// MTU of both directions and never makes the option larger.
+    fn clamp_mss(&mut self) {
+        let load = [(sys::NFTNL_EXPR_RT_KEY, Value::U32(3)), (sys::NFTNL_EXPR_RT_DREG, REG)];
+        let turn = [
+            (sys::NFTNL_EXPR_BYTEORDER_SREG, REG),
+            (sys::NFTNL_EXPR_BYTEORDER_DREG, REG),
+            (sys::NFTNL_EXPR_BYTEORDER_OP, Value::U32(libc::NFT_BYTEORDER_HTON as u32)),
+            (sys::NFTNL_EXPR_BYTEORDER_LEN, Value::U32(2)),
+            (sys::NFTNL_EXPR_BYTEORDER_SIZE, Value::U32(2)),
+        ];
+        let write = [
+            (sys::NFTNL_EXPR_EXTHDR_SREG, REG),
+            (sys::NFTNL_EXPR_EXTHDR_TYPE, Value::U8(2)),
+            (sys::NFTNL_EXPR_EXTHDR_OFFSET, Value::U32(2)),
+            (sys::NFTNL_EXPR_EXTHDR_LEN, Value::U32(2)),
+            (sys::NFTNL_EXPR_EXTHDR_OP, Value::U32(1)),
+        ];
+        self.rule.add_expr(&Raw { name: c"rt", values: &load });
+        self.rule.add_expr(&Raw { name: c"byteorder", values: &turn });
+        self.rule.add_expr(&Raw { name: c"exthdr", values: &write });
+    }
+
+    fn load(&mut self, base: u32, offset: u32, length: u32) {
+        let values = [
+            (sys::NFTNL_EXPR_PAYLOAD_DREG, REG),
+            (sys::NFTNL_EXPR_PAYLOAD_BASE, Value::U32(base)),
+            (sys::NFTNL_EXPR_PAYLOAD_OFFSET, Value::U32(offset)),
+            (sys::NFTNL_EXPR_PAYLOAD_LEN, Value::U32(length)),
+        ];
+        self.rule.add_expr(&Raw { name: c"payload", values: &values });
+    }
+
+    fn equal(&mut self, data: &[u8]) {
+        self.rule.add_expr(&Cmp::new(CmpOp::Eq, data));
+    }
+}
+
+/// Any expression of libnftnl by its name and attributes; for those that the `nftnl` crate has no type for.
+struct Raw<'a> {
+    name: &'static CStr,
+    values: &'a [(u32, Value<'a>)],
+}
+
+enum Value<'a> {
+    U8(u8),
+    U32(u32),
+    Text(&'a CStr),
+}
+
+const REG: Value<'static> = Value::U32(REGISTER);
+
+impl Expression for Raw<'_> {
+    fn to_expr(&self, _rule: &Kernel) -> NonNull<sys::nftnl_expr> {
+        // SAFETY: the name is a C string.
+        let expr = unsafe { sys::nftnl_expr_alloc(self.name.as_ptr()) };
+        // All names used here are in every libnftnl since 1.1.1, so null means that there is no memory.
+        let Some(expr) = NonNull::new(expr) else { handle_alloc_error(Layout::new::<[u64; 8]>()) };
+        for (attribute, value) in self.values {
+            let (data, length): (*const c_void, usize) = match value {
+                Value::U8(number) => (std::ptr::from_ref(number).cast(), 1),
+                Value::U32(number) => (std::ptr::from_ref(number).cast(), 4),
+                Value::Text(text) => (text.as_ptr().cast(), text.count_bytes() + 1),
+            };
+            // SAFETY: `data` points to `length` bytes, the size that libnftnl has for this attribute; it copies them.
+            unsafe { sys::nftnl_expr_set(expr.as_ptr(), *attribute as u16, data, length as u32) };
+        }
+        expr
+    }
+}
+
+/// A C string; what stands after a zero byte is lost (there is none in names of ours or of interfaces).
+pub fn text(name: &str) -> CString {
+    let end = name.find('\0').unwrap_or(name.len());
+    CString::new(name.get(..end).unwrap_or_default()).unwrap_or_default()
+}
