@@ -1,1 +1,153 @@
-//! (being built)
+//! The verbs of the command line. Each has a room of its own with `Args` and `main(Args) -> ExitCode`.
+
+pub mod check;
+pub mod demo;
+pub mod detect;
+pub mod doctor;
+pub mod nodes;
+pub mod off;
+pub mod output;
+pub mod panel;
+pub mod print;
+pub mod run;
+pub mod settings;
+pub mod setup;
+pub mod ssh_config;
+pub mod status;
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+/// Exit codes, after sysexits(3).
+pub mod exit {
+    /// the command line is not right
+    pub const USAGE: u8 = 64;
+    /// the kernel lacks something that is needed
+    pub const UNAVAILABLE: u8 = 69;
+    /// our own mistake, or not built yet
+    pub const SOFTWARE: u8 = 70;
+    /// what is needed at the start cannot be made
+    pub const CANNOT_CREATE: u8 = 71;
+    /// another instance runs
+    pub const TEMPORARY: u8 = 75;
+    /// a capability or right is missing
+    pub const NO_PERMISSION: u8 = 77;
+    /// the settings are not right
+    pub const CONFIG: u8 = 78;
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  bramblegate demo                         see it all on this machine, without hardware
+  bramblegate detect > bramblegate.toml    a settings file for this machine
+  bramblegate check -c bramblegate.toml    is it right?
+  sudo bramblegate setup                   ask, write the settings, start the service
+  bramblegate status --watch               what it does now
+  bramblegate doctor                       what disturbs it on this machine";
+
+/// Network gateway and status panel for the head node of a cluster that travels.
+#[derive(Debug, Parser)]
+#[command(name = "bramblegate", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(run::Args),
+    Check(check::Args),
+    Print(print::Args),
+    Detect(detect::Args),
+    Status(status::Args),
+    Panel(panel::Args),
+    Setup(setup::Args),
+    Off(off::Args),
+    Nodes(nodes::Args),
+    SshConfig(ssh_config::Args),
+    Doctor(doctor::Args),
+    Demo(demo::Args),
+}
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    match cli.verb {
+        Verb::Run(args) => run::main(args),
+        Verb::Check(args) => check::main(args),
+        Verb::Print(args) => print::main(args),
+        Verb::Detect(args) => detect::main(args),
+        Verb::Status(args) => status::main(args),
+        Verb::Panel(args) => panel::main(args),
+        Verb::Setup(args) => setup::main(args),
+        Verb::Off(args) => off::main(args),
+        Verb::Nodes(args) => nodes::main(args),
+        Verb::SshConfig(args) => ssh_config::main(args),
+        Verb::Doctor(args) => doctor::main(args),
+        Verb::Demo(args) => demo::main(args),
+    }
+}
+
+/// Help and version go to standard output; what is wrong to standard error.
+fn usage(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            output::out(&error.to_string());
+            ExitCode::SUCCESS
+        }
+        _ => {
+            output::err(&error.to_string());
+            ExitCode::from(exit::USAGE)
+        }
+    }
+}
+
+/// For verbs that are declared and not built.
+fn not_built(verb: &str) -> ExitCode {
+    output::err(&format!("bramblegate {verb}: not built yet\n"));
+    ExitCode::from(exit::SOFTWARE)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_verb_explains_itself_with_examples() {
+        let mut cli = Cli::command();
+        cli.build();
+        cli.clone().debug_assert();
+        for verb in cli.get_subcommands_mut() {
+            let help = verb.render_long_help().to_string();
+            assert!(help.contains("Examples:"), "{} has no examples:\n{help}", verb.get_name());
+            assert!(verb.get_about().is_some(), "{} has no description", verb.get_name());
+        }
+    }
+
+    #[test]
+    fn the_verbs_are_those_of_the_contract() {
+        let names: Vec<String> = Cli::command().get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+        let contract = [
+            "run",
+            "check",
+            "print",
+            "detect",
+            "status",
+            "panel",
+            "setup",
+            "off",
+            "nodes",
+            "ssh-config",
+            "doctor",
+            "demo",
+        ];
+        assert_eq!(names, contract);
+    }
+}

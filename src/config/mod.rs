@@ -1,5 +1,21 @@
 //! Settings: valid by construction. Read as fragments, merged, then checked; faults carry file, line and column.
 
+mod derive;
+mod devices;
+mod fault;
+mod fragment;
+mod grammar;
+pub mod keys;
+mod load;
+mod merge;
+mod network;
+mod print;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod validate;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +25,11 @@ use ipnet::Ipv4Net;
 use crate::board::Wiring;
 use crate::event::Mac;
 use crate::panel::Geometry;
+
+pub use fault::{Complaint, Fault};
+pub use grammar::show_duration;
+pub use load::{Merged, Ports, board_fault, board_name, load, read};
+pub use print::quote;
 
 /// All settings of the daemon, merged from the board, the main file and its drop-ins.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,0 +1,169 @@
+//! A board's TOML text, read strictly: an unknown key is a fault.
+
+use toml_span::de_helpers::TableHelper;
+use toml_span::value::Value;
+use toml_span::{DeserError, Deserialize, Error, ErrorKind, Span};
+
+use super::{Board, BoardError, BoardGpio, BoardLcd, BoardLed, BoardPins, BoardPorts, Wiring};
+use crate::panel::{Charset, Geometry};
+
+struct File {
+    description: String,
+    compatible: Vec<String>,
+    lcd: BoardLcd,
+    gpio: Option<BoardGpio>,
+    led: BoardLed,
+    ports: BoardPorts,
+}
+
+impl Board {
+    /// A board from the text of its file.
+    ///
+    /// # Errors
+    /// [`BoardError::Invalid`] with every fault found.
+    pub fn parse(name: &str, text: &str) -> Result<Self, BoardError> {
+        let file = toml_span::parse(text)
+            .map_err(DeserError::from)
+            .and_then(|mut value| File::deserialize(&mut value))
+            .map_err(|errors| invalid(name, text, &errors))?;
+        let File { description, compatible, lcd, gpio, led, ports } = file;
+        Ok(Self { name: name.to_owned(), description, compatible, lcd, gpio, led, ports })
+    }
+}
+
+fn invalid(name: &str, text: &str, errors: &DeserError) -> BoardError {
+    let faults = errors.errors.iter().flat_map(|error| match &error.kind {
+        ErrorKind::UnexpectedKeys { keys, expected } => keys
+            .iter()
+            .map(|(key, span)| (*span, format!("unknown key {key:?}, known are {}", expected.join(", "))))
+            .collect::<Vec<_>>(),
+        _ => vec![(error.span, error.to_string())],
+    });
+    let faults = faults.map(|(span, what)| {
+        let (line, column) = crate::board::line_and_column(text, span.start);
+        (line, column, what)
+    });
+    BoardError::Invalid { name: name.to_owned(), faults: faults.collect() }
+}
+
+/// Notes what is wrong; nothing takes the value's place.
+fn complain<T>(table: &mut TableHelper<'_>, span: Span, what: String) -> Option<T> {
+    table.errors.push(Error { kind: ErrorKind::Custom(what.into()), span, line_info: None });
+    None
+}
+
+fn custom(span: Span, message: String) -> DeserError {
+    DeserError::from(Error { kind: ErrorKind::Custom(message.into()), span, line_info: None })
+}
+
+/// Ends a table: the value if there was no error, else all errors.
+fn finish<T>(table: TableHelper<'_>, value: Option<T>) -> Result<T, DeserError> {
+    table.finalize(None)?;
+    value.ok_or_else(|| custom(Span::default(), "incomplete".to_owned()))
+}
+
+impl<'de> Deserialize<'de> for File {
+    fn deserialize(value: &mut Value<'de>) -> Result<Self, DeserError> {
+        let mut table = TableHelper::new(value)?;
+        let description = table.required("description");
+        let compatible = table.required("compatible");
+        let lcd = table.required("lcd");
+        let gpio = table.optional("gpio");
+        let led = table.required("led");
+        let ports = table.optional("ports").unwrap_or_default();
+        let file = (|| {
+            Some(Self {
+                description: description.ok()?,
+                compatible: compatible.ok()?,
+                lcd: lcd.ok()?,
+                gpio,
+                led: led.ok()?,
+                ports,
+            })
+        })();
+        finish(table, file)
+    }
+}
+
+impl<'de> Deserialize<'de> for BoardLcd {
+    fn deserialize(value: &mut Value<'de>) -> Result<Self, DeserError> {
+        let mut table = TableHelper::new(value)?;
+        let bus = table.required::<String>("bus");
+        let address = table.required_s::<u8>("address");
+        let wiring_name = table.required_s::<String>("wiring");
+        let size = table.required_s::<String>("size");
+        let charset = table.required_s::<String>("charset");
+        let address = address.ok().and_then(|address| match address.value {
+            0x20..=0x27 | 0x38..=0x3f => Some(address.value),
+            other => complain(
+                &mut table,
+                address.span,
+                format!("{other:#04x} is no expander's address, they are 0x20-0x27 and 0x38-0x3f"),
+            ),
+        });
+        let wiring = wiring_name.ok().and_then(|name| match Wiring::named(&name.value) {
+            Some(_) => Some(name.value),
+            None => complain(
+                &mut table,
+                name.span,
+                format!(
+                    "unknown wiring {:?}, known are {}",
+                    name.value,
+                    Wiring::names().collect::<Vec<_>>().join(", ")
+                ),
+            ),
+        });
+        let size = size.ok().and_then(|size| match size.value.parse::<Geometry>() {
+            Ok(geometry) => Some(geometry),
+            Err(()) => complain(&mut table, size.span, format!("no display is made in size {:?}", size.value)),
+        });
+        let charset = charset.ok().and_then(|charset| match charset.value.as_str() {
+            "A00" => Some(Charset::A00),
+            "A02" => Some(Charset::A02),
+            other => complain(&mut table, charset.span, format!("unknown charset {other:?}, known are A00, A02")),
+        });
+        let lcd =
+            (|| Some(Self { bus: bus.ok()?, address: address?, wiring: wiring?, size: size?, charset: charset? }))();
+        finish(table, lcd)
+    }
+}
+
+impl<'de> Deserialize<'de> for BoardGpio {
+    fn deserialize(value: &mut Value<'de>) -> Result<Self, DeserError> {
+        let mut table = TableHelper::new(value)?;
+        let chip = table.required("chip");
+        let pins = table.required("pins");
+        let gpio = (|| Some(Self { chip: chip.ok()?, pins: pins.ok()? }))();
+        finish(table, gpio)
+    }
+}
+
+impl<'de> Deserialize<'de> for BoardPins {
+    fn deserialize(value: &mut Value<'de>) -> Result<Self, DeserError> {
+        let mut table = TableHelper::new(value)?;
+        let mut pin = |name| table.required::<u32>(name).ok();
+        let (rs, e, d4, d5, d6, d7) = (pin("rs"), pin("e"), pin("d4"), pin("d5"), pin("d6"), pin("d7"));
+        let backlight = table.optional("backlight");
+        let pins = (|| Some(Self { rs: rs?, e: e?, d4: d4?, d5: d5?, d6: d6?, d7: d7?, backlight }))();
+        finish(table, pins)
+    }
+}
+
+impl<'de> Deserialize<'de> for BoardLed {
+    fn deserialize(value: &mut Value<'de>) -> Result<Self, DeserError> {
+        let mut table = TableHelper::new(value)?;
+        let device = table.required("device");
+        let kernel = table.optional("kernel");
+        let led = device.ok().map(|device| Self { device, kernel });
+        finish(table, led)
+    }
+}
+
+impl<'de> Deserialize<'de> for BoardPorts {
+    fn deserialize(value: &mut Value<'de>) -> Result<Self, DeserError> {
+        let mut table = TableHelper::new(value)?;
+        let cluster = table.optional("cluster").unwrap_or_default();
+        let uplinks = table.optional("uplinks").unwrap_or_default();
+        finish(table, Some(Self { cluster, uplinks }))
+    }
+}

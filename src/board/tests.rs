@@ -1,0 +1,82 @@
+use std::collections::BTreeSet;
+
+use super::*;
+
+fn boards() -> Boards {
+    Boards::default()
+}
+
+#[test]
+fn every_board_in_the_folder_is_built_in_and_loads() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/boards");
+    let files: BTreeSet<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .map(|name| name.strip_suffix(".toml").unwrap_or_else(|| panic!("{name} is no board")).to_owned())
+        .collect();
+    assert_eq!(files, boards().names().into_iter().collect());
+    for name in files {
+        let board = boards().named(&name).unwrap_or_else(|error| panic!("{error}"));
+        assert!(!board.description.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn no_two_boards_claim_the_same_machine() {
+    let mut seen = BTreeSet::new();
+    for name in boards().names() {
+        for text in boards().named(&name).unwrap().compatible {
+            assert!(seen.insert(text.clone()), "{text} is claimed twice, the second time by {name}");
+        }
+    }
+}
+
+#[test]
+fn the_device_tree_chooses_the_board() {
+    for (compatible, board) in [
+        ("raspberrypi,model-b-plus\0brcm,bcm2835\0", "raspberry-pi-1"),
+        ("raspberrypi,2-model-b\0brcm,bcm2836\0", "raspberry-pi-2"),
+        ("raspberrypi,3-model-b-plus\0brcm,bcm2837\0", "raspberry-pi-3"),
+        ("raspberrypi,4-model-b\0brcm,bcm2711\0", "raspberry-pi-4"),
+        ("raspberrypi,5-model-b\0brcm,bcm2712\0", "raspberry-pi-5"),
+        ("raspberrypi,model-zero-2-w\0brcm,bcm2837\0", "raspberry-pi-zero-2-w"),
+        ("raspberrypi,4-compute-module\0brcm,bcm2711\0", "compute-module-4"),
+    ] {
+        assert_eq!(Board::detect(compatible.as_bytes()).as_deref(), Some(board), "{compatible:?}");
+    }
+    assert_eq!(Board::detect(b"acme,unheard-of\0\xff\xfe\0"), None);
+    assert_eq!(boards().resolve("auto", Some(b"acme,unheard-of\0")).unwrap().name, FALLBACK);
+    assert_eq!(boards().resolve("auto", None).unwrap().name, FALLBACK);
+}
+
+#[test]
+fn an_administrators_board_is_found_and_wins() {
+    let text = "description = \"mine\"\ncompatible = [\"acme,board\"]\n[lcd]\nbus = \"off\"\naddress = 0x3f\n\
+                wiring = \"usual\"\nsize = \"20x4\"\ncharset = \"A02\"\n[led]\ndevice = \"off\"\n";
+    let boards = Boards { extra: vec![("acme".to_owned(), text.to_owned()), ("emulated".to_owned(), text.to_owned())] };
+    assert_eq!(boards.resolve("auto", Some(b"acme,board\0")).unwrap().name, "acme");
+    assert_eq!(boards.named("emulated").unwrap().description, "mine");
+}
+
+#[test]
+fn an_unknown_board_is_answered_with_the_known_ones() {
+    let error = boards().named("raspberry-pie-4").unwrap_err().to_string();
+    assert!(error.contains("there is no board \"raspberry-pie-4\""), "{error}");
+    assert!(error.contains("\"raspberry-pi-4\"") && error.contains("\"auto\""), "{error}");
+}
+
+#[test]
+fn every_fault_of_a_board_is_told_with_its_place() {
+    let text = "description = \"bad\"\ncompatible = []\n[lcd]\nbus = \"off\"\naddress = 0x50\nwiring = \"odd\"\n\
+                size = \"3x3\"\ncharset = \"A01\"\n[led]\ndevice = \"off\"\nnoise = 1\n";
+    let error = Board::parse("bad", text).unwrap_err().to_string();
+    for part in [
+        "bad.toml:5:11: 0x50",
+        "bad.toml:6:11: unknown wiring",
+        "bad.toml:7:9: ",
+        "bad.toml:8:12: ",
+        "bad.toml:11:1: unknown key \"noise\"",
+    ] {
+        assert!(error.contains(part), "{part:?} is not in {error}");
+    }
+}

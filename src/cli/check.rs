@@ -1,0 +1,36 @@
+//! `bramblegate check`: are the settings right?
+
+use std::process::ExitCode;
+
+use super::output;
+use super::settings::{self, ConfigArg};
+
+const EXAMPLES: &str = "\
+Examples:
+  bramblegate check                        the settings of this machine
+  bramblegate check -c bramblegate.toml    a file before it is installed
+
+Every fault is told as FILE:LINE:COLUMN: what is wrong, what would be right. Exit 0, or 78.";
+
+/// Validate settings and board
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+/// Exit 0 with one line, or 78 with every fault.
+pub fn main(args: Args) -> ExitCode {
+    let merged = match settings::load_or_tell(&args.config.config) {
+        Ok(merged) => merged,
+        Err(code) => return code,
+    };
+    let settings = &merged.settings;
+    let nodes = match settings.nodes.len() {
+        1 => "1 node".to_owned(),
+        count => format!("{count} nodes"),
+    };
+    output::out(&format!("{}: ok, board {}, {nodes}\n", args.config.config.display(), settings.board));
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,21 @@
+//! Standard output and standard error, where a closed pipe is no reason to panic.
+
+use std::io::{IsTerminal, Write};
+
+/// Writes to standard output. Who stops reading wants no more.
+pub fn out(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// Writes to standard error.
+pub fn err(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// May standard output be coloured? It is a terminal that can, and nobody set `NO_COLOR` (no-color.org).
+pub fn colours() -> bool {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    std::io::stdout().is_terminal() && !set("NO_COLOR") && !dumb
+}

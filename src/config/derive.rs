@@ -1,0 +1,125 @@
+//! Values that nobody wrote: the defaults of the table of keys, the board's, and those worked out from others.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::fault::{Origin, Sources};
+use super::keys::{KEYS, Preset};
+use super::print::quote;
+use super::tree::{Item, Table, Value};
+use super::{Ports, grammar};
+use crate::board::Board;
+use crate::panel::Charset;
+
+/// The table's own defaults as a TOML text.
+pub(super) fn defaults() -> String {
+    let presets = KEYS.iter().filter_map(|key| match key.default {
+        Preset::Toml(value) => Some(format!("{} = {value}\n", key.path)),
+        _ => None,
+    });
+    presets.collect()
+}
+
+/// The board's values as a TOML text of settings.
+pub(super) fn board(board: &Board) -> String {
+    let lcd = &board.lcd;
+    let charset = if lcd.charset == Charset::A02 { "A02" } else { "A00" };
+    let mut text = format!(
+        "lcd.bus = {}\nlcd.address = {:#04x}\nlcd.wiring = {}\nlcd.size = \"{}\"\nlcd.charset = \"{charset}\"\nled.device = {}\n",
+        quote(&lcd.bus),
+        lcd.address,
+        quote(&lcd.wiring),
+        lcd.size,
+        quote(&board.led.device),
+    );
+    if let Some(kernel) = &board.led.kernel {
+        text += &format!("led.kernel = {}\n", quote(kernel));
+    }
+    if let Some(gpio) = &board.gpio {
+        let pins = &gpio.pins;
+        text += &format!("lcd.gpio_chip = {}\n", quote(&gpio.chip));
+        let named =
+            [("rs", pins.rs), ("e", pins.e), ("d4", pins.d4), ("d5", pins.d5), ("d6", pins.d6), ("d7", pins.d7)];
+        for (name, line) in named.into_iter().chain(pins.backlight.map(|line| ("backlight", line))) {
+            text += &format!("lcd.pins.{name} = {line}\n");
+        }
+    }
+    text
+}
+
+/// Fills in what follows from the rest.
+pub(super) fn complete(tree: &mut Table, board: &Board, ports: Option<&Ports>) {
+    let chosen = tree.get("board").map_or_else(Origin::default, |item| item.at);
+    tree.set("board", Item { value: Value::Text(board.name.clone()), at: chosen });
+    if let Some(ports) = ports {
+        complete_ports(tree, ports);
+    }
+    let head = tree.text("cluster.address").and_then(|text| grammar::cidr(text).ok());
+    if let Some(head) = head {
+        let texts = alternatives(head).into_iter().map(|net| default(Value::Text(net.to_string()))).collect();
+        preset(tree, "cluster.alternatives", Value::List(texts));
+    }
+    if matches!(tree.get("cluster.dhcp"), Some(Item { value: Value::Table(_), .. })) {
+        preset(tree, "cluster.dhcp.enabled", Value::Bool(true));
+        preset(tree, "cluster.dhcp.lease", Value::Text("1h".to_owned()));
+        if let Some((first, last)) = head.and_then(range) {
+            preset(tree, "cluster.dhcp.range", Value::Text(format!("{first}-{last}")));
+        }
+    }
+    if let Some(Item { value: Value::Tables(nodes), .. }) = tree.entries.get_mut("node") {
+        for node in nodes {
+            preset(node, "probe", Value::List(vec![default(Value::Text("icmp".to_owned()))]));
+        }
+    }
+}
+
+fn default(value: Value) -> Item {
+    Item { value, at: Origin { source: Sources::DEFAULT, line: 1, column: 1 } }
+}
+
+fn preset(table: &mut Table, path: &str, value: Value) {
+    if table.get(path).is_none() {
+        table.set(path, default(value));
+    }
+}
+
+/// With one wired port and one other port there is nothing to ask.
+fn complete_ports(tree: &mut Table, ports: &Ports) {
+    let ([wired], [other]) = (ports.wired.as_slice(), ports.other.as_slice()) else { return };
+    if tree.get("cluster.interface").is_none() && tree.get("uplink.interfaces").is_none() {
+        preset(tree, "cluster.interface", Value::Text(wired.clone()));
+        preset(tree, "uplink.interfaces", Value::List(vec![default(Value::Text(other.clone()))]));
+    }
+}
+
+/// The head's address in two other private networks, its last two numbers kept.
+fn alternatives(head: Ipv4Net) -> Vec<Ipv4Net> {
+    if head.prefix_len() < 16 {
+        return Vec::new();
+    }
+    let [_, _, third, fourth] = head.addr().octets();
+    let nets = [Ipv4Addr::new(10, 213, third, fourth), Ipv4Addr::new(172, 30, third, fourth)];
+    let nets = nets.into_iter().filter_map(|address| Ipv4Net::new(address, head.prefix_len()).ok());
+    nets.filter(|net| !overlap(*net, head)).collect()
+}
+
+/// Have the two subnets an address in common?
+pub(super) fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
+    a.contains(&b.network()) || b.contains(&a.network())
+}
+
+/// Hosts 100 to 199, in a small subnet the upper half; without the head in it. `None` if there is no such range.
+fn range(head: Ipv4Net) -> Option<(Ipv4Addr, Ipv4Addr)> {
+    let network = u32::from(head.network());
+    let size = u32::from(head.broadcast()).wrapping_sub(network);
+    let (first, last) =
+        if size >= 255 { (network + 100, network + 199) } else { (network + size / 2 + 1, network + size - 1) };
+    let own = u32::from(head.addr());
+    let (first, last) = match own {
+        _ if own < first || own > last => (first, last),
+        _ if last - own >= own - first => (own + 1, last),
+        _ => (first, own - 1),
+    };
+    (first <= last).then_some((Ipv4Addr::from(first), Ipv4Addr::from(last)))
+}

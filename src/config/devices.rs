@@ -1,0 +1,160 @@
+//! Grammars of `[lcd]`, `[led]` and paths.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Backlight;
+use super::fault::Complaint;
+use super::grammar::{Parsed, duration};
+use super::tree::Scalar;
+use crate::board::Wiring;
+use crate::panel::Geometry;
+
+/// `lcd.bus` before its other keys are looked at.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Bus {
+    I2c(PathBuf),
+    Gpio,
+    Emulator(Option<PathBuf>),
+    Off,
+}
+
+pub(super) fn bus(text: &str) -> Parsed<Bus> {
+    let number = text.strip_prefix("/dev/i2c-").filter(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    match text {
+        _ if number.is_some() => Ok(Bus::I2c(PathBuf::from(text))),
+        "gpio" => Ok(Bus::Gpio),
+        "off" => Ok(Bus::Off),
+        _ => emulator(text).map(Bus::Emulator).ok_or_else(|| {
+            let right = "write \"/dev/i2c-1\" (any number), \"gpio\", \"emulator\", \"emulator:FILE\" or \"off\"";
+            Complaint::new(format!("{text:?} is no bus of a display"), right)
+        }),
+    }
+}
+
+/// "emulator" or "emulator:FILE".
+fn emulator(text: &str) -> Option<Option<PathBuf>> {
+    match text.strip_prefix("emulator")? {
+        "" => Some(None),
+        rest => rest.strip_prefix(':').filter(|file| !file.is_empty()).map(|file| Some(PathBuf::from(file))),
+    }
+}
+
+/// `led.device`; the fallback of "auto" is another key.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Light {
+    Auto,
+    BlinkStick(Option<String>),
+    Sysfs(String),
+    Emulator(Option<PathBuf>),
+    Off,
+}
+
+pub(super) fn light(text: &str) -> Parsed<Light> {
+    let right = "write \"auto\", \"blinkstick\", \"blinkstick:SERIAL\", \"sysfs:NAME\", \"emulator\", \"emulator:FILE\" or \"off\"";
+    let bad = || Complaint::new(format!("{text:?} is no LED"), right);
+    match text {
+        "auto" => Ok(Light::Auto),
+        "off" => Ok(Light::Off),
+        "blinkstick" => Ok(Light::BlinkStick(None)),
+        _ => match text.split_once(':') {
+            Some(("blinkstick", serial)) if serial.bytes().all(|b| b.is_ascii_graphic()) && !serial.is_empty() => {
+                Ok(Light::BlinkStick(Some(serial.to_owned())))
+            }
+            Some(("sysfs", name)) => kernel_led(name).map(Light::Sysfs),
+            _ => emulator(text).map(Light::Emulator).ok_or_else(bad),
+        },
+    }
+}
+
+/// A name in `/sys/class/leds`.
+pub(super) fn kernel_led(name: &str) -> Parsed<String> {
+    if name.is_empty() || name.contains('/') || name.starts_with('.') {
+        let right = "write a name as in /sys/class/leds, as \"sysfs:ACT\" for led.device or \"ACT\" for led.kernel";
+        return Err(Complaint::new(format!("{name:?} is no name of a kernel LED"), right));
+    }
+    Ok(name.to_owned())
+}
+
+pub(super) fn geometry(text: &str) -> Parsed<Geometry> {
+    text.parse().map_err(|()| {
+        let sizes: Vec<String> = Geometry::ALL.iter().map(ToString::to_string).collect();
+        Complaint::new(format!("no display is made in size {text:?}"), format!("sizes are {}", sizes.join(" ")))
+    })
+}
+
+pub(super) fn wiring(text: &str) -> Parsed<Wiring> {
+    Wiring::named(text).ok_or_else(|| {
+        let names = Wiring::names().collect::<Vec<_>>().join("\", \"");
+        Complaint::new(
+            format!("{text:?} is no known wiring"),
+            format!("known are \"{names}\"; `bramblegate detect --try ADDRESS` shows which"),
+        )
+    })
+}
+
+/// The expander's address: PCF8574 or PCF8574A.
+pub(super) fn expander(value: Scalar<'_>) -> Parsed<u8> {
+    let right = "a PCF8574 has 0x20 to 0x27, a PCF8574A 0x38 to 0x3f, without quotes";
+    match value {
+        Scalar::Integer(number) => match u8::try_from(number) {
+            Ok(address @ (0x20..=0x27 | 0x38..=0x3f)) => Ok(address),
+            _ if number < 0 => Err(Complaint::new(format!("{number} is no address of an expander"), right)),
+            _ => Err(Complaint::new(format!("{number:#04x} is no address of an expander"), right)),
+        },
+        Scalar::Text(text) => Err(Complaint::new(format!("{text:?} is a text"), right)),
+    }
+}
+
+pub(super) fn backlight(text: &str) -> Parsed<Backlight> {
+    match text {
+        "on" => Ok(Backlight::On),
+        "off" => Ok(Backlight::Off),
+        _ => match duration(text) {
+            Ok(after) if !after.is_zero() => Ok(Backlight::After(after)),
+            _ => Err(Complaint::new(
+                format!("{text:?} is no setting of the backlight"),
+                "write \"on\", \"off\", or a duration without news after which it goes dark, as \"5m\"",
+            )),
+        },
+    }
+}
+
+/// A duration, or "off".
+pub(super) fn duration_or_off(text: &str) -> Parsed<Option<Duration>> {
+    match text {
+        "off" => Ok(None),
+        _ => match duration(text) {
+            Ok(after) if !after.is_zero() => Ok(Some(after)),
+            _ => {
+                Err(Complaint::new(format!("{text:?} is neither \"off\" nor a duration"), "write \"10m\", or \"off\""))
+            }
+        },
+    }
+}
+
+/// Path of a Unix socket; `sun_path` of unix(7) has 108 bytes with its NUL.
+pub(super) fn socket(text: &str) -> Parsed<PathBuf> {
+    if !text.starts_with('/') || text.ends_with('/') || text.contains('\0') {
+        return Err(Complaint::new(
+            format!("{text:?} is no absolute path of a socket"),
+            "write one as \"/run/bramblegate/status.sock\"",
+        ));
+    }
+    if text.len() > 107 {
+        return Err(Complaint::new(format!("{text:?} is too long for a socket"), "107 bytes are the most"));
+    }
+    Ok(PathBuf::from(text))
+}
+
+pub(super) fn file(text: &str) -> Parsed<PathBuf> {
+    if text.is_empty() || text.contains('\0') {
+        return Err(Complaint::new(format!("{text:?} is no path"), "write the path of a file"));
+    }
+    Ok(PathBuf::from(text))
+}
+
+/// Any text but the empty one.
+pub(super) fn name(text: &str) -> Parsed<String> {
+    if text.is_empty() { Err(Complaint::new("it is empty", "write a name")) } else { Ok(text.to_owned()) }
+}

@@ -1,0 +1,322 @@
+//! The small grammars of single values: durations, port patterns, what is allowed, probes, addresses.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+use super::fault::Complaint;
+use super::tree::Scalar;
+use super::{Allow, HttpExpectation, NodeProbe, PortPattern, Threshold};
+use crate::event::Mac;
+
+pub(super) type Parsed<T> = Result<T, Complaint>;
+
+/// `IFNAMSIZ` of linux/if.h is for the main name; alternative names go up to `ALTIFNAMSIZ`, both with the final NUL.
+const LONGEST_PORT_NAME: usize = 127;
+
+/// An integer and one of ms s m h d.
+pub(super) fn duration(text: &str) -> Parsed<Duration> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => 0,
+    };
+    let number = number.parse::<u64>().ok().filter(|_| milliseconds > 0);
+    number.and_then(|number| number.checked_mul(milliseconds)).map(Duration::from_millis).ok_or_else(|| {
+        Complaint::new(
+            format!("{text:?} is not a duration"),
+            "write one integer and one of ms s m h d, as \"90s\" (no \"1h30m\", no bare number)",
+        )
+    })
+}
+
+/// The shortest text that [`duration`] reads as this value.
+pub fn show_duration(value: Duration) -> String {
+    let milliseconds = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
+    for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
+        if milliseconds > 0 && milliseconds % size == 0 {
+            return format!("{}{unit}", milliseconds / size);
+        }
+    }
+    format!("{milliseconds}ms")
+}
+
+/// A name, a glob, or `mac:` and a hardware address.
+pub(super) fn port_pattern(text: &str) -> Parsed<PortPattern> {
+    if let Some(rest) = text.get(..4).filter(|head| head.eq_ignore_ascii_case("mac:")).and_then(|_| text.get(4..)) {
+        return mac(rest).map(PortPattern::Mac);
+    }
+    let bad = |wrong: &str, right: &str| Err(Complaint::new(format!("{text:?} {wrong}"), right.to_owned()));
+    if text == "lo" {
+        return bad("is the loopback port", "name the port that leads out of the machine");
+    }
+    if text.is_empty() || text.len() > LONGEST_PORT_NAME || matches!(text, "." | "..") {
+        return bad("is no name of a port", "names have 1 to 15 characters, as \"eth1\", alternative names up to 127");
+    }
+    if text.chars().any(|c| c == '/' || c == ':' || c.is_whitespace() || c.is_control()) {
+        return bad("is no name of a port", "write a name, a glob as \"usb*\", or \"mac:aa:bb:cc:dd:ee:ff\"");
+    }
+    let closed = text.split('[').skip(1).all(|rest| rest.find(']').is_some_and(|end| end > 0));
+    if !closed {
+        return bad("has a '[' without its ']'", "write a set of characters as \"eth[0-3]\"");
+    }
+    Ok(PortPattern::Glob(text.to_owned()))
+}
+
+pub(super) fn mac(text: &str) -> Parsed<Mac> {
+    let right = "write six pairs of hexadecimal digits, as \"b8:27:eb:00:00:01\"";
+    let mac: Mac = text.parse().map_err(|()| Complaint::new(format!("{text:?} is not a hardware address"), right))?;
+    match mac.0 {
+        [first, ..] if first & 1 == 1 => {
+            Err(Complaint::new(format!("{text:?} is a group address, no single port has it"), right))
+        }
+        [0, 0, 0, 0, 0, 0] => Err(Complaint::new(format!("{text:?} is no port's hardware address"), right)),
+        _ => Ok(mac),
+    }
+}
+
+/// One entry of `uplink.allow`.
+pub(super) fn allow(value: Scalar<'_>) -> Parsed<Allow> {
+    let right = "write \"ssh\", \"icmp\", \"mdns\", a TCP port as 8080 or \"tcp:8000-8010\", or \"udp:51820\"";
+    match value {
+        Scalar::Integer(number) => match u16::try_from(number) {
+            Ok(port) if port > 0 => Ok(Allow::Tcp(port, port)),
+            _ => Err(Complaint::new(format!("{number} is not a port"), "ports are 1 to 65535")),
+        },
+        Scalar::Text("ssh") => Ok(Allow::Ssh),
+        Scalar::Text("icmp") => Ok(Allow::Icmp),
+        Scalar::Text("mdns") => Ok(Allow::Mdns),
+        Scalar::Text(text) => {
+            let parsed = match text.split_once(':') {
+                Some(("tcp", ports)) => port_range(ports).map(|(first, last)| Allow::Tcp(first, last)),
+                Some(("udp", ports)) => port_range(ports).map(|(first, last)| Allow::Udp(first, last)),
+                _ => None,
+            };
+            parsed.ok_or_else(|| Complaint::new(format!("{text:?} cannot be allowed"), right))
+        }
+    }
+}
+
+fn port_range(text: &str) -> Option<(u16, u16)> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (port(first)?, port(last)?);
+    (first <= last).then_some((first, last))
+}
+
+fn port(text: &str) -> Option<u16> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|port| digits && *port > 0)
+}
+
+/// One entry of `node.probe`.
+pub(super) fn node_probe(text: &str) -> Parsed<NodeProbe> {
+    let right = "write \"icmp\", \"arp\", \"tcp:22\" or \"http://:80/healthz\"";
+    let bad = || Complaint::new(format!("{text:?} is no probe"), right);
+    match text {
+        "icmp" => return Ok(NodeProbe::Icmp),
+        "arp" => return Ok(NodeProbe::Arp),
+        _ => {}
+    }
+    if let Some(rest) = text.strip_prefix("tcp:") {
+        return port(rest).map(NodeProbe::Tcp).ok_or_else(bad);
+    }
+    if text.starts_with("https:") {
+        return Err(Complaint::new(
+            format!("{text:?} is not probed over TLS"),
+            "use \"http://:80/healthz\" or \"tcp:443\"",
+        ));
+    }
+    let rest = text.strip_prefix("http://").ok_or_else(bad)?;
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if !authority.is_empty() && !authority.starts_with(':') {
+        return Err(Complaint::new(
+            format!("{text:?} names a host"),
+            "the node is the host: write \"http://:80/healthz\"",
+        ));
+    }
+    let port = authority.strip_prefix(':').map_or(Some(80), port).ok_or_else(bad)?;
+    Ok(NodeProbe::Http { port, path: url_path(path).ok_or_else(bad)? })
+}
+
+fn url_path(path: &str) -> Option<String> {
+    let clean = path.chars().all(|c| c.is_ascii_graphic() && c != '#');
+    clean.then(|| if path.is_empty() { "/".to_owned() } else { path.to_owned() })
+}
+
+/// `uplink.probe_url`: host, port, path with query.
+pub(super) fn http_url(text: &str) -> Parsed<(String, u16, String)> {
+    let right = "write one as \"http://example.org/generate_204\"";
+    let bad = |wrong: &str| Complaint::new(format!("{text:?} {wrong}"), right);
+    if text.get(..6).is_some_and(|head| head.eq_ignore_ascii_case("https:")) {
+        let right = "the clock may be wrong before there is a network; use http, as in \"http://…\"";
+        return Err(Complaint::new(format!("{text:?} is https"), right));
+    }
+    let rest = text.strip_prefix("http://").ok_or_else(|| bad("is no http URL"))?;
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    if authority.contains('@') {
+        return Err(bad("holds a user name"));
+    }
+    let (host, port_text) = match authority.strip_prefix('[').and_then(|v6| v6.split_once(']')) {
+        Some((v6, after)) if v6.parse::<std::net::Ipv6Addr>().is_ok() => {
+            (v6, if after.is_empty() { None } else { Some(after.strip_prefix(':').unwrap_or("")) })
+        }
+        Some(_) => return Err(bad("has no IPv6 address between its brackets")),
+        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+    };
+    let port = port_text.map_or(Some(80), port).ok_or_else(|| bad("has no port 1 to 65535 after its colon"))?;
+    let is_host = host.parse::<IpAddr>().is_ok() || domain_name(host);
+    if !is_host {
+        return Err(bad("has no host name"));
+    }
+    let path = if path.starts_with('?') { format!("/{path}") } else { path.to_owned() };
+    let path = url_path(&path).ok_or_else(|| bad("has a character that must be percent-encoded"))?;
+    Ok((host.to_owned(), port, path))
+}
+
+/// `uplink.probe_expect`.
+pub(super) fn expectation(value: Scalar<'_>) -> Parsed<HttpExpectation> {
+    match value {
+        Scalar::Integer(status) => match u16::try_from(status) {
+            Ok(status @ 200..=599) => Ok(HttpExpectation::Status(status)),
+            _ => Err(Complaint::new(
+                format!("{status} is not an HTTP status"),
+                "write 200 to 599, as 204, or a text of the body",
+            )),
+        },
+        Scalar::Text("") => Err(Complaint::new(
+            "an empty text is in every body",
+            "write a text of the expected body, or a status as 204",
+        )),
+        Scalar::Text(body) => Ok(HttpExpectation::Body(body.to_owned())),
+    }
+}
+
+/// `health.fault_below`.
+pub(super) fn threshold(value: Scalar<'_>) -> Parsed<Threshold> {
+    let right = "write a count of nodes as 3, or a share as \"80%\"";
+    match value {
+        Scalar::Integer(count) => u32::try_from(count)
+            .map(Threshold::Count)
+            .map_err(|_| Complaint::new(format!("{count} is no count"), right)),
+        Scalar::Text(text) => {
+            let percent = text.strip_suffix('%').and_then(|share| share.parse::<u8>().ok());
+            let percent = percent.filter(|percent| *percent <= 100 && !text.starts_with('+'));
+            percent
+                .map(Threshold::Percent)
+                .ok_or_else(|| Complaint::new(format!("{text:?} is no share of the nodes"), right))
+        }
+    }
+}
+
+/// `led.night`: minutes after midnight.
+pub(super) fn night(text: &str) -> Parsed<Option<(u16, u16)>> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let bad = || Complaint::new(format!("{text:?} is no stretch of the day"), "write \"22:00-07:00\", or \"off\"");
+    let clock = |text: &str| -> Option<u16> {
+        let (hours, minutes) = text.split_once(':')?;
+        let two = |part: &str, end: u16| {
+            let digits = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
+            part.parse::<u16>().ok().filter(|number| digits && *number < end)
+        };
+        Some(two(hours, 24)? * 60 + two(minutes, 60)?)
+    };
+    let (from, to) = text.split_once('-').ok_or_else(bad)?;
+    let (from, to) = (clock(from).ok_or_else(bad)?, clock(to).ok_or_else(bad)?);
+    if from == to { Err(bad()) } else { Ok(Some((from, to))) }
+}
+
+pub(super) fn ipv4(text: &str) -> Parsed<Ipv4Addr> {
+    text.parse()
+        .map_err(|_| Complaint::new(format!("{text:?} is not an IPv4 address"), "write one as \"192.168.50.11\""))
+}
+
+pub(super) fn ip(text: &str) -> Parsed<IpAddr> {
+    text.parse().map_err(|_| {
+        Complaint::new(
+            format!("{text:?} is not an IP address"),
+            "write one as \"9.9.9.9\" (names are not resolved for ping)",
+        )
+    })
+}
+
+/// The head's address in a cluster's subnet, host part kept.
+pub(super) fn cidr(text: &str) -> Parsed<Ipv4Net> {
+    let right = "write an address and its prefix length, as \"192.168.50.1/24\"";
+    let net: Ipv4Net = text
+        .parse()
+        .map_err(|_| Complaint::new(format!("{text:?} is not an IPv4 address with prefix length"), right))?;
+    let bad = |wrong: &str, right: String| Err(Complaint::new(format!("{text:?} {wrong}"), right));
+    let address = net.addr();
+    if !(8..=30).contains(&net.prefix_len()) {
+        return bad("leaves no useful room for nodes", "prefix lengths are 8 to 30, 24 is usual".to_owned());
+    }
+    if address.is_loopback()
+        || address.is_multicast()
+        || address.is_link_local()
+        || address.octets().first() == Some(&0)
+    {
+        return bad("is reserved for other purposes", "use a private subnet, as \"192.168.50.1/24\"".to_owned());
+    }
+    if address.octets().first().is_some_and(|first| *first >= 240) {
+        return bad("is reserved for other purposes", "use a private subnet, as \"192.168.50.1/24\"".to_owned());
+    }
+    if address == net.network() || address == net.broadcast() {
+        let what =
+            if address == net.network() { "is the subnet's own number" } else { "is the subnet's broadcast address" };
+        let first = Ipv4Addr::from(u32::from(net.network()).saturating_add(1));
+        return bad(what, format!("give the head one of its hosts, as \"{first}/{}\"", net.prefix_len()));
+    }
+    Ok(net)
+}
+
+/// `cluster.dhcp.range`.
+pub(super) fn range(text: &str) -> Parsed<(Ipv4Addr, Ipv4Addr)> {
+    let right = "write first and last address, as \"192.168.50.100-192.168.50.199\"";
+    let parts =
+        text.split_once('-').and_then(|(first, last)| Some((first.trim().parse().ok()?, last.trim().parse().ok()?)));
+    let (first, last): (Ipv4Addr, Ipv4Addr) =
+        parts.ok_or_else(|| Complaint::new(format!("{text:?} is not a range of IPv4 addresses"), right))?;
+    if first > last {
+        return Err(Complaint::new(format!("{text:?} ends before it begins"), format!("write \"{last}-{first}\"")));
+    }
+    Ok((first, last))
+}
+
+/// A host name of one label (RFC 1123, 2.1).
+pub(super) fn host_name(text: &str) -> Parsed<String> {
+    if label(text) {
+        return Ok(text.to_owned());
+    }
+    Err(Complaint::new(
+        format!("{text:?} is not a host name"),
+        "use 1 to 63 letters, digits and '-', not at either end, as \"rpi1\"",
+    ))
+}
+
+/// A domain (RFC 1035, 2.3.1), without its final dot.
+pub(super) fn domain(text: &str) -> Parsed<String> {
+    if domain_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err(Complaint::new(
+        format!("{text:?} is not a domain"),
+        "use labels of letters, digits and '-' with dots between, as \"bramble\"",
+    ))
+}
+
+fn domain_name(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(label)
+}
+
+fn label(text: &str) -> bool {
+    let clean = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    clean && (1..=63).contains(&text.len()) && !text.starts_with('-') && !text.ends_with('-')
+}

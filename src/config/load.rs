@@ -1,0 +1,113 @@
+//! From texts to settings: fragments, layers, checks.
+
+use super::fault::{Fault, Sources};
+use super::tree::Table;
+use super::{Settings, derive, fragment, merge, validate};
+use crate::board::{Board, BoardError};
+
+/// Settings, and where each of them was written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Merged {
+    pub settings: Settings,
+    pub(super) tree: Table,
+    pub(super) sources: Sources,
+}
+
+/// The machine's network ports, for those who do not name any: see [`read`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ports {
+    /// built-in ports with a socket for a cable
+    pub wired: Vec<String>,
+    /// all others that could be an uplink: radio, USB
+    pub other: Vec<String>,
+}
+
+/// Settings from `files`: (name, text) of the main file, then its drop-ins in their order.
+///
+/// # Errors
+/// Every fault that was found, in the order of the files.
+pub fn load<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)], board: &Board) -> Result<Settings, Vec<Fault>> {
+    read(files, board, None).map(|merged| merged.settings)
+}
+
+/// As [`load`], keeping where each value was written. With `ports` of one wired and one other port, these fill in
+/// `cluster.interface` and `uplink.interfaces` where both are missing.
+///
+/// # Errors
+/// Every fault that was found, in the order of the files.
+pub fn read<P: AsRef<str>, T: AsRef<str>>(
+    files: &[(P, T)],
+    board: &Board,
+    ports: Option<&Ports>,
+) -> Result<Merged, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let sources = sources(files, &board.name);
+    let own = [derive::defaults(), derive::board(board)];
+    let texts = own.iter().map(String::as_str).chain(files.iter().map(|(_, text)| text.as_ref()));
+    let mut tree = Table::default();
+    let mut complete = true;
+    for (source, text) in texts.enumerate() {
+        match fragment::parse(&sources, source, text, &mut faults) {
+            Some(layer) => merge::merge(&mut tree, layer),
+            None => complete = false,
+        }
+    }
+    // without one of the files nobody knows what is missing or does not go together
+    let settings = if complete {
+        derive::complete(&mut tree, board, ports);
+        validate::settings(&tree, &sources, &mut faults)
+    } else {
+        None
+    };
+    match settings {
+        Some(settings) if faults.is_empty() => Ok(Merged { settings, tree, sources }),
+        _ => Err(in_order(faults, &sources)),
+    }
+}
+
+/// What `board` says in `files`, "auto" where nothing (or nothing good) is said.
+pub fn board_name<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> String {
+    let (tree, _) = lenient(files);
+    tree.text("board").unwrap_or("auto").to_owned()
+}
+
+/// A board that cannot be had, as a fault of the line that names it.
+pub fn board_fault<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)], error: &BoardError) -> Fault {
+    let (tree, sources) = lenient(files);
+    let at = tree.get("board").map_or_else(|| validate::beginning(), |item| item.at);
+    match error {
+        BoardError::Unknown { name, known } => {
+            let known: Vec<String> = known.iter().map(|name| super::print::quote(name)).collect();
+            sources.fault(
+                at,
+                format!("board: there is no board {name:?}"),
+                format!("known are \"auto\", {}", known.join(", ")),
+            )
+        }
+        BoardError::Invalid { name, .. } => {
+            sources.fault(at, format!("board: the file of board {name:?} is not right"), error.to_string())
+        }
+    }
+}
+
+fn lenient<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> (Table, Sources) {
+    let sources = sources(files, "");
+    let mut tree = Table::default();
+    for (index, (_, text)) in files.iter().enumerate() {
+        let layer = fragment::parse(&sources, Sources::MAIN + index, text.as_ref(), &mut Vec::new());
+        merge::merge(&mut tree, layer.unwrap_or_default());
+    }
+    (tree, sources)
+}
+
+fn sources<P: AsRef<str>, T>(files: &[(P, T)], board: &str) -> Sources {
+    let own = ["default".to_owned(), format!("board {board}")];
+    Sources(own.into_iter().chain(files.iter().map(|(name, _)| name.as_ref().to_owned())).collect())
+}
+
+fn in_order(mut faults: Vec<Fault>, sources: &Sources) -> Vec<Fault> {
+    let rank = |fault: &Fault| sources.0.iter().position(|name| *name == fault.file).unwrap_or(usize::MAX);
+    faults.sort_by_key(|fault| (rank(fault), fault.line, fault.column));
+    faults.dedup();
+    faults
+}

@@ -1,0 +1,178 @@
+//! Addresses and ports that cannot stand together.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::derive::overlap;
+use super::fault::Origin;
+use super::tree::{Table, Value};
+use super::validate::{Check, texts};
+use super::{Cluster, Dhcp, Node, PortPattern, Uplink, grammar};
+use crate::event::Mac;
+
+impl Check<'_> {
+    /// An uplink cannot be the cluster's port as well.
+    pub fn ports(&mut self, uplink: &Uplink, cluster: &Cluster) {
+        for (index, pattern) in uplink.interfaces.iter().enumerate() {
+            if *pattern == cluster.interface {
+                let name = show_pattern(pattern);
+                self.complain(
+                    self.element("uplink.interfaces", index),
+                    format!("uplink.interfaces: {name} is the cluster's port as well"),
+                    "one port leads to the venue, another to the nodes: change this or cluster.interface",
+                );
+            }
+        }
+    }
+
+    /// Where the element of a list stands.
+    fn element(&self, path: &str, index: usize) -> Origin {
+        let item = self.tree.get(path).and_then(|item| match &item.value {
+            Value::List(items) => items.get(index),
+            _ => None,
+        });
+        item.map_or_else(|| self.place(path), |item| item.at)
+    }
+
+    pub fn alternatives(&mut self, head: Ipv4Net, alternatives: &[Ipv4Net], dhcp: Option<&Dhcp>) {
+        let path = "cluster.alternatives";
+        for (index, net) in alternatives.iter().enumerate() {
+            let at = self.element(path, index);
+            let before = alternatives.iter().take(index).find(|other| overlap(**other, *net));
+            if net.prefix_len() != head.prefix_len() {
+                let right = format!("write {}/{}: host parts are kept", net.addr(), head.prefix_len());
+                self.complain(
+                    at,
+                    format!("{path}: {net} has another prefix length than cluster.address {head}"),
+                    right,
+                );
+            } else if overlap(*net, head) {
+                let wrong = format!("{path}: {net} overlaps cluster.address {head}");
+                self.complain(at, wrong, "choose a subnet apart from it, as one of 10.213.0.0/16 or 172.30.0.0/16");
+            } else if let Some(other) = before {
+                self.complain(
+                    at,
+                    format!("{path}: {net} overlaps {other} before it"),
+                    "choose subnets apart from each other",
+                );
+            } else if dhcp.is_some_and(|dhcp| within(dhcp, moved(*net, head))) {
+                let wrong =
+                    format!("{path}: the head's host part in {net} is one that cluster.dhcp.range gives to nodes");
+                self.complain(at, wrong, format!("host parts are kept: write {}", moved_to(head, *net)));
+            }
+        }
+    }
+
+    pub fn dhcp_range(&mut self, head: Ipv4Net, dhcp: &Dhcp) {
+        let at = self.place("cluster.dhcp.range");
+        let path = "cluster.dhcp.range";
+        let right = format!("give hosts of {}, which are {}", head.trunc(), hosts(head));
+        for end in [dhcp.first, dhcp.last] {
+            if !head.contains(&end) {
+                self.complain(at, format!("{path}: {end} is outside the cluster's subnet"), right.clone());
+                return;
+            }
+            if end == head.network() || end == head.broadcast() {
+                self.complain(at, format!("{path}: {end} is no host of the cluster's subnet"), right.clone());
+                return;
+            }
+        }
+        if within(dhcp, head.addr()) {
+            let wrong = format!("{path}: the head's own address {} lies in it", head.addr());
+            self.complain(at, wrong, "begin after it or end before it");
+        }
+    }
+
+    pub fn nodes(&mut self, cluster: Option<&Cluster>) -> Vec<Node> {
+        let tree = self.tree;
+        let mut seen = Seen::default();
+        tree.tables("node").iter().filter_map(|table| self.node(table, cluster, &mut seen)).collect()
+    }
+
+    fn node(&mut self, table: &Table, cluster: Option<&Cluster>, seen: &mut Seen) -> Option<Node> {
+        let name = grammar::host_name(table.text("name")?).ok()?;
+        let mac = table.text("mac").and_then(|text| grammar::mac(text).ok());
+        let address = table.text("address").and_then(|text| grammar::ipv4(text).ok());
+        let at = |key: &str| table.get(key).map_or(table.at, |item| item.at);
+        if table.get("mac").is_none() && table.get("address").is_none() {
+            let wrong = format!("node \"{name}\" has neither mac nor address, so it cannot be found");
+            self.complain(at("name"), wrong, "give it one of them");
+        }
+        if let Some(address) = address {
+            if let Some(cluster) = cluster {
+                self.node_address(at("address"), &name, address, cluster);
+            }
+            if let Some((other, first)) = seen.addresses.insert(address, (name.clone(), at("address"))) {
+                let wrong = format!("node \"{name}\": {address} is the address of \"{other}\" as well");
+                self.complain(
+                    at("address"),
+                    wrong,
+                    format!("that one is at {}: give each its own", self.sources.place(first)),
+                );
+            }
+        }
+        if let Some((other, first)) = mac.and_then(|mac| seen.macs.insert(mac, (name.clone(), at("mac")))) {
+            let wrong = format!("node \"{name}\" has the hardware address of \"{other}\"");
+            self.complain(at("mac"), wrong, format!("that one is at {}: give each its own", self.sources.place(first)));
+        }
+        Some(Node { name, mac, address, probes: texts(table, "probe", grammar::node_probe)? })
+    }
+
+    fn node_address(&mut self, at: Origin, name: &str, address: Ipv4Addr, cluster: &Cluster) {
+        let head = cluster.address;
+        let right = format!("give it one of {}", hosts(head));
+        if !head.contains(&address) {
+            let wrong = format!("node \"{name}\": {address} is outside the cluster's subnet {}", head.trunc());
+            self.complain(at, wrong, right);
+        } else if address == head.addr() {
+            self.complain(at, format!("node \"{name}\": {address} is the head's own address"), "give it another");
+        } else if address == head.network() || address == head.broadcast() {
+            self.complain(at, format!("node \"{name}\": {address} is no host of the cluster's subnet"), right);
+        } else if let Some(net) = cluster.alternatives.iter().find(|net| moved(**net, head) == address) {
+            let wrong = format!(
+                "node \"{name}\": {address} keeps its host part when the cluster moves, which is the head's in {net}"
+            );
+            self.complain(
+                at,
+                wrong,
+                format!("give it another, or write {} in cluster.alternatives", moved_to(head, *net)),
+            );
+        }
+    }
+}
+
+#[derive(Default)]
+struct Seen {
+    addresses: HashMap<Ipv4Addr, (String, Origin)>,
+    macs: HashMap<Mac, (String, Origin)>,
+}
+
+fn within(dhcp: &Dhcp, address: Ipv4Addr) -> bool {
+    (dhcp.first..=dhcp.last).contains(&address)
+}
+
+/// `from`'s address with its host part in the subnet of `to`.
+fn moved(from: Ipv4Net, to: Ipv4Net) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(to.network()) | (u32::from(from.addr()) & u32::from(to.hostmask())))
+}
+
+/// As text: the head with its host part in another subnet.
+fn moved_to(head: Ipv4Net, net: Ipv4Net) -> String {
+    format!("{}/{}", moved(head, net), net.prefix_len())
+}
+
+/// "192.168.50.1 to 192.168.50.254"
+fn hosts(net: Ipv4Net) -> String {
+    let first = Ipv4Addr::from(u32::from(net.network()).saturating_add(1));
+    let last = Ipv4Addr::from(u32::from(net.broadcast()).saturating_sub(1));
+    format!("{first} to {last}")
+}
+
+fn show_pattern(pattern: &PortPattern) -> String {
+    match pattern {
+        PortPattern::Glob(name) => format!("\"{name}\""),
+        PortPattern::Mac(mac) => format!("\"mac:{mac}\""),
+    }
+}

@@ -1,0 +1,90 @@
+//! Merged settings as TOML, each value with a comment that says where it was written. Read again, they are the same.
+
+use std::fmt::Write as _;
+
+use super::Merged;
+use super::fault::Origin;
+use super::keys::{ARRAYS, KEYS};
+use super::tree::{Item, Table, Value};
+
+impl Merged {
+    /// The effective settings as a TOML file.
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        let mut section = "";
+        for key in KEYS {
+            let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
+            if ARRAYS.contains(&table) {
+                if section != table {
+                    self.array(&mut text, table);
+                }
+                section = table;
+                continue;
+            }
+            let Some(item) = self.tree.get(key.path) else { continue };
+            if section != table {
+                let _ = write!(text, "\n[{table}]\n");
+                section = table;
+            }
+            self.line(&mut text, name, item);
+        }
+        text
+    }
+
+    fn array(&self, text: &mut String, name: &str) {
+        for table in self.tree.tables(name) {
+            let _ = write!(text, "\n[[{name}]]\n");
+            self.entries(text, name, table);
+        }
+    }
+
+    fn entries(&self, text: &mut String, path: &str, table: &Table) {
+        for key in KEYS {
+            let name = key.path.strip_prefix(path).and_then(|rest| rest.strip_prefix('.'));
+            if let Some((name, item)) = name.and_then(|name| Some((name, table.get(name)?))) {
+                self.line(text, name, item);
+            }
+        }
+    }
+
+    fn line(&self, text: &mut String, name: &str, item: &Item) {
+        let assignment = format!("{name} = {}", show(&item.value, name));
+        let _ = writeln!(text, "{assignment:<40} # {}", self.origin(item.at));
+    }
+
+    fn origin(&self, at: Origin) -> String {
+        self.sources.place(at).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    }
+}
+
+fn show(value: &Value, name: &str) -> String {
+    match value {
+        Value::Text(text) => quote(text),
+        Value::Integer(number) if name == "address" => format!("{number:#04x}"),
+        Value::Integer(number) => number.to_string(),
+        Value::Number(number) => format!("{number:?}"),
+        Value::Bool(truth) => truth.to_string(),
+        Value::List(items) => {
+            let items: Vec<String> = items.iter().map(|item| show(&item.value, "")).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Value::Table(_) | Value::Tables(_) | Value::Faulty => "{}".to_owned(),
+    }
+}
+
+/// A TOML basic string.
+pub fn quote(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}

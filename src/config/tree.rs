@@ -1,0 +1,92 @@
+//! A TOML document as the loader keeps it: every value knows where it was written.
+
+use std::collections::BTreeMap;
+
+use super::fault::Origin;
+
+/// A value and its place.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Item {
+    pub value: Value,
+    pub at: Origin,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Value {
+    Text(String),
+    Integer(i64),
+    Number(f64),
+    Bool(bool),
+    List(Vec<Item>),
+    Table(Table),
+    /// `[[node]]`, `[[group]]`
+    Tables(Vec<Table>),
+    /// was wrong and has been told; stands here so that it is not missed as well
+    Faulty,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Table {
+    /// of its header or brace
+    pub at: Origin,
+    pub entries: BTreeMap<String, Item>,
+}
+
+impl Table {
+    /// The item at a dotted path.
+    pub fn get(&self, path: &str) -> Option<&Item> {
+        match path.split_once('.') {
+            None => self.entries.get(path),
+            Some((table, rest)) => match &self.entries.get(table)?.value {
+                Value::Table(table) => table.get(rest),
+                _ => None,
+            },
+        }
+    }
+
+    /// Puts an item at a dotted path, making the tables on the way.
+    pub fn set(&mut self, path: &str, item: Item) {
+        let Some((name, rest)) = path.split_once('.') else {
+            self.entries.insert(path.to_owned(), item);
+            return;
+        };
+        let at = item.at;
+        let empty = || Item { value: Value::Table(Table { at, entries: BTreeMap::new() }), at };
+        if let Value::Table(table) = &mut self.entries.entry(name.to_owned()).or_insert_with(empty).value {
+            table.set(rest, item);
+        }
+    }
+
+    /// The tables of an array of tables.
+    pub fn tables(&self, name: &str) -> &[Self] {
+        match self.entries.get(name).map(|item| &item.value) {
+            Some(Value::Tables(tables)) => tables,
+            _ => &[],
+        }
+    }
+
+    pub fn text(&self, path: &str) -> Option<&str> {
+        self.get(path).and_then(Item::text)
+    }
+}
+
+impl Item {
+    pub fn text(&self) -> Option<&str> {
+        if let Value::Text(text) = &self.value { Some(text) } else { None }
+    }
+
+    pub fn scalar(&self) -> Option<Scalar<'_>> {
+        match &self.value {
+            Value::Text(text) => Some(Scalar::Text(text)),
+            Value::Integer(integer) => Some(Scalar::Integer(*integer)),
+            _ => None,
+        }
+    }
+}
+
+/// A text or an integer: what most grammars take.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Scalar<'a> {
+    Text(&'a str),
+    Integer(i64),
+}
