@@ -1,0 +1,255 @@
+//! A PCF8574 with an HD44780 behind it, on an emulated I²C bus.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use embedded_hal::i2c::{ErrorKind, ErrorType, I2c, NoAcknowledgeSource, Operation};
+
+use super::{Chip, Clock, Fault, Log, Script};
+use crate::board::Wiring;
+use crate::hal::pcf8574::{BusError, BusFault};
+use crate::panel::{Charset, Frame, Geometry};
+
+/// The emulated bus and what is on it. Clones share the device.
+#[derive(Debug, Clone)]
+pub struct Backpack {
+    clock: Clock,
+    device: Arc<Mutex<Device>>,
+}
+
+#[derive(Debug)]
+struct Device {
+    address: u8,
+    wiring: Wiring,
+    clock_hz: u32,
+    chip: Chip,
+    /// the expander's output latch: all ones at power-on
+    latch: u8,
+    plugged: bool,
+    refuse: Option<(u32, usize)>,
+    stuck: Option<Duration>,
+    longest: usize,
+    script: Script,
+    log: Log,
+    logged_violations: usize,
+    transactions: u64,
+    bytes: u64,
+}
+
+/// What the emulated bus answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmulatedError {
+    /// no acknowledgement, of the address or of a byte
+    Nack,
+    /// the bus hung
+    TimedOut,
+    /// longer than the adapter takes
+    TooLong,
+}
+
+impl Backpack {
+    /// A panel just powered, at this address with this wiring, on a bus of 100 kHz.
+    pub fn new(clock: Clock, address: u8, wiring: Wiring) -> Self {
+        let chip = Chip::powered(clock.now());
+        let device = Device {
+            address,
+            wiring,
+            clock_hz: crate::hal::pcf8574::CLOCK_HZ,
+            chip,
+            latch: 0xff,
+            plugged: true,
+            refuse: None,
+            stuck: None,
+            longest: usize::MAX,
+            script: Script::default(),
+            log: Log::default(),
+            logged_violations: 0,
+            transactions: 0,
+            bytes: 0,
+        };
+        Self { clock, device: Arc::new(Mutex::new(device)) }
+    }
+
+    /// Writes each transaction to a file.
+    pub fn with_log(self, path: Option<&Path>) -> std::io::Result<Self> {
+        self.lock().log = Log::open(path)?;
+        Ok(self)
+    }
+
+    /// Lets faults happen.
+    pub fn with_script(self, script: Script) -> Self {
+        self.lock().script = script;
+        self
+    }
+
+    /// Another bus clock.
+    pub fn with_clock_hz(self, clock_hz: u32) -> Self {
+        self.lock().clock_hz = clock_hz.max(1);
+        self
+    }
+
+    /// An adapter that takes no longer messages than this.
+    pub fn with_longest_message(self, bytes: usize) -> Self {
+        self.lock().longest = bytes;
+        self
+    }
+
+    /// An oscillator of this frequency in the controller.
+    pub fn with_oscillator(self, kilohertz: f64) -> Self {
+        {
+            let mut device = self.lock();
+            device.chip = device.chip.clone().with_oscillator(kilohertz);
+        }
+        self
+    }
+
+    /// Makes a fault happen now.
+    pub fn inject(&self, fault: Fault) {
+        let now = self.clock.now();
+        self.lock().suffer(fault, now);
+    }
+
+    /// The controller as it is now.
+    pub fn chip(&self) -> Chip {
+        self.lock().chip.clone()
+    }
+
+    /// What a reader would see.
+    pub fn seen(&self, geometry: Geometry, charset: Charset) -> Frame {
+        self.lock().chip.seen(geometry, charset)
+    }
+
+    /// Transactions that got through and their bytes.
+    pub fn traffic(&self) -> (u64, u64) {
+        let device = self.lock();
+        (device.transactions, device.bytes)
+    }
+
+    /// What passed the bus is what matters, also after a panic in another thread.
+    fn lock(&self) -> MutexGuard<'_, Device> {
+        self.device.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the bus be busy and answers.
+    fn transfer(&self, address: u8, bytes: &[u8]) -> Result<(), EmulatedError> {
+        let start = self.clock.now();
+        let (result, time) = self.lock().transfer(address, bytes, start);
+        self.clock.pass(time);
+        let sent = if result.is_ok() { bytes } else { &[] };
+        self.lock().note(address, sent);
+        result
+    }
+}
+
+impl Device {
+    fn suffer(&mut self, fault: Fault, now: Duration) {
+        match fault {
+            Fault::Nack { count, bytes } => self.refuse = Some((count, bytes)),
+            Fault::Glitch(nibble) => self.chip.glitch(nibble, now),
+            Fault::Unplug => self.plugged = false,
+            Fault::Plug => {
+                self.plugged = true;
+                self.chip = Chip::powered(now);
+                self.latch = 0xff;
+            }
+            Fault::Stuck(time) => self.stuck = Some(time),
+        }
+    }
+
+    /// The answer and how long the bus is taken: start, address, bytes of nine clocks each, stop.
+    fn transfer(&mut self, address: u8, bytes: &[u8], start: Duration) -> (Result<(), EmulatedError>, Duration) {
+        while let Some(fault) = self.script.due(start) {
+            self.suffer(fault, start);
+        }
+        let bits = |bits: u64| Duration::from_nanos(bits * 1_000_000_000 / u64::from(self.clock_hz));
+        let count = u64::try_from(bytes.len()).unwrap_or(0);
+        if bytes.len() > self.longest {
+            return (Err(EmulatedError::TooLong), Duration::ZERO);
+        }
+        if let Some(time) = self.stuck.take() {
+            return (Err(EmulatedError::TimedOut), time);
+        }
+        if address != self.address || !self.plugged {
+            return (Err(EmulatedError::Nack), bits(11));
+        }
+        let refused = self.refuse.take();
+        if let Some((count, after)) = refused.filter(|(count, _)| *count > 1) {
+            self.refuse = Some((count - 1, after));
+        }
+        let accepted = refused.map_or(bytes.len(), |(_, after)| after.min(bytes.len()));
+        let mut time = start + bits(10);
+        let byte_time = bits(9);
+        for byte in bytes.iter().take(accepted) {
+            time += byte_time;
+            self.latch = *byte;
+            self.chip.drive(self.wiring.decode(*byte), time);
+        }
+        if refused.is_some() {
+            return (Err(EmulatedError::Nack), bits(11));
+        }
+        self.transactions += 1;
+        self.bytes += count;
+        (Ok(()), bits(9 * (count + 1) + 2))
+    }
+
+    fn note(&mut self, address: u8, bytes: &[u8]) {
+        self.log.transaction(address, bytes);
+        for violation in self.chip.violations().iter().skip(self.logged_violations) {
+            self.log.violation(violation);
+        }
+        self.logged_violations = self.chip.violations().len();
+    }
+}
+
+impl ErrorType for Backpack {
+    type Error = EmulatedError;
+}
+
+impl I2c for Backpack {
+    fn transaction(&mut self, address: u8, operations: &mut [Operation<'_>]) -> Result<(), EmulatedError> {
+        for operation in operations {
+            match operation {
+                Operation::Write(bytes) => self.transfer(address, bytes)?,
+                Operation::Read(bytes) => {
+                    self.transfer(address, &[])?;
+                    bytes.fill(self.lock().latch);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for EmulatedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nack => "not acknowledged",
+            Self::TimedOut => "timed out",
+            Self::TooLong => "message too long",
+        })
+    }
+}
+
+impl std::error::Error for EmulatedError {}
+
+impl embedded_hal::i2c::Error for EmulatedError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Nack => ErrorKind::NoAcknowledge(NoAcknowledgeSource::Unknown),
+            Self::TimedOut => ErrorKind::Bus,
+            Self::TooLong => ErrorKind::Other,
+        }
+    }
+}
+
+impl BusError for EmulatedError {
+    fn fault(&self) -> BusFault {
+        match self {
+            Self::Nack => BusFault::Absent,
+            Self::TimedOut => BusFault::Failed,
+            Self::TooLong => BusFault::TooLong,
+        }
+    }
+}

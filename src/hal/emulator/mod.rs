@@ -1,0 +1,111 @@
+//! Faithful emulators of the hardware, for tests and for the demo: the chips' own state machines, with busy times and
+//! faults.
+//!
+//! Each can write a log of what went over its bus, one line a transaction: `ns T ADDR HEX`. `ns` is the time at which the
+//! last bit had passed, nanoseconds of `CLOCK_REALTIME`, so that other programs' stamps can be compared; `ADDR` is the
+//! I²C address (or a USB report's number) in hexadecimal, `HEX` the bytes, two digits each (none: not acknowledged). What
+//! a real chip would not have forgiven is written as `ns V what`.
+
+pub mod backpack;
+pub mod chip;
+mod script;
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use embedded_hal::delay::DelayNs;
+
+pub use backpack::Backpack;
+pub use chip::Chip;
+pub use script::{Fault, Script};
+
+/// The time of a simulation, shared by an emulator and the driver that waits for it.
+#[derive(Debug, Clone)]
+pub enum Clock {
+    /// stands still but for what passes on the bus and in waits
+    Simulated(Arc<AtomicU64>),
+    /// the machine's: transfers and waits really take their time
+    Real(Instant),
+}
+
+impl Clock {
+    /// A simulated clock at zero.
+    pub fn simulated() -> Self {
+        Self::Simulated(Arc::new(AtomicU64::new(0)))
+    }
+
+    /// The machine's clock, beginning now.
+    pub fn real() -> Self {
+        Self::Real(Instant::now())
+    }
+
+    /// Time since the beginning.
+    pub fn now(&self) -> Duration {
+        match self {
+            Self::Simulated(nanos) => Duration::from_nanos(nanos.load(Ordering::SeqCst)),
+            Self::Real(start) => start.elapsed(),
+        }
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, time: Duration) {
+        match self {
+            Self::Simulated(nanos) => {
+                nanos.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(0), Ordering::SeqCst);
+            }
+            Self::Real(_) => std::thread::sleep(time),
+        }
+    }
+}
+
+impl DelayNs for Clock {
+    fn delay_ns(&mut self, ns: u32) {
+        self.pass(Duration::from_nanos(u64::from(ns)));
+    }
+
+    fn delay_us(&mut self, us: u32) {
+        self.pass(Duration::from_micros(u64::from(us)));
+    }
+
+    fn delay_ms(&mut self, ms: u32) {
+        self.pass(Duration::from_millis(u64::from(ms)));
+    }
+}
+
+/// The log of transactions; writing to it never fails the emulation.
+#[derive(Debug, Default)]
+pub(crate) struct Log(Option<File>);
+
+impl Log {
+    /// Appends to `path`, made if need be.
+    pub fn open(path: Option<&Path>) -> std::io::Result<Self> {
+        let Some(path) = path else { return Ok(Self(None)) };
+        OpenOptions::new().create(true).append(true).open(path).map(|file| Self(Some(file)))
+    }
+
+    pub fn transaction(&mut self, address: u8, bytes: &[u8]) {
+        if self.0.is_some() {
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            self.line(&format!("T {address:02x} {hex}"));
+        }
+    }
+
+    pub fn violation(&mut self, what: &str) {
+        self.line(&format!("V {what}"));
+    }
+
+    fn line(&mut self, line: &str) {
+        if let Some(file) = &mut self.0 {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+            // One write, so that a reader never sees half a line.
+            let _ = file.write_all(format!("{now} {line}\n").as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! The cheapest way from what the controller's memory holds to what it should hold. Pure.
+//!
+//! Both memories are rings: the address counter runs on after each write, and from the last cell to the first. Writing a
+//! cell costs 4 bytes on the bus; setting the address first costs 4 and two changes of RS, one byte each. So an unchanged
+//! cell between two changed ones is cheaper written again (4) than jumped (6), two are not (8). Nothing is gained by
+//! moving leftwards, and the order of the runs costs nothing, so the minimum is found in one walk around the ring,
+//! beginning where the counter stands.
+
+/// One thing to tell the controller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// the upper half of an instruction alone, as initialisation needs it (datasheet figure 24)
+    Nibble(u8),
+    /// an instruction (RS = 0)
+    Command(u8),
+    /// a byte for DDRAM or CGRAM (RS = 1)
+    Data(u8),
+}
+
+impl Op {
+    /// The register it goes to.
+    pub const fn rs(self) -> bool {
+        matches!(self, Self::Data(_))
+    }
+}
+
+/// Which of the controller's memories, for the instruction that sets the address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// 64 bytes: eight glyphs of eight rows
+    Cgram,
+    /// 80 characters in two lines of 40
+    Ddram,
+}
+
+impl Memory {
+    /// The instruction that sets the address counter to a cell.
+    pub fn set_address(self, cell: usize) -> u8 {
+        let cell = u8::try_from(cell).unwrap_or(0);
+        match self {
+            Self::Cgram => 0x40 | (cell & 0x3f),
+            Self::Ddram if cell < 40 => 0x80 | cell,
+            // The second line begins at 0x40.
+            Self::Ddram => 0x80 | (cell + 0x18),
+        }
+    }
+}
+
+/// Appends to `ops` what turns `held` into `wanted` and notes it in `held`. `None` in `held` is not known, in `wanted`
+/// is of no matter. `at` is the cell the address counter stands on, `None` when that is not known; the answer is where it
+/// stands afterwards.
+pub fn plan(
+    memory: Memory,
+    held: &mut [Option<u8>],
+    wanted: &[Option<u8>],
+    at: Option<usize>,
+    ops: &mut Vec<Op>,
+) -> Option<usize> {
+    let size = held.len().min(wanted.len()).max(1);
+    let changed = |held: &[Option<u8>], cell: usize| match (held.get(cell), wanted.get(cell)) {
+        (Some(held), Some(Some(wanted))) => *held != Some(*wanted),
+        _ => false,
+    };
+    let mut at = at;
+    let origin = at.unwrap_or_else(|| after_longest_gap(size, |cell| changed(held, cell)));
+    for cell in (0..size).map(|step| (origin + step) % size) {
+        if !changed(held, cell) {
+            continue;
+        }
+        if at.map(|at| (at + 1) % size) == Some(cell) {
+            let between = at.unwrap_or(0);
+            let value = wanted.get(between).copied().flatten().or_else(|| held.get(between).copied().flatten());
+            write(held, between, value.unwrap_or(b' '), ops);
+        } else if at != Some(cell) {
+            ops.push(Op::Command(memory.set_address(cell)));
+        }
+        write(held, cell, wanted.get(cell).copied().flatten().unwrap_or(b' '), ops);
+        at = Some((cell + 1) % size);
+    }
+    at
+}
+
+fn write(held: &mut [Option<u8>], cell: usize, value: u8, ops: &mut Vec<Op>) {
+    ops.push(Op::Data(value));
+    if let Some(held) = held.get_mut(cell) {
+        *held = Some(value);
+    }
+}
+
+/// The changed cell with the most unchanged ones before it: the best place to cut the ring open.
+fn after_longest_gap(size: usize, changed: impl Fn(usize) -> bool) -> usize {
+    let gap = |cell: usize| (1..size).take_while(|back| !changed((cell + size - back) % size)).count();
+    let candidates = (0..size).filter(|cell| changed(*cell));
+    candidates.max_by_key(|cell| (gap(*cell), size - cell)).unwrap_or(0)
+}
+
+/// Bytes on an expander's bus for `ops`: four each (two for a nibble), and one for each change of RS.
+pub fn cost(ops: &[Op], rs: Option<bool>) -> usize {
+    let mut rs = rs;
+    let mut bytes = 0;
+    for op in ops {
+        if rs.replace(op.rs()) != Some(op.rs()) {
+            bytes += 1;
+        }
+        bytes += if matches!(op, Op::Nibble(_)) { 2 } else { 4 };
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    /// The least number of bytes, by trying everything (Dijkstra over counter, RS and the cells still to be changed).
+    fn minimum(changed: &[bool], at: Option<usize>) -> usize {
+        let size = changed.len();
+        let all: u32 = changed.iter().enumerate().map(|(cell, changed)| u32::from(*changed) << cell).sum();
+        let mut queue = BTreeSet::from([(0, at, true, all)]);
+        let mut best = BTreeMap::new();
+        while let Some((bytes, at, rs, left)) = queue.pop_first() {
+            if left == 0 {
+                return bytes;
+            }
+            if best.get(&(at, rs, left)).is_some_and(|known| *known <= bytes) {
+                continue;
+            }
+            best.insert((at, rs, left), bytes);
+            if let Some(cell) = at {
+                queue.insert((bytes + 4 + usize::from(!rs), Some((cell + 1) % size), true, left & !(1 << cell)));
+            }
+            for cell in 0..size {
+                queue.insert((bytes + 4 + usize::from(rs), Some(cell), false, left));
+            }
+        }
+        unreachable!()
+    }
+
+    fn planned(changed: &[bool], at: Option<usize>) -> Vec<Op> {
+        let mut held: Vec<_> = changed.iter().map(|_| Some(b'a')).collect();
+        let wanted: Vec<_> = changed.iter().map(|changed| Some(if *changed { b'b' } else { b'a' })).collect();
+        let mut ops = Vec::new();
+        plan(Memory::Ddram, &mut held, &wanted, at, &mut ops);
+        assert_eq!(held, wanted);
+        ops
+    }
+
+    #[test]
+    fn every_pattern_of_eight_cells_costs_the_least_possible() {
+        for pattern in 0..256_u32 {
+            let changed: Vec<bool> = (0..8).map(|cell| pattern >> cell & 1 == 1).collect();
+            for at in (0..8).map(Some).chain([None]) {
+                let bytes = cost(&planned(&changed, at), Some(true));
+                assert_eq!(bytes, minimum(&changed, at), "{changed:?} from {at:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn larger_rings_too(changed in proptest::collection::vec(any::<bool>(), 9..12), at in proptest::option::of(0..9_usize)) {
+            prop_assert_eq!(cost(&planned(&changed, at), Some(true)), minimum(&changed, at));
+        }
+    }
+
+    fn bytes_for(cells: impl IntoIterator<Item = usize>, at: Option<usize>) -> usize {
+        let mut changed = [false; 80];
+        for cell in cells {
+            changed[cell] = true;
+        }
+        cost(&planned(&changed, at), Some(true))
+    }
+
+    #[test]
+    fn the_figures_of_the_usual_panels() {
+        assert_eq!(bytes_for((0..16).chain(40..56), Some(56)), 140, "16x2, all");
+        assert_eq!(bytes_for(0..80, None), 326, "20x4, all");
+        assert_eq!(bytes_for(0..80, Some(0)), 320, "20x4, all, the counter stands right");
+        assert_eq!(bytes_for([4, 5], Some(56)), 14, "two neighbours");
+        assert_eq!(bytes_for([4, 6], Some(56)), 18, "a gap of one is written again");
+        assert_eq!(bytes_for([4, 7], Some(56)), 20, "a gap of two is jumped");
+        assert_eq!(bytes_for([39, 40], Some(56)), 14, "the counter runs from the first line to the second");
+        assert_eq!(bytes_for([], Some(0)), 0);
+    }
+}

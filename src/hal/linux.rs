@@ -1,0 +1,116 @@
+//! Opens the machine's I²C adapters and GPIO chips.
+
+use std::path::Path;
+use std::time::Duration;
+
+use embedded_hal::delay::DelayNs;
+use linux_embedded_hal::gpio_cdev::{self, LineRequestFlags};
+use linux_embedded_hal::i2cdev::linux::LinuxI2CError;
+use linux_embedded_hal::{CdevPin, I2CError, I2cdev};
+
+use super::gpio::{Gpio, Pins};
+use super::pcf8574::{BusError, BusFault, CLOCK_HZ, Pcf8574};
+use super::{absent, from_errno};
+use crate::board::Wiring;
+use crate::event::{ApplyError, ApplyErrorKind};
+
+/// Sleeps.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sleep;
+
+impl DelayNs for Sleep {
+    fn delay_ns(&mut self, ns: u32) {
+        std::thread::sleep(Duration::from_nanos(u64::from(ns)));
+    }
+
+    fn delay_us(&mut self, us: u32) {
+        std::thread::sleep(Duration::from_micros(u64::from(us)));
+    }
+
+    fn delay_ms(&mut self, ms: u32) {
+        std::thread::sleep(Duration::from_millis(u64::from(ms)));
+    }
+}
+
+impl BusError for I2CError {
+    /// By the kernel's Documentation/i2c/fault-codes.rst; EREMOTEIO is what many drivers answer to a missing acknowledge.
+    fn fault(&self) -> BusFault {
+        const EMSGSIZE: i32 = 90;
+        const EOPNOTSUPP: i32 = 95;
+        let errno = errno_of(self.inner());
+        if matches!(errno, Some(EMSGSIZE | EOPNOTSUPP)) {
+            return BusFault::TooLong;
+        }
+        match from_errno(errno, String::new()).kind {
+            ApplyErrorKind::Absent => BusFault::Absent,
+            ApplyErrorKind::Denied => BusFault::Denied,
+            _ => BusFault::Failed,
+        }
+    }
+}
+
+fn errno_of(error: &LinuxI2CError) -> Option<i32> {
+    match error {
+        LinuxI2CError::Errno(errno) => Some(*errno),
+        LinuxI2CError::Io(error) => error.raw_os_error(),
+    }
+}
+
+/// An expander on `/dev/i2c-N`.
+pub fn open_i2c(device: &Path, address: u8, wiring: Wiring) -> Result<Pcf8574<I2cdev, Sleep>, ApplyError> {
+    let name = device.display().to_string();
+    let bus = I2cdev::new(device).map_err(|error| {
+        let errno = errno_of(&error);
+        let mut failure = from_errno(errno, format!("{name} cannot be opened: {error}"));
+        match failure.kind {
+            ApplyErrorKind::Absent => {
+                failure.message = format!("there is no {name}: is I²C switched on (dtparam=i2c_arm=on)?")
+            }
+            ApplyErrorKind::Denied => {
+                failure.message = format!("{name} may not be opened: is the user in the group i2c?")
+            }
+            _ => {}
+        }
+        failure
+    })?;
+    Ok(Pcf8574::new(bus, Sleep, address, wiring, &name, clock_hz(device)))
+}
+
+/// The adapter's clock as the device tree says (`clock-frequency`, big endian); the expander's own where it says nothing.
+fn clock_hz(device: &Path) -> u32 {
+    let Some(name) = device.file_name() else { return CLOCK_HZ };
+    let path = Path::new("/sys/class/i2c-dev").join(name).join("device/of_node/clock-frequency");
+    let bytes = std::fs::read(path).ok().and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
+    bytes.map(u32::from_be_bytes).filter(|hz| *hz > 0).unwrap_or(CLOCK_HZ)
+}
+
+/// The display's lines on the GPIO chip with this label ("pinctrl-bcm2711"): numbers differ from kernel to kernel.
+pub fn open_gpio(label: &str, offsets: Pins<u32>) -> Result<Gpio<CdevPin, Sleep>, ApplyError> {
+    let fault = |error: gpio_cdev::errors::Error| gpio_fault(label, &error);
+    let chips = gpio_cdev::chips().map_err(fault)?;
+    let mut chip = chips
+        .filter_map(Result::ok)
+        .find(|chip| chip.label() == label || chip.name() == label)
+        .ok_or_else(|| absent(format!("there is no GPIO chip labelled {label}")))?;
+    let mut line = |offset: u32| -> Result<CdevPin, gpio_cdev::errors::Error> {
+        CdevPin::new(chip.get_line(offset)?.request(LineRequestFlags::OUTPUT, 0, "bramblegate")?)
+    };
+    let [d4, d5, d6, d7] = offsets.data;
+    let pins = Pins {
+        rs: line(offsets.rs).map_err(fault)?,
+        e: line(offsets.e).map_err(fault)?,
+        data: [line(d4).map_err(fault)?, line(d5).map_err(fault)?, line(d6).map_err(fault)?, line(d7).map_err(fault)?],
+        backlight: offsets.backlight.map(line).transpose().map_err(fault)?,
+    };
+    Ok(Gpio::new(pins, Sleep, label))
+}
+
+fn gpio_fault(label: &str, error: &gpio_cdev::errors::Error) -> ApplyError {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut errno = None;
+    while let Some(cause) = source {
+        errno = errno.or_else(|| cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error));
+        source = cause.source();
+    }
+    from_errno(errno, format!("GPIO chip {label}: {error}"))
+}
