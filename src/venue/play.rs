@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::file::{Check, Expect, Moment, Venue};
 use super::shell::within;
 use super::world::World;
-use super::{Error, Result, watch, while_doing};
+use super::{Error, Result, watch, while_doing, wiring};
 
 /// Who follows the play: a test, or the demo with a person before it.
 pub trait Audience {
@@ -196,7 +196,7 @@ pub fn attempt(world: &World, place: &str, check: &Check) -> Result<()> {
         }
         Check::Arp(address) => {
             let mut command = within(place, "busybox");
-            command.args(["arping", "-f", "-c", "2", "-w", "2", "-I", port, &fill(address)?]);
+            command.args(["arping", "-c", "1", "-w", "1", "-I", port, &fill(address)?]);
             command
         }
         Check::Tcp(target) => {
@@ -216,7 +216,8 @@ pub fn attempt(world: &World, place: &str, check: &Check) -> Result<()> {
         }
     };
     let output = command.output().map_err(while_doing(format!("cannot try {check}")))?;
-    if output.status.success() {
+    let answered = String::from_utf8_lossy(&output.stdout).contains(wiring::HEAD_MAC);
+    if output.status.success() && (answered || !matches!(check, Check::Arp(_))) {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();

@@ -12,6 +12,8 @@ pub const WEB: &str = "203.0.113.80";
 pub const WEB6: &str = "2001:db8:80::80";
 /// The name server of the world's internet; the nodes ask it.
 pub const DNS: &str = "203.0.113.53";
+/// How the hardware addresses of all ports of the head begin.
+pub const HEAD_MAC: &str = "02:bb:00:00:";
 /// How many nodes there are.
 pub const NODES: u8 = 3;
 /// Where the ends of cables lie that are plugged in nowhere.
@@ -38,7 +40,7 @@ pub fn far_end(port: &str) -> String {
 
 /// The hardware address of the head's `index`th uplink: locally administered, always the same.
 pub fn mac(index: usize) -> String {
-    format!("02:bb:00:00:e1:{:02x}", index + 1)
+    format!("{HEAD_MAC}e1:{:02x}", index + 1)
 }
 
 /// Makes everything that does not change with the venue: internet, head, switch and nodes.
@@ -47,7 +49,7 @@ pub fn lay_foundation() -> Result<()> {
     for name in ["internet", "head", "switch", SHELF] {
         let _ = writeln!(outer, "netns add {name}");
     }
-    let _ = writeln!(outer, "link add eth0 netns head address 02:bb:00:00:c0:00 type veth peer name head netns switch");
+    let _ = writeln!(outer, "link add eth0 netns head address {HEAD_MAC}c0:00 type veth peer name head netns switch");
     for number in 1..=NODES {
         let _ = writeln!(outer, "netns add rpi{number}");
         let _ = writeln!(

@@ -33,7 +33,7 @@ pub enum Check {
     Tcp(String),
     /// this status comes back
     Http(String, u16),
-    /// somebody on the wire answers ARP for this address
+    /// the head answers ARP for this address (others on the wire may)
     Arp(String),
     /// the name has an address, says the place's own resolver
     Name(String),
@@ -73,8 +73,12 @@ impl std::fmt::Display for Check {
     }
 }
 
-/// Whether `text` matches `pattern`, where `*` stands for any run of characters and `?` for one.
+/// Whether `text` matches `pattern`, where `*` stands for any run of characters, `?` for one, `|` between alternatives.
 pub fn glob(pattern: &str, text: &str) -> bool {
+    pattern.split('|').any(|pattern| matches(pattern, text))
+}
+
+fn matches(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
     // reachable[j]: the pattern so far matches the first j characters

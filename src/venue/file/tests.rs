@@ -65,4 +65,16 @@ fn globs_match_runs_and_single_characters() {
     assert!(glob("*PORTAL*", "  PORTAL ♥"));
     assert!(glob("a?c", "abc") && !glob("a?c", "ac") && !glob("", "x") && glob("*", ""));
     assert!(!glob("10.99.0.1", "10.99.0.126"));
+    assert!(glob("ok|notice", "notice") && !glob("ok|notice", "warning"));
+}
+
+#[test]
+fn every_venue_of_the_tree_reads() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/venues");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        Venue::read(&entry.unwrap().path()).unwrap();
+        count += 1;
+    }
+    assert!(count >= 29, "only {count} venues");
 }
