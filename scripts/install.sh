@@ -52,18 +52,21 @@ refresh() {
     booted || return 0
     systemctl daemon-reload
     udevadm control --reload
-    udevadm trigger --subsystem-match=hidraw --subsystem-match=i2c-dev --subsystem-match=gpio --subsystem-match=leds --action=add
+    udevadm trigger --settle --action=add \
+        --subsystem-match=hidraw --subsystem-match=i2c-dev --subsystem-match=gpio --subsystem-match=leds
     journalctl --update-catalog
 }
 
 case $verb in
 install)
+    # The user first: udev reads group names when it reads its rules, and only then.
+    place "$top/systemd/bramblegate.sysusers" "$syslib/sysusers.d/bramblegate.conf" 644
+    if booted; then systemd-sysusers "$syslib/sysusers.d/bramblegate.conf"; fi
     while IFS='|' read -r source destination mode; do
         # Built in stages: a page or list that this tree does not have is not an error, and is said.
         if [ -e "$source" ]; then place "$source" "$destination" "$mode"; else echo "not in this tree: $source"; fi
     done < <(plan)
     if booted; then
-        systemd-sysusers "$syslib/sysusers.d/bramblegate.conf"
         systemd-tmpfiles --create "$syslib/tmpfiles.d/bramblegate.conf"
         systemctl restart systemd-modules-load.service || echo "some kernel modules did not load; bramblegate doctor tells what that means"
         refresh

@@ -15,7 +15,7 @@ if [ "$(cat "$out/stamp" 2>/dev/null || true)" = "$stamp" ]; then
     exit 0
 fi
 
-packages=(systemd systemd-sysv systemd-resolved udev dbus kmod busybox-static
+packages=(systemd systemd-sysv udev dbus kmod busybox-static
     nftables iproute2 iputils-ping dnsmasq-base libnftnl11 libmnl0 i2c-tools usbutils netcat-openbsd jq)
 
 # What the scenario loads (vhci, HID, I2C, netfilter, veth) is all below these; the rest is weight.
@@ -91,18 +91,46 @@ INIT
 chmod +x "$ird/init"
 (cd "$ird" && find . | cpio --quiet -o -H newc -R 0:0 | gzip -1) >"$work/initrd"
 
+# What makes it a test machine: a fixed identity (or systemd would enable every unit on "first boot"), no logins, no timers,
+# and one unit that unpacks the second disk and runs what is on it.
+furnish() {
+    local root=$1 unit
+    echo "0123456789abcdef0123456789abcdef" >"$root/etc/machine-id"
+    echo "head" >"$root/etc/hostname"
+    : >"$root/etc/fstab"
+    for unit in console-getty.service serial-getty@ttyS0.service getty@tty1.service systemd-networkd-wait-online.service \
+        apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \
+        systemd-firstboot.service; do
+        ln -sf /dev/null "$root/etc/systemd/system/$unit"
+    done
+    cat >"$root/etc/systemd/system/scenario.service" <<'UNIT'
+[Unit]
+DefaultDependencies=no
+After=basic.target
+[Service]
+ExecStart=/bin/sh -c 'mkdir -p /run/scenario && tar -C /run/scenario -xf /dev/vdb && exec /run/scenario/guest/main.sh'
+StandardOutput=file:/dev/ttyS1
+StandardError=inherit
+KillMode=process
+UNIT
+    ln -sf /usr/lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
+    mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
+    ln -sf ../scenario.service "$root/etc/systemd/system/multi-user.target.wants/scenario.service"
+}
+
 # fakeroot keeps the archive's owners when this is not run by root.
 pack() {
     mkdir "$work/root"
     tar -C "$work/root" --numeric-owner -xf "$work/root.tar"
     mkdir -p "$work/root/usr/lib/modules"
     cp -r "$work/kernel/usr/lib/modules/$version" "$work/root/usr/lib/modules/"
+    furnish "$work/root"
     mke2fs -q -t ext4 -d "$work/root" -E lazy_itable_init=1,lazy_journal_init=1 -L bramblegate "$work/root.ext4" 1500M
 }
 if [ "$(id -u)" = 0 ]; then
     pack
 else
-    export -f pack
+    export -f pack furnish
     export work version
     fakeroot -- bash -ec pack
 fi

@@ -1,0 +1,37 @@
+#!/bin/bash
+# The scenario, in the guest. Its verdicts go to the serial line that is its standard output.
+set -u
+# shellcheck source=tests/system/guest/lib.sh
+. "$(dirname "$0")/lib.sh"
+cd /
+
+echo "=== BEGIN"
+echo "guest: Linux $(uname -r), systemd $(systemctl --version | awk 'NR == 1 { print $2 }'), up $(cut -d. -f1 /proc/uptime) s"
+
+step "USB devices appear: hidraw and an I2C bus" need_devices
+step "a venue with a DHCP server, a node, an internet host" need_networks
+step "installation" need_installation
+step "devices carry the shipped rules' rights" need_rights
+step "the unit starts and is ready" start_unit
+step "without a lease the panel says so" panel_without_lease
+step "a real lease; its address is row 1" lease_on_row_1
+step "the node reaches the internet through the gateway" node_online
+step "the LED breathes green" led_breathes_green
+step "status agrees" status_agrees
+step "the journal tells it, with fields" journal_fields
+step "the sandbox: user, capabilities, exposure" sandbox
+step "LCD pulled and plugged in again" replug_lcd
+step "expander gone from the bus and back" expander_gone
+step "BlinkStick pulled and plugged in again" replug_stick
+step "a foreign flush" foreign_flush
+step "reload takes new settings and keeps the process" reload
+step "reload with wrong settings keeps the old ones" reload_wrong
+step "restart: a new process, no STOPPED, no lost packet" restart
+step "kill -9: back by itself" kill_9
+step "a hung daemon is restarted by the watchdog" watchdog
+step "stop: STOPPED, LED dark, NAT stays" stop
+step "wrong settings: 78, not restarted, said on the panel" wrong_settings
+step "power-off hook: SAFE TO UNPLUG" shutdown_hook
+step "off takes everything away" off
+step "uninstall leaves only settings and state" uninstallation
+echo "=== END $passed passed, $failed failed"

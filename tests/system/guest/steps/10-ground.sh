@@ -1,0 +1,91 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154,SC2329
+# What the rest stands on: USB devices, networks, the installation.
+
+need_devices() {
+    modprobe -a vhci-hcd usbhid hid-generic i2c-tiny-usb i2c-dev
+    systemd-run --quiet --unit=usbsim "$here/bin/usbsim" serve "$hub"
+    wait_for 10 "the simulation answers" test -S "$hub"
+    usbsim plug stick
+    usbsim plug lcd
+    wait_for 30 "a hidraw node" test -c /dev/hidraw0
+    wait_for 30 "an I2C bus" tiny_usb_bus
+    udevadm settle
+    lsusb
+}
+
+# The bus is found by its adapter's name: other adapters may come first.
+tiny_usb_bus() {
+    local name
+    for name in /sys/class/i2c-dev/i2c-*/name; do
+        case $(cat "$name") in
+        *tiny-usb*) basename "$(dirname "$name")" && return 0 ;;
+        esac
+    done
+    return 1
+}
+
+need_networks() {
+    ip netns add venue
+    ip netns add node
+    ip link add eth1 type veth peer name port netns venue
+    ip link add eth0 type veth peer name port netns node
+    venue ip address add 10.99.0.1/24 dev port
+    venue ip address add 203.0.113.80/32 dev lo
+    venue ip link set lo up
+    venue ip link set port up
+    node ip address add 192.168.50.11/24 dev port
+    node ip link set lo up
+    node ip link set port up
+    node ip route add default via 192.168.50.1
+    mkdir -p /run/www
+    printf online >/run/www/ok
+    systemd-run --quiet --unit=venue-web -p NetworkNamespacePath=/run/netns/venue \
+        busybox httpd -f -p 203.0.113.80:80 -h /run/www
+    # The DHCP client is the distribution's: systemd-networkd, on the uplink only.
+    mkdir -p /run/systemd/network
+    printf '[Match]\nName=eth1\n[Network]\nDHCP=ipv4\nIPv6AcceptRA=no\nLinkLocalAddressing=no\n' >/run/systemd/network/10-uplink.network
+    printf '[Match]\nName=eth0\n[Link]\nUnmanaged=yes\n' >/run/systemd/network/10-cluster.network
+    systemctl restart systemd-networkd.service
+}
+
+need_installation() {
+    "$here/tree/scripts/install.sh" install "$here/tree/bramblegate" "" /usr /usr/lib
+    mkdir -p "$(dirname "$settings")"
+    good_settings >"$settings"
+    bramblegate check
+}
+
+good_settings() {
+    cat <<TOML
+board = "generic-pc"
+
+[uplink]
+interfaces = ["eth1"]
+probe = "http"
+probe_url = "http://203.0.113.80/ok"
+probe_expect = "online"
+
+[cluster]
+interface = "eth0"
+address = "192.168.50.1/24"
+
+[[node]]
+name = "rpi1"
+address = "192.168.50.11"
+probe = "icmp"
+
+[lcd]
+bus = "/dev/$(tiny_usb_bus)"
+address = 0x27
+size = "16x2"
+
+[led]
+device = "blinkstick"
+TOML
+}
+
+need_rights() {
+    expect "hidraw" "root:bramblegate 660" "$(stat -c '%U:%G %a' /dev/hidraw0)"
+    expect "i2c" "root:i2c 660" "$(stat -c '%U:%G %a' "/dev/$(tiny_usb_bus)")"
+}

@@ -1,0 +1,160 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154,SC2329
+# What goes wrong in practice: devices pulled, rules flushed, processes killed.
+
+same_process() { expect "the same process" "$1" "$(main_pid)"; }
+
+replug_lcd() {
+    local pid
+    pid=$(main_pid)
+    usbsim unplug lcd
+    wait_for 30 "status says that the LCD is gone" lcd_state_is_not_ok
+    node_reaches || fail "the gateway noticed"
+    usbsim plug lcd
+    wait_for 30 "the bus is back" tiny_usb_bus
+    wait_for 60 "row 1 is the address again" row_is 0 "$(lease)"
+    same_process "$pid"
+}
+
+lcd_state_is_not_ok() { [ "$(status .panel.lcd.state)" != ok ]; }
+led_state_is_not_ok() { [ "$(status .panel.led.state)" != ok ]; }
+
+expander_gone() {
+    local pid
+    pid=$(main_pid)
+    usbsim lcd off
+    wait_for 30 "status says that the LCD is gone" lcd_state_is_not_ok
+    usbsim lcd on
+    wait_for 60 "row 1 is the address again" row_is 0 "$(lease)"
+    same_process "$pid"
+}
+
+replug_stick() {
+    local pid
+    pid=$(main_pid)
+    usbsim unplug stick
+    wait_for 30 "status says that the stick is gone" led_state_is_not_ok
+    usbsim plug stick
+    wait_for 60 "green again" stick_is_green
+    same_process "$pid"
+}
+
+foreign_flush() {
+    nft flush ruleset
+    wait_for 3 "the node is online" node_reaches
+    nft list table inet bramblegate >/dev/null
+}
+
+reload() {
+    local pid
+    pid=$(main_pid)
+    sed -i 's/name = "rpi1"/name = "renamed"/' "$settings"
+    systemctl reload bramblegate.service
+    wait_for 20 "the new name" status_is '.nodes[0].name' renamed
+    same_process "$pid"
+    is_active || fail "not active"
+    sed -i 's/name = "renamed"/name = "rpi1"/' "$settings"
+    systemctl reload bramblegate.service
+    wait_for 20 "the old name" status_is '.nodes[0].name' rpi1
+    row_is 0 "$(lease)" || fail "row 1"
+}
+
+reload_wrong() {
+    local pid
+    pid=$(main_pid)
+    echo 'nonsense = true' >>"$settings"
+    systemctl reload bramblegate.service || true
+    sleep 2
+    same_process "$pid"
+    is_active || fail "not active"
+    node_reaches || fail "the node is offline"
+    good_settings >"$settings"
+    systemctl reload bramblegate.service
+    is_active || fail "not active after the repair"
+}
+
+# Ten pings a second by the node while something happens; none may get lost.
+while_pinging() {
+    node ping -q -i 0.1 -w "$1" 203.0.113.80 >/run/pings &
+    local pinger=$!
+    sleep 1
+    shift
+    "$@"
+    wait $pinger || true
+    grep -q ' 0% packet loss' /run/pings || fail "$(grep loss /run/pings)"
+}
+
+restart() {
+    local pid
+    pid=$(main_pid)
+    while_pinging 10 systemctl restart bramblegate.service
+    [ "$(main_pid)" != "$pid" ] || fail "the same process"
+    is_active || fail "not active"
+    wait_for 20 "row 1 is the address" row_is 0 "$(lease)"
+    journalctl -u bramblegate.service -n 20 -o cat --no-pager
+}
+
+restarted() { [ "$(main_pid)" != "$1" ] && [ "$(main_pid)" != 0 ] && is_active; }
+
+kill_9() {
+    local pid
+    pid=$(main_pid)
+    while_pinging 10 kill -9 "$pid"
+    wait_for 20 "restarted" restarted "$pid"
+    wait_for 20 "row 1 is the address" row_is 0 "$(lease)"
+    [ "$(property NRestarts)" -ge 1 ] || fail "systemd counts no restart"
+}
+
+watchdog() {
+    local pid restarts
+    pid=$(main_pid)
+    restarts=$(property NRestarts)
+    kill -STOP "$pid"
+    node_reaches || fail "the node is offline while the daemon hangs"
+    wait_for 90 "restarted" restarted "$pid"
+    [ "$(property NRestarts)" -gt "$restarts" ] || fail "systemd counts no restart"
+    journalctl -u bramblegate.service --no-pager | grep -qi watchdog || fail "no watchdog in the journal"
+    wait_for 20 "row 1 is the address" row_is 0 "$(lease)"
+    wait_for 40 "green" stick_is_green
+}
+
+stop() {
+    systemctl stop bramblegate.service
+    row_begins 0 STOPPED || fail "row 1"
+    expect "LED" "#000000" "$(stick '.leds[0]')"
+    node_reaches || fail "the node is offline"
+    expect "result" success "$(property Result)"
+}
+
+wrong_settings() {
+    echo 'nonsense = true' >>"$settings"
+    ! systemctl start bramblegate.service || fail "it started"
+    sleep 3
+    expect "state" failed "$(property ActiveState)"
+    expect "exit code" 78 "$(property ExecMainStatus)"
+    row_begins 0 "SETTINGS WRONG" || fail "row 1"
+    good_settings >"$settings"
+    systemctl reset-failed bramblegate.service
+    systemctl start bramblegate.service
+    wait_for 20 "row 1 is the address" row_is 0 "$(lease)"
+}
+
+shutdown_hook() {
+    systemctl stop bramblegate.service
+    /usr/lib/systemd/system-shutdown/bramblegate poweroff
+    [[ "$(lcd '.rows | join(" ")')" == *"SAFE TO UNPLUG"* ]] || fail "the panel"
+    expect "backlight" true "$(lcd .backlight)"
+    expect "LED" "#000000" "$(stick '.leds[0]')"
+}
+
+off() {
+    bramblegate off
+    ! nft list table inet bramblegate >/dev/null 2>&1 || fail "the table is still there"
+    expect "rules of ours" "" "$(ip -4 rule | grep -Ev 'from all lookup (local|main|default)')"
+}
+
+uninstallation() {
+    "$here/tree/scripts/install.sh" uninstall "$here/tree/bramblegate" "" /usr /usr/lib
+    expect "files left" "" "$(find /usr -name '*bramblegate*')"
+    [ -e "$settings" ] || fail "the settings are gone"
+}
