@@ -31,18 +31,7 @@ pub struct ConfigArg {
 /// Every fault found; a file that cannot be read is one too.
 pub fn load(main: &Path) -> Result<Merged, Vec<Fault>> {
     let files = read_files(main)?;
-    let boards = boards();
-    let board = boards
-        .resolve(&config::board_name(&files), compatible().as_deref())
-        .map_err(|error| all_faults(&files, config::board_fault(&files, &error)))?;
-    config::read(&files, &board, None)
-}
-
-/// With a board that cannot be had the other faults are still to be told.
-fn all_faults(files: &[(String, String)], board: Fault) -> Vec<Fault> {
-    let fallback = Boards::default().named(crate::board::FALLBACK);
-    let others = fallback.ok().and_then(|fallback| config::read(files, &fallback, None).err());
-    std::iter::once(board).chain(others.unwrap_or_default()).collect()
+    config::resolve(&files, &boards(), compatible().as_deref(), None)
 }
 
 /// As [`load`]; tells the faults on standard error and gives the exit code.

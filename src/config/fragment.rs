@@ -93,8 +93,12 @@ impl Reader<'_> {
         self.faults.push(self.sources.fault(at, wrong, right));
     }
 
+    /// The parser's place of a text is behind its quote.
     fn at(&self, value: &TomlValue<'_>) -> Origin {
-        self.lines.origin(self.source, value.span.start)
+        let start = value.span.start;
+        let before = start.checked_sub(1).and_then(|index| self.lines.text.as_bytes().get(index));
+        let quoted = matches!(value.as_ref(), ValueInner::String(_)) && matches!(before, Some(b'"' | b'\''));
+        self.lines.origin(self.source, start - usize::from(quoted))
     }
 
     fn table(&mut self, path: &str, table: &TomlTable<'_>, at: Origin) -> Table {
@@ -103,11 +107,13 @@ impl Reader<'_> {
         let mut read = Table { at, ..Table::default() };
         for (key, value) in entries {
             let inner = if path.is_empty() { key.name.to_string() } else { format!("{path}.{}", key.name) };
-            let item = if let Some(known) = keys::find(&inner) {
+            // a quoted "led.device" is one name with a dot in it, and no key of ours
+            let dotted = key.name.contains('.');
+            let item = if let Some(known) = keys::find(&inner).filter(|_| !dotted) {
                 self.value(known, value)
             } else if path.is_empty() && keys::ARRAYS.contains(&inner.as_str()) {
                 self.array_of_tables(&inner, value)
-            } else if keys::is_table(&inner) && !key.name.contains('.') {
+            } else if keys::is_table(&inner) && !dotted {
                 self.inner_table(&inner, value)
             } else {
                 let at = self.lines.origin(self.source, key.span.start);

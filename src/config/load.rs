@@ -3,7 +3,7 @@
 use super::fault::{Fault, Sources};
 use super::tree::Table;
 use super::{Settings, derive, fragment, merge, validate};
-use crate::board::{Board, BoardError};
+use crate::board::{Board, BoardError, Boards, FALLBACK};
 
 /// Settings, and where each of them was written.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +65,27 @@ pub fn read<P: AsRef<str>, T: AsRef<str>>(
     }
 }
 
+/// As [`read`], for the board that `files` name; "auto" asks the device tree's `compatible` property.
+///
+/// # Errors
+/// Every fault that was found; a board that cannot be had is the first.
+pub fn resolve<P: AsRef<str>, T: AsRef<str>>(
+    files: &[(P, T)],
+    boards: &Boards,
+    compatible: Option<&[u8]>,
+    ports: Option<&Ports>,
+) -> Result<Merged, Vec<Fault>> {
+    match boards.resolve(&board_name(files), compatible) {
+        Ok(board) => read(files, &board, ports),
+        Err(error) => {
+            // the other faults are told as well
+            let fallback = boards.named(FALLBACK).ok();
+            let others = fallback.and_then(|fallback| read(files, &fallback, ports).err()).unwrap_or_default();
+            Err(std::iter::once(board_fault(files, &error)).chain(others).collect())
+        }
+    }
+}
+
 /// What `board` says in `files`, "auto" where nothing (or nothing good) is said.
 pub fn board_name<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> String {
     let (tree, _) = lenient(files);
@@ -72,7 +93,7 @@ pub fn board_name<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> String {
 }
 
 /// A board that cannot be had, as a fault of the line that names it.
-pub fn board_fault<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)], error: &BoardError) -> Fault {
+fn board_fault<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)], error: &BoardError) -> Fault {
     let (tree, sources) = lenient(files);
     let at = tree.get("board").map_or_else(|| validate::beginning(), |item| item.at);
     match error {

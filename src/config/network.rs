@@ -57,7 +57,7 @@ impl Check<'_> {
                     format!("{path}: {net} overlaps {other} before it"),
                     "choose subnets apart from each other",
                 );
-            } else if dhcp.is_some_and(|dhcp| within(dhcp, moved(*net, head))) {
+            } else if moved(*net, head) != head.addr() && dhcp.is_some_and(|dhcp| within(dhcp, moved(*net, head))) {
                 let wrong =
                     format!("{path}: the head's host part in {net} is one that cluster.dhcp.range gives to nodes");
                 self.complain(at, wrong, format!("host parts are kept: write {}", moved_to(head, *net)));

@@ -45,7 +45,8 @@ fn lines(text: &str) -> Vec<String> {
         None => line.to_owned(),
     };
     // Newer kernels and nft say which program owns a table.
-    let without_owner = |line: &str| line.split_once(" # progname").map_or(line.to_owned(), |(line, _)| line.to_owned());
+    let without_owner =
+        |line: &str| line.split_once(" # progname").map_or(line.to_owned(), |(line, _)| line.to_owned());
     let all = text.lines().map(without_counts).map(|line| without_owner(&line));
     all.filter(|line| !line.is_empty() && !line.starts_with('#') && !line.trim_start().starts_with("flags ")).collect()
 }

@@ -1,89 +1,18 @@
-//! The one table of settings: the reader checks by it, the man page and the list of known keys come from it.
+//! Every key with its type, default and meaning.
 
 use std::time::Duration;
 
-use super::fault::Complaint;
-use super::tree::Scalar;
-use super::{devices, grammar};
-
-/// One key that the settings may hold.
-#[derive(Debug)]
-pub struct Key {
-    /// dotted: `uplink.probe`; keys of `[[node]]` begin with `node.`
-    pub path: &'static str,
-    pub kind: Kind,
-    pub default: Preset,
-    /// for the man page; one or two sentences
-    pub doc: &'static str,
-}
-
-/// Where a key's value comes from when nobody sets it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Preset {
-    /// must be set
-    Required,
-    /// this TOML value
-    Toml(&'static str),
-    /// the board's value
-    Board,
-    /// worked out from other settings, or nothing; in words
-    Words(&'static str),
-}
-
-type Check = fn(Scalar<'_>) -> Result<(), Complaint>;
-
-/// Type and bounds.
-#[derive(Debug)]
-pub enum Kind {
-    Bool,
-    /// both inclusive
-    Integer(i64, i64),
-    /// both inclusive
-    Number(f64, f64),
-    /// both inclusive
-    Duration(Duration, Duration),
-    Choice(&'static [&'static str]),
-    /// a text in this form
-    Text(&'static str, Check),
-    /// a text or an integer in this form
-    Scalar(&'static str, Check),
-    /// a list of texts (and integers, if so); `lone`: one that stands alone is a list of one
-    List {
-        form: &'static str,
-        integers: bool,
-        lone: bool,
-        empty: bool,
-        check: Check,
-    },
-}
-
-impl Kind {
-    /// Type and bounds for people.
-    pub fn words(&self) -> String {
-        match self {
-            Self::Bool => "true or false".to_owned(),
-            Self::Integer(min, max) => format!("integer, {min} to {max}"),
-            Self::Number(min, max) => format!("number, {min:?} to {max:?}"),
-            Self::Duration(min, max) => {
-                format!("duration, {} to {}", grammar::show_duration(*min), grammar::show_duration(*max))
-            }
-            Self::Choice(choices) => {
-                choices.iter().map(|choice| format!("{choice:?}")).collect::<Vec<_>>().join(" or ")
-            }
-            Self::Text(form, _) | Self::Scalar(form, _) => (*form).to_owned(),
-            Self::List { form, lone: true, .. } => format!("{form}; one or a list"),
-            Self::List { form, .. } => format!("list of: {form}"),
-        }
-    }
-}
+use super::Preset::{Board, Required, Toml, Words};
+use super::{Key, Kind, Preset};
+use crate::config::fault::Complaint;
+use crate::config::tree::Scalar;
+use crate::config::{devices, grammar};
 
 macro_rules! text {
     ($form:expr, $parse:path) => {
         Kind::Text($form, |value| match value {
             Scalar::Text(text) => $parse(text).map(drop),
-            Scalar::Integer(number) => {
-                Err(Complaint::new(format!("{number} is not a text"), concat!("put it in quotes")))
-            }
+            Scalar::Integer(number) => Err(Complaint::new(format!("{number} is not a text"), "put it in quotes")),
         })
     };
 }
@@ -105,8 +34,6 @@ const fn seconds(seconds: u64) -> Duration {
 const PORT: &str = "name, glob (* ? […]), or \"mac:aa:bb:cc:dd:ee:ff\"";
 const PIN: Kind = Kind::Integer(0, 511);
 const DAY: u64 = 86_400;
-
-use Preset::{Board, Required, Toml, Words};
 
 /// Every key, in the order of the man page.
 pub static KEYS: &[Key] = &[
@@ -380,34 +307,3 @@ pub static KEYS: &[Key] = &[
         "Where the daemon tells its state.",
     ),
 ];
-
-/// Tables that stand more than once, each with a `name`.
-pub(super) const ARRAYS: &[&str] = &["node", "group"];
-
-/// The key of that path.
-pub(super) fn find(path: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.path == path)
-}
-
-/// Is there a table of that path?
-pub(super) fn is_table(path: &str) -> bool {
-    KEYS.iter().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
-}
-
-/// Names that may stand directly in a table (`""` is the whole file): keys and tables.
-pub(super) fn names_in(table: &str) -> Vec<&'static str> {
-    let mut names = Vec::new();
-    for key in KEYS {
-        let rest = if table.is_empty() {
-            Some(key.path)
-        } else {
-            key.path.strip_prefix(table).and_then(|r| r.strip_prefix('.'))
-        };
-        if let Some(name) = rest.and_then(|rest| rest.split('.').next()) {
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-    }
-    names
-}

@@ -1,0 +1,341 @@
+mod properties;
+
+use super::*;
+use crate::board::Board;
+
+const PORTS: &str = "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n";
+
+fn board() -> Board {
+    Board::built_in("raspberry-pi-4").unwrap()
+}
+
+/// Settings of the two ports and `text`.
+fn good(text: &str) -> Settings {
+    load(&[("t.toml", format!("{PORTS}{text}"))], &board()).unwrap_or_else(|faults| panic!("{text}: {faults:?}"))
+}
+
+/// The faults of `text` under two lines that name the ports.
+fn bad(text: &str) -> Vec<String> {
+    let faults = load(&[("t.toml", format!("{PORTS}{text}"))], &board()).expect_err(text);
+    faults.iter().map(ToString::to_string).collect()
+}
+
+/// There is just one fault, and it begins so.
+fn fault(text: &str, beginning: &str) {
+    let faults = bad(text);
+    assert!(faults.len() == 1 && faults[0].starts_with(beginning), "wanted {beginning:?}, got {faults:#?}");
+}
+
+#[test]
+fn two_ports_are_enough() {
+    let settings = good("");
+    assert_eq!(settings.board, "raspberry-pi-4");
+    assert_eq!(settings.uplink.interfaces, [PortPattern::Glob("eth1".to_owned())]);
+    assert_eq!(settings.uplink.allow, [Allow::Ssh, Allow::Icmp, Allow::Mdns]);
+    assert!(matches!(settings.uplink.probe, UplinkProbe::Http { port: 80, expect: HttpExpectation::Status(204), .. }));
+    assert_eq!(settings.gateway, Gateway { enabled: true, on_stop: OnStop::Keep, protect: true });
+    assert_eq!(settings.cluster.address.to_string(), "192.168.50.1/24");
+    let alternatives: Vec<String> = settings.cluster.alternatives.iter().map(ToString::to_string).collect();
+    assert_eq!(alternatives, ["10.213.50.1/24", "172.30.50.1/24"]);
+    assert_eq!(settings.cluster.dhcp, None);
+    assert_eq!(settings.health.interval, Duration::from_millis(300));
+    assert_eq!(settings.lcd.geometry, Geometry { columns: 16, rows: 2 });
+    assert!(
+        matches!(&settings.lcd.bus, LcdBus::I2c { device, address: 0x27, .. } if device.as_os_str() == "/dev/i2c-1")
+    );
+    assert_eq!(settings.led.device, LedDevice::Auto { fallback: Some("ACT".to_owned()) });
+    assert!((settings.led.brightness - 0.3).abs() < 1e-6);
+    assert_eq!(settings.status.socket.as_os_str(), "/run/bramblegate/status.sock");
+}
+
+#[test]
+fn the_alternatives_follow_the_clusters_address() {
+    let alternatives = |address: &str| -> Vec<String> {
+        let settings = good(&format!("cluster.address = \"{address}\""));
+        settings.cluster.alternatives.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(alternatives("10.9.8.7/20"), ["10.213.8.7/20", "172.30.8.7/20"]);
+    assert_eq!(alternatives("10.213.8.7/16"), ["172.30.8.7/16"], "not over itself");
+    assert_eq!(alternatives("10.0.0.1/8"), [""; 0]);
+}
+
+#[test]
+fn the_dhcp_table_alone_serves_a_sensible_range() {
+    let dhcp = |address: &str, inside: &str| {
+        let text = format!(
+            "[uplink]\ninterfaces = [\"eth1\"]\n[cluster]\ninterface = \"eth0\"\naddress = \"{address}\"\n[cluster.dhcp]\n{inside}"
+        );
+        load(&[("t", text)], &board()).unwrap().cluster.dhcp
+    };
+    for (address, range) in [
+        ("192.168.50.1/24", "192.168.50.100-192.168.50.199"),
+        ("192.168.50.150/24", "192.168.50.100-192.168.50.149"),
+        ("192.168.50.120/24", "192.168.50.121-192.168.50.199"),
+        ("10.0.0.1/28", "10.0.0.8-10.0.0.14"),
+        ("10.0.0.1/30", "10.0.0.2-10.0.0.2"),
+    ] {
+        let dhcp = dhcp(address, "").unwrap();
+        assert_eq!(format!("{}-{}", dhcp.first, dhcp.last), range, "{address}");
+        assert_eq!(dhcp.lease, Duration::from_secs(3600));
+    }
+    assert_eq!(dhcp("192.168.50.1/24", "enabled = false"), None);
+}
+
+#[test]
+fn later_files_win_by_key_and_nodes_merge_by_name() {
+    let main = "[uplink]\ninterfaces = [\"eth1\", \"wlan0\"]\n[cluster]\ninterface = \"eth0\"\n[health]\ninterval = \"1s\"\n\
+                [[node]]\nname = \"a\"\naddress = \"192.168.50.11\"\nprobe = \"tcp:22\"\n[[node]]\nname = \"b\"\naddress = \"192.168.50.12\"\n";
+    let drop_in = "[uplink]\ninterfaces = [\"usb*\"]\n[health]\nfailure_threshold = 9\n[[node]]\nname = \"A\"\nmac = \"b8:27:eb:00:00:01\"\n\
+                   [[node]]\nname = \"c\"\naddress = \"192.168.50.13\"\n";
+    let settings = load(&[("main", main), ("drop", drop_in)], &board()).unwrap();
+    assert_eq!(settings.uplink.interfaces, [PortPattern::Glob("usb*".to_owned())], "a list replaces");
+    assert_eq!(
+        (settings.health.interval, settings.health.failure_threshold),
+        (Duration::from_secs(1), 9),
+        "tables merge"
+    );
+    let names: Vec<&str> = settings.nodes.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(names, ["A", "b", "c"]);
+    assert_eq!(settings.nodes[0].address.unwrap().to_string(), "192.168.50.11");
+    assert_eq!(settings.nodes[0].mac.unwrap().to_string(), "b8:27:eb:00:00:01");
+    assert_eq!(settings.nodes[0].probes, [NodeProbe::Tcp(22)]);
+    assert_eq!(settings.nodes[1].probes, [NodeProbe::Icmp]);
+}
+
+#[test]
+fn a_fault_points_into_the_file_where_it_stands() {
+    let main = format!("{PORTS}[health]\ninterval = \"1s\"\n");
+    let faults =
+        load(&[("main", main.as_str()), ("drop", "# ä\n[cluster]\ninterface = \"eth1\"\n")], &board()).unwrap_err();
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert_eq!((faults[0].file.as_str(), faults[0].line, faults[0].column), ("main", 1, 22));
+    let faults =
+        load(&[("main", main.as_str()), ("drop", "led.night = \"ä\"\nled.brightness = 2\n")], &board()).unwrap_err();
+    let places: Vec<_> = faults.iter().map(|fault| (fault.file.as_str(), fault.line, fault.column)).collect();
+    assert_eq!(places, [("drop", 1, 13), ("drop", 2, 18)]);
+}
+
+#[test]
+fn one_wired_port_and_one_other_need_no_words() {
+    let ports = Ports { wired: vec!["eth0".to_owned()], other: vec!["wlan0".to_owned()] };
+    let merged = read(&[("t", "")], &board(), Some(&ports)).unwrap();
+    assert_eq!(merged.settings.cluster.interface, PortPattern::Glob("eth0".to_owned()));
+    assert_eq!(merged.settings.uplink.interfaces, [PortPattern::Glob("wlan0".to_owned())]);
+    let two = Ports { other: vec!["wlan0".to_owned(), "eth1".to_owned()], ..ports };
+    assert_eq!(read(&[("t", "")], &board(), Some(&two)).unwrap_err().len(), 2, "nobody guesses among three");
+}
+
+#[test]
+fn every_form_of_a_duration() {
+    for (text, expected) in [("50ms", 50), ("2s", 2000), ("1m", 60_000), ("1h", 3_600_000)] {
+        let settings = good(&format!("health.interval = \"{text}\""));
+        assert_eq!(settings.health.interval, Duration::from_millis(expected));
+    }
+    for text in ["\"1h30m\"", "\"90\"", "\"s\"", "\"\"", "\"-1s\"", "\"1.5s\"", "\"1 s\"", "\"99999999999999999999d\""]
+    {
+        fault(&format!("health.interval = {text}"), "t.toml:3:19: health.interval: ");
+    }
+    fault(
+        "health.interval = 300",
+        "t.toml:3:19: health.interval: this is an integer, write a duration with its unit in quotes, as \"300s\"",
+    );
+    fault("health.interval = \"49ms\"", "t.toml:3:19: health.interval: \"49ms\" is too short, give 50ms to 1h");
+}
+
+#[test]
+fn every_form_of_what_is_allowed() {
+    let settings = good("uplink.allow = [22, \"tcp:8000-8010\", \"udp:51820\", \"mdns\"]");
+    assert_eq!(
+        settings.uplink.allow,
+        [Allow::Tcp(22, 22), Allow::Tcp(8000, 8010), Allow::Udp(51820, 51820), Allow::Mdns]
+    );
+    assert!(good("uplink.allow = []").uplink.allow.is_empty());
+    for text in
+        ["0", "65536", "-1", "\"80\"", "\"tcp:\"", "\"tcp:0\"", "\"udp:9-8\"", "\"sctp:9\"", "\"tcp:+1\"", "true"]
+    {
+        fault(&format!("uplink.allow = [{text}]"), "t.toml:3:17: uplink.allow: ");
+    }
+    fault("uplink.allow = [80, 80]", "t.toml:3:21: uplink.allow: this stands twice");
+}
+
+#[test]
+fn every_form_of_a_port() {
+    let settings = load(
+        &[("t", "uplink.interfaces = [\"usb*\", \"en[px]?\", \"MAC:AA:bb:cc:dd:ee:fe\"]\ncluster.interface = \"mac:02:00:00:00:00:01\"")],
+        &board(),
+    )
+    .unwrap();
+    assert_eq!(settings.uplink.interfaces[2], PortPattern::Mac("aa:bb:cc:dd:ee:fe".parse().unwrap()));
+    assert_eq!(settings.cluster.interface, PortPattern::Mac("02:00:00:00:00:01".parse().unwrap()));
+    for text in [
+        "lo",
+        "",
+        "a/b",
+        "eth 1",
+        "eth[",
+        "eth[]",
+        "mac:aa:bb",
+        "mac:ff:ff:ff:ff:ff:ff",
+        "mac:00:00:00:00:00:00",
+        "192.168.1.1:80",
+    ] {
+        let files = [("t", format!("uplink.interfaces = [\"{text}\"]\ncluster.interface = \"eth0\""))];
+        let faults = load(&files, &board()).expect_err(text);
+        assert_eq!(faults.len(), 1, "{faults:?}");
+    }
+}
+
+#[test]
+fn every_form_of_a_probe() {
+    let node = |probe: &str| {
+        good(&format!("[[node]]\nname = \"n\"\naddress = \"192.168.50.9\"\nprobe = {probe}")).nodes[0].probes.clone()
+    };
+    assert_eq!(node("\"icmp\""), [NodeProbe::Icmp]);
+    assert_eq!(node("[\"arp\", \"tcp:22\"]"), [NodeProbe::Arp, NodeProbe::Tcp(22)]);
+    assert_eq!(node("\"http://:8080/healthz?x\""), [NodeProbe::Http { port: 8080, path: "/healthz?x".to_owned() }]);
+    assert_eq!(node("\"http:///\""), [NodeProbe::Http { port: 80, path: "/".to_owned() }]);
+    assert_eq!(node("[]"), []);
+    for probe in ["\"ping\"", "\"tcp\"", "\"tcp:0\"", "\"http://host:80/\"", "\"https://:443/\"", "7", "[22]"] {
+        let faults = bad(&format!("[[node]]\nname = \"n\"\naddress = \"192.168.50.9\"\nprobe = {probe}"));
+        assert!(faults.len() == 1 && faults[0].starts_with("t.toml:6:"), "{probe}: {faults:?}");
+    }
+}
+
+#[test]
+fn every_form_of_the_probe_url() {
+    let probe = |url: &str| match good(&format!("uplink.probe_url = \"{url}\"")).uplink.probe {
+        UplinkProbe::Http { host, port, path, .. } => (host, port, path),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(probe("http://example.org"), ("example.org".to_owned(), 80, "/".to_owned()));
+    assert_eq!(probe("http://[2001:db8::1]:8080/a?b"), ("2001:db8::1".to_owned(), 8080, "/a?b".to_owned()));
+    assert_eq!(probe("http://198.51.100.7:81?x"), ("198.51.100.7".to_owned(), 81, "/?x".to_owned()));
+    for url in [
+        "ftp://a/",
+        "http://",
+        "http:///x",
+        "http://a:0/",
+        "http://a:b/",
+        "http://u:p@a/",
+        "http://a b/",
+        "http://a/ä",
+        "http://[::1/",
+    ] {
+        fault(&format!("uplink.probe_url = \"{url}\""), "t.toml:3:20: uplink.probe_url: ");
+    }
+    let https = bad("uplink.probe_url = \"HTTPS://example.org/\"");
+    assert!(https[0].contains("the clock may be wrong"), "{https:?}");
+}
+
+#[test]
+fn every_form_of_panel_and_light() {
+    let wiring = Wiring::named("usual").unwrap();
+    let emulator = LcdBus::Emulator { address: 0x27, wiring, log: Some("/tmp/bus.log".into()) };
+    assert_eq!(good("lcd.bus = \"emulator:/tmp/bus.log\"").lcd.bus, emulator);
+    assert_eq!(good("lcd.bus = \"off\"").lcd.bus, LcdBus::Off);
+    assert_eq!(good("lcd.backlight = \"90s\"").lcd.backlight, Backlight::After(Duration::from_secs(90)));
+    assert!(matches!(good("lcd.bus = \"gpio\"").lcd.bus, LcdBus::Gpio { chip, .. } if chip == "pinctrl-bcm2711"));
+    assert_eq!(good("led.device = \"emulator\"").led.device, LedDevice::Emulator { log: None });
+    assert_eq!(
+        good("led.device = \"blinkstick:BS1-3.0\"").led.device,
+        LedDevice::BlinkStick { serial: Some("BS1-3.0".to_owned()) }
+    );
+    assert_eq!(good("led.night = \"22:00-07:30\"").led.night, Some((1320, 450)));
+    assert_eq!(good("led.dim_after = \"10m\"").led.dim_after, Some(Duration::from_secs(600)));
+    assert_eq!(good("led.dim_after = \"off\"").led.dim_after, None);
+    for (text, column) in [
+        ("lcd.bus = \"emulator:\"", 11),
+        ("lcd.bus = \"i2c-1\"", 11),
+        ("lcd.address = 0x28", 15),
+        ("lcd.address = \"0x27\"", 15),
+        ("lcd.size = \"16x3\"", 12),
+        ("lcd.wiring = \"odd\"", 14),
+        ("lcd.charset = \"a00\"", 15),
+        ("lcd.backlight = \"0s\"", 17),
+        ("led.device = \"sysfs:../x\"", 14),
+        ("led.night = \"24:00-07:00\"", 13),
+        ("led.brightness = nan", 18),
+    ] {
+        fault(text, &format!("t.toml:3:{column}: "));
+    }
+    fault("lcd.pins.rs = 24\nlcd.bus = \"gpio\"", "t.toml:");
+}
+
+#[test]
+fn a_pc_has_no_pins() {
+    let pc = Board::built_in("generic-pc").unwrap();
+    let faults = load(&[("t.toml", format!("{PORTS}lcd.bus = \"gpio\"\nlcd.pins.rs = 1"))], &pc).unwrap_err();
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(
+        faults[0].to_string().starts_with("t.toml:3:11: lcd.bus = \"gpio\" lacks gpio_chip, pins.e, pins.d4"),
+        "{faults:?}"
+    );
+}
+
+#[test]
+fn addresses_that_cannot_stand_together() {
+    let node = |address: &str| format!("[[node]]\nname = \"n\"\naddress = \"{address}\"\n");
+    for address in ["192.168.51.9", "192.168.50.1", "192.168.50.0", "192.168.50.255"] {
+        fault(&node(address), "t.toml:5:11: node \"n\": ");
+    }
+    fault(
+        "cluster.alternatives = [\"10.0.0.9/24\"]\n[[node]]\nname = \"n\"\naddress = \"192.168.50.9\"",
+        "t.toml:6:11: node \"n\": ",
+    );
+    for range in [
+        "192.168.50.0-192.168.50.9",
+        "192.168.50.200-192.168.50.255",
+        "10.0.0.1-10.0.0.9",
+        "192.168.50.1-192.168.50.9",
+        "192.168.50.9-192.168.50.8",
+        "x",
+    ] {
+        fault(&format!("cluster.dhcp.range = \"{range}\""), "t.toml:3:22: cluster.dhcp.range: ");
+    }
+    for address in [
+        "192.168.50.0/24",
+        "192.168.50.255/24",
+        "192.168.50.1",
+        "192.168.50.1/31",
+        "10.0.0.1/7",
+        "127.0.0.1/8",
+        "224.0.0.1/24",
+        "169.254.1.1/16",
+        "250.0.0.1/24",
+    ] {
+        fault(&format!("cluster.address = \"{address}\""), "t.toml:3:19: cluster.address: ");
+    }
+}
+
+#[test]
+fn what_is_no_toml_is_told_once_and_nothing_else_is_guessed() {
+    let faults = load(&[("a", "[uplink\n"), ("b", "x = 1\n")], &board()).unwrap_err();
+    let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    assert!(
+        texts[0].starts_with("a:1:8: this is no TOML") && texts[1].starts_with("b:1:1: unknown key \"x\""),
+        "{texts:?}"
+    );
+    fault(
+        "led.night = \"off\"\nled.night = \"off\"\n",
+        "t.toml:4:5: \"night\" stands here a second time, the first is on line 3",
+    );
+    fault("led.device = blinkstick\n", "t.toml:3:14: this is no TOML value, put a text in quotes");
+}
+
+#[test]
+fn tables_and_values_are_not_mixed_up() {
+    fault("gateway = true", "t.toml:3:11: gateway is a table, this is a boolean, write [gateway]");
+    fault("[node]\nname = \"n\"", "t.toml:3:1: there can be many of node, write [[node]] with two brackets");
+    fault("board = 4", "t.toml:3:9: board: this is an integer");
+    fault("\"led.device\" = \"off\"", "t.toml:3:2: unknown key \"led.device\"");
+}
+
+#[test]
+fn every_default_and_every_board_pass_their_own_checks() {
+    for name in crate::board::Boards::default().names() {
+        let board = Board::built_in(&name).unwrap();
+        let settings = load(&[("t", PORTS)], &board).unwrap_or_else(|faults| panic!("{name}: {faults:?}"));
+        assert_eq!(settings.board, name);
+    }
+}
