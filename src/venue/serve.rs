@@ -16,6 +16,7 @@ pub fn helper(arguments: &[String]) -> Option<ExitCode> {
     let result = match arguments.as_slice() {
         ["venue-serve", kind, listen] => serve(kind, listen),
         ["venue-try", "tcp", target] => try_tcp(target),
+        ["venue-try", "talk", target, seconds] => talk(target, seconds),
         ["venue-try", "http", url, status, resolver] => try_http(url, status, resolver),
         ["venue-try", "name", name, resolver] => resolve(name, resolver).map(drop),
         _ => return None,
@@ -29,7 +30,7 @@ pub fn helper(arguments: &[String]) -> Option<ExitCode> {
     })
 }
 
-/// Serves until killed: `web` (the internet), `portal` (redirects everything), `banner` (says hello as an SSH server).
+/// Serves until killed: `web` (the internet), `portal` (redirects everything), `banner` (says hello as an SSH server), `echo`.
 fn serve(kind: &str, listen: &str) -> Result<()> {
     let listener = TcpListener::bind(listen).map_err(while_doing(format!("cannot listen on {listen}")))?;
     println!("ready on {listen}");
@@ -48,6 +49,9 @@ fn answer(kind: &str, mut stream: TcpStream) -> std::io::Result<()> {
     if kind == "banner" {
         stream.write_all(b"SSH-2.0-venue\r\n")?;
         return stream.read(&mut [0; 64]).map(drop);
+    }
+    if kind == "echo" {
+        return std::io::copy(&mut stream.try_clone()?, &mut stream).map(drop);
     }
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut first = String::new();
@@ -72,6 +76,26 @@ fn answer(kind: &str, mut stream: TcpStream) -> std::io::Result<()> {
 fn try_tcp(target: &str) -> Result<()> {
     let address: SocketAddr = target.parse().map_err(|_| Error(format!("{target} is no ADDRESS:PORT")))?;
     TcpStream::connect_timeout(&address, PATIENCE).map(drop).map_err(while_doing(target))
+}
+
+/// One connection that says something every 50 ms and hears it again within [`PATIENCE`], for so many seconds.
+fn talk(target: &str, seconds: &str) -> Result<()> {
+    let address: SocketAddr = target.parse().map_err(|_| Error(format!("{target} is no ADDRESS:PORT")))?;
+    let rounds = seconds.parse::<u32>().map_err(while_doing(seconds))? * 20;
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(while_doing(target))?;
+    stream.set_read_timeout(Some(PATIENCE)).map_err(while_doing("socket"))?;
+    for round in 0..rounds {
+        let said = round.to_be_bytes();
+        let mut heard = [0; 4];
+        let broken = || format!("round {round} of {rounds}");
+        stream.write_all(&said).map_err(while_doing(broken()))?;
+        stream.read_exact(&mut heard).map_err(while_doing(broken()))?;
+        if heard != said {
+            return Err(Error(format!("{}: heard {heard:?}", broken())));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 fn try_http(url: &str, status: &str, resolver: &str) -> Result<()> {

@@ -1,38 +1,14 @@
 //! The world itself, before any gateway: if these fail, nothing else means anything.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bramblegate::venue::file::Check;
 use bramblegate::venue::play::attempt;
 use bramblegate::venue::shell::must;
 use bramblegate::venue::{Error, Result, Venue, World};
 
-pub const PLAIN: &str = r#"
-purpose = "A home router"
-[[network]]
-address = "10.99.0.1/24"
-laptop = "10.99.0.20/24"
-[network.dhcp]
-address = "10.99.0.126"
-"#;
-
-/// Asks until the answer is yes, at most ten seconds.
-pub fn until(what: &str, mut answer: impl FnMut() -> bool) -> Result<Duration> {
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(10) {
-        if answer() {
-            return Ok(start.elapsed());
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Err(Error(format!("not within 10 s: {what}")))
-}
-
-/// The answer to a question of yes or no, as a result.
-pub fn ensure(what: &str, yes: bool) -> Result<()> {
-    if yes { Ok(()) } else { Err(Error(format!("not so: {what}"))) }
-}
+use super::scene::{PLAIN, ensure, until};
 
 pub fn world_stands_without_a_gateway() -> Result<()> {
     let start = Instant::now();

@@ -1,6 +1,11 @@
 //! Stories of the gateway's behaviour on the real kernel.
 
+mod firewall;
 mod ground;
+mod restart;
+mod scene;
+mod status;
+mod uplink;
 
 use bramblegate::venue::Result;
 
@@ -11,4 +16,32 @@ pub type Story = fn() -> Result<()>;
 pub const ALL: &[(&str, Story)] = &[
     ("ground::world_stands_without_a_gateway", ground::world_stands_without_a_gateway),
     ("ground::lease_changes_reach_the_head", ground::lease_changes_reach_the_head),
+    ("uplink::renewal_that_drops_and_re_adds_is_not_seen", uplink::renewal_that_drops_and_re_adds_is_not_seen),
+    ("uplink::lost_address_leaves_row_1_within_a_quarter_second", uplink::lost_address_leaves_row_1),
+    ("uplink::pulled_cable_is_shown_at_once", uplink::pulled_cable_is_shown_at_once),
+    ("uplink::another_venue_needs_no_other_rules", uplink::another_venue_needs_no_other_rules),
+    ("uplink::renamed_port_is_still_the_uplink", uplink::renamed_port_is_still_the_uplink),
+    ("uplink::port_of_a_bridge_is_said", uplink::port_of_a_bridge_is_said),
+    ("uplink::failover_forgets_stale_connections", uplink::failover_forgets_stale_connections),
+    ("uplink::exit_by_a_tunnel_is_said", uplink::exit_by_a_tunnel_is_said),
+    ("uplink::never_answers_arp_for_the_cluster", uplink::never_answers_arp_for_the_cluster),
+    ("firewall::protected_table_survives_a_foreign_flush", firewall::protected_table_survives_a_foreign_flush),
+    ("firewall::unprotected_table_is_put_back", firewall::unprotected_table_is_put_back),
+    ("firewall::forwarding_cleared_comes_back", firewall::forwarding_cleared_comes_back),
+    ("firewall::cluster_address_removed_comes_back", firewall::cluster_address_removed_comes_back),
+    ("firewall::foreign_drop_policy_is_named", firewall::foreign_drop_policy_is_named),
+    ("firewall::venue_reaches_only_what_is_allowed", firewall::venue_reaches_only_what_is_allowed),
+    ("firewall::venue_does_not_reach_the_nodes", firewall::venue_does_not_reach_the_nodes),
+    ("firewall::maximum_segment_size_is_clamped", firewall::maximum_segment_size_is_clamped),
+    ("firewall::session_open_before_the_start_lives_on", firewall::session_open_before_the_start_lives_on),
+    ("restart::transfer_survives_kill_and_restart", restart::transfer_survives_kill_and_restart),
+    ("restart::second_instance_refuses_and_names_the_first", restart::second_instance_refuses),
+    ("restart::on_stop_keep_leaves_the_nat", restart::on_stop_keep_leaves_the_nat),
+    ("restart::on_stop_remove_puts_everything_back", restart::on_stop_remove_puts_everything_back),
+    ("restart::off_cleans_up_after_a_dead_daemon", restart::off_cleans_up_after_a_dead_daemon),
+    ("restart::reload_takes_new_settings_and_drops_nothing", restart::reload_takes_new_settings),
+    ("restart::disabled_gateway_changes_nothing", restart::disabled_gateway_changes_nothing),
+    ("status::many_clients_are_served", status::many_clients_are_served),
+    ("status::changes_arrive_as_lines", status::changes_arrive_as_lines),
+    ("status::status_verb_tells_by_its_exit_code", status::status_verb_tells_by_its_exit_code),
 ];

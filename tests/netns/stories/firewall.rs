@@ -1,0 +1,191 @@
+//! Rules, forwarding, and what others do to them.
+
+use std::time::{Duration, Instant};
+
+use bramblegate::venue::inside::HOME;
+use bramblegate::venue::shell::{exec, must, spawn, within};
+use bramblegate::venue::{Error, Result};
+
+use super::scene::{PLAIN, Pinger, alert, before_start, ensure, is, online, told, try_from, until, wait_online};
+
+/// With owner and persist, another tool's flush does not touch our table, and nobody may delete it.
+pub fn protected_table_survives_a_foreign_flush() -> Result<()> {
+    online(PLAIN, |world| {
+        let node = Pinger::start()?;
+        for _ in 0..20 {
+            world.foreign_flush()?;
+            let (code, _) = exec("head", "nft delete table inet bramblegate")?;
+            ensure("a foreign delete is refused", code != 0)?;
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        ensure("the rules are there", must("head", "nft list ruleset")?.contains("masquerade"))?;
+        ensure("nothing had to be repaired", is(world, "gateway.repaired", "0"))?;
+        let (sent, lost) = node.finish()?;
+        ensure(&format!("{lost} of {sent} packets lost"), lost == 0 && sent > 20)
+    })
+}
+
+/// Without protection (or on a kernel before 6.9) it is put back at once.
+pub fn unprotected_table_is_put_back() -> Result<()> {
+    before_start(PLAIN, |world| {
+        world.set_settings("[gateway]\nprotect = false\n");
+        world.start_gateway()?;
+        wait_online(world)?;
+        for round in 1..=5 {
+            let start = Instant::now();
+            world.foreign_flush()?;
+            until("the rules are back", || {
+                must("head", "nft list ruleset").is_ok_and(|text| text.contains("masquerade"))
+            })?;
+            let took = start.elapsed();
+            ensure(&format!("at once, not {took:?}"), took < Duration::from_millis(500))?;
+            until("it was counted", || told(world, "gateway.repaired").parse::<u32>().is_ok_and(|n| n >= round))?;
+        }
+        until("a node reaches the internet", || try_from(world, "rpi1", "http http://203.0.113.80/").is_ok()).map(drop)
+    })
+}
+
+pub fn forwarding_cleared_comes_back() -> Result<()> {
+    online(PLAIN, |world| {
+        for port in ["eth0", "eth1"] {
+            must("head", &format!("echo 0 > /proc/sys/net/ipv4/conf/{port}/forwarding"))?;
+            until("forwarding is back", || {
+                must("head", &format!("cat /proc/sys/net/ipv4/conf/{port}/forwarding"))
+                    .is_ok_and(|text| text.trim() == "1")
+            })?;
+        }
+        // the global switch writes all of them
+        must("head", "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 0 > /proc/sys/net/ipv4/ip_forward")?;
+        until("a node reaches the internet", || try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
+        until("the status says so", || is(world, "gateway.forwarding", "true")).map(drop)
+    })
+}
+
+pub fn cluster_address_removed_comes_back() -> Result<()> {
+    online(PLAIN, |world| {
+        must("head", "ip addr add 192.168.50.200/24 dev eth0; ip addr del 192.168.50.1/24 dev eth0")?;
+        until("the address is back", || {
+            must("head", "ip -4 addr show dev eth0").is_ok_and(|text| text.contains("192.168.50.1/24"))
+        })?;
+        let text = must("head", "ip -4 addr show dev eth0")?;
+        // deleting the primary address takes the secondary with it unless promote_secondaries is set: only ours is our business
+        println!("{text}");
+        must("head", "ip link set eth0 down")?;
+        until("the port is up again", || try_from(world, "rpi1", "ping 203.0.113.80").is_ok()).map(drop)
+    })
+}
+
+/// Docker's, firewalld's or somebody's own: an accept of ours does not beat it.
+pub fn foreign_drop_policy_is_named() -> Result<()> {
+    online(PLAIN, |world| {
+        must(
+            "head",
+            "nft add table ip filter && nft 'add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'",
+        )?;
+        until("it is named", || is(world, "gateway.blocked_by.table", "ip filter"))?;
+        until("with its chain", || is(world, "gateway.blocked_by.chain", "FORWARD"))?;
+        ensure("with a remedy", !told(world, "gateway.blocked_by.remedy").is_empty())?;
+        until("it is an alert", || alert(world, "gateway-*").is_some())?;
+        until("it is a fault", || is(world, "severity", "fault"))?;
+        ensure("and true", try_from(world, "rpi1", "ping 203.0.113.80").is_err())?;
+        must("head", "nft delete table ip filter")?;
+        until("and taken back", || is(world, "gateway.blocked_by", "null"))?;
+        until("a node reaches the internet", || try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
+        until("all is well", || is(world, "severity", "ok")).map(drop)
+    })
+}
+
+pub fn venue_reaches_only_what_is_allowed() -> Result<()> {
+    before_start(PLAIN, |world| {
+        let ports = [21, 53, 80, 111, 443, 2049, 5432, 6443, 8000, 8010, 9090, 10250];
+        let mut servers = Vec::new();
+        for port in ports {
+            servers.push(world.serve("head", "banner", &format!("[::]:{port}"))?);
+        }
+        world.set_settings("[uplink]\nallow = [\"ssh\", \"icmp\", \"tcp:8000-8005\"]\n");
+        world.start_gateway()?;
+        wait_online(world)?;
+        let scan = |from: &str, address: &str| -> Vec<u16> {
+            let world = &*world;
+            std::thread::scope(|scope| {
+                let tries: Vec<_> = ports
+                    .iter()
+                    .chain(&[22, 9100])
+                    .map(|port| {
+                        let target = format!("tcp {address}:{port}");
+                        (*port, scope.spawn(move || try_from(world, from, &target).is_ok()))
+                    })
+                    .collect();
+                tries.into_iter().filter_map(|(port, open)| open.join().unwrap_or(true).then_some(port)).collect()
+            })
+        };
+        let mut open = scan("laptop", "10.99.0.126");
+        open.sort_unstable();
+        ensure(&format!("from the venue exactly 22 and 8000 are open, not {open:?}"), open == [22, 8000])?;
+        let inner = scan("rpi1", "192.168.50.1");
+        ensure(&format!("from a node all are open, not {inner:?}"), inner.len() == ports.len() + 2)?;
+        // the cluster's own address must not be a way round
+        must("laptop", "ip route add 192.168.50.0/24 via 10.99.0.126")?;
+        let around = scan("laptop", "192.168.50.1");
+        ensure(
+            &format!("by the cluster's address no more is open: {around:?}"),
+            around.iter().all(|p| open.contains(p)),
+        )
+    })
+}
+
+pub fn venue_does_not_reach_the_nodes() -> Result<()> {
+    online(PLAIN, |world| {
+        let _ssh = world.serve("rpi1", "banner", "[::]:22")?;
+        ensure("the node serves", try_from(world, "head", "tcp 192.168.50.11:22").is_ok())?;
+        must("laptop", "ip route add 192.168.50.0/24 via 10.99.0.126")?;
+        ensure("no new connection from the venue", try_from(world, "laptop", "tcp 192.168.50.11:22").is_err())?;
+        ensure("no ping either", try_from(world, "laptop", "ping 192.168.50.11").is_err())?;
+        // addresses of the cluster that arrive from the venue are forged
+        must("laptop", "ip addr add 192.168.50.77/32 dev lo")?;
+        let before = must("rpi1", "ip neigh; cat /proc/net/snmp | grep Icmp:")?;
+        let (code, _) = exec("laptop", "busybox ping -c 2 -W 1 -I 192.168.50.77 192.168.50.11")?;
+        ensure("forged sources get no answer", code != 0)?;
+        let after = must("rpi1", "ip neigh; cat /proc/net/snmp | grep Icmp:")?;
+        ensure(&format!("no neighbour .77 at the node\n{before}\n{after}"), !after.contains("192.168.50.77"))
+    })
+}
+
+pub fn maximum_segment_size_is_clamped() -> Result<()> {
+    let venue = PLAIN.replace("laptop =", "mtu = 1280\nlaptop =");
+    online(&venue, |world| {
+        let log = std::path::PathBuf::from(format!("{HOME}/syn.log"));
+        let mut tcpdump = within("venue", "tcpdump");
+        let _listener =
+            spawn(tcpdump.args(["-l", "-n", "-i", "wan", "tcp[tcpflags] & tcp-syn != 0 and port 80"]), &log)?;
+        until("tcpdump listens", || std::fs::read_to_string(&log).is_ok_and(|text| text.contains("listening")))?;
+        try_from(world, "rpi1", "http http://203.0.113.80/big")?;
+        until("a SYN was seen", || std::fs::read_to_string(&log).is_ok_and(|text| text.contains("mss")))?;
+        std::thread::sleep(Duration::from_millis(200));
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        ensure(&format!("the node's SYN says 1240:\n{text}"), text.contains("[S]") && text.contains("mss 1240"))
+    })
+}
+
+/// An ssh session (here: to a port that `allow` does not cover) must not be cut when the rules first come up.
+pub fn session_open_before_the_start_lives_on() -> Result<()> {
+    before_start(PLAIN, |world| {
+        until("a lease", || world.head_address().is_some())?;
+        let _echo = world.serve("head", "echo", "[::]:7007")?;
+        let log = std::path::PathBuf::from(format!("{HOME}/session.log"));
+        let own = std::env::current_exe().map_err(|error| Error(error.to_string()))?;
+        let mut command = within("laptop", &own.to_string_lossy());
+        let mut session = spawn(command.args(["venue-try", "talk", "10.99.0.126:7007", "8"]), &log)?;
+        std::thread::sleep(Duration::from_millis(300));
+        world.start_gateway()?;
+        wait_online(world)?;
+        ensure("a new one is refused", try_from(world, "laptop", "tcp 10.99.0.126:7007").is_err())?;
+        let mut code = None;
+        until("the session ends by itself", || {
+            code = code.or_else(|| session.ended());
+            code.is_some()
+        })?;
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        ensure(&format!("the session lives: {text}"), code == Some(0))
+    })
+}

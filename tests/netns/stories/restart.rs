@@ -1,0 +1,145 @@
+//! The daemon's own life: killed, restarted, stopped, reloaded.
+
+use std::time::Duration;
+
+use bramblegate::venue::inside::HOME;
+use bramblegate::venue::shell::{exec, must, spawn, within};
+use bramblegate::venue::{Error, Result, World};
+
+use super::scene::{
+    PLAIN, Pinger, before_start, ensure, is, network_of_head, online, same, try_from, until, wait_online,
+};
+
+fn kill(world: &mut World) -> Result<()> {
+    let code = world.stop_gateway("KILL", Duration::from_secs(2))?;
+    ensure("it was killed", code == 137)
+}
+
+/// A TCP transfer through the NAT does not lose a packet to us.
+pub fn transfer_survives_kill_and_restart() -> Result<()> {
+    online(PLAIN, |world| {
+        let server_log = std::path::PathBuf::from(format!("{HOME}/iperf-server.log"));
+        let _server = spawn(within("internet", "iperf3").args(["-s", "-B", "203.0.113.80"]), &server_log)?;
+        until("iperf3 listens", || std::fs::read_to_string(&server_log).is_ok_and(|t| t.contains("listening")))?;
+        let log = std::path::PathBuf::from(format!("{HOME}/iperf.json"));
+        // 50 Mbit/s: a loss shows as a retransmission, not as a full queue
+        let arguments = ["-c", "203.0.113.80", "-t", "5", "-b", "50M", "-i", "0.5", "-J"];
+        let mut client = spawn(within("rpi1", "iperf3").args(arguments), &log)?;
+        std::thread::sleep(Duration::from_millis(800));
+        kill(world)?;
+        std::thread::sleep(Duration::from_millis(400));
+        world.start_gateway()?;
+        until("it is there again", || is(world, "gateway.masquerade", "true"))?;
+        let code = world.stop_gateway("TERM", Duration::from_secs(3))?;
+        ensure(&format!("stopped cleanly, not {code}"), code == 0)?;
+        world.start_gateway()?;
+        until("it is there again", || is(world, "gateway.masquerade", "true"))?;
+        world.gateway().ok_or_else(|| Error("no gateway".into()))?.signal("HUP")?;
+        world.foreign_flush()?;
+        let mut code = None;
+        until("the transfer ends", || {
+            code = code.or_else(|| client.ended());
+            code.is_some()
+        })?;
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        ensure(&format!("iperf3 succeeded: {text}"), code == Some(0))?;
+        let report: serde_json::Value = serde_json::from_str(&text).map_err(|error| Error(error.to_string()))?;
+        let retransmits = report.pointer("/end/sum_sent/retransmits").and_then(serde_json::Value::as_u64);
+        ensure(&format!("no packet lost: {retransmits:?} retransmissions"), retransmits == Some(0))?;
+        let intervals = report.get("intervals").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
+        let idle = intervals.iter().filter(|i| i.pointer("/sum/bytes").and_then(serde_json::Value::as_u64) == Some(0));
+        ensure("no interval without data", idle.count() == 0 && intervals.len() >= 8)
+    })
+}
+
+pub fn second_instance_refuses() -> Result<()> {
+    online(PLAIN, |world| {
+        let first = world.gateway().map(|gateway| gateway.id()).unwrap_or_default();
+        let output = world.gateway_command("run").output().map_err(|error| Error(error.to_string()))?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure(&format!("exit code 75, not {:?}: {text}", output.status.code()), output.status.code() == Some(75))?;
+        ensure(&format!("it names process {first}: {text}"), text.contains(&first.to_string()))?;
+        ensure("the first still works", try_from(world, "rpi1", "ping 203.0.113.80").is_ok())
+    })
+}
+
+pub fn on_stop_keep_leaves_the_nat() -> Result<()> {
+    online(PLAIN, |world| {
+        let before = network_of_head()?;
+        let code = world.stop_gateway("TERM", Duration::from_secs(3))?;
+        ensure(&format!("stopped cleanly, not {code}"), code == 0)?;
+        ensure("the NAT is still there", try_from(world, "rpi1", "http http://www.example/").is_ok())?;
+        ensure("the venue is still kept out", try_from(world, "laptop", "tcp 10.99.0.126:9100").is_err())?;
+        let glass = world.glass().join("|");
+        ensure(&format!("the LCD says STOPPED, not {glass}"), glass.contains("STOPPED"))?;
+        same("the head's network", &before, &network_of_head()?)
+    })
+}
+
+pub fn on_stop_remove_puts_everything_back() -> Result<()> {
+    before_start(PLAIN, |world| {
+        until("a lease", || world.head_address().is_some())?;
+        let before = network_of_head()?;
+        world.set_settings("[gateway]\non_stop = \"remove\"\n");
+        world.start_gateway()?;
+        wait_online(world)?;
+        let code = world.stop_gateway("TERM", Duration::from_secs(3))?;
+        ensure(&format!("stopped cleanly, not {code}"), code == 0)?;
+        // the port was down before; that it stays up hurts nobody and is not counted
+        same("the head's network", &without_link_state(&before), &without_link_state(&network_of_head()?))
+    })
+}
+
+pub fn off_cleans_up_after_a_dead_daemon() -> Result<()> {
+    before_start(PLAIN, |world| {
+        until("a lease", || world.head_address().is_some())?;
+        let before = network_of_head()?;
+        world.start_gateway()?;
+        wait_online(world)?;
+        kill(world)?;
+        ensure("the rules outlived it", must("head", "nft list ruleset")?.contains("masquerade"))?;
+        let output = world.gateway_command("off").output().map_err(|error| Error(error.to_string()))?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure(&format!("off succeeds: {:?} {text}", output.status), output.status.success())?;
+        same("the head's network", &without_link_state(&before), &without_link_state(&network_of_head()?))
+    })
+}
+
+fn without_link_state(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.starts_with("eth0 ") && !line.starts_with("eth0@"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+pub fn reload_takes_new_settings() -> Result<()> {
+    online(PLAIN, |world| {
+        ensure("9100 is closed", try_from(world, "laptop", "tcp HEAD:9100").is_err())?;
+        let node = Pinger::start()?;
+        world.set_settings("[uplink]\nallow = [\"ssh\", \"icmp\", 9100]\n");
+        world.write_settings()?;
+        world.gateway().ok_or_else(|| Error("no gateway".into()))?.signal("HUP")?;
+        until("9100 is open", || try_from(world, "laptop", "tcp HEAD:9100").is_ok())?;
+        // a mistake must not take the gateway down
+        world.set_settings("[uplink]\nallowed = 3\n");
+        world.write_settings()?;
+        let lines = world.journal().lines().count();
+        world.gateway().ok_or_else(|| Error("no gateway".into()))?.signal("HUP")?;
+        until("the mistake is told", || world.journal().lines().skip(lines).any(|line| line.contains("allowed")))?;
+        ensure("9100 is still open", try_from(world, "laptop", "tcp HEAD:9100").is_ok())?;
+        let (sent, lost) = node.finish()?;
+        ensure(&format!("{lost} of {sent} packets lost"), lost == 0)
+    })
+}
+
+pub fn disabled_gateway_changes_nothing() -> Result<()> {
+    before_start(PLAIN, |world| {
+        until("a lease", || world.head_address().is_some())?;
+        let before = network_of_head()?;
+        world.set_settings("[gateway]\nenabled = false\n");
+        world.start_gateway()?;
+        until("the address is shown", || world.glass().concat().contains("10.99.0.126"))?;
+        until("the internet is seen", || is(world, "uplink.state", "online"))?;
+        same("the head's network", &before, &network_of_head()?)?;
+        let (_, rules) = exec("head", "nft list ruleset")?;
+        ensure("no rules", rules.trim().is_empty())
+    })
+}

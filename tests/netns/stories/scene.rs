@@ -1,0 +1,169 @@
+//! What most stories need: a plain venue, a gateway that is online, patience.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use bramblegate::venue::file::{Check, glob};
+use bramblegate::venue::inside::HOME;
+use bramblegate::venue::play::attempt;
+use bramblegate::venue::shell::{Running, must, spawn, within};
+use bramblegate::venue::{Error, Result, Venue, World, watch};
+use serde_json::Value;
+
+/// A home router.
+pub const PLAIN: &str = r#"
+purpose = "A home router"
+[[network]]
+address = "10.99.0.1/24"
+laptop = "10.99.0.20/24"
+[network.dhcp]
+address = "10.99.0.126"
+"#;
+
+/// A cable and a radio in networks of their own.
+pub const TWO: &str = r#"
+purpose = "Two uplinks"
+[[network]]
+port = "eth1"
+address = "10.99.0.1/24"
+laptop = "10.99.0.20/24"
+[network.dhcp]
+address = "10.99.0.126"
+[[network]]
+port = "wlan0"
+address = "172.20.5.1/24"
+[network.dhcp]
+address = "172.20.5.77"
+"#;
+
+/// Tells a story in a world of `venue` before the gateway is started; on failure, the whole state of the world is printed.
+pub fn before_start(venue: &str, story: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
+    let mut world = World::build(&Venue::parse("story", venue)?, Path::new(crate::PROGRAM))?;
+    let result = story(&mut world);
+    if result.is_err() {
+        println!("{}", world.story());
+    }
+    result
+}
+
+/// The same with a gateway that is online, all nodes up.
+pub fn online(venue: &str, story: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
+    before_start(venue, |world| {
+        world.start_gateway()?;
+        wait_online(world)?;
+        story(world)
+    })
+}
+
+/// Waits until the gateway is online and all nodes are up.
+pub fn wait_online(world: &mut World) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        if let Some(code) = world.gateway().and_then(|gateway| gateway.ended()) {
+            return Err(Error(format!("the gateway ended with exit code {code}")));
+        }
+        if is(world, "uplink.state", "online") && is(world, "cluster.up", "3") {
+            println!("online after {:?}", start.elapsed());
+            return Ok(());
+        }
+        if start.elapsed() > Duration::from_secs(15) {
+            return Err(Error("the gateway is not online within 15 s".into()));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The text at a path of the status.
+pub fn told(world: &World, path: &str) -> String {
+    world.status().map_or_else(|error| error.to_string(), |status| watch::text(watch::at(&status, path)))
+}
+
+/// Whether the status holds a value that matches.
+pub fn is(world: &World, path: &str, pattern: &str) -> bool {
+    glob(pattern, &told(world, path))
+}
+
+/// Whether an alert stands whose code matches; its text if so.
+pub fn alert(world: &World, pattern: &str) -> Option<String> {
+    let status = world.status().ok()?;
+    let alerts = status.get("alerts")?.as_array()?;
+    let field = |alert: &Value, name: &str| alert.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    alerts.iter().find(|alert| glob(pattern, &field(alert, "code"))).map(|alert| field(alert, "text"))
+}
+
+/// Asks until the answer is yes, at most ten seconds; how long it took.
+pub fn until(what: &str, mut answer: impl FnMut() -> bool) -> Result<Duration> {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(10) {
+        if answer() {
+            println!("{what}: after {:?}", start.elapsed());
+            return Ok(start.elapsed());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Err(Error(format!("not within 10 s: {what}")))
+}
+
+/// The answer to a question of yes or no, as a result.
+pub fn ensure(what: &str, yes: bool) -> Result<()> {
+    if yes { Ok(()) } else { Err(Error(format!("not so: {what}"))) }
+}
+
+/// Two texts are the same; if not, the lines that differ.
+pub fn same(what: &str, before: &str, after: &str) -> Result<()> {
+    if before == after {
+        return Ok(());
+    }
+    let lost = before.lines().filter(|line| !after.contains(line)).map(|line| format!("- {line}"));
+    let new = after.lines().filter(|line| !before.contains(line)).map(|line| format!("+ {line}"));
+    Err(Error(format!("{what} is not the same:\n{}", lost.chain(new).collect::<Vec<_>>().join("\n"))))
+}
+
+/// Tries something from a place of the world: `try_from(world, "rpi1", "ping 203.0.113.80")`.
+pub fn try_from(world: &World, place: &str, check: &str) -> Result<()> {
+    let check: Check = check.parse().map_err(Error)?;
+    attempt(world, place, &check).map_err(|error| Error(format!("from {place}: {check}: {error}")))
+}
+
+/// A node that pings the internet fifty times a second.
+pub struct Pinger {
+    running: Running,
+    log: PathBuf,
+}
+
+impl Pinger {
+    /// Starts it.
+    pub fn start() -> Result<Self> {
+        let log = PathBuf::from(format!("{HOME}/ping.log"));
+        let _ = std::fs::remove_file(&log);
+        let running = spawn(within("rpi1", "ping").args(["-n", "-i", "0.02", "-W", "1", "203.0.113.80"]), &log)?;
+        until("the first answer", || std::fs::read_to_string(&log).is_ok_and(|text| text.contains("time=")))?;
+        Ok(Self { running, log })
+    }
+
+    /// Stops it: packets sent, packets lost.
+    pub fn finish(mut self) -> Result<(u32, u32)> {
+        self.running.signal("INT")?;
+        until("ping ends", || self.running.ended().is_some())?;
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let last = text.lines().find(|line| line.contains("packets transmitted")).unwrap_or_default();
+        let number = |place: usize| -> u32 {
+            last.split(", ").nth(place).and_then(|part| part.split(' ').next()?.parse().ok()).unwrap_or(0)
+        };
+        println!("{last}");
+        // the one on its way when the signal came is not lost
+        Ok((number(0), number(0).saturating_sub(number(1)).saturating_sub(1)))
+    }
+}
+
+/// Everything of the head's network that we could have changed, without counters and times.
+pub fn network_of_head() -> Result<String> {
+    let mut text = must("head", "nft -s list ruleset; ip -4 rule; ip -4 route show table all; ip -br link")?;
+    text += &must("head", "ip -4 -br addr")?;
+    text += &must(
+        "head",
+        "cd /proc/sys/net/ipv4; for f in ip_forward conf/*/forwarding conf/*/arp_ignore conf/*/arp_announce \
+         conf/*/rp_filter conf/*/accept_local; do echo $f $(cat $f); done",
+    )?;
+    Ok(text)
+}

@@ -1,0 +1,93 @@
+//! The status socket and the verb that reads it.
+
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use bramblegate::venue::shell::within;
+use bramblegate::venue::watch::{Watch, at, text};
+use bramblegate::venue::{Error, Result};
+
+use super::scene::{PLAIN, ensure, is, online, try_from, until};
+
+/// None of them can block or grow the daemon: not the silent, not the talkative.
+pub fn many_clients_are_served() -> Result<()> {
+    online(PLAIN, |world| {
+        let socket = world.socket();
+        let silent: Vec<UnixStream> = (0..40).flat_map(|_| UnixStream::connect(&socket)).collect();
+        let mut talkative: Vec<UnixStream> = (0..10).flat_map(|_| UnixStream::connect(&socket)).collect();
+        for stream in &mut talkative {
+            let _ = stream.set_nonblocking(true);
+            let _ = stream.write(&[b'x'; 65536]);
+        }
+        let start = Instant::now();
+        let mut watches: Vec<Watch> = Vec::new();
+        for _ in 0..10 {
+            watches.push(Watch::open(&socket)?);
+        }
+        for watch in &mut watches {
+            let line = watch.next_line()?.ok_or_else(|| Error("a client got no snapshot".into()))?;
+            ensure("it is a snapshot", text(at(&line, "type")) == "snapshot")?;
+        }
+        ensure(&format!("at once, not {:?}", start.elapsed()), start.elapsed() < Duration::from_secs(1))?;
+        ensure("the gateway works on", try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
+        drop((silent, talkative));
+        world.pull_cable("eth1")?;
+        until("the panel works on", || world.glass().concat().contains("NO CABLE")).map(drop)
+    })
+}
+
+/// First the snapshot, then each changed object whole, numbered, and never more than ten lines a second.
+pub fn changes_arrive_as_lines() -> Result<()> {
+    online(PLAIN, |world| {
+        let mut watch = Watch::open(&world.socket())?;
+        watch.patience(Duration::from_millis(50))?;
+        let first = watch.next_line()?.ok_or_else(|| Error("no snapshot".into()))?;
+        for key in ["schema", "version", "uptime_s", "severity", "alerts", "uplink", "uplinks", "gateway", "cluster"] {
+            ensure(&format!("the snapshot has {key}"), first.get(key).is_some())?;
+        }
+        world.node_down("rpi2")?;
+        let (start, mut sequence, mut lines, mut seen) = (Instant::now(), None, 0, false);
+        while start.elapsed() < Duration::from_secs(4) {
+            let Some(line) = watch.next_line()? else { continue };
+            lines += 1;
+            ensure("it is a change", text(at(&line, "type")) == "change")?;
+            let number = line.get("seq").and_then(serde_json::Value::as_u64);
+            ensure("numbers rise by one", sequence.is_none_or(|last: u64| number == Some(last + 1)))?;
+            sequence = number;
+            seen |= text(at(&line, "nodes.rpi2.health")) == "down";
+            ensure("other nodes are not told again", at(&line, "nodes.rpi3").is_none())?;
+        }
+        ensure("the node's end was told", seen)?;
+        ensure(&format!("at most ten lines a second: {lines} in 4 s"), lines <= 44)
+    })
+}
+
+pub fn status_verb_tells_by_its_exit_code() -> Result<()> {
+    online(PLAIN, |world| {
+        until("severity is ok", || is(world, "severity", "ok"))?;
+        let socket = world.socket();
+        let ask = |more: &[&str]| {
+            let mut command = within("head", crate::PROGRAM);
+            let output = command.args(["status", "--socket", &socket.to_string_lossy()]).args(more).output();
+            output.map_err(|error| Error(error.to_string()))
+        };
+        let told = ask(&[])?;
+        let text = String::from_utf8_lossy(&told.stdout).into_owned();
+        ensure(&format!("exit 0 and the address: {text}"), told.status.success() && text.contains("10.99.0.126"))?;
+        let json = ask(&["--json"])?;
+        let value: serde_json::Value =
+            serde_json::from_slice(&json.stdout).map_err(|error| Error(format!("status --json: {error}")))?;
+        ensure("it is the snapshot", value.get("type").and_then(serde_json::Value::as_str) == Some("snapshot"))?;
+        world.internet("eth1", bramblegate::venue::file::Internet::Dead)?;
+        world.pull_cable("eth1")?;
+        world.node_down("rpi1")?;
+        until("a warning or a fault", || is(world, "severity", "warning|fault"))?;
+        let wanted = if is(world, "severity", "warning") { 1 } else { 2 };
+        let code = ask(&[])?.status.code();
+        ensure(&format!("exit {wanted}, not {code:?}"), code == Some(wanted))?;
+        world.stop_gateway("KILL", Duration::from_secs(2))?;
+        let code = ask(&[])?.status.code();
+        ensure(&format!("exit 3 when dead, not {code:?}"), code == Some(3))
+    })
+}

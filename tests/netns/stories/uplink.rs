@@ -1,0 +1,179 @@
+//! Leases, cables, ports: what the uplink goes through.
+
+use std::time::{Duration, Instant};
+
+use bramblegate::venue::inside::HOME;
+use bramblegate::venue::shell::{must, spawn, within};
+use bramblegate::venue::watch::{self, Watch};
+use bramblegate::venue::{Result, Venue};
+
+use super::scene::{PLAIN, TWO, alert, before_start, ensure, is, network_of_head, online, told, try_from, until};
+
+/// NetworkManager, networkd and udhcpc sometimes drop the address and take it again at once.
+pub fn renewal_that_drops_and_re_adds_is_not_seen() -> Result<()> {
+    online(PLAIN, |world| {
+        until("severity is ok", || is(world, "severity", "ok"))?;
+        let mut watch = Watch::open(&world.socket())?;
+        watch.patience(Duration::from_millis(100))?;
+        watch.next_line()?;
+        let journal = world.journal().lines().count();
+        must(
+            "head",
+            "ip addr del 10.99.0.126/24 dev eth1; ip addr add 10.99.0.126/24 brd + dev eth1 valid_lft 3600 \
+             preferred_lft 3600; ip route replace default via 10.99.0.1 dev eth1 metric 100",
+        )?;
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(3) {
+            let Some(line) = watch.next_line()? else { continue };
+            println!("{line}");
+            for (path, allowed) in [("severity", "ok"), ("uplink.state", "addressed"), ("uplink.state", "online")] {
+                if let Some(value) = watch::at(&line, path).and_then(serde_json::Value::as_str) {
+                    let good = value == allowed || (path == "uplink.state" && ["addressed", "online"].contains(&value));
+                    ensure(&format!("{path} is {allowed}, not {value}"), good)?;
+                }
+            }
+            if let Some(row) = watch::at(&line, "panel.lcd.lines.0").and_then(serde_json::Value::as_str) {
+                ensure(&format!("row 1 keeps the number, not \"{row}\""), row.trim_end() == "10.99.0.126")?;
+            }
+        }
+        let told: Vec<String> = world.journal().lines().skip(journal).map(str::to_owned).collect();
+        ensure(&format!("the journal has at most one line about it: {told:#?}"), told.len() <= 1)
+    })
+}
+
+/// An address that is really gone must not stay on the glass.
+pub fn lost_address_leaves_row_1() -> Result<()> {
+    online(PLAIN, |world| {
+        world.kill_client("eth1")?;
+        ensure("the number stands there", world.glass().concat().contains("10.99.0.126"))?;
+        must("head", "ip addr flush dev eth1")?;
+        let start = Instant::now();
+        until("the number has left the glass", || !world.glass().concat().contains("10.99.0.126"))?;
+        let took = start.elapsed();
+        ensure(&format!("within 250 ms (and a margin for this test's own clock): {took:?}"), took.as_millis() < 400)?;
+        until("words stand there", || world.glass().concat().contains("SEARCHING")).map(drop)
+    })
+}
+
+pub fn pulled_cable_is_shown_at_once() -> Result<()> {
+    online(PLAIN, |world| {
+        world.pull_cable("eth1")?;
+        let start = Instant::now();
+        until("NO CABLE on the glass", || world.glass().concat().contains("NO CABLE"))?;
+        let took = start.elapsed();
+        ensure(&format!("at once: {took:?}"), took.as_millis() < 400)?;
+        ensure("no stale number", !world.glass().concat().contains("10.99.0.126"))?;
+        ensure("the status knows it", is(world, "uplink.state", "no-carrier"))?;
+        world.plug_cable("eth1")?;
+        until("the number is back", || world.glass().concat().contains("10.99.0.126"))?;
+        until("a node reaches the internet", || try_from(world, "rpi1", "http http://www.example/").is_ok()).map(drop)
+    })
+}
+
+pub fn another_venue_needs_no_other_rules() -> Result<()> {
+    online(PLAIN, |world| {
+        let rules = || must("head", "nft -s list table inet bramblegate");
+        let before = rules()?;
+        ensure("there are rules", before.contains("masquerade"))?;
+        world.move_to(&Venue::parse("second", &PLAIN.replace("10.99.0.", "172.20.5."))?)?;
+        until("row 1", || world.glass().concat().contains("172.20.5.126"))?;
+        until("a node reaches the internet", || try_from(world, "rpi1", "http http://www.example/").is_ok())?;
+        until("online", || is(world, "uplink.state", "online"))?;
+        super::scene::same("the rule set", &before, &rules()?)?;
+        ensure("applied once only", is(world, "gateway.applied", "1"))
+    })
+}
+
+pub fn renamed_port_is_still_the_uplink() -> Result<()> {
+    before_start(PLAIN, |world| {
+        world.set_settings("[uplink]\ninterfaces = [\"eth1\", \"enx*\"]\n");
+        world.start_gateway()?;
+        super::scene::wait_online(world)?;
+        must("head", "ip link set eth1 down && ip link set eth1 name enx1 && ip link set enx1 up")?;
+        must("head", "ip addr replace 10.99.0.126/24 dev enx1 && ip route replace default via 10.99.0.1 dev enx1")?;
+        until("its new name is told", || is(world, "uplink.interface", "enx1"))?;
+        until("a node reaches the internet", || try_from(world, "rpi1", "http http://203.0.113.80/").is_ok())?;
+        until("the venue is kept out", || try_from(world, "laptop", "tcp 10.99.0.126:9100").is_err())?;
+        ensure("ssh works", try_from(world, "laptop", "tcp 10.99.0.126:22").is_ok())
+    })
+}
+
+pub fn port_of_a_bridge_is_said() -> Result<()> {
+    online(PLAIN, |world| {
+        must("head", "ip link add br0 type bridge && ip link set eth1 master br0 && ip link set br0 up")?;
+        until("it is said", || alert(world, "uplink-*").is_some_and(|text| text.contains("br0")))?;
+        must("head", "ip link set eth1 nomaster")?;
+        until("and taken back", || !alert(world, "uplink-*").is_some_and(|text| text.contains("br0"))).map(drop)
+    })
+}
+
+/// The address stays on the port that lost the default route: its translated connections would hang for ever.
+pub fn failover_forgets_stale_connections() -> Result<()> {
+    online(TWO, |world| {
+        ensure("the cable is preferred", is(world, "uplink.interface", "eth1"))?;
+        // connections of the nodes through the cable that stay in the table
+        must("rpi1", "for p in 1 2 3; do echo x | busybox nc -u -w 1 203.0.113.80 5000$p; done; true")?;
+        let entries = |address: &str| {
+            must("head", "conntrack -L 2>/dev/null")
+                .map(|text| text.lines().filter(|line| line.contains(address)).count())
+        };
+        ensure("there are entries of the cable", entries("dst=10.99.0.126")? > 0)?;
+        world.kill_client("eth1")?;
+        must("head", "ip route del default dev eth1")?;
+        until("the radio is the way out", || is(world, "uplink.interface", "wlan0"))?;
+        until("no entries of the cable are left", || {
+            entries("src=192.168.50.11").is_ok_and(|_| {
+                must("head", "conntrack -L 2>/dev/null").is_ok_and(|text| {
+                    !text.lines().any(|l| l.contains("src=192.168.50.") && l.contains("dst=10.99.0.126"))
+                })
+            })
+        })?;
+        until("a node reaches the internet", || try_from(world, "rpi1", "http http://203.0.113.80/").is_ok()).map(drop)
+    })
+}
+
+/// A VPN on the head takes the default route.
+pub fn exit_by_a_tunnel_is_said() -> Result<()> {
+    online(PLAIN, |world| {
+        must("head", "ip tuntap add wg0 mode tun && ip addr add 10.8.0.2/24 dev wg0 && ip link set wg0 up")?;
+        must("head", "ip route add 0.0.0.0/1 dev wg0 && ip route add 128.0.0.0/1 dev wg0")?;
+        until("it is said", || alert(world, "uplink-exit-by*").is_some_and(|text| text.contains("wg0")))?;
+        must("head", "ip link del wg0")?;
+        until("and taken back", || alert(world, "uplink-exit-by*").is_none()).map(drop)
+    })
+}
+
+/// From the first moment, lease or not: an answer for the venue's gateway .1 takes a hall's network down.
+pub fn never_answers_arp_for_the_cluster() -> Result<()> {
+    let venue = PLAIN.replace("10.99.0.1/24", "192.168.50.1/24").replace("10.99.0.", "192.168.50.");
+    before_start(&venue, |world| {
+        let log = std::path::PathBuf::from(format!("{HOME}/arp.log"));
+        let mut tcpdump = within("venue", "tcpdump");
+        let mut listener = spawn(tcpdump.args(["-l", "-n", "-e", "-i", "lan0", "arp"]), &log)?;
+        until("tcpdump listens", || std::fs::read_to_string(&log).is_ok_and(|text| text.contains("listening")))?;
+        world.dhcp_server("eth1", false)?;
+        world.start_gateway()?;
+        let ask = "busybox arping -c 3 -w 2 -I eth0 192.168.50.1; busybox arping -c 2 -w 1 -I eth0 192.168.50.11; true";
+        must("laptop", ask)?;
+        until("the cluster's address is there", || {
+            must("head", "ip addr show dev eth0").is_ok_and(|text| text.contains("192.168.50.1/24"))
+        })?;
+        must("laptop", ask)?;
+        world.dhcp_server("eth1", true)?;
+        world.plug_cable("eth1")?;
+        until("a lease", || is(world, "uplink.address", "192.168.50.126/24"))?;
+        must("laptop", ask)?;
+        must("head", "ping -c 1 -W 1 192.168.50.12 || busybox ping -c 1 -W 1 192.168.50.12")?;
+        listener.kill();
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let of_head: Vec<&str> = text.lines().filter(|line| line.contains(" 02:bb:00:00:e1:01 >")).collect();
+        ensure("tcpdump saw the head at all", !of_head.is_empty())?;
+        for line in of_head {
+            let leaks = line.contains("is-at") && !line.contains("192.168.50.126 is-at");
+            ensure(&format!("no answer for the cluster: {line}"), !leaks)?;
+            ensure(&format!("no question in the cluster's name: {line}"), !line.contains("tell 192.168.50.1,"))?;
+        }
+        let _ = (network_of_head()?, told(world, "severity"));
+        Ok(())
+    })
+}
