@@ -2,6 +2,7 @@
 
 pub mod netlink;
 pub mod nfnetlink;
+pub mod probe;
 pub mod wayout;
 
 use std::io;

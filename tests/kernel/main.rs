@@ -10,6 +10,7 @@ mod firewall;
 mod lab;
 mod links;
 mod netlink;
+mod probe;
 mod routing;
 
 use libtest_mimic::{Arguments, Trial};
@@ -19,6 +20,7 @@ fn tests() -> Vec<Trial> {
     all.extend(firewall::tests());
     all.extend(links::tests());
     all.extend(netlink::tests());
+    all.extend(probe::tests());
     all.extend(routing::tests());
     all
 }

@@ -1,0 +1,182 @@
+//! One HTTP/1.1 GET (RFC 9110, 9112), bound to a port: enough to tell the internet from a captive portal.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, join_all};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use super::tcp::connect;
+use super::{Probe, Question};
+use crate::config::{HttpExpectation, NodeProbe};
+use crate::event::Reachability;
+
+/// No more of an answer is read.
+const LONGEST: usize = 64 * 1024;
+/// `httparse` wants to know how many headers there can be.
+const HEADERS: usize = 64;
+
+/// The request's bytes.
+pub fn request(host: &str, port: u16, path: &str) -> Vec<u8> {
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    let port = if port == 80 { String::new() } else { format!(":{port}") };
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}{port}\r\nUser-Agent: bramblegate\r\nAccept: */*\r\nCache-Control: no-cache\r\n\
+         Connection: close\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// How far an answer has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// more bytes could change the judgement
+    Incomplete,
+    /// not HTTP
+    Nonsense,
+    /// a status code, and where the body begins
+    Status(u16, usize),
+}
+
+/// Reads the head of an answer.
+pub fn head(bytes: &[u8]) -> Answer {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    match (response.parse(bytes), response.code) {
+        (Ok(httparse::Status::Complete(length)), Some(code)) => Answer::Status(code, length),
+        // More headers than we have room for: the status line was good.
+        (Err(httparse::Error::TooManyHeaders), Some(code)) => Answer::Status(code, bytes.len()),
+        (Ok(_), _) if bytes.len() < LONGEST => Answer::Incomplete,
+        _ => Answer::Nonsense,
+    }
+}
+
+/// What an answer says; `None` when more of it is needed. `ended`: there will be no more.
+pub fn judge(bytes: &[u8], expect: &HttpExpectation, ended: bool) -> Option<Reachability> {
+    let (code, body) = match head(bytes) {
+        Answer::Status(100..=199, _) | Answer::Incomplete => return ended.then_some(Reachability::Nothing),
+        Answer::Nonsense => return Some(Reachability::Nothing),
+        Answer::Status(code, at) => (code, bytes.get(at..).unwrap_or_default()),
+    };
+    match expect {
+        HttpExpectation::Status(wanted) if *wanted == code => Some(Reachability::Online),
+        HttpExpectation::Body(text) if code == 200 => {
+            let needle = text.as_bytes();
+            let found = needle.is_empty() || body.windows(needle.len()).any(|window| window == needle);
+            match found {
+                true => Some(Reachability::Online),
+                false => (ended || bytes.len() >= LONGEST).then_some(Reachability::Portal),
+            }
+        }
+        _ => Some(Reachability::Portal),
+    }
+}
+
+/// Asks once, over a connection that is there.
+///
+/// # Errors
+/// The connection broke before it could be judged.
+pub async fn ask(stream: &mut TcpStream, request: &[u8], expect: &HttpExpectation) -> io::Result<Reachability> {
+    stream.write_all(request).await?;
+    let mut bytes = Vec::new();
+    loop {
+        let ended = stream.read_buf(&mut bytes).await? == 0;
+        if let Some(reachability) = judge(&bytes, expect, ended) {
+            return Ok(reachability);
+        }
+    }
+}
+
+/// `http://:PORT/PATH` of a node: healthy when the status is 2xx or 3xx.
+#[derive(Debug)]
+pub struct HttpProbe;
+
+impl Probe for HttpProbe {
+    fn ask<'a>(
+        &'a mut self,
+        questions: &'a [Question],
+        port: Option<&'a str>,
+        within: Duration,
+    ) -> BoxFuture<'a, Vec<Option<Duration>>> {
+        let asked = questions.iter().map(move |question| async move {
+            let NodeProbe::Http { port: number, path } = &question.probe else { return None };
+            let begin = Instant::now();
+            let healthy = timeout(within, is_healthy(question.address, *number, path, port)).await;
+            healthy.is_ok_and(|healthy| healthy.unwrap_or(false)).then(|| begin.elapsed())
+        });
+        Box::pin(join_all(asked))
+    }
+}
+
+async fn is_healthy(address: Ipv4Addr, number: u16, path: &str, port: Option<&str>) -> io::Result<bool> {
+    let mut stream = connect(SocketAddr::new(IpAddr::V4(address), number), port, None).await?;
+    stream.write_all(&request(&address.to_string(), number, path)).await?;
+    let mut bytes = Vec::new();
+    while stream.read_buf(&mut bytes).await? > 0 {
+        match head(&bytes) {
+            Answer::Incomplete => {}
+            Answer::Nonsense => return Ok(false),
+            Answer::Status(code, _) => return Ok((200..400).contains(&code)),
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NO_CONTENT: HttpExpectation = HttpExpectation::Status(204);
+
+    #[test]
+    fn the_expected_status_is_the_internet_and_any_other_a_portal() {
+        let judged = |text: &str| judge(text.as_bytes(), &NO_CONTENT, false);
+        assert_eq!(judged("HTTP/1.1 204 No Content\r\n\r\n"), Some(Reachability::Online));
+        assert_eq!(judged("HTTP/1.1 302 Found\r\nLocation: http://login.hotel/\r\n\r\n"), Some(Reachability::Portal));
+        assert_eq!(judged("HTTP/1.0 200 OK\r\n\r\n<html>Welcome"), Some(Reachability::Portal));
+        assert_eq!(judged("HTTP/1.1 204 No Con"), None);
+        assert_eq!(judged("SSH-2.0-OpenSSH_9.2\r\n"), Some(Reachability::Nothing));
+    }
+
+    #[test]
+    fn a_connection_that_closes_without_a_word_is_nothing() {
+        assert_eq!(judge(b"", &NO_CONTENT, false), None);
+        assert_eq!(judge(b"", &NO_CONTENT, true), Some(Reachability::Nothing));
+        assert_eq!(judge(b"HTTP/1.1 204 No Con", &NO_CONTENT, true), Some(Reachability::Nothing));
+    }
+
+    #[test]
+    fn an_expected_body_may_come_in_pieces() {
+        let expect = HttpExpectation::Body("NetworkManager is online".into());
+        let all = b"HTTP/1.1 200 OK\r\n\r\nNetworkManager is online\n";
+        assert_eq!(judge(&all[..30], &expect, false), None);
+        assert_eq!(judge(all, &expect, false), Some(Reachability::Online));
+        assert_eq!(judge(&all[..30], &expect, true), Some(Reachability::Portal));
+    }
+
+    #[test]
+    fn the_request_names_host_and_port_as_a_server_expects_them() {
+        let text = String::from_utf8(request("internet.example", 8080, "/generate_204")).unwrap();
+        assert!(text.starts_with("GET /generate_204 HTTP/1.1\r\nHost: internet.example:8080\r\n"), "{text}");
+        assert!(String::from_utf8(request("2001:db8::1", 80, "/")).unwrap().contains("Host: [2001:db8::1]\r\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_answers_are_judged_once_they_have_ended(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(judge(&bytes, &NO_CONTENT, true).is_some());
+        }
+
+        #[test]
+        fn a_judgement_does_not_change_with_more_bytes(cut in 0_usize..60, rest in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let mut bytes = b"HTTP/1.1 204 No Content\r\nServer: x\r\n\r\n".to_vec();
+            bytes.extend(rest);
+            let early = judge(&bytes[..cut.min(bytes.len())], &NO_CONTENT, false);
+            prop_assert!(early.is_none() || early == judge(&bytes, &NO_CONTENT, true));
+        }
+    }
+}

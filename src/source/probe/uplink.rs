@@ -1,0 +1,135 @@
+//! Is the internet behind an uplink? At once when its address or route changes, then ever more seldom while the answer
+//! stays the same.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::icmp::Echo;
+use super::tcp::connect;
+use super::{UplinkProbePlan, UplinkTarget, dns, http};
+use crate::config::{HttpExpectation, UplinkProbe};
+use crate::event::{Event, Probe, Reachability};
+use crate::source::readable;
+
+/// One try takes no longer.
+const TRY: Duration = Duration::from_secs(5);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LAST_PAUSE: Duration = Duration::from_secs(60);
+/// An unanswered ping is followed by another after this.
+const PING_AGAIN: Duration = Duration::from_millis(1200);
+
+/// Probes the plan's uplinks side by side and tells each answer.
+///
+/// # Errors
+/// A channel is closed (`BrokenPipe`).
+pub async fn run(mut plan: watch::Receiver<UplinkProbePlan>, events: mpsc::Sender<Event>) -> io::Result<Infallible> {
+    let mut running: Vec<(UplinkTarget, Task)> = Vec::new();
+    let mut probe = UplinkProbe::Off;
+    loop {
+        let wanted = plan.borrow_and_update().clone();
+        if wanted.probe != probe {
+            running.clear();
+            probe = wanted.probe;
+        }
+        running.retain(|(target, _)| wanted.targets.contains(target));
+        if probe != UplinkProbe::Off {
+            for target in wanted.targets {
+                if !running.iter().any(|(known, _)| *known == target) {
+                    let task = tokio::spawn(watch_uplink(target.clone(), probe.clone(), events.clone()));
+                    running.push((target, Task(task)));
+                }
+            }
+        }
+        tokio::select! {
+            changed = plan.changed() => changed.map_err(|_| io::ErrorKind::BrokenPipe)?,
+            () = events.closed() => return Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+}
+
+/// A task that ends with its handle.
+#[derive(Debug)]
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn watch_uplink(target: UplinkTarget, probe: UplinkProbe, events: mpsc::Sender<Event>) {
+    let mut known = None;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let reachability = timeout(TRY, try_once(&target, &probe)).await.unwrap_or(Reachability::Nothing);
+        let event = Event::Probe(Probe::Uplink { index: target.index, reachability });
+        if events.send(event).await.is_err() {
+            return;
+        }
+        if known.replace(reachability).is_some_and(|known| known != reachability) {
+            pause = FIRST_PAUSE;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LAST_PAUSE);
+    }
+}
+
+/// One try; as long as it is let.
+async fn try_once(target: &UplinkTarget, probe: &UplinkProbe) -> Reachability {
+    match probe {
+        UplinkProbe::Http { host, port, path, expect } => fetch(target, host, *port, path, expect).await,
+        UplinkProbe::Ping { host } => ping(target, *host).await.unwrap_or(Reachability::Nothing),
+        UplinkProbe::Off => Reachability::Nothing,
+    }
+}
+
+/// Every address of the host in turn, until one answers.
+async fn fetch(target: &UplinkTarget, host: &str, port: u16, path: &str, expect: &HttpExpectation) -> Reachability {
+    let addresses = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(address) => vec![address],
+        Err(_) => dns::resolve(target, host).await.unwrap_or_default(),
+    };
+    let request = http::request(host.trim_matches(['[', ']']), port, path);
+    let share = TRY / u32::try_from(addresses.len().clamp(1, 3)).unwrap_or(1);
+    for address in addresses {
+        let once = async {
+            let to = SocketAddr::new(address, port);
+            let mut stream = connect(to, Some(&target.name), Some(target.source)).await?;
+            http::ask(&mut stream, &request, expect).await
+        };
+        match timeout(share, once).await {
+            Ok(Ok(Reachability::Nothing)) | Ok(Err(_)) | Err(_) => {}
+            Ok(Ok(found)) => return found,
+        }
+    }
+    Reachability::Nothing
+}
+
+async fn ping(target: &UplinkTarget, host: IpAddr) -> io::Result<Reachability> {
+    let echo = Echo::open(host.is_ipv6(), Some(&target.name), Some(target.source))?;
+    let mut echo = readable(echo)?;
+    loop {
+        // A full queue or a missing route may be gone with the next.
+        let _ = echo.get_mut().send(SocketAddr::new(host, 0));
+        let answered = timeout(PING_AGAIN, async {
+            loop {
+                let mut guard = echo.readable().await?;
+                match guard.get_inner().receive() {
+                    Some(reply) if reply.from == host => return io::Result::Ok(()),
+                    Some(_) => {}
+                    None => guard.clear_ready(),
+                }
+            }
+        });
+        match answered.await {
+            Ok(answered) => return answered.map(|()| Reachability::Online),
+            Err(_) => continue,
+        }
+    }
+}
