@@ -68,7 +68,7 @@ printed_ruleset() {
 units() {
     local root=$work/root out score
     scripts/install.sh install "$program" "$root" /usr /usr/lib >/dev/null || return 1
-    install -D "$(command -v kill)" "$root/bin/kill"
+    install -D "$(type -P sh)" "$root/bin/sh"
     out=$(systemd-analyze verify --man=no --root="$root" "$root/usr/lib/systemd/system/bramblegate.service" 2>&1 |
         grep -F bramblegate)
     [ -z "$out" ] || { printf "%s\n" "$out"; return 1; }
@@ -78,7 +78,7 @@ units() {
 }
 
 udev_rules() {
-    # 252 has no verify verb; where there is one (254 and later), it knows best.
+    # udevadm verify came with systemd 254.
     if udevadm verify --help >/dev/null 2>&1; then
         udevadm verify --no-summary --resolve-names=never udev/*.rules
     else
@@ -105,7 +105,7 @@ check "boards pass bramblegate check" every_board
 check "shipped settings pass bramblegate check" shipped_settings
 check "the printed rule set passes nft -c" with nft printed_ruleset
 check "systemd unit" with systemd-analyze units
-check "udev rules" with udevadm udev_rules
+check "udev rules" udev_rules
 check "manual pages" with mandoc manual_pages
 check "shell scripts" with shellcheck scripts_check
 if command -v cargo-deny >/dev/null; then check "licences and advisories" "$cargo" deny check; fi

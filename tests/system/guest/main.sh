@@ -20,6 +20,7 @@ step "the LED breathes green" led_breathes_green
 step "status agrees" status_agrees
 step "the journal tells it, with fields" journal_fields
 step "the sandbox: user, capabilities, exposure" sandbox
+step "the LCD is driven by its datasheet" datasheet
 step "LCD pulled and plugged in again" replug_lcd
 step "expander gone from the bus and back" expander_gone
 step "BlinkStick pulled and plugged in again" replug_stick
@@ -32,6 +33,7 @@ step "a hung daemon is restarted by the watchdog" watchdog
 step "stop: STOPPED, LED dark, NAT stays" stop
 step "wrong settings: 78, not restarted, said on the panel" wrong_settings
 step "power-off hook: SAFE TO UNPLUG" shutdown_hook
+step "the LCD is still driven by its datasheet" datasheet
 step "off takes everything away" off
 step "uninstall leaves only settings and state" uninstallation
 echo "=== END $passed passed, $failed failed"

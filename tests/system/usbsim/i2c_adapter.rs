@@ -49,7 +49,7 @@ impl I2cAdapter {
         }
         self.status = STATUS_ACK;
         if reads {
-            return vec![self.lcd.port(); length];
+            return vec![self.lcd.latch(); length];
         }
         self.lcd.transaction(data);
         vec![]

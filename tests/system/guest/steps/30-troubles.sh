@@ -147,6 +147,12 @@ shutdown_hook() {
     expect "LED" "#000000" "$(stick '.leds[0]')"
 }
 
+# The chip's datasheet was respected, over everything that came before. A chip that has just been powered is asked; each of
+# the earlier ones went with its plug.
+datasheet() {
+    expect "what the chip would not have forgiven" 0 "$(lcd '.violations | length')"
+}
+
 off() {
     bramblegate off
     ! nft list table inet bramblegate >/dev/null 2>&1 || fail "the table is still there"
