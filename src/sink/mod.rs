@@ -1,6 +1,7 @@
 //! Appliers: one task per output on a watch channel. The latest value wins, an equal value is no work,
 //! a failure backs off and is reported once.
 
+pub mod conntrack;
 pub mod firewall;
 pub mod link;
 pub mod routing;

@@ -1,8 +1,10 @@
 //! Sources turn the outside into events. A source knows nothing but [`crate::event::Event`].
 
+pub mod firewall;
 pub mod netlink;
 pub mod nfnetlink;
 pub mod probe;
+pub mod vitals;
 pub mod wayout;
 
 use std::io;

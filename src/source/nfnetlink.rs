@@ -5,7 +5,7 @@
 mod message;
 mod request;
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -13,7 +13,7 @@ use rustix::net::{
     sockopt,
 };
 
-pub use message::{Attribute, Message, Nested, attributes, messages};
+pub use message::{Attribute, Attributes, Message, Nested, attributes, messages};
 pub use request::Request;
 
 /// `NFNL_SUBSYS_CTNETLINK`
@@ -147,5 +147,11 @@ impl Socket {
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
     }
 }

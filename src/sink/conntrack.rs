@@ -1,0 +1,156 @@
+//! Connection tracking: takes away the entries whose source was translated to an address that no longer leads out.
+//!
+//! The kernel itself drops masqueraded entries when an address or a port goes. What remains is an uplink that lost the
+//! default route and kept its address: its connections would go out by the new uplink with the old one's address.
+
+use std::net::Ipv4Addr;
+
+use rustix::io::Errno;
+
+use crate::event::{Applied, ApplyError, ApplyErrorKind, Output};
+use crate::policy::ConntrackPlan;
+use crate::sink::Sink;
+use crate::source::nfnetlink::{Attributes, CTNETLINK, Message, Nested, Request, Socket};
+
+/// `IPCTNL_MSG_CT_GET`, `IPCTNL_MSG_CT_DELETE`
+const GET: u8 = 1;
+const DELETE: u8 = 2;
+/// `AF_INET`
+const IPV4: u8 = 2;
+/// `CTA_TUPLE_ORIG`, `CTA_TUPLE_REPLY`, `CTA_ID`, `CTA_ZONE`; `CTA_TUPLE_IP`; `CTA_IP_V4_SRC`, `CTA_IP_V4_DST`
+const ORIGINAL: u16 = 1;
+const REPLY: u16 = 2;
+const ID: u16 = 12;
+const ZONE: u16 = 18;
+const IP: u16 = 1;
+const SOURCE: u16 = 1;
+const DESTINATION: u16 = 2;
+const NESTED: u16 = 0x8000;
+
+/// Deletes entries on order; an order is carried out once.
+#[derive(Debug, Default)]
+pub struct ConntrackSink;
+
+impl Sink for ConntrackSink {
+    type Desired = ConntrackPlan;
+    const OUTPUT: Output = Output::Conntrack;
+
+    async fn apply(&mut self, desired: &ConntrackPlan) -> Result<Applied, ApplyError> {
+        if desired.sources.is_empty() {
+            return Ok(Applied::Conntrack { deleted: 0 });
+        }
+        let sources = desired.sources.clone();
+        // A full table takes long to list, and the socket long to close: not on the thread that runs the daemon.
+        let done = tokio::task::spawn_blocking(move || delete(&sources)).await;
+        let result = done.unwrap_or(Err(Errno::CANCELED));
+        result.map(|deleted| Applied::Conntrack { deleted }).map_err(|errno| ApplyError {
+            kind: match errno {
+                Errno::PERM => ApplyErrorKind::Denied,
+                Errno::PROTONOSUPPORT | Errno::OPNOTSUPP => ApplyErrorKind::Unsupported,
+                _ => ApplyErrorKind::Failed,
+            },
+            message: format!("deleting entries of connection tracking (ctnetlink): {errno}"),
+        })
+    }
+}
+
+/// Deletes the IPv4 entries whose source was translated to one of `sources`; how many there were.
+///
+/// # Errors
+/// `EPERM` without CAP_NET_ADMIN; `EOPNOTSUPP` where the kernel has no ctnetlink.
+pub fn delete(sources: &[Ipv4Addr]) -> Result<u32, Errno> {
+    let mut socket = Socket::open(0)?;
+    let orders = socket.dump(&Request::new(CTNETLINK, GET, IPV4).dump(), |message| order(message, sources))?;
+    let mut deleted: u32 = 0;
+    for order in orders {
+        match socket.ask(&order, |_| {}) {
+            Ok(()) => deleted = deleted.saturating_add(1),
+            // It has just ended by itself.
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(deleted)
+}
+
+/// The request that deletes the entry in `message`, if it is one of those to go.
+fn order(message: &Message<'_>, sources: &[Ipv4Addr]) -> Option<Request> {
+    let entry = message.attributes();
+    let translated = address(&entry.nest(REPLY), DESTINATION)?;
+    if !sources.contains(&translated) || address(&entry.nest(ORIGINAL), SOURCE)? == translated {
+        return None;
+    }
+    // The number makes sure that it is this entry and not a later one of the same addresses.
+    let mut order = Request::new(CTNETLINK, DELETE, IPV4).attribute(ORIGINAL | NESTED, entry.value(ORIGINAL)?);
+    for kind in [ID, ZONE] {
+        if let Some(value) = entry.value(kind) {
+            order = order.attribute(kind, value);
+        }
+    }
+    Some(order)
+}
+
+fn address(tuple: &Attributes<'_>, kind: u16) -> Option<Ipv4Addr> {
+    tuple.nest(IP).be32(kind).map(Ipv4Addr::from_bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::source::nfnetlink::messages;
+
+    fn nest(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.extend((value.len() as u16 + 4).to_ne_bytes());
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    fn entry(original: [&str; 2], reply: [&str; 2]) -> Vec<u8> {
+        let tuple = |[from, to]: [&str; 2]| {
+            let octets = |text: &str| text.parse::<Ipv4Addr>().unwrap().octets();
+            nest(IP | NESTED, &[nest(SOURCE, &octets(from)), nest(DESTINATION, &octets(to))].concat())
+        };
+        let request = Request::new(CTNETLINK, 0, IPV4);
+        let request = request.attribute(ORIGINAL | NESTED, &tuple(original)).attribute(REPLY | NESTED, &tuple(reply));
+        request.be32(ID, 7).bytes(1)
+    }
+
+    fn goes(original: [&str; 2], reply: [&str; 2]) -> bool {
+        let bytes = entry(original, reply);
+        let message = messages(&bytes).next().unwrap();
+        order(&message, &["10.99.0.126".parse().unwrap()]).is_some()
+    }
+
+    #[test]
+    fn only_what_was_translated_to_the_old_address_goes() {
+        assert!(goes(["192.168.50.11", "9.9.9.9"], ["9.9.9.9", "10.99.0.126"]));
+        assert!(!goes(["192.168.50.11", "9.9.9.9"], ["9.9.9.9", "10.77.0.5"]), "another uplink's");
+        assert!(!goes(["10.99.0.126", "9.9.9.9"], ["9.9.9.9", "10.99.0.126"]), "the head's own, not translated");
+        assert!(!goes(["10.99.0.7", "10.99.0.126"], ["10.99.0.126", "10.99.0.7"]), "a session into the head");
+    }
+
+    #[test]
+    fn the_order_names_the_entry() {
+        let bytes = entry(["192.168.50.11", "9.9.9.9"], ["9.9.9.9", "10.99.0.126"]);
+        let message = messages(&bytes).next().unwrap();
+        let order = order(&message, &["10.99.0.126".parse().unwrap()]).unwrap().bytes(5);
+        let order = messages(&order).next().unwrap();
+        assert_eq!(order.kind, CTNETLINK << 8 | u16::from(DELETE));
+        assert_eq!(order.attributes().value(ORIGINAL), message.attributes().value(ORIGINAL));
+        assert_eq!(order.attributes().be32(ID), Some(7));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_make_no_harm(bytes: Vec<u8>) {
+            for message in messages(&bytes) {
+                let _ = order(&message, &[Ipv4Addr::UNSPECIFIED]);
+            }
+        }
+    }
+}

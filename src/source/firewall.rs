@@ -1,0 +1,214 @@
+//! Other programs and the firewall: who disturbs our table, and whose rules drop what we forward.
+
+mod counters;
+mod disturbance;
+mod expression;
+mod foreign;
+mod judge;
+mod remedy;
+#[cfg(test)]
+mod tests;
+
+use std::convert::Infallible;
+use std::io;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use rustix::io::Errno;
+use rustix::net::netdevice::name_to_index;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use crate::event::{Blocker, Event, Firewall};
+use crate::source::nfnetlink::{GROUP_NFTABLES, Socket, messages};
+use crate::source::readable;
+
+use counters::Counts;
+use disturbance::{Disturbance, Watcher};
+use judge::Way;
+
+/// Changes of other programs come in bursts (Docker writes hundreds of rules): look when it has been quiet this long, …
+const QUIET: Duration = Duration::from_millis(250);
+/// … but not later than this after the first.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Counters are read this often, …
+const COUNTERS: Duration = Duration::from_secs(30);
+/// … and this often while packets seem to get lost.
+const COUNTERS_SUSPICIOUS: Duration = Duration::from_secs(3);
+
+/// What to watch. The daemon sends a new one when any of it changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FirewallWatch {
+    /// name of our table, in the family `inet`
+    pub table: &'static str,
+    /// netlink port of the firewall's applier: what it causes is no disturbance. 0: it has not begun, nothing is ours
+    pub own_port: u32,
+    pub cluster_port: Option<String>,
+    pub cluster_networks: Vec<Ipv4Net>,
+    /// those that carry traffic
+    pub uplinks: Vec<String>,
+    /// comment of the rules that count what is forwarded from the cluster; empty: do not read counters
+    pub forwarded: &'static str,
+    /// comment of the rules that count what has reached postrouting
+    pub postrouted: &'static str,
+}
+
+/// Tells disturbances of our table, other tables that block us, and counters, until the receiver is gone.
+///
+/// # Errors
+/// The sockets cannot be made (no nfnetlink in the kernel, no CAP_NET_ADMIN), or the receiver is gone (`BrokenPipe`).
+pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<FirewallWatch>) -> io::Result<Infallible> {
+    let listener = readable(Socket::open(GROUP_NFTABLES)?)?;
+    let mut source = Source {
+        events,
+        requests: Socket::open(0)?,
+        watcher: Watcher::default(),
+        watch: watch.borrow_and_update().clone(),
+        blocker: None,
+        counts: None,
+    };
+    source.look().await?;
+    let mut look_at = Due::default();
+    let mut count_at = source.count().await?;
+    loop {
+        tokio::select! {
+            guard = listener.readable() => {
+                let mut guard = guard?;
+                match guard.get_inner().receive() {
+                    Ok(Some(datagram)) => if source.heard(&datagram).await? { look_at.put_off() },
+                    Ok(None) => guard.clear_ready(),
+                    Err(Errno::NOBUFS) => { source.lost().await?; look_at.put_off() }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            changed = watch.changed() => {
+                changed.map_err(|_| io::ErrorKind::BrokenPipe)?;
+                if source.rewatch(watch.borrow_and_update().clone()) {
+                    look_at.put_off();
+                    count_at = count_at.or(Some(Instant::now() + COUNTERS));
+                }
+            }
+            () = due(look_at.at) => { look_at = Due::default(); source.look().await?; }
+            () = due(count_at) => count_at = source.count().await?,
+        }
+    }
+}
+
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A moment that is put off by each new reason, but not for ever.
+#[derive(Debug, Clone, Copy, Default)]
+struct Due {
+    at: Option<Instant>,
+    latest: Option<Instant>,
+}
+
+impl Due {
+    fn put_off(&mut self) {
+        let now = Instant::now();
+        let latest = *self.latest.get_or_insert(now + PATIENCE);
+        self.at = Some((now + QUIET).min(latest));
+    }
+}
+
+struct Source {
+    events: mpsc::Sender<Event>,
+    requests: Socket,
+    watcher: Watcher,
+    watch: FirewallWatch,
+    /// as last told
+    blocker: Option<Blocker>,
+    counts: Option<Counts>,
+}
+
+impl Source {
+    async fn tell(&self, event: Firewall) -> io::Result<()> {
+        self.events.send(Event::Firewall(event)).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// Takes in what the kernel tells; true if another table was changed.
+    async fn heard(&mut self, datagram: &[u8]) -> io::Result<bool> {
+        let mut foreign = false;
+        for message in messages(datagram) {
+            match self.watcher.take(&message, self.watch.table, self.watch.own_port) {
+                Disturbance::None => {}
+                Disturbance::Foreign => foreign = true,
+                Disturbance::Ours { by } => {
+                    foreign = true;
+                    self.tell(Firewall::Disturbed { by }).await?;
+                }
+            }
+        }
+        Ok(foreign)
+    }
+
+    /// Messages were lost: is our table still there, and ours? If the kernel does not guard it, nobody can know.
+    async fn lost(&mut self) -> io::Result<()> {
+        self.watcher = Watcher::default();
+        let port = self.watch.own_port;
+        let guarded = foreign::owner(&mut self.requests, self.watch.table).is_ok_and(|owner| owner == Some(port));
+        if port != 0 && !guarded {
+            self.tell(Firewall::Disturbed { by: None }).await?;
+        }
+        Ok(())
+    }
+
+    /// True if it matters for what blocks us.
+    fn rewatch(&mut self, watch: FirewallWatch) -> bool {
+        let before = std::mem::replace(&mut self.watch, watch);
+        FirewallWatch { own_port: 0, ..before } != FirewallWatch { own_port: 0, ..self.watch.clone() }
+    }
+
+    /// Looks for a chain of others that drops what we forward; tells it if the answer is a new one.
+    async fn look(&mut self) -> io::Result<()> {
+        let ways = self.ways();
+        let blocker = match foreign::read(&mut self.requests, self.watch.table) {
+            Ok(ruleset) => ways.iter().find_map(|way| judge::blocker(&ruleset, way)),
+            // A listing that is refused says nothing; the next change asks again.
+            Err(_) => return Ok(()),
+        };
+        if blocker != self.blocker {
+            self.blocker.clone_from(&blocker);
+            self.tell(Firewall::Blocked(blocker)).await?;
+        }
+        Ok(())
+    }
+
+    /// The ways a packet of the cluster takes.
+    fn ways(&self) -> Vec<Way> {
+        let Some(cluster) = self.watch.cluster_port.as_ref() else { return Vec::new() };
+        let networks = &self.watch.cluster_networks;
+        let way = |uplink: &String| Way {
+            cluster: (cluster.clone(), index_of(cluster)),
+            uplink: (uplink.clone(), index_of(uplink)),
+            network: networks.first().copied(),
+        };
+        self.watch.uplinks.iter().map(way).collect()
+    }
+
+    /// Reads the counters, tells them if they moved, and says when to read again.
+    async fn count(&mut self) -> io::Result<Option<Instant>> {
+        if self.watch.forwarded.is_empty() || self.watch.cluster_port.is_none() {
+            self.counts = None;
+            return Ok(None);
+        }
+        let counts = counters::read(&mut self.requests, &self.watch).ok();
+        let before = std::mem::replace(&mut self.counts, counts);
+        if let Some(Counts { forwarded, postrouted }) = counts.filter(|_| counts != before) {
+            self.tell(Firewall::Counters { forwarded, postrouted }).await?;
+        }
+        let suspicious = self.blocker.is_some() || counters::suspicious(before, counts);
+        Ok(Some(Instant::now() + if suspicious { COUNTERS_SUSPICIOUS } else { COUNTERS }))
+    }
+}
+
+fn index_of(name: &str) -> Option<u32> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None).ok()?;
+    name_to_index(&socket, name).ok()
+}
