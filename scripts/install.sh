@@ -27,8 +27,9 @@ plan() {
     for file in "$top"/README.md "$top"/CHANGELOG.md "$top"/LICENSE-* "$top"/docs/status.schema.json; do
         echo "$file|$prefix/share/doc/bramblegate/$(basename "$file")|644"
     done
+    # They are built in; these are for reading, and for whoever writes one of their own.
     for file in "$top"/boards/*.toml; do
-        echo "$file|$prefix/share/bramblegate/boards/$(basename "$file")|644"
+        echo "$file|$prefix/share/doc/bramblegate/boards/$(basename "$file")|644"
     done
 }
 
@@ -83,7 +84,7 @@ uninstall)
         [ ! -x "$program" ] || "$program" off || true
     fi
     while IFS='|' read -r _ destination _; do rm -f "$destdir$destination"; done < <(plan)
-    for directory in "$helpers" "$prefix/share/doc/bramblegate" "$prefix/share/bramblegate/boards" "$prefix/share/bramblegate"; do
+    for directory in "$helpers" "$prefix/share/doc/bramblegate/boards" "$prefix/share/doc/bramblegate"; do
         rmdir --ignore-fail-on-non-empty "$destdir$directory" 2>/dev/null || true
     done
     refresh

@@ -51,9 +51,9 @@ every_board() {
 
 shipped_settings() {
     local file bad=0
-    while read -r file; do
+    while IFS= read -r file; do
         "$program" check -c "$file" >"$work/out" 2>&1 || { bad=1; echo "   $file:"; sed 's/^/   /' "$work/out"; }
-    done < <(git ls-files 'docs/*.toml' 'examples/*.toml' 2>/dev/null)
+    done < <(find docs examples -name '*.toml' 2>/dev/null)
     return $bad
 }
 
@@ -95,7 +95,8 @@ manual_pages() {
 }
 
 scripts_check() {
-    git ls-files -z '*.sh' .ci/run systemd/after-stop systemd/system-shutdown | xargs -0 shellcheck -x
+    find scripts tests .ci systemd -type f -exec awk 'FNR == 1 && /^#!.*sh|^# shellcheck shell/ { printf "%s%c", FILENAME, 0 } { nextfile }' {} + |
+        xargs -0 shellcheck -x
 }
 
 check "format" "$cargo" fmt --check

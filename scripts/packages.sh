@@ -10,6 +10,7 @@ set -euo pipefail
 table='
 ci     | cmd make                 | make                   | runs the steps
 build  | cmd cc                   | gcc                    | links the program
+build  | header stdio.h           | libc6-dev              | the same; gcc only recommends it
 build  | cmd pkg-config           | pkg-config             | finds the two libraries
 build  | pc libmnl                | libmnl-dev             | netlink messages
 build  | pc libnftnl              | libnftnl-dev           | firewall rules as the kernel takes them
@@ -46,6 +47,7 @@ PATH=$PATH:/usr/sbin:/sbin
 present() {
     case $1 in
     cmd) command -v "$2" >/dev/null ;;
+    header) [ -e "/usr/include/$2" ] ;;
     pc) command -v pkg-config >/dev/null && pkg-config --exists "$2" ;;
     esac
 }

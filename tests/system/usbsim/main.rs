@@ -38,7 +38,8 @@ impl<D: Device + 'static> Port<D> {
         let device = Arc::new(Mutex::new(device));
         let served = Arc::clone(&device);
         thread::spawn(move || {
-            let answer = |setup, data: &[u8]| served.lock().unwrap_or_else(PoisonError::into_inner).control(setup, data);
+            let answer =
+                |setup, data: &[u8]| served.lock().unwrap_or_else(PoisonError::into_inner).control(setup, data);
             if let Err(error) = usbip::serve(&link, answer) {
                 eprintln!("usbsim: {error}");
             }
