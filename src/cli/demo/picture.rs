@@ -1,0 +1,174 @@
+//! What the demo draws: caption, panel, and what lies behind it.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::panel::Pattern;
+use crate::panel::signal::level;
+use crate::venue::watch::{at, text};
+
+/// Everything that goes into one picture.
+#[derive(Debug)]
+pub struct Picture<'p> {
+    /// `None`: the daemon does not answer
+    pub status: Option<&'p Value>,
+    /// the newest last
+    pub captions: &'p [String],
+    /// last lines of the journal
+    pub journal: &'p [String],
+    /// since the start
+    pub elapsed: Duration,
+    /// false: `NO_COLOR`
+    pub colour: bool,
+    /// the last line
+    pub keys: &'p str,
+}
+
+impl Picture<'_> {
+    /// The lines of the screen.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = vec![
+            format!(" {} {:>5} s", self.strong("Bramblegate: a venue, a head and three nodes"), self.elapsed.as_secs()),
+            String::new(),
+        ];
+        let earlier = self.captions.len().saturating_sub(1);
+        for caption in self.captions.get(earlier.saturating_sub(2)..earlier).unwrap_or_default() {
+            lines.push(format!("   {}", self.dim(caption)));
+        }
+        lines.push(format!(" ▸ {}", self.strong(self.captions.last().map_or("", String::as_str))));
+        lines.push(String::new());
+        match self.status {
+            Some(status) => {
+                lines.extend(self.panel(status));
+                lines.push(String::new());
+                lines.extend(self.facts(status));
+            }
+            None => lines.push("   (the daemon is not there yet)".to_owned()),
+        }
+        lines.push(String::new());
+        lines.extend(self.journal.iter().map(|line| format!("   {}", self.dim(&cut(line, 110)))));
+        lines.push(String::new());
+        lines.push(format!(" {}", self.keys));
+        lines
+    }
+
+    fn panel(&self, status: &Value) -> Vec<String> {
+        let rows: Vec<String> = at(status, "panel.lcd.lines")
+            .and_then(Value::as_array)
+            .map(|rows| rows.iter().map(|row| text(Some(row))).collect())
+            .unwrap_or_default();
+        let width = rows.iter().map(|row| row.chars().count()).max().unwrap_or(16);
+        let edge = "─".repeat(width + 2);
+        let led = self.led(status);
+        let mut lines = vec![format!("   ┌{edge}┐     {led}")];
+        for row in rows {
+            let glass = if self.colour { format!("\x1b[97;44m {row} \x1b[0m") } else { format!(" {row} ") };
+            lines.push(format!("   │{glass}│"));
+        }
+        lines.push(format!("   └{edge}┘"));
+        lines
+    }
+
+    fn led(&self, status: &Value) -> String {
+        let name = text(at(status, "panel.led.pattern"));
+        let colour = text(at(status, "panel.led.colour"));
+        let lit = level(pattern(&name), self.elapsed);
+        let dot = if lit > 0.15 { "●" } else { "○" };
+        let words = format!("{} {name}", text(status.get("severity")));
+        match (self.colour, rgb(&colour)) {
+            (true, Some(channels)) => {
+                let [red, green, blue] = channels.map(|channel| f32::from(channel) * (0.15 + 0.85 * lit));
+                format!("\x1b[38;2;{red:.0};{green:.0};{blue:.0}m{dot}\x1b[0m {words}")
+            }
+            _ => format!("{dot} {words}"),
+        }
+    }
+
+    fn facts(&self, status: &Value) -> Vec<String> {
+        let get = |path: &str| text(at(status, path)).replace("null", "-");
+        let mut lines = vec![
+            format!(
+                "   uplink   {} {}, {}, gateway {}, lease {} s",
+                get("uplink.interface"),
+                get("uplink.state"),
+                get("uplink.address"),
+                get("uplink.gateway"),
+                get("uplink.lease_left_s")
+            ),
+            format!(
+                "   gateway  forwarding {}, NAT {}, overlap {}, applied {}, repaired {}",
+                get("gateway.forwarding"),
+                get("gateway.masquerade"),
+                get("gateway.overlap"),
+                get("gateway.applied"),
+                get("gateway.repaired")
+            ),
+        ];
+        let nodes = at(status, "nodes").and_then(Value::as_array).cloned().unwrap_or_default();
+        let nodes = nodes.iter().map(|node| format!("{} {}", text(node.get("name")), text(node.get("health"))));
+        lines.push(format!("   cluster  {}: {}", get("cluster.address"), nodes.collect::<Vec<_>>().join(", ")));
+        for alert in at(status, "alerts").and_then(Value::as_array).into_iter().flatten() {
+            lines.push(format!("   {}  {}", self.strong(&text(alert.get("severity"))), text(alert.get("text"))));
+        }
+        lines
+    }
+
+    fn strong(&self, words: &str) -> String {
+        if self.colour { format!("\x1b[1m{words}\x1b[0m") } else { words.to_owned() }
+    }
+
+    fn dim(&self, words: &str) -> String {
+        if self.colour { format!("\x1b[2m{words}\x1b[0m") } else { words.to_owned() }
+    }
+}
+
+fn pattern(name: &str) -> Pattern {
+    [Pattern::Steady, Pattern::Breathe, Pattern::QuickBreathe, Pattern::DoubleBlink, Pattern::FastBlink]
+        .into_iter()
+        .find(|pattern| pattern.name() == name)
+        .unwrap_or(Pattern::Off)
+}
+
+/// `#rrggbb`
+fn rgb(text: &str) -> Option<[u8; 3]> {
+    let number = u32::from_str_radix(text.strip_prefix('#')?, 16).ok()?;
+    let [_, red, green, blue] = number.to_be_bytes();
+    Some([red, green, blue])
+}
+
+fn cut(line: &str, width: usize) -> String {
+    line.chars().take(width).collect()
+}
+
+/// What a plain demo prints when it changes, as (subject, words): one line each.
+pub fn facts(status: &Value) -> Vec<(String, String)> {
+    let get = |path: &str| text(at(status, path));
+    let rows: Vec<String> = at(status, "panel.lcd.lines")
+        .and_then(Value::as_array)
+        .map(|rows| rows.iter().map(|row| text(Some(row))).collect())
+        .unwrap_or_default();
+    let mut facts = vec![
+        ("lcd".to_owned(), rows.first().map(|row| row.trim_end().to_owned()).unwrap_or_default()),
+        ("uplink".to_owned(), format!("{} {} {}", get("uplink.interface"), get("uplink.state"), get("uplink.address"))),
+        (
+            "gateway".to_owned(),
+            format!(
+                "forwarding {}, NAT {}, overlap {}, repaired {}",
+                get("gateway.forwarding"),
+                get("gateway.masquerade"),
+                get("gateway.overlap"),
+                get("gateway.repaired")
+            ),
+        ),
+        ("led".to_owned(), format!("{} {}", get("panel.led.colour"), get("panel.led.pattern"))),
+        ("severity".to_owned(), get("severity")),
+    ];
+    for alert in at(status, "alerts").and_then(Value::as_array).into_iter().flatten() {
+        facts.push((text(alert.get("code")), text(alert.get("text"))));
+    }
+    for node in at(status, "nodes").and_then(Value::as_array).into_iter().flatten() {
+        facts.push((text(node.get("name")), text(node.get("health"))));
+    }
+    facts
+}

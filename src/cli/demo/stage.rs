@@ -1,0 +1,254 @@
+//! Inside the namespaces: the world, the story, and what a person's keys do to it.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::cli::{exit, output};
+use crate::venue::file::Internet;
+use crate::venue::play::{Audience, play};
+use crate::venue::{Error, Result, Venue, World};
+
+use super::terminal::{self, Screen};
+use super::{Args, is_plain, picture};
+
+/// The story: one venue after the other.
+const STORY: [(&str, &str); 3] =
+    [("home", include_str!("home.toml")), ("hotel", include_str!("hotel.toml")), ("hall", include_str!("hall.toml"))];
+
+const KEYS: &str =
+    "[c]able  [n]ode  [v]enue  [o]verlap  [f]lush rules  [s]witch forwarding off  [p]ortal  [r]enew lease  [q]uit";
+
+/// Tells the story, or plays the venue of `--venue`.
+pub fn perform(args: &Args) -> ExitCode {
+    let mut show = Show::new(args);
+    let result = show.run(args);
+    let missing = show.missing.clone();
+    drop(show.screen.take());
+    match (result, missing) {
+        (Ok(()), None) => ExitCode::SUCCESS,
+        (Ok(()), Some(missing)) => {
+            output::err(&format!("bramblegate demo: expected and not seen: {missing}\n"));
+            ExitCode::FAILURE
+        }
+        (Err(error), _) => {
+            output::err(&format!("bramblegate demo: {error}\n"));
+            ExitCode::from(exit::CANNOT_CREATE)
+        }
+    }
+}
+
+struct Show {
+    start: Instant,
+    end: Option<Duration>,
+    screen: Option<Screen>,
+    colour: bool,
+    keys: Receiver<char>,
+    /// a key that has not been acted on yet
+    pressed: Option<char>,
+    captions: Vec<String>,
+    told: BTreeMap<String, String>,
+    missing: Option<String>,
+    over: bool,
+    pulled: bool,
+    node_down: bool,
+    portal: bool,
+    place: usize,
+}
+
+impl Show {
+    fn new(args: &Args) -> Self {
+        Self {
+            start: Instant::now(),
+            end: args.seconds.map(Duration::from_secs),
+            screen: (!is_plain(args)).then(Screen::open),
+            colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            keys: if is_plain(args) { std::sync::mpsc::channel().1 } else { terminal::keys() },
+            pressed: None,
+            captions: Vec::new(),
+            told: BTreeMap::new(),
+            missing: None,
+            over: false,
+            pulled: false,
+            node_down: false,
+            portal: false,
+            place: 0,
+        }
+    }
+
+    fn run(&mut self, args: &Args) -> Result<()> {
+        let acts = match &args.venue {
+            Some(path) => vec![Venue::read(path)?],
+            None => STORY.iter().map(|(name, text)| Venue::parse(name, text)).collect::<Result<_>>()?,
+        };
+        let program = std::env::current_exe().map_err(|error| Error(error.to_string()))?;
+        let mut world: Option<World> = None;
+        for (place, act) in acts.iter().enumerate() {
+            self.place = place;
+            self.caption(&act.purpose);
+            let world = match &mut world {
+                None => {
+                    let mut built = World::build(act, &program)?;
+                    built.start_gateway()?;
+                    world.insert(built)
+                }
+                Some(world) => {
+                    world.move_to(act)?;
+                    world
+                }
+            };
+            if play(world, act, true, self).is_err() || self.over || self.pressed.is_some() {
+                break;
+            }
+        }
+        let Some(world) = &mut world else { return Ok(()) };
+        if self.screen.is_some() && !self.over {
+            self.improvise(world, &acts)?;
+        }
+        if self.missing.is_some() && self.screen.is_none() {
+            output::err(&world.story());
+        }
+        Ok(())
+    }
+
+    /// The story is over, or a key was pressed: from now on keys make it.
+    fn improvise(&mut self, world: &mut World, acts: &[Venue]) -> Result<()> {
+        if self.pressed.is_none() {
+            self.caption(if self.missing.is_some() {
+                "Something expected was not seen; look around, q ends"
+            } else {
+                "That was the story. Now it is your turn."
+            });
+        }
+        while !self.over {
+            if let Some(key) = self.pressed.take() {
+                self.act(world, key, acts)?;
+            }
+            std::thread::sleep(Duration::from_millis(40));
+            let status = world.status().ok();
+            self.look(world, status.as_ref());
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, world: &mut World, key: char, acts: &[Venue]) -> Result<()> {
+        let port = acts
+            .get(self.place)
+            .and_then(|act| act.networks.first())
+            .map_or_else(|| "eth1".to_owned(), |network| network.port.clone());
+        match key {
+            'c' if self.pulled => world.plug_cable(&port)?,
+            'c' => world.pull_cable(&port)?,
+            'n' if self.node_down => world.node_up("rpi2")?,
+            'n' => world.node_down("rpi2")?,
+            'f' => world.foreign_flush()?,
+            's' => world.act(&crate::venue::file::Action::ForwardingOff)?,
+            'p' => world.internet(&port, if self.portal { Internet::Open } else { Internet::Portal })?,
+            'r' => world.renew(&port)?,
+            'v' | 'o' => return self.travel(world, key == 'o'),
+            _ => return Ok(()),
+        }
+        let caption = match key {
+            'c' => toggle(&mut self.pulled, "You pull the cable", "You plug the cable in again"),
+            'n' => toggle(&mut self.node_down, "rpi2 dies", "rpi2 comes back"),
+            'f' => "Another tool runs nft flush ruleset",
+            's' => "Another tool switches forwarding off",
+            'p' => toggle(&mut self.portal, "A captive portal stands in the way", "The portal opens"),
+            _ => "The lease is renewed",
+        };
+        self.caption(caption);
+        Ok(())
+    }
+
+    fn travel(&mut self, world: &mut World, overlap: bool) -> Result<()> {
+        self.place = if overlap { 2 } else { (self.place + 1) % STORY.len() };
+        let Some((name, text)) = STORY.get(self.place) else { return Ok(()) };
+        let mut venue = Venue::parse(name, text)?;
+        for network in &mut venue.networks {
+            network.plugged = true;
+        }
+        self.caption(&venue.purpose);
+        world.move_to(&venue)?;
+        (self.pulled, self.portal) = (false, venue.networks.iter().any(|n| n.internet == Internet::Portal));
+        Ok(())
+    }
+
+    fn print(&self, subject: &str, words: &str) {
+        output::out(&format!("{:7.2}  {subject:<9} {words}\n", self.start.elapsed().as_secs_f32()));
+    }
+
+    fn draw(&mut self, world: &World, status: Option<&Value>) {
+        let Some(screen) = &self.screen else { return };
+        let journal = world.journal();
+        let lines: Vec<String> = journal.lines().map(str::to_owned).collect();
+        let picture = picture::Picture {
+            status,
+            captions: &self.captions,
+            journal: lines.get(lines.len().saturating_sub(6)..).unwrap_or_default(),
+            elapsed: self.start.elapsed(),
+            colour: self.colour,
+            keys: KEYS,
+        };
+        screen.show(&picture.lines());
+    }
+
+    fn tell_changes(&mut self, status: &Value) {
+        let facts = picture::facts(status);
+        let gone: Vec<String> = self.told.keys().filter(|key| !facts.iter().any(|(k, _)| k == *key)).cloned().collect();
+        for key in gone {
+            self.told.remove(&key);
+            self.print(&key, "(no longer)");
+        }
+        for (key, words) in facts {
+            if self.told.get(&key) != Some(&words) {
+                self.print(&key, &words);
+                self.told.insert(key, words);
+            }
+        }
+    }
+}
+
+fn toggle<'w>(state: &mut bool, on: &'w str, off: &'w str) -> &'w str {
+    *state = !*state;
+    if *state { on } else { off }
+}
+
+impl Audience for Show {
+    fn caption(&mut self, text: &str) {
+        if self.screen.is_none() {
+            self.print(">>>", text);
+        }
+        self.captions.push(text.to_owned());
+    }
+
+    fn seen(&mut self, missing: Option<&str>) {
+        if let Some(missing) = missing {
+            self.missing = Some(missing.to_owned());
+        }
+        if self.screen.is_none() {
+            self.print(if missing.is_some() { "MISSING" } else { "seen" }, missing.unwrap_or("what was expected"));
+        }
+    }
+
+    fn look(&mut self, world: &mut World, status: Option<&Value>) -> bool {
+        if self.screen.is_some() {
+            self.draw(world, status);
+        } else if let Some(status) = status {
+            self.tell_changes(status);
+        }
+        if let Some(code) = world.gateway().and_then(|gateway| gateway.ended()) {
+            self.missing = Some(format!("the gateway ended with exit code {code}:\n{}", world.journal()));
+            self.over = true;
+        }
+        match self.keys.try_recv() {
+            Ok('q' | '\u{3}' | '\u{4}') => self.over = true,
+            Ok(key) if "cnvofspr".contains(key) => self.pressed = Some(key),
+            _ => {}
+        }
+        self.over |= self.end.is_some_and(|end| self.start.elapsed() >= end);
+        !self.over && self.pressed.is_none()
+    }
+}

@@ -1,0 +1,115 @@
+//! The terminal: raw while the demo draws, and as it was afterwards, whatever happens.
+
+use std::io::{IsTerminal, Read, Write};
+use std::process::Stdio;
+use std::sync::mpsc::{Receiver, channel};
+
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+
+/// Leaves the alternate screen, shows the cursor, resets colours.
+const RESTORE: &str = "\x1b[0m\x1b[?25h\x1b[?1049l";
+const BEGIN: &str = "\x1b[?1049h\x1b[?25l\x1b[2J";
+
+/// Starts this program again with `mark` set in its environment and waits for its end; then the terminal is as before, even
+/// if everything below was killed. Its exit code.
+pub fn guard(mark: &str) -> Result<u8, String> {
+    let before = tcgetattr(std::io::stdin()).ok();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+    let code = runtime.block_on(watch(mark));
+    restore(before.as_ref());
+    code
+}
+
+async fn watch(mark: &str) -> Result<u8, String> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let program = std::env::current_exe().map_err(|e| e.to_string())?;
+    let mut child = tokio::process::Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .env(mark, "1")
+        .stdin(Stdio::inherit())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|e| e.to_string())?;
+    let on = |kind| signal(kind).map_err(|e: std::io::Error| e.to_string());
+    let (mut interrupt, mut terminate, mut hangup) =
+        (on(SignalKind::interrupt())?, on(SignalKind::terminate())?, on(SignalKind::hangup())?);
+    let signalled = tokio::select! {
+        status = child.wait() => {
+            let status = status.map_err(|e| e.to_string())?;
+            return Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1));
+        }
+        _ = interrupt.recv() => 130,
+        _ = terminate.recv() => 143,
+        _ = hangup.recv() => 129,
+    };
+    // Killing the maker of the namespaces kills everything in them.
+    let _ = child.kill().await;
+    Ok(signalled)
+}
+
+fn restore(before: Option<&Termios>) {
+    if let Some(before) = before {
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
+    }
+    let mut out = std::io::stdout();
+    if out.is_terminal() {
+        let _ = out.write_all(RESTORE.as_bytes());
+        let _ = out.flush();
+    }
+}
+
+/// A terminal in raw mode, on its alternate screen; put back when dropped.
+#[derive(Debug)]
+pub struct Screen {
+    before: Option<Termios>,
+}
+
+impl Screen {
+    /// Takes the terminal over.
+    pub fn open() -> Self {
+        let stdin = std::io::stdin();
+        let before = tcgetattr(&stdin).ok();
+        if let Some(before) = &before {
+            let mut raw = before.clone();
+            raw.make_raw();
+            let _ = tcsetattr(&stdin, OptionalActions::Now, &raw);
+        }
+        let _ = std::io::stdout().write_all(BEGIN.as_bytes());
+        Self { before }
+    }
+
+    /// Replaces what is shown, without flicker.
+    pub fn show(&self, lines: &[String]) {
+        let mut text = String::from("\x1b[H");
+        for line in lines {
+            text.push_str(line);
+            text.push_str("\x1b[0m\x1b[K\r\n");
+        }
+        text.push_str("\x1b[J");
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(text.as_bytes());
+        let _ = out.flush();
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        restore(self.before.as_ref());
+    }
+}
+
+/// The keys typed from now on; none where there is no keyboard.
+pub fn keys() -> Receiver<char> {
+    let (sender, receiver) = channel();
+    if std::io::stdin().is_terminal() {
+        std::thread::spawn(move || {
+            for byte in std::io::stdin().lock().bytes() {
+                let Ok(byte) = byte else { return };
+                if sender.send(char::from(byte)).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    receiver
+}
