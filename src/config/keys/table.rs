@@ -259,12 +259,12 @@ pub static KEYS: &[Key] = &[
         "Faults that the emulated display shows at times; for tests.",
     ),
     key("lcd.pins.rs", PIN, Board, "Line of the chip that drives RS."),
-    key("lcd.pins.e", PIN, Board, "… E."),
-    key("lcd.pins.d4", PIN, Board, "… D4."),
-    key("lcd.pins.d5", PIN, Board, "… D5."),
-    key("lcd.pins.d6", PIN, Board, "… D6."),
-    key("lcd.pins.d7", PIN, Board, "… D7."),
-    key("lcd.pins.backlight", PIN, Board, "… the backlight, where it is switched."),
+    key("lcd.pins.e", PIN, Board, "Line that drives E."),
+    key("lcd.pins.d4", PIN, Board, "Line that drives D4."),
+    key("lcd.pins.d5", PIN, Board, "Line that drives D5."),
+    key("lcd.pins.d6", PIN, Board, "Line that drives D6."),
+    key("lcd.pins.d7", PIN, Board, "Line that drives D7."),
+    key("lcd.pins.backlight", PIN, Board, "Line that switches the backlight, where one does."),
     key(
         "led.device",
         text!(
