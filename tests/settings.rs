@@ -1,5 +1,7 @@
 //! The settings' fixtures and the man page of the settings: what is shipped and what is read are the same.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -4,6 +4,7 @@ pub mod check;
 pub mod demo;
 pub mod detect;
 pub mod doctor;
+pub mod machine;
 pub mod nodes;
 pub mod off;
 pub mod output;

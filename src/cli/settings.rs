@@ -15,7 +15,7 @@ pub const DEFAULT_FILE: &str = "/etc/bramblegate/bramblegate.toml";
 /// Where an administrator or a package puts boards of their own; the first wins.
 const BOARD_FOLDERS: [&str; 2] = ["/etc/bramblegate/boards", "/usr/share/bramblegate/boards"];
 /// The device tree's `compatible` property of the whole machine.
-const COMPATIBLE: &str = "/proc/device-tree/compatible";
+pub const COMPATIBLE: &str = "/proc/device-tree/compatible";
 
 /// `-c FILE`, the same for every verb that reads settings.
 #[derive(Debug, Clone, clap::Args)]

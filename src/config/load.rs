@@ -95,7 +95,7 @@ pub fn board_name<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> String {
 /// A board that cannot be had, as a fault of the line that names it.
 fn board_fault<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)], error: &BoardError) -> Fault {
     let (tree, sources) = lenient(files);
-    let at = tree.get("board").map_or_else(|| validate::beginning(), |item| item.at);
+    let at = tree.get("board").map_or_else(validate::beginning, |item| item.at);
     match error {
         BoardError::Unknown { name, known } => {
             let known: Vec<String> = known.iter().map(|name| super::print::quote(name)).collect();

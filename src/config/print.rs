@@ -31,6 +31,12 @@ impl Merged {
         text
     }
 
+    /// The value in force of a key, as TOML.
+    pub fn value(&self, path: &str) -> Option<String> {
+        let name = path.rsplit('.').next().unwrap_or(path);
+        self.tree.get(path).map(|item| show(&item.value, name))
+    }
+
     fn array(&self, text: &mut String, name: &str) {
         for table in self.tree.tables(name) {
             let _ = write!(text, "\n[[{name}]]\n");

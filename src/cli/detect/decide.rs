@@ -1,0 +1,203 @@
+//! From what was found to settings, with the reasons. Pure.
+
+use ipnet::Ipv4Net;
+
+use super::look::{Found, Port, PortKind};
+use crate::board::Board;
+
+/// Values for a settings file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    /// (key, TOML value) of what was decided
+    pub values: Vec<(&'static str, String)>,
+    /// one line for each decision, for people
+    pub reasons: Vec<String>,
+    /// both ports are there and nothing was guessed
+    pub certain: bool,
+}
+
+impl Proposal {
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.values.iter().find(|(name, _)| *name == key).map(|(_, value)| value.as_str())
+    }
+
+    fn set(&mut self, key: &'static str, value: String) {
+        self.values.push((key, value));
+    }
+
+    fn say(&mut self, reason: impl Into<String>) {
+        self.reasons.push(reason.into());
+    }
+}
+
+/// The settings for what was found.
+pub fn decide(found: &Found, board: &Board) -> Proposal {
+    let mut proposal = Proposal { values: Vec::new(), reasons: Vec::new(), certain: true };
+    proposal.set("board", text(&board.name));
+    let how = if found.device_tree { "by the device tree" } else { "there is no device tree" };
+    proposal.say(format!("board: {} ({}), {how}", board.name, board.description));
+    ports(found, board, &mut proposal);
+    subnet(found, &mut proposal);
+    panel(found, board, &mut proposal);
+    light(found, board, &mut proposal);
+    proposal
+}
+
+fn text(text: &str) -> String {
+    crate::config::quote(text)
+}
+
+fn list(names: &[String]) -> String {
+    format!("[{}]", names.iter().map(|name| text(name)).collect::<Vec<_>>().join(", "))
+}
+
+/// Which port leads to the nodes, which ones to the venue.
+fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
+    for port in &found.ports {
+        let carrier = match port.carrier {
+            Some(true) => "cable in or associated",
+            Some(false) => "no cable",
+            None => "switched off",
+        };
+        let way_out =
+            if found.default_route.as_ref() == Some(&port.name) { ", the way to the internet now" } else { "" };
+        proposal.say(format!("port {}: {}, {}, {carrier}{way_out}", port.name, port.kind.words(), port.mac));
+        if let Some(master) = &port.master {
+            proposal
+                .say(format!("port {} is a port of {master}: name {master} in its place, if you use it", port.name));
+        }
+    }
+    let cluster = cluster_port(found, board);
+    let others: Vec<&Port> = found.ports.iter().filter(|port| Some(*port) != cluster).collect();
+    let name = match cluster {
+        Some(port) => {
+            proposal.say(format!("cluster: {}, {}", port.name, why(port, found, board)));
+            port.name.clone()
+        }
+        None => {
+            let taken = |name: &String| found.ports.iter().any(|port| port.name == *name) || name.contains('*');
+            let name = board.ports.cluster.iter().find(|name| !taken(name)).cloned().unwrap_or_else(|| spare(&others));
+            proposal
+                .say(format!("cluster: no wired port is left for the nodes; {name} stands there until you change it"));
+            proposal.certain = false;
+            name
+        }
+    };
+    let mut uplinks: Vec<&Port> = others;
+    uplinks.sort_by_key(|port| (found.default_route.as_ref() != Some(&port.name), port.kind, port.name.clone()));
+    let mut names: Vec<String> = uplinks.iter().map(|port| port.name.clone()).collect();
+    if names.is_empty() {
+        proposal.certain = false;
+        let usual: &[String] = &board.ports.uplinks;
+        names = usual.iter().filter(|pattern| **pattern != name).cloned().collect();
+        if names.is_empty() {
+            names = ["usb*", "wl*"].map(str::to_owned).to_vec();
+        }
+        proposal.say(format!("uplinks: no other port is there now; {} would do once they come", names.join(", ")));
+    } else {
+        proposal.say(format!("uplinks: {}, in this order", names.join(", ")));
+    }
+    proposal.set("uplink.interfaces", list(&names));
+    proposal.set("cluster.interface", text(&name));
+}
+
+/// A name that is no port's.
+fn spare(ports: &[&Port]) -> String {
+    let free = (0..).map(|number| format!("eth{number}")).find(|name| ports.iter().all(|port| port.name != *name));
+    free.unwrap_or_else(|| "eth0".to_owned())
+}
+
+/// The port for the nodes: the board's own, else a wired one that is not the way to the internet.
+fn cluster_port<'a>(found: &'a Found, board: &Board) -> Option<&'a Port> {
+    let cabled = || found.ports.iter().filter(|port| port.kind != PortKind::Wireless);
+    let way_out = |port: &&Port| found.default_route.as_ref() == Some(&port.name);
+    let free: Vec<&Port> = cabled().filter(|port| !way_out(port)).collect();
+    if free.is_empty() {
+        // the only cabled port: for the nodes, if the radio can lead to the venue
+        let radio = found.ports.iter().any(|port| port.kind == PortKind::Wireless);
+        let known = |port: &&Port| board.ports.cluster.contains(&port.name);
+        return cabled().find(|port| radio || known(port));
+    }
+    let named = board.ports.cluster.iter().find_map(|name| free.iter().find(|port| port.name == *name));
+    named.or_else(|| free.iter().find(|port| port.kind == PortKind::Wired)).or_else(|| free.first()).copied()
+}
+
+fn why(port: &Port, found: &Found, board: &Board) -> String {
+    if found.default_route.as_ref() == Some(&port.name) {
+        return "the only port for a cable; it is the way to the internet now, so move that cable first".to_owned();
+    }
+    if board.ports.cluster.contains(&port.name) {
+        return format!("the built-in port of a {}", board.description);
+    }
+    "a port for a cable that is not the way to the internet".to_owned()
+}
+
+/// The usual subnet, or another where a port uses it already.
+fn subnet(found: &Found, proposal: &mut Proposal) {
+    let candidates = ["192.168.50.1/24", "10.213.50.1/24", "172.30.50.1/24"];
+    let clash = |candidate: &str| {
+        let net: Ipv4Net = candidate.parse().ok()?;
+        let cluster = proposal.value("cluster.interface").map(str::to_owned);
+        let overlaps = |other: &Ipv4Net| other.contains(&net.network()) || net.contains(&other.network());
+        found.subnets.iter().find(|(other, port)| overlaps(other) && Some(text(port)) != cluster).cloned()
+    };
+    let taken = candidates.iter().copied().find_map(clash);
+    let free = candidates.iter().copied().find(|candidate| clash(candidate).is_none());
+    let chosen = free.unwrap_or("192.168.50.1/24");
+    if let Some((net, port)) = taken.filter(|_| free != Some("192.168.50.1/24")) {
+        proposal.say(format!("cluster: {port} uses {net}, so the cluster is {chosen}"));
+    }
+    proposal.set("cluster.address", text(chosen));
+}
+
+fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
+    let mut first = None;
+    for bus in &found.busses {
+        match &bus.answers {
+            Err(error) => proposal.say(format!("{} ({}): cannot be read: {error}", bus.device, bus.name)),
+            Ok(answers) if answers.is_empty() => {
+                proposal.say(format!("{} ({}): no expander answers", bus.device, bus.name));
+            }
+            Ok(answers) => {
+                for (address, byte) in answers {
+                    let kind = if *address >= 0x38 { "PCF8574A" } else { "PCF8574, or an MCP23008 or MCP23017" };
+                    proposal
+                        .say(format!("{} ({}): {address:#04x} answers {byte:#04x}: a {kind}", bus.device, bus.name));
+                    first.get_or_insert((bus.device.clone(), *address));
+                }
+            }
+        }
+    }
+    if let Some((device, address)) = first {
+        proposal.say(format!("lcd: {device} {address:#04x}, wiring \"{}\" as most have it; `bramblegate detect --try {address:#04x}` finds out", board.lcd.wiring));
+        proposal.set("lcd.bus", text(&device));
+        proposal.set("lcd.address", format!("{address:#04x}"));
+    } else {
+        let remedy = if found.busses.is_empty() && board.lcd.bus.starts_with("/dev/") {
+            "; I2C is switched off: add dtparam=i2c_arm=on to /boot/firmware/config.txt, or use raspi-config"
+        } else {
+            ""
+        };
+        proposal.say(format!("lcd: no display was found, the board's own value stands: {}{remedy}", board.lcd.bus));
+    }
+}
+
+fn light(found: &Found, board: &Board, proposal: &mut Proposal) {
+    match found.sticks.as_slice() {
+        [] => proposal.say("led: no BlinkStick is plugged in"),
+        [one] => proposal.say(format!("led: BlinkStick {one}")),
+        [first, ..] => {
+            proposal.say(format!("led: BlinkSticks {}; the first is taken", found.sticks.join(", ")));
+            proposal.set("led.device", text(&format!("blinkstick:{first}")));
+        }
+    }
+    match &board.led.kernel {
+        Some(kernel) if found.leds.contains(kernel) => {
+            proposal.say(format!("led: the board's own LED {kernel} without one"))
+        }
+        Some(kernel) => {
+            proposal.say(format!("led: the board should have a LED {kernel}, and has: {}", found.leds.join(", ")));
+        }
+        None => {}
+    }
+}

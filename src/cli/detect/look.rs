@@ -1,0 +1,183 @@
+//! What is there. Devices are only read.
+
+use std::path::Path;
+
+use embedded_hal::i2c::I2c;
+use linux_embedded_hal::I2cdev;
+
+use crate::board::Board;
+use crate::cli::machine::Machine;
+use crate::hal::pcf8574::ADDRESSES;
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Found {
+    /// the machine has a device tree
+    pub device_tree: bool,
+    /// I²C busses that a panel may hang on
+    pub busses: Vec<Bus>,
+    /// serial numbers of BlinkSticks
+    pub sticks: Vec<String>,
+    /// names in `/sys/class/leds`
+    pub leds: Vec<String>,
+    pub ports: Vec<Port>,
+    /// the port of the IPv4 default route
+    pub default_route: Option<String>,
+    /// subnets in use on a port
+    pub subnets: Vec<(ipnet::Ipv4Net, String)>,
+}
+
+/// An I²C bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bus {
+    /// "/dev/i2c-1"
+    pub device: String,
+    /// the adapter's name
+    pub name: String,
+    /// expander addresses that answered a read and the byte they gave, or why it could not be read
+    pub answers: Result<Vec<(u8, u8)>, String>,
+}
+
+/// A network port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    pub name: String,
+    pub kind: PortKind,
+    pub mac: String,
+    /// `None`: it is switched off, so nobody knows
+    pub carrier: Option<bool>,
+    /// the bridge or bond that it is a port of
+    pub master: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PortKind {
+    /// a socket for a cable
+    Wired,
+    /// the same on an adapter
+    Usb,
+    Wireless,
+    /// no hardware: veth and the like; only looked at where there is nothing else
+    Virtual,
+}
+
+impl PortKind {
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Wired => "wired",
+            Self::Usb => "USB",
+            Self::Wireless => "wireless",
+            Self::Virtual => "virtual",
+        }
+    }
+}
+
+/// Looks at everything.
+pub fn look(machine: &Machine, board: &Board, device_tree: bool) -> Found {
+    let default_route = machine.default_route();
+    let subnets = machine.routes().into_iter().filter(|(net, _)| net.prefix_len() > 0).collect();
+    let busses = busses(machine, &mut |device| read_expanders(device));
+    Found {
+        device_tree,
+        busses,
+        sticks: sticks(),
+        leds: machine.list("/sys/class/leds"),
+        ports: ports(machine, board),
+        default_route,
+        subnets,
+    }
+}
+
+/// The I²C busses of the machine but those of monitors and of the mainboard's own chips.
+pub fn busses(machine: &Machine, read: &mut dyn FnMut(&Path) -> Result<Vec<(u8, u8)>, String>) -> Vec<Bus> {
+    let mut devices = machine.list("/dev");
+    devices.retain(|name| name.strip_prefix("i2c-").is_some_and(|n| n.bytes().all(|byte| byte.is_ascii_digit())));
+    devices.sort_by_key(|name| (name.len(), name.clone()));
+    let mut busses = Vec::new();
+    for device in devices {
+        let name = machine.read(&format!("/sys/class/i2c-dev/{device}/name")).unwrap_or_default();
+        if !of_others(&name) {
+            let answers = read(&machine.path(&format!("/dev/{device}")));
+            busses.push(Bus { device: format!("/dev/{device}"), name, answers });
+        }
+    }
+    busses
+}
+
+/// Adapters that no panel hangs on: reading there may disturb monitors or memory modules.
+fn of_others(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["hdmi", "ddc", "smbus", "gmbus", "aux", "nvidia", "i915", "radeon", "amdgpu", "mux"]
+        .iter()
+        .any(|other| name.contains(other) && !name.contains("bcm"))
+}
+
+/// Reads a byte from each address that an expander may have.
+fn read_expanders(device: &Path) -> Result<Vec<(u8, u8)>, String> {
+    let mut bus = I2cdev::new(device).map_err(|error| error.to_string())?;
+    let mut answers = Vec::new();
+    for address in ADDRESSES.into_iter().flatten() {
+        let mut byte = [0];
+        if bus.read(address, &mut byte).is_ok() {
+            answers.push((address, u8::from_ne_bytes(byte)));
+        }
+    }
+    Ok(answers)
+}
+
+/// Serial numbers of the BlinkSticks that are plugged in (USB 20a0:41e5).
+fn sticks() -> Vec<String> {
+    let Ok(api) = hidapi::HidApi::new() else { return Vec::new() };
+    let sticks = api.device_list().filter(|device| (device.vendor_id(), device.product_id()) == (0x20a0, 0x41e5));
+    sticks.map(|device| device.serial_number().unwrap_or("?").to_owned()).collect()
+}
+
+/// Network ports: hardware, or where there is none what comes nearest.
+pub fn ports(machine: &Machine, board: &Board) -> Vec<Port> {
+    let all: Vec<Port> = machine.list("/sys/class/net").iter().filter_map(|name| port(machine, board, name)).collect();
+    let hardware: Vec<Port> = all.iter().filter(|port| port.kind != PortKind::Virtual).cloned().collect();
+    if hardware.is_empty() { all } else { hardware }
+}
+
+fn port(machine: &Machine, board: &Board, name: &str) -> Option<Port> {
+    let folder = format!("/sys/class/net/{name}");
+    let ethernet = machine.read(&format!("{folder}/type")).as_deref() == Some("1"); // ARPHRD_ETHER
+    if name == "lo" || !ethernet {
+        return None;
+    }
+    let has = |file: &str| machine.exists(&format!("{folder}/{file}"));
+    let kind = if has("phy80211") || has("wireless") {
+        PortKind::Wireless
+    } else if !has("device") {
+        PortKind::Virtual
+    } else if on_usb(machine, &folder) && !board.ports.cluster.iter().any(|known| known == name) {
+        // (the built-in port of a Raspberry Pi 1 to 3 is on USB too: its board names it)
+        PortKind::Usb
+    } else {
+        PortKind::Wired
+    };
+    if kind == PortKind::Virtual && !is_veth(machine, name, &folder) {
+        return None;
+    }
+    let master = machine.link(&format!("{folder}/master")).and_then(|link| link.rsplit('/').next().map(str::to_owned));
+    Some(Port {
+        name: name.to_owned(),
+        kind,
+        mac: machine.read(&format!("{folder}/address")).unwrap_or_default(),
+        carrier: machine.read(&format!("{folder}/carrier")).map(|carrier| carrier == "1"),
+        master,
+    })
+}
+
+/// One end of a pair, as containers have: not a bridge, bond, tunnel, VLAN or the kernel's own helpers.
+fn is_veth(machine: &Machine, name: &str, folder: &str) -> bool {
+    let uevent = machine.read(&format!("{folder}/uevent")).unwrap_or_default();
+    let other = ["bridge", "bonding", "tun_flags"].iter().any(|file| machine.exists(&format!("{folder}/{file}")));
+    let helper = ["ifb", "dummy", "docker", "br-", "virbr", "veth", "bond"].iter().any(|start| name.starts_with(start));
+    !uevent.contains("DEVTYPE=") && !other && !helper
+}
+
+fn on_usb(machine: &Machine, folder: &str) -> bool {
+    let subsystem = machine.link(&format!("{folder}/device/subsystem"));
+    subsystem.is_some_and(|link| link.ends_with("/usb") || link == "usb")
+}

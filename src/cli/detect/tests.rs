@@ -1,0 +1,181 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::decide::{Proposal, decide};
+use super::look::{Bus, Found, Port, PortKind, busses, ports};
+use super::write::write;
+use crate::board::Board;
+use crate::cli::machine::Machine;
+use crate::config;
+
+fn port(name: &str, kind: PortKind) -> Port {
+    Port { name: name.to_owned(), kind, mac: "b8:27:eb:00:00:01".to_owned(), carrier: Some(true), master: None }
+}
+
+fn proposal(board: &str, ports: &[Port], default_route: Option<&str>) -> Proposal {
+    let found = Found { ports: ports.to_vec(), default_route: default_route.map(str::to_owned), ..Found::default() };
+    decide(&found, &Board::built_in(board).unwrap())
+}
+
+/// (uplinks, cluster) as TOML
+fn pair(proposal: &Proposal) -> (&str, &str) {
+    (proposal.value("uplink.interfaces").unwrap(), proposal.value("cluster.interface").unwrap())
+}
+
+#[test]
+fn a_pi_keeps_its_socket_for_the_nodes_and_its_radio_for_the_venue() {
+    let ports = [port("eth0", PortKind::Wired), port("wlan0", PortKind::Wireless)];
+    let seen = proposal("raspberry-pi-4", &ports, Some("wlan0"));
+    assert_eq!(pair(&seen), ("[\"wlan0\"]", "\"eth0\""));
+    assert!(seen.certain);
+}
+
+#[test]
+fn the_cable_that_leads_to_the_internet_now_stays_an_uplink() {
+    let ports = [port("enp1s0", PortKind::Wired), port("enp2s0", PortKind::Wired), port("wlp3s0", PortKind::Wireless)];
+    assert_eq!(pair(&proposal("generic-pc", &ports, Some("enp1s0"))), ("[\"enp1s0\", \"wlp3s0\"]", "\"enp2s0\""));
+    let ports = [port("eth0", PortKind::Wired), port("eth1", PortKind::Usb)];
+    assert_eq!(pair(&proposal("raspberry-pi-4", &ports, Some("eth0"))), ("[\"eth0\"]", "\"eth1\""));
+    assert_eq!(pair(&proposal("raspberry-pi-4", &ports, Some("eth1"))), ("[\"eth1\"]", "\"eth0\""));
+}
+
+#[test]
+fn what_is_missing_is_filled_in_and_said() {
+    for (board, ports) in [
+        ("generic-pc", vec![]),
+        ("generic-pc", vec![port("enp1s0", PortKind::Wired)]),
+        ("raspberry-pi-4", vec![port("eth0", PortKind::Wired)]),
+        ("raspberry-pi-zero-2-w", vec![port("wlan0", PortKind::Wireless)]),
+    ] {
+        let seen = proposal(board, &ports, None);
+        assert!(!seen.certain, "{board}: {seen:?}");
+    }
+}
+
+/// What is written passes `check`, also when every `#` before a key is taken away.
+#[test]
+fn what_is_written_is_right_on_every_board() {
+    let kinds = [PortKind::Wired, PortKind::Usb, PortKind::Wireless];
+    for name in crate::board::Boards::default().names() {
+        let board = Board::built_in(&name).unwrap();
+        for which in 0..8 {
+            let ports: Vec<Port> = (0..3)
+                .filter(|bit| which & (1 << bit) != 0)
+                .map(|bit| port(&format!("eth{bit}"), kinds[bit]))
+                .collect();
+            let text = write(&proposal(&name, &ports, ports.first().map(|port| port.name.as_str())), &board);
+            config::load(&[("detected", text.as_str())], &board)
+                .unwrap_or_else(|faults| panic!("{name} {ports:?}: {faults:?}\n{text}"));
+            let all = uncommented(&text);
+            config::load(&[("all", all.as_str())], &board)
+                .unwrap_or_else(|faults| panic!("{name} {ports:?}: {faults:?}\n{all}"));
+        }
+    }
+}
+
+fn uncommented(text: &str) -> String {
+    let lines = text.lines().map(|line| match line.strip_prefix('#') {
+        Some(rest) if !rest.starts_with(' ') => rest,
+        _ => line,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_subnet_that_is_taken_is_left_alone() {
+    let found = Found {
+        ports: vec![port("eth0", PortKind::Wired), port("wlan0", PortKind::Wireless)],
+        subnets: vec![("192.168.0.0/16".parse().unwrap(), "wlan0".to_owned())],
+        ..Found::default()
+    };
+    let seen = decide(&found, &Board::built_in("raspberry-pi-4").unwrap());
+    assert_eq!(seen.value("cluster.address"), Some("\"10.213.50.1/24\""));
+    assert!(seen.reasons.iter().any(|line| line.contains("wlan0 uses 192.168.0.0/16")), "{:?}", seen.reasons);
+}
+
+#[test]
+fn an_expander_that_answers_becomes_the_display() {
+    let bus = Bus { device: "/dev/i2c-1".to_owned(), name: "bcm2835 I2C".to_owned(), answers: Ok(vec![(0x3f, 0xff)]) };
+    let found = Found { busses: vec![bus], ..Found::default() };
+    let seen = decide(&found, &Board::built_in("generic-pc").unwrap());
+    assert_eq!((seen.value("lcd.bus"), seen.value("lcd.address")), (Some("\"/dev/i2c-1\""), Some("0x3f")));
+    let seen = decide(&Found::default(), &Board::built_in("raspberry-pi-4").unwrap());
+    assert_eq!(seen.value("lcd.bus"), None);
+    assert!(seen.reasons.iter().any(|line| line.contains("dtparam=i2c_arm=on")), "{:?}", seen.reasons);
+}
+
+fn file(root: &Path, path: &str, text: &str) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("bramblegate-detect-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn ports_are_told_apart_by_sysfs() {
+    let folder = Folder::new("ports");
+    let root = &folder.0;
+    for (name, kind) in
+        [("lo", "772"), ("eth0", "1"), ("eth1", "1"), ("wlan0", "1"), ("docker0", "1"), ("wg0", "65534")]
+    {
+        file(root, &format!("sys/class/net/{name}/type"), kind);
+        file(root, &format!("sys/class/net/{name}/address"), "b8:27:eb:00:00:01\n");
+    }
+    file(root, "sys/class/net/eth0/carrier", "1\n");
+    for name in ["eth0", "eth1", "wlan0"] {
+        fs::create_dir_all(root.join(format!("sys/class/net/{name}/device"))).unwrap();
+    }
+    for name in ["eth0", "eth1"] {
+        std::os::unix::fs::symlink("../../bus/usb", root.join(format!("sys/class/net/{name}/device/subsystem")))
+            .unwrap();
+    }
+    fs::create_dir_all(root.join("sys/class/net/wlan0/phy80211")).unwrap();
+    let board = Board::built_in("raspberry-pi-3").unwrap();
+    let seen: Vec<_> = ports(&Machine::pretend(root, &[]), &board)
+        .into_iter()
+        .map(|port| (port.name, port.kind, port.carrier))
+        .collect();
+    let expected = [
+        ("eth0".to_owned(), PortKind::Wired, Some(true)), // on USB, and yet the board's own
+        ("eth1".to_owned(), PortKind::Usb, None),
+        ("wlan0".to_owned(), PortKind::Wireless, None),
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn busses_of_monitors_are_left_alone() {
+    let folder = Folder::new("busses");
+    let root = &folder.0;
+    for (device, name) in [
+        ("i2c-1", "bcm2835 (i2c@7e804000)"),
+        ("i2c-20", "fef04500.i2c HDMI DDC"),
+        ("i2c-3", "i2c-tiny-usb at bus 001"),
+        ("i2c-0", "SMBus I801 adapter at efa0"),
+    ] {
+        file(root, &format!("dev/{device}"), "");
+        file(root, &format!("sys/class/i2c-dev/{device}/name"), name);
+    }
+    let mut asked = Vec::new();
+    let seen = busses(&Machine::pretend(root, &[]), &mut |path| {
+        asked.push(path.file_name().unwrap().to_str().unwrap().to_owned());
+        Ok(vec![(0x27, 0xff)])
+    });
+    assert_eq!(asked, ["i2c-1", "i2c-3"]);
+    assert_eq!(seen[0].device, "/dev/i2c-1");
+}

@@ -1,0 +1,97 @@
+//! A complete settings file: what was decided, and every other key with its default behind a `#`.
+
+use super::decide::Proposal;
+use crate::board::Board;
+use crate::config::keys::KEYS;
+use crate::config::{self, Merged};
+
+const WIDTH: usize = 110;
+
+/// What to write where neither the machine nor a default says anything; shown behind a `#`.
+const EXAMPLES: &[(&str, &str)] = &[
+    ("cluster.dhcp.enabled", "true"),
+    ("cluster.dhcp.lease", "\"1h\""),
+    ("node.name", "\"rpi1\""),
+    ("node.mac", "\"b8:27:eb:00:00:01\""),
+    ("node.probe", "[\"icmp\", \"tcp:22\"]"),
+    ("group.name", "\"rack1\""),
+    ("lcd.emulator_script", "\"lcd-faults.txt\""),
+    ("led.emulator_script", "\"led-faults.txt\""),
+    ("led.kernel", "\"ACT\""),
+    ("lcd.gpio_chip", "\"pinctrl-bcm2711\""),
+    ("lcd.pins.rs", "25"),
+    ("lcd.pins.e", "24"),
+    ("lcd.pins.d4", "23"),
+    ("lcd.pins.d5", "17"),
+    ("lcd.pins.d6", "18"),
+    ("lcd.pins.d7", "22"),
+    ("lcd.pins.backlight", "4"),
+];
+
+/// The text of the file.
+pub fn write(proposal: &Proposal, board: &Board) -> String {
+    let mut text = String::from(
+        "# Settings of bramblegate, written by `bramblegate detect`. See bramblegate.toml(5).\n\
+         # Where a key stands behind a #, its default is shown: take the # away to change it.\n",
+    );
+    let effective = effective(proposal, board);
+    let mut section = "";
+    for key in KEYS {
+        let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
+        if table != section {
+            text += &header(table);
+            section = table;
+        }
+        text += &wrap(&format!("{} ({})", key.doc, key.kind.words()));
+        text += &match (proposal.value(key.path), shown(key.path, effective.as_ref())) {
+            (Some(value), _) => format!("{name} = {value}\n"),
+            (None, Some(value)) => format!("#{name} = {value}\n"),
+            (None, None) => String::new(),
+        };
+    }
+    text
+}
+
+/// The settings that the proposal makes, with DHCP on so that its defaults are known as well.
+fn effective(proposal: &Proposal, board: &Board) -> Option<Merged> {
+    let decided = proposal.values.iter().map(|(key, value)| format!("{key} = {value}\n"));
+    let text: String = decided.chain(std::iter::once("cluster.dhcp.enabled = true\n".to_owned())).collect();
+    config::read(&[("detect", text)], board, None).ok()
+}
+
+fn shown(path: &str, effective: Option<&Merged>) -> Option<String> {
+    if path == "node.address" {
+        let net = effective?.settings.cluster.address;
+        let host = std::net::Ipv4Addr::from(u32::from(net.network()).saturating_add(11));
+        return Some(format!("\"{host}\""));
+    }
+    let value = effective.and_then(|merged| merged.value(path));
+    value.or_else(|| EXAMPLES.iter().find(|(key, _)| *key == path).map(|(_, value)| (*value).to_owned()))
+}
+
+fn header(table: &str) -> String {
+    match table {
+        "node" => "\n# A node of the cluster; repeat for each.\n#[[node]]\n".to_owned(),
+        "group" => "\n#[[group]]\n".to_owned(),
+        "cluster.dhcp" => {
+            "\n# Addresses for the nodes; without this table none are served.\n#[cluster.dhcp]\n".to_owned()
+        }
+        "lcd.pins" => "\n#[lcd.pins]\n".to_owned(),
+        _ => format!("\n[{table}]\n"),
+    }
+}
+
+/// A comment of lines that are not too long.
+fn wrap(text: &str) -> String {
+    let mut wrapped = String::new();
+    let mut line = String::from("#");
+    for word in text.split_whitespace() {
+        if line.chars().count() + word.chars().count() >= WIDTH && line.len() > 1 {
+            wrapped += &format!("{line}\n");
+            line = String::from("#");
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    wrapped + &format!("{line}\n")
+}

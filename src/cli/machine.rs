@@ -1,0 +1,136 @@
+//! The machine as the verbs that look around see it: files below a root, and other programs' answers.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use ipnet::Ipv4Net;
+
+/// Everything from outside. Reads only, but for [`Machine::write`].
+#[derive(Debug, Clone)]
+pub struct Machine {
+    root: PathBuf,
+    /// in tests: command line → standard output, in place of running anything
+    answers: Option<BTreeMap<String, String>>,
+}
+
+impl Machine {
+    /// This machine.
+    pub fn real() -> Self {
+        Self { root: PathBuf::from("/"), answers: None }
+    }
+
+    /// Files below `root`, programs as they are; for tests in namespaces.
+    pub fn below(root: &Path) -> Self {
+        Self { root: root.to_owned(), answers: None }
+    }
+
+    /// Files below `root`, and these answers in place of programs; for tests.
+    pub fn pretend(root: &Path, answers: &[(&str, &str)]) -> Self {
+        let answers = answers.iter().map(|(line, answer)| ((*line).to_owned(), (*answer).to_owned())).collect();
+        Self { root: root.to_owned(), answers: Some(answers) }
+    }
+
+    /// Where an absolute path is.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    pub fn exists(&self, path: &str) -> bool {
+        self.path(path).symlink_metadata().is_ok()
+    }
+
+    /// A file's text without its final line end; bytes that are no UTF-8 are replaced.
+    pub fn read(&self, path: &str) -> Option<String> {
+        let bytes = fs::read(self.path(path)).ok()?;
+        Some(String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned())
+    }
+
+    pub fn bytes(&self, path: &str) -> Option<Vec<u8>> {
+        fs::read(self.path(path)).ok()
+    }
+
+    /// The names in a folder, sorted; none if there is no such folder.
+    pub fn list(&self, path: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(path)).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    }
+
+    /// What a symbolic link points to.
+    pub fn link(&self, path: &str) -> Option<String> {
+        fs::read_link(self.path(path)).ok().map(|target| target.display().to_string())
+    }
+
+    /// Standard output of a program, if it is installed and ended well.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> Option<String> {
+        if let Some(answers) = &self.answers {
+            let line = std::iter::once(program).chain(arguments.iter().copied()).collect::<Vec<_>>().join(" ");
+            return answers.get(&line).cloned();
+        }
+        let output = Command::new(program)
+            .args(arguments)
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+            .ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Writes a file whole, making its folder; an existing one is replaced in one step.
+    ///
+    /// # Errors
+    /// As the file system says, with the path.
+    pub fn write(&self, path: &str, text: &str) -> Result<(), String> {
+        let target = self.path(path);
+        let explain = |error: std::io::Error| format!("{}: {error}", target.display());
+        if let Some(folder) = target.parent() {
+            fs::create_dir_all(folder).map_err(explain)?;
+        }
+        let new = target.with_extension("toml.new");
+        fs::write(&new, text).map_err(explain)?;
+        fs::rename(&new, &target).map_err(explain)
+    }
+
+    /// IPv4 routes of the main table: (destination, port), by `/proc/net/route`.
+    pub fn routes(&self) -> Vec<(Ipv4Net, String)> {
+        let table = self.read("/proc/net/route").unwrap_or_default();
+        table.lines().skip(1).filter_map(route).collect()
+    }
+
+    /// The port of the default route with the smallest metric that is listed first.
+    pub fn default_route(&self) -> Option<String> {
+        self.routes().into_iter().find(|(net, _)| net.prefix_len() == 0).map(|(_, port)| port)
+    }
+}
+
+/// A line of `/proc/net/route`: Iface Destination Gateway Flags RefCnt Use Metric Mask …, addresses as the hexadecimal
+/// of a 32-bit word in the machine's byte order.
+fn route(line: &str) -> Option<(Ipv4Net, String)> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let address = |index: usize| -> Option<Ipv4Addr> {
+        let word = u32::from_str_radix(fields.get(index)?, 16).ok()?;
+        Some(Ipv4Addr::from(word.to_ne_bytes()))
+    };
+    let net = Ipv4Net::with_netmask(address(1)?, address(7)?).ok()?;
+    Some((net, (*fields.first()?).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_are_read_as_the_kernel_writes_them() {
+        let line = "eth0\t0032A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0";
+        if cfg!(target_endian = "little") {
+            assert_eq!(route(line), Some(("192.168.50.0/24".parse().unwrap(), "eth0".to_owned())));
+        }
+        assert_eq!(route("eth0 x y"), None);
+    }
+}
