@@ -88,7 +88,13 @@ pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<Firewal
                     count_at = count_at.or(Some(Instant::now() + COUNTERS));
                 }
             }
-            () = due(look_at.at) => { look_at = Due::default(); source.look().await?; }
+            () = due(look_at.at) => {
+                look_at = Due::default();
+                source.look().await?;
+                // Whether packets get through in spite of it, or again, is of interest now.
+                let soon = Instant::now() + COUNTERS_SUSPICIOUS;
+                count_at = count_at.map(|at| if source.blocker.is_some() { at.min(soon) } else { at });
+            }
             () = due(count_at) => count_at = source.count().await?,
         }
     }

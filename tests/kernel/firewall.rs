@@ -1,22 +1,41 @@
 //! The rule set in the kernel.
 
+use std::time::Duration;
+
 use bramblegate::config::Allow;
-use bramblegate::event::Applied;
-use bramblegate::policy::ruleset::{Ruleset, RulesetInput, build};
+use bramblegate::event::{Applied, ApplyErrorKind};
+use bramblegate::policy::ruleset::{Action, Ruleset, RulesetInput, build};
 use bramblegate::sink::firewall::FirewallSink;
 use libtest_mimic::Trial;
 
-use crate::lab::{feed, sh, trial};
+use crate::lab::{feed, sh, start_helper, trial, try_sh};
 
 pub fn tests() -> Vec<Trial> {
     vec![
         trial("firewall::nft_accepts_the_printed_rule_set", nft_accepts_the_printed_rule_set),
         trial("firewall::the_listing_is_the_printed_text", the_listing_is_the_printed_text),
+        trial("firewall::a_protected_table_outlives_a_foreign_flush", a_protected_table_outlives_a_foreign_flush),
+        trial(
+            "firewall::an_unprotected_table_is_flushed_and_comes_back",
+            an_unprotected_table_is_flushed_and_comes_back,
+        ),
+        trial("firewall::protection_can_be_switched_off_and_on", protection_can_be_switched_off_and_on),
+        trial("firewall::an_orphan_of_a_killed_daemon_is_adopted", an_orphan_of_a_killed_daemon_is_adopted),
+        trial("firewall::the_table_of_a_living_daemon_is_left_alone", the_table_of_a_living_daemon_is_left_alone),
+        trial("firewall::a_foreign_table_of_our_name_is_replaced", a_foreign_table_of_our_name_is_replaced),
+        trial("firewall::a_thousand_rules_go_in_one_transaction", a_thousand_rules_go_in_one_transaction),
+        trial(
+            "firewall::a_refused_rule_is_named_and_nothing_is_changed",
+            a_refused_rule_is_named_and_nothing_is_changed,
+        ),
+        trial("firewall::a_missing_capability_is_named", a_missing_capability_is_named),
+        trial("firewall::a_flow_table_is_used_or_done_without", a_flow_table_is_used_or_done_without),
+        trial("firewall::what_is_off_leaves_nothing", what_is_off_leaves_nothing),
     ]
 }
 
 /// A head with two uplinks.
-fn home() -> RulesetInput {
+pub fn home() -> RulesetInput {
     RulesetInput {
         cluster_port: Some("eth0".into()),
         cluster_networks: vec!["192.168.50.1/24".parse().unwrap()],
@@ -59,7 +78,7 @@ fn assert_same(left: &[String], right: &[String]) {
     assert!(left == right, "the order differs: {left:#?}");
 }
 
-fn load(sink: &mut FirewallSink, ruleset: &Ruleset, protect: bool) -> Applied {
+pub fn load(sink: &mut FirewallSink, ruleset: &Ruleset, protect: bool) -> Applied {
     sink.load(ruleset, protect).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -80,4 +99,134 @@ fn the_listing_is_the_printed_text() {
         assert!(ok, "{output}");
         assert_same(&listing(), &lines(&ruleset.kernel(false).to_string()));
     }
+}
+
+/// What a process of its own does for these tests.
+pub fn help(name: &str) {
+    let mut sink = FirewallSink::new();
+    match sink.load(&build(&home()), true) {
+        Ok(_) => println!("owned"),
+        Err(error) => println!("{:?}: {error}", error.kind),
+    }
+    if name == "own the table" {
+        std::thread::sleep(Duration::from_secs(60));
+    }
+}
+
+fn exists() -> bool {
+    try_sh("nft list table inet bramblegate").0
+}
+
+fn a_protected_table_outlives_a_foreign_flush() {
+    let mut sink = FirewallSink::new();
+    let applied = load(&mut sink, &build(&home()), true);
+    assert_eq!(applied, Applied::Firewall { masquerade: true, owned: true, flow_table: false, adopted: false });
+    sh("nft add table ip other; nft flush ruleset");
+    assert!(!sh("nft list tables").contains("other"));
+    assert_same(&listing(), &lines(&build(&home()).kernel(false).to_string()));
+    for attack in ["nft delete table inet bramblegate", "nft flush chain inet bramblegate forward"] {
+        let (ok, output) = try_sh(attack);
+        assert!(!ok && output.contains("not permitted"), "{attack}: {output}");
+    }
+}
+
+fn an_unprotected_table_is_flushed_and_comes_back() {
+    let mut sink = FirewallSink::new();
+    let applied = load(&mut sink, &build(&home()), false);
+    assert_eq!(applied, Applied::Firewall { masquerade: true, owned: false, flow_table: false, adopted: false });
+    sh("nft flush ruleset");
+    assert!(!exists());
+    load(&mut sink, &build(&home()), false);
+    assert_same(&listing(), &lines(&build(&home()).kernel(false).to_string()));
+}
+
+fn protection_can_be_switched_off_and_on() {
+    let mut sink = FirewallSink::new();
+    for protect in [true, false, true] {
+        let applied = load(&mut sink, &build(&home()), protect);
+        assert!(matches!(applied, Applied::Firewall { owned, .. } if owned == protect), "{applied:?}");
+    }
+}
+
+fn an_orphan_of_a_killed_daemon_is_adopted() {
+    let (mut daemon, line) = start_helper("own the table", &[]);
+    assert_eq!(line, "owned\n");
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    assert!(exists(), "NAT outlives the daemon");
+    let mut sink = FirewallSink::new();
+    for _ in 0..2 {
+        let applied = load(&mut sink, &build(&home()), true);
+        assert_eq!(applied, Applied::Firewall { masquerade: true, owned: true, flow_table: false, adopted: true });
+    }
+}
+
+fn the_table_of_a_living_daemon_is_left_alone() {
+    let (mut daemon, line) = start_helper("own the table", &[]);
+    assert_eq!(line, "owned\n");
+    let mut sink = FirewallSink::new();
+    for error in [sink.load(&build(&home()), true).unwrap_err(), sink.remove().unwrap_err()] {
+        assert_eq!(error.kind, ApplyErrorKind::Failed);
+        assert!(error.message.contains("belongs to another process"), "{error}");
+    }
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    load(&mut sink, &build(&home()), true);
+}
+
+fn a_foreign_table_of_our_name_is_replaced() {
+    sh("nft add table inet bramblegate; nft add chain inet bramblegate theirs");
+    let mut sink = FirewallSink::new();
+    let applied = load(&mut sink, &build(&home()), true);
+    assert!(matches!(applied, Applied::Firewall { adopted: false, owned: true, .. }), "{applied:?}");
+    assert_same(&listing(), &lines(&build(&home()).kernel(false).to_string()));
+}
+
+fn a_thousand_rules_go_in_one_transaction() {
+    let allow: Vec<Allow> = (10_000..11_000).map(|port| Allow::Tcp(port, port)).collect();
+    let many = build(&RulesetInput { allow, ..home() });
+    assert!(many.len() > 1000);
+    let mut sink = FirewallSink::new();
+    for _ in 0..5 {
+        load(&mut sink, &many, true);
+    }
+    assert_same(&listing(), &lines(&many.kernel(false).to_string()));
+    load(&mut sink, &build(&home()), true);
+    assert_same(&listing(), &lines(&build(&home()).kernel(false).to_string()));
+}
+
+fn a_refused_rule_is_named_and_nothing_is_changed() {
+    let mut sink = FirewallSink::new();
+    load(&mut sink, &build(&home()), true);
+    let mut broken = build(&RulesetInput { uplinks: vec!["usb0".into()], ..home() });
+    broken.chains.last_mut().unwrap().rules.last_mut().unwrap().action = Action::Goto("nowhere");
+    let error = sink.load(&broken, true).unwrap_err();
+    assert!(error.message.contains("ip saddr 192.168.50.0/24 counter goto nowhere"), "{error}");
+    assert_same(&listing(), &lines(&build(&home()).kernel(false).to_string()));
+}
+
+fn a_missing_capability_is_named() {
+    let (mut daemon, line) = start_helper("try", &["setpriv", "--bounding-set=-net_admin", "--inh-caps=-all"]);
+    daemon.wait().unwrap();
+    assert!(line.starts_with("Denied: ") && line.contains("CAP_NET_ADMIN"), "{line}");
+    assert!(!exists());
+}
+
+fn a_flow_table_is_used_or_done_without() {
+    sh("ip link add eth0 type veth peer name a; ip link add eth1 type veth peer name b");
+    let fast = build(&RulesetInput { flow_table_devices: vec!["eth0".into(), "eth1".into()], ..home() });
+    let mut sink = FirewallSink::new();
+    for _ in 0..2 {
+        let Applied::Firewall { flow_table, masquerade: true, .. } = load(&mut sink, &fast, true) else { panic!() };
+        let loaded = if flow_table { fast.clone() } else { fast.without_flow_table() };
+        assert_same(&listing(), &lines(&loaded.kernel(false).to_string()));
+    }
+}
+
+fn what_is_off_leaves_nothing() {
+    let mut sink = FirewallSink::new();
+    load(&mut sink, &build(&home()), true);
+    sink.remove().unwrap();
+    assert!(!exists());
+    sink.remove().expect("nothing there is no fault");
 }

@@ -6,10 +6,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod conntrack;
+mod disturbance;
 mod firewall;
 mod lab;
 mod links;
 mod netlink;
+mod packets;
 mod probe;
 mod routing;
 
@@ -17,15 +20,21 @@ use libtest_mimic::{Arguments, Trial};
 
 fn tests() -> Vec<Trial> {
     let mut all = Vec::new();
+    all.extend(conntrack::tests());
+    all.extend(disturbance::tests());
     all.extend(firewall::tests());
     all.extend(links::tests());
     all.extend(netlink::tests());
+    all.extend(packets::tests());
     all.extend(probe::tests());
     all.extend(routing::tests());
     all
 }
 
 fn main() {
+    if let Some(name) = lab::helper_name() {
+        return firewall::help(&name);
+    }
     lab::enter();
     libtest_mimic::run(&Arguments::from_args(), tests()).exit();
 }

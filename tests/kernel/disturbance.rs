@@ -1,0 +1,188 @@
+//! Others and the firewall: who disturbs our table, who blocks what we forward.
+
+use std::time::Duration;
+
+use bramblegate::event::{Blocker, Event, Firewall};
+use bramblegate::policy::ruleset::{COMMENT_FORWARDED, COMMENT_MASQUERADE, RulesetInput, TABLE, build};
+use bramblegate::sink::firewall::FirewallSink;
+use bramblegate::source::firewall::{FirewallWatch, run};
+use libtest_mimic::Trial;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use crate::firewall::{home, load};
+use crate::lab::{sh, trial};
+use crate::packets::{Lab, VENUE};
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        trial("disturbance::a_foreign_flush_is_told_with_its_culprit", a_foreign_flush_is_told_with_its_culprit),
+        trial("disturbance::our_own_changes_are_none", our_own_changes_are_none),
+        trial("disturbance::a_rule_put_into_our_table_is_told", a_rule_put_into_our_table_is_told),
+        trial("disturbance::dockers_drop_is_named_and_its_remedy_helps", dockers_drop_is_named_and_its_remedy_helps),
+        trial("disturbance::a_reject_behind_a_map_of_states_is_named", a_reject_behind_a_map_of_states_is_named),
+        trial("disturbance::counters_are_read_back", counters_are_read_back),
+        trial("disturbance::a_dropped_packet_is_counted_before_it_is", a_dropped_packet_is_counted_before_it_is),
+    ]
+}
+
+/// A source that listens while the test goes on.
+struct Ear {
+    runtime: tokio::runtime::Runtime,
+    events: mpsc::Receiver<Event>,
+    _watch: watch::Sender<FirewallWatch>,
+}
+
+impl Ear {
+    fn new(own_port: u32) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (sender, events) = mpsc::channel(64);
+        let (watch, receiver) = watch::channel(FirewallWatch {
+            table: TABLE,
+            own_port,
+            cluster_port: Some("eth0".into()),
+            cluster_networks: vec!["192.168.50.1/24".parse().unwrap()],
+            uplinks: vec!["eth1".into()],
+            forwarded: COMMENT_FORWARDED,
+            postrouted: COMMENT_MASQUERADE,
+        });
+        runtime.spawn(async move {
+            let Err(error) = run(sender, receiver).await;
+            assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe, "{error}");
+        });
+        let mut ear = Self { runtime, events, _watch: watch };
+        // The first look is over and the ear is open when its first counters come, or the time is up.
+        let _ = ear.next(300);
+        ear
+    }
+
+    fn next(&mut self, milliseconds: u64) -> Option<Firewall> {
+        let waiting = async { timeout(Duration::from_millis(milliseconds), self.events.recv()).await };
+        match self.runtime.block_on(waiting) {
+            Ok(Some(Event::Firewall(event))) => Some(event),
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => None,
+        }
+    }
+}
+
+fn rules() -> RulesetInput {
+    RulesetInput { uplinks: vec!["eth1".into()], ..home() }
+}
+
+fn a_foreign_flush_is_told_with_its_culprit() {
+    let mut sink = FirewallSink::new();
+    load(&mut sink, &build(&rules()), false);
+    let mut ear = Ear::new(sink.port().unwrap());
+    sh("nft flush ruleset");
+    let Some(Firewall::Disturbed { by: Some(by) }) = ear.next(1000) else { panic!("not told") };
+    assert!(by.starts_with("nft ("), "{by}");
+    load(&mut sink, &build(&rules()), false);
+    assert_eq!(ear.next(500), None, "repairing is no disturbance");
+}
+
+fn our_own_changes_are_none() {
+    let mut sink = FirewallSink::new();
+    let mut ear = Ear::new(sink.port().unwrap());
+    for protect in [false, true, true] {
+        load(&mut sink, &build(&rules()), protect);
+    }
+    sh("nft add table ip other; nft delete table ip other; nft flush ruleset");
+    assert_eq!(ear.next(700), None);
+}
+
+fn a_rule_put_into_our_table_is_told() {
+    let mut sink = FirewallSink::new();
+    load(&mut sink, &build(&rules()), false);
+    let mut ear = Ear::new(sink.port().unwrap());
+    sh("nft insert rule inet bramblegate forward drop");
+    assert!(matches!(ear.next(1000), Some(Firewall::Disturbed { by: Some(_) })));
+}
+
+fn blocked(ear: &mut Ear) -> Blocker {
+    match ear.next(3000) {
+        Some(Firewall::Blocked(Some(blocker))) => blocker,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn dockers_drop_is_named_and_its_remedy_helps() {
+    let mut sink = FirewallSink::new();
+    load(&mut sink, &build(&rules()), true);
+    let mut ear = Ear::new(sink.port().unwrap());
+    sh("iptables-nft -N DOCKER-USER; iptables-nft -A DOCKER-USER -j RETURN; iptables-nft -P FORWARD DROP
+        iptables-nft -A FORWARD -j DOCKER-USER
+        iptables-nft -A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+        iptables-nft -A FORWARD -i docker0 ! -o docker0 -j ACCEPT");
+    let blocker = blocked(&mut ear);
+    assert_eq!((blocker.table.as_deref(), blocker.chain.as_deref()), (Some("ip filter"), Some("FORWARD")));
+    assert!(blocker.remedy.contains("DOCKER-USER -i eth0 -j ACCEPT"), "{}", blocker.remedy);
+    sh(&blocker.remedy.replace("iptables ", "iptables-nft "));
+    assert_eq!(ear.next(3000), Some(Firewall::Blocked(None)));
+}
+
+fn a_reject_behind_a_map_of_states_is_named() {
+    sh("nft -f - <<'END'
+        table inet strict {
+            set ports { type ifname; elements = { \"lo\", \"wg0\" } }
+            chain judge {
+                iifname @ports accept
+                tcp dport 80 counter drop
+                reject with icmpx type admin-prohibited
+            }
+            chain onward {
+                type filter hook forward priority 10; policy accept;
+                ct state vmap { established : accept, related : accept, invalid : drop }
+                icmp type echo-request accept
+                jump judge
+            }
+        }
+END");
+    let mut ear = Ear::new(0);
+    let blocker = match ear.next(10) {
+        Some(Firewall::Blocked(Some(blocker))) => blocker,
+        // `Ear::new` waited for the first event and may have eaten it: change something, so that it looks again.
+        _ => {
+            sh("nft flush chain inet strict judge");
+            assert_eq!(ear.next(3000), Some(Firewall::Blocked(None)));
+            sh("nft add rule inet strict judge reject");
+            blocked(&mut ear)
+        }
+    };
+    assert_eq!((blocker.table.as_deref(), blocker.chain.as_deref()), (Some("inet strict"), Some("judge")));
+    sh(&blocker.remedy);
+    assert_eq!(ear.next(3000), Some(Firewall::Blocked(None)), "{}", blocker.remedy);
+}
+
+fn forwarded(ear: &mut Ear) -> (u64, u64) {
+    loop {
+        match ear.next(5000) {
+            Some(Firewall::Counters { forwarded, postrouted }) => return (forwarded, postrouted),
+            Some(_) => {}
+            None => panic!("no counters"),
+        }
+    }
+}
+
+fn counters_are_read_back() {
+    let lab = Lab::new();
+    let mut sink = FirewallSink::new();
+    load(&mut sink, &build(&rules()), true);
+    lab.node.sh(&format!("ping -n -c 3 -i 0.2 -W 1 {VENUE}"));
+    let mut ear = Ear::new(sink.port().unwrap());
+    // The first reading was taken by `new`; a blocker makes the next ones come often.
+    sh("iptables-nft -P FORWARD DROP");
+    lab.node.sh(&format!("ping -n -c 2 -i 0.2 -W 1 {VENUE} || true"));
+    let (forwarded, postrouted) = forwarded(&mut ear);
+    assert_eq!((forwarded, postrouted), (3, 1), "one echo session that got through, two packets that did not");
+}
+
+fn a_dropped_packet_is_counted_before_it_is() {
+    let lab = Lab::new();
+    sh("nft add table ip other; nft add chain ip other f '{ type filter hook forward priority 0; policy drop; }'");
+    let mut sink = FirewallSink::new();
+    load(&mut sink, &build(&rules()), true);
+    lab.node.sh(&format!("ping -n -c 2 -i 0.2 -W 1 {VENUE} || true"));
+    let listing = sh("nft list chain inet bramblegate cluster_to_uplink");
+    assert!(listing.lines().any(|line| line.contains(COMMENT_FORWARDED) && line.contains("packets 2 ")), "{listing}");
+}

@@ -1,0 +1,251 @@
+//! What the rule set does to packets: a head between a node and a venue.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use bramblegate::policy::ruleset::{RulesetInput, build};
+use bramblegate::sink::firewall::FirewallSink;
+use libtest_mimic::Trial;
+
+use crate::firewall::{home, load};
+use crate::lab::{Namespace, sh, trial, try_sh};
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        trial("packets::a_node_reaches_the_venue_by_masquerade", a_node_reaches_the_venue_by_masquerade),
+        trial("packets::nothing_new_from_the_venue_reaches_a_node", nothing_new_from_the_venue_reaches_a_node),
+        trial("packets::the_venue_reaches_only_what_is_allowed", the_venue_reaches_only_what_is_allowed),
+        trial("packets::an_open_session_survives_the_first_start", an_open_session_survives_the_first_start),
+        trial("packets::cluster_addresses_are_refused_at_the_uplink", cluster_addresses_are_refused_at_the_uplink),
+        trial("packets::foreign_sources_do_not_leave_by_the_uplink", foreign_sources_do_not_leave_by_the_uplink),
+        trial("packets::ipv6_is_not_forwarded", ipv6_is_not_forwarded),
+        trial("packets::segments_fit_the_uplink", segments_fit_the_uplink),
+        trial("packets::other_networks_of_the_head_are_not_judged", other_networks_of_the_head_are_not_judged),
+        trial("packets::replacing_the_rules_loses_no_packet", replacing_the_rules_loses_no_packet),
+    ]
+}
+
+pub const NODE: &str = "192.168.50.11";
+pub const HEAD: &str = "10.99.0.126";
+pub const VENUE: &str = "10.99.0.1";
+
+/// The calling thread's namespace is the head.
+pub struct Lab {
+    pub node: Namespace,
+    pub venue: Namespace,
+}
+
+impl Lab {
+    pub fn new() -> Self {
+        let (node, venue) = (Namespace::new("node"), Namespace::new("venue"));
+        let (n, v) = (node.name(), venue.name());
+        sh(&format!(
+            "sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0
+             ip link add eth0 type veth peer name eth0 netns {n}
+             ip link add eth1 type veth peer name eth0 netns {v}
+             ip addr add 192.168.50.1/24 dev eth0; ip link set eth0 up
+             ip addr add {HEAD}/24 dev eth1; ip link set eth1 up
+             ip route add default via {VENUE}"
+        ));
+        node.sh(&format!("ip addr add {NODE}/24 dev eth0; ip link set eth0 up; ip route add default via 192.168.50.1"));
+        venue.sh(&format!("ip addr add {VENUE}/24 dev eth0; ip link set eth0 up"));
+        Self { node, venue }
+    }
+}
+
+fn rules() -> RulesetInput {
+    RulesetInput { uplinks: vec!["eth1".into()], ..home() }
+}
+
+fn started(input: &RulesetInput) -> FirewallSink {
+    let mut sink = FirewallSink::new();
+    load(&mut sink, &build(input), true);
+    sink
+}
+
+/// Packets that the rules with this comment have counted.
+fn counted(comment: &str) -> u64 {
+    let listing = sh("nft list table inet bramblegate");
+    let rules = listing.lines().filter(|line| line.contains(comment));
+    rules.map(|line| line.split("packets ").nth(1).unwrap().split(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+fn ping(from: &Namespace, to: &str) -> bool {
+    from.try_sh(&format!("ping -n -c 2 -i 0.2 -W 1 {to}")).0
+}
+
+fn a_node_reaches_the_venue_by_masquerade() {
+    let lab = Lab::new();
+    assert!(!ping(&lab.node, VENUE), "the venue knows no way back");
+    let _sink = started(&rules());
+    assert!(ping(&lab.node, VENUE));
+    let server = lab.venue.run(|| {
+        let listener = TcpListener::bind((VENUE, 7)).unwrap();
+        listener.accept().unwrap().1.ip().to_string()
+    });
+    lab.node.sh(&format!("for i in 1 2 3 4 5; do nc -z -w 2 {VENUE} 7 && break; sleep 0.1; done"));
+    assert_eq!(server.join().unwrap(), HEAD);
+    assert_eq!(counted("new connections from the cluster"), 2, "an echo and a TCP connection");
+    assert_eq!(counted("are hidden behind"), 2);
+}
+
+fn nothing_new_from_the_venue_reaches_a_node() {
+    let lab = Lab::new();
+    let _sink = started(&rules());
+    lab.venue.sh(&format!("ip route add 192.168.50.0/24 via {HEAD}"));
+    assert!(!ping(&lab.venue, NODE));
+    assert_eq!(counted("nothing new from the uplink to the nodes"), 2);
+}
+
+fn the_venue_reaches_only_what_is_allowed() {
+    let lab = Lab::new();
+    let listeners: Vec<_> =
+        [22, 80, 111, 2222, 3306, 8005, 8011].map(|port| TcpListener::bind(("0.0.0.0", port))).into();
+    let _local = TcpListener::bind((HEAD, 9000)).unwrap();
+    let _sink = started(&rules());
+    let open = lab.venue.sh(&format!(
+        "for port in 22 23 80 111 2222 3306 8005 8011 9000; do nc -z -w 1 {HEAD} $port && echo $port; done; true"
+    ));
+    assert_eq!(open.split_whitespace().collect::<Vec<_>>(), ["22", "2222", "8005"]);
+    assert!(ping(&lab.venue, HEAD), "icmp is allowed");
+    assert!(lab.node.try_sh("nc -z -w 1 192.168.50.1 3306").0, "a node may");
+    assert!(listeners.iter().all(Result::is_ok));
+    let _closed = started_without_icmp(_sink);
+    assert!(!ping(&lab.venue, HEAD), "now it is not");
+    sh(&format!("ping -n -c 1 -W 1 {VENUE}"));
+}
+
+fn started_without_icmp(mut sink: FirewallSink) -> FirewallSink {
+    load(&mut sink, &build(&RulesetInput { allow: vec![], ..rules() }), true);
+    sink
+}
+
+fn an_open_session_survives_the_first_start() {
+    let lab = Lab::new();
+    let listener = TcpListener::bind(("0.0.0.0", 8080)).unwrap();
+    let client = lab.venue.run(|| {
+        let mut stream = TcpStream::connect((HEAD, 8080)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut byte = [0];
+        for _ in 0..2 {
+            stream.read_exact(&mut byte).unwrap();
+            stream.write_all(&byte).unwrap();
+        }
+        byte
+    });
+    let (mut session, _) = listener.accept().unwrap();
+    session.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut byte = [0];
+    session.write_all(b"a").unwrap();
+    session.read_exact(&mut byte).unwrap();
+    let _sink = started(&rules());
+    // The venue speaks first: its segment is new to connection tracking.
+    std::thread::sleep(Duration::from_millis(50));
+    session.write_all(b"b").unwrap();
+    session.read_exact(&mut byte).unwrap();
+    assert_eq!(client.join().unwrap(), *b"b");
+    let refused = lab.venue.run(|| {
+        let address = (HEAD.parse::<std::net::IpAddr>().unwrap(), 8080).into();
+        TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err()
+    });
+    assert!(refused.join().unwrap(), "a new session to the same port");
+}
+
+fn cluster_addresses_are_refused_at_the_uplink() {
+    let lab = Lab::new();
+    let mut sink = started(&rules());
+    let socket = UdpSocket::bind("0.0.0.0:5353").unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    lab.venue.sh("ip addr add 192.168.50.77/32 dev eth0");
+    let send = || {
+        lab.venue
+            .run(|| UdpSocket::bind("192.168.50.77:0").unwrap().send_to(b"x", (HEAD, 5353)).unwrap())
+            .join()
+            .unwrap();
+        socket.recv(&mut [0; 8]).is_ok()
+    };
+    assert!(!send());
+    assert_eq!(counted("an address of the cluster, at the uplink"), 1);
+    load(&mut sink, &build(&RulesetInput { overlap_routed: true, ..rules() }), true);
+    assert!(send(), "the venue uses the same subnet");
+}
+
+fn foreign_sources_do_not_leave_by_the_uplink() {
+    let lab = Lab::new();
+    let _sink = started(&rules());
+    lab.node.sh("ip addr add 172.20.0.5/32 dev eth0");
+    assert!(!lab.node.try_sh(&format!("ping -n -c 1 -W 1 -I 172.20.0.5 {VENUE}")).0);
+    assert_eq!(counted("not from an address of the cluster"), 1);
+}
+
+fn ipv6_is_not_forwarded() {
+    let lab = Lab::new();
+    sh("sysctl -qw net.ipv6.conf.all.forwarding=1
+        ip addr add fd00:50::1/64 dev eth0 nodad; ip addr add fd00:99::126/64 dev eth1 nodad");
+    lab.node.sh("ip addr add fd00:50::11/64 dev eth0 nodad; ip route add default via fd00:50::1");
+    lab.venue.sh("ip addr add fd00:99::1/64 dev eth0 nodad; ip route add fd00:50::/64 via fd00:99::126");
+    assert!((0..5).any(|_| ping(&lab.node, "fd00:99::1")), "without rules it is");
+    let _sink = started(&rules());
+    assert!(!ping(&lab.node, "fd00:99::1"));
+    assert!(!ping(&lab.venue, "fd00:50::11"));
+    assert!(ping(&lab.node, "fd00:50::1"), "the head itself answers its nodes");
+    assert!(ping(&lab.venue, "fd00:99::126"), "and the venue, after neighbour discovery");
+    lab.venue.sh("ip -6 neigh flush dev eth0");
+    assert!(ping(&lab.venue, "fd00:99::126"));
+}
+
+fn segments_fit_the_uplink() {
+    let lab = Lab::new();
+    let _sink = started(&rules());
+    sh("ip link set eth1 mtu 1280");
+    let largest = |namespace: &Namespace, flags: &str, connect: &dyn Fn()| {
+        let script = format!("timeout 5 tcpdump -i eth0 -nn -c 1 'tcp[13] & 18 = {flags}' 2>/dev/null");
+        let name = namespace.name().to_owned();
+        let seen = std::thread::spawn(move || try_sh(&format!("ip netns exec {name} {script}")).1);
+        std::thread::sleep(Duration::from_millis(700));
+        connect();
+        let line = seen.join().unwrap();
+        line.split("mss ").nth(1).unwrap_or_else(|| panic!("{line}")).split(',').next().unwrap().to_owned()
+    };
+    let _server = lab.venue.run(|| {
+        let listener = TcpListener::bind((VENUE, 7)).unwrap();
+        let _first = listener.accept();
+        let _second = listener.accept();
+    });
+    let connect = || drop(lab.node.sh(&format!("nc -z -w 2 {VENUE} 7")));
+    assert_eq!(largest(&lab.venue, "2", &connect), "1240", "what the node offers");
+    assert_eq!(largest(&lab.node, "18", &connect), "1240", "what the venue answers");
+}
+
+fn other_networks_of_the_head_are_not_judged() {
+    let lab = Lab::new();
+    let container = Namespace::new("container");
+    sh(&format!(
+        "ip link add docker0 type veth peer name eth0 netns {}; ip addr add 172.17.0.1/16 dev docker0; ip link set docker0 up",
+        container.name()
+    ));
+    container.sh("ip addr add 172.17.0.2/16 dev eth0; ip link set eth0 up; ip route add default via 172.17.0.1");
+    lab.venue.sh(&format!("ip route add 172.17.0.0/16 via {HEAD}"));
+    let _sink = started(&rules());
+    assert!(ping(&lab.node, "172.17.0.2"), "a node to a container");
+    assert!(ping(&container, NODE), "and back");
+    assert!(ping(&lab.venue, "172.17.0.2"), "the venue to a published container");
+    assert!(ping(&container, VENUE), "a container to the venue");
+}
+
+fn replacing_the_rules_loses_no_packet() {
+    let lab = Lab::new();
+    let mut sink = started(&rules());
+    let name = lab.node.name().to_owned();
+    let echo = std::thread::spawn(move || sh(&format!("ip netns exec {name} ping -n -q -i 0.002 -c 1000 {VENUE}")));
+    let mut replaced = 0;
+    while !echo.is_finished() {
+        load(&mut sink, &build(&rules()), true);
+        replaced += 1;
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let result = echo.join().unwrap();
+    assert!(replaced > 100, "{replaced}");
+    assert!(result.contains(" 0% packet loss"), "{result}");
+}
