@@ -214,8 +214,9 @@ pub fn insert_port(index: usize, port: &str) -> Result<()> {
             "cd /proc/sys/net/ipv4/conf/{port} && echo 0 > forwarding; echo 0 > arp_ignore; echo 0 > arp_announce; \
              echo 2 > rp_filter"
         ),
-    )
-    .map(drop)
+    )?;
+    // switched on by whatever manages the head's ports; the cable is another matter
+    ip("head", &format!("link set {port} up\n"))
 }
 
 /// Takes a port of the head away, with its cable.

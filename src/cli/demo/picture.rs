@@ -172,3 +172,46 @@ pub fn facts(status: &Value) -> Vec<(String, String)> {
     }
     facts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status() -> Value {
+        serde_json::json!({
+            "severity": "warning",
+            "alerts": [{"severity": "warning", "code": "node-down", "text": "rpi2 down"}],
+            "uplink": {"state": "online", "interface": "eth1", "address": "10.99.0.126/24", "gateway": null},
+            "gateway": {"forwarding": true, "masquerade": true, "overlap": "none", "repaired": 0},
+            "nodes": [{"name": "rpi2", "health": "down"}],
+            "panel": {"lcd": {"lines": ["10.99.0.126     ", "rpi2 down      ♥"]},
+                      "led": {"colour": "#ffa000", "pattern": "double-blink"}}
+        })
+    }
+
+    fn picture(status: &Value, colour: bool) -> String {
+        let captions = ["rpi2 dies".to_owned()];
+        let elapsed = Duration::from_secs(3);
+        Picture { status: Some(status), captions: &captions, journal: &[], elapsed, colour, keys: "" }
+            .lines()
+            .join("\n")
+    }
+
+    #[test]
+    fn without_colour_there_is_no_escape_sequence_and_everything_is_said() {
+        let text = picture(&status(), false);
+        assert!(!text.contains('\x1b'), "{text:?}");
+        for words in ["rpi2 dies", "10.99.0.126", "double-blink", "rpi2 down", "warning"] {
+            assert!(text.contains(words), "{words} is missing in\n{text}");
+        }
+        assert!(picture(&status(), true).contains('\x1b'));
+    }
+
+    #[test]
+    fn a_change_of_one_fact_is_one_changed_line() {
+        let (before, mut after) = (facts(&status()), status());
+        after["uplink"]["state"] = "portal".into();
+        let after = facts(&after);
+        assert_eq!(before.iter().zip(&after).filter(|(a, b)| a != b).count(), 1);
+    }
+}

@@ -252,3 +252,17 @@ impl Audience for Show {
         !self.over && self.pressed.is_none()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_story_reads_and_passes_through_three_venues() {
+        for (name, text) in STORY {
+            let venue = Venue::parse(name, text).unwrap();
+            assert!(!venue.purpose.is_empty());
+            assert!(venue.moments.iter().any(|moment| !moment.expects.is_empty()), "{name} expects nothing");
+        }
+    }
+}
