@@ -1,0 +1,163 @@
+//! What happens to the world: cables, nodes, leases, other tools.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+use super::super::file::{Action, Dhcp, Internet};
+use super::super::server;
+use super::super::shell::{ip, must};
+use super::super::{Error, Result, wiring};
+use super::{Port, World};
+
+impl World {
+    /// Pulls the cable out of a port of the head. The DHCP client does not notice; the address stays.
+    pub fn pull_cable(&mut self, port: &str) -> Result<()> {
+        self.pull_index(self.index(Some(port))?)
+    }
+
+    /// Plugs it in again; a new DHCP client asks for a lease.
+    pub fn plug_cable(&mut self, port: &str) -> Result<()> {
+        self.plug_index(self.index(Some(port))?)
+    }
+
+    /// A port of the head appears, its cable plugged in.
+    pub fn insert_port(&mut self, port: &str) -> Result<()> {
+        let index = self.index(Some(port))?;
+        self.insert_index(index)?;
+        self.plug_index(index)
+    }
+
+    /// A port of the head vanishes.
+    pub fn remove_port(&mut self, port: &str) -> Result<()> {
+        let index = self.index(Some(port))?;
+        wiring::remove_port(port)?;
+        if let Some(slot) = self.ports.get_mut(index) {
+            *slot = Port::default();
+        }
+        Ok(())
+    }
+
+    /// A node loses its cable.
+    pub fn node_down(&mut self, name: &str) -> Result<()> {
+        ip("switch", &format!("link set {name} down\n"))
+    }
+
+    /// A node gets its cable back.
+    pub fn node_up(&mut self, name: &str) -> Result<()> {
+        ip("switch", &format!("link set {name} up\n"))
+    }
+
+    /// Another tool on the head throws all rules away.
+    pub fn foreign_flush(&self) -> Result<()> {
+        must("head", "nft flush ruleset").map(drop)
+    }
+
+    /// The DHCP client asks for its lease again.
+    pub fn renew(&self, port: &str) -> Result<()> {
+        let client = self.ports.get(self.index(Some(port))?).and_then(|port| port.client.as_ref());
+        client.ok_or_else(|| Error(format!("no DHCP client runs on {port}")))?.signal("USR1")
+    }
+
+    /// The DHCP client on a port dies.
+    pub fn kill_client(&mut self, port: &str) -> Result<()> {
+        let index = self.index(Some(port))?;
+        if let Some(port) = self.ports.get_mut(index) {
+            port.client = None;
+        }
+        Ok(())
+    }
+
+    /// Changes what the DHCP server of a port's network answers from now on.
+    pub fn change_dhcp(&mut self, port: &str, change: impl FnOnce(&mut Dhcp)) -> Result<()> {
+        let index = self.index(Some(port))?;
+        if let Some(dhcp) = self.networks.get_mut(index).and_then(|network| network.dhcp.as_mut()) {
+            change(dhcp);
+        }
+        self.start_servers(self.wire(index))
+    }
+
+    /// Starts or stops the DHCP server of a port's network; the resolver stays.
+    pub fn dhcp_server(&mut self, port: &str, on: bool) -> Result<()> {
+        let wire = self.wire(self.index(Some(port))?);
+        if on {
+            return self.start_servers(wire);
+        }
+        if let (Some(slot), Some(network)) = (self.servers.get_mut(wire), self.networks.get(wire)) {
+            *slot = None;
+            *slot = Some(server::start(wire, network, None, &[])?);
+        }
+        Ok(())
+    }
+
+    /// What is behind the router of a port's network changes.
+    pub fn internet(&mut self, port: &str, kind: Internet) -> Result<()> {
+        wiring::set_internet(self.wire(self.index(Some(port))?), kind)
+    }
+
+    /// The router of a port's network moves to another subnet and leases from there; the old address still answers, so that
+    /// a renewal reaches the server and is refused.
+    pub fn change_subnet(&mut self, port: &str, router: Ipv4Net, lease: std::net::Ipv4Addr) -> Result<()> {
+        let index = self.index(Some(port))?;
+        let wire = self.wire(index);
+        let Some(network) = self.networks.get_mut(wire) else { return Ok(()) };
+        let mut lines = String::new();
+        if let Some(old) = network.address.first().copied() {
+            lines = format!("addr del {old} dev lan0\naddr add {}/32 dev lan0\n", old.addr());
+        }
+        network.address = vec![router];
+        if let Some(dhcp) = network.dhcp.as_mut() {
+            dhcp.address = lease;
+            (dhcp.router, dhcp.resolver, dhcp.netmask) = (None, None, None);
+        }
+        ip(&wiring::venue_name(wire), &format!("{lines}addr add {router} dev lan0\n"))?;
+        self.start_servers(wire)
+    }
+
+    /// Makes something happen.
+    pub fn act(&mut self, action: &Action) -> Result<()> {
+        let first = self.networks.first().map(|network| network.port.clone()).unwrap_or_default();
+        let on = |port: &Option<String>| port.clone().unwrap_or_else(|| first.clone());
+        match action {
+            Action::Renew { port } => self.renew(&on(port)),
+            Action::Lease { address, port } => self.change_dhcp(&on(port), |dhcp| dhcp.address = *address),
+            Action::Subnet { router, lease, port } => self.change_subnet(&on(port), *router, *lease),
+            Action::Dhcp { on: state, port } => self.dhcp_server(&on(port), *state),
+            Action::Internet { kind, port } => self.internet(&on(port), *kind),
+            Action::Pull { port } => self.pull_cable(&on(port)),
+            Action::Plug { port } => self.plug_cable(&on(port)),
+            Action::Flap { times, port } => self.flap(&on(port), *times),
+            Action::Insert { port } => self.insert_port(&on(port)),
+            Action::Remove { port } => self.remove_port(&on(port)),
+            Action::Readdress { port } => self.readdress(&on(port)),
+            Action::Node { name, up: true } => self.node_up(name),
+            Action::Node { name, up: false } => self.node_down(name),
+            Action::Flush => self.foreign_flush(),
+            Action::ForwardingOff => must(
+                "head",
+                "cd /proc/sys/net/ipv4/conf && for c in *; do [ $c = all ] || echo 0 > $c/forwarding; done",
+            )
+            .map(drop),
+        }
+    }
+
+    fn flap(&mut self, port: &str, times: u32) -> Result<()> {
+        for _ in 0..times {
+            self.pull_cable(port)?;
+            sleep(Duration::from_millis(200));
+            self.plug_cable(port)?;
+            sleep(Duration::from_millis(200));
+        }
+        Ok(())
+    }
+
+    fn readdress(&mut self, port: &str) -> Result<()> {
+        let script = format!(
+            "a=$(ip -4 -o addr show dev {port} scope global | awk '{{print $4; exit}}'); r=$(ip -4 route show dev {port}); \
+             ip addr del $a dev {port}; ip addr add $a brd + dev {port} noprefixroute valid_lft 3600 preferred_lft 3600; \
+             echo \"$r\" | while read -r line; do ip route replace $line dev {port}; done"
+        );
+        must("head", &script).map(drop)
+    }
+}

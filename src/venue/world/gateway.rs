@@ -1,0 +1,174 @@
+//! The gateway under test: its settings, its life, and what can be seen of it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::super::inside::HOME;
+use super::super::shell::{self, Running, must, spawn, within};
+use super::super::{Error, Result, client, glass, watch, while_doing, wiring};
+use super::World;
+
+impl World {
+    /// Writes the gateway's settings and starts it in the head.
+    pub fn start_gateway(&mut self) -> Result<()> {
+        self.write_settings()?;
+        let log = self.journal_file();
+        self.gateway = Some(spawn(&mut self.gateway_command("run"), &log)?);
+        Ok(())
+    }
+
+    /// This program with `verb` and the world's settings, to be run in the head.
+    pub fn gateway_command(&self, verb: &str) -> std::process::Command {
+        let mut command = within("head", &self.program.to_string_lossy());
+        for folder in ["state", "run"] {
+            let _ = fs::create_dir_all(format!("{HOME}/{folder}"));
+        }
+        command
+            .args([verb, "-c", &format!("{HOME}/bramblegate.toml")])
+            .env("STATE_DIRECTORY", format!("{HOME}/state"))
+            .env("RUNTIME_DIRECTORY", format!("{HOME}/run"))
+            .env_remove("NOTIFY_SOCKET")
+            .env_remove("JOURNAL_STREAM");
+        command
+    }
+
+    /// Replaces the text that the venue adds to the gateway's settings; takes effect with [`World::write_settings`].
+    pub fn set_settings(&mut self, text: &str) {
+        text.clone_into(&mut self.settings);
+    }
+
+    /// Writes the settings and the venue's drop-in.
+    pub fn write_settings(&self) -> Result<()> {
+        let main = format!("{HOME}/bramblegate.toml");
+        fs::write(&main, self.settings_text()).map_err(while_doing(&main))?;
+        let folder = format!("{main}.d");
+        fs::create_dir_all(&folder).map_err(while_doing(&folder))?;
+        let drop_in = format!("{folder}/50-venue.toml");
+        fs::write(&drop_in, &self.settings).map_err(while_doing(&drop_in))
+    }
+
+    fn settings_text(&self) -> String {
+        let ports: Vec<String> = self.networks.iter().map(|network| format!("\"{}\"", network.port)).collect();
+        let mut text = format!(
+            "board = \"emulated\"\n[uplink]\ninterfaces = [{}]\n\
+             probe_url = \"http://connectivity.example/generate_204\"\n\
+             [cluster]\ninterface = \"eth0\"\n\
+             [lcd]\nbus = \"emulator:{HOME}/lcd.log\"\n[led]\ndevice = \"emulator:{HOME}/led.log\"\n\
+             [status]\nsocket = \"{HOME}/status.sock\"\n",
+            ports.join(", ")
+        );
+        for number in 1..=wiring::NODES {
+            let address = wiring::node_address(number);
+            text += &format!("[[node]]\nname = \"rpi{number}\"\naddress = \"{address}\"\nprobe = \"icmp\"\n");
+        }
+        text
+    }
+
+    /// The gateway, if it was started.
+    pub fn gateway(&mut self) -> Option<&mut Running> {
+        self.gateway.as_mut()
+    }
+
+    /// Sends the gateway a signal and waits for its end, at most `patience`; its exit code.
+    pub fn stop_gateway(&mut self, signal: &str, patience: Duration) -> Result<i32> {
+        let gateway = self.gateway.as_mut().ok_or_else(|| Error("the gateway does not run".into()))?;
+        gateway.signal(signal)?;
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            if let Some(code) = gateway.ended() {
+                self.gateway = None;
+                return Ok(code);
+            }
+            sleep(Duration::from_millis(5));
+        }
+        Err(Error(format!("the gateway still runs {patience:?} after {signal}")))
+    }
+
+    /// The daemon's status, from its socket.
+    pub fn status(&self) -> Result<Value> {
+        watch::snapshot(&self.socket())
+    }
+
+    /// Where the status socket is.
+    pub fn socket(&self) -> PathBuf {
+        PathBuf::from(format!("{HOME}/status.sock"))
+    }
+
+    /// The LCD's rows, by the status.
+    pub fn lcd(&self) -> Result<Vec<String>> {
+        let status = self.status()?;
+        let lines = watch::at(&status, "panel.lcd.lines").and_then(Value::as_array).cloned().unwrap_or_default();
+        Ok(lines.iter().map(|line| line.as_str().unwrap_or_default().to_owned()).collect())
+    }
+
+    /// The LCD's rows, worked out from the bytes that the emulated bus carried.
+    pub fn glass(&self) -> Vec<String> {
+        let log = fs::read_to_string(format!("{HOME}/lcd.log")).unwrap_or_default();
+        glass::decode(&log, 16, 2)
+    }
+
+    /// The lines that the daemon would have written to the journal.
+    pub fn journal(&self) -> String {
+        fs::read_to_string(self.journal_file()).unwrap_or_default()
+    }
+
+    fn journal_file(&self) -> PathBuf {
+        PathBuf::from(format!("{HOME}/journal.log"))
+    }
+
+    /// The head's IPv4 address on the first uplink that has one, as the kernel tells it.
+    pub fn head_address(&self) -> Option<String> {
+        self.networks.iter().find_map(|network| {
+            let line = format!("ip -4 -o addr show dev {} scope global", network.port);
+            let text = must("head", &line).ok()?;
+            let address = text.split_whitespace().nth(3)?;
+            Some(address.split('/').next().unwrap_or(address).to_owned())
+        })
+    }
+
+    /// Whether the venue has a computer besides the router.
+    pub fn has_laptop(&self) -> bool {
+        self.networks.first().is_some_and(|network| network.laptop.is_some())
+    }
+
+    /// The resolver that a place asks; empty for the head: its own file.
+    pub fn resolver_of(&self, place: &str) -> String {
+        if place == "head" {
+            return String::new();
+        }
+        let router = self.networks.first().and_then(|network| network.address.first());
+        match router {
+            Some(router) if !place.starts_with("rpi") => router.addr().to_string(),
+            _ => wiring::DNS.to_owned(),
+        }
+    }
+
+    /// Everything one wants to know when something expected was not seen.
+    pub fn story(&self) -> String {
+        let mut story = String::new();
+        let status = self.status().map_or_else(|error| error.to_string(), |status| status.to_string());
+        story += &format!("== status\n{status}\n== glass\n{}\n", self.glass().join("\n"));
+        for line in
+            ["ip -br link", "ip -br addr", "ip rule", "ip route show table all type unicast", "nft list ruleset"]
+        {
+            let text = shell::exec("head", line).map_or_else(|error| error.to_string(), |(_, text)| text);
+            story += &format!("== head: {line}\n{text}");
+        }
+        let mut logs = vec![("journal".to_owned(), self.journal_file())];
+        for network in &self.networks {
+            logs.push((format!("DHCP client of {}", network.port), client::log(&network.port)));
+        }
+        logs.push(("DHCP server".to_owned(), PathBuf::from(format!("{HOME}/venue.dnsmasq.log"))));
+        for (name, file) in logs {
+            let text = fs::read_to_string(file).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            let last = lines.get(lines.len().saturating_sub(60)..).unwrap_or_default();
+            story += &format!("== {name}\n{}\n", last.join("\n"));
+        }
+        story
+    }
+}

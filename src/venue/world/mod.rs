@@ -1,0 +1,207 @@
+//! The world: a venue, the head in it, the cluster behind it, and what one can do to them.
+
+mod events;
+mod gateway;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::file::{Network, Venue};
+use super::inside::{self, HOME};
+use super::server::{self, Servers};
+use super::shell::{self, Running, spawn, within};
+use super::{Error, Result, client, while_doing, wiring};
+
+/// One machine's worth of networks. When it is dropped, all its processes end; when the process that made it ends, its
+/// namespaces go too.
+#[derive(Debug)]
+pub struct World {
+    /// the program under test: started as `run`
+    program: PathBuf,
+    networks: Vec<Network>,
+    settings: String,
+    ports: Vec<Port>,
+    servers: Vec<Option<Servers>>,
+    portals: Vec<Option<Running>>,
+    internet: Vec<Running>,
+    names: Option<Servers>,
+    services: Vec<Running>,
+    gateway: Option<Running>,
+}
+
+/// One uplink port of the head; its place is that of its network.
+#[derive(Debug, Default)]
+struct Port {
+    present: bool,
+    /// the far end of its cable lies in this network
+    wire: Option<usize>,
+    client: Option<Running>,
+}
+
+impl World {
+    /// Builds everything up to the head's DHCP client; the gateway is not started yet. Only inside [`inside::enter`].
+    pub fn build(venue: &Venue, program: &Path) -> Result<Self> {
+        inside::furnish()?;
+        client::prepare()?;
+        wiring::lay_foundation()?;
+        let mut world = Self {
+            program: program.to_owned(),
+            networks: Vec::new(),
+            settings: String::new(),
+            ports: Vec::new(),
+            servers: Vec::new(),
+            portals: Vec::new(),
+            internet: Vec::new(),
+            names: None,
+            services: Vec::new(),
+            gateway: None,
+        };
+        let web = world.serve("internet", "web", "[::]:80")?;
+        world.internet.push(web);
+        let ssh = world.serve("head", "banner", "[::]:22")?;
+        world.services.push(ssh);
+        // something that the venue must not reach
+        let private = world.serve("head", "banner", "[::]:9100")?;
+        world.services.push(private);
+        world.arrive(venue)?;
+        Ok(world)
+    }
+
+    /// Carries head and cluster into another venue: cables pulled, the old networks gone, new ones there, cables plugged.
+    pub fn move_to(&mut self, venue: &Venue) -> Result<()> {
+        for index in 0..self.ports.len() {
+            self.pull_index(index)?;
+            if let Some(port) = self.ports.get_mut(index) {
+                port.client = None;
+                if let (Some(wire), Some(network)) = (port.wire.take(), self.networks.get(index)) {
+                    wiring::shelve(&network.port, wire)?;
+                }
+            }
+        }
+        self.servers.clear();
+        self.portals.clear();
+        for (index, network) in self.networks.iter().enumerate() {
+            if network.shares.is_none() {
+                wiring::remove_network(index)?;
+            }
+        }
+        let stay: Vec<String> = venue.networks.iter().map(|network| network.port.clone()).collect();
+        let same = self.networks.iter().zip(&venue.networks).take_while(|(old, new)| old.port == new.port).count();
+        for (port, network) in self.ports.iter_mut().zip(&self.networks).skip(same) {
+            if port.present {
+                wiring::remove_port(&network.port)?;
+                port.present = false;
+            }
+        }
+        self.ports.truncate(same.min(stay.len()));
+        self.arrive(venue)
+    }
+
+    fn arrive(&mut self, venue: &Venue) -> Result<()> {
+        self.networks.clone_from(&venue.networks);
+        self.settings.clone_from(&venue.settings);
+        self.ports.resize_with(self.networks.len(), Port::default);
+        let ipv6 = self.networks.iter().any(|network| network.ipv6.is_some());
+        self.names = None;
+        self.names = Some(server::start_internet(ipv6)?);
+        for index in 0..self.networks.len() {
+            self.servers.push(None);
+            self.portals.push(None);
+            let Some(network) = self.networks.get(index) else { continue };
+            if network.shares.is_some() {
+                continue;
+            }
+            wiring::build_network(index, network)?;
+            let portal = self.serve(&wiring::venue_name(index), "portal", "[::]:8080")?;
+            if let Some(slot) = self.portals.get_mut(index) {
+                *slot = Some(portal);
+            }
+            self.start_servers(index)?;
+        }
+        for index in 0..self.networks.len() {
+            let Some(network) = self.networks.get(index) else { continue };
+            let (present, plugged) = (network.present, network.plugged);
+            if present {
+                self.insert_index(index)?;
+                if plugged {
+                    self.plug_index(index)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The network into which the `index`th port is plugged.
+    fn wire(&self, index: usize) -> usize {
+        let shared = self.networks.get(index).and_then(|network| network.shares.as_deref());
+        shared.and_then(|port| self.networks.iter().position(|network| network.port == port)).unwrap_or(index)
+    }
+
+    fn start_servers(&mut self, wire: usize) -> Result<()> {
+        if let Some(slot) = self.servers.get_mut(wire) {
+            *slot = None;
+        }
+        let Some(network) = self.networks.get(wire) else { return Ok(()) };
+        let hosts = server::hosts(&self.networks, wire);
+        let started = server::start(wire, network, network.dhcp.as_ref(), &hosts)?;
+        if let Some(slot) = self.servers.get_mut(wire) {
+            *slot = Some(started);
+        }
+        Ok(())
+    }
+
+    /// The place of a port among the networks; `None` means the first.
+    fn index(&self, port: Option<&str>) -> Result<usize> {
+        let Some(port) = port else { return Ok(0) };
+        let place = self.networks.iter().position(|network| network.port == port);
+        place.ok_or_else(|| Error(format!("this venue has no port {port}")))
+    }
+
+    fn insert_index(&mut self, index: usize) -> Result<()> {
+        let (Some(network), Some(port)) = (self.networks.get(index), self.ports.get_mut(index)) else { return Ok(()) };
+        if !port.present {
+            wiring::insert_port(index, &network.port)?;
+            port.present = true;
+        }
+        Ok(())
+    }
+
+    fn plug_index(&mut self, index: usize) -> Result<()> {
+        let wire = self.wire(index);
+        let (Some(network), Some(port)) = (self.networks.get(index), self.ports.get_mut(index)) else { return Ok(()) };
+        let mtu = self.networks.get(wire).map_or(1500, |network| network.mtu);
+        wiring::plug(&network.port, wire, mtu)?;
+        port.wire = Some(wire);
+        let ipv4 = self.networks.get(wire).is_some_and(|network| !network.address.is_empty());
+        // A client notices the new cable and begins again, as NetworkManager and dhcpcd do.
+        port.client = None;
+        if ipv4 || network.fallback {
+            port.client = Some(client::start(&network.port, index, network.fallback)?);
+        }
+        Ok(())
+    }
+
+    fn pull_index(&mut self, index: usize) -> Result<()> {
+        let (Some(network), Some(port)) = (self.networks.get(index), self.ports.get_mut(index)) else { return Ok(()) };
+        if let Some(wire) = port.wire {
+            wiring::pull(&network.port, wire)?;
+        }
+        Ok(())
+    }
+
+    /// Starts one of our small servers in a namespace and waits until it listens; see [`super::serve`].
+    pub fn serve(&self, namespace: &str, kind: &str, listen: &str) -> Result<Running> {
+        let own = std::env::current_exe().map_err(while_doing("this program's file"))?;
+        let log = PathBuf::from(format!("{HOME}/serve-{namespace}-{}.log", listen.replace([':', '[', ']'], "-")));
+        let _ = fs::remove_file(&log);
+        let mut command = within(namespace, &own.to_string_lossy());
+        let running = spawn(command.args(["venue-serve", kind, listen]), &log)?;
+        server::wait_for(&log, "ready")?;
+        Ok(running)
+    }
+
+    /// Runs a line of shell in a namespace: exit code and output.
+    pub fn exec(&self, namespace: &str, line: &str) -> Result<(i32, String)> {
+        shell::exec(namespace, line)
+    }
+}
