@@ -3,14 +3,20 @@
 //! Knows frames and colours, nothing of state or policy. Every call may block for as long as a bus takes: only threads
 //! of their own may call it.
 
+pub mod blinkstick;
 pub mod emulator;
 pub mod gpio;
 pub mod hd44780;
+pub mod hid;
+pub mod light;
 pub mod linux;
 pub mod pcf8574;
+pub mod sysfs_led;
+
+use std::time::Duration;
 
 use crate::event::{ApplyError, ApplyErrorKind};
-use crate::panel::Frame;
+use crate::panel::{Colour, Frame};
 
 /// A display of characters.
 pub trait CharDisplay: Send {
@@ -23,6 +29,24 @@ pub trait CharDisplay: Send {
 
     /// Bytes acknowledged by the bus since this display was opened.
     fn bytes(&self) -> u64;
+}
+
+/// One or several LEDs.
+pub trait Indicator: Send {
+    /// Drives the LEDs with these pulse widths (linear in light, see [`light`]), the first LED first; those beyond are dark,
+    /// colours beyond the last LED are dropped. Nothing is sent for what is shown already.
+    fn set(&mut self, colours: &[Colour]) -> Result<(), ApplyError>;
+
+    fn leds(&self) -> u16;
+
+    /// What it is, for people: "BlinkStick BS012345-3.0".
+    fn name(&self) -> String;
+
+    /// False for an LED that is only on or off.
+    fn dimmable(&self) -> bool;
+
+    /// The least time between two calls of `set` that change this many LEDs.
+    fn interval(&self, changing: usize) -> Duration;
 }
 
 /// An error of hardware that is not there.

@@ -2,8 +2,11 @@
 //! a failure backs off and is reported once.
 
 pub mod conntrack;
+pub mod display;
 pub mod firewall;
+pub mod indicator;
 pub mod link;
+mod ornament;
 pub mod routing;
 pub mod rtnl;
 

@@ -9,6 +9,7 @@
 pub mod backpack;
 pub mod chip;
 mod script;
+pub mod stick;
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -22,6 +23,7 @@ use embedded_hal::delay::DelayNs;
 pub use backpack::Backpack;
 pub use chip::Chip;
 pub use script::{Fault, Script};
+pub use stick::Stick;
 
 /// The time of a simulation, shared by an emulator and the driver that waits for it.
 #[derive(Debug, Clone)]

@@ -106,6 +106,21 @@ impl Charset {
             .collect()
     }
 
+    /// What a reader sees of a frame: what the ROM lacks is replaced by what is shown instead.
+    pub fn shown(self, frame: &Frame) -> Frame {
+        let geometry = frame.geometry();
+        let columns = usize::from(geometry.columns).max(1);
+        let mut shown = Frame::blank(geometry);
+        for (place, cell) in self.cells(frame).into_iter().enumerate() {
+            let scalar = match cell {
+                Cell::Rom(code) => self.scalar(code),
+                Cell::Custom(index) => GLYPHS.get(index).map_or(' ', |glyph| glyph.scalar),
+            };
+            shown.set(place / columns, place % columns, scalar);
+        }
+        shown
+    }
+
     /// The dots of a scalar as this ROM would show it: eight rows of five, the leftmost in bit 4.
     pub fn dots(self, scalar: char) -> [u8; 8] {
         match self.cell(scalar) {

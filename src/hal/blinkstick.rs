@@ -1,0 +1,171 @@
+//! BlinkStick: USB LEDs driven by HID feature reports (vendor 20a0, product 41e5).
+//!
+//! | report | content after the id |
+//! |---|---|
+//! | 1 | R G B of the first LED |
+//! | 4 | mode: 0 RGB, 1 inverse RGB, 2 WS2812, 3 WS2812 mirrored; kept in EEPROM, so only read here |
+//! | 5 | channel, index, R G B |
+//! | 6, 7, 8, 9 | channel, then 8, 16, 32, 64 times G R B |
+//! | 0x81 | number of LEDs (Flex) |
+
+use std::time::Duration;
+
+use super::Indicator;
+use crate::event::ApplyError;
+use crate::panel::Colour;
+
+pub const VENDOR: u16 = 0x20a0;
+pub const PRODUCT: u16 = 0x41e5;
+
+/// The devices are low-speed USB and stall when written to more than 20 (10) times a second.
+const ONE_LED: Duration = Duration::from_millis(52);
+const ALL_LEDS: Duration = Duration::from_millis(104);
+
+/// Feature reports of a HID device; the first byte is the report's id.
+pub trait HidTransport: Send {
+    /// HIDIOCSFEATURE; can block for 5 s.
+    fn send(&mut self, report: &[u8]) -> Result<(), ApplyError>;
+    /// HIDIOCGFEATURE: the report with this id, as long as the device makes it, at most `buffer`.
+    fn receive(&mut self, id: u8, buffer: &mut [u8]) -> Result<usize, ApplyError>;
+}
+
+/// Who a device says it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// `BSnnnnnn-M.m`
+    pub serial: String,
+    /// bcdDevice
+    pub release: u16,
+}
+
+/// The kinds that were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Model {
+    BlinkStick,
+    Pro,
+    Square,
+    Strip,
+    Nano,
+    Flex,
+    /// one that came later: driven as the first was
+    Unknown,
+}
+
+impl Model {
+    /// By the major version in the serial number, and from the third on by bcdDevice.
+    pub fn of(identity: &Identity) -> Self {
+        let version = identity.serial.rsplit_once('-').map(|(_, version)| version);
+        let major = version.and_then(|version| version.split('.').next()).and_then(|major| major.parse().ok());
+        match (major, identity.release) {
+            (Some(1), _) => Self::BlinkStick,
+            (Some(2), _) => Self::Pro,
+            (Some(3), 0x200) => Self::Square,
+            (Some(3), 0x201) => Self::Strip,
+            (Some(3), 0x202) => Self::Nano,
+            (Some(3), 0x203) => Self::Flex,
+            _ => Self::Unknown,
+        }
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BlinkStick => "BlinkStick",
+            Self::Pro => "BlinkStick Pro",
+            Self::Square => "BlinkStick Square",
+            Self::Strip => "BlinkStick Strip",
+            Self::Nano => "BlinkStick Nano",
+            Self::Flex => "BlinkStick Flex",
+            Self::Unknown => "BlinkStick of an unknown kind",
+        }
+    }
+}
+
+/// An open stick.
+#[derive(Debug)]
+pub struct BlinkStick<T> {
+    transport: T,
+    identity: Identity,
+    model: Model,
+    /// what each LED was last told; `None` is not known
+    held: Vec<Option<Colour>>,
+}
+
+impl<T: HidTransport> BlinkStick<T> {
+    /// Asks the device how many LEDs it has, where that differs within a kind.
+    pub fn new(mut transport: T, identity: Identity) -> Result<Self, ApplyError> {
+        let model = Model::of(&identity);
+        let leds = match model {
+            Model::BlinkStick | Model::Unknown => 1,
+            Model::Square | Model::Strip => 8,
+            Model::Nano => 2,
+            Model::Pro => match read(&mut transport, 4)? {
+                Some(0 | 1) | None => 1,
+                Some(_) => 64,
+            },
+            Model::Flex => match read(&mut transport, 0x81)? {
+                Some(0) | None => 8,
+                Some(leds) => usize::from(leds.min(64)),
+            },
+        };
+        Ok(Self { transport, identity, model, held: vec![None; leds] })
+    }
+
+    pub fn model(&self) -> Model {
+        self.model
+    }
+
+    /// The report that makes the LEDs show `wanted`; `None` when they do.
+    fn report(&self, wanted: &[Colour]) -> Option<Vec<u8>> {
+        let mut changed = self.held.iter().zip(wanted).enumerate().filter(|(_, (held, new))| **held != Some(**new));
+        let (index, (_, colour)) = changed.next()?;
+        let Colour { red, green, blue } = *colour;
+        if self.held.len() == 1 {
+            return Some(vec![1, red, green, blue]);
+        }
+        if changed.next().is_none() {
+            return Some(vec![5, 0, u8::try_from(index).ok()?, red, green, blue]);
+        }
+        let (id, size) =
+            [(6, 8), (7, 16), (8, 32)].into_iter().find(|(_, size)| *size >= wanted.len()).unwrap_or((9, 64));
+        let mut report = vec![id, 0];
+        for led in 0..size {
+            let Colour { red, green, blue } = wanted.get(led).copied().unwrap_or(Colour::OFF);
+            report.extend([green, red, blue]);
+        }
+        Some(report)
+    }
+}
+
+fn read<T: HidTransport>(transport: &mut T, id: u8) -> Result<Option<u8>, ApplyError> {
+    let mut buffer = [0; 8];
+    let length = transport.receive(id, &mut buffer)?;
+    Ok(buffer.get(..length.min(buffer.len())).and_then(|report| report.get(1)).copied())
+}
+
+impl<T: HidTransport> Indicator for BlinkStick<T> {
+    fn set(&mut self, colours: &[Colour]) -> Result<(), ApplyError> {
+        let wanted: Vec<Colour> =
+            (0..self.held.len()).map(|led| colours.get(led).copied().unwrap_or(Colour::OFF)).collect();
+        let Some(report) = self.report(&wanted) else { return Ok(()) };
+        let result = self.transport.send(&report);
+        let sent = result.is_ok();
+        self.held = wanted.into_iter().map(|colour| sent.then_some(colour)).collect();
+        result
+    }
+
+    fn leds(&self) -> u16 {
+        u16::try_from(self.held.len()).unwrap_or(u16::MAX)
+    }
+
+    fn name(&self) -> String {
+        format!("{} {}", self.model.name(), self.identity.serial)
+    }
+
+    fn dimmable(&self) -> bool {
+        true
+    }
+
+    fn interval(&self, changing: usize) -> Duration {
+        if self.held.len() == 1 || changing < 2 { ONE_LED } else { ALL_LEDS }
+    }
+}

@@ -1,0 +1,175 @@
+//! Kernel LEDs: `/sys/class/leds/NAME` (Documentation/leds/leds-class.rst, leds-class-multicolor.rst).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Indicator, absent, from_errno};
+use crate::event::{ApplyError, ApplyErrorKind};
+use crate::panel::Colour;
+
+/// Where the kernel has them.
+pub const LEDS: &str = "/sys/class/leds";
+
+/// One LED of the kernel's.
+#[derive(Debug)]
+pub struct SysfsLed {
+    folder: PathBuf,
+    name: String,
+    /// `max_brightness`
+    full: u32,
+    /// `multi_index`, for an LED of several colours
+    channels: Option<Vec<String>>,
+    dimmable: bool,
+    held: Option<Colour>,
+}
+
+impl SysfsLed {
+    /// Takes the LED from the kernel's trigger. `leds` is [`LEDS`] but in tests.
+    pub fn open(leds: &Path, name: &str) -> Result<Self, ApplyError> {
+        let folder = leds.join(name);
+        if !folder.is_dir() {
+            return Err(absent(format!("there is no LED {}", folder.display())));
+        }
+        let full = read(&folder.join("max_brightness")).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1);
+        let channels = read(&folder.join("multi_index")).ok();
+        let channels = channels.map(|text| text.split_whitespace().map(str::to_owned).collect());
+        let driver = fs::read_link(folder.join("device/driver")).ok();
+        let by_gpio = driver.is_some_and(|driver| driver.file_name().is_some_and(|name| name == "leds-gpio"));
+        let led = Self { folder, name: name.to_owned(), full, channels, dimmable: full > 1 && !by_gpio, held: None };
+        led.write("trigger", "none")?;
+        Ok(led)
+    }
+
+    fn write(&self, file: &str, value: &str) -> Result<(), ApplyError> {
+        let path = self.folder.join(file);
+        fs::write(&path, value).map_err(|error| {
+            let mut failure = from_errno(error.raw_os_error(), format!("{}: {error}", path.display()));
+            if failure.kind == ApplyErrorKind::Denied {
+                failure.message =
+                    format!("{} may not be written: is the udev rule for LEDs installed?", path.display());
+            }
+            failure
+        })
+    }
+
+    fn scaled(&self, value: u8) -> u32 {
+        let value = u32::from(value);
+        // Something must be seen of what is not dark.
+        if value == 0 { 0 } else { (value * self.full / 255).max(1) }
+    }
+
+    fn show(&self, colour: Colour) -> Result<(), ApplyError> {
+        let Colour { red, green, blue } = colour;
+        let Some(channels) = &self.channels else {
+            return self.write("brightness", &self.scaled(red.max(green).max(blue)).to_string());
+        };
+        let intensities: Vec<String> = channels
+            .iter()
+            .map(|channel| match channel.as_str() {
+                "red" => red,
+                "green" => green,
+                "blue" => blue,
+                _ => 0,
+            })
+            .map(|value| self.scaled(value).to_string())
+            .collect();
+        self.write("multi_intensity", &intensities.join(" "))?;
+        self.write("brightness", &self.full.to_string())
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    fs::read_to_string(path)
+}
+
+impl Indicator for SysfsLed {
+    fn set(&mut self, colours: &[Colour]) -> Result<(), ApplyError> {
+        let colour = colours.first().copied().unwrap_or(Colour::OFF);
+        if self.held == Some(colour) {
+            return Ok(());
+        }
+        self.held = None;
+        self.show(colour)?;
+        self.held = Some(colour);
+        Ok(())
+    }
+
+    fn leds(&self) -> u16 {
+        1
+    }
+
+    fn name(&self) -> String {
+        format!("kernel LED {}", self.name)
+    }
+
+    fn dimmable(&self) -> bool {
+        self.dimmable
+    }
+
+    fn interval(&self, _changing: usize) -> Duration {
+        Duration::from_millis(50)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str, files: &[(&str, &str)]) -> Self {
+            let path = std::env::temp_dir().join(format!("bramblegate-{name}-{}", std::process::id()));
+            fs::create_dir_all(path.join("led")).unwrap();
+            for (file, content) in files {
+                fs::write(path.join("led").join(file), content).unwrap();
+            }
+            Self(path)
+        }
+
+        fn read(&self, file: &str) -> String {
+            fs::read_to_string(self.0.join("led").join(file)).unwrap()
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_plain_led_shows_the_brightest_channel() {
+        let folder = Folder::new("plain", &[("max_brightness", "255\n"), ("brightness", "0"), ("trigger", "[mmc0]")]);
+        let mut led = SysfsLed::open(&folder.0, "led").unwrap();
+        assert_eq!(folder.read("trigger"), "none");
+        led.set(&[Colour { red: 10, green: 77, blue: 0 }]).unwrap();
+        assert_eq!(folder.read("brightness"), "77");
+        led.set(&[Colour::OFF]).unwrap();
+        assert_eq!(folder.read("brightness"), "0");
+    }
+
+    #[test]
+    fn a_multicolour_led_gets_each_channel_in_its_own_order() {
+        let files = [("max_brightness", "127"), ("multi_index", "green blue red\n"), ("multi_intensity", "")];
+        let folder = Folder::new("multi", &files);
+        let mut led = SysfsLed::open(&folder.0, "led").unwrap();
+        led.set(&[Colour { red: 255, green: 128, blue: 1 }]).unwrap();
+        assert_eq!(folder.read("multi_intensity"), "63 1 127");
+        assert_eq!(folder.read("brightness"), "127");
+        assert!(led.dimmable());
+    }
+
+    #[test]
+    fn an_led_that_is_not_there_is_absent() {
+        let error = SysfsLed::open(Path::new("/nonexistent"), "ACT").unwrap_err();
+        assert_eq!(error.kind, ApplyErrorKind::Absent);
+    }
+
+    #[test]
+    fn an_led_that_is_only_on_or_off_says_so() {
+        let folder = Folder::new("onoff", &[("max_brightness", "1")]);
+        assert!(!SysfsLed::open(&folder.0, "led").unwrap().dimmable());
+    }
+}

@@ -1,0 +1,85 @@
+//! The displays that there are: a newcomer adds one line here.
+
+use std::path::Path;
+
+use crate::config::{Lcd, LcdBus};
+use crate::event::{ApplyError, ApplyErrorKind};
+use crate::hal::emulator::{Backpack, Clock, Script};
+use crate::hal::gpio::Pins;
+use crate::hal::hd44780::Hd44780;
+use crate::hal::pcf8574::{CLOCK_HZ, Pcf8574};
+use crate::hal::{CharDisplay, linux};
+
+/// Opens a display, again and again as it comes and goes; lives as long as the settings stand.
+pub type Connector = Box<dyn FnMut() -> Result<Box<dyn CharDisplay>, ApplyError> + Send>;
+
+/// A kind of display.
+#[derive(Debug)]
+pub struct DisplayKind {
+    pub name: &'static str,
+    /// `None` when the settings ask for another kind
+    pub connect: fn(&Lcd) -> Option<Connector>,
+}
+
+/// All kinds; the first that feels meant is taken.
+pub const DISPLAYS: &[DisplayKind] = &[
+    DisplayKind { name: "hd44780-i2c", connect: i2c },
+    DisplayKind { name: "hd44780-gpio", connect: gpio },
+    DisplayKind { name: "hd44780-emulator", connect: emulator },
+];
+
+/// The display that the settings ask for; `None` for "off".
+pub fn connector(settings: &Lcd) -> Option<Connector> {
+    DISPLAYS.iter().find_map(|kind| (kind.connect)(settings))
+}
+
+fn i2c(settings: &Lcd) -> Option<Connector> {
+    let LcdBus::I2c { device, address, wiring } = settings.bus.clone() else { return None };
+    let (geometry, charset) = (settings.geometry, settings.charset);
+    Some(Box::new(move || {
+        let expander = linux::open_i2c(&device, address, wiring)?;
+        Ok(Box::new(Hd44780::new(expander, geometry, charset)))
+    }))
+}
+
+fn gpio(settings: &Lcd) -> Option<Connector> {
+    let LcdBus::Gpio { chip, pins } = settings.bus.clone() else { return None };
+    let (geometry, charset) = (settings.geometry, settings.charset);
+    Some(Box::new(move || {
+        let data = [pins.d4, pins.d5, pins.d6, pins.d7];
+        let offsets = Pins { rs: pins.rs, e: pins.e, data, backlight: pins.backlight };
+        Ok(Box::new(Hd44780::new(linux::open_gpio(&chip, offsets)?, geometry, charset)))
+    }))
+}
+
+fn emulator(settings: &Lcd) -> Option<Connector> {
+    let LcdBus::Emulator { address, wiring, log } = settings.bus.clone() else { return None };
+    let (geometry, charset) = (settings.geometry, settings.charset);
+    let script = settings.emulator_script.clone();
+    // The emulated device stays while the driver opens it again, as a real one would.
+    let mut device: Option<(Backpack, Clock)> = None;
+    Some(Box::new(move || {
+        if device.is_none() {
+            let clock = Clock::real();
+            let backpack = Backpack::new(clock.clone(), address, wiring)
+                .with_script(read_script(script.as_deref())?)
+                .with_log(log.as_deref())
+                .map_err(|error| fault(format!("emulator's log: {error}")))?;
+            device = Some((backpack, clock));
+        }
+        let Some((backpack, clock)) = device.clone() else { return Err(fault("no emulator".to_owned())) };
+        let expander = Pcf8574::new(backpack, clock, address, wiring, "the emulated bus", CLOCK_HZ);
+        Ok(Box::new(Hd44780::new(expander, geometry, charset)))
+    }))
+}
+
+/// A script of faults; none is an empty one.
+pub(in crate::sink) fn read_script(path: Option<&Path>) -> Result<Script, ApplyError> {
+    let Some(path) = path else { return Ok(Script::default()) };
+    let text = std::fs::read_to_string(path).map_err(|error| fault(format!("{}: {error}", path.display())))?;
+    Script::parse(&text).map_err(|error| fault(format!("{}: {error}", path.display())))
+}
+
+fn fault(message: String) -> ApplyError {
+    ApplyError { kind: ApplyErrorKind::Failed, message }
+}

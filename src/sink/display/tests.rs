@@ -1,0 +1,305 @@
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::*;
+use crate::board::Wiring;
+use crate::config::{Backlight, LcdBus};
+use crate::event::{Applied, ApplyErrorKind, ApplyReport};
+use crate::hal::CharDisplay;
+use crate::hal::emulator::Chip;
+use crate::panel::{Charset, Geometry, Page};
+
+const SIXTEEN: Geometry = Geometry { columns: 16, rows: 2 };
+
+fn settings(bus: LcdBus) -> Lcd {
+    Lcd {
+        bus,
+        geometry: SIXTEEN,
+        charset: Charset::A00,
+        backlight: Backlight::On,
+        page_time: Duration::from_secs(4),
+        heartbeat: true,
+        emulator_script: None,
+    }
+}
+
+fn page(first: &str, second: &str) -> Playlist {
+    Playlist::still(Frame::from_lines(SIXTEEN, &[first, second]))
+}
+
+/// Reads reports until one says what is wanted; fails after five seconds.
+fn await_report(events: &mut mpsc::Receiver<Event>, wanted: impl Fn(&Result<Applied, ApplyError>) -> bool) -> usize {
+    let start = Instant::now();
+    let mut others = 0;
+    while start.elapsed() < Duration::from_secs(5) {
+        match events.try_recv() {
+            Ok(Event::Applied(ApplyReport { output: Output::Display, result })) if wanted(&result) => return others,
+            Ok(_) => others += 1,
+            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+    panic!("no such report in five seconds, {others} others");
+}
+
+fn await_lines(events: &mut mpsc::Receiver<Event>, first: &str, second: &str) -> usize {
+    let expected = Frame::from_lines(SIXTEEN, &[first, second]).lines();
+    await_report(events, |result| matches!(result, Ok(Applied::Display { lines, .. }) if *lines == expected))
+}
+
+/// A file that is removed at the end.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn new(name: &str) -> Self {
+        Self(std::env::temp_dir().join(format!("bramblegate-display-{name}-{}", std::process::id())))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// What is on the glass according to the log of the bus: time of each transfer, bytes, screen after it.
+fn replay(log: &Path) -> Vec<(u64, usize, Vec<String>)> {
+    let text = std::fs::read_to_string(log).unwrap();
+    let mut chip = Chip::powered(Duration::ZERO);
+    let mut screens = Vec::new();
+    let mut start = None;
+    for line in text.lines() {
+        let fields: Vec<&str> = line.split(' ').collect();
+        assert_eq!((fields[1], fields[2]), ("T", "27"), "a violation or another address: {line}");
+        let end: u64 = fields[0].parse().unwrap();
+        let bytes: Vec<u8> = (0..fields[3].len() / 2)
+            .map(|at| u8::from_str_radix(&fields[3][2 * at..2 * at + 2], 16).unwrap())
+            .collect();
+        let start = *start.get_or_insert(end);
+        let duration = 90_000 * (bytes.len() as u64 + 1);
+        let mut time = Duration::from_nanos(1_000_000_000 + end - start).saturating_sub(Duration::from_nanos(duration));
+        for byte in &bytes {
+            time += Duration::from_micros(90);
+            chip.drive(Wiring::default().decode(*byte), time);
+        }
+        screens.push((end, bytes.len(), chip.seen(SIXTEEN, Charset::A00).lines()));
+    }
+    screens
+}
+
+fn emulated(log: &Temporary) -> Lcd {
+    settings(LcdBus::Emulator { address: 0x27, wiring: Wiring::default(), log: Some(log.0.clone()) })
+}
+
+#[test]
+fn real_bytes_on_the_emulated_bus_say_what_was_to_be_shown() {
+    let log = Temporary::new("bytes");
+    let (sender, mut events) = mpsc::channel(16);
+    let display = spawn(Lcd { heartbeat: false, ..emulated(&log) }, sender);
+    display.show(page("10.99.0.126", "3/3 up  eth1"));
+    await_lines(&mut events, "10.99.0.126", "3/3 up  eth1");
+    display.show(page("10.99.0.127", "3/3 up  eth1"));
+    await_lines(&mut events, "10.99.0.127", "3/3 up  eth1");
+    let screens = replay(&log.0);
+    let (_, bytes, screen) = screens.last().unwrap();
+    assert_eq!(screen[0], "10.99.0.127     ");
+    assert_eq!(*bytes, 9, "one character after an instruction");
+    let acknowledged = display.stop(Frame::from_lines(SIXTEEN, &["STOPPED"]), false);
+    acknowledged.blocking_recv().unwrap().unwrap();
+    assert_eq!(replay(&log.0).last().unwrap().2[0], "STOPPED         ");
+}
+
+#[test]
+fn the_heart_beats_once_a_second_and_stops_with_the_main_loop() {
+    let log = Temporary::new("heart");
+    let (sender, mut events) = mpsc::channel(16);
+    let display = spawn(emulated(&log), sender);
+    display.show(page("10.99.0.126", "3/3 up"));
+    await_lines(&mut events, "10.99.0.126", "3/3 up         ♥");
+    let before = replay(&log.0).len();
+    std::thread::sleep(Duration::from_millis(2000));
+    let beats = replay(&log.0).len() - before;
+    assert!((3..=5).contains(&beats), "{beats} transfers in two seconds");
+    assert!(events.try_recv().is_err(), "a beat is no news");
+    display.lease.backdate();
+    std::thread::sleep(Duration::from_millis(700));
+    let stopped = replay(&log.0);
+    assert_eq!(stopped.last().unwrap().2[1], "3/3 up          ");
+    std::thread::sleep(Duration::from_millis(1100));
+    assert_eq!(replay(&log.0).len(), stopped.len(), "nothing is sent while the heart stands still");
+    display.renew_lease();
+    std::thread::sleep(Duration::from_millis(1100));
+    assert!(replay(&log.0).len() > stopped.len(), "it beats again");
+}
+
+#[test]
+fn faults_from_a_script_are_reported_once_and_heal() {
+    let log = Temporary::new("script");
+    let script = Temporary::new("script-file");
+    std::fs::write(&script.0, "300 unplug\n1500 plug\n").unwrap();
+    let (sender, mut events) = mpsc::channel(16);
+    let display = spawn(Lcd { emulator_script: Some(script.0.clone()), ..emulated(&log) }, sender);
+    display.show(page("10.99.0.126", "3/3 up"));
+    await_lines(&mut events, "10.99.0.126", "3/3 up         ♥");
+    await_report(&mut events, |result| matches!(result, Err(error) if error.kind == ApplyErrorKind::Absent));
+    let others = await_lines(&mut events, "10.99.0.126", "3/3 up         ♥");
+    assert_eq!(others, 0, "absence was reported once");
+}
+
+#[test]
+fn a_wrong_script_is_a_failure_that_names_the_line() {
+    let log = Temporary::new("wrong");
+    let script = Temporary::new("wrong-file");
+    std::fs::write(&script.0, "300 explode\n").unwrap();
+    let (sender, mut events) = mpsc::channel(16);
+    let display = spawn(Lcd { emulator_script: Some(script.0.clone()), ..emulated(&log) }, sender);
+    display.show(page("x", ""));
+    await_report(&mut events, |result| matches!(result, Err(error) if error.message.contains("line 1")));
+}
+
+#[test]
+fn a_display_switched_off_is_said_to_be_off() {
+    let (sender, mut events) = mpsc::channel(16);
+    let display = spawn(settings(LcdBus::Off), sender);
+    await_report(&mut events, |result| matches!(result, Err(error) if error.kind == ApplyErrorKind::Off));
+    let stopped = display.stop(Frame::blank(SIXTEEN), true).blocking_recv().unwrap();
+    assert_eq!(stopped.unwrap_err().kind, ApplyErrorKind::Off);
+}
+
+#[test]
+fn no_device_file_is_absent() {
+    let (sender, mut events) = mpsc::channel(16);
+    let device = PathBuf::from("/dev/i2c-nonexistent");
+    let display = spawn(settings(LcdBus::I2c { device, address: 0x27, wiring: Wiring::default() }), sender);
+    display.show(page("x", ""));
+    await_report(&mut events, |result| matches!(result, Err(error) if error.kind == ApplyErrorKind::Absent));
+}
+
+/// A display that notes what it is told.
+#[derive(Clone, Default)]
+struct Fake {
+    shown: Arc<Mutex<Vec<(Instant, Vec<String>, bool)>>>,
+    panics: Arc<AtomicU32>,
+}
+
+impl Fake {
+    fn spawn(&self, settings: Lcd) -> (DisplayHandle, mpsc::Receiver<Event>) {
+        let (sender, events) = mpsc::channel(64);
+        let fake = self.clone();
+        let handle = spawn_with(settings, sender, move |_| {
+            let fake = fake.clone();
+            Some(Box::new(move || Ok(Box::new(fake.clone()) as Box<dyn CharDisplay>)))
+        });
+        (handle, events)
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        self.shown.lock().unwrap().iter().map(|(_, lines, _)| lines.clone()).collect()
+    }
+}
+
+impl CharDisplay for Fake {
+    fn show(&mut self, frame: &Frame, lit: bool) -> Result<(), ApplyError> {
+        if self.panics.load(Ordering::SeqCst) > 0 {
+            self.panics.fetch_sub(1, Ordering::SeqCst);
+            panic!("the driver has a hole");
+        }
+        self.shown.lock().unwrap().push((Instant::now(), frame.lines(), lit));
+        Ok(())
+    }
+    fn refresh(&mut self) -> Result<(), ApplyError> {
+        Ok(())
+    }
+    fn bytes(&self) -> u64 {
+        0
+    }
+}
+
+#[test]
+fn a_panic_is_reported_and_the_work_goes_on() {
+    let fake = Fake::default();
+    fake.panics.store(1, Ordering::SeqCst);
+    let (display, mut events) = fake.spawn(settings(LcdBus::Off));
+    display.show(page("10.99.0.126", "3/3 up"));
+    await_report(&mut events, |result| matches!(result, Err(error) if error.message.contains("the driver has a hole")));
+    await_lines(&mut events, "10.99.0.126", "3/3 up         ♥");
+}
+
+#[test]
+fn a_new_address_goes_at_once_and_the_rest_ten_times_a_second() {
+    let fake = Fake::default();
+    let (display, mut events) = fake.spawn(Lcd { heartbeat: false, ..settings(LcdBus::Off) });
+    display.show(page("10.99.0.1", "0"));
+    await_lines(&mut events, "10.99.0.1", "0");
+    let start = Instant::now();
+    for number in 1..=500 {
+        display.show(page("10.99.0.1", &number.to_string()));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    await_lines(&mut events, "10.99.0.1", "500");
+    let frames = fake.rows().len() - 1;
+    let most = start.elapsed().as_millis() / 100 + 1;
+    assert!(frames as u128 <= most, "{frames} frames, at most {most} expected");
+    let start = Instant::now();
+    display.show(page("10.99.0.2", "500"));
+    await_lines(&mut events, "10.99.0.2", "500");
+    assert!(start.elapsed() < Duration::from_millis(60), "{:?}", start.elapsed());
+}
+
+#[test]
+fn pages_turn_and_each_is_reported() {
+    let fake = Fake::default();
+    let (display, mut events) = fake.spawn(settings(LcdBus::Off));
+    let pages = ["nodes", "uplink"]
+        .map(|row| Page { frame: Frame::from_lines(SIXTEEN, &["10.99.0.1", row]), dwell: Duration::from_millis(300) });
+    display.show(Playlist { pages: pages.to_vec(), urgent_rows: 1 });
+    for row in ["nodes          ♥", "uplink         ♥", "nodes          ♥"] {
+        await_lines(&mut events, "10.99.0.1", row);
+    }
+}
+
+#[test]
+fn the_backlight_goes_dark_when_there_is_no_news() {
+    let fake = Fake::default();
+    let backlight = Backlight::After(Duration::from_millis(300));
+    let (display, mut events) = fake.spawn(Lcd { heartbeat: false, backlight, ..settings(LcdBus::Off) });
+    display.show(page("10.99.0.1", "news"));
+    await_lines(&mut events, "10.99.0.1", "news");
+    std::thread::sleep(Duration::from_millis(500));
+    display.show(page("10.99.0.2", "news"));
+    await_lines(&mut events, "10.99.0.2", "news");
+    let lit: Vec<bool> = fake.shown.lock().unwrap().iter().map(|(_, _, lit)| *lit).collect();
+    assert_eq!(lit, [true, false, true]);
+}
+
+#[test]
+fn a_full_channel_does_not_stop_the_display() {
+    let fake = Fake::default();
+    let (sender, mut events) = mpsc::channel(1);
+    sender.try_send(Event::Tick).unwrap();
+    let inner = fake.clone();
+    let display = spawn_with(settings(LcdBus::Off), sender, move |_| {
+        let fake = inner.clone();
+        Some(Box::new(move || Ok(Box::new(fake.clone()) as Box<dyn CharDisplay>)))
+    });
+    display.show(page("10.99.0.1", ""));
+    display.show(page("10.99.0.2", ""));
+    std::thread::sleep(Duration::from_millis(600));
+    assert!(fake.rows().len() > 1, "the heart beats although nobody listens");
+    await_lines(&mut events, "10.99.0.2", "               ♥");
+}
+
+#[test]
+fn dropping_the_handle_leaves_the_glass_alone() {
+    let fake = Fake::default();
+    let (display, mut events) = fake.spawn(settings(LcdBus::Off));
+    display.show(page("10.99.0.1", "restart"));
+    await_lines(&mut events, "10.99.0.1", "restart        ♥");
+    drop(display);
+    std::thread::sleep(Duration::from_millis(50));
+    let before = fake.rows();
+    std::thread::sleep(Duration::from_millis(700));
+    assert_eq!(fake.rows(), before);
+    assert!(before.last().unwrap()[1].starts_with("restart"));
+}

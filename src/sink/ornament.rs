@@ -1,0 +1,153 @@
+//! What the threads of display and indicator have in common: their lease, their reports, their patience.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output};
+
+/// How long the daemon may be silent before the panel says that nobody drives it.
+pub const LEASE: Duration = Duration::from_secs(15);
+
+/// The main loop's sign of life.
+#[derive(Debug, Clone)]
+pub struct Lease(Arc<LeaseState>);
+
+#[derive(Debug)]
+struct LeaseState {
+    start: Instant,
+    renewed_ms: AtomicU64,
+    expired: AtomicBool,
+    #[cfg(test)]
+    offset_ms: AtomicU64,
+}
+
+impl Lease {
+    /// A lease that begins now.
+    pub fn new() -> Self {
+        Self(Arc::new(LeaseState {
+            start: Instant::now(),
+            renewed_ms: AtomicU64::new(0),
+            expired: AtomicBool::new(false),
+            #[cfg(test)]
+            offset_ms: AtomicU64::new(0),
+        }))
+    }
+
+    /// Renews it; true if the thread has seen it expired and should be woken.
+    pub fn renew(&self) -> bool {
+        self.0.renewed_ms.store(self.elapsed_ms(), Ordering::SeqCst);
+        self.0.expired.swap(false, Ordering::SeqCst)
+    }
+
+    /// What is left of it; `None` when it has expired.
+    pub fn left(&self) -> Option<Duration> {
+        let renewed = Duration::from_millis(self.0.renewed_ms.load(Ordering::SeqCst));
+        let left = (renewed + LEASE).saturating_sub(Duration::from_millis(self.elapsed_ms()));
+        self.0.expired.store(left.is_zero(), Ordering::SeqCst);
+        if left.is_zero() { None } else { Some(left) }
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        let elapsed = u64::try_from(self.0.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        #[cfg(test)]
+        let elapsed = elapsed + self.0.offset_ms.load(Ordering::SeqCst);
+        elapsed
+    }
+
+    /// As if the whole lease had passed.
+    #[cfg(test)]
+    pub fn backdate(&self) {
+        let past = u64::try_from(LEASE.as_millis()).unwrap();
+        self.0.offset_ms.store(past, Ordering::SeqCst);
+    }
+}
+
+/// Tells the main loop how it goes: each change once, and never waits for it. A report that finds the channel full is kept
+/// until it is replaced or goes through.
+#[derive(Debug)]
+pub struct Reporter {
+    events: mpsc::Sender<Event>,
+    output: Output,
+    last: Option<Result<Applied, ApplyError>>,
+    pending: bool,
+}
+
+impl Reporter {
+    pub fn new(events: mpsc::Sender<Event>, output: Output) -> Self {
+        Self { events, output, last: None, pending: false }
+    }
+
+    /// Reports `result` if it says anything new.
+    pub fn report(&mut self, result: Result<Applied, ApplyError>) {
+        if self.last.as_ref().is_some_and(|last| same(last, &result)) {
+            return;
+        }
+        self.last = Some(result);
+        self.pending = true;
+        self.flush();
+    }
+
+    /// Tries again what is pending; how long to wait before the next time.
+    pub fn flush(&mut self) -> Option<Duration> {
+        if let (true, Some(result)) = (self.pending, &self.last) {
+            let event = Event::Applied(ApplyReport { output: self.output, result: result.clone() });
+            // A closed channel is the end of the daemon: nobody wants to know.
+            self.pending = matches!(self.events.try_send(event), Err(mpsc::error::TrySendError::Full(_)));
+        }
+        self.pending.then_some(Duration::from_millis(200))
+    }
+}
+
+/// Bytes only count along: a report of the same lines is not news.
+fn same(a: &Result<Applied, ApplyError>, b: &Result<Applied, ApplyError>) -> bool {
+    match (a, b) {
+        (Ok(Applied::Display { lines: a, .. }), Ok(Applied::Display { lines: b, .. })) => a == b,
+        (a, b) => a == b,
+    }
+}
+
+/// When to try a device again: soon at first, then more and more rarely.
+#[derive(Debug)]
+pub struct Patience {
+    delay: Duration,
+    next: Duration,
+}
+
+const FIRST: Duration = Duration::from_millis(100);
+const LAST: Duration = Duration::from_secs(30);
+
+impl Patience {
+    /// Try at once.
+    pub fn new() -> Self {
+        Self { delay: FIRST, next: Duration::ZERO }
+    }
+
+    pub fn failed(&mut self, now: Duration) {
+        self.next = now + self.delay;
+        self.delay = (self.delay * 2).min(LAST);
+    }
+
+    /// Time until the next try.
+    pub fn left(&self, now: Duration) -> Duration {
+        self.next.saturating_sub(now)
+    }
+}
+
+/// What a thread panicked with, as an error to report.
+pub fn panicked(what: &str, payload: &(dyn Any + Send)) -> ApplyError {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    ApplyError {
+        kind: ApplyErrorKind::Failed,
+        message: format!("the {what}'s thread panicked and begins again: {text}"),
+    }
+}
+
+/// The report of an output that is switched off.
+pub fn switched_off(what: &str) -> ApplyError {
+    ApplyError { kind: ApplyErrorKind::Off, message: format!("{what} is switched off in the settings") }
+}
