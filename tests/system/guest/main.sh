@@ -21,6 +21,7 @@ step "status agrees" status_agrees
 step "the journal tells it, with fields" journal_fields
 step "the sandbox: user, capabilities, exposure" sandbox
 step "the LCD is driven by its datasheet" datasheet
+step "boot has an order with the unit in it" boot_order
 step "LCD pulled and plugged in again" replug_lcd
 step "expander gone from the bus and back" expander_gone
 step "BlinkStick pulled and plugged in again" replug_stick

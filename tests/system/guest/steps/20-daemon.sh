@@ -88,3 +88,10 @@ sandbox() {
     echo "exposure $score"
     awk -v s="$score" 'BEGIN { exit !(s != "" && s <= 2.2) }' || fail "exposure $score"
 }
+
+# With the unit enabled, the whole boot has an order.
+boot_order() {
+    local said
+    said=$(systemd-analyze verify --man=no multi-user.target 2>&1 | grep -Ei 'cycle|bramblegate' || true)
+    expect "complaints" "" "$said"
+}
