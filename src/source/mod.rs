@@ -1,9 +1,13 @@
 //! Sources turn the outside into events. A source knows nothing but [`crate::event::Event`].
 
 pub mod firewall;
+pub mod host;
+pub mod hotplug;
 pub mod netlink;
 pub mod nfnetlink;
 pub mod probe;
+pub mod resolvers;
+pub mod signals;
 pub mod vitals;
 pub mod wayout;
 

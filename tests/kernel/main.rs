@@ -14,6 +14,7 @@ mod links;
 mod netlink;
 mod packets;
 mod probe;
+mod resolvers;
 mod routing;
 
 use libtest_mimic::{Arguments, Trial};
@@ -27,6 +28,7 @@ fn tests() -> Vec<Trial> {
     all.extend(netlink::tests());
     all.extend(packets::tests());
     all.extend(probe::tests());
+    all.extend(resolvers::tests());
     all.extend(routing::tests());
     all
 }

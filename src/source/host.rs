@@ -1,0 +1,168 @@
+//! The head's own name, and the ports on which its sshd listens: read at the start and on reload.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::event::Vital;
+
+const DEFAULT: u16 = 22;
+/// `Include` may nest; sshd allows 16 levels.
+const DEEPEST: usize = 16;
+
+/// [`Vital::Host`] as it is now.
+pub fn read() -> Vital {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Vital::Host { name, ssh_ports: ssh_ports(Path::new("/")) }
+}
+
+/// TCP ports of sshd's settings and, where systemd listens for it, of `ssh.socket`; 22 when none are said.
+pub fn ssh_ports(root: &Path) -> Vec<u16> {
+    let mut ports = BTreeSet::new();
+    sshd_config(root, &root.join("etc/ssh/sshd_config"), &mut ports, DEEPEST);
+    if ports.is_empty() {
+        ports.insert(DEFAULT);
+    }
+    for unit in ["ssh.socket", "sshd.socket"] {
+        if root.join("etc/systemd/system/sockets.target.wants").join(unit).symlink_metadata().is_ok() {
+            ports.extend(socket_unit(root, unit));
+        }
+    }
+    ports.into_iter().collect()
+}
+
+/// `Port N` and the ports of `ListenAddress`, also from included files (sshd_config(5)).
+fn sshd_config(root: &Path, file: &Path, ports: &mut BTreeSet<u16>, depth: usize) {
+    let Ok(text) = fs::read_to_string(file) else { return };
+    for (keyword, argument) in text.lines().filter_map(directive) {
+        match keyword.as_str() {
+            "port" => ports.extend(argument.parse::<u16>().ok()),
+            "listenaddress" => ports.extend(port_of(argument)),
+            "include" if depth > 0 => {
+                for pattern in argument.split_whitespace() {
+                    for file in included(root, pattern) {
+                        sshd_config(root, &file, ports, depth - 1);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A keyword in lower case and what follows it; `Keyword=value` is allowed too.
+fn directive(line: &str) -> Option<(String, &str)> {
+    let line = line.split('#').next()?.trim();
+    let (keyword, argument) = line.split_once(|c: char| c.is_whitespace() || c == '=')?;
+    Some((keyword.to_ascii_lowercase(), argument.trim_matches(|c: char| c.is_whitespace() || c == '=' || c == '"')))
+}
+
+/// The port of `HOST:PORT` or `[ADDRESS]:PORT`; a bare IPv6 address has none.
+fn port_of(argument: &str) -> Option<u16> {
+    let address = argument.split_whitespace().next()?;
+    let (host, port) = address.rsplit_once(':')?;
+    let alone = host.starts_with('[') || !host.contains(':');
+    port.parse().ok().filter(|_| alone)
+}
+
+/// The files that a pattern with `*` in its last part names; relative ones lie in `/etc/ssh`.
+fn included(root: &Path, pattern: &str) -> Vec<PathBuf> {
+    let pattern = Path::new("/etc/ssh").join(pattern.trim_matches('"'));
+    let (Some(directory), Some(name)) = (pattern.parent(), pattern.file_name().and_then(|name| name.to_str())) else {
+        return Vec::new();
+    };
+    let directory = root.join(directory.strip_prefix("/").unwrap_or(directory));
+    let Some((before, after)) = name.split_once('*') else { return vec![directory.join(name)] };
+    files_in(&directory, before, after)
+}
+
+fn files_in(directory: &Path, before: &str, after: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries
+        .filter(|entry| {
+            entry.file_name().to_str().is_some_and(|name| name.starts_with(before) && name.ends_with(after))
+        })
+        .map(|entry| entry.path())
+        .collect();
+    files.sort();
+    files
+}
+
+/// `ListenStream=` of a unit and its drop-ins, the most important first found; an empty one forgets those before it.
+fn socket_unit(root: &Path, unit: &str) -> BTreeSet<u16> {
+    let places = ["usr/lib/systemd/system", "run/systemd/generator", "run/systemd/system", "etc/systemd/system"];
+    let whole = places.iter().rev().map(|place| root.join(place).join(unit)).find(|path| path.exists());
+    let drop_ins = places.iter().flat_map(|place| files_in(&root.join(place).join(format!("{unit}.d")), "", ".conf"));
+    let mut ports = BTreeSet::new();
+    for file in whole.into_iter().chain(drop_ins) {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        for value in text.lines().filter_map(|line| line.trim().strip_prefix("ListenStream=")) {
+            if value.trim().is_empty() {
+                ports.clear();
+            }
+            let port = value.rsplit(':').next().and_then(|port| port.trim().parse::<u16>().ok());
+            ports.extend(port);
+        }
+    }
+    ports
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Root(PathBuf);
+
+    impl Root {
+        fn with(name: &str, files: &[(&str, &str)]) -> Self {
+            let root = std::env::temp_dir().join(format!("bramblegate-host-{name}-{}", std::process::id()));
+            for (path, text) in files {
+                let path = root.join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text).unwrap();
+            }
+            Self(root)
+        }
+    }
+
+    impl Drop for Root {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_machine_without_a_word_about_it_listens_on_22() {
+        assert_eq!(ssh_ports(&Root::with("none", &[("etc/ssh/sshd_config", "#Port 22\n")]).0), [22]);
+    }
+
+    #[test]
+    fn ports_are_found_in_the_main_file_and_its_drop_ins() {
+        let root = Root::with(
+            "drop-ins",
+            &[
+                ("etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\nport = 2222\nListenAddress ::1\n"),
+                ("etc/ssh/sshd_config.d/10-own.conf", "ListenAddress [::]:2022\nListenAddress 0.0.0.0:2023\n"),
+                ("etc/ssh/sshd_config.d/10-own.conf.bak", "Port 1\n"),
+            ],
+        );
+        assert_eq!(ssh_ports(&root.0), [2022, 2023, 2222]);
+    }
+
+    #[test]
+    fn a_file_that_includes_itself_ends() {
+        let root = Root::with("loop", &[("etc/ssh/sshd_config", "Include sshd_config\nPort 2222\n")]);
+        assert_eq!(ssh_ports(&root.0), [2222]);
+    }
+
+    #[test]
+    fn a_socket_unit_counts_when_it_is_enabled_and_its_drop_in_replaces_its_port() {
+        let unit = ("usr/lib/systemd/system/ssh.socket", "[Socket]\nListenStream=22\n");
+        let drop_in =
+            ("etc/systemd/system/ssh.socket.d/port.conf", "[Socket]\nListenStream=\nListenStream=0.0.0.0:2200\n");
+        let config = ("etc/ssh/sshd_config", "Port 2222\n");
+        assert_eq!(ssh_ports(&Root::with("disabled", &[unit, drop_in, config]).0), [2222]);
+        let enabled = ("etc/systemd/system/sockets.target.wants/ssh.socket", "");
+        assert_eq!(ssh_ports(&Root::with("enabled", &[unit, drop_in, config, enabled]).0), [2200, 2222]);
+    }
+}

@@ -1,0 +1,212 @@
+//! Who resolves names: for the machine, and for each uplink where its DHCP client wrote that down. Files, watched by
+//! inotify; nothing is polled.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use crate::event::{Event, LinkIndex, Vital};
+use crate::source::readable;
+
+/// Resolvers by interface index; 0 is the machine.
+pub type Resolvers = BTreeMap<LinkIndex, Vec<IpAddr>>;
+
+/// The machine's, the first that names one outside: those behind a stub come before the stub.
+const MACHINE: [&str; 3] =
+    ["run/systemd/resolve/resolv.conf", "run/NetworkManager/no-stub-resolv.conf", "etc/resolv.conf"];
+/// systemd-networkd: a file for each index, with a line `DNS=`.
+const NETWORKD: [&str; 2] = ["run/systemd/netif/leases", "run/systemd/netif/links"];
+/// dhcpcd and resolvconf: a file `INTERFACE.protocol` for each, in the form of `resolv.conf`.
+const BY_NAME: [&str; 3] =
+    ["run/dhcpcd/hook-state/resolv.conf", "run/resolvconf/interface", "run/resolvconf/interfaces"];
+/// Where the above appear.
+const PARENTS: [&str; 8] = [
+    "etc",
+    "run",
+    "run/systemd",
+    "run/systemd/resolve",
+    "run/systemd/netif",
+    "run/NetworkManager",
+    "run/dhcpcd",
+    "run/dhcpcd/hook-state",
+];
+/// Files are written in several steps.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// Tells the resolvers at the start, and each change.
+///
+/// # Errors
+/// No inotify to be had, or the receiver is gone (`BrokenPipe`).
+pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
+    let root = Path::new("/");
+    let watched = readable(inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?)?;
+    let mut known = Resolvers::new();
+    loop {
+        for directory in PARENTS.iter().chain(&NETWORKD).chain(&BY_NAME) {
+            let flags = WatchFlags::CLOSE_WRITE | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE;
+            // One that is not there yet appears in one that is.
+            let _ = inotify::add_watch(watched.get_ref(), root.join(directory), flags | WatchFlags::ONLYDIR);
+        }
+        let now = read(root);
+        for event in changes(&known, &now) {
+            events.send(event).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+        }
+        known = now;
+        let mut guard = watched.readable().await?;
+        sleep(SETTLE).await;
+        let mut buffer = [0; 4096];
+        while rustix::io::read(watched.get_ref(), &mut buffer).is_ok_and(|length| length > 0) {}
+        guard.clear_ready();
+    }
+}
+
+fn changes(before: &Resolvers, now: &Resolvers) -> Vec<Event> {
+    let gone = before.keys().filter(|index| !now.contains_key(index)).map(|&index| (index, Vec::new()));
+    let new = now.iter().filter(|&(index, servers)| before.get(index) != Some(servers));
+    gone.chain(new.map(|(&index, servers)| (index, servers.clone())))
+        .map(|(index, servers)| Event::Vital(Vital::Resolvers { index, servers }))
+        .collect()
+}
+
+/// What the files below `root` say now.
+pub fn read(root: &Path) -> Resolvers {
+    let mut found = Resolvers::new();
+    let texts: Vec<_> = MACHINE.iter().filter_map(|path| fs::read_to_string(root.join(path)).ok()).collect();
+    let lists: Vec<_> = texts.iter().map(|text| nameservers(text)).filter(|list| !list.is_empty()).collect();
+    let outside = lists.iter().find(|list| list.iter().any(|server| !server.is_loopback()));
+    if let Some(servers) = outside.or(lists.first()) {
+        found.insert(0, servers.clone());
+    }
+    for (name, text) in NETWORKD.iter().flat_map(|directory| files(&root.join(directory))) {
+        if let Ok(index) = name.parse::<LinkIndex>() {
+            append(&mut found, index, networkd(&text));
+        }
+    }
+    for (name, text) in BY_NAME.iter().flat_map(|directory| files(&root.join(directory))) {
+        let interface = name.split('.').next().unwrap_or_default();
+        if let Some(index) = index_of(root, interface) {
+            append(&mut found, index, nameservers(&text));
+        }
+    }
+    found
+}
+
+fn append(found: &mut Resolvers, index: LinkIndex, servers: Vec<IpAddr>) {
+    if servers.is_empty() {
+        return;
+    }
+    let known = found.entry(index).or_default();
+    for server in servers {
+        if !known.contains(&server) {
+            known.push(server);
+        }
+    }
+}
+
+fn files(directory: &Path) -> Vec<(String, String)> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries
+        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, fs::read_to_string(entry.path()).ok()?)))
+        .collect();
+    files.sort();
+    files
+}
+
+fn index_of(root: &Path, interface: &str) -> Option<LinkIndex> {
+    if interface.is_empty() || interface.contains('/') {
+        return None;
+    }
+    let path: PathBuf = [root, Path::new("sys/class/net"), Path::new(interface), Path::new("ifindex")].iter().collect();
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// `nameserver ADDRESS` lines (resolv.conf(5)); a scope behind `%` is left out.
+fn nameservers(text: &str) -> Vec<IpAddr> {
+    let lines = text.lines().map(|line| line.split(['#', ';']).next().unwrap_or_default());
+    lines
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            (words.next()? == "nameserver").then(|| address(words.next()?))?
+        })
+        .collect()
+}
+
+/// `DNS=ADDRESS ADDRESS…`
+fn networkd(text: &str) -> Vec<IpAddr> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix("DNS="))
+        .flat_map(str::split_whitespace)
+        .filter_map(address)
+        .collect()
+}
+
+/// An address, perhaps with a scope (`%eth1`) or a server name (`#dns.example`).
+fn address(text: &str) -> Option<IpAddr> {
+    text.split(['%', '#']).next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ips(texts: &[&str]) -> Vec<IpAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn resolv_conf_is_read_with_its_comments_and_scopes() {
+        let text =
+            "# made by dhcpcd\nsearch lan\nnameserver 10.99.0.1 # venue\nnameserver fe80::1%eth1\nnameserver x\n";
+        assert_eq!(nameservers(text), ips(&["10.99.0.1", "fe80::1"]));
+        assert_eq!(
+            networkd("ADDRESS=10.99.0.9\nDNS=10.99.0.1 10.99.0.2#dns.example\n"),
+            ips(&["10.99.0.1", "10.99.0.2"])
+        );
+    }
+
+    #[test]
+    fn the_servers_behind_a_stub_are_preferred_and_each_uplink_has_its_own() {
+        let root = std::env::temp_dir().join(format!("bramblegate-resolvers-{}", std::process::id()));
+        for (path, text) in [
+            ("etc/resolv.conf", "nameserver 127.0.0.53\n"),
+            ("run/systemd/resolve/resolv.conf", "nameserver 10.99.0.1\n"),
+            ("run/systemd/netif/leases/7", "DNS=10.98.0.1\n"),
+            ("run/dhcpcd/hook-state/resolv.conf/wlan0.dhcp", "nameserver 10.97.0.1\n"),
+            ("sys/class/net/wlan0/ifindex", "3\n"),
+        ] {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let found = read(&root);
+        assert_eq!(found[&0], ips(&["10.99.0.1"]));
+        assert_eq!(found[&7], ips(&["10.98.0.1"]));
+        assert_eq!(found[&3], ips(&["10.97.0.1"]));
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn only_changes_are_told_and_what_went_is_told_empty() {
+        let before = Resolvers::from([(0, ips(&["10.99.0.1"])), (7, ips(&["10.98.0.1"]))]);
+        let now = Resolvers::from([(0, ips(&["10.99.0.1"]))]);
+        assert_eq!(changes(&before, &now), [Event::Vital(Vital::Resolvers { index: 7, servers: vec![] })]);
+        assert!(changes(&now, &now).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_never_panics(text: String) {
+            nameservers(&text);
+            networkd(&text);
+        }
+    }
+}
