@@ -31,6 +31,7 @@ pub struct Gpio<P, D> {
     delay: D,
     /// names the chip in errors
     name: String,
+    lit: bool,
     sent: u64,
 }
 
@@ -39,7 +40,7 @@ where
     P::Error: Display,
 {
     pub fn new(pins: Pins<P>, delay: D, name: &str) -> Self {
-        Self { pins, delay, name: name.to_owned(), sent: 0 }
+        Self { pins, delay, name: name.to_owned(), lit: true, sent: 0 }
     }
 
     fn nibble(&mut self, nibble: u8) -> Result<(), P::Error> {
@@ -76,15 +77,19 @@ where
     D: DelayNs + Send,
 {
     fn execute(&mut self, ops: &[Op]) -> Result<(), ApplyError> {
+        let name = self.name.clone();
+        let fault = |error: P::Error| failed(format!("GPIO chip {name}: {error}"));
+        if let Some(pin) = &mut self.pins.backlight {
+            pin.set_state(self.lit.into()).map_err(fault)?;
+        }
         for op in ops {
-            self.send(*op).map_err(|error| failed(format!("GPIO chip {}: {error}", self.name)))?;
+            self.send(*op).map_err(fault)?;
         }
         Ok(())
     }
 
-    fn backlight(&mut self, lit: bool) -> Result<(), ApplyError> {
-        let Some(pin) = &mut self.pins.backlight else { return Ok(()) };
-        pin.set_state(lit.into()).map_err(|error| failed(format!("GPIO chip {}: {error}", self.name)))
+    fn backlight(&mut self, lit: bool) {
+        self.lit = lit;
     }
 
     fn wait(&mut self, time: Duration) {

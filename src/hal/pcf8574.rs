@@ -46,6 +46,8 @@ pub struct Pcf8574<I, D> {
     /// names the bus in errors
     name: String,
     lit: bool,
+    /// the backlight's state was not sent yet
+    stale: bool,
     rs: Option<bool>,
     /// bytes after each instruction that only pass time, on a bus faster than the expander's
     padding: usize,
@@ -65,7 +67,8 @@ where
         let bytes_needed = (u64::from(clock_hz) * 60).div_ceil(9_000_000);
         let padding = usize::try_from(bytes_needed.saturating_sub(2)).unwrap_or(0);
         let name = name.to_owned();
-        Self { bus, delay, address, wiring, name, lit: true, rs: None, padding, limit: usize::MAX, bytes: 0 }
+        let limit = usize::MAX;
+        Self { bus, delay, address, wiring, name, lit: true, stale: true, rs: None, padding, limit, bytes: 0 }
     }
 
     fn byte(&self, nibble: u8, rs: bool, e: bool) -> u8 {
@@ -140,16 +143,21 @@ where
             self.encode(*op, &mut bytes);
             ends.push(bytes.len());
         }
-        self.send(&bytes, &ends)
+        if bytes.is_empty() && self.stale {
+            let rs = self.rs.unwrap_or(false);
+            bytes.push(self.byte(0, rs, false));
+            ends.push(bytes.len());
+            self.rs = Some(rs);
+        }
+        self.stale = true;
+        self.send(&bytes, &ends)?;
+        self.stale = false;
+        Ok(())
     }
 
-    fn backlight(&mut self, lit: bool) -> Result<(), ApplyError> {
+    fn backlight(&mut self, lit: bool) {
+        self.stale |= self.lit != lit;
         self.lit = lit;
-        let rs = self.rs.unwrap_or(false);
-        let byte = self.byte(0, rs, false);
-        self.send(&[byte], &[1])?;
-        self.rs = Some(rs);
-        Ok(())
     }
 
     fn wait(&mut self, time: Duration) {

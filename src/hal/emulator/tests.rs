@@ -193,3 +193,23 @@ fn the_driver_works_over_gpio_lines() {
     assert_eq!(chip.seen(SIXTEEN, Charset::A00), frame);
     assert_eq!(chip.violations(), [] as [String; 0]);
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+    #[test]
+    fn both_drivers_leave_the_same_on_the_glass(first in "[ -\\[\\]-}]{0,20}", second in "[ -\\[\\]-}]{0,20}") {
+        let twenty = Geometry { columns: 20, rows: 2 };
+        let (theirs, mut delay) = bench();
+        let mut lcd = oracle(&theirs, &mut delay);
+        lcd.write_str(&first, &mut delay).unwrap();
+        lcd.set_cursor_pos(0x40, &mut delay).unwrap();
+        lcd.write_str(&second, &mut delay).unwrap();
+        let (ours, delay) = bench();
+        let wiring = Wiring::default();
+        let expander = crate::hal::pcf8574::Pcf8574::new(ours.clone(), delay.0, 0x27, wiring, "bus", 100_000);
+        let frame = Frame::from_lines(twenty, &[&first, &second]);
+        Hd44780::new(expander, twenty, Charset::A00).show(&frame, true).unwrap();
+        proptest::prop_assert_eq!(ours.chip().codes(twenty), theirs.chip().codes(twenty));
+        proptest::prop_assert_eq!(ours.seen(twenty, Charset::A00), frame);
+    }
+}

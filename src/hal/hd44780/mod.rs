@@ -13,10 +13,10 @@ use plan::{Memory, Op, plan};
 /// Carries instructions to the controller and gives it the time it needs between two of them (53 µs at the slowest
 /// oscillator allowed, 190 kHz); longer waits are asked for.
 pub trait Transport: Send {
-    /// Sends all of `ops`, in one go where the bus allows.
+    /// Sends all of `ops` and the backlight's new state, in one go where the bus allows.
     fn execute(&mut self, ops: &[Op]) -> Result<(), ApplyError>;
-    /// Switches the backlight. Nothing else changes on the controller's pins.
-    fn backlight(&mut self, lit: bool) -> Result<(), ApplyError>;
+    /// The backlight's state from the next [`Transport::execute`] on, which may be of no ops.
+    fn backlight(&mut self, lit: bool);
     /// Waits at least this long.
     fn wait(&mut self, time: Duration);
     /// Bytes sent and acknowledged.
@@ -132,7 +132,8 @@ impl<T: Transport> Hd44780<T> {
     /// Initialises and draws `frame`; the display is switched on last.
     fn start(&mut self, start: Start, frame: &Frame, lit: bool) -> Result<(), ApplyError> {
         // Also finds out whether anything answers, before the long waits.
-        self.transport.backlight(lit)?;
+        self.transport.backlight(lit);
+        self.transport.execute(&[])?;
         self.lit = Some(lit);
         self.initialise(start)?;
         let mut ops = Vec::new();
@@ -145,19 +146,17 @@ impl<T: Transport> Hd44780<T> {
     }
 
     fn update(&mut self, frame: &Frame, lit: bool) -> Result<(), ApplyError> {
+        let mut ops = Vec::new();
         if self.frame.as_ref() != Some(frame) {
-            let mut ops = Vec::new();
             self.draw(frame, &mut ops);
-            if !ops.is_empty() {
-                self.transport.execute(&ops)?;
-            }
             self.frame = Some(frame.clone());
         }
-        if self.lit != Some(lit) {
-            self.transport.backlight(lit)?;
-            self.lit = Some(lit);
+        if ops.is_empty() && self.lit == Some(lit) {
+            return Ok(());
         }
-        Ok(())
+        self.transport.backlight(lit);
+        self.lit = Some(lit);
+        self.transport.execute(&ops)
     }
 
     /// Appends what turns both memories into what `frame` needs.

@@ -259,8 +259,10 @@ fn the_backlight_is_one_byte() {
     bench.display.show(&Frame::from_lines(SIXTEEN, &["x"]), false).unwrap();
     assert_eq!(bench.display.bytes() - before, 1);
     assert!(!bench.backpack.chip().lit());
-    bench.display.show(&Frame::from_lines(SIXTEEN, &["y"]), false).unwrap();
-    assert!(!bench.backpack.chip().lit());
+    let (transactions, _) = bench.backpack.traffic();
+    bench.display.show(&Frame::from_lines(SIXTEEN, &["y"]), true).unwrap();
+    assert!(bench.backpack.chip().lit());
+    assert_eq!(bench.backpack.traffic().0, transactions + 1, "with a page it costs nothing");
 }
 
 fn frames(geometry: Geometry) -> impl Strategy<Value = Vec<Vec<String>>> {
@@ -306,5 +308,40 @@ proptest! {
                 prop_assert!(bench.display.bytes() - before <= full as u64);
             }
         }
+    }
+}
+
+fn any_fault() -> impl Strategy<Value = Option<Fault>> {
+    prop_oneof![
+        4 => Just(None),
+        1 => (1..3_u32, 0..20_usize).prop_map(|(count, bytes)| Some(Fault::Nack { count, bytes })),
+        1 => proptest::option::of(0..16_u8).prop_map(|nibble| Some(Fault::Glitch(nibble))),
+        1 => Just(Some(Fault::Unplug)),
+        1 => Just(Some(Fault::Plug)),
+        1 => Just(Some(Fault::Stuck(Duration::from_secs(1)))),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_happened_before_a_refresh_brings_the_page_back(
+        story in proptest::collection::vec((any_fault(), "[a-z♥]{0,16}", "[0-9♥↑]{0,16}"), 1..12),
+    ) {
+        let mut bench = Bench::new(SIXTEEN);
+        for (fault, first, second) in story {
+            if let Some(fault) = fault {
+                bench.backpack.inject(fault);
+                bench.clock.pass(Duration::from_millis(20));
+            }
+            let _ = bench.show(&[&first, &second]);
+        }
+        if bench.show(&["at last"]).is_err() {
+            bench.backpack.inject(Fault::Plug);
+        }
+        // Two refusals may still be waiting.
+        let shown = (0..4).any(|_| bench.show(&["10.99.0.126", "3/3 up         ♥"]).is_ok());
+        prop_assert!(shown);
+        bench.display.refresh().unwrap();
+        prop_assert_eq!(bench.seen(), Frame::from_lines(SIXTEEN, &["10.99.0.126", "3/3 up         ♥"]).lines());
     }
 }

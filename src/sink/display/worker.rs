@@ -99,7 +99,11 @@ impl Worker {
         let now = self.start.elapsed();
         match order {
             Order::Show(playlist) => self.take(playlist, now),
-            Order::Hotplug => self.patience = Patience::new(),
+            Order::Hotplug => {
+                // Whatever it was may have taken the panel's power: open and initialise it again.
+                self.close();
+                self.patience = Patience::new();
+            }
             Order::Reconfigure(settings) => self.reconfigure(*settings),
             Order::Wake => {}
             Order::Stop { last, lit, done } => {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::daytime::{is_night, local_minute};
 use super::{Connector, Order};
-use crate::config::{Led, LedDevice};
+use crate::config::Led;
 use crate::event::{Applied, ApplyError};
 use crate::hal::Indicator;
 use crate::hal::light::pulse_widths;
@@ -96,11 +96,9 @@ impl Worker {
         match order {
             Order::Show(signals) => self.take(signals),
             Order::Hotplug => {
+                // A stand-in gives way to a stick just plugged in, and one that went and came back is dark.
+                self.close();
                 self.patience = Patience::new();
-                // The stand-in gives way to a stick that has just been plugged in.
-                if matches!(self.settings.device, LedDevice::Auto { .. }) && self.indicator.is_some() {
-                    self.close();
-                }
             }
             Order::Reconfigure(settings) => self.reconfigure(*settings),
             Order::Wake => {}
