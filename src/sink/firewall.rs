@@ -13,7 +13,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::event::{Applied, ApplyError, ApplyErrorKind, Output};
 use crate::policy::FirewallPlan;
-use crate::policy::ruleset::{Rule, Ruleset, TABLE};
+use crate::policy::ruleset::{Action, Rule, Ruleset, TABLE};
 use crate::sink::Sink;
 use crate::source::nfnetlink::Socket;
 
@@ -175,7 +175,6 @@ fn rule_at(ruleset: &Ruleset, chain: usize, rule: usize) -> Option<&Rule> {
 }
 
 fn offloads(ruleset: &Ruleset, chain: usize, rule: usize) -> bool {
-    use crate::policy::ruleset::Action;
     rule_at(ruleset, chain, rule).is_some_and(|rule| matches!(rule.action, Action::Offload(_)))
 }
 
@@ -227,4 +226,63 @@ fn failed(message: String) -> ApplyError {
 
 fn has_net_admin() -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::ruleset::{RulesetInput, build};
+
+    fn fast() -> Ruleset {
+        let devices = ["lo", "no-such-port"].map(String::from).to_vec();
+        build(&RulesetInput { cluster_port: Some("lo".into()), flow_table_devices: devices, ..RulesetInput::default() })
+    }
+
+    fn told(label: Label, errno: Errno) -> (bool, Known, Ruleset) {
+        let (mut known, mut ruleset) = (Known::default(), fast());
+        let form = Form { removal: Removal::Destroy, owned: true };
+        let again = learn(&mut known, &mut ruleset, &Refusal { label, errno }, &form);
+        (again, known, ruleset)
+    }
+
+    #[test]
+    fn an_old_kernel_is_learnt_step_by_step() {
+        let (again, known, _) = told(Label::Removal, Errno::INVAL);
+        assert!(again && !known.destroy && known.persist, "before 6.3");
+        let (again, known, _) = told(Label::Table, Errno::OPNOTSUPP);
+        assert!(again && !known.persist && known.destroy, "before 6.9");
+    }
+
+    #[test]
+    fn a_kernel_without_flow_tables_is_asked_once() {
+        let (again, known, ruleset) = told(Label::FlowTable, Errno::OPNOTSUPP);
+        // One of the devices does not exist, which may be the reason as well: that is asked again next time.
+        assert!(again && known.flow_table && ruleset == fast().without_flow_table());
+        let rule = Label::Rule(0, 0);
+        assert!(matches!(fast().chains.first().unwrap().rules.first().unwrap().action, Action::Offload(_)));
+        let (again, known, ruleset) = told(rule, Errno::NOENT);
+        assert!(again && !known.flow_table && ruleset.flow_table.is_none());
+    }
+
+    #[test]
+    fn what_teaches_nothing_is_not_tried_again() {
+        assert!(!told(Label::Removal, Errno::PERM).0);
+        assert!(!told(Label::Chain(0), Errno::NOENT).0);
+        assert!(!told(Label::Rule(1, 0), Errno::INVAL).0);
+        assert!(told(Label::Batch, Errno::INTR).0);
+    }
+
+    #[test]
+    fn a_transaction_asks_for_one_answer_and_labels_every_message() {
+        use crate::source::nfnetlink::messages;
+        let encoded = encode(&fast(), &Form { removal: Removal::Destroy, owned: true });
+        let read: Vec<_> = messages(&encoded.bytes).collect();
+        assert_eq!(read.len(), encoded.labels.len());
+        assert!(read.iter().zip(1..).all(|(message, number)| message.sequence == number));
+        let asking: Vec<usize> = (0..read.len()).filter(|index| read[*index].flags & 4 != 0).collect();
+        assert_eq!(asking, [read.len() - 2]);
+        assert_eq!(encoded.labels[1..4], [Label::Removal, Label::Table, Label::FlowTable]);
+        let rules = encoded.labels.iter().filter(|label| matches!(label, Label::Rule(..))).count();
+        assert_eq!(rules, fast().len() + 2, "the set of ICMPv6 types and its elements belong to a rule");
+    }
 }

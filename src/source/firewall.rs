@@ -100,6 +100,28 @@ pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<Firewal
     }
 }
 
+/// Reads any bytes as messages of the kernel and follows packets through what they say: the door for fuzzing.
+#[doc(hidden)]
+pub fn read_any(bytes: &[u8]) {
+    let way = Way { cluster: ("eth0".into(), Some(2)), uplink: ("eth1".into(), Some(3)), network: None };
+    let mut watcher = Watcher::default();
+    let mut ruleset = foreign::Ruleset::default();
+    for message in messages(bytes) {
+        watcher.take(&message, "bramblegate", 1);
+        if let Some((table, name, chain)) = foreign::chain(&message) {
+            ruleset.tables.entry(table).or_default().chains.insert(name, chain);
+        }
+        if let Some((table, name, rule)) = foreign::rule(&message) {
+            ruleset.tables.entry(table).or_default().chains.entry(name).or_default().rules.push(rule);
+        }
+        ruleset
+            .tables
+            .values_mut()
+            .for_each(|table| drop(table.sets.insert(String::new(), foreign::elements(&message))));
+    }
+    judge::blocker(&ruleset, &way);
+}
+
 async fn due(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,

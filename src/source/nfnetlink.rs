@@ -7,6 +7,7 @@ mod request;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, getsockname, netlink, recv, send, socket_with,
@@ -82,13 +83,10 @@ impl Socket {
 
     /// The next datagram, or `None` if there is none now. `ENOBUFS`: some were lost.
     pub fn receive(&self) -> Result<Option<Vec<u8>>, Errno> {
-        let mut buffer = vec![0; DATAGRAM];
+        let mut buffer = Vec::with_capacity(DATAGRAM);
         loop {
-            match recv(&self.fd, buffer.as_mut_slice(), RecvFlags::empty()) {
-                Ok((length, _)) => {
-                    buffer.truncate(length);
-                    return Ok(Some(buffer));
-                }
+            match recv(&self.fd, spare_capacity(&mut buffer), RecvFlags::empty()) {
+                Ok(_) => return Ok(Some(buffer)),
                 Err(Errno::AGAIN) => return Ok(None),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
@@ -98,7 +96,7 @@ impl Socket {
 
     /// Takes what may still lie in the queue from an earlier request.
     pub fn drain(&self) {
-        while !matches!(self.receive(), Ok(None) | Err(Errno::BADF)) {}
+        while matches!(self.receive(), Ok(Some(_)) | Err(Errno::NOBUFS)) {}
     }
 
     /// Sends a request and passes every answering message to `each`; ends with the acknowledgement.

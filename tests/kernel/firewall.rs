@@ -1,11 +1,11 @@
 //! The rule set in the kernel.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bramblegate::config::Allow;
 use bramblegate::event::{Applied, ApplyErrorKind};
 use bramblegate::policy::ruleset::{Action, Ruleset, RulesetInput, build};
-use bramblegate::sink::firewall::FirewallSink;
+use bramblegate::sink::firewall::{FirewallSink, Form, Removal, encode};
 use libtest_mimic::Trial;
 
 use crate::lab::{feed, sh, start_helper, trial, try_sh};
@@ -31,6 +31,7 @@ pub fn tests() -> Vec<Trial> {
         trial("firewall::a_missing_capability_is_named", a_missing_capability_is_named),
         trial("firewall::a_flow_table_is_used_or_done_without", a_flow_table_is_used_or_done_without),
         trial("firewall::what_is_off_leaves_nothing", what_is_off_leaves_nothing),
+        trial("firewall::replacing_is_many_times_faster_than_nft", replacing_is_many_times_faster_than_nft),
     ]
 }
 
@@ -229,4 +230,27 @@ fn what_is_off_leaves_nothing() {
     sink.remove().unwrap();
     assert!(!exists());
     sink.remove().expect("nothing there is no fault");
+}
+
+fn replacing_is_many_times_faster_than_nft() {
+    let ruleset = build(&home());
+    let text = ruleset.to_string();
+    let mut sink = FirewallSink::new();
+    load(&mut sink, &ruleset, false);
+    let (mut ours, mut theirs, mut sent) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..15 {
+        let begin = Instant::now();
+        load(&mut sink, &ruleset, false);
+        ours.push(begin.elapsed());
+        let begin = Instant::now();
+        let form = Form { removal: Removal::Delete, owned: false };
+        std::hint::black_box(encode(&ruleset, &form));
+        sent.push(begin.elapsed());
+        let begin = Instant::now();
+        assert!(feed("exec nft -f -", &text).0);
+        theirs.push(begin.elapsed());
+    }
+    [&mut ours, &mut theirs, &mut sent].into_iter().for_each(|times| times.sort());
+    println!("replace and read back {:?} (of that encoding {:?}), nft -f {:?}", ours[7], sent[7], theirs[7]);
+    assert!(ours[7] * 5 < theirs[7], "{:?} against {:?}", ours[7], theirs[7]);
 }

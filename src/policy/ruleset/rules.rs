@@ -1,5 +1,7 @@
 //! Which rules there are, and in which order.
 
+use std::collections::BTreeSet;
+
 use super::{
     Action, Base, COMMENT_FORWARDED, COMMENT_MASQUERADE, Chain, ChainKind, Family, FlowTable, Hook, Match, Rule,
     Ruleset, RulesetInput, Side, Transport,
@@ -24,7 +26,8 @@ const NEIGHBOURHOOD_6: [u8; 9] = [130, 131, 132, 133, 134, 135, 136, 137, 143];
 /// from an uplink (input) is past after a name comparison or two.
 pub fn build(input: &RulesetInput) -> Ruleset {
     let mut input = input.clone();
-    input.uplinks.retain(|name| Some(name) != input.cluster_port.as_ref());
+    let mut seen = BTreeSet::new();
+    input.uplinks.retain(|name| Some(name) != input.cluster_port.as_ref() && seen.insert(name.clone()));
     let flow_table = flow_table(&input);
     let chains = vec![
         forward(&input, flow_table.as_ref()),

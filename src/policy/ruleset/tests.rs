@@ -87,8 +87,9 @@ fn without_a_cluster_port_nothing_is_judged_in_forward() {
 }
 
 #[test]
-fn a_cluster_port_that_is_also_named_as_uplink_is_no_uplink() {
-    let confused = build(&RulesetInput { uplinks: vec!["eth0".into(), "eth1".into()], ..home() });
+fn the_cluster_port_is_no_uplink_and_an_uplink_is_one_once() {
+    let uplinks = ["eth0", "eth1", "eth1"].map(String::from).to_vec();
+    let confused = build(&RulesetInput { uplinks, ..home() });
     assert_eq!(chain(&confused, "input").rules.len(), 1);
     assert_eq!(confused, build(&RulesetInput { uplinks: vec!["eth1".into()], ..home() }));
 }

@@ -144,7 +144,7 @@ fn lookup(data: &Attributes<'_>) -> Option<Expression> {
 
 /// Reads `struct nft_verdict` (`NFTA_VERDICT_*`).
 pub fn verdict(data: &Attributes<'_>) -> Verdict {
-    let code = data.be32(1).map(u32::cast_signed);
+    let code = data.be32(1).map(|code| i32::from_ne_bytes(code.to_ne_bytes()));
     match (code, data.text(2)) {
         (Some(0), _) => Verdict::Drop,
         (Some(1), _) => Verdict::Accept,

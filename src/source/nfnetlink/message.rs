@@ -165,11 +165,10 @@ mod tests {
         let error = |code: i32| {
             let mut bytes = vec![20, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
             bytes.extend(code.to_ne_bytes());
-            let outcome = messages(&bytes).next().and_then(|message| message.outcome());
-            outcome
+            messages(&bytes).next().map(|message| message.outcome())
         };
-        assert_eq!(error(0), Some(Ok(())));
-        assert_eq!(error(-1), Some(Err(Errno::PERM)));
+        assert_eq!(error(0), Some(Some(Ok(()))));
+        assert_eq!(error(-1), Some(Some(Err(Errno::PERM))));
     }
 
     #[test]
