@@ -9,6 +9,7 @@ pub mod nodes;
 pub mod off;
 pub mod output;
 pub mod panel;
+pub mod panel_message;
 pub mod print;
 pub mod run;
 pub mod settings;
@@ -64,6 +65,8 @@ enum Verb {
     Detect(detect::Args),
     Status(status::Args),
     Panel(panel::Args),
+    #[command(hide = true)]
+    PanelMessage(panel_message::Args),
     Setup(setup::Args),
     Off(off::Args),
     Nodes(nodes::Args),
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Verb::Detect(args) => detect::main(args),
         Verb::Status(args) => status::main(args),
         Verb::Panel(args) => panel::main(args),
+        Verb::PanelMessage(args) => panel_message::main(args),
         Verb::Setup(args) => setup::main(args),
         Verb::Off(args) => off::main(args),
         Verb::Nodes(args) => nodes::main(args),
@@ -139,7 +143,11 @@ mod tests {
 
     #[test]
     fn the_verbs_are_those_of_the_contract() {
-        let names: Vec<String> = Cli::command().get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+        let names: Vec<String> = Cli::command()
+            .get_subcommands()
+            .filter(|verb| !verb.is_hide_set())
+            .map(|verb| verb.get_name().to_owned())
+            .collect();
         let contract = [
             "run",
             "check",

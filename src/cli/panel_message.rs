@@ -1,0 +1,136 @@
+//! `bramblegate panel-message`: one last picture when the daemon is gone. For hooks of the service manager: hidden from help.
+
+use std::process::ExitCode;
+
+use super::settings::{self, ConfigArg};
+use super::{exit, output};
+use crate::config::{self, Lcd, Led, Merged};
+use crate::event::{ApplyError, ApplyErrorKind};
+use crate::panel::{Frame, Geometry};
+use crate::sink::{display, indicator};
+
+const EXAMPLES: &str = "\
+Examples:
+  bramblegate panel-message \"SAFE TO UNPLUG\"    what the hook at power-off does";
+
+/// Write a text on the display, lit, and darken the LED; not while the daemon runs
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Words; they are spread over the rows
+    text: String,
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+/// Exit 0 also without a display or LED; 71 if one that is there did not do it.
+pub fn main(args: Args) -> ExitCode {
+    let files = match settings::read_files(&args.config.config) {
+        Ok(files) => files,
+        // Without settings the board alone may tell what there is.
+        Err(_) => Vec::new(),
+    };
+    let Some(merged) = panel_of(&files) else { return ExitCode::SUCCESS };
+    let shown = show(&merged.settings.lcd, &args.text);
+    let darkened = darken(&merged.settings.led);
+    let mut code = ExitCode::SUCCESS;
+    let errors = [shown, darkened].into_iter().filter_map(Result::err);
+    for error in errors.filter(|error| error.kind != ApplyErrorKind::Absent) {
+        output::err(&format!("bramblegate panel-message: {}\n", error.message));
+        code = ExitCode::from(exit::CANNOT_CREATE);
+    }
+    code
+}
+
+fn show(settings: &Lcd, text: &str) -> Result<(), ApplyError> {
+    let Some(mut connect) = display::connector(settings) else { return Ok(()) };
+    connect()?.show(&Frame::from_lines(settings.geometry, &spread(text, settings.geometry)), true)
+}
+
+fn darken(settings: &Led) -> Result<(), ApplyError> {
+    let Some(mut connect) = indicator::connector(settings) else { return Ok(()) };
+    connect()?.set(&[])
+}
+
+/// The text by words over the rows; what does not fit is cut.
+fn spread(text: &str, geometry: Geometry) -> Vec<String> {
+    let mut rows = vec![String::new()];
+    for word in text.split_whitespace() {
+        match rows.last_mut() {
+            Some(row) if row.is_empty() => row.push_str(word),
+            Some(row) if row.chars().count() + 1 + word.chars().count() <= usize::from(geometry.columns) => {
+                row.push(' ');
+                row.push_str(word);
+            }
+            _ => rows.push(word.to_owned()),
+        }
+    }
+    rows
+}
+
+/// The settings of the panel, also when others are wrong: that is what the message may be about. What is at fault is left out
+/// in wider and wider circles.
+fn panel_of(files: &[(String, String)]) -> Option<Merged> {
+    let circles: [&[&str]; 4] = [&[], &["lcd", "led"], &["lcd"], &["board"]];
+    circles.into_iter().find_map(|tables| {
+        let reduced: Vec<(String, String)> = if tables.is_empty() {
+            files.to_vec()
+        } else {
+            let least = "uplink.interfaces = [\"uplink\"]\ncluster.interface = \"cluster\"\n".to_owned();
+            let kept = files.iter().map(|(path, text)| (path.clone(), only(text, tables)));
+            kept.chain([("least".to_owned(), least)]).collect()
+        };
+        config::resolve(&reduced, &settings::boards(), settings::compatible().as_deref(), None).ok()
+    })
+}
+
+/// The lines of the tables named, with the board's name.
+fn only(text: &str, tables: &[&str]) -> String {
+    let mut table = "";
+    let mut kept = String::new();
+    for line in text.lines() {
+        let trimmed = line.trim();
+        if let Some(header) = trimmed.strip_prefix('[') {
+            table = header.split([']', '.']).next().unwrap_or_default().trim();
+        }
+        let names_board = table.is_empty() && trimmed.split('=').next().is_some_and(|key| key.trim() == "board");
+        if names_board || tables.contains(&table) {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{LcdBus, LedDevice};
+
+    const GOOD: &str = "board = \"emulated\"\n[uplink]\ninterfaces = [\"eth1\"]\n[cluster]\ninterface = \"eth0\"\n\
+                        [lcd]\nbus = \"/dev/i2c-7\"\nsize = \"8x2\"\n[led]\ndevice = \"blinkstick\"\n";
+
+    fn panel(text: &str) -> (LcdBus, LedDevice) {
+        let settings = panel_of(&[("file".to_owned(), text.to_owned())]).unwrap().settings;
+        (settings.lcd.bus, settings.led.device)
+    }
+
+    #[test]
+    fn words_are_spread_over_the_rows() {
+        let spread = |columns, rows| spread("SAFE TO UNPLUG", Geometry { columns, rows });
+        assert_eq!(spread(16, 2), ["SAFE TO UNPLUG"]);
+        assert_eq!(spread(8, 2), ["SAFE TO", "UNPLUG"]);
+    }
+
+    #[test]
+    fn wrong_settings_elsewhere_leave_the_panel_reachable() {
+        let whole = panel(GOOD);
+        assert!(matches!(&whole.0, LcdBus::I2c { device, .. } if device.ends_with("i2c-7")), "{whole:?}");
+        assert_eq!(panel(&GOOD.replace("eth1", "")), whole);
+        assert_eq!(panel(&format!("nonsense = 1\n{GOOD}")), whole);
+        // A fault in [led] costs the LED's settings only, one in [lcd] both: then the board decides.
+        assert_eq!(panel(&format!("{GOOD}nonsense = 1\n")).0, whole.0);
+        let lost = panel(&GOOD.replace("8x2", "7x9"));
+        assert!(matches!(lost.0, LcdBus::Emulator { .. }), "{lost:?}");
+    }
+}
