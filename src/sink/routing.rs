@@ -100,27 +100,31 @@ fn compare(plan: &RoutingPlan, rules: &BTreeSet<Rule>, routes: &BTreeSet<Route>)
     }
 }
 
+/// Does all that can be done; the first thing that could not is told. An uplink that has just gone does not keep the
+/// others from their routes.
 fn carry_out(rtnl: &mut Rtnl, diff: &Diff) -> Result<(), ApplyError> {
+    let mut failure = None;
+    let mut note = |what: &str, name: String, result: Result<(), RequestError>| {
+        if let Err(error) = result {
+            failure.get_or_insert_with(|| failed(format!("cannot {what} {name}"), &error));
+        }
+    };
     for (route, flags) in &diff.routes_to_add {
-        let added = add_route(rtnl, route, *flags);
-        added.map_err(|error| failed(format!("cannot add {}", name_of_route(route)), &error))?;
+        note("add", name_of_route(route), add_route(rtnl, route, *flags));
     }
     for rule in &diff.rules_to_add {
-        let message = RouteNetlinkMessage::NewRule(rule_message(rule));
-        accept(rtnl.send(&message, ADD), &[Errno::EXIST])
-            .map_err(|error| failed(format!("cannot add {}", name_of_rule(rule)), &error))?;
+        let added = rtnl.send(&RouteNetlinkMessage::NewRule(rule_message(rule)), ADD);
+        note("add", name_of_rule(rule), accept(added, &[Errno::EXIST]));
     }
     for rule in &diff.rules_to_delete {
-        let message = RouteNetlinkMessage::DelRule(rule_message(rule));
-        accept(rtnl.send(&message, 0), &[Errno::NOENT])
-            .map_err(|error| failed(format!("cannot remove {}", name_of_rule(rule)), &error))?;
+        let removed = rtnl.send(&RouteNetlinkMessage::DelRule(rule_message(rule)), 0);
+        note("remove", name_of_rule(rule), accept(removed, &[Errno::NOENT]));
     }
     for route in &diff.routes_to_delete {
         let removed = route_message(route).and_then(|message| rtnl.send(&RouteNetlinkMessage::DelRoute(message), 0));
-        accept(removed, &[Errno::SRCH, Errno::NODEV])
-            .map_err(|error| failed(format!("cannot remove {}", name_of_route(route)), &error))?;
+        note("remove", name_of_route(route), accept(removed, &[Errno::SRCH, Errno::NODEV]));
     }
-    Ok(())
+    failure.map_or(Ok(()), Err)
 }
 
 /// The plain form first: with `onlink` the kernel refuses a gateway that is one of our own addresses on another port,

@@ -231,8 +231,11 @@ fn nodes() {
     cluster();
     block_on(async {
         let tcp = |last| node(last, NodeProbe::Tcp(22));
-        let (plan, mut events) = probing(vec![node(11, NodeProbe::Icmp), tcp(12), tcp(13), node(14, NodeProbe::Icmp)]);
+        let asked = vec![node(11, NodeProbe::Icmp), tcp(12), tcp(13), node(14, NodeProbe::Icmp)];
+        let (plan, mut events) = probing(asked);
         assert_eq!(round(&mut events, 4).await, ["rpi11", "rpi12"], "13 refuses, 14 is not there");
+        plan.send_modify(|plan| plan.nodes = vec![node(13, NodeProbe::Arp), node(14, NodeProbe::Arp)]);
+        while round(&mut events, 2).await != ["rpi13"] {}
         plan.send_modify(|plan| plan.nodes = vec![node(11, NodeProbe::Icmp), node(12, NodeProbe::Icmp)]);
         while round(&mut events, 2).await != ["rpi11", "rpi12"] {}
         let (_, rtt) = answer(&mut events).await;

@@ -1,6 +1,6 @@
 //! Policy routing in the kernel, and the question which way out it would take.
 
-use bramblegate::event::{Applied, LinkIndex, Route, Rule};
+use bramblegate::event::{Applied, ApplyErrorKind, LinkIndex, Route, Rule};
 use bramblegate::policy::{ROUTE_PROTOCOL, RULE_PREFERENCE, RoutingPlan, TABLE_CLUSTER, TABLE_UPLINK};
 use bramblegate::sink::Sink;
 use bramblegate::sink::routing::{RoutingSink, restore};
@@ -17,6 +17,7 @@ pub fn tests() -> Vec<Trial> {
         trial("routing::the_plan_comes_and_goes_and_entries_of_others_stay", comes_and_goes),
         trial("routing::a_new_gateway_takes_the_old_ones_place", new_gateway),
         trial("routing::a_gateway_that_is_our_own_address_elsewhere_is_accepted", own_gateway),
+        trial("routing::an_uplink_that_has_gone_does_not_hold_up_the_rest", gone_uplink),
         trial("routing::the_way_out_is_the_kernels", which_way_out),
     ]
 }
@@ -119,6 +120,17 @@ fn own_gateway() {
         // A gateway that nothing leads to is accepted as well, by `onlink`.
         RoutingSink::default().apply(&overlap(cluster, uplink, "203.0.113.1")).await.unwrap();
         assert!(ours().contains("default via 203.0.113.1"), "{}", ours());
+    });
+}
+
+fn gone_uplink() {
+    let (cluster, uplink) = ports();
+    let mut plan = overlap(cluster, uplink, "192.168.50.254");
+    plan.routes.insert(route(TABLE_UPLINK + 4711, 4711, "0.0.0.0/0", None));
+    block_on(async {
+        let error = RoutingSink::default().apply(&plan).await.unwrap_err();
+        assert_eq!(error.kind, ApplyErrorKind::Absent, "{error}");
+        assert_eq!(ours().lines().count(), 6, "{}", ours());
     });
 }
 

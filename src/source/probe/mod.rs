@@ -2,6 +2,7 @@
 //!
 //! A new kind of health probe is a file here with an `impl Probe`, and a line in [`PROBES`].
 
+mod arp;
 pub mod dns;
 mod http;
 mod icmp;
@@ -96,7 +97,8 @@ impl std::fmt::Debug for Kind {
 }
 
 /// All kinds of node probes.
-pub const PROBES: [Kind; 3] = [
+pub const PROBES: [Kind; 4] = [
+    Kind { name: "arp", takes: |probe| matches!(probe, NodeProbe::Arp), make: || Box::<arp::ArpProbe>::default() },
     Kind { name: "icmp", takes: |probe| matches!(probe, NodeProbe::Icmp), make: || Box::<icmp::IcmpProbe>::default() },
     Kind { name: "tcp", takes: |probe| matches!(probe, NodeProbe::Tcp(_)), make: || Box::new(tcp::TcpProbe) },
     Kind { name: "http", takes: |probe| matches!(probe, NodeProbe::Http { .. }), make: || Box::new(http::HttpProbe) },
