@@ -11,8 +11,11 @@ use bramblegate::venue::play::{Audience, play};
 use bramblegate::venue::{Error, Result, Venue, World, inside, serve};
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// The program under test.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_bramblegate");
+/// The program under test: the one just built, or the one that `BRAMBLEGATE_PROGRAM` names.
+pub fn program() -> PathBuf {
+    std::env::var_os("BRAMBLEGATE_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_bramblegate").into(), PathBuf::from)
+}
+
 /// No test takes longer.
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -107,7 +110,7 @@ fn inner(name: &str) -> ExitCode {
 /// Plays one venue file.
 fn visit(path: &Path) -> Result<()> {
     let venue = Venue::read(path)?;
-    let mut world = World::build(&venue, Path::new(PROGRAM))?;
+    let mut world = World::build(&venue, &program())?;
     world.start_gateway()?;
     let mut notes = Notes { start: Instant::now() };
     let result = play(&mut world, &venue, false, &mut notes);

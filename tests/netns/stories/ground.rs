@@ -1,6 +1,5 @@
 //! The world itself, before any gateway: if these fail, nothing else means anything.
 
-use std::path::Path;
 use std::time::Instant;
 
 use bramblegate::venue::file::Check;
@@ -12,7 +11,7 @@ use super::scene::{PLAIN, ensure, until};
 
 pub fn world_stands_without_a_gateway() -> Result<()> {
     let start = Instant::now();
-    let world = World::build(&Venue::parse("plain", PLAIN)?, Path::new(crate::PROGRAM))?;
+    let world = World::build(&Venue::parse("plain", PLAIN)?, &crate::program())?;
     println!("built in {:?}", start.elapsed());
     until("the head has a lease", || world.head_address().as_deref() == Some("10.99.0.126"))?;
     println!("lease after {:?}", start.elapsed());
@@ -39,7 +38,7 @@ pub fn world_stands_without_a_gateway() -> Result<()> {
 }
 
 pub fn lease_changes_reach_the_head() -> Result<()> {
-    let mut world = World::build(&Venue::parse("plain", PLAIN)?, Path::new(crate::PROGRAM))?;
+    let mut world = World::build(&Venue::parse("plain", PLAIN)?, &crate::program())?;
     until("the head has a lease", || world.head_address().as_deref() == Some("10.99.0.126"))?;
     world.change_dhcp("eth1", |dhcp| dhcp.address = "10.99.0.140".parse().unwrap_or(dhcp.address))?;
     world.renew("eth1")?;

@@ -1,6 +1,6 @@
 //! What most stories need: a plain venue, a gateway that is online, patience.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bramblegate::venue::file::{Check, glob};
@@ -38,7 +38,7 @@ address = "172.20.5.77"
 
 /// Tells a story in a world of `venue` before the gateway is started; on failure, the whole state of the world is printed.
 pub fn before_start(venue: &str, story: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
-    let mut world = World::build(&Venue::parse("story", venue)?, Path::new(crate::PROGRAM))?;
+    let mut world = World::build(&Venue::parse("story", venue)?, &crate::program())?;
     let result = story(&mut world);
     if result.is_err() {
         println!("{}", world.story());

@@ -68,7 +68,7 @@ pub fn status_verb_tells_by_its_exit_code() -> Result<()> {
         until("severity is ok", || is(world, "severity", "ok"))?;
         let socket = world.socket();
         let ask = |more: &[&str]| {
-            let mut command = within("head", crate::PROGRAM);
+            let mut command = within("head", &crate::program().to_string_lossy());
             let output = command.args(["status", "--socket", &socket.to_string_lossy()]).args(more).output();
             output.map_err(|error| Error(error.to_string()))
         };
