@@ -33,7 +33,7 @@ impl Proposal {
 /// The settings for what was found.
 pub fn decide(found: &Found, board: &Board) -> Proposal {
     let mut proposal = Proposal { values: Vec::new(), reasons: Vec::new(), certain: true };
-    proposal.set("board", text(&board.name));
+    proposal.set("board", text("auto"));
     let how = if found.device_tree { "by the device tree" } else { "there is no device tree" };
     proposal.say(format!("board: {} ({}), {how}", board.name, board.description));
     ports(found, board, &mut proposal);

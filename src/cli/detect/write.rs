@@ -42,7 +42,7 @@ pub fn write(proposal: &Proposal, board: &Board) -> String {
             text += &header(table);
             section = table;
         }
-        text += &wrap(&format!("{} ({})", key.doc, key.kind.words()));
+        text += &format!("\n{}", wrap(&format!("{} ({})", key.doc, key.kind.words())));
         text += &match (proposal.value(key.path), shown(key.path, effective.as_ref())) {
             (Some(value), _) => format!("{name} = {value}\n"),
             (None, Some(value)) => format!("#{name} = {value}\n"),

@@ -1,0 +1,95 @@
+//! Rights on the display's and the LED's devices, and who else has them open.
+
+use std::os::unix::fs::MetadataExt;
+
+use super::sockets::holders;
+use super::{Finding, Patient};
+use crate::config::{LcdBus, LedDevice};
+
+/// The service's own group, and those that its unit adds.
+const GROUPS: [&str; 3] = ["bramblegate", "i2c", "gpio"];
+
+/// The service may open what the settings name.
+pub fn rights(patient: &Patient<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(device) = patient.i2c_device() {
+        if patient.machine.exists(&device) {
+            findings.extend(usable(patient, &device, "lcd-denied"));
+        } else {
+            findings.push(Finding::new(
+                "lcd-absent",
+                format!("there is no {device}"),
+                "switch I2C on: sudo raspi-config nonint do_i2c 0 (dtparam=i2c_arm=on in config.txt), load i2c-dev, or correct lcd.bus",
+            ));
+        }
+    }
+    if matches!(patient.settings.lcd.bus, LcdBus::Gpio { .. }) {
+        let chips = patient.machine.list("/dev").into_iter().filter(|name| name.starts_with("gpiochip"));
+        findings.extend(chips.filter_map(|chip| usable(patient, &format!("/dev/{chip}"), "lcd-denied")));
+    }
+    if uses_stick(&patient.settings.led.device) {
+        findings.extend(sticks(patient).iter().filter_map(|device| usable(patient, device, "led-denied")));
+    }
+    findings
+}
+
+fn uses_stick(device: &LedDevice) -> bool {
+    matches!(device, LedDevice::Auto { .. } | LedDevice::BlinkStick { .. })
+}
+
+/// Device nodes of the BlinkSticks, by the vendor and product number of their HID device.
+fn sticks(patient: &Patient<'_>) -> Vec<String> {
+    let names = patient.machine.list("/sys/class/hidraw").into_iter();
+    let is_stick = |name: &String| {
+        let uevent = patient.machine.read(&format!("/sys/class/hidraw/{name}/device/uevent")).unwrap_or_default();
+        uevent.to_ascii_uppercase().contains(":000020A0:000041E5")
+    };
+    names.filter(is_stick).map(|name| format!("/dev/{name}")).collect()
+}
+
+/// A finding, if a device node is not open to one of the service's groups, or open to everybody.
+fn usable(patient: &Patient<'_>, device: &str, code: &'static str) -> Option<Finding> {
+    let metadata = patient.machine.path(device).metadata().ok()?;
+    let group = group_name(patient, metadata.gid());
+    let writable = metadata.mode() & 0o060 == 0o060;
+    if writable && group.as_deref().is_some_and(|group| GROUPS.contains(&group)) {
+        return None;
+    }
+    let group = group.unwrap_or_else(|| metadata.gid().to_string());
+    let text =
+        format!("{device} has group {group} and mode {:04o}: the service may not use it", metadata.mode() & 0o7777);
+    let remedy = "install the udev rules (udev/ in the source, done by `make install`), then sudo udevadm control --reload && \
+                  sudo udevadm trigger";
+    Some(Finding::new(code, text, remedy))
+}
+
+fn group_name(patient: &Patient<'_>, id: u32) -> Option<String> {
+    let groups = patient.machine.read("/etc/group")?;
+    let id = id.to_string();
+    groups.lines().map(|line| line.split(':').collect::<Vec<_>>()).find_map(|fields| match fields.as_slice() {
+        [name, _, gid, ..] if *gid == id => Some((*name).to_owned()),
+        _ => None,
+    })
+}
+
+/// Another program that has the display's bus or the stick open would write in between.
+fn holders_of(patient: &Patient<'_>, device: &str) -> Vec<Finding> {
+    let others = holders(patient.machine, device).into_iter().filter(|process| process.name != "bramblegate");
+    let finding = |process: super::sockets::Process| {
+        let command = patient.machine.read(&format!("/proc/{}/cmdline", process.id)).unwrap_or_default();
+        let command = command.trim_end_matches('\0').replace('\0', " ");
+        Finding::new(
+            if device.contains("hidraw") { "led-held" } else { "lcd-held" },
+            format!("{process} has {device} open: {command}"),
+            "stop it, and take it out of what starts it (rc.local, crontab, a unit), if it drives the same display or LED",
+        )
+    };
+    others.map(finding).collect()
+}
+
+/// As [`holders_of`], for all devices that the settings use.
+pub fn held(patient: &Patient<'_>) -> Vec<Finding> {
+    let sticks = if uses_stick(&patient.settings.led.device) { sticks(patient) } else { Vec::new() };
+    let devices = patient.i2c_device().into_iter().chain(sticks);
+    devices.flat_map(|device| holders_of(patient, &device)).collect()
+}

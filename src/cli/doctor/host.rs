@@ -1,0 +1,100 @@
+//! The head node itself: ports, subnets, connection tracking, file system.
+
+use super::{Finding, Patient};
+use crate::config::PortPattern;
+
+/// The cluster's port is there, and neither it nor an uplink is a port of a bridge or bond.
+pub fn ports(patient: &Patient<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let cluster = patient.cluster_port();
+    if cluster.is_none() {
+        let wanted = match &patient.settings.cluster.interface {
+            PortPattern::Glob(name) => name.clone(),
+            PortPattern::Mac(mac) => format!("mac:{mac}"),
+        };
+        findings.push(Finding::new(
+            "cluster-port-absent",
+            format!("the cluster's port {wanted} is not in this machine now"),
+            "plug it in, or correct cluster.interface; `bramblegate detect` lists the ports",
+        ));
+    }
+    let uplinks = patient.uplinks();
+    if uplinks.is_empty() {
+        findings.push(Finding::new(
+            "uplink-absent",
+            "none of uplink.interfaces is in this machine now",
+            "plug it in, or correct uplink.interfaces; `bramblegate detect` lists the ports",
+        ));
+    }
+    for name in cluster.into_iter().chain(uplinks) {
+        let master = patient.machine.link(&format!("/sys/class/net/{name}/master"));
+        if let Some(master) = master.as_deref().and_then(|link| link.rsplit('/').next()) {
+            findings.push(Finding::blocking(
+                "gateway-port-enslaved",
+                format!("{name} is a port of {master}"),
+                format!("name {master} in the settings in its place, or take {name} out of it"),
+            ));
+        }
+    }
+    findings
+}
+
+/// Another port uses (a part of) the cluster's subnet.
+pub fn overlap(patient: &Patient<'_>) -> Vec<Finding> {
+    let net = patient.settings.cluster.address.trunc();
+    let cluster = patient.cluster_port();
+    let routes = patient.machine.routes().into_iter();
+    let clash = routes.filter(|(other, port)| {
+        let overlaps = other.contains(&net.network()) || net.contains(&other.network());
+        other.prefix_len() > 0 && overlaps && Some(port) != cluster.as_ref()
+    });
+    let finding = |(other, port): (ipnet::Ipv4Net, String)| {
+        Finding::new(
+            "gateway-overlap",
+            format!("{port} leads to {other}, which overlaps the cluster's subnet {net}"),
+            "the gateway keeps both working by policy routing; if this place is where the cluster stays, choose another \
+             cluster.address",
+        )
+    };
+    clash.map(finding).collect()
+}
+
+/// The table of connections is nearly full.
+pub fn conntrack(patient: &Patient<'_>) -> Vec<Finding> {
+    let number = |name: &str| -> Option<u64> {
+        patient.machine.read(&format!("/proc/sys/net/netfilter/{name}"))?.trim().parse().ok()
+    };
+    let (Some(count), Some(max)) = (number("nf_conntrack_count"), number("nf_conntrack_max")) else {
+        return Vec::new();
+    };
+    if max == 0 || count * 100 < max * 80 {
+        return Vec::new();
+    }
+    vec![Finding::new(
+        "gateway-conntrack-full",
+        format!("connection tracking holds {count} of {max} entries; when it is full new connections are dropped"),
+        format!(
+            "sysctl -w net.netfilter.nf_conntrack_max={}, and in /etc/sysctl.d/ for the next start; then see who opens so many",
+            max * 2
+        ),
+    )]
+}
+
+/// The root file system is an overlay in memory, as Raspberry Pi OS offers it.
+pub fn overlay(patient: &Patient<'_>) -> Vec<Finding> {
+    if !overlay_root(patient.machine) {
+        return Vec::new();
+    }
+    vec![Finding::new(
+        "host-overlay-root",
+        "the root file system is an overlay in memory: settings, leases and what was acknowledged are lost at power-off",
+        "switch it off while you set up (sudo raspi-config nonint disable_overlayfs && sudo reboot), then on again",
+    )]
+}
+
+/// Is the root an overlay?
+pub fn overlay_root(machine: &crate::cli::machine::Machine) -> bool {
+    let mounts = machine.read("/proc/mounts").unwrap_or_default();
+    let root = mounts.lines().filter(|line| line.split_whitespace().nth(1) == Some("/")).next_back();
+    root.is_some_and(|line| line.split_whitespace().nth(2) == Some("overlay"))
+}

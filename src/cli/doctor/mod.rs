@@ -1,0 +1,213 @@
+//! `bramblegate doctor`: what on this machine would stop or disturb the gateway, each with its remedy. Changes nothing.
+
+mod devices;
+mod firewall;
+mod host;
+mod leftovers;
+mod services;
+mod sockets;
+mod ssh;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::machine::Machine;
+use super::output;
+use super::settings::{self, ConfigArg};
+use crate::config::{LcdBus, PortPattern, Settings};
+
+const EXAMPLES: &str = "\
+Examples:
+  bramblegate doctor                       exit 0 clean, 1 findings, 2 the gateway is blocked
+  sudo bramblegate doctor                  sees the rules and programs of others as well";
+
+/// Look for what on this machine would stop or disturb the gateway; changes nothing
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    pub config: ConfigArg,
+}
+
+/// One thing that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// stable, begins with its subject as alerts do
+    pub code: &'static str,
+    /// the gateway cannot do its work
+    pub blocked: bool,
+    pub text: String,
+    /// what to do
+    pub remedy: String,
+}
+
+impl Finding {
+    fn new(code: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { code, blocked: false, text: text.into(), remedy: remedy.into() }
+    }
+
+    fn blocking(code: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { blocked: true, ..Self::new(code, text, remedy) }
+    }
+}
+
+/// What a check looks at.
+#[derive(Debug)]
+pub struct Patient<'a> {
+    pub machine: &'a Machine,
+    pub settings: &'a Settings,
+}
+
+impl Patient<'_> {
+    /// Names of the machine's ports that a pattern of the settings means.
+    fn ports(&self, pattern: &PortPattern) -> Vec<String> {
+        let mut names = self.machine.list("/sys/class/net");
+        names.retain(|name| name != "lo" && self.is(name, pattern));
+        names
+    }
+
+    fn is(&self, name: &str, pattern: &PortPattern) -> bool {
+        match pattern {
+            PortPattern::Glob(glob) => matches(glob, name),
+            PortPattern::Mac(mac) => {
+                let address = self.machine.read(&format!("/sys/class/net/{name}/address"));
+                address.is_some_and(|address| address.eq_ignore_ascii_case(&mac.to_string()))
+            }
+        }
+    }
+
+    /// The cluster's port, if it is there.
+    fn cluster_port(&self) -> Option<String> {
+        self.ports(&self.settings.cluster.interface).into_iter().next()
+    }
+
+    /// The uplinks that are there, in order of preference.
+    fn uplinks(&self) -> Vec<String> {
+        let cluster = self.cluster_port();
+        let mut names: Vec<String> = Vec::new();
+        for name in self.settings.uplink.interfaces.iter().flat_map(|pattern| self.ports(pattern)) {
+            if Some(&name) != cluster.as_ref() && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    fn i2c_device(&self) -> Option<String> {
+        match &self.settings.lcd.bus {
+            LcdBus::I2c { device, .. } => Some(device.display().to_string()),
+            _ => None,
+        }
+    }
+}
+
+/// A shell's pattern: `* ? […]` (fnmatch(3), without classes).
+pub fn matches(pattern: &str, name: &str) -> bool {
+    let pattern: Vec<char> = pattern.chars().collect();
+    let name: Vec<char> = name.chars().collect();
+    glob(&pattern, &name)
+}
+
+fn glob(pattern: &[char], name: &[char]) -> bool {
+    match (pattern, name) {
+        ([], _) => name.is_empty(),
+        (['*', rest @ ..], _) => (0..=name.len()).any(|skip| glob(rest, name.get(skip..).unwrap_or_default())),
+        (['?', rest @ ..], [_, after @ ..]) => glob(rest, after),
+        (['[', rest @ ..], [first, after @ ..]) => {
+            let Some(end) = rest.iter().skip(1).position(|c| *c == ']').map(|end| end + 1) else { return false };
+            let (set, rest) = rest.split_at(end);
+            in_set(set, *first) && glob(rest.get(1..).unwrap_or_default(), after)
+        }
+        ([c, rest @ ..], [first, after @ ..]) => c == first && glob(rest, after),
+        _ => false,
+    }
+}
+
+fn in_set(set: &[char], wanted: char) -> bool {
+    let (negated, mut set) = match set {
+        ['!' | '^', rest @ ..] => (true, rest),
+        _ => (false, set),
+    };
+    let mut found = false;
+    while let [first, rest @ ..] = set {
+        set = match rest {
+            ['-', last, after @ ..] => {
+                found |= (*first..=*last).contains(&wanted);
+                after
+            }
+            _ => {
+                found |= *first == wanted;
+                rest
+            }
+        };
+    }
+    found != negated
+}
+
+type Check = fn(&Patient<'_>) -> Vec<Finding>;
+
+/// All checks, in the order in which they are told.
+pub static CHECKS: &[(&str, Check)] = &[
+    ("the ports are there and nobody's", host::ports),
+    ("no other table drops what is forwarded", firewall::foreign_drop),
+    ("our table is not saved in another's rules", firewall::saved_table),
+    ("no masquerade of old", firewall::old_masquerade),
+    ("sshd can be reached from the venue", ssh::reachable),
+    ("nobody else manages the cluster's port", services::managers),
+    ("no other DHCP or DNS server is in the way", services::servers),
+    ("display and LED may be used", devices::rights),
+    ("nobody else holds display or LED", devices::held),
+    ("connection tracking has room", host::conntrack),
+    ("the cluster's subnet is nobody else's", host::overlap),
+    ("what is written lasts", host::overlay),
+    ("nothing is left of an older gateway", leftovers::scripts),
+];
+
+/// Runs all checks.
+pub fn examine(patient: &Patient<'_>) -> Vec<Finding> {
+    CHECKS.iter().flat_map(|(_, check)| check(patient)).collect()
+}
+
+/// Exit 0 clean, 1 findings, 2 the gateway is blocked.
+pub fn main(args: Args) -> ExitCode {
+    let machine = Machine::real();
+    let (findings, checks) = match settings::load(&args.config.config) {
+        Ok(merged) => (examine(&Patient { machine: &machine, settings: &merged.settings }), CHECKS.len()),
+        Err(faults) => (faults.iter().map(|fault| bad_settings(&args.config.config, &fault.to_string())).collect(), 1),
+    };
+    if !rustix::process::geteuid().is_root() {
+        output::err("Without root not everything can be seen: `sudo bramblegate doctor` sees more.\n");
+    }
+    output::out(&report(&findings, checks));
+    ExitCode::from(code(&findings))
+}
+
+fn bad_settings(file: &Path, fault: &str) -> Finding {
+    let remedy = format!("put it right and run `bramblegate check -c {}`", file.display());
+    Finding::blocking("settings", fault, remedy)
+}
+
+/// 0 clean, 1 findings, 2 blocked.
+pub fn code(findings: &[Finding]) -> u8 {
+    match findings {
+        [] => 0,
+        _ if findings.iter().any(|finding| finding.blocked) => 2,
+        _ => 1,
+    }
+}
+
+/// For people.
+pub fn report(findings: &[Finding], checks: usize) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let mark = if finding.blocked { "BLOCKED" } else { "finding" };
+        text += &format!("{mark}  {}: {}\n         remedy: {}\n", finding.code, finding.text, finding.remedy);
+    }
+    text + &match findings.len() {
+        0 => format!("{checks} checks, nothing is in the way.\n"),
+        1 => format!("{checks} checks, 1 finding.\n"),
+        count => format!("{checks} checks, {count} findings.\n"),
+    }
+}

@@ -1,0 +1,104 @@
+//! Listening sockets and who has them, by `/proc`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::cli::machine::Machine;
+
+/// A TCP socket in state LISTEN, or a bound UDP socket that is connected to nobody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    pub tcp: bool,
+    pub address: IpAddr,
+    pub port: u16,
+    inode: String,
+}
+
+/// All listeners of this network namespace.
+pub fn listeners(machine: &Machine) -> Vec<Listener> {
+    let mut all = Vec::new();
+    for (file, tcp) in [("tcp", true), ("tcp6", true), ("udp", false), ("udp6", false)] {
+        let table = machine.read(&format!("/proc/net/{file}")).unwrap_or_default();
+        all.extend(table.lines().skip(1).filter_map(|line| listener(line, tcp)));
+    }
+    all
+}
+
+/// A line of `/proc/net/tcp` (proc_pid_net(5)): sl local rem st tx:rx tr:when retrnsmt uid timeout inode.
+fn listener(line: &str, tcp: bool) -> Option<Listener> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    // TCP_LISTEN, and TCP_CLOSE as UDP has it
+    let wanted = if tcp { "0A" } else { "07" };
+    if *fields.get(3)? != wanted {
+        return None;
+    }
+    let (address, port) = fields.get(1)?.split_once(':')?;
+    Some(Listener {
+        tcp,
+        address: parse_address(address)?,
+        port: u16::from_str_radix(port, 16).ok()?,
+        inode: (*fields.get(9)?).to_owned(),
+    })
+}
+
+/// 32-bit words in hexadecimal, each in the machine's byte order.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let word = |index: usize| {
+        let digits = text.get(index * 8..index * 8 + 8)?;
+        u32::from_str_radix(digits, 16).ok().map(u32::to_ne_bytes)
+    };
+    match text.len() {
+        8 => word(0).map(|bytes| IpAddr::V4(Ipv4Addr::from(bytes))),
+        32 => {
+            let bytes: Vec<u8> = (0..4).filter_map(word).flatten().collect();
+            let bytes: [u8; 16] = bytes.try_into().ok()?;
+            let address = Ipv6Addr::from(bytes);
+            Some(address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4))
+        }
+        _ => None,
+    }
+}
+
+impl Listener {
+    /// "sshd (612)": who has it, where we may see that.
+    pub fn owner(&self, machine: &Machine) -> Option<String> {
+        let wanted = format!("socket:[{}]", self.inode);
+        processes(machine)
+            .into_iter()
+            .find(|process| process.holds(machine, &wanted))
+            .map(|process| process.to_string())
+    }
+}
+
+/// A process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    pub id: String,
+    pub name: String,
+}
+
+impl std::fmt::Display for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.name, self.id)
+    }
+}
+
+impl Process {
+    fn holds(&self, machine: &Machine, target: &str) -> bool {
+        let folder = format!("/proc/{}/fd", self.id);
+        machine.list(&folder).iter().any(|fd| machine.link(&format!("{folder}/{fd}")).as_deref() == Some(target))
+    }
+}
+
+/// All processes but this one.
+pub fn processes(machine: &Machine) -> Vec<Process> {
+    let own = std::process::id().to_string();
+    let mut ids = machine.list("/proc");
+    ids.retain(|id| id.bytes().all(|byte| byte.is_ascii_digit()) && *id != own);
+    let name = |id: &str| machine.read(&format!("/proc/{id}/comm"));
+    ids.into_iter().filter_map(|id| Some(Process { name: name(&id)?, id })).collect()
+}
+
+/// Who has this file open.
+pub fn holders(machine: &Machine, path: &str) -> Vec<Process> {
+    processes(machine).into_iter().filter(|process| process.holds(machine, path)).collect()
+}

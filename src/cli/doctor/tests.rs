@@ -1,0 +1,293 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use super::*;
+use crate::board::Board;
+
+/// A head node of files: eth0 to the nodes, wlan0 to the venue, everything well.
+struct Head {
+    root: PathBuf,
+    settings: String,
+    answers: Vec<(&'static str, &'static str)>,
+}
+
+impl Head {
+    fn new(name: &str) -> Self {
+        let root = std::env::temp_dir().join(format!("bramblegate-doctor-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&root);
+        let settings =
+            "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\nled.device = \"off\"\n";
+        let head = Self { root, settings: settings.to_owned(), answers: Vec::new() };
+        for port in ["lo", "eth0", "wlan0"] {
+            head.file(&format!("/sys/class/net/{port}/address"), "02:00:00:00:00:01\n");
+        }
+        head.file("/etc/ssh/sshd_config", "# Port 99\nInclude /etc/ssh/sshd_config.d/*.conf\nUsePAM yes\n");
+        head.file("/proc/mounts", "/dev/mmcblk0p2 / ext4 rw 0 0\n");
+        head.file("/etc/group", "root:x:0:\ni2c:x:994:\nbramblegate:x:990:\n");
+        head
+    }
+
+    fn file(&self, path: &str, text: &str) {
+        let path = self.root.join(path.trim_start_matches('/'));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn with(self, path: &str, text: &str) -> Self {
+        self.file(path, text);
+        self
+    }
+
+    fn link(self, path: &str, target: &str) -> Self {
+        let path = self.root.join(path.trim_start_matches('/'));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        symlink(target, path).unwrap();
+        self
+    }
+
+    fn set(mut self, settings: &str) -> Self {
+        self.settings = settings.to_owned();
+        self
+    }
+
+    fn answer(mut self, command: &'static str, answer: &'static str) -> Self {
+        self.answers.push((command, answer));
+        self
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        let board = Board::built_in("raspberry-pi-4").unwrap();
+        let settings = crate::config::load(&[("t", self.settings.as_str())], &board).unwrap();
+        let machine = Machine::pretend(&self.root, &self.answers);
+        examine(&Patient { machine: &machine, settings: &settings })
+    }
+
+    /// There is just this finding.
+    fn suffers(self, code: &str, text: &str, remedy: &str) -> Finding {
+        let findings = self.findings();
+        assert_eq!(findings.len(), 1, "{findings:#?}");
+        let finding = findings.into_iter().next().unwrap();
+        assert_eq!(finding.code, code);
+        assert!(finding.text.contains(text), "{text:?} is not in {finding:#?}");
+        assert!(finding.remedy.contains(remedy), "{remedy:?} is not in {finding:#?}");
+        finding
+    }
+}
+
+impl Drop for Head {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+#[test]
+fn a_healthy_head_has_no_findings() {
+    let head = Head::new("healthy");
+    assert_eq!(head.findings(), []);
+    assert_eq!(code(&[]), 0);
+    assert!(report(&[], 13).contains("nothing is in the way"));
+}
+
+#[test]
+fn a_port_of_a_bridge_blocks_the_gateway() {
+    let head = Head::new("bridge").link("/sys/class/net/wlan0/master", "../../devices/virtual/net/br0");
+    let finding = head.suffers("gateway-port-enslaved", "wlan0 is a port of br0", "name br0");
+    assert_eq!(code(&[finding]), 2);
+}
+
+#[test]
+fn a_port_that_is_away_is_said() {
+    let head = Head::new("away")
+        .set("uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth7\"\nlcd.bus = \"off\"\nled.device = \"off\"");
+    head.suffers("cluster-port-absent", "eth7", "bramblegate detect");
+}
+
+#[test]
+fn a_drop_policy_of_docker_blocks_and_is_told_with_dockers_own_remedy() {
+    let listing = r#"{"nftables":[{"metainfo":{"version":"1"}},{"table":{"family":"ip","name":"filter","handle":1}},
+        {"chain":{"family":"ip","table":"filter","name":"FORWARD","hook":"forward","prio":0,"policy":"drop","type":"filter"}},
+        {"chain":{"family":"ip","table":"filter","name":"DOCKER-USER"}},
+        {"chain":{"family":"inet","table":"bramblegate","name":"forward","hook":"forward","prio":0,"policy":"drop"}}]}"#;
+    let head = Head::new("docker").answer("nft -j list ruleset", listing);
+    let finding = head.suffers("gateway-blocked", "table ip filter, chain FORWARD", "DOCKER-USER -i eth0");
+    assert!(finding.blocked);
+}
+
+#[test]
+fn network_manager_on_the_clusters_port_is_told() {
+    let head = Head::new("nm").answer(
+        "nmcli -t -f DEVICE,STATE device",
+        "wlan0:connected\neth0:connecting (getting IP configuration)\nlo:unmanaged\n",
+    );
+    head.suffers("cluster-port-managed", "NetworkManager", "unmanaged-devices=interface-name:eth0");
+    let head = Head::new("nm2").answer("nmcli -t -f DEVICE,STATE device", "wlan0:connected\neth0:unmanaged\n");
+    assert_eq!(head.findings(), []);
+}
+
+#[test]
+fn other_managers_are_told() {
+    Head::new("dhcpcd")
+        .with("/etc/dhcpcd.conf", "interface wlan0\n")
+        .with("/etc/systemd/system/multi-user.target.wants/dhcpcd.service", "")
+        .suffers("cluster-port-managed", "dhcpcd", "denyinterfaces eth0");
+    Head::new("networkd")
+        .with("/etc/systemd/system/multi-user.target.wants/systemd-networkd.service", "")
+        .with("/etc/systemd/network/20-wired.network", "[Match]\nName=e*\n[Network]\nDHCP=yes\n")
+        .suffers("cluster-port-managed", "systemd-networkd", "20-wired.network");
+    Head::new("ifupdown").with("/etc/network/interfaces", "auto eth0\niface eth0 inet dhcp\n").suffers(
+        "cluster-port-managed",
+        "ifupdown",
+        "/etc/network/interfaces",
+    );
+}
+
+#[test]
+fn an_sshd_behind_a_closed_port_is_told() {
+    let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\nled.device = \"off\"\nuplink.allow = [";
+    let with = |name: &str, allow: &str| {
+        let head = Head::new(name).set(&format!("{settings}{allow}]"));
+        head.with("/etc/ssh/sshd_config.d/port.conf", "port = 2222\nListenAddress 0.0.0.0:2200\nListenAddress ::\n")
+    };
+    assert_eq!(with("ssh1", "\"ssh\"").findings(), []);
+    assert_eq!(with("ssh2", "\"tcp:2200-2222\"").findings(), []);
+    with("ssh3", "\"icmp\", 2200").suffers("host-ssh-closed", "port 2222", "add \"ssh\"");
+    let socket = "[Socket]\nListenStream=\nListenStream=0.0.0.0:2022\n";
+    let head = Head::new("ssh4")
+        .with("/etc/systemd/system/sockets.target.wants/ssh.socket", "[Socket]\nListenStream=22\n")
+        .with("/etc/systemd/system/ssh.socket.d/override.conf", socket)
+        .set(&format!("{settings}22]"));
+    head.suffers("host-ssh-closed", "port 2022", "add \"ssh\"");
+}
+
+#[test]
+fn a_running_sshd_on_a_port_that_no_file_names_is_told() {
+    // 0.0.0.0:2222, held by process 612
+    let tcp = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
+               0: 00000000:08AE 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0\n";
+    Head::new("running")
+        .with("/proc/net/tcp", tcp)
+        .with("/proc/612/comm", "sshd\n")
+        .link("/proc/612/fd/3", "socket:[4711]")
+        .suffers("host-ssh-closed", "port 2222", "add 2222 to uplink.allow");
+}
+
+#[test]
+fn whoever_has_port_53_is_named_but_not_our_own_server() {
+    let udp = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n  \
+               10: 00000000:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4712 2 0 0\n  \
+               11: 3500007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000   102        0 4713 2 0 0\n";
+    let head = |name: &str| {
+        Head::new(name)
+            .with("/proc/net/udp", udp)
+            .with("/proc/77/comm", "dnsmasq\n")
+            .link("/proc/77/fd/4", "socket:[4712]")
+    };
+    head("port53").suffers("host-port-53", "dnsmasq (77) has port 53 on 0.0.0.0", "stop it");
+    let ours =
+        head("ours53").with("/proc/77/status", "Name:\tdnsmasq\nPPid:\t5\n").with("/proc/5/comm", "bramblegate\n");
+    assert_eq!(ours.findings(), []);
+}
+
+#[test]
+fn services_and_rules_of_an_older_gateway_are_told_one_by_one() {
+    Head::new("isc").with("/etc/systemd/system/multi-user.target.wants/isc-dhcp-server.service", "").suffers(
+        "cluster-dhcp-other",
+        "isc-dhcp-server",
+        "systemctl disable --now isc-dhcp-server",
+    );
+    Head::new("rules")
+        .with(
+            "/etc/iptables/rules.v4",
+            "*nat\n-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n-A POSTROUTING -o wlan0 -j MASQUERADE\n",
+        )
+        .suffers("gateway-masquerade-saved", "/etc/iptables/rules.v4:3", "take it out");
+    Head::new("kernel")
+        .answer("iptables-nft-save -t nat", "*nat\n-A POSTROUTING -o wlan0 -j MASQUERADE\nCOMMIT\n")
+        .suffers("gateway-masquerade-old", "-o wlan0", "iptables-nft -t nat -D POSTROUTING -o wlan0 -j MASQUERADE");
+    Head::new("rc")
+        .with(
+            "/etc/rc.local",
+            "#!/bin/sh\n# iptables is fine in a comment\nsudo iptables-restore < /etc/iptables.ipv4.nat\nexit 0\n",
+        )
+        .suffers("gateway-leftover", "/etc/rc.local:3", "take that line out");
+    Head::new("cron").with("/var/spool/cron/crontabs/pi", "@reboot python /home/pi/lcd_ip.py\n").suffers(
+        "lcd-leftover",
+        "lcd_ip.py",
+        "take that line out",
+    );
+}
+
+#[test]
+fn a_saved_copy_of_our_table_is_told() {
+    Head::new("saved")
+        .with("/etc/nftables.conf", "flush ruleset\ntable inet bramblegate {\n  chain x {\n    masquerade\n  }\n}\n")
+        .suffers("gateway-table-saved", "/etc/nftables.conf", "take that table out");
+}
+
+#[test]
+fn a_display_without_a_bus_or_without_rights_is_told() {
+    let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nled.device = \"off\"\n";
+    Head::new("nobus").set(settings).suffers("lcd-absent", "there is no /dev/i2c-1", "do_i2c");
+    Head::new("norights").set(settings).with("/dev/i2c-1", "").suffers("lcd-denied", "/dev/i2c-1 has group", "udev");
+}
+
+#[test]
+fn a_stick_without_its_udev_rule_is_told_and_so_is_who_holds_it() {
+    let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\n";
+    let head = Head::new("stick")
+        .set(settings)
+        .with("/sys/class/hidraw/hidraw0/device/uevent", "DRIVER=hid-generic\nHID_ID=0003:000020A0:000041E5\n")
+        .with("/sys/class/hidraw/hidraw1/device/uevent", "HID_ID=0003:0000046D:0000C52B\n")
+        .with("/dev/hidraw0", "")
+        .with("/dev/hidraw1", "")
+        .with("/proc/99/comm", "python3\n")
+        .with("/proc/99/cmdline", "python3\0/home/pi/blink.py\0")
+        .link("/proc/99/fd/3", "/dev/hidraw0");
+    let codes: Vec<_> = head.findings().into_iter().map(|finding| (finding.code, finding.text)).collect();
+    assert_eq!(codes.len(), 2, "{codes:?}");
+    assert_eq!((codes[0].0, codes[1].0), ("led-denied", "led-held"));
+    assert!(codes[1].1.contains("python3 (99) has /dev/hidraw0 open: python3 /home/pi/blink.py"), "{codes:?}");
+}
+
+#[test]
+fn a_full_table_an_overlap_and_an_overlay_are_told() {
+    Head::new("full")
+        .with("/proc/sys/net/netfilter/nf_conntrack_count", "7000\n")
+        .with("/proc/sys/net/netfilter/nf_conntrack_max", "8192\n")
+        .suffers("gateway-conntrack-full", "7000 of 8192", "nf_conntrack_max=16384");
+    Head::new("overlay").with("/proc/mounts", "overlay / overlay rw 0 0\n").suffers(
+        "host-overlay-root",
+        "overlay in memory",
+        "disable_overlayfs",
+    );
+    let net = u32::from_ne_bytes([192, 168, 50, 0]);
+    let mask = u32::from_ne_bytes([255, 255, 255, 0]);
+    let routes = format!(
+        "Iface\tDestination\nwlan0\t{net:08X}\t00000000\t0001\t0\t0\t0\t{mask:08X}\t0\t0\t0\neth0\t{net:08X}\t00000000\t0001\t0\t0\t0\t{mask:08X}\t0\t0\t0\n"
+    );
+    Head::new("overlap").with("/proc/net/route", &routes).suffers(
+        "gateway-overlap",
+        "wlan0 leads to 192.168.50.0/24",
+        "policy routing",
+    );
+}
+
+#[test]
+fn patterns_match_as_a_shells() {
+    for (pattern, name, expected) in [
+        ("usb*", "usb0", true),
+        ("usb*", "eth0", false),
+        ("eth?", "eth1", true),
+        ("eth?", "eth", false),
+        ("eth[0-2]", "eth2", true),
+        ("eth[0-2]", "eth3", false),
+        ("eth[!0]", "eth1", true),
+        ("*", "", true),
+        ("e*0", "enp1s0", true),
+        ("eth[", "eth[", false),
+        ("eth[]]", "eth]", true),
+    ] {
+        assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+    }
+}
