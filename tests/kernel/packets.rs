@@ -9,7 +9,7 @@ use bramblegate::sink::firewall::FirewallSink;
 use libtest_mimic::Trial;
 
 use crate::firewall::{home, load};
-use crate::lab::{Namespace, sh, trial, try_sh};
+use crate::lab::{Namespace, sh, start_helper, trial, try_sh};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -23,6 +23,8 @@ pub fn tests() -> Vec<Trial> {
         trial("packets::segments_fit_the_uplink", segments_fit_the_uplink),
         trial("packets::other_networks_of_the_head_are_not_judged", other_networks_of_the_head_are_not_judged),
         trial("packets::replacing_the_rules_loses_no_packet", replacing_the_rules_loses_no_packet),
+        trial("packets::a_killed_daemon_and_its_heir_lose_no_packet", a_killed_daemon_and_its_heir_lose_no_packet),
+        trial("packets::a_connection_survives_a_foreign_flush", a_connection_survives_a_foreign_flush),
     ]
 }
 
@@ -248,4 +250,41 @@ fn replacing_the_rules_loses_no_packet() {
     let result = echo.join().unwrap();
     assert!(replaced > 100, "{replaced}");
     assert!(result.contains(" 0% packet loss"), "{result}");
+}
+
+/// Echoes from the node to the venue, 2 ms apart, while `work` goes on; the last lines of ping.
+fn echoes_during(lab: &Lab, work: impl FnOnce()) -> String {
+    let name = lab.node.name().to_owned();
+    let echo = std::thread::spawn(move || sh(&format!("ip netns exec {name} ping -n -q -i 0.002 -c 600 {VENUE}")));
+    std::thread::sleep(Duration::from_millis(200));
+    work();
+    echo.join().unwrap()
+}
+
+fn a_killed_daemon_and_its_heir_lose_no_packet() {
+    let lab = Lab::new();
+    let (mut daemon, line) = start_helper("own the table", &[]);
+    assert_eq!(line, "owned\n");
+    let result = echoes_during(&lab, || {
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+        drop(started(&rules()));
+    });
+    assert!(result.contains(" 0% packet loss"), "{result}");
+}
+
+fn a_connection_survives_a_foreign_flush() {
+    let lab = Lab::new();
+    let mut sink = started(&rules());
+    let result = echoes_during(&lab, || drop(sh("nft flush ruleset")));
+    assert!(result.contains(" 0% packet loss"), "protected: {result}");
+    load(&mut sink, &build(&rules()), false);
+    let result = echoes_during(&lab, || {
+        sh("nft flush ruleset");
+        load(&mut sink, &build(&rules()), false);
+    });
+    // Without a NAT chain the kernel translates nothing: what passes between flush and repair is lost, and no more.
+    let received: u32 = result.split(" received").next().unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(received >= 580, "{result}");
 }
