@@ -10,7 +10,8 @@ use crate::hal::blinkstick::{HidTransport, Identity, Model};
 use crate::hal::{absent, failed};
 use crate::panel::Colour;
 
-/// How long a control transfer of low-speed USB takes here.
+/// How long a control transfer of low-speed USB takes in a simulation. With the machine's clock it takes no time: a sleep
+/// for each would be seen in the figures of the daemon, whose wake-ups are counted with this emulator.
 const TRANSFER: Duration = Duration::from_millis(2);
 
 /// An emulated stick. Clones share the device.
@@ -99,6 +100,12 @@ impl Stick {
         let mut device = self.lock();
         device.play(self.clock.now());
         if device.plugged { Ok(self.clone()) } else { Err(absent("the emulated BlinkStick is unplugged".to_owned())) }
+    }
+
+    fn take_time(&self, time: Duration) {
+        if time > TRANSFER || matches!(self.clock, Clock::Simulated(_)) {
+            self.clock.pass(time);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Device> {
@@ -191,7 +198,7 @@ impl HidTransport for Stick {
     fn send(&mut self, report: &[u8]) -> Result<(), ApplyError> {
         let now = self.clock.now();
         let (result, time) = self.lock().answer(now);
-        self.clock.pass(time);
+        self.take_time(time);
         if result.is_ok() {
             let now = self.clock.now();
             self.lock().take(report, now);
@@ -202,7 +209,7 @@ impl HidTransport for Stick {
     fn receive(&mut self, id: u8, buffer: &mut [u8]) -> Result<usize, ApplyError> {
         let now = self.clock.now();
         let (result, time) = self.lock().answer(now);
-        self.clock.pass(time);
+        self.take_time(time);
         result?;
         let device = self.lock();
         let value = match (id, device.model) {

@@ -100,7 +100,8 @@ fn without_the_main_loop_it_is_steady_amber() {
     indicator.show(vec![signal(Colour::GREEN, Pattern::Breathe)]);
     wait();
     indicator.lease.backdate();
-    wait();
+    // It is noticed with the next step of the animation.
+    std::thread::sleep(Duration::from_secs(1));
     let amber = stick.seen()[0];
     assert!(amber.red == 255 && amber.green > 60 && amber.blue == 0, "{amber}");
     let writes = stick.history().len();

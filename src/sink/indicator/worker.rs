@@ -16,6 +16,8 @@ use crate::sink::ornament::{Lease, Patience, Reporter, switched_off};
 const DIMMED: f32 = 0.2;
 /// How often the wall clock is looked at, where a night is set.
 const MINUTE: Duration = Duration::from_secs(60);
+/// How far ahead the next visible change is looked for.
+const STEPS_AHEAD: usize = 16;
 /// Nobody drives it: said when the lease has expired.
 const ABANDONED: Signal = Signal { colour: Colour::AMBER, pattern: Pattern::Steady };
 /// All is well: only this is dimmed.
@@ -160,7 +162,8 @@ impl Worker {
         let left = self.lease.left();
         let signals = if left.is_some() { signals } else { vec![ABANDONED] };
         let step = self.step(&signals);
-        let wanted = self.wanted(&signals, now);
+        let brightness = self.brightness(&signals, now);
+        let wanted = self.colours(&signals, brightness, now);
         if self.shown.as_ref() != Some(&wanted) {
             let early = (self.shown_at + step).saturating_sub(now);
             if self.shown.is_some() && !early.is_zero() {
@@ -172,7 +175,7 @@ impl Worker {
             self.patience = Patience::new();
         }
         let night = self.settings.night.map(|_| MINUTE);
-        earliest([self.next_change(&signals, step, now), left, self.until_dim(now), night, self.reporter.flush()])
+        earliest([self.next_change(&signals, brightness, step, now), left, self.until_dim(now), night, self.reporter.flush()])
     }
 
     fn fail(&mut self, error: ApplyError) -> Option<Duration> {
@@ -212,8 +215,8 @@ impl Worker {
         self.indicator.as_ref().map_or(Duration::from_millis(50), |indicator| indicator.interval(moving))
     }
 
-    fn wanted(&mut self, signals: &[Signal], now: Duration) -> Vec<Colour> {
-        let brightness = self.brightness(signals, now);
+    /// What the LEDs are driven with at `now`.
+    fn colours(&self, signals: &[Signal], brightness: f32, now: Duration) -> Vec<Colour> {
         let indicator = self.indicator.as_ref();
         let leds = indicator.map_or(1, |indicator| usize::from(indicator.leds()));
         let dimmable = indicator.is_none_or(|indicator| indicator.dimmable());
@@ -248,15 +251,22 @@ impl Worker {
     }
 
     /// Time until some LED has to change by itself. It counts from `began`, when this round of work began, so that the
-    /// work does not stretch the animation.
-    fn next_change(&self, signals: &[Signal], step: Duration, began: Duration) -> Option<Duration> {
+    /// work does not stretch the animation; steps at which nothing would be seen to change are slept through.
+    fn next_change(&self, signals: &[Signal], brightness: f32, step: Duration, began: Duration) -> Option<Duration> {
+        let mut at = began;
+        for _ in 0..STEPS_AHEAD {
+            at += self.next_step(signals, step, at)?;
+            if self.shown.as_ref() != Some(&self.colours(signals, brightness, at)) {
+                break;
+            }
+        }
+        Some(at.saturating_sub(self.start.elapsed()))
+    }
+
+    fn next_step(&self, signals: &[Signal], step: Duration, at: Duration) -> Option<Duration> {
         let leds = self.indicator.as_ref().map_or(1, |indicator| usize::from(indicator.leds()));
-        let changes = signals
-            .iter()
-            .take(leds)
-            .filter_map(|signal| self.still(signal.pattern).next_change(self.elapsed(signal.pattern, began), step));
-        let worked = self.start.elapsed().saturating_sub(began);
-        changes.min().map(|change| change.saturating_sub(worked))
+        let steps = signals.iter().take(leds);
+        steps.filter_map(|signal| self.still(signal.pattern).next_change(self.elapsed(signal.pattern, at), step)).min()
     }
 
     fn brightness(&mut self, signals: &[Signal], now: Duration) -> f32 {
