@@ -82,6 +82,22 @@ impl Machine {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Runs a program that changes something.
+    ///
+    /// # Errors
+    /// What it said on standard error, or why it could not be started.
+    pub fn act(&self, program: &str, arguments: &[&str]) -> Result<(), String> {
+        if self.answers.is_some() {
+            return self.run(program, arguments).map(drop).ok_or_else(|| format!("{program}: not in this test"));
+        }
+        let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+        let output = output.map_err(|error| format!("{program}: {error}"))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(format!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
+    }
+
     /// Writes a file whole, making its folder; an existing one is replaced in one step.
     ///
     /// # Errors

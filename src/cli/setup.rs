@@ -1,11 +1,25 @@
-//! `bramblegate setup`.
+//! `bramblegate setup`: asks what `detect` could not know, writes the settings, starts the service.
 
+use std::io::BufRead;
+use std::path::Path;
 use std::process::ExitCode;
+
+use super::detect::decide::{Proposal, decide, list, text};
+use super::detect::look;
+use super::detect::write::write;
+use super::doctor::host::overlay_root;
+use super::machine::Machine;
+use super::settings::{self, DEFAULT_FILE};
+use super::{doctor, exit, output};
+use crate::board::Board;
+use crate::config;
 
 const EXAMPLES: &str = "\
 Examples:
   sudo bramblegate setup                                       asks
   sudo bramblegate setup --uplink wlan0 --cluster eth0 --yes   does not ask";
+
+const SERVICE: &str = "bramblegate.service";
 
 /// Ask what detect cannot know, write the settings, start the service
 #[derive(Debug, clap::Args)]
@@ -17,11 +31,218 @@ pub struct Args {
     /// The port that leads to the nodes
     #[arg(long, value_name = "IF")]
     pub cluster: Option<String>,
-    /// Do not ask
+    /// Do not ask: take what was found
     #[arg(long)]
     pub yes: bool,
 }
 
-pub fn main(_args: Args) -> ExitCode {
-    super::not_built("setup")
+/// Exit 0; 64 if it cannot be known and may not be asked, 71 if the file cannot be written, 77 without root.
+pub fn main(args: Args) -> ExitCode {
+    if !rustix::process::geteuid().is_root() {
+        output::err("setup writes to /etc and starts a service: run it as `sudo bramblegate setup`\n");
+        return ExitCode::from(exit::NO_PERMISSION);
+    }
+    let machine = Machine::real();
+    let compatible = machine.bytes(settings::COMPATIBLE);
+    let board = match settings::boards().resolve("auto", compatible.as_deref()) {
+        Ok(board) => board,
+        Err(error) => {
+            output::err(&format!("{error}\n"));
+            return ExitCode::from(exit::CONFIG);
+        }
+    };
+    let found = look::look(&machine, &board, compatible.is_some());
+    let mut proposal = decide(&found, &board);
+    for line in &proposal.reasons {
+        output::err(&format!("{line}\n"));
+    }
+    let done = choose(&mut proposal, &args, &mut ask).and_then(|()| install(&machine, &proposal, &board));
+    match done {
+        Ok(()) => {
+            let code = start(&machine);
+            disturbances(&machine);
+            code
+        }
+        Err((code, message)) => {
+            output::err(&format!("{message}\n"));
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Asks on the terminal; Enter takes the proposal. `None`: nobody answers.
+fn ask(question: &str, proposal: &str) -> Option<String> {
+    output::err(&format!("{question} [{proposal}] "));
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line).ok()?;
+    let answer = line.trim();
+    match (read, answer) {
+        (0, _) => None,
+        (_, "") => Some(proposal.to_owned()),
+        _ => Some(answer.to_owned()),
+    }
+}
+
+type Failure = (u8, String);
+
+/// Puts the arguments' and the answers' values into the proposal.
+fn choose(
+    proposal: &mut Proposal,
+    args: &Args,
+    ask: &mut dyn FnMut(&str, &str) -> Option<String>,
+) -> Result<(), Failure> {
+    let bare = |value: Option<&str>| value.unwrap_or_default().replace(['[', ']', '"'], "");
+    let uplink = bare(proposal.value("uplink.interfaces"));
+    let cluster = bare(proposal.value("cluster.interface"));
+    let given = args.uplink.is_some() && args.cluster.is_some();
+    if args.yes && !proposal.certain && !given {
+        let message = "which port leads where cannot be known on this machine: give --uplink IF and --cluster IF";
+        return Err((exit::USAGE, message.to_owned()));
+    }
+    let mut decide = |given: &Option<String>, question: &str, value: String| match given {
+        Some(given) => Ok(given.clone()),
+        None if args.yes => Ok(value),
+        None => {
+            ask(question, &value).ok_or((exit::USAGE, "nobody answers: give --uplink, --cluster and --yes".to_owned()))
+        }
+    };
+    let cluster = decide(&args.cluster, "Which port leads to the nodes?", cluster)?;
+    let rest: Vec<&str> = uplink.split(',').map(str::trim).filter(|name| *name != cluster).collect();
+    let uplink = decide(&args.uplink, "Which ports may lead to the venue, the preferred one first?", rest.join(", "))?;
+    let dhcp = decide(&None, "Serve addresses to the nodes by DHCP?", "yes".to_owned())?;
+    let names: Vec<String> = uplink.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    proposal.set("cluster.interface", text(&cluster));
+    proposal.set("uplink.interfaces", list(&names));
+    if dhcp.to_ascii_lowercase().starts_with('y') {
+        proposal.set("cluster.dhcp.enabled", "true".to_owned());
+    }
+    Ok(())
+}
+
+/// Checks the settings and writes them; what was there before is kept beside.
+fn install(machine: &Machine, proposal: &Proposal, board: &Board) -> Result<(), Failure> {
+    let written = write(proposal, board);
+    config::load(&[(DEFAULT_FILE, written.as_str())], board).map_err(|faults| {
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        (exit::CONFIG, faults.join("\n"))
+    })?;
+    if overlay_root(machine) {
+        output::err("The root file system is an overlay in memory: what is written now is lost at power-off.\n");
+    }
+    let cannot = |error: String| (exit::CANNOT_CREATE, format!("the settings cannot be written: {error}"));
+    if let Some(old) = machine.read(DEFAULT_FILE).filter(|old| old.trim() != written.trim()) {
+        let kept = format!("{DEFAULT_FILE}.old");
+        machine.write(&kept, &format!("{old}\n")).map_err(cannot)?;
+        output::err(&format!("The settings that were there are kept as {kept}.\n"));
+    }
+    machine.write(DEFAULT_FILE, &written).map_err(cannot)?;
+    output::out(&format!("{DEFAULT_FILE} is written.\n"));
+    Ok(())
+}
+
+/// Starts the service, or says how.
+fn start(machine: &Machine) -> ExitCode {
+    if !machine.exists("/run/systemd/system") {
+        output::out("There is no systemd here: start it by `sudo bramblegate run`.\n");
+        return ExitCode::SUCCESS;
+    }
+    let started =
+        machine.act("systemctl", &["enable", SERVICE]).and_then(|()| machine.act("systemctl", &["restart", SERVICE]));
+    match started {
+        Ok(()) => {
+            output::out(
+                "The gateway runs. See it by `bramblegate status --watch`, and what disturbs it by `sudo bramblegate doctor`.\n",
+            );
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            output::err(&format!("the service does not start: {error}; see `journalctl -u bramblegate`\n"));
+            ExitCode::from(exit::CANNOT_CREATE)
+        }
+    }
+}
+
+/// What `doctor` finds right after.
+fn disturbances(machine: &Machine) {
+    let Ok(merged) = settings::load(Path::new(DEFAULT_FILE)) else { return };
+    let findings = doctor::examine(&doctor::Patient { machine, settings: &merged.settings });
+    if !findings.is_empty() {
+        output::err(&doctor::report(&findings, doctor::CHECKS.len()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proposal(certain: bool) -> Proposal {
+        let values = vec![
+            ("board", text("auto")),
+            ("uplink.interfaces", list(&["wlan0".to_owned(), "eth1".to_owned()])),
+            ("cluster.interface", text("eth0")),
+        ];
+        Proposal { values, reasons: Vec::new(), certain }
+    }
+
+    fn args(uplink: Option<&str>, cluster: Option<&str>, yes: bool) -> Args {
+        Args { uplink: uplink.map(str::to_owned), cluster: cluster.map(str::to_owned), yes }
+    }
+
+    #[test]
+    fn yes_takes_what_was_found_and_asks_nothing() {
+        let mut proposal = proposal(true);
+        choose(&mut proposal, &args(None, None, true), &mut |question, _| panic!("{question}")).unwrap();
+        assert_eq!(proposal.value("uplink.interfaces"), Some("[\"wlan0\", \"eth1\"]"));
+        assert_eq!(proposal.value("cluster.dhcp.enabled"), Some("true"));
+    }
+
+    #[test]
+    fn what_cannot_be_known_is_not_guessed_without_asking() {
+        let failure = choose(&mut proposal(false), &args(None, Some("eth0"), true), &mut |_, _| None).unwrap_err();
+        assert_eq!(failure.0, exit::USAGE);
+        choose(&mut proposal(false), &args(Some("wlan0"), Some("eth0"), true), &mut |_, _| None).unwrap();
+    }
+
+    #[test]
+    fn an_answer_wins_and_the_clusters_port_is_no_uplink() {
+        let mut proposal = proposal(true);
+        let mut asked = Vec::new();
+        let mut answer = |question: &str, value: &str| {
+            asked.push(value.to_owned());
+            Some(
+                if question.contains("nodes?") {
+                    "eth1"
+                } else if question.contains("DHCP") {
+                    "no"
+                } else {
+                    value
+                }
+                .to_owned(),
+            )
+        };
+        choose(&mut proposal, &args(None, None, false), &mut answer).unwrap();
+        assert_eq!(asked, ["eth0", "wlan0", "yes"]);
+        assert_eq!(proposal.value("cluster.interface"), Some("\"eth1\""));
+        assert_eq!(proposal.value("uplink.interfaces"), Some("[\"wlan0\"]"));
+        assert_eq!(proposal.value("cluster.dhcp.enabled"), None);
+    }
+
+    #[test]
+    fn the_old_settings_are_kept_beside_the_new_ones() {
+        let root = std::env::temp_dir().join(format!("bramblegate-setup-{}", std::process::id()));
+        let machine = Machine::pretend(&root, &[]);
+        machine.write(DEFAULT_FILE, "old\n").unwrap();
+        let board = Board::built_in("raspberry-pi-4").unwrap();
+        let mut wanted = proposal(true);
+        wanted.set("cluster.dhcp.enabled", "true".to_owned());
+        install(&machine, &wanted, &board).unwrap();
+        assert_eq!(machine.read(&format!("{DEFAULT_FILE}.old")).as_deref(), Some("old"));
+        let new = machine.read(DEFAULT_FILE).unwrap();
+        let settings = config::load(&[("new", new.as_str())], &board).unwrap();
+        assert!(settings.cluster.dhcp.is_some());
+        wanted.set("cluster.interface", text("wlan0"));
+        assert_eq!(install(&machine, &wanted, &board).unwrap_err().0, exit::CONFIG, "it is an uplink as well");
+        assert_eq!(machine.read(DEFAULT_FILE).unwrap(), new);
+        std::fs::remove_dir_all(&root).unwrap();
+    }
 }

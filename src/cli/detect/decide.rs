@@ -21,7 +21,9 @@ impl Proposal {
         self.values.iter().find(|(name, _)| *name == key).map(|(_, value)| value.as_str())
     }
 
-    fn set(&mut self, key: &'static str, value: String) {
+    /// Decides a key, in place of what was decided before.
+    pub fn set(&mut self, key: &'static str, value: String) {
+        self.values.retain(|(name, _)| *name != key);
         self.values.push((key, value));
     }
 
@@ -43,11 +45,13 @@ pub fn decide(found: &Found, board: &Board) -> Proposal {
     proposal
 }
 
-fn text(text: &str) -> String {
+/// As a TOML value.
+pub fn text(text: &str) -> String {
     crate::config::quote(text)
 }
 
-fn list(names: &[String]) -> String {
+/// As a TOML value.
+pub fn list(names: &[String]) -> String {
     format!("[{}]", names.iter().map(|name| text(name)).collect::<Vec<_>>().join(", "))
 }
 

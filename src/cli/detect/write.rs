@@ -39,7 +39,9 @@ pub fn write(proposal: &Proposal, board: &Board) -> String {
     for key in KEYS {
         let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
         if table != section {
-            text += &header(table);
+            let decided =
+                proposal.values.iter().any(|(path, _)| path.rsplit_once('.').is_some_and(|(home, _)| home == table));
+            text += &header(table, decided);
             section = table;
         }
         text += &format!("\n{}", wrap(&format!("{} ({})", key.doc, key.kind.words())));
@@ -69,16 +71,19 @@ fn shown(path: &str, effective: Option<&Merged>) -> Option<String> {
     value.or_else(|| EXAMPLES.iter().find(|(key, _)| *key == path).map(|(_, value)| (*value).to_owned()))
 }
 
-fn header(table: &str) -> String {
-    match table {
-        "node" => "\n# A node of the cluster; repeat for each.\n#[[node]]\n".to_owned(),
-        "group" => "\n#[[group]]\n".to_owned(),
+/// A table's header; behind a `#` as well where the table's absence is the default and nothing in it was decided.
+fn header(table: &str, decided: bool) -> String {
+    let (about, header) = match table {
+        "node" => ("# A node of the cluster; repeat for each.\n", "[[node]]".to_owned()),
+        "group" => ("", "[[group]]".to_owned()),
         "cluster.dhcp" => {
-            "\n# Addresses for the nodes; without this table none are served.\n#[cluster.dhcp]\n".to_owned()
+            ("# Addresses for the nodes; without this table none are served.\n", "[cluster.dhcp]".to_owned())
         }
-        "lcd.pins" => "\n#[lcd.pins]\n".to_owned(),
-        _ => format!("\n[{table}]\n"),
-    }
+        _ => ("", format!("[{table}]")),
+    };
+    let optional = matches!(table, "node" | "group" | "cluster.dhcp" | "lcd.pins");
+    let mark = if optional && !decided { "#" } else { "" };
+    format!("\n{about}{mark}{header}\n")
 }
 
 /// A comment of lines that are not too long.

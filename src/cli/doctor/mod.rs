@@ -2,7 +2,7 @@
 
 mod devices;
 mod firewall;
-mod host;
+pub mod host;
 mod leftovers;
 mod services;
 mod sockets;
