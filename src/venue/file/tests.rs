@@ -73,8 +73,19 @@ fn every_venue_of_the_tree_reads() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/venues");
     let mut count = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
-        Venue::read(&entry.unwrap().path()).unwrap();
-        count += 1;
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "toml") {
+            Venue::read(&path).unwrap();
+            count += 1;
+        }
     }
     assert!(count >= 29, "only {count} venues");
+}
+
+#[test]
+fn the_example_in_the_manual_reads() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/venues/README.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let example = text.split("```").nth(1).unwrap().trim_start_matches("toml");
+    Venue::parse("README.md", example).unwrap();
 }
