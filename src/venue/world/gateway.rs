@@ -15,15 +15,29 @@ use super::World;
 impl World {
     /// Writes the gateway's settings and starts it in the head.
     pub fn start_gateway(&mut self) -> Result<()> {
+        self.start_gateway_by(&[], &[])
+    }
+
+    /// Like [`World::start_gateway`], by another program (`setpriv …`) and with more in its environment.
+    pub fn start_gateway_by(&mut self, wrapper: &[&str], environment: &[(&str, &str)]) -> Result<()> {
         self.write_settings()?;
         let log = self.journal_file();
-        self.gateway = Some(spawn(&mut self.gateway_command("run"), &log)?);
+        let mut command = self.command_by(wrapper, "run");
+        command.envs(environment.iter().copied());
+        self.gateway = Some(spawn(&mut command, &log)?);
         Ok(())
     }
 
     /// This program with `verb` and the world's settings, to be run in the head.
     pub fn gateway_command(&self, verb: &str) -> std::process::Command {
-        let mut command = within("head", &self.program.to_string_lossy());
+        self.command_by(&[], verb)
+    }
+
+    fn command_by(&self, wrapper: &[&str], verb: &str) -> std::process::Command {
+        let program = self.program.to_string_lossy();
+        let mut words = wrapper.iter().copied().chain([&*program]);
+        let mut command = within("head", words.next().unwrap_or(&program));
+        command.args(words);
         for folder in ["state", "run"] {
             let _ = fs::create_dir_all(format!("{HOME}/{folder}"));
         }

@@ -189,3 +189,79 @@ pub fn session_open_before_the_start_lives_on() -> Result<()> {
         ensure(&format!("the session lives: {text}"), code == Some(0))
     })
 }
+
+/// Containers, virtual machines, tunnels on the head: not ours to judge.
+pub fn other_networks_of_the_head_are_left_alone() -> Result<()> {
+    before_start(PLAIN, |world| {
+        must(
+            "head",
+            "ip link add docker0 type bridge && ip addr add 172.17.0.1/16 dev docker0 && ip link set docker0 up && \
+             echo 1 > /proc/sys/net/ipv4/conf/docker0/forwarding && echo 1 > /proc/sys/net/ipv4/conf/eth1/forwarding",
+        )?;
+        must(
+            "head",
+            "nft -f - <<E\ntable ip containers {\nchain pre { type nat hook prerouting priority -100; iifname eth1 tcp dport \
+             8443 dnat to 172.17.0.2:22; }\nchain post { type nat hook postrouting priority 100; ip saddr 172.17.0.0/16 \
+             oifname eth1 masquerade; }\n}\nE",
+        )?;
+        bramblegate::venue::shell::ip(
+            "",
+            "netns add box\nlink add eth0 netns box type veth peer name box netns head\n",
+        )?;
+        bramblegate::venue::shell::ip("head", "link set box master docker0 up\n")?;
+        bramblegate::venue::shell::ip(
+            "box",
+            "link set lo up\naddr add 172.17.0.2/16 dev eth0\nlink set eth0 up\nroute add default via 172.17.0.1\n",
+        )?;
+        let _server = world.serve("box", "banner", "[::]:22")?;
+        until("a lease", || world.head_address().is_some())?;
+        until("the container works before", || try_from(world, "box", "ping 203.0.113.80").is_ok())?;
+        try_from(world, "laptop", "tcp HEAD:8443")?;
+        world.start_gateway()?;
+        wait_online(world)?;
+        try_from(world, "box", "http http://203.0.113.80/")?;
+        try_from(world, "laptop", "tcp HEAD:8443")?;
+        try_from(world, "box", "ping 192.168.50.11")?;
+        try_from(world, "rpi1", "tcp 172.17.0.2:22")
+    })
+}
+
+/// Whatever it holds, a table of our name is ours to replace.
+pub fn foreign_table_of_our_name_is_replaced() -> Result<()> {
+    before_start(PLAIN, |world| {
+        must(
+            "head",
+            "nft add table inet bramblegate && nft 'add chain inet bramblegate old { type filter hook forward priority 0; \
+             policy drop; }'",
+        )?;
+        world.start_gateway()?;
+        wait_online(world)?;
+        let rules = must("head", "nft list table inet bramblegate")?;
+        ensure("nothing of it is left", !rules.contains("chain old"))?;
+        try_from(world, "rpi1", "http http://www.example/")
+    })
+}
+
+/// `print ruleset` says what the kernel holds, in a form that nft takes.
+pub fn printed_rule_set_is_what_the_kernel_holds() -> Result<()> {
+    online(PLAIN, |world| {
+        let output = world.gateway_command("print").output();
+        let output = output.map_err(|error| Error(error.to_string()))?;
+        ensure("print needs to be told what", !output.status.success())?;
+        let printed =
+            must("head", &format!("{} print ruleset -c {HOME}/bramblegate.toml", crate::program().display()))?;
+        std::fs::write(format!("{HOME}/printed.nft"), &printed).map_err(|error| Error(error.to_string()))?;
+        bramblegate::venue::shell::ip("", "netns add scratch\n")?;
+        must("scratch", &format!("nft -c -f {HOME}/printed.nft && nft -f {HOME}/printed.nft"))?;
+        let listing = |namespace: &str| {
+            must(namespace, "nft -s list table inet bramblegate").map(|text| {
+                let lines = text.lines().filter(|line| !line.contains("flags ") && !line.trim().starts_with("#"));
+                lines
+                    .map(|line| line.split(" # handle").next().unwrap_or(line).to_owned())
+                    .collect::<Vec<_>>()
+                    .join("\n")
+            })
+        };
+        super::scene::same("the rule set", &listing("scratch")?, &listing("head")?)
+    })
+}

@@ -143,3 +143,53 @@ pub fn disabled_gateway_changes_nothing() -> Result<()> {
         ensure("no rules", rules.trim().is_empty())
     })
 }
+
+/// Three capabilities are enough.
+pub fn three_capabilities_are_enough() -> Result<()> {
+    before_start(PLAIN, |world| {
+        let only = "-all,+net_admin,+net_raw,+net_bind_service";
+        world.start_gateway_by(&["setpriv", "--bounding-set", only, "--inh-caps", only], &[])?;
+        wait_online(world)?;
+        try_from(world, "rpi1", "http http://www.example/")?;
+        world.foreign_flush()?;
+        try_from(world, "rpi1", "ping 203.0.113.80")
+    })
+}
+
+/// READY comes when the rules are in the kernel, at once even without any port; then WATCHDOG, RELOADING, STOPPING.
+pub fn service_manager_is_told() -> Result<()> {
+    let venue = PLAIN.replace("[[network]]", "[[network]]\npresent = false");
+    before_start(&venue, |world| {
+        let path = format!("{HOME}/notify.sock");
+        let socket = std::os::unix::net::UnixDatagram::bind(&path).map_err(|error| Error(error.to_string()))?;
+        socket.set_read_timeout(Some(Duration::from_millis(50))).map_err(|error| Error(error.to_string()))?;
+        let mut heard = String::new();
+        let mut hear = |word: &str| {
+            until(word, || {
+                let mut buffer = [0; 4096];
+                if let Ok(length) = socket.recv(&mut buffer) {
+                    heard += &String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
+                    heard.push('\n');
+                }
+                heard.lines().any(|line| line.starts_with(word))
+            })?;
+            heard.clear();
+            Ok::<(), Error>(())
+        };
+        let start = std::time::Instant::now();
+        world.start_gateway_by(&[], &[("NOTIFY_SOCKET", path.as_str()), ("WATCHDOG_USEC", "1000000")])?;
+        hear("READY=1")?;
+        let took = start.elapsed();
+        ensure(&format!("READY at once, not after {took:?}"), took < Duration::from_secs(3))?;
+        ensure("rules are there", must("head", "nft list ruleset")?.contains("masquerade"))?;
+        hear("WATCHDOG=1")?;
+        world.insert_port("eth1")?;
+        hear("STATUS=")?;
+        wait_online(world)?;
+        world.gateway().ok_or_else(|| Error("no gateway".into()))?.signal("HUP")?;
+        hear("RELOADING=1")?;
+        hear("READY=1")?;
+        world.gateway().ok_or_else(|| Error("no gateway".into()))?.signal("TERM")?;
+        hear("STOPPING=1")
+    })
+}
