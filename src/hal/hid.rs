@@ -1,6 +1,6 @@
 //! Opens BlinkSticks behind hidraw.
 
-use hidapi::{DeviceInfo, HidApi, HidDevice};
+use hidapi::{DeviceInfo, HidApi, HidDevice, HidError};
 
 use super::blinkstick::{BlinkStick, HidTransport, Identity, PRODUCT, VENDOR};
 use super::{absent, failed, from_errno};
@@ -21,14 +21,26 @@ impl std::fmt::Debug for HidRaw {
 
 impl HidTransport for HidRaw {
     fn send(&mut self, report: &[u8]) -> Result<(), ApplyError> {
-        self.device.send_feature_report(report).map_err(|error| failed(format!("{}: {error}", self.name)))
+        self.device.send_feature_report(report).map_err(|error| self.explain(&error))
     }
 
     fn receive(&mut self, id: u8, buffer: &mut [u8]) -> Result<usize, ApplyError> {
         if let Some(first) = buffer.first_mut() {
             *first = id;
         }
-        self.device.get_feature_report(buffer).map_err(|error| failed(format!("{}: {error}", self.name)))
+        self.device.get_feature_report(buffer).map_err(|error| self.explain(&error))
+    }
+}
+
+impl HidRaw {
+    fn explain(&self, error: &HidError) -> ApplyError {
+        let text = error.to_string();
+        // hidapi keeps the number of the operating system only in its text.
+        if text.contains("ENODEV") {
+            absent(format!("{} was unplugged", self.name))
+        } else {
+            failed(format!("{}: {text}", self.name))
+        }
     }
 }
 

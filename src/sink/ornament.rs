@@ -102,10 +102,12 @@ impl Reporter {
     }
 }
 
-/// Bytes only count along: a report of the same lines is not news.
+/// Bytes only count along: a report of the same lines is not news. Nor is it that something absent is absent, however it
+/// was found out.
 fn same(a: &Result<Applied, ApplyError>, b: &Result<Applied, ApplyError>) -> bool {
     match (a, b) {
         (Ok(Applied::Display { lines: a, .. }), Ok(Applied::Display { lines: b, .. })) => a == b,
+        (Err(a), Err(b)) if a.kind == ApplyErrorKind::Absent => a.kind == b.kind,
         (a, b) => a == b,
     }
 }
@@ -118,7 +120,8 @@ pub struct Patience {
 }
 
 const FIRST: Duration = Duration::from_millis(100);
-const LAST: Duration = Duration::from_secs(30);
+/// A panel that is plugged in again is not told by the kernel: this is how long it may stay dark.
+const LAST: Duration = Duration::from_secs(10);
 
 impl Patience {
     /// Try at once.
@@ -150,4 +153,54 @@ pub fn panicked(what: &str, payload: &(dyn Any + Send)) -> ApplyError {
 /// The report of an output that is switched off.
 pub fn switched_off(what: &str) -> ApplyError {
     ApplyError { kind: ApplyErrorKind::Off, message: format!("{what} is switched off in the settings") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_expires_once_and_says_who_has_to_be_woken() {
+        let lease = Lease::new();
+        assert!(lease.left().is_some());
+        assert!(!lease.renew(), "nobody has seen it expired");
+        lease.backdate();
+        assert_eq!(lease.left(), None);
+        assert!(lease.renew());
+        assert!(lease.left().is_some());
+        assert!(!lease.renew());
+    }
+
+    #[test]
+    fn patience_grows_and_ends() {
+        let mut patience = Patience::new();
+        let mut now = Duration::ZERO;
+        assert!(patience.left(now).is_zero());
+        let waits: Vec<u128> = (0..10)
+            .map(|_| {
+                patience.failed(now);
+                let wait = patience.left(now);
+                now += wait;
+                wait.as_millis()
+            })
+            .collect();
+        assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000, 10_000]);
+    }
+
+    #[test]
+    fn the_same_is_reported_once_and_what_finds_no_room_later() {
+        let (sender, mut events) = mpsc::channel(1);
+        let mut reporter = Reporter::new(sender, Output::Display);
+        let lines = |bytes| Ok(Applied::Display { lines: vec!["a".to_owned()], bytes });
+        let absent = |message: &str| Err(ApplyError { kind: ApplyErrorKind::Absent, message: message.to_owned() });
+        reporter.report(lines(1));
+        reporter.report(lines(2));
+        reporter.report(absent("gone"));
+        reporter.report(absent("not there"));
+        assert!(reporter.flush().is_some(), "the channel is full");
+        assert!(matches!(events.try_recv(), Ok(Event::Applied(report)) if report.result == lines(1)));
+        assert!(reporter.flush().is_none());
+        assert!(matches!(events.try_recv(), Ok(Event::Applied(report)) if report.result == absent("gone")));
+        assert!(events.try_recv().is_err());
+    }
 }

@@ -16,7 +16,7 @@ use super::ornament::{Lease, Reporter, panicked};
 use crate::config::Lcd;
 use crate::event::{ApplyError, Event, Output};
 use crate::panel::{Frame, Playlist};
-use worker::Worker;
+use worker::{REFRESH, Worker};
 
 /// What the thread can be told.
 enum Order {
@@ -42,12 +42,13 @@ pub struct DisplayHandle {
 /// Starts the thread. It reports [`crate::event::Applied::Display`] whenever the lines on the glass have changed, and each
 /// change of condition once.
 pub fn spawn(settings: Lcd, events: mpsc::Sender<Event>) -> DisplayHandle {
-    spawn_with(settings, events, connector)
+    spawn_with(settings, events, REFRESH, connector)
 }
 
 fn spawn_with(
     settings: Lcd,
     events: mpsc::Sender<Event>,
+    refresh: Duration,
     connect: impl Fn(&Lcd) -> Option<Connector> + Send + 'static,
 ) -> DisplayHandle {
     let (sender, receiver) = orders::channel();
@@ -56,7 +57,7 @@ fn spawn_with(
     let thread_lease = lease.clone();
     let started = std::thread::Builder::new().name("display".to_owned()).stack_size(256 * 1024).spawn(move || {
         let reporter = Reporter::new(events, Output::Display);
-        run(Worker::new(settings, Box::new(connect), thread_lease, reporter), &receiver);
+        run(Worker::new(settings, Box::new(connect), refresh, thread_lease, reporter), &receiver);
     });
     if let Err(error) = started {
         let message = format!("the display's thread cannot be started: {error}");

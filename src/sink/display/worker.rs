@@ -17,7 +17,7 @@ const FRAME_TIME: Duration = Duration::from_millis(100);
 /// Half a beat: the heart is seen this long, then not.
 const HALF_BEAT: Duration = Duration::from_millis(500);
 /// How often the controller is initialised again, in case interference has disturbed it.
-const REFRESH: Duration = Duration::from_secs(180);
+pub(super) const REFRESH: Duration = Duration::from_secs(180);
 
 type Connect = Box<dyn Fn(&Lcd) -> Option<Connector> + Send>;
 
@@ -35,6 +35,8 @@ pub(super) struct Worker {
     shown: Option<(Frame, bool)>,
     shown_at: Duration,
     refreshed_at: Duration,
+    /// [`REFRESH`], but in tests
+    refresh: Duration,
     urgent: bool,
     /// nothing is touched before there is something to show: a restart leaves the glass as it is
     started: bool,
@@ -43,7 +45,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub fn new(settings: Lcd, connect: Connect, lease: Lease, reporter: Reporter) -> Self {
+    pub fn new(settings: Lcd, connect: Connect, refresh: Duration, lease: Lease, reporter: Reporter) -> Self {
         let connector = connect(&settings);
         Self {
             settings,
@@ -58,6 +60,7 @@ impl Worker {
             shown: None,
             shown_at: Duration::ZERO,
             refreshed_at: Duration::ZERO,
+            refresh,
             urgent: false,
             started: false,
             bytes: 0,
@@ -200,7 +203,7 @@ impl Worker {
 
     fn refresh(&mut self, now: Duration) -> Result<(), ApplyError> {
         let Some(display) = &mut self.display else { return Ok(()) };
-        if now.saturating_sub(self.refreshed_at) < REFRESH {
+        if now.saturating_sub(self.refreshed_at) < self.refresh {
             return Ok(());
         }
         self.refreshed_at = now;
@@ -247,7 +250,7 @@ impl Worker {
             Backlight::After(time) if self.lit(now) => Some((self.rotation.last_news() + time).saturating_sub(now)),
             _ => None,
         };
-        let refresh = Some((self.refreshed_at + REFRESH).saturating_sub(now));
+        let refresh = Some((self.refreshed_at + self.refresh).saturating_sub(now));
         earliest([beat, dark, refresh, self.rotation.next_turn(now)])
     }
 }

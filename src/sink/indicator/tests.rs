@@ -38,6 +38,15 @@ fn wait() {
     std::thread::sleep(Duration::from_millis(100));
 }
 
+/// Waits until the first LEDs show these colours; fails after five seconds.
+fn await_seen(stick: &Stick, wanted: &[Colour]) {
+    let start = Instant::now();
+    while !stick.seen().starts_with(wanted) {
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?} is shown, not {wanted:?}", stick.seen());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 fn reports(events: &mut mpsc::Receiver<Event>) -> Vec<Result<Applied, ApplyErrorKind>> {
     let mut reports = Vec::new();
     while let Ok(Event::Applied(ApplyReport { result, .. })) = events.try_recv() {
@@ -64,7 +73,7 @@ fn breathing_writes_at_most_twenty_times_a_second_and_is_seen_to_breathe() {
     assert!(brightest > 240, "{brightest}");
     assert!((2..=4).contains(&dimmest), "never dark: {dimmest}");
     let writes = stick.history().len();
-    assert!((30..=50).contains(&writes), "{writes} writes in 2.5 s");
+    assert!((15..=50).contains(&writes), "{writes} writes in 2.5 s");
     assert_eq!(stick.violations(), [] as [String; 0]);
     let name = "BlinkStick BS000001-1.1".to_owned();
     assert_eq!(reports(&mut events), [Ok(Applied::Indicator { leds: 1, name })]);
@@ -87,8 +96,7 @@ fn the_first_led_is_the_cluster_and_the_others_are_nodes() {
     let (stick, indicator, _events) = bench("BS000003-3.0", settings());
     let signals = [Colour::RED, Colour::GREEN, Colour::BLUE].map(|colour| signal(colour, Pattern::Steady));
     indicator.show(signals.to_vec());
-    wait();
-    assert_eq!(stick.seen()[..4], [Colour::RED, Colour::GREEN, Colour::BLUE, Colour::OFF]);
+    await_seen(&stick, &[Colour::RED, Colour::GREEN, Colour::BLUE, Colour::OFF]);
     indicator.show(vec![signal(Colour::GREEN, Pattern::Breathe); 9]);
     std::thread::sleep(Duration::from_millis(2000));
     assert_eq!(stick.violations(), [] as [String; 0]);
@@ -116,17 +124,17 @@ fn without_the_main_loop_it_is_steady_amber() {
 fn an_unplugged_stick_is_absent_and_comes_back_with_hotplug() {
     let (stick, indicator, mut events) = bench("BS000001-1.1", settings());
     indicator.show(vec![signal(Colour::GREEN, Pattern::Steady)]);
-    wait();
+    await_seen(&stick, &[Colour::GREEN]);
     stick.inject(Fault::Unplug);
     indicator.show(vec![signal(Colour::RED, Pattern::Steady)]);
     std::thread::sleep(Duration::from_millis(500));
     stick.inject(Fault::Plug);
     indicator.hotplug();
+    await_seen(&stick, &[Colour::RED]);
     wait();
-    assert_eq!(stick.seen(), [Colour::RED]);
     let reports = reports(&mut events);
     let absences = reports.iter().filter(|result| **result == Err(ApplyErrorKind::Absent)).count();
-    assert!((1..=2).contains(&absences), "once when it goes, once when it cannot be opened: {reports:?}");
+    assert_eq!(absences, 1, "{reports:?}");
     assert!(reports.last().unwrap().is_ok());
 }
 
@@ -134,11 +142,11 @@ fn an_unplugged_stick_is_absent_and_comes_back_with_hotplug() {
 fn a_stall_is_healed_by_opening_again() {
     let (stick, indicator, mut events) = bench("BS000001-1.1", settings());
     indicator.show(vec![signal(Colour::GREEN, Pattern::Steady)]);
-    wait();
+    await_seen(&stick, &[Colour::GREEN]);
     stick.inject(Fault::Stuck(Duration::from_millis(200)));
     indicator.show(vec![signal(Colour::RED, Pattern::Steady)]);
-    std::thread::sleep(Duration::from_millis(600));
-    assert_eq!(stick.seen(), [Colour::RED]);
+    await_seen(&stick, &[Colour::RED]);
+    wait();
     let kinds: Vec<_> = reports(&mut events).into_iter().map(|result| result.map(|_| ())).collect();
     assert_eq!(kinds, [Ok(()), Err(ApplyErrorKind::Failed), Ok(())]);
 }
@@ -148,13 +156,10 @@ fn when_all_is_well_for_long_it_dims_to_a_fifth() {
     let led = Led { dim_after: Some(Duration::from_millis(300)), animate: false, ..settings() };
     let (stick, indicator, _events) = bench("BS000001-1.1", led);
     indicator.show(vec![signal(Colour::GREEN, Pattern::Breathe)]);
-    wait();
-    assert_eq!(stick.seen(), [Colour::GREEN]);
-    std::thread::sleep(Duration::from_millis(400));
-    assert_eq!(stick.seen()[0].green, 51);
+    await_seen(&stick, &[Colour::GREEN]);
+    await_seen(&stick, &[Colour { green: 51, ..Colour::GREEN }]);
     indicator.show(vec![signal(Colour::RED, Pattern::FastBlink)]);
-    wait();
-    assert_eq!(stick.seen(), [Colour::RED]);
+    await_seen(&stick, &[Colour::RED]);
     std::thread::sleep(Duration::from_millis(400));
     assert_eq!(stick.seen(), [Colour::RED], "a fault never dims");
 }
@@ -163,7 +168,7 @@ fn when_all_is_well_for_long_it_dims_to_a_fifth() {
 fn stop_is_dark() {
     let (stick, indicator, _events) = bench("BS000003-3.0", settings());
     indicator.show(vec![signal(Colour::GREEN, Pattern::Steady); 3]);
-    wait();
+    await_seen(&stick, &[Colour::GREEN; 3]);
     indicator.stop().blocking_recv().unwrap().unwrap();
     assert!(stick.seen().iter().all(|colour| *colour == Colour::OFF));
 }

@@ -175,7 +175,13 @@ impl Worker {
             self.patience = Patience::new();
         }
         let night = self.settings.night.map(|_| MINUTE);
-        earliest([self.next_change(&signals, brightness, step, now), left, self.until_dim(now), night, self.reporter.flush()])
+        earliest([
+            self.next_change(&signals, brightness, step, now),
+            left,
+            self.until_dim(now),
+            night,
+            self.reporter.flush(),
+        ])
     }
 
     fn fail(&mut self, error: ApplyError) -> Option<Duration> {
