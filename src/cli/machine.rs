@@ -8,6 +8,9 @@ use std::process::{Command, Stdio};
 
 use ipnet::Ipv4Net;
 
+use crate::event::Blocker;
+use crate::source::firewall::{self, FirewallWatch};
+
 /// Everything from outside. Reads only, but for [`Machine::write`].
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -80,6 +83,20 @@ impl Machine {
             .output()
             .ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Another program's chain that drops what would be forwarded, where we may see it. In tests the answer to "blocker":
+    /// table, chain and remedy, each on a line.
+    pub fn blocker(&self, watch: &FirewallWatch) -> Option<Blocker> {
+        if let Some(answers) = &self.answers {
+            let mut lines = answers.get("blocker")?.lines().map(str::to_owned);
+            return Some(Blocker {
+                table: lines.next(),
+                chain: lines.next(),
+                remedy: lines.next().unwrap_or_default(),
+            });
+        }
+        firewall::blocker_now(watch).ok().flatten()
     }
 
     /// Runs a program that changes something.

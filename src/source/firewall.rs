@@ -100,6 +100,15 @@ pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<Firewal
     }
 }
 
+/// Looks once: the chain of another program, if any, that drops what would be forwarded between the ports of `watch`.
+///
+/// # Errors
+/// No nfnetlink in the kernel, or no CAP_NET_ADMIN.
+pub fn blocker_now(watch: &FirewallWatch) -> io::Result<Option<Blocker>> {
+    let ruleset = foreign::read(&mut Socket::open(0)?, watch.table)?;
+    Ok(watch.ways().iter().find_map(|way| judge::blocker(&ruleset, way)))
+}
+
 /// Reads any bytes as messages of the kernel and follows packets through what they say: the door for fuzzing.
 #[doc(hidden)]
 pub fn read_any(bytes: &[u8]) {
@@ -120,6 +129,20 @@ pub fn read_any(bytes: &[u8]) {
             .for_each(|table| drop(table.sets.insert(String::new(), foreign::elements(&message))));
     }
     judge::blocker(&ruleset, &way);
+}
+
+impl FirewallWatch {
+    /// The ways a packet of the cluster takes.
+    fn ways(&self) -> Vec<Way> {
+        let Some(cluster) = self.cluster_port.as_ref() else { return Vec::new() };
+        let networks = &self.cluster_networks;
+        let way = |uplink: &String| Way {
+            cluster: (cluster.clone(), index_of(cluster)),
+            uplink: (uplink.clone(), index_of(uplink)),
+            network: networks.first().copied(),
+        };
+        self.uplinks.iter().map(way).collect()
+    }
 }
 
 async fn due(at: Option<Instant>) {
@@ -194,7 +217,7 @@ impl Source {
 
     /// Looks for a chain of others that drops what we forward; tells it if the answer is a new one.
     async fn look(&mut self) -> io::Result<()> {
-        let ways = self.ways();
+        let ways = self.watch.ways();
         let blocker = match foreign::read(&mut self.requests, self.watch.table) {
             Ok(ruleset) => ways.iter().find_map(|way| judge::blocker(&ruleset, way)),
             // A listing that is refused says nothing; the next change asks again.
@@ -205,18 +228,6 @@ impl Source {
             self.tell(Firewall::Blocked(blocker)).await?;
         }
         Ok(())
-    }
-
-    /// The ways a packet of the cluster takes.
-    fn ways(&self) -> Vec<Way> {
-        let Some(cluster) = self.watch.cluster_port.as_ref() else { return Vec::new() };
-        let networks = &self.watch.cluster_networks;
-        let way = |uplink: &String| Way {
-            cluster: (cluster.clone(), index_of(cluster)),
-            uplink: (uplink.clone(), index_of(uplink)),
-            network: networks.first().copied(),
-        };
-        self.watch.uplinks.iter().map(way).collect()
     }
 
     /// Reads the counters, tells them if they moved, and says when to read again.

@@ -8,6 +8,7 @@
 
 mod conntrack;
 mod disturbance;
+mod doctor;
 mod firewall;
 mod lab;
 mod links;
@@ -23,6 +24,7 @@ fn tests() -> Vec<Trial> {
     let mut all = Vec::new();
     all.extend(conntrack::tests());
     all.extend(disturbance::tests());
+    all.extend(doctor::tests());
     all.extend(firewall::tests());
     all.extend(links::tests());
     all.extend(netlink::tests());

@@ -2,60 +2,33 @@
 
 use super::{Finding, Patient};
 use crate::cli::machine::Machine;
+use crate::event::Blocker;
+use crate::policy::ruleset::TABLE;
+use crate::source::firewall::FirewallWatch;
 
 /// Files in which rule sets are saved.
 const SAVED: [&str; 2] = ["/etc/nftables.conf", "/etc/sysconfig/nftables.conf"];
 const SAVED_IPTABLES: [&str; 4] =
     ["/etc/iptables/rules.v4", "/etc/iptables.ipv4.nat", "/etc/iptables.rules", "/etc/sysconfig/iptables"];
 
-/// Another table's chain at the forward hook that drops.
+/// Another table's chain at the forward hook that drops what goes between the cluster and an uplink.
 pub fn foreign_drop(patient: &Patient<'_>) -> Vec<Finding> {
-    let Some(listing) = patient.machine.run("nft", &["-j", "list", "ruleset"]) else { return Vec::new() };
-    let Ok(listing) = serde_json::from_str::<serde_json::Value>(&listing) else { return Vec::new() };
-    let empty = Vec::new();
-    let objects = listing.get("nftables").and_then(serde_json::Value::as_array).unwrap_or(&empty);
-    let chains = objects.iter().filter_map(|object| object.get("chain"));
-    let text =
-        |value: &serde_json::Value, key: &str| value.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
-    let drops = chains.filter(|chain| {
-        text(chain, "hook") == "forward"
-            && text(chain, "policy") == "drop"
-            && matches!(text(chain, "family").as_str(), "ip" | "inet")
-            && text(chain, "table") != "bramblegate"
-    });
-    let docker =
-        objects.iter().filter_map(|object| object.get("chain")).any(|chain| text(chain, "name") == "DOCKER-USER");
-    let mut findings: Vec<Finding> = Vec::new();
-    for chain in drops {
-        let (family, table, name) = (text(chain, "family"), text(chain, "table"), text(chain, "name"));
-        let port = patient.cluster_port().unwrap_or_else(|| "CLUSTER-PORT".to_owned());
-        let remedy = if docker {
-            format!(
-                "sudo iptables -I DOCKER-USER -i {port} -j ACCEPT && sudo iptables -I DOCKER-USER -o {port} -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT"
-            )
-        } else if name.contains("ufw") || has_chain(objects, "ufw-before-forward") {
-            format!("sudo ufw route allow in on {port}")
-        } else if table == "firewalld" {
-            format!("sudo firewall-cmd --permanent --zone=trusted --add-interface={port} && sudo firewall-cmd --reload")
-        } else {
-            format!(
-                "let it accept what comes from {port}: sudo nft insert rule {family} {table} {name} iifname {port} accept"
-            )
-        };
-        findings.push(Finding::blocking(
-            "gateway-blocked",
-            format!("table {family} {table}, chain {name}, at the forward hook has the policy drop"),
-            remedy,
-        ));
+    let mut uplinks = patient.uplinks();
+    if uplinks.is_empty() {
+        // none is there now: ask for one that would come
+        uplinks = vec!["uplink".to_owned()];
     }
-    findings
-}
-
-fn has_chain(objects: &[serde_json::Value], name: &str) -> bool {
-    objects
-        .iter()
-        .filter_map(|object| object.get("chain"))
-        .any(|chain| chain.get("name").and_then(|v| v.as_str()) == Some(name))
+    let watch = FirewallWatch {
+        table: TABLE,
+        cluster_port: Some(patient.cluster_port().unwrap_or_else(|| "cluster".to_owned())),
+        cluster_networks: vec![patient.settings.cluster.address],
+        uplinks,
+        ..FirewallWatch::default()
+    };
+    let Some(Blocker { table, chain, remedy }) = patient.machine.blocker(&watch) else { return Vec::new() };
+    let or = |name: Option<String>| name.unwrap_or_else(|| "unknown".to_owned());
+    let text = format!("table {}, chain {} drops what the cluster forwards", or(table), or(chain));
+    vec![Finding::blocking("gateway-blocked", text, format!("as root: {remedy}"))]
 }
 
 /// A saved rule set that holds our table breaks the next `systemctl reload nftables`: the table is ours alone.

@@ -104,13 +104,9 @@ fn a_port_that_is_away_is_said() {
 }
 
 #[test]
-fn a_drop_policy_of_docker_blocks_and_is_told_with_dockers_own_remedy() {
-    let listing = r#"{"nftables":[{"metainfo":{"version":"1"}},{"table":{"family":"ip","name":"filter","handle":1}},
-        {"chain":{"family":"ip","table":"filter","name":"FORWARD","hook":"forward","prio":0,"policy":"drop","type":"filter"}},
-        {"chain":{"family":"ip","table":"filter","name":"DOCKER-USER"}},
-        {"chain":{"family":"inet","table":"bramblegate","name":"forward","hook":"forward","prio":0,"policy":"drop"}}]}"#;
-    let head = Head::new("docker").answer("nft -j list ruleset", listing);
-    let finding = head.suffers("gateway-blocked", "table ip filter, chain FORWARD", "DOCKER-USER -i eth0");
+fn a_drop_of_another_program_blocks() {
+    let head = Head::new("drop").answer("blocker", "ip filter\nFORWARD\niptables -I DOCKER-USER -i eth0 -j ACCEPT");
+    let finding = head.suffers("gateway-blocked", "table ip filter, chain FORWARD", "iptables -I DOCKER-USER -i eth0");
     assert!(finding.blocked);
 }
 
@@ -154,7 +150,8 @@ fn an_sshd_behind_a_closed_port_is_told() {
     with("ssh3", "\"icmp\", 2200").suffers("host-ssh-closed", "port 2222", "add \"ssh\"");
     let socket = "[Socket]\nListenStream=\nListenStream=0.0.0.0:2022\n";
     let head = Head::new("ssh4")
-        .with("/etc/systemd/system/sockets.target.wants/ssh.socket", "[Socket]\nListenStream=22\n")
+        .with("/usr/lib/systemd/system/ssh.socket", "[Socket]\nListenStream=22\n")
+        .with("/etc/systemd/system/sockets.target.wants/ssh.socket", "")
         .with("/etc/systemd/system/ssh.socket.d/override.conf", socket)
         .set(&format!("{settings}22]"));
     head.suffers("host-ssh-closed", "port 2022", "add \"ssh\"");
