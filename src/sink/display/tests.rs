@@ -176,10 +176,13 @@ fn no_device_file_is_absent() {
     await_report(&mut events, |result| matches!(result, Err(error) if error.kind == ApplyErrorKind::Absent));
 }
 
+/// A frame that was shown: when, its lines, the backlight.
+type Shown = (Instant, Vec<String>, bool);
+
 /// A display that notes what it is told.
 #[derive(Clone, Default)]
 struct Fake {
-    shown: Arc<Mutex<Vec<(Instant, Vec<String>, bool)>>>,
+    shown: Arc<Mutex<Vec<Shown>>>,
     panics: Arc<AtomicU32>,
     refreshes: Arc<AtomicU32>,
 }
