@@ -40,7 +40,7 @@ demo: toolchain ## see it all on this machine, without hardware, touching none o
 
 test: toolchain ## every test but the whole-system one
 	@scripts/packages.sh test
-	$(CARGO) test --locked $(ARGS)
+	$(CARGO) test --locked --no-fail-fast $(ARGS)
 
 lint: toolchain ## format, clippy, printed rules, boards, units, scripts, manual pages
 	@scripts/packages.sh lint

@@ -27,6 +27,7 @@ test   | cmd tcpdump              | tcpdump                | what is on the wire
 test   | cmd iptables             | iptables               | another tool with a drop policy
 test   | cmd ethtool              | ethtool                | offload settings of the imitated cables
 test   | cmd nc                   | netcat-openbsd         | plain connections, the port scan
+test   | cmd sysctl               | procps                 | settings of the private networks
 lint   | cmd nft                  | nftables               | checks the printed rule set
 lint   | cmd unshare              | util-linux             | a private place to do it in
 lint   | cmd systemd-analyze      | systemd                | checks the units
