@@ -30,8 +30,12 @@ pub struct ConfigArg {
 /// # Errors
 /// Every fault found; a file that cannot be read is one too.
 pub fn load(main: &Path) -> Result<Merged, Vec<Fault>> {
-    let files = read_files(main)?;
-    config::resolve(&files, &boards(), compatible().as_deref(), None)
+    let (files, mut unreadable) = read_files(main);
+    if unreadable.is_empty() {
+        return config::resolve(&files, &boards(), compatible().as_deref(), None);
+    }
+    unreadable.extend(config::faults(&files));
+    Err(unreadable)
 }
 
 /// As [`load`]; tells the faults on standard error and gives the exit code.
@@ -47,11 +51,8 @@ pub fn load_or_tell(main: &Path) -> Result<Merged, ExitCode> {
     })
 }
 
-/// The main file and its drop-ins in byte order: (path, text).
-///
-/// # Errors
-/// A fault for each file that cannot be read or is not UTF-8.
-pub fn read_files(main: &Path) -> Result<Vec<(String, String)>, Vec<Fault>> {
+/// The main file and its drop-ins in byte order: (path, text); and a fault for each that cannot be read or is not UTF-8.
+pub fn read_files(main: &Path) -> (Vec<(String, String)>, Vec<Fault>) {
     let mut faults = Vec::new();
     let mut files = Vec::new();
     let paths = std::iter::once(Ok(main.to_owned())).chain(drop_ins(main));
@@ -61,7 +62,7 @@ pub fn read_files(main: &Path) -> Result<Vec<(String, String)>, Vec<Fault>> {
             Err(fault) => faults.push(fault),
         }
     }
-    if faults.is_empty() { Ok(files) } else { Err(faults) }
+    (files, faults)
 }
 
 fn read_file(path: &Path) -> Result<(String, String), Fault> {

@@ -86,6 +86,16 @@ pub fn resolve<P: AsRef<str>, T: AsRef<str>>(
     }
 }
 
+/// The faults that each file has by itself: for when one of them cannot be had, so that nobody knows the whole.
+pub fn faults<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> Vec<Fault> {
+    let sources = sources(files, "");
+    let mut faults = Vec::new();
+    for (index, (_, text)) in files.iter().enumerate() {
+        fragment::parse(&sources, Sources::MAIN + index, text.as_ref(), &mut faults);
+    }
+    in_order(faults, &sources)
+}
+
 /// What `board` says in `files`, "auto" where nothing (or nothing good) is said.
 pub fn board_name<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> String {
     let (tree, _) = lenient(files);

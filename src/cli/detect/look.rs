@@ -27,6 +27,9 @@ pub struct Found {
     pub subnets: Vec<(ipnet::Ipv4Net, String)>,
 }
 
+/// Expander addresses that answered a read and the byte they gave, or why the bus could not be read.
+pub type Answers = Result<Vec<(u8, u8)>, String>;
+
 /// An I²C bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bus {
@@ -34,8 +37,7 @@ pub struct Bus {
     pub device: String,
     /// the adapter's name
     pub name: String,
-    /// expander addresses that answered a read and the byte they gave, or why it could not be read
-    pub answers: Result<Vec<(u8, u8)>, String>,
+    pub answers: Answers,
 }
 
 /// A network port.
@@ -89,7 +91,7 @@ pub fn look(machine: &Machine, board: &Board, device_tree: bool) -> Found {
 }
 
 /// The I²C busses of the machine but those of monitors and of the mainboard's own chips.
-pub fn busses(machine: &Machine, read: &mut dyn FnMut(&Path) -> Result<Vec<(u8, u8)>, String>) -> Vec<Bus> {
+pub fn busses(machine: &Machine, read: &mut dyn FnMut(&Path) -> Answers) -> Vec<Bus> {
     let mut devices = machine.list("/dev");
     devices.retain(|name| name.strip_prefix("i2c-").is_some_and(|n| n.bytes().all(|byte| byte.is_ascii_digit())));
     devices.sort_by_key(|name| (name.len(), name.clone()));
@@ -113,7 +115,7 @@ fn of_others(name: &str) -> bool {
 }
 
 /// Reads a byte from each address that an expander may have.
-fn read_expanders(device: &Path) -> Result<Vec<(u8, u8)>, String> {
+fn read_expanders(device: &Path) -> Answers {
     let mut bus = I2cdev::new(device).map_err(|error| error.to_string())?;
     let mut answers = Vec::new();
     for address in ADDRESSES.into_iter().flatten() {

@@ -95,6 +95,6 @@ pub fn overlay(patient: &Patient<'_>) -> Vec<Finding> {
 /// Is the root an overlay?
 pub fn overlay_root(machine: &crate::cli::machine::Machine) -> bool {
     let mounts = machine.read("/proc/mounts").unwrap_or_default();
-    let root = mounts.lines().filter(|line| line.split_whitespace().nth(1) == Some("/")).next_back();
+    let root = mounts.lines().rfind(|line| line.split_whitespace().nth(1) == Some("/"));
     root.is_some_and(|line| line.split_whitespace().nth(2) == Some("overlay"))
 }
