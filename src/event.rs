@@ -349,6 +349,8 @@ impl fmt::Display for ApplyError {
 pub enum Stop {
     /// SIGTERM or SIGINT
     Terminated,
+    /// the service manager will start us again at once: nothing is to change
+    Restart,
     /// the machine powers off
     PowerOff,
     /// the machine reboots

@@ -16,6 +16,7 @@ use crate::event::Stop;
 
 const BUS: &str = "/run/dbus/system_bus_socket";
 const SCHEDULED: &str = "/run/systemd/shutdown/scheduled";
+const UNIT: &[u8] = b"bramblegate.service\0";
 /// systemd waits for our end; the answer is there within a few milliseconds or not at all.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// More jobs than any shutdown has.
@@ -44,9 +45,21 @@ fn reason_of(jobs: &[u8]) -> Stop {
         Stop::Reboot
     } else if has(b"poweroff.target\0") || has(b"halt.target\0") {
         Stop::PowerOff
+    } else if restarts(jobs) {
+        Stop::Restart
     } else {
         Stop::Terminated
     }
+}
+
+/// Is there a job "restart" of our unit? Its type follows its unit's name: padding to four bytes, length, text.
+fn restarts(jobs: &[u8]) -> bool {
+    const RESTART: &[u8] = b"\x07\0\0\0restart\0";
+    let mut ends =
+        jobs.windows(UNIT.len()).enumerate().filter(|(_, window)| *window == UNIT).map(|(at, _)| at + UNIT.len());
+    ends.any(|end| {
+        jobs.get(end..).is_some_and(|rest| (0..4).any(|pad| rest.get(pad..).is_some_and(|r| r.starts_with(RESTART))))
+    })
 }
 
 /// `MODE=poweroff` or `MODE=reboot`.
@@ -148,7 +161,14 @@ mod tests {
     fn the_target_that_systemd_is_on_its_way_to_is_the_reason() {
         assert_eq!(reason_of(b"\x0e\0\0\0reboot.target\0\x05\0\0\0start\0"), Stop::Reboot);
         assert_eq!(reason_of(b"\x0f\0\0\0poweroff.target\0"), Stop::PowerOff);
-        assert_eq!(reason_of(b"\x13\0\0\0bramblegate.service\0\x07\0\0\0restart\0"), Stop::Terminated);
+        assert_eq!(reason_of(b"\x13\0\0\0bramblegate.service\0\x07\0\0\0restart\0"), Stop::Restart);
+        assert_eq!(reason_of(b"\x13\0\0\0bramblegate.service\0\x04\0\0\0stop\0"), Stop::Terminated);
+        assert_eq!(
+            reason_of(b"bramblegate.service\0\x04\0\0\0stop\0other.service\0\0\0\x07\0\0\0restart\0"),
+            Stop::Terminated
+        );
+        let rebooting = b"\x13\0\0\0bramblegate.service\0\x07\0\0\0restart\0reboot.target\0";
+        assert_eq!(reason_of(rebooting), Stop::Reboot);
         assert_eq!(reason_of_file(b"USEC=1\nWARN_WALL=1\nMODE=reboot\n"), Stop::Reboot);
     }
 

@@ -1,5 +1,6 @@
 //! What hangs on the adapter: a PCF8574 with the usual wiring and, behind it, the product's own HD44780 emulator.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bramblegate::board::Wiring;
@@ -10,6 +11,7 @@ use serde_json::json;
 const GEOMETRY: Geometry = Geometry { columns: 16, rows: 2 };
 /// Nine bits a byte at 100 kHz. The chip's busy times are checked against such a bus, not against the emulated machine.
 const BYTE: Duration = Duration::from_micros(90);
+const REMEMBERED: usize = 256;
 
 #[derive(Debug)]
 pub struct Lcd {
@@ -20,13 +22,23 @@ pub struct Lcd {
     latch: u8,
     bytes: u64,
     transactions: u64,
+    /// every picture that differed from the one before, the latest last
+    history: VecDeque<Vec<String>>,
 }
 
 impl Lcd {
     /// Power has just come on; the expander's outputs are high.
     pub fn new() -> Self {
         let chip = Chip::powered(Duration::ZERO);
-        Self { powered: Instant::now(), now: Duration::ZERO, chip, latch: 0xff, bytes: 0, transactions: 0 }
+        Self {
+            powered: Instant::now(),
+            now: Duration::ZERO,
+            chip,
+            latch: 0xff,
+            bytes: 0,
+            transactions: 0,
+            history: VecDeque::new(),
+        }
     }
 
     /// What a read gives: nothing pulls the pins down.
@@ -43,12 +55,28 @@ impl Lcd {
             self.latch = *byte;
             self.chip.drive(Wiring::default().decode(*byte), self.now);
         }
+        let rows = self.rows();
+        if self.history.back() != Some(&rows) {
+            if self.history.len() == REMEMBERED {
+                self.history.pop_front();
+            }
+            self.history.push_back(rows);
+        }
+    }
+
+    fn rows(&self) -> Vec<String> {
+        self.chip.seen(GEOMETRY, Charset::A00).lines()
+    }
+
+    /// One line for each picture that differed from the one before, its rows between bars.
+    pub fn history(&self) -> String {
+        self.history.iter().map(|rows| format!("|{}|\n", rows.join("|"))).collect()
     }
 
     /// `{"rows":["…","…"],"backlight":true,"bytes":N,"transactions":N,"violations":[…]}`
     pub fn state(&self) -> String {
         json!({
-            "rows": self.chip.seen(GEOMETRY, Charset::A00).lines(),
+            "rows": self.rows(),
             "backlight": self.chip.lit(),
             "bytes": self.bytes,
             "transactions": self.transactions,

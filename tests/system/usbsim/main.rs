@@ -4,7 +4,7 @@
 //!     usbsim serve SOCKET            plug nothing yet, wait for commands
 //!     usbsim ask SOCKET COMMAND…     send one command, print the answer
 //!
-//! Commands: `plug stick`, `plug lcd`, `unplug stick`, `unplug lcd`, `stick`, `stick history`, `lcd`, `lcd off`, `lcd on`.
+//! Commands: `plug stick`, `plug lcd`, `unplug stick`, `unplug lcd`, `stick`, `stick history`, `lcd`, `lcd history`, `lcd off`, `lcd on`.
 
 mod blinkstick;
 mod i2c_adapter;
@@ -80,6 +80,7 @@ impl Hub {
             ["stick"] => self.stick.with(|stick| stick.state()),
             ["stick", "history"] => self.stick.with(|stick| stick.history()),
             ["lcd"] => self.lcd.with(|adapter| adapter.lcd.state()),
+            ["lcd", "history"] => self.lcd.with(|adapter| adapter.lcd.history()),
             ["lcd", word @ ("on" | "off")] => self.lcd.with(|adapter| {
                 adapter.set_present(*word == "on");
                 (*word).to_owned()

@@ -85,13 +85,15 @@ while_pinging() {
 }
 
 restart() {
-    local pid
+    local pid before
     pid=$(main_pid)
+    before=$(usbsim lcd history | wc -l)
     while_pinging 10 systemctl restart bramblegate.service
     [ "$(main_pid)" != "$pid" ] || fail "the same process"
     is_active || fail "not active"
     wait_for 20 "row 1 is the address" row_is 0 "$(lease)"
-    journalctl -u bramblegate.service -n 20 -o cat --no-pager
+    # The panel stays as it is: the address never left row 1.
+    expect "pictures without the address" "" "$(usbsim lcd history | tail -n "+$before" | grep -vF "|$(lease) " || true)"
 }
 
 restarted() { [ "$(main_pid)" != "$1" ] && [ "$(main_pid)" != 0 ] && is_active; }
