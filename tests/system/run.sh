@@ -70,7 +70,7 @@ while [ -z "$over" ]; do
     if [ $SECONDS -ge $deadline ]; then over="no end within $limit s"; fi
     lines=$(wc -l <"$work/result.log")
     if [ "$lines" -gt "$shown" ]; then
-        sed -n "$((shown + 1)),${lines}p" "$work/result.log" | tr -d '\r' | sed -n '/^=== /!p'
+        sed -n "$((shown + 1)),${lines}p" "$work/result.log" | tr -d '\r' | grep -v -e '^=== ' -e '^|' || true
         shown=$lines
     fi
     if grep -q '^=== END' "$work/result.log"; then over=yes; fi
@@ -83,7 +83,28 @@ if [ "$over" != yes ]; then
     cat "$work/qemu.log"
     exit 2
 fi
+# The scenario ends with a power-off. The simulated LCD lives to the last moment and writes what it shows on the same line.
+powers_off=
+if [[ $# = 0 || " $* " == *" power_off "* ]]; then powers_off=yes; fi
+for _ in $(seq 300); do
+    if [ -z "$powers_off" ] || ! kill -0 "$machine" 2>/dev/null; then break; fi
+    sleep 0.5
+done
+pictures=$(tr -d '\r' <"$work/result.log" | sed '1,/^=== POWEROFF/d' | grep '^|' || true)
 verdict=$(tr -d '\r' <"$work/result.log" | sed -n 's/^=== END \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p')
 read -r passed failed <<<"$verdict"
+host_step() {
+    if grep -q "$2" <<<"$pictures"; then
+        passed=$((passed + 1))
+        echo "PASS  $1"
+    else
+        failed=$((failed + 1))
+        printf 'FAIL  %s; the LCD showed:\n%s\n' "$1" "$(tail -n 5 <<<"$pictures")"
+    fi
+}
+if [ -n "$powers_off" ]; then
+    host_step "at power-off the panel says SHUTTING DOWN" '^|SHUTTING DOWN'
+    host_step "and SAFE TO UNPLUG when the file systems are unmounted" '^|SAFE TO UNPLUG'
+fi
 echo "system-test: ${passed:-0} passed, ${failed:-?} failed, $SECONDS s"
 [ "${failed:-1}" = 0 ] && [ "${passed:-0}" -gt 0 ]

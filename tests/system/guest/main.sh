@@ -37,4 +37,12 @@ step "power-off hook: SAFE TO UNPLUG" shutdown_hook
 step "the LCD is still driven by its datasheet" datasheet
 step "off takes everything away" off
 step "uninstall leaves only settings and state" uninstallation
+step "installed again over what stayed" need_installation
+step "started again" start_unit
+step "the address is back" address_is_back
+if ! grep -q . "$here/steps" || grep -qx power_off "$here/steps"; then
+    echo "=== POWEROFF"
+    usbsim lcd watch /dev/ttyS1 >/dev/null
+    systemctl --no-block poweroff
+fi
 echo "=== END $passed passed, $failed failed"

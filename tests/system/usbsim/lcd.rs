@@ -1,6 +1,8 @@
 //! What hangs on the adapter: a PCF8574 with the usual wiring and, behind it, the product's own HD44780 emulator.
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use bramblegate::board::Wiring;
@@ -24,6 +26,8 @@ pub struct Lcd {
     transactions: u64,
     /// every picture that differed from the one before, the latest last
     history: VecDeque<Vec<String>>,
+    /// where each new picture is written to as it comes
+    watcher: Option<File>,
 }
 
 impl Lcd {
@@ -38,6 +42,7 @@ impl Lcd {
             bytes: 0,
             transactions: 0,
             history: VecDeque::new(),
+            watcher: None,
         }
     }
 
@@ -60,6 +65,10 @@ impl Lcd {
             if self.history.len() == REMEMBERED {
                 self.history.pop_front();
             }
+            if let Some(watcher) = &mut self.watcher {
+                // The machine may be going down; who cannot be told is not told.
+                let _ = writeln!(watcher, "{}", line(&rows));
+            }
             self.history.push_back(rows);
         }
     }
@@ -70,7 +79,12 @@ impl Lcd {
 
     /// One line for each picture that differed from the one before, its rows between bars.
     pub fn history(&self) -> String {
-        self.history.iter().map(|rows| format!("|{}|\n", rows.join("|"))).collect()
+        self.history.iter().map(|rows| line(rows) + "\n").collect()
+    }
+
+    /// From now on each new picture is also written to `file`.
+    pub fn watch(&mut self, file: File) {
+        self.watcher = Some(file);
     }
 
     /// `{"rows":["…","…"],"backlight":true,"bytes":N,"transactions":N,"violations":[…]}`
@@ -84,4 +98,8 @@ impl Lcd {
         })
         .to_string()
     }
+}
+
+fn line(rows: &[String]) -> String {
+    format!("|{}|", rows.join("|"))
 }

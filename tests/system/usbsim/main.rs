@@ -4,7 +4,8 @@
 //!     usbsim serve SOCKET            plug nothing yet, wait for commands
 //!     usbsim ask SOCKET COMMAND…     send one command, print the answer
 //!
-//! Commands: `plug stick`, `plug lcd`, `unplug stick`, `unplug lcd`, `stick`, `stick history`, `lcd`, `lcd history`, `lcd off`, `lcd on`.
+//! Commands: `plug stick`, `plug lcd`, `unplug stick`, `unplug lcd`, `stick`, `stick history`, `lcd`, `lcd history`,
+//! `lcd watch FILE`, `lcd off`, `lcd on`.
 
 mod blinkstick;
 mod i2c_adapter;
@@ -81,6 +82,13 @@ impl Hub {
             ["stick", "history"] => self.stick.with(|stick| stick.history()),
             ["lcd"] => self.lcd.with(|adapter| adapter.lcd.state()),
             ["lcd", "history"] => self.lcd.with(|adapter| adapter.lcd.history()),
+            ["lcd", "watch", path] => {
+                let file = fs::OpenOptions::new().append(true).create(true).open(path)?;
+                self.lcd.with(|adapter| {
+                    adapter.lcd.watch(file);
+                    "watching".to_owned()
+                })
+            }
             ["lcd", word @ ("on" | "off")] => self.lcd.with(|adapter| {
                 adapter.set_present(*word == "on");
                 (*word).to_owned()

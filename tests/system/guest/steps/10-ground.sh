@@ -4,7 +4,9 @@
 
 need_devices() {
     modprobe -a vhci-hcd usbhid hid-generic i2c-tiny-usb i2c-dev
-    systemd-run --quiet --unit=usbsim "$here/bin/usbsim" serve "$hub"
+    # Real devices outlive the system that is shut down: @ as the first letter keeps systemd-shutdown from killing it.
+    systemd-run --quiet --unit=usbsim -p DefaultDependencies=no -p KillMode=none -p Type=exec \
+        bash -c "exec -a @usbsim '$here/bin/usbsim' serve '$hub'"
     wait_for 10 "the simulation answers" test -S "$hub"
     usbsim plug stick
     usbsim plug lcd

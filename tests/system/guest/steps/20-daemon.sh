@@ -27,6 +27,8 @@ lease_on_row_1() {
     lcd '.rows[0], .rows[1]'
 }
 
+address_is_back() { wait_for 30 "row 1 is $(lease)" row_is 0 "$(lease)"; }
+
 have_lease() { [ -n "$(lease)" ]; }
 
 node_online() {
