@@ -92,8 +92,7 @@ pub struct ConntrackPlan {
     pub revision: u64,
 }
 
-/// `rtm_protocol` / `FRA_PROTOCOL` of everything we add.
-pub const ROUTE_PROTOCOL: u8 = 98;
+pub use crate::state::ROUTE_PROTOCOL;
 /// Table of the cluster's connected route.
 pub const TABLE_CLUSTER: u32 = 50_980;
 /// Table of an uplink: this + its interface index.

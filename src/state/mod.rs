@@ -1,1 +1,559 @@
-//! (being built)
+//! The facts and nothing else. [`State::apply`] takes an event in and says what changed; it never reads a clock.
+
+pub mod kernel;
+pub mod node;
+pub mod output;
+pub mod port;
+pub mod transition;
+pub mod uplink;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net};
+
+use crate::config::Settings;
+use crate::event::{
+    Address, Blocker, Change, Dump, Event, Firewall, Instant, Link, LinkIndex, Netconf, Output, Probe, Reachability,
+    Route, Rule, Stop, Vital,
+};
+
+use kernel::KernelFacts;
+use node::Nodes;
+use output::Outputs;
+use port::Roles;
+pub use transition::Transition;
+use uplink::{UplinkMemory, UplinkView, primary};
+
+/// A better uplink takes row 1 after it has been good for this long.
+pub const BETTER_UPLINK_TIME: Duration = Duration::from_secs(5);
+/// Without an uplink for this long the notice becomes a warning.
+pub const OFFLINE_TIME: Duration = Duration::from_secs(60);
+/// After the cluster moved, its former address stays this long where it clashes with nothing.
+pub const FORMER_ADDRESS_TIME: Duration = Duration::from_secs(600);
+/// `rtm_protocol` / `FRA_PROTOCOL` of every route and rule of ours.
+pub const ROUTE_PROTOCOL: u8 = 98;
+
+/// How often each part of our work was undone by others: a new number makes its applier look again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Revisions {
+    pub link: u64,
+    pub firewall: u64,
+    pub routing: u64,
+}
+
+/// What the vitals said last.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Vitals {
+    /// connection tracking: (entries, size)
+    pub conntrack: Option<(u32, u32)>,
+    /// by interface; 0 = the machine's
+    pub resolvers: BTreeMap<LinkIndex, Vec<IpAddr>>,
+    /// `None`: not asked yet
+    pub way_out: Option<Option<LinkIndex>>,
+    pub host_name: String,
+    pub ssh_ports: Vec<u16>,
+}
+
+/// What was seen of the firewall.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FirewallFacts {
+    /// another tool's chain that drops our traffic
+    pub blocker: Option<Blocker>,
+    /// what our forward chain accepts does not arrive at postrouting
+    pub swallowed: bool,
+    /// times the rules were put back
+    pub repaired: u64,
+    counters: Option<(u64, u64)>,
+}
+
+/// Everything the daemon knows.
+#[derive(Debug, Clone)]
+pub struct State {
+    settings: Arc<Settings>,
+    now: Instant,
+    started: Instant,
+    facts: KernelFacts,
+    synced: bool,
+    roles: Roles,
+    uplinks: BTreeMap<LinkIndex, UplinkMemory>,
+    active: Option<LinkIndex>,
+    offline_since: Option<Instant>,
+    egress: Option<(LinkIndex, Ipv4Addr)>,
+    stale_sources: Vec<Ipv4Addr>,
+    conntrack_orders: u64,
+    clash_changed: Option<Instant>,
+    clashing: bool,
+    former: Vec<Ipv4Net>,
+    nodes: Nodes,
+    outputs: Outputs,
+    firewall: FirewallFacts,
+    vitals: Vitals,
+    revisions: Revisions,
+    stop: Option<Stop>,
+}
+
+impl State {
+    /// Nothing is known yet.
+    pub fn new(settings: Arc<Settings>, now: Instant) -> Self {
+        let mut nodes = Nodes::default();
+        nodes.reload(&settings, now);
+        Self {
+            settings,
+            now,
+            started: now,
+            facts: KernelFacts::default(),
+            synced: false,
+            roles: Roles::default(),
+            uplinks: BTreeMap::new(),
+            active: None,
+            offline_since: Some(now),
+            egress: None,
+            stale_sources: Vec::new(),
+            conntrack_orders: 0,
+            clash_changed: None,
+            clashing: false,
+            former: Vec::new(),
+            nodes,
+            outputs: Outputs::default(),
+            firewall: FirewallFacts::default(),
+            vitals: Vitals { ssh_ports: vec![22], ..Vitals::default() },
+            revisions: Revisions::default(),
+            stop: None,
+        }
+    }
+
+    /// Takes new settings; what is known stays known.
+    pub fn reload(&mut self, settings: Arc<Settings>, now: Instant) -> Vec<Transition> {
+        let old = std::mem::replace(&mut self.settings, settings);
+        for address in std::iter::once(old.cluster.address).chain(old.cluster.alternatives.iter().copied()) {
+            if !self.own_addresses().any(|ours| ours == address) {
+                self.former.push(address);
+            }
+        }
+        self.now = now;
+        let settings = Arc::clone(&self.settings);
+        self.nodes.reload(&settings, now);
+        self.roles = Roles::of(&settings, &self.facts);
+        self.revisions.link += 1;
+        let mut told = vec![Transition::Reloaded];
+        told.extend(self.refresh());
+        told
+    }
+
+    /// Takes an event in at `now` and says what changed.
+    pub fn apply(&mut self, event: &Event, now: Instant) -> Vec<Transition> {
+        self.now = now;
+        let mut told = match event {
+            Event::Dump(Dump::Begin) => {
+                self.facts.begin_listing();
+                Vec::new()
+            }
+            Event::Dump(Dump::End) => {
+                let forgot = self.facts.end_listing();
+                let first = !std::mem::replace(&mut self.synced, true);
+                if forgot || first { self.links_changed() } else { Vec::new() }
+            }
+            Event::Link(change) => self.apply_link(change),
+            Event::Address(change) => self.apply_address(change),
+            Event::Route(change) => self.apply_route(change),
+            Event::Rule(change) => self.apply_rule(change),
+            Event::Netconf(netconf) => self.apply_netconf(netconf),
+            Event::Probe(probe) => self.apply_probe(probe),
+            Event::Firewall(firewall) => self.apply_firewall(firewall),
+            Event::Vital(vital) => self.apply_vital(vital),
+            Event::Applied(report) => self.outputs.apply(report),
+            Event::Stop(stop) => {
+                self.stop = Some(*stop);
+                Vec::new()
+            }
+            Event::Overrun
+            | Event::Tick
+            | Event::Reload
+            | Event::Hotplug(_)
+            | Event::Neighbour(_)
+            | Event::Lease { .. } => Vec::new(),
+        };
+        told.extend(self.refresh());
+        told
+    }
+
+    fn apply_link(&mut self, change: &Change<Link>) -> Vec<Transition> {
+        if !self.facts.apply_link(change) {
+            return Vec::new();
+        }
+        if let Change::Present(link) = change {
+            // Somebody switched the cluster port off: the applier switches it on again.
+            if Some(link.index) == self.roles.cluster && !link.up {
+                self.revisions.link += 1;
+            }
+        }
+        self.links_changed()
+    }
+
+    fn links_changed(&mut self) -> Vec<Transition> {
+        let roles = Roles::of(&self.settings, &self.facts);
+        let before = std::mem::replace(&mut self.roles, roles);
+        let mut told = Vec::new();
+        if before.cluster != self.roles.cluster {
+            let index = self.roles.cluster.or(before.cluster);
+            let name = index.and_then(|index| self.facts.link(index)).map(|link| link.name.clone());
+            let port = name.unwrap_or_else(|| "the cluster port".into());
+            told.push(Transition::ClusterPort { port, present: self.roles.cluster.is_some() });
+        }
+        told
+    }
+
+    fn apply_address(&mut self, change: &Change<Address>) -> Vec<Transition> {
+        let changed = self.facts.apply_address(change, self.now);
+        let (Change::Gone(gone), true) = (change, changed) else { return Vec::new() };
+        if Some(gone.index) != self.roles.cluster {
+            return Vec::new();
+        }
+        self.revisions.link += 1;
+        let expected = IpNet::V4(self.settings.cluster.address) == gone.address && !self.is_clashing();
+        if self.settings.gateway.enabled && expected && self.stop.is_none() {
+            let what = format!("address {} was removed from the cluster port", gone.address);
+            return vec![Transition::Disturbed { output: Output::Link, what, by: None }];
+        }
+        Vec::new()
+    }
+
+    fn apply_route(&mut self, change: &Change<Route>) -> Vec<Transition> {
+        if let (Change::Gone(route), true) = (change, self.facts.apply_route(change)) {
+            self.revisions.routing += u64::from(route.protocol == ROUTE_PROTOCOL);
+        }
+        Vec::new()
+    }
+
+    fn apply_rule(&mut self, change: &Change<Rule>) -> Vec<Transition> {
+        if let (Change::Gone(rule), true) = (change, self.facts.apply_rule(change)) {
+            self.revisions.routing += u64::from(rule.protocol == ROUTE_PROTOCOL);
+        }
+        Vec::new()
+    }
+
+    fn apply_netconf(&mut self, netconf: &Netconf) -> Vec<Transition> {
+        let before = self.facts.netconf(netconf.index).copied();
+        let changed = self.facts.apply_netconf(netconf);
+        let ours = self.roles.cluster == Some(netconf.index) || self.roles.uplinks.contains(&netconf.index);
+        let cleared = before.is_some_and(|b| b.forwarding == Some(true)) && netconf.forwarding == Some(false);
+        if !(changed && ours && cleared && self.settings.gateway.enabled && self.stop.is_none()) {
+            return Vec::new();
+        }
+        self.revisions.link += 1;
+        let port = self.facts.link(netconf.index).map_or_else(String::new, |link| link.name.clone());
+        let what = format!("forwarding was switched off on {port}");
+        vec![Transition::Disturbed { output: Output::Link, what, by: None }]
+    }
+
+    fn apply_probe(&mut self, probe: &Probe) -> Vec<Transition> {
+        match probe {
+            Probe::Node { name, rtt } => {
+                let change = self.nodes.round(name, *rtt, &self.settings.health, self.now);
+                change.map(|(from, to)| Transition::NodeHealth { name: name.clone(), from, to }).into_iter().collect()
+            }
+            Probe::Uplink { index, reachability } => {
+                let Some(memory) = self.uplinks.get_mut(index) else { return Vec::new() };
+                if memory.address.is_none() || memory.reachability == Some(*reachability) {
+                    return Vec::new();
+                }
+                memory.reachability = Some(*reachability);
+                let port = self.facts.link(*index).map_or_else(String::new, |link| link.name.clone());
+                vec![Transition::Reachability { port, to: *reachability }]
+            }
+        }
+    }
+
+    fn apply_firewall(&mut self, firewall: &Firewall) -> Vec<Transition> {
+        match firewall {
+            Firewall::Disturbed { by } => {
+                if !self.settings.gateway.enabled || self.stop.is_some() {
+                    return Vec::new();
+                }
+                self.revisions.firewall += 1;
+                self.firewall.repaired += 1;
+                let what = "the rule set was changed or flushed".to_owned();
+                vec![Transition::Disturbed { output: Output::Firewall, what, by: by.clone() }]
+            }
+            Firewall::Blocked(blocker) => {
+                self.firewall.blocker.clone_from(blocker);
+                Vec::new()
+            }
+            Firewall::Counters { forwarded, postrouted } => {
+                if let Some((forwarded_before, postrouted_before)) = self.firewall.counters {
+                    if *postrouted > postrouted_before {
+                        self.firewall.swallowed = false;
+                    } else if forwarded.saturating_sub(forwarded_before) >= 3 {
+                        self.firewall.swallowed = true;
+                    }
+                }
+                self.firewall.counters = Some((*forwarded, *postrouted));
+                Vec::new()
+            }
+        }
+    }
+
+    fn apply_vital(&mut self, vital: &Vital) -> Vec<Transition> {
+        match vital {
+            Vital::Conntrack { count, max } => self.vitals.conntrack = Some((*count, *max)),
+            Vital::Resolvers { index, servers } => {
+                self.vitals.resolvers.insert(*index, servers.clone());
+            }
+            Vital::WayOut { index } => self.vitals.way_out = Some(*index),
+            Vital::Host { name, ssh_ports } => {
+                self.vitals.host_name.clone_from(name);
+                self.vitals.ssh_ports.clone_from(ssh_ports);
+            }
+        }
+        Vec::new()
+    }
+
+    /// Brings everything that follows from facts and time up to date.
+    fn refresh(&mut self) -> Vec<Transition> {
+        let mut told = Vec::new();
+        self.uplinks.retain(|index, _| self.roles.uplinks.contains(index));
+        for index in self.roles.uplinks.clone() {
+            let Some(link) = self.facts.link(index) else { continue };
+            let clash = self.lease_clash(index).is_some();
+            let memory = self.uplinks.entry(index).or_insert_with(|| UplinkMemory::new(self.now));
+            told.extend(memory.refresh(link, &self.facts, clash, self.now));
+        }
+        told.extend(self.choose_active());
+        self.watch_egress();
+        let offline = !self.uplinks.values().any(|memory| memory.address.is_some());
+        self.offline_since = offline.then(|| self.offline_since.unwrap_or(self.now));
+        let clashing = self.is_clashing();
+        if std::mem::replace(&mut self.clashing, clashing) != clashing {
+            self.clash_changed = Some(self.now);
+        }
+        told
+    }
+
+    /// Row 1 moves at once when its address is lost, else after a better uplink has been good for a while.
+    fn choose_active(&mut self) -> Vec<Transition> {
+        let best = self.roles.uplinks.iter().copied().min_by_key(|index| self.rank(*index));
+        let keep = self.active.filter(|active| {
+            let Some(memory) = self.uplinks.get(active) else { return false };
+            let shown = memory.shown_address(self.now).is_some();
+            let better_is_good = best
+                .and_then(|best| self.uplinks.get(&best))
+                .and_then(|best| best.good_since)
+                .is_some_and(|since| self.now.saturating_since(since) >= BETTER_UPLINK_TIME);
+            shown && !better_is_good
+        });
+        let next = keep.or(best);
+        if next == self.active {
+            return Vec::new();
+        }
+        let name = |index: Option<LinkIndex>| index.and_then(|i| self.facts.link(i)).map(|link| link.name.clone());
+        let told = Transition::ActiveUplink { from: name(self.active), to: name(next) };
+        self.active = next;
+        vec![told]
+    }
+
+    /// Smaller is better: an address with the best default route, then carrier, then the order of the settings.
+    fn rank(&self, index: LinkIndex) -> (bool, bool, bool, u32, usize) {
+        let place = self.roles.uplinks.iter().position(|i| *i == index).unwrap_or(usize::MAX);
+        let Some(memory) = self.uplinks.get(&index) else { return (true, true, true, u32::MAX, place) };
+        let route = self.facts.default_route(index);
+        let carrier = memory.state > uplink::UplinkState::NoCarrier;
+        (
+            memory.shown_address(self.now).is_none(),
+            !carrier,
+            route.is_none(),
+            route.map_or(u32::MAX, |route| route.metric),
+            place,
+        )
+    }
+
+    /// When the best IPv4 default route moves to another uplink and the old one keeps its address, connections that
+    /// were translated to it are stuck: order their deletion.
+    fn watch_egress(&mut self) {
+        let best = self
+            .facts
+            .routes()
+            .filter(|r| {
+                r.table == kernel::TABLE_MAIN
+                    && r.destination.prefix_len() == 0
+                    && matches!(r.destination, IpNet::V4(_))
+                    && self.roles.uplinks.contains(&r.index)
+            })
+            .min_by_key(|r| r.metric)
+            .map(|r| r.index);
+        let Some(index) = best else { return };
+        let held = |index| match primary(&self.facts, index).map(|h| h.address) {
+            Some(IpNet::V4(net)) => Some(net.addr()),
+            _ => None,
+        };
+        let Some(address) = held(index) else { return };
+        if let Some((old_index, old_address)) = self.egress.replace((index, address)) {
+            let kept = self.facts.addresses(old_index).iter().any(|h| h.address.addr() == IpAddr::V4(old_address));
+            if old_index != index && kept {
+                self.stale_sources = vec![old_address];
+                self.conntrack_orders += 1;
+            }
+        }
+    }
+
+    /// The next moment at which time alone changes something.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let now = self.now;
+        let uplinks = self.uplinks.values().filter_map(|memory| memory.next_deadline(now));
+        let better = self.uplinks.values().filter_map(|m| m.good_since).map(|since| since + BETTER_UPLINK_TIME);
+        let offline = self.offline_since.map(|since| since + OFFLINE_TIME);
+        let moved = self.clash_changed.map(|at| at + FORMER_ADDRESS_TIME);
+        uplinks.chain(better).chain(offline).chain(moved).filter(|at| *at > now).min()
+    }
+
+    /// Our own addresses in the cluster, of the settings.
+    pub fn own_addresses(&self) -> impl Iterator<Item = Ipv4Net> + '_ {
+        std::iter::once(self.settings.cluster.address).chain(self.settings.cluster.alternatives.iter().copied())
+    }
+
+    /// The address leased to this uplink that is the cluster port's own, or a node's.
+    pub fn lease_clash(&self, index: LinkIndex) -> Option<Ipv4Addr> {
+        let cluster = &self.settings.cluster;
+        self.facts
+            .addresses(index)
+            .iter()
+            .filter_map(|held| match held.address {
+                IpNet::V4(net) => Some(net.addr()),
+                IpNet::V6(_) => None,
+            })
+            .find(|a| *a == cluster.address.addr() || self.settings.nodes.iter().any(|n| n.address == Some(*a)))
+    }
+
+    /// An uplink holds an address of the cluster.
+    pub fn is_clashing(&self) -> bool {
+        self.roles.uplinks.iter().any(|index| self.lease_clash(*index).is_some())
+    }
+
+    /// The cluster moved, or moved back, a short while ago: the former address may stay.
+    pub fn recently_moved(&self) -> bool {
+        self.clash_changed.is_some_and(|at| self.now.saturating_since(at) < FORMER_ADDRESS_TIME)
+    }
+
+    fn view<'a>(&'a self, link: &'a Link, memory: &UplinkMemory) -> UplinkView<'a> {
+        let route = self.facts.default_route(link.index);
+        let address = memory.shown_address(self.now);
+        let held = self.facts.addresses(link.index);
+        let others = held.iter().filter(|h| h.is_usable()).map(|h| h.address).filter(|a| Some(*a) != address);
+        UplinkView {
+            link,
+            state: memory.state,
+            settled: memory.settled,
+            since: memory.since,
+            address,
+            addresses: address.into_iter().chain(others).collect(),
+            gateway: route.and_then(|route| route.gateway),
+            has_default_route: route.is_some(),
+            valid_until: held.iter().find(|h| Some(h.address) == address).and_then(|h| h.valid_until),
+            reachability: memory.reachability,
+            generation: memory.generation,
+        }
+    }
+
+    /// All uplinks that exist, in the order of the settings.
+    pub fn uplinks(&self) -> Vec<UplinkView<'_>> {
+        let known = self.roles.uplinks.iter().filter_map(|i| Some((self.facts.link(*i)?, self.uplinks.get(i)?)));
+        known.map(|(link, memory)| self.view(link, memory)).collect()
+    }
+
+    /// The uplink whose address stands on row 1 (or would).
+    pub fn active(&self) -> Option<UplinkView<'_>> {
+        let index = self.active?;
+        Some(self.view(self.facts.link(index)?, self.uplinks.get(&index)?))
+    }
+
+    /// The cluster port, if it exists and is usable.
+    pub fn cluster_port(&self) -> Option<&Link> {
+        self.facts.link(self.roles.cluster?)
+    }
+
+    /// IPv4 forwarding is on at the cluster port and at every uplink, as the kernel says.
+    pub fn forwarding(&self) -> bool {
+        let on = |index: &LinkIndex| self.facts.netconf(*index).is_some_and(|n| n.forwarding == Some(true));
+        self.roles.cluster.as_ref().is_some_and(on) && self.roles.uplinks.iter().all(on)
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The moment of the last event.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// The first dump has ended: what is not known does not exist.
+    pub fn is_synced(&self) -> bool {
+        self.synced
+    }
+
+    pub fn facts(&self) -> &KernelFacts {
+        &self.facts
+    }
+
+    pub fn roles(&self) -> &Roles {
+        &self.roles
+    }
+
+    pub fn nodes(&self) -> &Nodes {
+        &self.nodes
+    }
+
+    pub fn outputs(&self) -> &Outputs {
+        &self.outputs
+    }
+
+    pub fn firewall(&self) -> &FirewallFacts {
+        &self.firewall
+    }
+
+    pub fn vitals(&self) -> &Vitals {
+        &self.vitals
+    }
+
+    pub fn revisions(&self) -> Revisions {
+        self.revisions
+    }
+
+    /// Addresses of ours of earlier settings, to be released.
+    pub fn former_addresses(&self) -> &[Ipv4Net] {
+        &self.former
+    }
+
+    /// Translated sources whose connections are stuck, and the number of that order.
+    pub fn stale_sources(&self) -> (&[Ipv4Addr], u64) {
+        (&self.stale_sources, self.conntrack_orders)
+    }
+
+    /// Without any uplink since.
+    pub fn offline_since(&self) -> Option<Instant> {
+        self.offline_since
+    }
+
+    /// Without any uplink for longer than [`OFFLINE_TIME`].
+    pub fn offline_for_long(&self) -> bool {
+        self.offline_since.is_some_and(|since| self.now.saturating_since(since) >= OFFLINE_TIME)
+    }
+
+    /// Whether the internet answered through the active uplink.
+    pub fn reachability(&self) -> Option<Reachability> {
+        self.uplinks.get(&self.active?)?.reachability
+    }
+
+    pub fn stopping(&self) -> Option<Stop> {
+        self.stop
+    }
+}

@@ -1,0 +1,206 @@
+//! What the kernel told about interfaces, addresses, routes, rules and per-interface settings: a mirror, nothing more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::event::{Address, Change, Instant, Link, LinkIndex, Netconf, Route, Rule};
+
+/// The main routing table's number.
+pub const TABLE_MAIN: u32 = 254;
+
+/// An address with the moment its lease ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldAddress {
+    pub address: IpNet,
+    pub tentative: bool,
+    pub deprecated: bool,
+    pub temporary: bool,
+    pub link_local: bool,
+    /// `None` = for ever
+    pub valid_until: Option<Instant>,
+}
+
+impl HeldAddress {
+    /// Good to be shown and used beyond the wire.
+    pub fn is_usable(&self) -> bool {
+        !self.tentative && !self.deprecated && !self.link_local
+    }
+}
+
+/// Everything the kernel holds that matters to us, by interface index.
+#[derive(Debug, Clone, Default)]
+pub struct KernelFacts {
+    links: BTreeMap<LinkIndex, Link>,
+    addresses: BTreeMap<LinkIndex, Vec<HeldAddress>>,
+    routes: BTreeSet<Route>,
+    rules: BTreeSet<Rule>,
+    netconf: BTreeMap<LinkIndex, Netconf>,
+    listing: Option<Listing>,
+}
+
+/// What a running dump has told so far; the rest is forgotten at its end.
+#[derive(Debug, Clone, Default)]
+struct Listing {
+    links: BTreeSet<LinkIndex>,
+    addresses: BTreeSet<(LinkIndex, IpNet)>,
+    routes: BTreeSet<Route>,
+    rules: BTreeSet<Rule>,
+}
+
+impl KernelFacts {
+    pub fn links(&self) -> impl Iterator<Item = &Link> {
+        self.links.values()
+    }
+
+    pub fn link(&self, index: LinkIndex) -> Option<&Link> {
+        self.links.get(&index)
+    }
+
+    /// In the order in which they appeared.
+    pub fn addresses(&self, index: LinkIndex) -> &[HeldAddress] {
+        self.addresses.get(&index).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.routes.iter()
+    }
+
+    pub fn rules(&self) -> &BTreeSet<Rule> {
+        &self.rules
+    }
+
+    pub fn netconf(&self, index: LinkIndex) -> Option<&Netconf> {
+        self.netconf.get(&index)
+    }
+
+    /// The default route of an interface in the main table with the lowest metric, IPv4 before IPv6.
+    pub fn default_route(&self, index: LinkIndex) -> Option<&Route> {
+        self.routes
+            .iter()
+            .filter(|r| r.table == TABLE_MAIN && r.index == index && r.destination.prefix_len() == 0)
+            .min_by_key(|r| (matches!(r.destination, IpNet::V6(_)), r.metric))
+    }
+
+    /// A dump begins: remember what it tells.
+    pub fn begin_listing(&mut self) {
+        self.listing = Some(Listing::default());
+    }
+
+    /// A dump ended: forget what it did not tell. Returns whether anything was forgotten.
+    pub fn end_listing(&mut self) -> bool {
+        let Some(told) = self.listing.take() else { return false };
+        let before = (self.links.len(), self.address_count(), self.routes.len(), self.rules.len());
+        self.links.retain(|index, _| told.links.contains(index));
+        for (index, held) in &mut self.addresses {
+            held.retain(|h| told.addresses.contains(&(*index, h.address)));
+        }
+        self.addresses.retain(|_, held| !held.is_empty());
+        self.routes.retain(|r| told.routes.contains(r));
+        self.rules.retain(|r| told.rules.contains(r));
+        self.netconf.retain(|index, _| told.links.contains(index));
+        before != (self.links.len(), self.address_count(), self.routes.len(), self.rules.len())
+    }
+
+    fn address_count(&self) -> usize {
+        self.addresses.values().map(Vec::len).sum()
+    }
+
+    /// Takes a link in. Returns whether it changed anything.
+    pub fn apply_link(&mut self, change: &Change<Link>) -> bool {
+        match change {
+            Change::Present(link) => {
+                if let Some(listing) = &mut self.listing {
+                    listing.links.insert(link.index);
+                }
+                self.links.insert(link.index, link.clone()).as_ref() != Some(link)
+            }
+            Change::Gone(link) => {
+                // The kernel tells of the routes' and addresses' end only partly when an interface vanishes.
+                self.addresses.remove(&link.index);
+                self.routes.retain(|r| r.index != link.index);
+                self.netconf.remove(&link.index);
+                self.links.remove(&link.index).is_some()
+            }
+        }
+    }
+
+    /// Takes an address in. Returns whether it changed anything beyond the remaining lease time.
+    pub fn apply_address(&mut self, change: &Change<Address>, now: Instant) -> bool {
+        match change {
+            Change::Present(told) => {
+                if let Some(listing) = &mut self.listing {
+                    listing.addresses.insert((told.index, told.address));
+                }
+                let fresh = HeldAddress {
+                    address: told.address,
+                    tentative: told.tentative,
+                    deprecated: told.deprecated,
+                    temporary: told.temporary,
+                    link_local: told.link_local,
+                    valid_until: told.valid_for.map(|rest| now + rest),
+                };
+                let held = self.addresses.entry(told.index).or_default();
+                match held.iter_mut().find(|h| h.address == told.address) {
+                    Some(known) => {
+                        let changed = HeldAddress { valid_until: fresh.valid_until, ..known.clone() } != fresh;
+                        *known = fresh;
+                        changed
+                    }
+                    None => {
+                        held.push(fresh);
+                        true
+                    }
+                }
+            }
+            Change::Gone(told) => {
+                let Some(held) = self.addresses.get_mut(&told.index) else { return false };
+                let before = held.len();
+                held.retain(|h| h.address != told.address);
+                before != held.len()
+            }
+        }
+    }
+
+    /// Takes a route in. Returns whether it changed anything.
+    pub fn apply_route(&mut self, change: &Change<Route>) -> bool {
+        match change {
+            Change::Present(route) => {
+                if let Some(listing) = &mut self.listing {
+                    listing.routes.insert(route.clone());
+                }
+                self.routes.insert(route.clone())
+            }
+            Change::Gone(route) => self.routes.remove(route),
+        }
+    }
+
+    /// Takes a policy routing rule in. Returns whether it changed anything.
+    pub fn apply_rule(&mut self, change: &Change<Rule>) -> bool {
+        match change {
+            Change::Present(rule) => {
+                if let Some(listing) = &mut self.listing {
+                    listing.rules.insert(rule.clone());
+                }
+                self.rules.insert(rule.clone())
+            }
+            Change::Gone(rule) => self.rules.remove(rule),
+        }
+    }
+
+    /// Takes per-interface settings in; a message holds only what changed. Returns whether it changed anything.
+    pub fn apply_netconf(&mut self, told: &Netconf) -> bool {
+        let known =
+            self.netconf.entry(told.index).or_insert(Netconf { index: told.index, forwarding: None, rp_filter: None });
+        let before = *known;
+        known.forwarding = told.forwarding.or(known.forwarding);
+        known.rp_filter = told.rp_filter.or(known.rp_filter);
+        before != *known
+    }
+
+    /// Whether `address` is held by any interface.
+    pub fn is_local(&self, address: IpAddr) -> bool {
+        self.addresses.values().flatten().any(|h| h.address.addr() == address)
+    }
+}

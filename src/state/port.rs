@@ -1,0 +1,56 @@
+//! Which interface is the cluster's port, which are uplinks.
+
+use glob::Pattern;
+
+use crate::config::{PortPattern, Settings};
+use crate::event::{Link, LinkIndex};
+
+use super::kernel::KernelFacts;
+
+/// Whether a pattern of the settings means this interface: by current or alternative name, or hardware address.
+pub fn matches(pattern: &PortPattern, link: &Link) -> bool {
+    if link.loopback {
+        return false;
+    }
+    match pattern {
+        PortPattern::Mac(mac) => link.mac == Some(*mac),
+        PortPattern::Glob(text) => Pattern::new(text)
+            .is_ok_and(|glob| glob.matches(&link.name) || link.alternative_names.iter().any(|name| glob.matches(name))),
+    }
+}
+
+/// The roles of interfaces, worked out anew when an interface or the settings change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// the cluster's port, also while it is enslaved
+    pub cluster: Option<LinkIndex>,
+    /// uplinks in order of preference
+    pub uplinks: Vec<LinkIndex>,
+    /// named in the settings but a port of a bridge or bond: (it, its master)
+    pub enslaved: Vec<(LinkIndex, LinkIndex)>,
+}
+
+impl Roles {
+    /// Works the roles out.
+    pub fn of(settings: &Settings, facts: &KernelFacts) -> Self {
+        let cluster = facts.links().find(|link| matches(&settings.cluster.interface, link));
+        let cluster_index = cluster.map(|link| link.index);
+        let mut roles = Self { cluster: cluster_index, ..Self::default() };
+        for pattern in &settings.uplink.interfaces {
+            let found = facts.links().filter(|link| Some(link.index) != cluster_index && matches(pattern, link));
+            for link in found {
+                match link.master {
+                    Some(master) if !roles.enslaved.contains(&(link.index, master)) => {
+                        roles.enslaved.push((link.index, master));
+                    }
+                    None if !roles.uplinks.contains(&link.index) => roles.uplinks.push(link.index),
+                    _ => {}
+                }
+            }
+        }
+        if let Some((link, master)) = cluster.and_then(|link| link.master.map(|master| (link, master))) {
+            roles.enslaved.push((link.index, master));
+        }
+        roles
+    }
+}

@@ -1,0 +1,45 @@
+//! What changed, as facts: the journal makes lines of them.
+
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net};
+
+use crate::event::{Output, Reachability};
+
+use super::node::NodeHealth;
+use super::uplink::UplinkState;
+
+/// One change of fact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transition {
+    /// an uplink appeared, lost its cable, searches, got an address, …
+    UplinkState { port: String, from: UplinkState, to: UplinkState },
+    /// an uplink has a new address
+    UplinkAddress { port: String, address: IpNet, gateway: Option<IpAddr> },
+    /// an address was dropped and re-added, or its lease was prolonged after that
+    UplinkRenewed { port: String, address: IpNet },
+    /// an uplink's address is gone for good (not a renewal)
+    UplinkAddressLost { port: String, address: IpNet },
+    /// another uplink is the active one
+    ActiveUplink { from: Option<String>, to: Option<String> },
+    /// the internet behind the uplink
+    Reachability { port: String, to: Reachability },
+    /// a node's health
+    NodeHealth { name: String, from: NodeHealth, to: NodeHealth },
+    /// the cluster port appeared or vanished
+    ClusterPort { port: String, present: bool },
+    /// somebody undid our work and it is being put back
+    Disturbed { output: Output, what: String, by: Option<String> },
+    /// an output holds what it should after it did not
+    OutputHealed { output: Output },
+    /// an output failed
+    OutputFailed { output: Output, message: String },
+    /// the rule set is in the kernel
+    RulesetApplied { generation: u64, adopted: bool, flow_table: bool, owned: bool },
+    /// the cluster moved to another subnet, or back
+    ClusterMoved { from: Ipv4Net, to: Ipv4Net },
+    /// stale connection tracking entries were deleted
+    ConntrackFlushed { deleted: u32 },
+    /// settings were read again
+    Reloaded,
+}

@@ -1,0 +1,262 @@
+//! Uplinks: what each is like now, and what has to be remembered of it.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::event::{Instant, Link, LinkIndex, Reachability};
+
+use super::kernel::{HeldAddress, KernelFacts};
+use super::transition::Transition;
+
+/// An address that is dropped and re-added within this time was renewed, not lost.
+pub const RENEWAL_GRACE: Duration = Duration::from_secs(2);
+/// Row 1 may keep a number this long after the kernel took it away.
+pub const ROW1_GRACE: Duration = Duration::from_millis(200);
+/// With a carrier and no address for this long, there is no DHCP server.
+pub const SEARCH_TIME: Duration = Duration::from_secs(10);
+
+/// What an uplink is like, in the words of the status socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UplinkState {
+    /// no such interface
+    Absent,
+    NoCarrier,
+    /// a carrier, no address yet
+    Searching,
+    /// a carrier and no address for [`SEARCH_TIME`], or just a link-local one
+    NoDhcp,
+    /// an address; nothing (yet) known of the internet
+    Addressed,
+    Online,
+    /// a captive portal answers in the internet's place
+    Portal,
+    /// the venue leased us an address of the cluster
+    Clash,
+}
+
+impl UplinkState {
+    /// The word in the status.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::NoCarrier => "no-carrier",
+            Self::Searching => "searching",
+            Self::NoDhcp => "no-dhcp",
+            Self::Addressed => "addressed",
+            Self::Online => "online",
+            Self::Portal => "portal",
+            Self::Clash => "clash",
+        }
+    }
+
+    /// There is an address to ssh to.
+    pub const fn is_addressed(self) -> bool {
+        matches!(self, Self::Addressed | Self::Online | Self::Portal | Self::Clash)
+    }
+}
+
+/// What has to be remembered of an uplink between events.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UplinkMemory {
+    /// as last told
+    pub state: UplinkState,
+    /// when `state` became what it is; a renewal does not count
+    pub since: Instant,
+    /// the address on row 1; kept through the grace of a renewal
+    pub address: Option<IpNet>,
+    /// when that address vanished while the carrier stayed
+    pub lost_at: Option<Instant>,
+    /// `state` before the address vanished
+    pub settled: UplinkState,
+    /// carrier without an address since
+    pub searching_since: Option<Instant>,
+    /// address and default route without a break since
+    pub good_since: Option<Instant>,
+    pub reachability: Option<Reachability>,
+    /// what the last probe's generation depends on
+    route: Option<IpAddr>,
+    /// counts up when the address or the way out changed: probe at once
+    pub generation: u64,
+}
+
+impl UplinkMemory {
+    pub fn new(now: Instant) -> Self {
+        Self {
+            state: UplinkState::Absent,
+            since: now,
+            address: None,
+            lost_at: None,
+            settled: UplinkState::Absent,
+            searching_since: None,
+            good_since: None,
+            reachability: None,
+            route: None,
+            generation: 0,
+        }
+    }
+
+    /// Brings the memory up to date with the facts. `clash`: an address of this uplink is one of the cluster's.
+    pub fn refresh(&mut self, link: &Link, facts: &KernelFacts, clash: bool, now: Instant) -> Vec<Transition> {
+        let mut told = Vec::new();
+        let carrier = link.up && link.carrier;
+        let primary = primary(facts, link.index).map(|held| held.address).filter(|_| carrier);
+        let gateway = facts.default_route(link.index).map(|route| route.gateway);
+        match primary {
+            Some(address) => self.addressed(link, address, gateway.flatten(), &mut told),
+            None if carrier => self.unaddressed(link, now, &mut told),
+            None => self.forget_address(link, &mut told),
+        }
+        self.good_since = (primary.is_some() && gateway.is_some()).then(|| self.good_since.unwrap_or(now));
+        let way_out = gateway.flatten();
+        if self.route != way_out {
+            self.route = way_out;
+            self.generation += 1;
+        }
+        if primary.is_none() {
+            self.searching_since = carrier.then(|| self.searching_since.unwrap_or(now));
+        } else {
+            self.searching_since = None;
+        }
+        let state = self.derive(link, facts, carrier, primary.is_some(), clash, now);
+        self.enter(link, state, now, &mut told);
+        told
+    }
+
+    fn addressed(&mut self, link: &Link, address: IpNet, gateway: Option<IpAddr>, told: &mut Vec<Transition>) {
+        let port = link.name.clone();
+        let renewed = self.lost_at.take().is_some();
+        if self.address != Some(address) {
+            self.address = Some(address);
+            self.reachability = None;
+            self.generation += 1;
+            self.settled = UplinkState::Absent;
+            told.push(Transition::UplinkAddress { port, address, gateway });
+        } else if renewed {
+            self.generation += 1;
+            told.push(Transition::UplinkRenewed { port, address });
+        }
+    }
+
+    fn unaddressed(&mut self, link: &Link, now: Instant, told: &mut Vec<Transition>) {
+        if self.address.is_none() {
+            return;
+        }
+        let lost_at = *self.lost_at.get_or_insert(now);
+        if now.saturating_since(lost_at) >= RENEWAL_GRACE {
+            self.forget_address(link, told);
+        }
+    }
+
+    fn forget_address(&mut self, link: &Link, told: &mut Vec<Transition>) {
+        self.lost_at = None;
+        self.reachability = None;
+        if let Some(address) = self.address.take() {
+            told.push(Transition::UplinkAddressLost { port: link.name.clone(), address });
+        }
+    }
+
+    fn derive(
+        &self,
+        link: &Link,
+        facts: &KernelFacts,
+        carrier: bool,
+        addressed: bool,
+        clash: bool,
+        now: Instant,
+    ) -> UplinkState {
+        if !carrier {
+            return UplinkState::NoCarrier;
+        }
+        if !addressed {
+            if self.row1_grace(now) {
+                return self.state;
+            }
+            let ipv4_link_local =
+                facts.addresses(link.index).iter().any(|h| h.link_local && matches!(h.address, IpNet::V4(_)));
+            let searched = self.searching_since.is_some_and(|since| now.saturating_since(since) >= SEARCH_TIME);
+            return if ipv4_link_local || searched { UplinkState::NoDhcp } else { UplinkState::Searching };
+        }
+        match self.reachability {
+            _ if clash => UplinkState::Clash,
+            Some(Reachability::Online) => UplinkState::Online,
+            Some(Reachability::Portal) => UplinkState::Portal,
+            Some(Reachability::Nothing) | None => UplinkState::Addressed,
+        }
+    }
+
+    /// Takes a new state; a renewal leaves `since` alone and tells nothing.
+    fn enter(&mut self, link: &Link, state: UplinkState, now: Instant, told: &mut Vec<Transition>) {
+        let in_grace = self.lost_at.is_some();
+        if in_grace {
+            self.state = state;
+            return;
+        }
+        let settled = std::mem::replace(&mut self.settled, state);
+        self.state = state;
+        if settled != state {
+            self.since = now;
+            told.push(Transition::UplinkState { port: link.name.clone(), from: settled, to: state });
+        }
+    }
+
+    fn row1_grace(&self, now: Instant) -> bool {
+        self.lost_at.is_some_and(|at| now.saturating_since(at) < ROW1_GRACE)
+    }
+
+    /// The number for row 1: held by the interface, or taken away less than [`ROW1_GRACE`] ago.
+    pub fn shown_address(&self, now: Instant) -> Option<IpNet> {
+        self.address.filter(|_| self.lost_at.is_none() || self.row1_grace(now))
+    }
+
+    /// The next moment at which time alone changes something.
+    pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let lost = self.lost_at.into_iter().flat_map(|at| [at + ROW1_GRACE, at + RENEWAL_GRACE]);
+        let search = self.searching_since.into_iter().map(|at| at + SEARCH_TIME);
+        lost.chain(search).filter(|at| *at > now).min()
+    }
+}
+
+/// The address of an interface that answers ssh: IPv4 first (the one the default route prefers), then a stable global
+/// IPv6 address, then whatever else is usable.
+pub fn primary(facts: &KernelFacts, index: LinkIndex) -> Option<&HeldAddress> {
+    let preferred = facts.default_route(index).and_then(|route| route.preferred_source);
+    facts.addresses(index).iter().filter(|h| h.is_usable()).min_by_key(|h| match h.address {
+        IpNet::V4(net) => (0, preferred != Some(IpAddr::V4(net.addr()))),
+        IpNet::V6(net) => {
+            let unique_local = net.addr().segments().first().is_some_and(|s| s & 0xfe00 == 0xfc00);
+            (
+                if h.temporary {
+                    3
+                } else if unique_local {
+                    2
+                } else {
+                    1
+                },
+                false,
+            )
+        }
+    })
+}
+
+/// An uplink as policy and pages see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UplinkView<'a> {
+    pub link: &'a Link,
+    pub state: UplinkState,
+    /// like `state`, but a renewal in progress is not seen: for severity and alerts
+    pub settled: UplinkState,
+    pub since: Instant,
+    /// for row 1
+    pub address: Option<IpNet>,
+    /// all that are good beyond the wire, the primary one first
+    pub addresses: Vec<IpNet>,
+    /// of the best default route
+    pub gateway: Option<IpAddr>,
+    pub has_default_route: bool,
+    /// when the primary address's lease ends; `None`: for ever, or no address
+    pub valid_until: Option<Instant>,
+    pub reachability: Option<Reachability>,
+    pub generation: u64,
+}
