@@ -21,7 +21,7 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let mut hangup = signal(SignalKind::hangup())?;
     loop {
         let event = tokio::select! {
-            _ = terminate.recv() => Event::Stop(shutdown::reason().await),
+            _ = terminate.recv() => Event::Stop(shutdown::reason()),
             _ = interrupt.recv() => Event::Stop(crate::event::Stop::Terminated),
             _ = hangup.recv() => Event::Reload,
         };
