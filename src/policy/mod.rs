@@ -1,16 +1,22 @@
 //! What should be true: `decide(&Settings, &State) -> Desired`, a pure function.
 
 pub mod alert;
+mod alerts;
+pub mod routing;
 pub mod ruleset;
+pub mod subnet;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+use crate::config::{PortPattern, Settings};
 use crate::event::{LinkIndex, Route, Rule};
+use crate::state::State;
 use alert::{Alert, Severity};
-use ruleset::Ruleset;
+use ruleset::{Ruleset, RulesetInput};
+use subnet::Placement;
 
 /// Everything that should be true, complete each time; an equal value is no work.
 ///
@@ -23,6 +29,8 @@ pub struct Desired {
     /// most severe first, then by code and text
     pub alerts: Vec<Alert>,
     pub overlap: Overlap,
+    /// where the head's address in the cluster is now
+    pub cluster_address: Ipv4Net,
 }
 
 /// What the kernel's network stack should hold of ours.
@@ -108,4 +116,93 @@ pub enum Overlap {
     Routed,
     /// the venue leased us an address of the cluster: the cluster has moved
     Renumbered,
+}
+
+impl Overlap {
+    /// The word in the status.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Routed => "routed",
+            Self::Renumbered => "renumbered",
+        }
+    }
+}
+
+/// What should be true, given the settings and the facts.
+pub fn decide(settings: &Settings, state: &State) -> Desired {
+    let placement = subnet::place(settings, state);
+    let alerts = alerts::alerts(settings, state, &placement);
+    Desired {
+        gateway: settings.gateway.enabled.then(|| gateway(settings, state, &placement)),
+        severity: alerts.iter().map(|alert| alert.severity).max().unwrap_or(Severity::Ok),
+        alerts,
+        overlap: placement.overlap,
+        cluster_address: placement.address,
+    }
+}
+
+fn gateway(settings: &Settings, state: &State, placement: &Placement) -> GatewayPlan {
+    let revisions = state.revisions();
+    let (sources, orders) = state.stale_sources();
+    GatewayPlan {
+        links: LinkPlan { ports: ports(state, placement), revision: revisions.link },
+        routing: RoutingPlan { revision: revisions.routing, ..routing::plan(state, placement) },
+        firewall: FirewallPlan {
+            ruleset: ruleset::build(&ruleset_input(settings, state, placement)),
+            protect: settings.gateway.protect,
+            revision: revisions.firewall,
+        },
+        conntrack: ConntrackPlan { sources: sources.to_vec(), revision: orders },
+    }
+}
+
+/// Uplinks first: they must no longer answer for the cluster's addresses when those are added.
+fn ports(state: &State, placement: &Placement) -> Vec<PortPlan> {
+    let silent = InterfaceConf {
+        forwarding: Some(true),
+        arp_ignore: Some(1),
+        arp_announce: Some(2),
+        ..InterfaceConf::default()
+    };
+    let uplinks = state.uplinks().into_iter().map(|uplink| {
+        let ours = uplink.gateway.is_some_and(|gateway| gateway == placement.address.addr());
+        PortPlan {
+            index: uplink.link.index,
+            name: uplink.link.name.clone(),
+            up: false,
+            addresses: Vec::new(),
+            release: Vec::new(),
+            conf: InterfaceConf { rp_filter: Some(2), accept_local: Some(ours), ..silent },
+        }
+    });
+    let cluster = state.cluster_port().filter(|link| link.master.is_none()).map(|link| PortPlan {
+        index: link.index,
+        name: link.name.clone(),
+        up: true,
+        addresses: std::iter::once(placement.address).chain(placement.kept.iter().copied()).collect(),
+        release: placement.release.clone(),
+        conf: silent,
+    });
+    uplinks.chain(cluster).collect()
+}
+
+fn ruleset_input(settings: &Settings, state: &State, placement: &Placement) -> RulesetInput {
+    let uplinks: Vec<String> = state.uplinks().into_iter().map(|uplink| uplink.link.name.clone()).collect();
+    let port = state.cluster_port().map(|link| link.name.clone());
+    // A port that is named but not there yet is guarded from its first packet on.
+    let named = settings.uplink.interfaces.iter().filter_map(|pattern| match pattern {
+        PortPattern::Glob(name) if !name.contains(['*', '?', '[']) => Some(name.clone()),
+        _ => None,
+    });
+    let expected: Vec<String> = named.filter(|name| !uplinks.contains(name) && port.as_ref() != Some(name)).collect();
+    RulesetInput {
+        flow_table_devices: port.iter().chain(&uplinks).cloned().collect(),
+        cluster_port: port,
+        cluster_networks: placement.networks(),
+        uplinks: uplinks.into_iter().chain(expected).collect(),
+        allow: settings.uplink.allow.clone(),
+        ssh_ports: state.vitals().ssh_ports.clone(),
+        overlap_routed: placement.overlap == Overlap::Routed,
+    }
 }

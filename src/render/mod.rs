@@ -1,1 +1,1 @@
-//! (being built)
+//! What each output should hold, from the settings, the facts and what should be true. Pure.

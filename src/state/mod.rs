@@ -538,6 +538,11 @@ impl State {
         (&self.stale_sources, self.conntrack_orders)
     }
 
+    /// This uplink has an address and no default route, for longer than a renewal takes.
+    pub fn is_routeless(&self, index: LinkIndex) -> bool {
+        self.uplinks.get(&index).is_some_and(|memory| memory.is_routeless(self.now))
+    }
+
     /// Without any uplink since.
     pub fn offline_since(&self) -> Option<Instant> {
         self.offline_since

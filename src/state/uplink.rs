@@ -74,6 +74,8 @@ pub struct UplinkMemory {
     pub searching_since: Option<Instant>,
     /// address and default route without a break since
     pub good_since: Option<Instant>,
+    /// address and no default route since
+    pub routeless_since: Option<Instant>,
     pub reachability: Option<Reachability>,
     /// what the last probe's generation depends on
     route: Option<IpAddr>,
@@ -91,6 +93,7 @@ impl UplinkMemory {
             settled: UplinkState::Absent,
             searching_since: None,
             good_since: None,
+            routeless_since: None,
             reachability: None,
             route: None,
             generation: 0,
@@ -109,6 +112,8 @@ impl UplinkMemory {
             None => self.forget_address(link, &mut told),
         }
         self.good_since = (primary.is_some() && gateway.is_some()).then(|| self.good_since.unwrap_or(now));
+        let routeless = primary.is_some() && gateway.is_none();
+        self.routeless_since = routeless.then(|| self.routeless_since.unwrap_or(now));
         let way_out = gateway.flatten();
         if self.route != way_out {
             self.route = way_out;
@@ -210,11 +215,17 @@ impl UplinkMemory {
         self.address.filter(|_| self.lost_at.is_none() || self.row1_grace(now))
     }
 
+    /// There is an address and, for longer than a renewal takes, no default route.
+    pub fn is_routeless(&self, now: Instant) -> bool {
+        self.routeless_since.is_some_and(|since| now.saturating_since(since) >= RENEWAL_GRACE)
+    }
+
     /// The next moment at which time alone changes something.
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let lost = self.lost_at.into_iter().flat_map(|at| [at + ROW1_GRACE, at + RENEWAL_GRACE]);
         let search = self.searching_since.into_iter().map(|at| at + SEARCH_TIME);
-        lost.chain(search).filter(|at| *at > now).min()
+        let routeless = self.routeless_since.into_iter().map(|at| at + RENEWAL_GRACE);
+        lost.chain(search).chain(routeless).filter(|at| *at > now).min()
     }
 }
 

@@ -1,0 +1,227 @@
+//! Which alerts the facts raise.
+
+use crate::config::{Settings, Threshold, UplinkProbe};
+use crate::event::{ApplyErrorKind, Output, Reachability};
+use crate::state::State;
+use crate::state::node::NodeHealth;
+use crate::state::uplink::{UplinkState, UplinkView};
+
+use super::Overlap;
+use super::alert::{Alert, Severity};
+use super::subnet::Placement;
+
+/// This many nodes are named in alerts of their own; the rest are counted.
+const NAMED_NODES: usize = 8;
+
+/// All alerts, the most severe first, then by code and text.
+pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<Alert> {
+    let mut raised = Vec::new();
+    if state.is_synced() {
+        uplink(settings, state, &mut raised);
+        enslaved(state, &mut raised);
+        if settings.gateway.enabled {
+            gateway(state, &mut raised);
+            overlap(settings, state, placement, &mut raised);
+        }
+    }
+    nodes(settings, state, &mut raised);
+    ornaments(state, &mut raised);
+    raised.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.code.cmp(b.code)).then(a.text.cmp(&b.text)));
+    raised
+}
+
+fn alert(severity: Severity, code: &'static str, text: impl Into<String>, panel: impl Into<String>) -> Alert {
+    let panel: String = panel.into();
+    Alert { severity, code, text: text.into(), panel: panel.chars().take(15).collect() }
+}
+
+fn uplink(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
+    if state.offline_since().is_some() {
+        let severity = if state.offline_for_long() { Severity::Warning } else { Severity::Notice };
+        let (text, panel) = match state.active() {
+            None => ("no uplink interface is there; plug in the network adapter".to_owned(), "NO UPLINK"),
+            Some(active) => without_address(&active),
+        };
+        raised.push(alert(severity, "uplink-none", text, panel));
+        return;
+    }
+    let Some(active) = state.active().filter(|active| active.address.is_some()) else { return };
+    let port = &active.link.name;
+    if state.is_routeless(active.link.index) {
+        let text = format!(
+            "{port} has an address but no default route: the venue's DHCP server names no router, or another tool removed the route"
+        );
+        raised.push(alert(Severity::Warning, "uplink-no-route", text, "NO ROUTER"));
+    } else if active.settled == UplinkState::Portal {
+        let text = format!("{port}: a captive portal answers; open any http:// page in a browser behind the gateway");
+        raised.push(alert(Severity::Warning, "uplink-portal", text, "PORTAL"));
+    } else if active.reachability == Some(Reachability::Nothing) && settings.uplink.probe != UplinkProbe::Off {
+        let text = format!("{port} has an address, but nothing answers from the internet");
+        raised.push(alert(Severity::Warning, "uplink-no-internet", text, "NO INTERNET"));
+    }
+    if let Some(exit) = foreign_exit(state) {
+        let text = format!(
+            "the nodes' traffic leaves by {exit}, not by an uplink: add {exit} to uplink.interfaces to translate it there"
+        );
+        raised.push(alert(Severity::Warning, "uplink-exit-by", text, format!("EXIT BY {exit}")));
+    }
+}
+
+fn without_address(active: &UplinkView<'_>) -> (String, &'static str) {
+    let port = &active.link.name;
+    match active.state {
+        UplinkState::NoCarrier if active.link.wireless => {
+            (format!("{port} is not connected to a wireless network"), "NO WIFI")
+        }
+        UplinkState::NoCarrier => (format!("no cable in {port}"), "NO CABLE"),
+        UplinkState::NoDhcp => (format!("no DHCP server answers on {port}"), "NO DHCP"),
+        _ => (format!("{port} is waiting for an address"), "SEARCHING"),
+    }
+}
+
+/// The port by which the kernel sends the nodes' traffic, if that is neither an uplink nor the cluster port.
+fn foreign_exit(state: &State) -> Option<String> {
+    let index = state.vitals().way_out??;
+    let roles = state.roles();
+    if roles.uplinks.contains(&index) || roles.cluster == Some(index) {
+        return None;
+    }
+    state.facts().link(index).map(|link| link.name.clone())
+}
+
+fn enslaved(state: &State, raised: &mut Vec<Alert>) {
+    for (port, master) in &state.roles().enslaved {
+        let (Some(port), Some(master)) = (state.facts().link(*port), state.facts().link(*master)) else { continue };
+        let (port, master) = (&port.name, &master.name);
+        let text = format!("{port} is a port of {master}: name {master} in the settings instead");
+        raised.push(alert(Severity::Warning, "uplink-enslaved", text, format!("{port} IN {master}")));
+    }
+}
+
+fn gateway(state: &State, raised: &mut Vec<Alert>) {
+    let outputs = state.outputs();
+    for (output, code, panel) in [
+        (Output::Firewall, "gateway-not-loaded", "NO FIREWALL"),
+        (Output::Link, "gateway-link", "PORT FAULT"),
+        (Output::Routing, "gateway-routing", "ROUTING FAULT"),
+    ] {
+        if let Some(error) = outputs.error(output).filter(|error| error.kind != ApplyErrorKind::Absent) {
+            raised.push(alert(Severity::Fault, code, error.message.clone(), panel));
+        }
+    }
+    match (&state.firewall().blocker, state.firewall().swallowed) {
+        (Some(blocker), _) => {
+            let place = match (&blocker.table, &blocker.chain) {
+                (Some(table), Some(chain)) => format!("chain {chain} of table {table}"),
+                _ => "another tool".to_owned(),
+            };
+            let text = format!("{place} drops what the cluster sends: {}", blocker.remedy);
+            let who = blocker.chain.as_deref().unwrap_or("");
+            raised.push(alert(
+                Severity::Fault,
+                "gateway-blocked",
+                text,
+                format!("BLOCKED {who}").trim_end().to_owned(),
+            ));
+        }
+        (None, true) => {
+            let text = "packets of the cluster are accepted by our rules but do not leave: something else on this machine drops them (try: sudo iptables-legacy -S FORWARD)";
+            raised.push(alert(Severity::Fault, "gateway-blocked", text, "BLOCKED"));
+        }
+        (None, false) => {}
+    }
+    if let Some((count, max)) = state.vitals().conntrack {
+        if max > 0 && u64::from(count) * 100 >= u64::from(max) * 80 {
+            let text = format!(
+                "the connection table is {} % full ({count} of {max}): raise net.netfilter.nf_conntrack_max",
+                u64::from(count) * 100 / u64::from(max)
+            );
+            raised.push(alert(Severity::Warning, "gateway-conntrack", text, "CONNTRACK FULL"));
+        }
+    }
+    match state.cluster_port() {
+        None => {
+            raised.push(alert(
+                Severity::Warning,
+                "gateway-port-absent",
+                "the cluster port is not there",
+                "NO CLUSTER PORT",
+            ));
+        }
+        Some(port) if !port.carrier => {
+            let text = format!("no cable in the cluster port {}: is the switch on?", port.name);
+            raised.push(alert(Severity::Notice, "gateway-port-no-carrier", text, "NO SWITCH"));
+        }
+        Some(_) => {}
+    }
+}
+
+fn overlap(settings: &Settings, state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
+    let home = settings.cluster.address;
+    if let Some((index, address)) = placement.clash {
+        let port = state.facts().link(index).map_or("an uplink", |link| link.name.as_str());
+        let text = if placement.overlap == Overlap::Renumbered {
+            format!(
+                "the venue leased {address} on {port}, an address of the cluster: the cluster has moved to {}",
+                placement.address
+            )
+        } else {
+            format!(
+                "the venue leased {address} on {port}, an address of the cluster, and every alternative is taken too: add one to cluster.alternatives"
+            )
+        };
+        let [a, b, c, _] = home.network().octets();
+        raised.push(alert(Severity::Fault, "uplink-clash", text, format!("CLASH {a}.{b}.{c}")));
+    }
+    match placement.overlap {
+        Overlap::None => {}
+        Overlap::Routed => {
+            let text = format!("the venue uses {} too: policy routing keeps both working", home.trunc());
+            raised.push(alert(Severity::Notice, "gateway-overlap", text, "OVERLAP"));
+        }
+        Overlap::Renumbered => {
+            let left: Vec<&str> =
+                settings.nodes.iter().filter(|node| node.address.is_some()).map(|node| node.name.as_str()).collect();
+            let whom = if left.is_empty() {
+                String::new()
+            } else {
+                format!("; left behind with static addresses: {}", left.join(", "))
+            };
+            let text = format!("the cluster moved from {home} to {}{whom}", placement.address);
+            raised.push(alert(Severity::Warning, "gateway-renumbered", text, "CLUSTER MOVED"));
+        }
+    }
+}
+
+fn nodes(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
+    let nodes = state.nodes();
+    let down = nodes.count(NodeHealth::Down);
+    if down == 0 {
+        return;
+    }
+    let left = nodes.total().saturating_sub(down);
+    let too_few = match settings.health.fault_below {
+        Threshold::Count(least) => left < least as usize,
+        Threshold::Percent(share) => left * 100 < nodes.total() * usize::from(share),
+    };
+    let severity = if too_few { Severity::Fault } else { Severity::Warning };
+    let names = nodes.iter().filter(|(_, node)| node.health == NodeHealth::Down).map(|(name, _)| name);
+    for name in names.take(NAMED_NODES) {
+        raised.push(alert(severity, "node-down", format!("{name} down"), format!("{name} down")));
+    }
+    if down > NAMED_NODES {
+        let text = format!("{} more nodes down", down - NAMED_NODES);
+        raised.push(alert(severity, "node-down", text, format!("{down} down")));
+    }
+}
+
+/// A panel that is not there is no alarm; one that fails is told.
+fn ornaments(state: &State, raised: &mut Vec<Alert>) {
+    for (output, code) in [(Output::Display, "lcd-error"), (Output::Indicator, "led-error")] {
+        let error = state.outputs().error(output);
+        if let Some(error) = error.filter(|e| !matches!(e.kind, ApplyErrorKind::Absent | ApplyErrorKind::Off)) {
+            let panel = if output == Output::Display { "LCD ERROR" } else { "LED ERROR" };
+            raised.push(alert(Severity::Notice, code, error.message.clone(), panel));
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Where the cluster's subnet is: at home, or moved out of the venue's way.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+
+use crate::config::Settings;
+use crate::event::LinkIndex;
+use crate::state::State;
+use crate::state::kernel::TABLE_MAIN;
+
+use super::{Overlap, ROUTE_PROTOCOL};
+
+/// Where the head's address in the cluster is, and what becomes of the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    pub address: Ipv4Net,
+    /// a former address that stays for a while
+    pub kept: Vec<Ipv4Net>,
+    /// addresses of ours to be taken away
+    pub release: Vec<Ipv4Net>,
+    pub overlap: Overlap,
+    /// an uplink holds an address of the cluster: (interface, address)
+    pub clash: Option<(LinkIndex, Ipv4Addr)>,
+}
+
+impl Placement {
+    /// The networks of the cluster now.
+    pub fn networks(&self) -> Vec<Ipv4Net> {
+        std::iter::once(&self.address).chain(&self.kept).map(Ipv4Net::trunc).collect()
+    }
+}
+
+/// Works out where the cluster is.
+pub fn place(settings: &Settings, state: &State) -> Placement {
+    let clash =
+        state.roles().uplinks.iter().find_map(|index| state.lease_clash(*index).map(|address| (*index, address)));
+    let alternative = || settings.cluster.alternatives.iter().copied().find(|net| !is_taken(state, *net));
+    let address = clash.and_then(|_| alternative()).unwrap_or(settings.cluster.address);
+    let overlap = if address != settings.cluster.address {
+        Overlap::Renumbered
+    } else if is_taken(state, address) || venue_server_in(state, address) {
+        Overlap::Routed
+    } else {
+        Overlap::None
+    };
+    let (kept, release) = former(settings, state, address);
+    Placement { address, kept, release, overlap, clash }
+}
+
+/// Addresses of ours on the cluster port other than `address`: those that may stay, and those that must go.
+fn former(settings: &Settings, state: &State, address: Ipv4Net) -> (Vec<Ipv4Net>, Vec<Ipv4Net>) {
+    let Some(port) = state.roles().cluster else { return (Vec::new(), Vec::new()) };
+    let ours: Vec<Ipv4Net> = state.own_addresses().chain(state.former_addresses().iter().copied()).collect();
+    let held = state.facts().addresses(port).iter().filter_map(|held| match held.address {
+        IpNet::V4(net) => Some(net),
+        IpNet::V6(_) => None,
+    });
+    held.filter(|net| *net != address && ours.contains(net)).partition(|net| {
+        let of_the_settings = *net == settings.cluster.address || settings.cluster.alternatives.contains(net);
+        of_the_settings && state.recently_moved() && !is_taken(state, *net)
+    })
+}
+
+/// Another port has an address in this network, or a route (not the default one) that overlaps it.
+pub fn is_taken(state: &State, net: Ipv4Net) -> bool {
+    let cluster = state.roles().cluster;
+    let network = IpNet::V4(net.trunc());
+    let overlaps = |other: IpNet| other.contains(&network) || network.contains(&other);
+    let by_route = state.facts().routes().any(|route| {
+        route.table == TABLE_MAIN
+            && Some(route.index) != cluster
+            && route.protocol != ROUTE_PROTOCOL
+            && route.destination.prefix_len() > 0
+            && overlaps(route.destination)
+    });
+    let others = state.facts().links().filter(|link| Some(link.index) != cluster && !link.loopback);
+    by_route
+        || others
+            .flat_map(|link| state.facts().addresses(link.index))
+            .any(|held| network.contains(&held.address.addr()))
+}
+
+/// A gateway or resolver of the venue has an address in this network.
+fn venue_server_in(state: &State, net: Ipv4Net) -> bool {
+    venue_servers(state).into_iter().any(|(_, server)| net.contains(&server))
+}
+
+/// Gateways and resolvers of the venue, each with the uplink they are reached by.
+pub fn venue_servers(state: &State) -> Vec<(LinkIndex, Ipv4Addr)> {
+    let active = state.active().map(|uplink| uplink.link.index);
+    let mut servers = Vec::new();
+    for uplink in state.uplinks().iter().filter(|uplink| uplink.address.is_some()) {
+        let index = uplink.link.index;
+        let resolvers = state.vitals().resolvers.get(&index).into_iter().flatten().copied();
+        let machine = state.vitals().resolvers.get(&0).into_iter().flatten().copied();
+        let machine = machine.filter(|_| active == Some(index));
+        for server in uplink.gateway.into_iter().chain(resolvers).chain(machine) {
+            match server {
+                IpAddr::V4(server) if !server.is_loopback() && !servers.contains(&(index, server)) => {
+                    servers.push((index, server));
+                }
+                _ => {}
+            }
+        }
+    }
+    servers
+}
