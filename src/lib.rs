@@ -1,16 +1,25 @@
 //! Bramblegate: network gateway and status panel for the head node of a travelling Raspberry Pi cluster.
 //!
 //! The flow is one way, in one loop: source → state → policy → render → sink. See `docs/architecture.md`.
+//!
+//! Rooms that deny `disallowed_methods` are pure: functions of their arguments (`clippy.toml`, `tests/layering.rs`).
 
+#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod board;
 pub mod cli;
+#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod config;
+#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod event;
 pub mod hal;
+#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod panel;
+#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod policy;
+#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod render;
 pub mod sink;
 pub mod source;
+#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod state;
 pub mod venue;

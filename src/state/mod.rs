@@ -1,5 +1,6 @@
 //! The facts and nothing else. [`State::apply`] takes an event in and says what changed; it never reads a clock.
 
+mod answers;
 pub mod kernel;
 pub mod node;
 pub mod output;
@@ -19,8 +20,8 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::config::Settings;
 use crate::event::{
-    Address, Blocker, Change, Dump, Event, Firewall, Instant, Link, LinkIndex, Netconf, Output, Probe, Reachability,
-    Route, Rule, Stop, Vital,
+    Address, Blocker, Change, Dump, Event, Firewall, Instant, Link, LinkIndex, Netconf, Output, Probe, Route, Rule,
+    Stop, Vital,
 };
 
 use kernel::KernelFacts;
@@ -28,7 +29,7 @@ use node::Nodes;
 use output::Outputs;
 use port::Roles;
 pub use transition::Transition;
-use uplink::{UplinkMemory, UplinkView, primary};
+use uplink::{UplinkMemory, primary};
 
 /// A better uplink takes row 1 after it has been good for this long.
 pub const BETTER_UPLINK_TIME: Duration = Duration::from_secs(5);
@@ -409,156 +410,5 @@ impl State {
         let offline = self.offline_since.map(|since| since + OFFLINE_TIME);
         let moved = self.clash_changed.map(|at| at + FORMER_ADDRESS_TIME);
         uplinks.chain(better).chain(offline).chain(moved).filter(|at| *at > now).min()
-    }
-
-    /// Our own addresses in the cluster, of the settings.
-    pub fn own_addresses(&self) -> impl Iterator<Item = Ipv4Net> + '_ {
-        std::iter::once(self.settings.cluster.address).chain(self.settings.cluster.alternatives.iter().copied())
-    }
-
-    /// The address leased to this uplink that is the cluster port's own, or a node's.
-    pub fn lease_clash(&self, index: LinkIndex) -> Option<Ipv4Addr> {
-        let cluster = &self.settings.cluster;
-        self.facts
-            .addresses(index)
-            .iter()
-            .filter_map(|held| match held.address {
-                IpNet::V4(net) => Some(net.addr()),
-                IpNet::V6(_) => None,
-            })
-            .find(|a| *a == cluster.address.addr() || self.settings.nodes.iter().any(|n| n.address == Some(*a)))
-    }
-
-    /// An uplink holds an address of the cluster.
-    pub fn is_clashing(&self) -> bool {
-        self.roles.uplinks.iter().any(|index| self.lease_clash(*index).is_some())
-    }
-
-    /// The cluster moved, or moved back, a short while ago: the former address may stay.
-    pub fn recently_moved(&self) -> bool {
-        self.clash_changed.is_some_and(|at| self.now.saturating_since(at) < FORMER_ADDRESS_TIME)
-    }
-
-    fn view<'a>(&'a self, link: &'a Link, memory: &UplinkMemory) -> UplinkView<'a> {
-        let route = self.facts.default_route(link.index);
-        let address = memory.shown_address(self.now);
-        let held = self.facts.addresses(link.index);
-        let others = held.iter().filter(|h| h.is_usable()).map(|h| h.address).filter(|a| Some(*a) != address);
-        UplinkView {
-            link,
-            state: memory.state,
-            settled: memory.settled,
-            since: memory.since,
-            address,
-            addresses: address.into_iter().chain(others).collect(),
-            gateway: route.and_then(|route| route.gateway),
-            has_default_route: route.is_some(),
-            valid_until: held.iter().find(|h| Some(h.address) == address).and_then(|h| h.valid_until),
-            reachability: memory.reachability,
-            generation: memory.generation,
-        }
-    }
-
-    /// All uplinks that exist, in the order of the settings.
-    pub fn uplinks(&self) -> Vec<UplinkView<'_>> {
-        let known = self.roles.uplinks.iter().filter_map(|i| Some((self.facts.link(*i)?, self.uplinks.get(i)?)));
-        known.map(|(link, memory)| self.view(link, memory)).collect()
-    }
-
-    /// The uplink whose address stands on row 1 (or would).
-    pub fn active(&self) -> Option<UplinkView<'_>> {
-        let index = self.active?;
-        Some(self.view(self.facts.link(index)?, self.uplinks.get(&index)?))
-    }
-
-    /// The cluster port, if it exists and is usable.
-    pub fn cluster_port(&self) -> Option<&Link> {
-        self.facts.link(self.roles.cluster?)
-    }
-
-    /// IPv4 forwarding is on at the cluster port and at every uplink, as the kernel says.
-    pub fn forwarding(&self) -> bool {
-        let on = |index: &LinkIndex| self.facts.netconf(*index).is_some_and(|n| n.forwarding == Some(true));
-        self.roles.cluster.as_ref().is_some_and(on) && self.roles.uplinks.iter().all(on)
-    }
-
-    pub fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    /// The moment of the last event.
-    pub fn now(&self) -> Instant {
-        self.now
-    }
-
-    pub fn started(&self) -> Instant {
-        self.started
-    }
-
-    /// The first dump has ended: what is not known does not exist.
-    pub fn is_synced(&self) -> bool {
-        self.synced
-    }
-
-    pub fn facts(&self) -> &KernelFacts {
-        &self.facts
-    }
-
-    pub fn roles(&self) -> &Roles {
-        &self.roles
-    }
-
-    pub fn nodes(&self) -> &Nodes {
-        &self.nodes
-    }
-
-    pub fn outputs(&self) -> &Outputs {
-        &self.outputs
-    }
-
-    pub fn firewall(&self) -> &FirewallFacts {
-        &self.firewall
-    }
-
-    pub fn vitals(&self) -> &Vitals {
-        &self.vitals
-    }
-
-    pub fn revisions(&self) -> Revisions {
-        self.revisions
-    }
-
-    /// Addresses of ours of earlier settings, to be released.
-    pub fn former_addresses(&self) -> &[Ipv4Net] {
-        &self.former
-    }
-
-    /// Translated sources whose connections are stuck, and the number of that order.
-    pub fn stale_sources(&self) -> (&[Ipv4Addr], u64) {
-        (&self.stale_sources, self.conntrack_orders)
-    }
-
-    /// This uplink has an address and no default route, for longer than a renewal takes.
-    pub fn is_routeless(&self, index: LinkIndex) -> bool {
-        self.uplinks.get(&index).is_some_and(|memory| memory.is_routeless(self.now))
-    }
-
-    /// Without any uplink since.
-    pub fn offline_since(&self) -> Option<Instant> {
-        self.offline_since
-    }
-
-    /// Without any uplink for longer than [`OFFLINE_TIME`].
-    pub fn offline_for_long(&self) -> bool {
-        self.offline_since.is_some_and(|since| self.now.saturating_since(since) >= OFFLINE_TIME)
-    }
-
-    /// Whether the internet answered through the active uplink.
-    pub fn reachability(&self) -> Option<Reachability> {
-        self.uplinks.get(&self.active?)?.reachability
-    }
-
-    pub fn stopping(&self) -> Option<Stop> {
-        self.stop
     }
 }

@@ -1,0 +1,286 @@
+//! The plan of the house (`docs/architecture.md`): imports point down, there is no circle, and the pure rooms touch nothing
+//! of the machine. Reads the source text; test code is free to look wherever it likes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each room and the rooms it may import from. A room stands below all that import it.
+const FLOORS: &[(&str, &[&str])] = &[
+    ("event", &[]),
+    ("panel", &[]),
+    ("board", &["panel", "event"]),
+    ("config", &["board", "panel", "event"]),
+    ("hal", &["board", "panel", "event"]),
+    ("source", &["config", "board", "event"]),
+    ("state", &["config", "board", "panel", "event"]),
+    ("policy", &["state", "config", "board", "panel", "event"]),
+    ("render", &["policy", "state", "config", "board", "panel", "event"]),
+    // Talking netlink and nfnetlink is one skill: the appliers use the sources' sockets and message walkers.
+    ("sink", &["render", "policy", "state", "source", "hal", "config", "board", "panel", "event"]),
+    // Its world is outside the daemon: it starts the program as a user would, and only watches.
+    ("venue", &["config", "board", "panel", "event"]),
+    ("daemon", &["sink", "render", "policy", "state", "source", "hal", "config", "board", "panel", "event"]),
+    (
+        "cli",
+        &["daemon", "venue", "sink", "render", "policy", "state", "source", "hal", "config", "board", "panel", "event"],
+    ),
+    ("main", &["cli"]),
+];
+
+/// Rooms that are functions of their arguments.
+const PURE: &[&str] = &["event", "panel", "board", "config", "state", "policy", "render"];
+
+/// What a pure room never names: the runtime, files, processes, environment, clocks, sockets, terminals.
+const OUTSIDE: &[&str] = &[
+    "tokio::",
+    "rustix::",
+    "socket2::",
+    "rtnetlink::",
+    "netlink_sys::",
+    "nftnl::",
+    "mnl::",
+    "hidapi::",
+    "sd_notify::",
+    "linux_embedded_hal::",
+    "async fn",
+    ".await",
+    "std::fs",
+    "std::io",
+    "std::os",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "std::time::Instant",
+    "SystemTime",
+    "Instant::now",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "UnixStream",
+    "print!",
+    "println!",
+    "unsafe",
+];
+
+const MOST_LINES: usize = 450;
+
+/// One source file without its comments and tests.
+struct Source {
+    /// below `src/`: `sink/firewall/encode.rs`
+    path: String,
+    text: String,
+    lines: usize,
+}
+
+impl Source {
+    /// The room it belongs to: `sink` for `sink/firewall.rs`, `event` for `event.rs`.
+    fn room(&self) -> &str {
+        self.path.split(['/', '.']).next().unwrap_or_default()
+    }
+
+    /// Names of the module: `["sink", "firewall", "encode"]`.
+    fn module(&self) -> Vec<&str> {
+        self.path.trim_end_matches(".rs").split('/').filter(|name| *name != "mod").collect()
+    }
+
+    /// The rooms that it names, by `crate::…` or by `super::…` beyond its own room.
+    fn imports(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        for (at, _) in self.text.match_indices("crate::") {
+            found.extend(names_after(&self.text[at + "crate::".len()..]));
+        }
+        let depth = self.module().len();
+        for (at, _) in self.text.match_indices("super::") {
+            let before = &self.text[..at];
+            if before.ends_with("super::") {
+                continue;
+            }
+            let mut rest = &self.text[at..];
+            let mut up = 0;
+            while let Some(next) = rest.strip_prefix("super::") {
+                rest = next;
+                up += 1;
+            }
+            if up >= depth {
+                found.extend(names_after(rest));
+            }
+        }
+        found.remove(self.room());
+        found
+    }
+}
+
+/// The first name of a path, or the first names of a group: `{event::A, panel::{B, C}}`.
+fn names_after(text: &str) -> Vec<String> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let Some(group) = text.strip_prefix('{') else {
+        return vec![text.chars().take_while(|c| is_name(*c)).collect()];
+    };
+    let mut names = Vec::new();
+    let (mut depth, mut fresh, mut name) = (0, true, String::new());
+    for c in group.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                names.push(std::mem::take(&mut name));
+                fresh = true;
+            }
+            c if is_name(c) && depth == 0 && fresh => name.push(c),
+            c if c.is_whitespace() => {}
+            _ => fresh = false,
+        }
+    }
+    names.push(name);
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+/// The text up to the tests, without comments.
+fn product_code(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let tests = lines.windows(2).position(|pair| {
+        let [first, second] = pair else { return false };
+        first.trim_end() == "#[cfg(test)]" && second.starts_with("mod ") && second.ends_with('{')
+    });
+    let code = lines[..tests.unwrap_or(lines.len())].iter();
+    code.map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            walk(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn all_files() -> Vec<(String, String)> {
+    let mut paths = Vec::new();
+    walk(&root(), &mut paths);
+    paths.sort();
+    let name = |path: &PathBuf| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+    paths.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The product's sources: no tests, nor `lib.rs`, which only lists the rooms.
+fn sources() -> Vec<Source> {
+    let is_test = |path: &str| path.ends_with("tests.rs") || path.contains("/tests/");
+    all_files()
+        .into_iter()
+        .filter(|(path, _)| path != "lib.rs" && !is_test(path))
+        .map(|(path, text)| Source { path, lines: text.lines().count(), text: product_code(&text) })
+        .collect()
+}
+
+#[test]
+fn imports_point_down() {
+    let floors: BTreeMap<&str, &[&str]> = FLOORS.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let Some(allowed) = floors.get(source.room()) else {
+            wrong.push(format!(
+                "src/{}: room {:?} has no floor yet: give it one in {}",
+                source.path,
+                source.room(),
+                file!()
+            ));
+            continue;
+        };
+        for room in source.imports() {
+            // `crate::Name` of something that is no room does not happen: lib.rs holds only rooms.
+            if !allowed.contains(&room.as_str()) && !(source.room() == "main" && room == "bramblegate") {
+                wrong.push(format!(
+                    "src/{} imports crate::{room}: {} stands not above {room}",
+                    source.path,
+                    source.room()
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}\n(the floors are in docs/architecture.md)", wrong.join("\n"));
+}
+
+#[test]
+fn the_floors_have_no_circle() {
+    let mut below: BTreeSet<&str> = BTreeSet::new();
+    for (room, allowed) in FLOORS {
+        let above: Vec<_> = allowed.iter().filter(|other| !below.contains(*other)).collect();
+        assert!(above.is_empty(), "{room} may import {above:?}, which stand above it or beside it");
+        below.insert(room);
+    }
+}
+
+#[test]
+fn pure_rooms_touch_nothing_of_the_machine() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| PURE.contains(&source.room())) {
+        for (number, line) in source.text.lines().enumerate() {
+            wrong.extend(
+                OUTSIDE
+                    .iter()
+                    .filter(|name| contains_name(line, name))
+                    .map(|name| format!("src/{}:{}: {name} in a pure room", source.path, number + 1)),
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Whether `name` stands in `line`, not as the tail of a longer name.
+fn contains_name(line: &str, name: &str) -> bool {
+    line.match_indices(name).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        !before.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_')
+            || !name.starts_with(|c: char| c.is_alphanumeric())
+    })
+}
+
+#[test]
+fn no_file_is_longer_than_a_few_screens() {
+    let long: Vec<String> = sources()
+        .iter()
+        .filter(|source| source.lines > MOST_LINES)
+        .map(|source| format!("src/{}: {} lines, at most {MOST_LINES}", source.path, source.lines))
+        .collect();
+    assert!(long.is_empty(), "\n{}", long.join("\n"));
+}
+
+#[test]
+fn every_room_of_the_library_has_a_floor() {
+    let library = fs::read_to_string(root().join("lib.rs")).unwrap();
+    let rooms = library.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let unknown: Vec<&str> = rooms.filter(|room| !FLOORS.iter().any(|(known, _)| known == room)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+/// The reader of imports has to see what it claims to see.
+#[test]
+fn imports_are_read_in_every_spelling() {
+    let imports = |path: &str, text: &str| {
+        let source = Source { path: path.to_owned(), text: product_code(text), lines: 0 };
+        source.imports().into_iter().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        imports("hal/lcd.rs", "use crate::event::A;\nuse crate::{panel::{B, C}, state, policy::D as E};"),
+        "event panel policy state"
+    );
+    assert_eq!(imports("hal/lcd.rs", "// crate::state\nlet x = crate::config::y();"), "config");
+    assert_eq!(imports("hal/mod.rs", "use super::sink::A;"), "sink");
+    assert_eq!(
+        imports("hal/a/b.rs", "use super::c; use super::super::d; use super::super::super::policy::E;"),
+        "policy"
+    );
+    assert_eq!(imports("hal/lcd.rs", "a();\n#[cfg(test)]\nmod tests {\n    use crate::state::State;\n}"), "");
+}
