@@ -344,7 +344,7 @@ impl State {
             let shown = memory.shown_address(self.now).is_some();
             let better_is_good = best
                 .and_then(|best| self.uplinks.get(&best))
-                .and_then(|best| best.good_since)
+                .and_then(UplinkMemory::settled_since)
                 .is_some_and(|since| self.now.saturating_since(since) >= BETTER_UPLINK_TIME);
             shown && !better_is_good
         });
@@ -406,7 +406,8 @@ impl State {
     pub fn next_deadline(&self) -> Option<Instant> {
         let now = self.now;
         let uplinks = self.uplinks.values().filter_map(|memory| memory.next_deadline(now));
-        let better = self.uplinks.values().filter_map(|m| m.good_since).map(|since| since + BETTER_UPLINK_TIME);
+        let better =
+            self.uplinks.values().filter_map(UplinkMemory::settled_since).map(|since| since + BETTER_UPLINK_TIME);
         let offline = self.offline_since.map(|since| since + OFFLINE_TIME);
         let moved = self.clash_changed.map(|at| at + FORMER_ADDRESS_TIME);
         uplinks.chain(better).chain(offline).chain(moved).filter(|at| *at > now).min()

@@ -1,1 +1,242 @@
-// stories below
+//! Properties of the facts under events in any order, with a clock that is only a number.
+
+mod properties;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::node::NodeHealth;
+use super::uplink::UplinkState;
+use super::{State, Transition, kernel};
+use crate::board::Board;
+use crate::config::{self, Settings};
+use crate::event::{Address, Change, Dump, Event, Instant, Link, LinkIndex, Probe, Reachability, Route};
+
+const CLUSTER: LinkIndex = 2;
+const WIRED: LinkIndex = 3;
+const RADIO: LinkIndex = 4;
+
+fn settings() -> Arc<Settings> {
+    let text = r#"
+        board = "emulated"
+        [uplink]
+        interfaces = ["eth1", "wlan0"]
+        [cluster]
+        interface = "eth0"
+        address = "192.168.50.1/24"
+        alternatives = ["10.213.50.1/24"]
+        [[node]]
+        name = "rpi1"
+        address = "192.168.50.11"
+        [[node]]
+        name = "rpi2"
+        address = "192.168.50.12"
+    "#;
+    Arc::new(config::load(&[("settings", text)], &Board::built_in("emulated").unwrap()).unwrap())
+}
+
+fn link(index: LinkIndex, carrier: bool) -> Link {
+    let name = match index {
+        CLUSTER => "eth0",
+        WIRED => "eth1",
+        RADIO => "wlan0",
+        _ => "docker0",
+    };
+    Link {
+        index,
+        name: name.to_owned(),
+        alternative_names: Vec::new(),
+        mac: None,
+        up: true,
+        carrier,
+        loopback: false,
+        wireless: index == RADIO,
+        master: None,
+        kind: None,
+        parent: None,
+        mtu: 1500,
+    }
+}
+
+fn address(index: LinkIndex, net: &str) -> Address {
+    let net: IpNet = net.parse().unwrap();
+    let link_local = match net {
+        IpNet::V4(v4) => v4.addr().is_link_local(),
+        IpNet::V6(v6) => v6.addr().is_unicast_link_local(),
+    };
+    Address { index, address: net, tentative: false, deprecated: false, temporary: false, link_local, valid_for: None }
+}
+
+fn default_route(index: LinkIndex, gateway: &str, metric: u32) -> Route {
+    let gateway: IpAddr = gateway.parse().unwrap();
+    let destination = if gateway.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+    Route {
+        table: kernel::TABLE_MAIN,
+        destination: destination.parse().unwrap(),
+        gateway: Some(gateway),
+        index,
+        metric,
+        protocol: 16,
+        onlink: false,
+        preferred_source: None,
+    }
+}
+
+/// A state and its clock.
+struct Evening {
+    state: State,
+    now: Instant,
+}
+
+impl Evening {
+    fn new() -> Self {
+        let now = Instant::from_boot(Duration::from_secs(100));
+        Self { state: State::new(settings(), now), now }
+    }
+
+    /// The head at a venue by wire, with a lease and the internet behind it.
+    fn at_a_venue() -> Self {
+        let mut evening = Self::new();
+        evening.tell(Event::Dump(Dump::Begin));
+        evening.tell(Event::Link(Change::Present(link(CLUSTER, true))));
+        evening.tell(Event::Link(Change::Present(link(WIRED, true))));
+        evening.tell(Event::Dump(Dump::End));
+        evening.tell(Event::Address(Change::Present(address(WIRED, "10.99.0.126/24"))));
+        evening.tell(Event::Route(Change::Present(default_route(WIRED, "10.99.0.1", 100))));
+        evening.tell(Event::Probe(Probe::Uplink { index: WIRED, reachability: Reachability::Online }));
+        evening.wait(10_000);
+        evening
+    }
+
+    fn tell(&mut self, event: Event) -> Vec<Transition> {
+        self.state.apply(&event, self.now)
+    }
+
+    fn wait(&mut self, milliseconds: u64) -> Vec<Transition> {
+        let until = self.now + Duration::from_millis(milliseconds);
+        let mut told = Vec::new();
+        while let Some(at) = self.state.next_deadline().filter(|at| *at <= until) {
+            self.now = at;
+            told.extend(self.tell(Event::Tick));
+        }
+        self.now = until;
+        told
+    }
+
+    fn row1(&self) -> Option<String> {
+        Some(self.state.active()?.address?.addr().to_string())
+    }
+
+    fn gone(&mut self) -> Vec<Transition> {
+        self.tell(Event::Address(Change::Gone(address(WIRED, "10.99.0.126/24"))))
+    }
+
+    fn back(&mut self) -> Vec<Transition> {
+        self.tell(Event::Address(Change::Present(address(WIRED, "10.99.0.126/24"))))
+    }
+}
+
+#[test]
+fn a_renewal_that_drops_the_address_for_a_moment_is_not_seen() {
+    let mut evening = Evening::at_a_venue();
+    let since = evening.state.active().unwrap().since;
+    assert_eq!(evening.gone(), []);
+    assert_eq!(evening.row1().as_deref(), Some("10.99.0.126"));
+    evening.wait(150);
+    let told = evening.back();
+    assert!(matches!(told.as_slice(), [Transition::UplinkRenewed { .. }]), "{told:?}");
+    let active = evening.state.active().unwrap();
+    assert_eq!((active.since, active.state), (since, UplinkState::Online));
+}
+
+#[test]
+fn a_slow_renewal_leaves_row_1_and_is_still_one_renewal() {
+    let mut evening = Evening::at_a_venue();
+    evening.gone();
+    evening.wait(250);
+    assert_eq!(evening.row1(), None, "never a stale number for more than 200 ms");
+    assert_eq!(evening.state.active().unwrap().settled, UplinkState::Online);
+    evening.wait(1000);
+    let told = evening.back();
+    assert!(told.iter().any(|t| matches!(t, Transition::UplinkRenewed { .. })), "{told:?}");
+    assert!(!told.iter().any(|t| matches!(t, Transition::UplinkState { .. })), "{told:?}");
+}
+
+#[test]
+fn an_address_that_stays_away_is_lost_after_two_seconds() {
+    let mut evening = Evening::at_a_venue();
+    evening.gone();
+    let told = evening.wait(2500);
+    assert!(told.iter().any(|t| matches!(t, Transition::UplinkAddressLost { .. })), "{told:?}");
+    assert_eq!(evening.state.active().unwrap().state, UplinkState::Searching);
+    let told = evening.wait(10_000);
+    let no_dhcp = |t: &Transition| matches!(t, Transition::UplinkState { to: UplinkState::NoDhcp, .. });
+    assert!(told.iter().any(no_dhcp), "{told:?}");
+}
+
+#[test]
+fn a_pulled_cable_takes_the_number_away_at_once() {
+    let mut evening = Evening::at_a_venue();
+    evening.tell(Event::Link(Change::Present(link(WIRED, false))));
+    assert_eq!(evening.row1(), None);
+    assert_eq!(evening.state.active().unwrap().state, UplinkState::NoCarrier);
+}
+
+#[test]
+fn a_better_uplink_takes_row_1_after_five_good_seconds() {
+    let mut evening = Evening::at_a_venue();
+    evening.tell(Event::Link(Change::Present(link(RADIO, true))));
+    evening.tell(Event::Address(Change::Present(address(RADIO, "172.16.3.9/16"))));
+    evening.tell(Event::Route(Change::Present(default_route(RADIO, "172.16.0.1", 50))));
+    evening.wait(4900);
+    assert_eq!(evening.row1().as_deref(), Some("10.99.0.126"));
+    evening.wait(200);
+    assert_eq!(evening.row1().as_deref(), Some("172.16.3.9"));
+}
+
+#[test]
+fn a_preferred_uplink_without_a_way_out_takes_over_from_one_without_too() {
+    let mut evening = Evening::new();
+    evening.tell(Event::Dump(Dump::Begin));
+    evening.tell(Event::Dump(Dump::End));
+    evening.tell(Event::Link(Change::Present(link(RADIO, true))));
+    evening.tell(Event::Address(Change::Present(address(RADIO, "172.16.3.9/16"))));
+    evening.tell(Event::Link(Change::Present(link(WIRED, true))));
+    evening.tell(Event::Address(Change::Present(address(WIRED, "10.99.0.126/24"))));
+    evening.wait(10_000);
+    assert_eq!(evening.row1().as_deref(), Some("10.99.0.126"));
+}
+
+#[test]
+fn a_node_is_down_after_three_silent_rounds_and_up_after_two_answers() {
+    let mut evening = Evening::at_a_venue();
+    let round = |evening: &mut Evening, answered: bool| {
+        let rtt = answered.then_some(Duration::from_micros(310));
+        evening.tell(Event::Probe(Probe::Node { name: "rpi1".into(), rtt }));
+        evening.state.nodes().get("rpi1").unwrap().health
+    };
+    assert_eq!(round(&mut evening, true), NodeHealth::Up, "the first answer counts");
+    assert_eq!([false; 3].map(|r| round(&mut evening, r)), [NodeHealth::Up, NodeHealth::Up, NodeHealth::Down]);
+    assert_eq!([true; 2].map(|r| round(&mut evening, r)), [NodeHealth::Down, NodeHealth::Up]);
+    assert_eq!(
+        [false, false, true, false].map(|r| round(&mut evening, r)),
+        [NodeHealth::Up; 4],
+        "one answer starts anew"
+    );
+}
+
+#[test]
+fn a_dump_forgets_what_it_does_not_tell() {
+    let mut evening = Evening::at_a_venue();
+    evening.tell(Event::Overrun);
+    evening.tell(Event::Dump(Dump::Begin));
+    evening.tell(Event::Link(Change::Present(link(CLUSTER, true))));
+    evening.tell(Event::Link(Change::Present(link(WIRED, true))));
+    evening.tell(Event::Dump(Dump::End));
+    evening.wait(3000);
+    assert_eq!(evening.row1(), None);
+    assert_eq!(evening.state.facts().routes().count(), 0);
+}

@@ -206,6 +206,12 @@ impl UplinkMemory {
         }
     }
 
+    /// Since when it is worth row 1 without a break: an address and a way out; or an address that has none all the time, so
+    /// that of two such uplinks the preferred one is shown in the end.
+    pub fn settled_since(&self) -> Option<Instant> {
+        self.good_since.or(self.routeless_since)
+    }
+
     fn row1_grace(&self, now: Instant) -> bool {
         self.lost_at.is_some_and(|at| now.saturating_since(at) < ROW1_GRACE)
     }
