@@ -54,8 +54,8 @@ system-test: toolchain ## a whole emulated machine: systemd, udev, USB devices, 
 	@scripts/packages.sh system
 	@tests/system/run.sh $(ARGS)
 
-fuzz: toolchain ## feed rubbish to every parser (SECONDS_EACH=60)
-	@scripts/fuzz.sh
+fuzz: toolchain ## feed rubbish to every parser (SECONDS_EACH=60, ARGS="settings http")
+	@scripts/fuzz.sh $(ARGS)
 
 install: ## put everything in place; does not start anything
 	@[ -x $(RELEASE) ] || $(MAKE) release

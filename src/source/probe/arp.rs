@@ -93,7 +93,7 @@ fn request(Mac(ours): Mac, node: [u8; 4]) -> Vec<u8> {
 }
 
 /// Whose reply to us this is.
-fn reply(packet: &[u8], Mac(ours): Mac) -> Option<[u8; 4]> {
+pub(super) fn reply(packet: &[u8], Mac(ours): Mac) -> Option<[u8; 4]> {
     let packet = packet.first_chunk::<LENGTH>()?;
     let to_us =
         packet.starts_with(&TYPES) && packet.get(6..8) == Some(&[0, REPLY]) && packet.get(18..24) == Some(&ours);

@@ -139,7 +139,7 @@ fn checksum(bytes: &[u8]) -> u16 {
 }
 
 /// The sequence number of a reply that carries our cookie. Raw IPv4 sockets give the IP header along.
-fn reply(bytes: &[u8], ipv6: bool, cookie: [u8; 8]) -> Option<u16> {
+pub(super) fn reply(bytes: &[u8], ipv6: bool, cookie: [u8; 8]) -> Option<u16> {
     let first = *bytes.first()?;
     let bytes = if !ipv6 && first >> 4 == 4 { bytes.get(usize::from(first & 0xf) * 4..)? } else { bytes };
     let wanted = if ipv6 { TYPES_V6.1 } else { TYPES_V4.1 };

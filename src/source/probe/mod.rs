@@ -4,7 +4,7 @@
 
 mod arp;
 pub mod dns;
-mod http;
+pub mod http;
 mod icmp;
 mod node;
 mod tcp;
@@ -106,6 +106,14 @@ pub const PROBES: [Kind; 4] = [
 
 pub use node::run as run_nodes;
 pub use uplink::run as run_uplinks;
+
+/// Reads any bytes as what nodes answer to ARP and ICMP: the door for fuzzing.
+#[doc(hidden)]
+pub fn read_any(bytes: &[u8]) {
+    arp::reply(bytes, crate::event::Mac([2; 6]));
+    icmp::reply(bytes, false, [7; 8]);
+    icmp::reply(bytes, true, [7; 8]);
+}
 
 /// A number that others cannot guess, for query ids and cookies.
 fn unguessable() -> u64 {

@@ -1,0 +1,124 @@
+//! The doors through which text and bytes of others come in, each as a function that takes anything. Shared by the targets
+//! of cargo-fuzz (`fuzz_targets/`) and by the stable test (`tests/fuzz.rs`).
+//!
+//! A door must not panic, hang, or read nonsense as sense: where there is something to check, it is checked.
+
+use std::time::Duration;
+
+use bramblegate::board::{Board, Wiring};
+use bramblegate::config::HttpExpectation;
+use bramblegate::hal::emulator::Script;
+use bramblegate::source::probe::{dns, http};
+use bramblegate::source::{firewall, hotplug, netlink, probe};
+use bramblegate::venue::Venue;
+
+/// A door: its name, which is also that of its corpus and of its target, and the function.
+pub type Door = (&'static str, fn(&[u8]));
+
+/// All doors.
+pub const DOORS: [Door; 10] = [
+    ("settings", settings),
+    ("boards", boards),
+    ("venues", venues),
+    ("netlink", netlink_messages),
+    ("nfnetlink", nfnetlink_messages),
+    ("uevents", uevents),
+    ("http", http_answers),
+    ("dns", dns_answers),
+    ("echoes", echoes),
+    ("scripts", scripts),
+];
+
+/// A settings file with a drop-in after a line of `---`. What is accepted must be accepted again as it is printed.
+pub fn settings(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (main, drop_in) = text.split_once("\n---\n").unwrap_or((text, ""));
+    let Ok(board) = Board::built_in("emulated") else { return };
+    let files = [("bramblegate.toml", main), ("10-drop-in.toml", drop_in)];
+    match bramblegate::config::read(&files, &board, None) {
+        Ok(merged) => {
+            let printed = merged.to_toml();
+            let again = bramblegate::config::load(&[("printed.toml", &printed)], &board);
+            assert_eq!(again.as_ref(), Ok(&merged.settings), "printed as\n{printed}");
+        }
+        Err(faults) => assert!(faults.iter().all(|fault| !fault.to_string().is_empty())),
+    }
+}
+
+/// A board's file.
+pub fn boards(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match Board::parse("any", text) {
+        Ok(board) => assert!(Wiring::named(&board.lcd.wiring).is_some(), "{board:?}"),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// A venue's file.
+pub fn venues(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Err(error) = Venue::parse("any", text) {
+        assert!(!error.to_string().is_empty());
+    }
+}
+
+/// Datagrams of rtnetlink.
+pub fn netlink_messages(bytes: &[u8]) {
+    let mut events = Vec::new();
+    for message in netlink::Messages::new(bytes) {
+        netlink::parse(&message, &mut events);
+        for setting in 0..40 {
+            netlink::inet_conf(message.payload, setting);
+        }
+    }
+    // A route of several next hops is several events; none comes from nothing.
+    assert!(events.len() <= bytes.len() / 8, "{} events of {} bytes", events.len(), bytes.len());
+}
+
+/// Datagrams of nfnetlink: other programs' tables, chains, rules and sets.
+pub fn nfnetlink_messages(bytes: &[u8]) {
+    firewall::read_any(bytes);
+}
+
+/// Datagrams of the kernel's hot-plug announcements.
+pub fn uevents(bytes: &[u8]) {
+    hotplug::parse(bytes);
+}
+
+/// What a web server answers. Once it has ended there is a judgement, and more bytes do not change an early one.
+pub fn http_answers(bytes: &[u8]) {
+    for expect in [HttpExpectation::Status(204), HttpExpectation::Body("success".into())] {
+        let whole = http::judge(bytes, &expect, true);
+        assert!(whole.is_some());
+        let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
+        let early = http::judge(half, &expect, false);
+        assert!(early.is_none() || early == whole, "{early:?}, then {whole:?}");
+    }
+}
+
+/// What a resolver answers. An answer with another id is none.
+pub fn dns_answers(bytes: &[u8]) {
+    let id = bytes.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
+    dns::addresses(bytes, id);
+    assert_eq!(dns::addresses(bytes, id.wrapping_add(1)), None);
+    if let Some(host) = std::str::from_utf8(bytes).ok().filter(|host| host.len() < 300) {
+        dns::query(7, host, false);
+    }
+}
+
+/// What nodes answer to ICMP and ARP.
+pub fn echoes(bytes: &[u8]) {
+    probe::read_any(bytes);
+}
+
+/// An emulator's script of faults. They come in order of time, each once.
+pub fn scripts(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(mut script) = Script::parse(text) {
+        let mut count = 0;
+        while script.due(Duration::MAX).is_some() {
+            count += 1;
+        }
+        assert!(count <= text.lines().count());
+    }
+}
