@@ -36,6 +36,6 @@ pub struct Alert {
     pub code: &'static str,
     /// one line for people, with the remedy where there is one
     pub text: String,
-    /// at most 15 scalars for the LCD's second row: `CLASH 192.168.50`
+    /// few words for the LCD's second row: `CLASH 192.168.50`; the pages break it where a row is too short
     pub panel: String,
 }

@@ -31,8 +31,8 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
 }
 
 fn alert(severity: Severity, code: &'static str, text: impl Into<String>, panel: impl Into<String>) -> Alert {
-    let panel: String = panel.into();
-    Alert { severity, code, text: text.into(), panel: panel.chars().take(15).collect() }
+    // Not cut: half a number would be another number. The pages make it fit.
+    Alert { severity, code, text: text.into(), panel: panel.into() }
 }
 
 fn uplink(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {

@@ -1,0 +1,128 @@
+mod properties;
+mod story;
+
+use std::time::Duration;
+
+use crate::event::{Blocker, Event, Firewall, Reachability, Vital};
+use crate::panel::Pattern;
+use crate::policy;
+use crate::render::light::lights;
+use story::{ETH1, Story, WLAN0};
+
+/// The pages of a story at four sizes, against `golden/NAME.txt`.
+fn golden(name: &str, expected: &str, story: &Story) {
+    let drawn: String = ["8x2", "16x2", "20x4", "40x2"].map(|size| story.drawn(size)).concat();
+    let path = format!("{}/src/render/page/tests/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    assert!(drawn == expected, "{path} is not what is drawn; drawn is:\n{drawn}");
+}
+
+macro_rules! golden {
+    ($name:literal, $story:expr) => {
+        golden($name, include_str!(concat!("golden/", $name, ".txt")), &$story)
+    };
+}
+
+#[test]
+fn at_the_fair_all_is_well() {
+    golden!("fair", Story::fair());
+}
+
+#[test]
+fn a_node_dies_and_the_alert_pre_empts_the_pages() {
+    golden!("node-down", Story::fair().node("rpi2", 3, false));
+}
+
+#[test]
+fn behind_a_captive_portal_the_panel_says_so() {
+    golden!("portal", Story::fair().reached(ETH1, Reachability::Portal));
+}
+
+#[test]
+fn without_a_cable_words_stand_in_the_addresss_place() {
+    golden!("no-cable", Story::fair().port(ETH1, "eth1", false));
+}
+
+#[test]
+fn a_second_uplink_has_a_page_with_its_name() {
+    let story = Story::fair().port(WLAN0, "wlan0", true).address(WLAN0, "192.168.178.123/24");
+    let story = story.default_route(WLAN0, "192.168.178.1", 600).address(ETH1, "2001:db8:7::5054:ff:fe12:3456/64");
+    let odd = Vital::Host { name: "bramble-head".into(), ssh_ports: vec![2222] };
+    golden!("two-uplinks", story.tell(Event::Vital(odd)));
+}
+
+#[test]
+fn an_ipv6_only_venue_has_row_1_too() {
+    let story = Story::new().port(ETH1, "eth1", true).address(ETH1, "2001:db8:7::5054:ff:fe12:3456/64");
+    golden!("ipv6-only", story.default_route(ETH1, "fe80::1", 100).reached(ETH1, Reachability::Online));
+}
+
+#[test]
+fn the_venue_leases_our_own_address() {
+    golden!("clash", Story::fair().address(ETH1, "192.168.50.1/24"));
+}
+
+#[test]
+fn the_contracts_example_is_the_first_page() {
+    let playlist = Story::fair().playlist("16x2");
+    assert_eq!(playlist.pages[0].frame.lines(), ["10.99.0.126     ", "3/3 up  eth1    "]);
+    assert_eq!(playlist.urgent_rows, 1);
+}
+
+#[test]
+fn the_words_follow_the_cable_and_the_server() {
+    let row1 = |story: &Story| story.playlist("16x2").pages[0].frame.lines()[0].trim_end().to_owned();
+    let story = Story::new();
+    assert_eq!(row1(&story), "NO UPLINK");
+    let story = story.port(ETH1, "eth1", false);
+    assert_eq!(row1(&story), "NO CABLE");
+    let story = story.port(ETH1, "eth1", true);
+    assert_eq!(row1(&story), "SEARCHING");
+    let story = story.wait(Duration::from_secs(11));
+    assert_eq!(row1(&story), "NO DHCP");
+    assert_eq!(row1(&Story::new().port(WLAN0, "wlan0", false)), "NO WIFI");
+}
+
+#[test]
+fn alerts_take_turns_and_pages_wait() {
+    let blocker = Blocker { table: Some("ip filter".into()), chain: Some("FORWARD".into()), remedy: String::new() };
+    let story = Story::fair().node("rpi2", 3, false).tell(Event::Firewall(Firewall::Blocked(Some(blocker))));
+    let rows: Vec<String> = story.playlist("16x2").pages.iter().map(|p| p.frame.lines()[1].trim().to_owned()).collect();
+    assert_eq!(rows, ["BLOCKED FORWARD", "rpi2 down"]);
+}
+
+#[test]
+fn what_stands_on_row_1_is_not_repeated_below_it() {
+    let story = Story::fair().port(ETH1, "eth1", false).wait(Duration::from_secs(61));
+    let pages = story.playlist("16x2").pages;
+    assert!(pages.iter().all(|page| page.frame.lines()[1].trim() != "NO CABLE"), "{pages:?}");
+    assert_eq!(pages[0].frame.lines()[1].trim(), "3/3 up  eth1");
+}
+
+#[test]
+fn a_lease_that_runs_changes_nothing() {
+    let story = Story::fair();
+    let before = story.playlist("20x4");
+    let later = story.wait(Duration::from_secs(30)).address(ETH1, "10.99.0.126/24");
+    assert_eq!(before, later.playlist("20x4"));
+}
+
+#[test]
+fn until_the_kernel_has_told_what_there_is_nothing_is_claimed() {
+    let story = Story::fair();
+    let settings = story.sized("16x2");
+    let fresh = crate::state::State::new(std::sync::Arc::new(settings.clone()), story.now);
+    let shown = super::playlist(&settings, &fresh, &policy::decide(&settings, &fresh));
+    assert_eq!(shown.pages[0].frame.lines()[0].trim(), "STARTING");
+}
+
+#[test]
+fn the_leds_are_the_cluster_and_a_node_each() {
+    let story = Story::fair().node("rpi2", 3, false);
+    let desired = policy::decide(&story.settings, &story.state);
+    let patterns: Vec<Pattern> = lights(&story.settings, &story.state, &desired).iter().map(|s| s.pattern).collect();
+    assert_eq!(patterns, [Pattern::DoubleBlink, Pattern::Breathe, Pattern::FastBlink, Pattern::Breathe]);
+    let fresh = Story::new();
+    let desired = policy::decide(&fresh.settings, &fresh.state);
+    let patterns: Vec<Pattern> = lights(&fresh.settings, &fresh.state, &desired).iter().map(|s| s.pattern).collect();
+    assert_eq!(patterns, [Pattern::QuickBreathe; 4]);
+}

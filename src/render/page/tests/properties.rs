@@ -1,0 +1,104 @@
+//! Any address on any display.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::story::{ETH1, Story};
+use crate::event::Reachability;
+use crate::panel::{Geometry, Playlist};
+
+fn address() -> impl Strategy<Value = IpAddr> {
+    let v4 = any::<u32>().prop_map(|bits| IpAddr::V4(Ipv4Addr::from(bits)));
+    let v6 = any::<u128>().prop_map(|bits| IpAddr::V6(Ipv6Addr::from(bits)));
+    // Groups of few digits and runs of zeros, as people and routers make them.
+    let short = proptest::array::uniform8(prop_oneof![Just(0_u16), 0..16_u16, any::<u16>()])
+        .prop_map(|groups| IpAddr::V6(Ipv6Addr::from(groups)));
+    prop_oneof![v4, v6, short]
+}
+
+fn at(address: IpAddr, alerting: bool) -> Story {
+    let prefix = if address.is_ipv4() { 24 } else { 64 };
+    let story = Story::new().port(ETH1, "eth1", true).address(ETH1, &format!("{address}/{prefix}"));
+    let gateway = if address.is_ipv4() { "10.0.0.254" } else { "fe80::1" };
+    let story = story.default_route(ETH1, gateway, 100).reached(ETH1, Reachability::Online).node("rpi1", 1, true);
+    if alerting { story.node("rpi2", 3, false) } else { story }
+}
+
+/// What a reader has read when all parts of the address have had their turn.
+fn told(playlist: &Playlist) -> String {
+    let rows = usize::from(playlist.urgent_rows);
+    let mut told = String::new();
+    for page in &playlist.pages {
+        let lines = page.frame.lines();
+        let text = lines[..rows].iter().map(|line| line.trim()).collect::<Vec<_>>().concat();
+        let Some((before, last)) = text.rsplit_once('/') else {
+            // No mark: it is all there at once.
+            return if told.is_empty() { text } else { told };
+        };
+        told.push_str(before[..before.len() - 1].trim_end());
+        if before.ends_with(last) {
+            return told;
+        }
+    }
+    told
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_address_is_shown_whole_on_every_display(address in address(), alerting: bool) {
+        let story = at(address, alerting);
+        // The state decides what an address is that one can be reached at.
+        let Some(shown) = story.state.active().and_then(|active| active.address) else { return Ok(()) };
+        for geometry in Geometry::ALL {
+            let playlist = story.playlist(&geometry.to_string());
+            prop_assert!(told(&playlist) == shown.addr().to_string(), "{geometry} {shown}:\n{}", story.drawn(&geometry.to_string()));
+        }
+    }
+
+    #[test]
+    fn the_address_has_at_least_six_of_every_eight_seconds(address in address(), alerting: bool) {
+        let story = at(address, alerting);
+        let Some(shown) = story.state.active().and_then(|active| active.address) else { return Ok(()) };
+        for geometry in Geometry::ALL {
+            let playlist = story.playlist(&geometry.to_string());
+            let mine: Vec<(bool, Duration)> = playlist.pages.iter().map(|page| {
+                let row = page.frame.lines()[0].trim().to_owned();
+                (shown.addr().to_string().contains(row.split(' ').next().unwrap()), page.dwell)
+            }).collect();
+            // Guests are one at a time, short, and the address stands long enough between two of them.
+            let mut since_guest = Duration::ZERO;
+            for (address, dwell) in mine.iter().chain(&mine) {
+                if *address {
+                    since_guest = since_guest.saturating_add(*dwell);
+                } else {
+                    prop_assert!(*dwell <= Duration::from_secs(2), "{geometry} {shown}");
+                    prop_assert!(since_guest >= Duration::from_secs(6), "{geometry} {shown}");
+                    since_guest = Duration::ZERO;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_looks_like_an_address_on_row_1_is_one_of_the_uplink(address in address(), alerting: bool) {
+        let story = at(address, alerting);
+        let Some(active) = story.state.active() else { return Ok(()) };
+        let known: Vec<String> = active.addresses.iter().map(|net| net.addr().to_string()).collect();
+        for geometry in Geometry::ALL {
+            for page in story.playlist(&geometry.to_string()).pages {
+                let row = page.frame.lines()[0].clone();
+                // A number by itself; one that follows a word is not taken for the head's.
+                let word = row.split(' ').next().unwrap_or_default();
+                let number = word.chars().all(|scalar| scalar.is_ascii_hexdigit() || matches!(scalar, '.' | ':'));
+                if !number || !word.contains(['.', ':']) {
+                    continue;
+                }
+                prop_assert!(known.iter().any(|k| k.contains(word)), "{geometry}: {word} is not of {known:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What a page has to say, and how it is put into the room that a display has.
+
+use super::room::Slot;
+use super::split;
+
+/// One thing to be said. Where a display has room for several, they share a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Topic {
+    /// wordings from the most to the least talkative; left out where none fits
+    Wordings(Vec<String>),
+    /// must be said whole: broken between words where it does not fit
+    Text(String),
+    /// an address that is not the one on row 1, with the name of its port; always whole
+    Address { port: String, address: String },
+}
+
+impl Topic {
+    /// The first of `wordings` that fits is shown.
+    pub fn wordings<S: Into<String>>(wordings: impl IntoIterator<Item = S>) -> Self {
+        Self::Wordings(wordings.into_iter().map(Into::into).collect())
+    }
+
+    /// The lines for these slots, in groups that are not to be torn apart; no group has more lines than there are slots.
+    pub fn groups(&self, slots: &[Slot]) -> Vec<Vec<String>> {
+        let width = slots.iter().map(|slot| slot.width).min().unwrap_or(0);
+        match self {
+            Self::Wordings(wordings) => {
+                let fitting = wordings.iter().find(|wording| wording.chars().count() <= width);
+                fitting.map(|wording| vec![wording.clone()]).into_iter().collect()
+            }
+            Self::Text(text) => wrap(text, width).chunks(slots.len().max(1)).map(<[String]>::to_vec).collect(),
+            Self::Address { port, address } => address_groups(port, address, slots, width),
+        }
+    }
+}
+
+/// The port's name on every screen of it: it must never be taken for the address of row 1.
+fn address_groups(port: &str, address: &str, slots: &[Slot], width: usize) -> Vec<Vec<String>> {
+    let together = format!("{port} {address}");
+    if together.chars().count() <= width {
+        return vec![vec![together]];
+    }
+    let label = label(port);
+    let beside = slots.len().saturating_sub(1);
+    if beside > 0 {
+        let name = if port.chars().count() < width { port } else { &label };
+        let title = format!("{name}:");
+        let rows = split::everywhere(address, width);
+        let screens = rows.chunks(beside);
+        return screens.map(|rows| std::iter::once(title.clone()).chain(rows.iter().cloned()).collect()).collect();
+    }
+    let under_row_1 = slots.first().is_some_and(|slot| slot.row > 0);
+    if under_row_1 && address.chars().count() <= width {
+        // The address that is meant stands above; so this one may be seen whole, after its port's name.
+        return vec![wrap(&format!("{port}:"), width), vec![address.to_owned()]];
+    }
+    let rest = width.saturating_sub(label.chars().count() + 1);
+    split::everywhere(address, rest).into_iter().map(|row| vec![format!("{label} {row}")]).collect()
+}
+
+/// A port's name in at most six characters: names made of hardware addresses differ at their end.
+fn label(port: &str) -> String {
+    let scalars: Vec<char> = port.chars().collect();
+    match scalars.as_slice() {
+        [first, second, .., a, b, c] if scalars.len() > 6 => [*first, *second, '.', *a, *b, *c].iter().collect(),
+        _ => port.to_owned(),
+    }
+}
+
+/// The text by words on lines of at most `width`. A blank before a number goes first, if that is enough; a longer word is
+/// broken after a separator, or anywhere.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let text = text.trim();
+    if text.chars().count() <= width {
+        return vec![text.to_owned()];
+    }
+    let squeezed = squeeze(text);
+    if squeezed.chars().count() <= width {
+        return vec![squeezed];
+    }
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + length <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.extend(broken(word, width.max(1))),
+        }
+    }
+    lines
+}
+
+/// Without the blanks that stand before a digit.
+fn squeeze(text: &str) -> String {
+    let next = text.chars().skip(1).chain(std::iter::once('\0'));
+    text.chars().zip(next).filter(|(this, next)| *this != ' ' || !next.is_ascii_digit()).map(|(this, _)| this).collect()
+}
+
+/// One word in parts of at most `width`.
+fn broken(word: &str, width: usize) -> Vec<String> {
+    let mut parts = Vec::new();
+    let mut rest: Vec<char> = word.chars().collect();
+    while rest.len() > width {
+        let head = rest.get(..width).unwrap_or_default();
+        let separator = head.iter().rposition(|scalar| matches!(scalar, '.' | ':' | '-' | '_'));
+        let at = separator.map_or(width, |at| at + 1);
+        parts.push(rest.drain(..at).collect());
+    }
+    parts.push(rest.into_iter().collect());
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_never_cut() {
+        assert_eq!(wrap("CLASH 192.168.50", 15), ["CLASH192.168.50"]);
+        assert_eq!(wrap("CLASH 192.168.50", 19), ["CLASH 192.168.50"]);
+        assert_eq!(wrap("CLASH 192.168.50", 7), ["CLASH", "192.", "168.50"]);
+        assert_eq!(wrap("no internet", 7), ["no", "interne", "t"]);
+    }
+
+    fn slots(size: &str, first_row: usize) -> Vec<Slot> {
+        super::super::room::slots(size.parse().unwrap(), first_row)
+    }
+
+    #[test]
+    fn the_longest_wording_that_fits_is_taken() {
+        let topic = Topic::wordings(["gateway 10.99.0.1", "gw 10.99.0.1", "gw .1"]);
+        assert_eq!(topic.groups(&slots("20x4", 1)), [["gateway 10.99.0.1"]]);
+        assert_eq!(topic.groups(&slots("16x2", 1)), [["gw 10.99.0.1"]]);
+        assert_eq!(topic.groups(&slots("8x2", 0)), [["gw .1"]]);
+        assert!(Topic::wordings(["too long for it"]).groups(&slots("8x2", 0)).is_empty());
+    }
+
+    #[test]
+    fn another_ports_address_is_whole_with_its_name() {
+        let groups = |port: &str, size: &str, first_row| {
+            let address = "192.168.178.123".to_owned();
+            Topic::Address { port: port.to_owned(), address }.groups(&slots(size, first_row))
+        };
+        assert_eq!(groups("wlan0", "20x4", 1), [["wlan0:", "192.168.178.123"]]);
+        assert_eq!(groups("wlan0", "16x2", 1), [["wlan0:"], ["192.168.178.123"]]);
+        assert_eq!(groups("wlan0", "16x1", 0), [["wlan0 192.168."], ["wlan0 178.123"]]);
+        assert_eq!(groups("enx001122334455", "16x1", 0), [["en.455 192.168."], ["en.455 178.123"]]);
+        assert_eq!(groups("wlan0", "8x2", 0), [["wlan0:", "192."], ["wlan0:", "168."], ["wlan0:", "178.123"]]);
+    }
+}
