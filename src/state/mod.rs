@@ -158,7 +158,7 @@ impl State {
             Event::Dump(Dump::End) => {
                 let forgot = self.facts.end_listing();
                 let first = !std::mem::replace(&mut self.synced, true);
-                if forgot || first { self.links_changed() } else { Vec::new() }
+                if forgot || first { self.links_changed(None) } else { Vec::new() }
             }
             Event::Link(change) => self.apply_link(change),
             Event::Address(change) => self.apply_address(change),
@@ -185,29 +185,37 @@ impl State {
     }
 
     fn apply_link(&mut self, change: &Change<Link>) -> Vec<Transition> {
+        let (Change::Present(told) | Change::Gone(told)) = change;
+        let was_up = self.facts.link(told.index).is_some_and(|link| link.up);
         if !self.facts.apply_link(change) {
             return Vec::new();
         }
+        let mut transitions = Vec::new();
         if let Change::Present(link) = change {
             // Somebody switched the cluster port off: the applier switches it on again.
             if Some(link.index) == self.roles.cluster && !link.up {
                 self.revisions.link += 1;
+                if was_up && self.settings.gateway.enabled && self.stop.is_none() {
+                    let what = format!("the cluster port {} was switched off", link.name);
+                    transitions.push(Transition::Disturbed { output: Output::Link, what, by: None });
+                }
             }
         }
-        self.links_changed()
+        transitions.extend(self.links_changed(Some(told)));
+        transitions
     }
 
-    fn links_changed(&mut self) -> Vec<Transition> {
+    /// `told`: the interface that changed, which may be gone by now.
+    fn links_changed(&mut self, told: Option<&Link>) -> Vec<Transition> {
         let roles = Roles::of(&self.settings, &self.facts);
         let before = std::mem::replace(&mut self.roles, roles);
-        let mut told = Vec::new();
-        if before.cluster != self.roles.cluster {
-            let index = self.roles.cluster.or(before.cluster);
-            let name = index.and_then(|index| self.facts.link(index)).map(|link| link.name.clone());
-            let port = name.unwrap_or_else(|| "the cluster port".into());
-            told.push(Transition::ClusterPort { port, present: self.roles.cluster.is_some() });
+        if before.cluster == self.roles.cluster {
+            return Vec::new();
         }
-        told
+        let index = self.roles.cluster.or(before.cluster);
+        let link = index.and_then(|index| self.facts.link(index).or(told.filter(|link| link.index == index)));
+        let port = link.map_or_else(|| "the cluster port".to_owned(), |link| link.name.clone());
+        vec![Transition::ClusterPort { port, present: self.roles.cluster.is_some() }]
     }
 
     fn apply_address(&mut self, change: &Change<Address>) -> Vec<Transition> {

@@ -106,11 +106,13 @@ impl UplinkMemory {
         let carrier = link.up && link.carrier;
         let primary = primary(facts, link.index).map(|held| held.address).filter(|_| carrier);
         let gateway = facts.default_route(link.index).map(|route| route.gateway);
+        let before = self.address;
         match primary {
             Some(address) => self.addressed(link, address, gateway.flatten(), &mut told),
             None if carrier => self.unaddressed(link, now, &mut told),
             None => self.forget_address(link, &mut told),
         }
+        let another = primary.is_some() && primary != before;
         self.good_since = (primary.is_some() && gateway.is_some()).then(|| self.good_since.unwrap_or(now));
         let routeless = primary.is_some() && gateway.is_none();
         self.routeless_since = routeless.then(|| self.routeless_since.unwrap_or(now));
@@ -125,7 +127,7 @@ impl UplinkMemory {
             self.searching_since = None;
         }
         let state = self.derive(link, facts, carrier, primary.is_some(), clash, now);
-        self.enter(link, state, now, &mut told);
+        self.enter(link, state, another, now, &mut told);
         told
     }
 
@@ -136,7 +138,6 @@ impl UplinkMemory {
             self.address = Some(address);
             self.reachability = None;
             self.generation += 1;
-            self.settled = UplinkState::Absent;
             told.push(Transition::UplinkAddress { port, address, gateway });
         } else if renewed {
             self.generation += 1;
@@ -191,8 +192,8 @@ impl UplinkMemory {
         }
     }
 
-    /// Takes a new state; a renewal leaves `since` alone and tells nothing.
-    fn enter(&mut self, link: &Link, state: UplinkState, now: Instant, told: &mut Vec<Transition>) {
+    /// Takes a new state; a renewal leaves `since` alone and tells nothing, another address begins anew.
+    fn enter(&mut self, link: &Link, state: UplinkState, another: bool, now: Instant, told: &mut Vec<Transition>) {
         let in_grace = self.lost_at.is_some();
         if in_grace {
             self.state = state;
@@ -200,8 +201,10 @@ impl UplinkMemory {
         }
         let settled = std::mem::replace(&mut self.settled, state);
         self.state = state;
-        if settled != state {
+        if settled != state || another {
             self.since = now;
+        }
+        if settled != state {
             told.push(Transition::UplinkState { port: link.name.clone(), from: settled, to: state });
         }
     }
@@ -236,24 +239,13 @@ impl UplinkMemory {
 }
 
 /// The address of an interface that answers ssh: IPv4 first (the one the default route prefers), then a stable global
-/// IPv6 address, then whatever else is usable.
+/// IPv6 address, then a unique local one. A privacy address rotates away: it is none to show.
 pub fn primary(facts: &KernelFacts, index: LinkIndex) -> Option<&HeldAddress> {
     let preferred = facts.default_route(index).and_then(|route| route.preferred_source);
-    facts.addresses(index).iter().filter(|h| h.is_usable()).min_by_key(|h| match h.address {
+    let candidates = facts.addresses(index).iter().filter(|h| h.is_usable() && !h.temporary);
+    candidates.min_by_key(|h| match h.address {
         IpNet::V4(net) => (0, preferred != Some(IpAddr::V4(net.addr()))),
-        IpNet::V6(net) => {
-            let unique_local = net.addr().segments().first().is_some_and(|s| s & 0xfe00 == 0xfc00);
-            (
-                if h.temporary {
-                    3
-                } else if unique_local {
-                    2
-                } else {
-                    1
-                },
-                false,
-            )
-        }
+        IpNet::V6(net) => (1, net.addr().segments().first().is_some_and(|s| s & 0xfe00 == 0xfc00)),
     })
 }
 

@@ -1,0 +1,113 @@
+//! Plays the moments of a story: events, the deadlines between them, and the kernel's obedience.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bramblegate::board::Board;
+use bramblegate::config::{self, Settings};
+use bramblegate::event::{Event, Instant};
+use bramblegate::policy;
+use bramblegate::state::{State, Transition};
+
+use crate::file::{Case, Moment};
+use crate::kernel::Kernel;
+use crate::outputs::Outputs;
+use crate::words::Reader;
+
+/// The machine has been on for this long when the daemon starts.
+const START: Instant = Instant::from_boot(Duration::from_secs(20));
+
+pub struct Evening {
+    board: String,
+    reader: Reader,
+    state: State,
+    kernel: Kernel,
+    outputs: Outputs,
+    now: Instant,
+    journal: Vec<String>,
+}
+
+impl Evening {
+    pub fn begin(case: &Case) -> Result<Self, String> {
+        let mut evening = Self {
+            board: case.board.clone(),
+            reader: Reader::default(),
+            state: State::new(settings(&case.board, &case.settings)?, START),
+            kernel: Kernel::default(),
+            outputs: Outputs::new(case.whole_rules),
+            now: START,
+            journal: Vec::new(),
+        };
+        if !case.begin.is_empty() {
+            evening.happen(&case.begin, None)?;
+            evening.outputs.changes(&evening.state, &std::mem::take(&mut evening.journal));
+        }
+        Ok(evening)
+    }
+
+    /// Lets time pass until the moment, then its events happen; answers what changed on every output since the last one.
+    pub fn play(&mut self, moment: &Moment) -> Result<String, String> {
+        self.wait(START + moment.time)?;
+        self.happen(&moment.events, moment.settings.as_deref())?;
+        let journal = std::mem::take(&mut self.journal);
+        Ok(self.outputs.changes(&self.state, &journal))
+    }
+
+    fn happen(&mut self, events: &str, new_settings: Option<&str>) -> Result<(), String> {
+        for event in self.reader.events(events)? {
+            if event == Event::Reload {
+                let text = new_settings.ok_or("a reload needs settings")?;
+                let told = self.state.reload(settings(&self.board, text)?, self.now);
+                self.write_down(&told);
+                self.settle()?;
+            } else {
+                self.tell(&event)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, until: Instant) -> Result<(), String> {
+        while let Some(at) = self.state.next_deadline().filter(|at| *at <= until) {
+            if at <= self.now {
+                return Err(format!("the deadline {at:?} is not after {:?}", self.now));
+            }
+            self.now = at;
+            self.tell(&Event::Tick)?;
+        }
+        self.now = until;
+        Ok(())
+    }
+
+    fn tell(&mut self, event: &Event) -> Result<(), String> {
+        let told = self.state.apply(event, self.now);
+        self.write_down(&told);
+        self.settle()
+    }
+
+    /// The kernel obeys until it is as desired; a desire that never comes to rest is a fault of ours.
+    fn settle(&mut self) -> Result<(), String> {
+        for _ in 0..6 {
+            let desired = policy::decide(self.state.settings(), &self.state);
+            let events = self.kernel.obey(&self.state, &desired);
+            if events.is_empty() {
+                return Ok(());
+            }
+            for event in events {
+                let told = self.state.apply(&event, self.now);
+                self.write_down(&told);
+            }
+        }
+        Err("what is desired changes with every obedience".to_owned())
+    }
+
+    fn write_down(&mut self, told: &[Transition]) {
+        self.journal.extend(told.iter().map(|transition| format!("{transition:?}")));
+    }
+}
+
+fn settings(board: &str, text: &str) -> Result<Arc<Settings>, String> {
+    let board = Board::built_in(board).map_err(|error| error.to_string())?;
+    let faults = |faults: Vec<config::Fault>| faults.iter().map(|fault| format!("{fault}\n")).collect::<String>();
+    config::load(&[("settings", text)], &board).map(Arc::new).map_err(faults)
+}

@@ -1,0 +1,82 @@
+//! A kernel that does as it is told: what is desired becomes an event, as it would on a machine without troubles.
+
+use bramblegate::event::{Address, Applied, ApplyReport, Change, Event, LinkIndex, Netconf, Output, Route, Rule};
+use bramblegate::policy::{Desired, FirewallPlan, GatewayPlan, PortPlan, ROUTE_PROTOCOL};
+use bramblegate::state::State;
+use ipnet::{IpNet, Ipv4Net};
+
+/// What it was told last.
+#[derive(Default)]
+pub struct Kernel {
+    firewall: Option<FirewallPlan>,
+    conntrack: u64,
+    link_revision: Option<u64>,
+}
+
+impl Kernel {
+    /// What happens next because of `desired`; nothing when all is as it should be.
+    pub fn obey(&mut self, state: &State, desired: &Desired) -> Vec<Event> {
+        let Some(gateway) = &desired.gateway else { return Vec::new() };
+        let mut events: Vec<Event> = gateway.links.ports.iter().flat_map(|port| links(state, port)).collect();
+        events.extend(routing(state, gateway));
+        if self.link_revision.replace(gateway.links.revision) != Some(gateway.links.revision) {
+            events.push(done(Output::Link, Applied::Done));
+        }
+        if self.firewall.as_ref() != Some(&gateway.firewall) {
+            self.firewall = Some(gateway.firewall.clone());
+            let owned = gateway.firewall.protect;
+            let applied = Applied::Firewall { masquerade: true, owned, flow_table: false, adopted: false };
+            events.push(done(Output::Firewall, applied));
+        }
+        if self.conntrack != gateway.conntrack.revision {
+            self.conntrack = gateway.conntrack.revision;
+            events.push(done(Output::Conntrack, Applied::Conntrack { deleted: 3 }));
+        }
+        events
+    }
+}
+
+fn done(output: Output, applied: Applied) -> Event {
+    Event::Applied(ApplyReport { output, result: Ok(applied) })
+}
+
+fn links(state: &State, port: &PortPlan) -> Vec<Event> {
+    let held = |net: &Ipv4Net| state.facts().addresses(port.index).iter().any(|held| held.address == IpNet::V4(*net));
+    let mut events = Vec::new();
+    for net in port.addresses.iter().filter(|net| !held(net)) {
+        events.push(Event::Address(Change::Present(address(port.index, *net))));
+    }
+    for net in port.release.iter().filter(|net| held(net)) {
+        events.push(Event::Address(Change::Gone(address(port.index, *net))));
+    }
+    let known = state.facts().netconf(port.index).and_then(|netconf| netconf.forwarding);
+    if port.conf.forwarding.is_some() && port.conf.forwarding != known {
+        let forwarding = port.conf.forwarding;
+        events.push(Event::Netconf(Netconf { index: port.index, forwarding, rp_filter: port.conf.rp_filter }));
+    }
+    events
+}
+
+fn routing(state: &State, gateway: &GatewayPlan) -> Vec<Event> {
+    let (plan, facts) = (&gateway.routing, state.facts());
+    let routes: Vec<Route> = facts.routes().filter(|route| route.protocol == ROUTE_PROTOCOL).cloned().collect();
+    let rules: Vec<Rule> = facts.rules().iter().filter(|rule| rule.protocol == ROUTE_PROTOCOL).cloned().collect();
+    let mut events = Vec::new();
+    events.extend(routes.iter().filter(|r| !plan.routes.contains(r)).map(|r| Event::Route(Change::Gone(r.clone()))));
+    events.extend(plan.routes.iter().filter(|r| !routes.contains(r)).map(|r| Event::Route(Change::Present(r.clone()))));
+    events.extend(rules.iter().filter(|r| !plan.rules.contains(r)).map(|r| Event::Rule(Change::Gone(r.clone()))));
+    events.extend(plan.rules.iter().filter(|r| !rules.contains(r)).map(|r| Event::Rule(Change::Present(r.clone()))));
+    events
+}
+
+fn address(index: LinkIndex, net: Ipv4Net) -> Address {
+    Address {
+        index,
+        address: IpNet::V4(net),
+        tentative: false,
+        deprecated: false,
+        temporary: false,
+        link_local: false,
+        valid_for: None,
+    }
+}

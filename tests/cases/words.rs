@@ -1,0 +1,298 @@
+//! The language of events: one a line, words as a person would say them. Ports are named; a name's number is given once.
+//!
+//! ```text
+//! listing | listed | overrun                              the kernel's dump begins, ends; messages were lost
+//! link 3 eth1 [cable] [radio] [down] [in br0]             an interface; without "cable" it has no carrier
+//! link eth1 gone
+//! address eth1 10.99.0.126/24 [for 120s] [tentative]      [deprecated] [temporary] [gone]
+//! route eth1 default via 10.99.0.1 metric 100             [table 254] [src ADDRESS] [onlink] [gone]
+//! forwarding eth1 off
+//! internet eth1 online|portal|nothing
+//! node rpi1 310us | node rpi1 silent                      one round of probes; "x 3" at the end of any line repeats it
+//! flushed [by nft (4711)]                                 somebody changed our rules
+//! blocked ip filter FORWARD: a remedy | unblocked         another tool's drop
+//! passed 10 9                                             packets accepted in forward, seen at postrouting
+//! conntrack 900 of 1000
+//! resolvers eth1 10.99.0.1
+//! way-out eth1 | way-out none
+//! host bramble 22 2222                                    name, ports of sshd
+//! fails firewall: a message | well firewall               absent lcd: a message
+//! reload | stop | restart | power-off | reboot
+//! ```
+
+use std::collections::BTreeMap;
+
+use bramblegate::event::{
+    Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Change, Dump, Event, Firewall, Link, LinkIndex,
+    Netconf, Output, Probe, Reachability, Route, Stop, Vital,
+};
+use ipnet::IpNet;
+
+use crate::file::duration;
+
+/// Knows which port has which number.
+#[derive(Default)]
+pub struct Reader {
+    links: BTreeMap<String, Link>,
+}
+
+type Result<T> = std::result::Result<T, String>;
+
+impl Reader {
+    /// The events of a moment.
+    pub fn events(&mut self, text: &str) -> Result<Vec<Event>> {
+        let mut events = Vec::new();
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let (line, times) = match line.rsplit_once(" x ") {
+                Some((line, times)) => (line, times.parse().map_err(|_| format!("{times:?} times?"))?),
+                None => (line, 1),
+            };
+            let event = self.event(line).map_err(|error| format!("{line:?}: {error}"))?;
+            events.extend(std::iter::repeat_n(event, times));
+        }
+        Ok(events)
+    }
+
+    fn event(&mut self, line: &str) -> Result<Event> {
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let mut words = Words::new(rest);
+        let event = match verb {
+            "listing" => Event::Dump(Dump::Begin),
+            "listed" => Event::Dump(Dump::End),
+            "overrun" => Event::Overrun,
+            "tick" => Event::Tick,
+            "reload" => Event::Reload,
+            "stop" => Event::Stop(Stop::Terminated),
+            "restart" => Event::Stop(Stop::Restart),
+            "power-off" => Event::Stop(Stop::PowerOff),
+            "reboot" => Event::Stop(Stop::Reboot),
+            "link" => Event::Link(self.link(&mut words)?),
+            "address" => Event::Address(self.address(&mut words)?),
+            "route" => Event::Route(self.route(&mut words)?),
+            "forwarding" => {
+                let index = self.index(words.next()?)?;
+                let forwarding = Some(words.choice(&[("on", true), ("off", false)])?);
+                Event::Netconf(Netconf { index, forwarding, rp_filter: None })
+            }
+            "internet" => Event::Probe(self.internet(&mut words)?),
+            "node" => Event::Probe(node(&mut words)?),
+            "resolvers" | "way-out" | "conntrack" | "host" => Event::Vital(self.vital(verb, &mut words)?),
+            "flushed" | "blocked" | "unblocked" | "passed" => Event::Firewall(firewall(verb, &mut words)?),
+            "fails" | "absent" | "well" => Event::Applied(report(verb, &mut words)?),
+            _ => return Err("no such event".to_owned()),
+        };
+        if words.rest().is_empty() { Ok(event) } else { Err(format!("what is {:?}?", words.rest())) }
+    }
+
+    fn index(&self, name: &str) -> Result<LinkIndex> {
+        self.links.get(name).map(|link| link.index).ok_or_else(|| format!("no port {name:?} was named yet"))
+    }
+
+    fn link(&mut self, words: &mut Words<'_>) -> Result<Change<Link>> {
+        let first = words.next()?;
+        let (index, name) = match first.parse() {
+            Ok(index) => (index, words.next()?),
+            Err(_) => (self.index(first)?, first),
+        };
+        if words.flag("gone") {
+            let link = self.links.get(name).cloned().ok_or("it never was")?;
+            return Ok(Change::Gone(link));
+        }
+        let master = words.after("in")?.map(|master| self.index(master)).transpose()?;
+        let link = Link {
+            index,
+            name: name.to_owned(),
+            alternative_names: Vec::new(),
+            mac: words.after("mac")?.map(|mac| mac.parse().map_err(|()| format!("{mac:?} is no MAC"))).transpose()?,
+            up: !words.flag("down"),
+            carrier: words.flag("cable"),
+            loopback: name == "lo",
+            wireless: words.flag("radio"),
+            master,
+            kind: words.after("kind")?.map(str::to_owned),
+            parent: None,
+            mtu: 1500,
+        };
+        self.links.insert(name.to_owned(), link.clone());
+        Ok(Change::Present(link))
+    }
+
+    fn address(&self, words: &mut Words<'_>) -> Result<Change<Address>> {
+        let index = self.index(words.next()?)?;
+        let address: IpNet = words.parse()?;
+        let link_local = match address {
+            IpNet::V4(net) => net.addr().is_link_local(),
+            IpNet::V6(net) => net.addr().is_unicast_link_local(),
+        };
+        let gone = words.flag("gone");
+        let held = Address {
+            index,
+            address,
+            tentative: words.flag("tentative"),
+            deprecated: words.flag("deprecated"),
+            temporary: words.flag("temporary"),
+            link_local,
+            valid_for: words.after("for")?.map(duration).transpose()?,
+        };
+        Ok(if gone { Change::Gone(held) } else { Change::Present(held) })
+    }
+
+    fn route(&self, words: &mut Words<'_>) -> Result<Change<Route>> {
+        let index = self.index(words.next()?)?;
+        let destination = words.next()?;
+        let gone = words.flag("gone");
+        let gateway = words.after("via")?.map(parse).transpose()?;
+        let six = matches!(gateway, Some(std::net::IpAddr::V6(_)));
+        let route = Route {
+            table: words.after("table")?.map_or(Ok(254), parse)?,
+            destination: match destination {
+                "default" => parse(if six { "::/0" } else { "0.0.0.0/0" })?,
+                net => parse(net)?,
+            },
+            gateway,
+            index,
+            metric: words.after("metric")?.map_or(Ok(0), parse)?,
+            // RTPROT_DHCP
+            protocol: words.after("proto")?.map_or(Ok(16), parse)?,
+            onlink: words.flag("onlink"),
+            preferred_source: words.after("src")?.map(parse).transpose()?,
+        };
+        Ok(if gone { Change::Gone(route) } else { Change::Present(route) })
+    }
+
+    fn internet(&self, words: &mut Words<'_>) -> Result<Probe> {
+        let index = self.index(words.next()?)?;
+        let kinds =
+            [("online", Reachability::Online), ("portal", Reachability::Portal), ("nothing", Reachability::Nothing)];
+        Ok(Probe::Uplink { index, reachability: words.choice(&kinds)? })
+    }
+
+    fn vital(&self, verb: &str, words: &mut Words<'_>) -> Result<Vital> {
+        Ok(match verb {
+            "resolvers" => {
+                let port = words.next()?;
+                let index = if port == "machine" { 0 } else { self.index(port)? };
+                Vital::Resolvers { index, servers: words.all()? }
+            }
+            "way-out" => {
+                let port = words.next()?;
+                Vital::WayOut { index: if port == "none" { None } else { Some(self.index(port)?) } }
+            }
+            "conntrack" => {
+                let count = words.parse()?;
+                let max = words.after("of")?.ok_or("of how many?").map(parse)??;
+                Vital::Conntrack { count, max }
+            }
+            _ => Vital::Host { name: words.next()?.to_owned(), ssh_ports: words.all()? },
+        })
+    }
+}
+
+fn node(words: &mut Words<'_>) -> Result<Probe> {
+    let name = words.next()?.to_owned();
+    let rtt = match words.next()? {
+        "silent" => None,
+        rtt => Some(duration(rtt)?),
+    };
+    Ok(Probe::Node { name, rtt })
+}
+
+fn firewall(verb: &str, words: &mut Words<'_>) -> Result<Firewall> {
+    Ok(match verb {
+        "flushed" => {
+            let by = words.take_rest();
+            Firewall::Disturbed { by: by.strip_prefix("by ").map(str::to_owned) }
+        }
+        "passed" => Firewall::Counters { forwarded: words.parse()?, postrouted: words.parse()? },
+        "unblocked" => Firewall::Blocked(None),
+        _ => {
+            let rest = words.take_rest();
+            let (place, remedy) = rest.split_once(": ").ok_or("no remedy: TABLE CHAIN: REMEDY")?;
+            let (table, chain) = place.rsplit_once(' ').ok_or("TABLE CHAIN")?;
+            let (table, chain) = (Some(table.to_owned()), Some(chain.to_owned()));
+            Firewall::Blocked(Some(Blocker { table, chain, remedy: remedy.to_owned() }))
+        }
+    })
+}
+
+fn report(verb: &str, words: &mut Words<'_>) -> Result<ApplyReport> {
+    let rest = words.take_rest();
+    let (name, message) = rest.split_once(": ").unwrap_or((rest, ""));
+    let output = match name {
+        "link" => Output::Link,
+        "firewall" => Output::Firewall,
+        "routing" => Output::Routing,
+        "lcd" => Output::Display,
+        "led" => Output::Indicator,
+        _ => return Err(format!("which output is {name:?}?")),
+    };
+    let kind = if verb == "absent" { ApplyErrorKind::Absent } else { ApplyErrorKind::Failed };
+    let result = if verb == "well" {
+        Ok(match output {
+            Output::Firewall => {
+                Applied::Firewall { masquerade: true, owned: true, flow_table: false, adopted: message == "adopted" }
+            }
+            Output::Display => Applied::Display { lines: Vec::new(), bytes: 0 },
+            Output::Indicator => Applied::Indicator { leds: 1, name: "emulator".to_owned() },
+            _ => Applied::Done,
+        })
+    } else {
+        Err(ApplyError { kind, message: message.to_owned() })
+    };
+    Ok(ApplyReport { output, result })
+}
+
+fn parse<T: std::str::FromStr>(text: &str) -> Result<T> {
+    text.parse().map_err(|_| format!("{text:?} does not read"))
+}
+
+/// Words of a line, taken from the front; flags and pairs from anywhere.
+struct Words<'a> {
+    words: Vec<&'a str>,
+    line: &'a str,
+}
+
+impl<'a> Words<'a> {
+    fn new(line: &'a str) -> Self {
+        Self { words: line.split_whitespace().collect(), line }
+    }
+
+    fn next(&mut self) -> Result<&'a str> {
+        if self.words.is_empty() { Err("a word is missing".to_owned()) } else { Ok(self.words.remove(0)) }
+    }
+
+    fn parse<T: std::str::FromStr>(&mut self) -> Result<T> {
+        parse(self.next()?)
+    }
+
+    fn choice<T: Copy>(&mut self, known: &[(&str, T)]) -> Result<T> {
+        let word = self.next()?;
+        let found = known.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
+        found.ok_or_else(|| format!("{word:?} is none of {:?}", known.iter().map(|(name, _)| name).collect::<Vec<_>>()))
+    }
+
+    fn flag(&mut self, name: &str) -> bool {
+        let before = self.words.len();
+        self.words.retain(|word| *word != name);
+        before != self.words.len()
+    }
+
+    fn after(&mut self, name: &str) -> Result<Option<&'a str>> {
+        let Some(at) = self.words.iter().position(|word| *word == name) else { return Ok(None) };
+        self.words.remove(at);
+        if at < self.words.len() { Ok(Some(self.words.remove(at))) } else { Err(format!("{name} what?")) }
+    }
+
+    fn all<T: std::str::FromStr>(&mut self) -> Result<Vec<T>> {
+        std::mem::take(&mut self.words).into_iter().map(parse).collect()
+    }
+
+    fn take_rest(&mut self) -> &'a str {
+        self.words.clear();
+        self.line
+    }
+
+    fn rest(&self) -> String {
+        self.words.join(" ")
+    }
+}
