@@ -6,7 +6,9 @@ use std::time::Duration;
 use bramblegate::board::Board;
 use bramblegate::config::{self, Settings};
 use bramblegate::event::{Event, Instant};
+use bramblegate::panel::Frame;
 use bramblegate::policy;
+use bramblegate::render::{light, page};
 use bramblegate::state::{State, Transition};
 
 use crate::file::{Case, Moment};
@@ -51,6 +53,14 @@ impl Evening {
         self.happen(&moment.events, moment.settings.as_deref())?;
         let journal = std::mem::take(&mut self.journal);
         Ok(self.outputs.changes(&self.state, &journal))
+    }
+
+    /// The display's first page and the light, now.
+    pub fn face(&self) -> (Frame, String) {
+        let desired = policy::decide(self.state.settings(), &self.state);
+        let playlist = page::playlist(self.state.settings(), &self.state, &desired);
+        let light = light::of_severity(desired.severity).pattern.name();
+        (playlist.pages[0].frame.clone(), format!("{} ({light})", desired.severity))
     }
 
     fn happen(&mut self, events: &str, new_settings: Option<&str>) -> Result<(), String> {

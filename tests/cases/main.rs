@@ -9,6 +9,7 @@ mod evening;
 mod file;
 mod kernel;
 mod outputs;
+mod picture;
 mod words;
 
 use std::fs;
@@ -33,7 +34,13 @@ fn main() {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         Trial::test(name, move || play(&path))
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit();
+    let readme = Trial::test("the_picture_in_the_readme", picture::compare);
+    libtest_mimic::run(&arguments, trials.chain([readme]).collect()).exit();
+}
+
+/// Whether what is seen replaces what was expected.
+pub fn updating() -> bool {
+    std::env::var_os("UPDATE").is_some_and(|value| value == "1")
 }
 
 /// Plays one story and compares, or rewrites.
@@ -46,7 +53,7 @@ fn play(path: &Path) -> Result<(), Failed> {
         let told = evening.play(moment).map_err(|error| format!("{}: at {}: {error}", path.display(), moment.at))?;
         seen.push(told);
     }
-    if std::env::var_os("UPDATE").is_some_and(|value| value == "1") {
+    if updating() {
         let updated = case.with_expectations(&seen);
         if updated != text {
             fs::write(path, updated)?;

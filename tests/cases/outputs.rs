@@ -1,8 +1,10 @@
 //! What every output holds, and what of it changed since the last moment.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bramblegate::policy::{self, Desired};
+use bramblegate::render::{light, page};
 use bramblegate::state::State;
 
 use crate::difference;
@@ -55,10 +57,34 @@ fn all(state: &State, desired: &Desired) -> Vec<(&'static str, String)> {
     vec![
         ("severity", desired.severity.to_string()),
         ("alerts", alerts.collect()),
+        ("panel", panel(state, desired)),
+        ("lights", lights(state, desired)),
         ("ports", ports(desired)),
         ("routing", routing(state, desired)),
         ("rules", rules(desired)),
     ]
+}
+
+/// A line for each page: its rows, and how long it stands.
+fn panel(state: &State, desired: &Desired) -> String {
+    let pages = page::playlist(state.settings(), state, desired).pages;
+    let lines = pages.iter().map(|page| {
+        let rows: String = page.frame.lines().iter().map(|row| format!("|{row}")).collect();
+        if page.dwell == Duration::MAX { format!("{rows}|\n") } else { format!("{rows}| {:?}\n", page.dwell) }
+    });
+    lines.collect()
+}
+
+/// The cluster's light; then those of the nodes, for sticks with several.
+fn lights(state: &State, desired: &Desired) -> String {
+    let names = [("#00ff00", "green"), ("#0000ff", "blue"), ("#ffa000", "amber"), ("#ff0000", "red")];
+    let signals = light::lights(state.settings(), state, desired);
+    let words = signals.iter().map(|signal| {
+        let colour = signal.colour.to_string();
+        let name = names.iter().find(|(code, _)| *code == colour).map_or(colour.as_str(), |(_, name)| name);
+        format!("{name} {}", signal.pattern.name())
+    });
+    words.collect::<Vec<_>>().join(", ")
 }
 
 fn ports(desired: &Desired) -> String {

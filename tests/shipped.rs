@@ -1,0 +1,103 @@
+//! Every board, settings file, venue and settings example that is shipped is what the real binary takes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bramblegate::venue::Venue;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root().join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    let mut found: Vec<PathBuf> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == extension))
+        .collect();
+    found.sort();
+    assert!(!found.is_empty(), "no *.{extension} in {folder}");
+    found
+}
+
+/// What `bramblegate check` says against a file; `None` if nothing.
+fn complaint(path: &Path) -> Option<String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_bramblegate")).arg("check").arg("-c").arg(path).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code() != Some(0)).then(|| format!("{}: {}\n{said}", path.display(), output.status))
+}
+
+fn check_texts(name: &str, texts: &[(String, String)]) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&folder).unwrap();
+    let complaints: Vec<String> = texts
+        .iter()
+        .filter_map(|(name, text)| {
+            let path = folder.join(format!("{name}.toml"));
+            fs::write(&path, text).unwrap();
+            complaint(&path)
+        })
+        .collect();
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+#[test]
+fn every_board_makes_good_settings() {
+    let texts: Vec<(String, String)> = files("boards", "toml")
+        .iter()
+        .map(|path| {
+            let board = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let text = format!(
+                "board = {board:?}\n[uplink]\ninterfaces = [\"eth1\", \"wlan0\"]\n[cluster]\ninterface = \"eth0\"\n"
+            );
+            (board, text)
+        })
+        .collect();
+    check_texts("boards", &texts);
+}
+
+#[test]
+fn every_good_settings_file_is_good() {
+    let complaints: Vec<String> =
+        files("tests/settings/good", "toml").iter().filter_map(|path| complaint(path)).collect();
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+#[test]
+fn every_bad_settings_file_is_refused_with_78() {
+    for path in files("tests/settings/bad", "toml") {
+        let said = complaint(&path).unwrap_or_else(|| panic!("{} is taken", path.display()));
+        assert!(said.contains("78"), "{said}");
+    }
+}
+
+#[test]
+fn every_venue_reads() {
+    let faults: Vec<String> = files("tests/venues", "toml")
+        .iter()
+        .filter_map(|path| Venue::read(path).err())
+        .map(|error| error.to_string())
+        .collect();
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+/// Blocks marked `toml` in the pages for people are whole settings files; what is only a part says `toml,part`.
+#[test]
+fn every_settings_example_for_people_is_good() {
+    let mut pages = vec![root().join("README.md")];
+    pages.extend(files("docs", "md"));
+    let mut texts = Vec::new();
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        let name = page.file_stem().unwrap().to_str().unwrap();
+        for (number, block) in text.split("```toml\n").skip(1).enumerate() {
+            let block = block.split("```").next().unwrap();
+            texts.push((format!("{name}-{}", number + 1), block.to_owned()));
+        }
+    }
+    assert!(!texts.is_empty(), "no settings example in README.md");
+    check_texts("examples", &texts);
+}
