@@ -1,6 +1,7 @@
 //! Appliers: one task per output on a watch channel. The latest value wins, an equal value is no work,
 //! a failure backs off and is reported once.
 
+pub mod clock;
 pub mod conntrack;
 pub mod display;
 pub mod firewall;
@@ -31,8 +32,12 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(10);
 
 /// Runs `sink` until its channel closes. A failed value is tried again, backing off from 0.1 s to 10 s, or at once when a
-/// new value comes. Reports every success and each failure that differs from the one before.
-pub async fn run<S: Sink>(mut sink: S, mut desired: watch::Receiver<Option<S::Desired>>, events: mpsc::Sender<Event>) {
+/// new value comes. Reports every success and each failure that differs from the one before. Gives the sink back at the end.
+pub async fn run<S: Sink>(
+    mut sink: S,
+    mut desired: watch::Receiver<Option<S::Desired>>,
+    events: mpsc::Sender<Event>,
+) -> S {
     let mut held: Option<S::Desired> = None;
     let mut failure: Option<ApplyError> = None;
     let mut retry = FIRST_RETRY;
@@ -45,14 +50,14 @@ pub async fn run<S: Sink>(mut sink: S, mut desired: watch::Receiver<Option<S::De
                     failure = None;
                     retry = FIRST_RETRY;
                     if report(&events, S::OUTPUT, Ok(applied)).await.is_err() {
-                        return;
+                        return sink;
                     }
                 }
                 Err(error) => {
                     held = None;
                     if failure.as_ref() != Some(&error) && report(&events, S::OUTPUT, Err(error.clone())).await.is_err()
                     {
-                        return;
+                        return sink;
                     }
                     failure = Some(error);
                 }
@@ -66,7 +71,7 @@ pub async fn run<S: Sink>(mut sink: S, mut desired: watch::Receiver<Option<S::De
             desired.changed().await
         };
         if changed.is_err() {
-            return;
+            return sink;
         }
     }
 }

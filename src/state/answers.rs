@@ -132,6 +132,11 @@ impl State {
         self.revisions
     }
 
+    /// Counts up with all that the kernel tells: what was asked of it before may have another answer now.
+    pub fn facts_generation(&self) -> u64 {
+        self.facts_generation
+    }
+
     /// Addresses of ours of earlier settings, to be released.
     pub fn former_addresses(&self) -> &[Ipv4Net] {
         &self.former

@@ -96,6 +96,7 @@ pub struct State {
     firewall: FirewallFacts,
     vitals: Vitals,
     revisions: Revisions,
+    facts_generation: u64,
     stop: Option<Stop>,
 }
 
@@ -125,6 +126,7 @@ impl State {
             firewall: FirewallFacts::default(),
             vitals: Vitals { ssh_ports: vec![22], ..Vitals::default() },
             revisions: Revisions::default(),
+            facts_generation: 0,
             stop: None,
         }
     }
@@ -150,6 +152,11 @@ impl State {
     /// Takes an event in at `now` and says what changed.
     pub fn apply(&mut self, event: &Event, now: Instant) -> Vec<Transition> {
         self.now = now;
+        let of_the_kernel = matches!(
+            event,
+            Event::Link(_) | Event::Address(_) | Event::Route(_) | Event::Rule(_) | Event::Netconf(_) | Event::Dump(_)
+        );
+        self.facts_generation += u64::from(of_the_kernel);
         let mut told = match event {
             Event::Dump(Dump::Begin) => {
                 self.facts.begin_listing();

@@ -1,0 +1,44 @@
+//! One instance at a time, by a lock on a file in the run-time directory.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// Held as long as the daemon runs; the kernel lets go of it whatever happens.
+#[derive(Debug)]
+pub struct InstanceLock {
+    _file: File,
+}
+
+/// Why there is no lock.
+#[derive(Debug)]
+pub enum LockError {
+    /// another instance holds it; its process id where it is known
+    Held { path: PathBuf, pid: Option<u32> },
+    Io { path: PathBuf, error: io::Error },
+}
+
+impl InstanceLock {
+    /// Takes the lock of `run_directory`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// It is held by another process, or cannot be made.
+    pub fn take(run_directory: &Path) -> Result<Self, LockError> {
+        let path = run_directory.join("lock");
+        let broken = |error| LockError::Io { path: path.clone(), error };
+        fs::create_dir_all(run_directory).map_err(broken)?;
+        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = options.map_err(broken)?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut text = String::new();
+            let _ = file.read_to_string(&mut text);
+            return Err(LockError::Held { path, pid: text.trim().parse().ok() });
+        }
+        file.set_len(0).map_err(broken)?;
+        file.rewind().map_err(broken)?;
+        write!(file, "{}", std::process::id()).map_err(broken)?;
+        Ok(Self { _file: file })
+    }
+}
