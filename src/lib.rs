@@ -9,6 +9,7 @@ pub mod board;
 pub mod cli;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod config;
+pub mod daemon;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod event;
 pub mod hal;

@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+use super::{exit, output, run};
+use crate::daemon::{InstanceLock, LockError};
+use crate::event::{ApplyError, ApplyErrorKind};
+use crate::sink::{firewall, link, routing};
+
 const EXAMPLES: &str = "\
 Examples:
   sudo bramblegate off";
@@ -15,5 +20,34 @@ pub struct Args {
 }
 
 pub fn main(_args: Args) -> ExitCode {
-    super::not_built("off")
+    if let Err(LockError::Held { pid, .. }) = InstanceLock::take(&run::run_directory()) {
+        let who = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+        output::err(&format!(
+            "the daemon runs{who} and would put everything back: stop it first (sudo systemctl stop bramblegate)\n"
+        ));
+        return ExitCode::from(exit::TEMPORARY);
+    }
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return ExitCode::from(exit::CANNOT_CREATE);
+    };
+    let mut errors: Vec<ApplyError> = firewall::remove().err().into_iter().collect();
+    runtime.block_on(async {
+        for result in [routing::restore().await, link::restore(&run::state_directory()).await] {
+            match result {
+                Ok(lines) => lines.iter().for_each(|line| output::out(&format!("{line}\n"))),
+                Err(error) => errors.push(error),
+            }
+        }
+    });
+    for error in &errors {
+        output::err(&format!("{error}\n"));
+    }
+    match errors.first() {
+        None => {
+            output::out("nothing of bramblegate's is left in the kernel\n");
+            ExitCode::SUCCESS
+        }
+        Some(error) if error.kind == ApplyErrorKind::Denied => ExitCode::from(exit::NO_PERMISSION),
+        Some(_) => ExitCode::FAILURE,
+    }
 }

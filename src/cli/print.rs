@@ -1,10 +1,20 @@
 //! `bramblegate print`: what would be applied, by the same pure code.
 
-use std::path::PathBuf;
+mod facts;
+
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::settings::{self, ConfigArg};
-use super::{not_built, output};
+use super::{exit, output};
+use crate::config::Settings;
+use crate::event::{Dump, Event};
+use crate::policy::{GatewayPlan, RoutingPlan, decide};
+use crate::render::page;
+use crate::sink::clock;
+use crate::source::{host, netlink, resolvers};
+use crate::state::State;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,17 +48,90 @@ pub enum What {
     Settings,
 }
 
-/// Exit 0, or 78 when the settings are not right.
+/// Exit 0; 78 when the settings or the facts are not right; 71 when the kernel tells nothing.
 pub fn main(args: Args) -> ExitCode {
     let merged = match settings::load_or_tell(&args.config.config) {
         Ok(merged) => merged,
         Err(code) => return code,
     };
-    match args.what {
-        What::Settings => {
-            output::out(&merged.to_toml());
-            ExitCode::SUCCESS
-        }
-        What::Ruleset | What::Routes | What::Dnsmasq | What::Frame => not_built("print"),
+    if args.what == What::Settings {
+        output::out(&merged.to_toml());
+        return ExitCode::SUCCESS;
     }
+    if args.what == What::Dnsmasq {
+        return super::not_built("print dnsmasq");
+    }
+    let state = match state(&merged.settings, args.facts.as_deref()) {
+        Ok(state) => state,
+        Err((code, message)) => {
+            output::err(&format!("{message}\n"));
+            return ExitCode::from(code);
+        }
+    };
+    output::out(&text(&args, &merged.settings, &state));
+    ExitCode::SUCCESS
+}
+
+/// What the daemon would know right after its start.
+fn state(settings: &Settings, facts: Option<&Path>) -> Result<State, (u8, String)> {
+    let mut state = State::new(Arc::new(settings.clone()), clock::now());
+    let events = match facts {
+        Some(path) => facts::read(path).map_err(|faults| (exit::CONFIG, faults))?,
+        None => {
+            let mut events = netlink::snapshot()
+                .map_err(|error| (exit::CANNOT_CREATE, format!("the kernel's interfaces cannot be read: {error}")))?;
+            events.push(Event::Vital(host::read()));
+            let known = resolvers::read(Path::new("/")).into_iter();
+            events
+                .extend(known.map(|(index, servers)| Event::Vital(crate::event::Vital::Resolvers { index, servers })));
+            events
+        }
+    };
+    for event in std::iter::once(Event::Dump(Dump::Begin)).chain(events).chain([Event::Dump(Dump::End)]) {
+        state.apply(&event, clock::now());
+    }
+    Ok(state)
+}
+
+fn text(args: &Args, settings: &Settings, state: &State) -> String {
+    let desired = decide(settings, state);
+    let Some(gateway) = desired.gateway.as_ref().filter(|_| args.what != What::Frame) else {
+        if args.what != What::Frame {
+            return "# gateway.enabled = false: nothing in the network is changed\n".to_owned();
+        }
+        let playlist = page::playlist(settings, state, &desired);
+        let frames = playlist.pages.iter().map(|page| page.frame.lines().join("\n"));
+        return frames.collect::<Vec<_>>().join("\n\n") + "\n";
+    };
+    match args.what {
+        What::Routes => routes(state, &gateway.routing),
+        _ if args.kernel => kernel_form(gateway),
+        _ => gateway.firewall.ruleset.to_string(),
+    }
+}
+
+fn kernel_form(gateway: &GatewayPlan) -> String {
+    gateway.firewall.ruleset.kernel(gateway.firewall.protect).to_string()
+}
+
+/// In the syntax of `ip rule` and `ip route`.
+fn routes(state: &State, plan: &RoutingPlan) -> String {
+    let mut lines = vec!["# rules and routes of ours; none are needed unless the venue's addresses overlap".to_owned()];
+    for rule in &plan.rules {
+        let mut line = format!("ip rule add preference {}", rule.preference);
+        let source = rule.source.map_or_else(|| "all".to_owned(), |net| net.to_string());
+        line += &format!(" from {source}");
+        line += &rule.destination.map_or_else(String::new, |net| format!(" to {net}"));
+        line += &rule.output.as_ref().map_or_else(String::new, |name| format!(" oif {name}"));
+        lines.push(format!("{line} lookup {} protocol {}", rule.table, rule.protocol));
+    }
+    for route in &plan.routes {
+        let name = state.facts().link(route.index).map_or_else(|| route.index.to_string(), |link| link.name.clone());
+        let mut line = format!("ip route add {}", route.destination);
+        line += &route.gateway.map_or_else(String::new, |gateway| format!(" via {gateway}"));
+        line += &format!(" dev {name} table {} protocol {}", route.table, route.protocol);
+        line += &route.preferred_source.map_or_else(String::new, |source| format!(" src {source}"));
+        lines.push(line);
+    }
+    lines.join("\n") + "\n"
 }

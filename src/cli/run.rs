@@ -1,6 +1,13 @@
 //! `bramblegate run`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use rustix::thread::{CapabilitySet, capabilities};
+
+use super::{exit, output, settings};
+use crate::config::{Fault, Settings};
+use crate::daemon::{self, Fatal, InstanceLock, LockError, Options};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -12,9 +19,82 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    pub config: super::settings::ConfigArg,
+    pub config: settings::ConfigArg,
 }
 
-pub fn main(_args: Args) -> ExitCode {
-    super::not_built("run")
+pub fn main(args: Args) -> ExitCode {
+    match start(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, message)) => {
+            output::err(&format!("{message}\n"));
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn start(args: Args) -> Result<(), (u8, String)> {
+    let path = args.config.config;
+    let merged = settings::load(&path).map_err(|faults| (exit::CONFIG, lines(&faults)))?;
+    check_capabilities(&merged.settings)?;
+    let _lock = InstanceLock::take(&run_directory()).map_err(refused)?;
+    let options = Options {
+        settings: merged.settings,
+        load: Box::new(move || settings::load(&path).map(|merged| merged.settings).map_err(|faults| lines(&faults))),
+        state_directory: state_directory(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| (exit::CANNOT_CREATE, format!("the runtime cannot be started: {error}")))?;
+    let result = runtime.block_on(daemon::run(options));
+    // A bus that hangs must not hold the end up.
+    runtime.shutdown_background();
+    result.map_err(|fatal| match fatal {
+        Fatal::Unsupported(message) => (exit::UNAVAILABLE, message),
+        Fatal::CannotCreate(message) => (exit::CANNOT_CREATE, message),
+        Fatal::Denied(message) => (exit::NO_PERMISSION, message),
+    })
+}
+
+/// One fault a line.
+fn lines(faults: &[Fault]) -> String {
+    faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Where the instance lock is: `$RUNTIME_DIRECTORY`.
+pub fn run_directory() -> PathBuf {
+    directory("RUNTIME_DIRECTORY", "/run/bramblegate")
+}
+
+/// What outlives the daemon: `$STATE_DIRECTORY`.
+pub fn state_directory() -> PathBuf {
+    directory("STATE_DIRECTORY", "/var/lib/bramblegate")
+}
+
+fn directory(variable: &str, default: &str) -> PathBuf {
+    std::env::var_os(variable).filter(|path| !path.is_empty()).map_or_else(|| PathBuf::from(default), PathBuf::from)
+}
+
+fn check_capabilities(settings: &Settings) -> Result<(), (u8, String)> {
+    let held = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
+    if settings.gateway.enabled && !held.contains(CapabilitySet::NET_ADMIN) {
+        let message =
+            "CAP_NET_ADMIN is missing: start the service (sudo systemctl start bramblegate) or run it as root";
+        return Err((exit::NO_PERMISSION, message.to_owned()));
+    }
+    Ok(())
+}
+
+fn refused(error: LockError) -> (u8, String) {
+    match error {
+        LockError::Held { path, pid } => {
+            let who = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+            let message = format!(
+                "another instance runs: {who} holds {}; stop it first (sudo systemctl stop bramblegate)",
+                path.display()
+            );
+            (exit::TEMPORARY, message)
+        }
+        LockError::Io { path, error } => (exit::CANNOT_CREATE, format!("{} cannot be made: {error}", path.display())),
+    }
 }

@@ -16,8 +16,14 @@ pub struct InstanceLock {
 #[derive(Debug)]
 pub enum LockError {
     /// another instance holds it; its process id where it is known
-    Held { path: PathBuf, pid: Option<u32> },
-    Io { path: PathBuf, error: io::Error },
+    Held {
+        path: PathBuf,
+        pid: Option<u32>,
+    },
+    Io {
+        path: PathBuf,
+        error: io::Error,
+    },
 }
 
 impl InstanceLock {

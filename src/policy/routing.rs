@@ -23,7 +23,8 @@ pub fn plan(state: &State, placement: &Placement) -> RoutingPlan {
         through_uplink(&mut plan, state, &uplink);
     }
     for (index, server) in venue_servers(state) {
-        if !is_ours(state, placement, server) {
+        let within = placement.networks().iter().any(|net| net.contains(&server));
+        if within && !is_ours(state, placement, server) {
             plan.rules.insert(Rule { destination: Some(host(server)), ..rule(2, TABLE_UPLINK + index) });
         }
     }

@@ -1,4 +1,4 @@
-//! The boot clock, for rooms that may read one.
+//! The boot clock.
 
 use std::time::Duration;
 
@@ -6,10 +6,25 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::event::Instant;
 
-/// Now, on `CLOCK_BOOTTIME`.
+/// The moment on `CLOCK_BOOTTIME`.
 pub fn now() -> Instant {
-    let now = clock_gettime(ClockId::Boottime);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    let nanoseconds = u32::try_from(now.tv_nsec).unwrap_or(0);
+    let time = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or(0);
     Instant::from_boot(Duration::new(seconds, nanoseconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_goes_on_and_agrees_with_the_kernel() {
+        let first = now();
+        let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+        let seconds: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+        assert!((first.since_boot().as_secs_f64() - seconds).abs() < 1.0);
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(now().saturating_since(first) >= Duration::from_millis(2));
+    }
 }

@@ -6,10 +6,13 @@ pub mod conntrack;
 pub mod display;
 pub mod firewall;
 pub mod indicator;
+pub mod journal;
 pub mod link;
+pub mod manager;
 mod ornament;
 pub mod routing;
 pub mod rtnl;
+pub mod status;
 
 use std::future::Future;
 use std::time::Duration;

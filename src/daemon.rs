@@ -1,0 +1,273 @@
+//! The daemon: the only place that ties sources, facts, decisions and outputs together, and the only `select!`.
+
+mod appliers;
+mod lock;
+mod outputs;
+mod plans;
+mod sources;
+
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant as Timer, sleep_until};
+
+use crate::config::{OnStop, Settings};
+use crate::event::{ApplyErrorKind, Event, Hotplug, Instant, Output, Probe, Stop};
+use crate::policy::{Desired, decide};
+use crate::render::journal;
+use crate::sink::clock;
+use crate::sink::journal::Journal;
+use crate::sink::manager;
+use crate::source::host;
+use crate::state::{State, Transition};
+
+pub use lock::{InstanceLock, LockError};
+use outputs::Outputs;
+use sources::{Failure, Plans};
+
+/// Events that may wait while the loop works; the sources are held up beyond that, and list anew when the kernel overruns.
+const QUEUE: usize = 4096;
+/// At most this many events are taken in before outputs see the result.
+const BATCH: usize = 1024;
+/// Without a service manager's interval the panel's lease is renewed this often.
+const LEASE: Duration = Duration::from_secs(5);
+
+/// Reads the settings anew; the error names every fault.
+pub type Load = Box<dyn Fn() -> Result<Settings, String>>;
+
+/// What the daemon is started with.
+pub struct Options {
+    pub settings: Settings,
+    pub load: Load,
+    pub state_directory: PathBuf,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Why the daemon cannot go on; each has an exit code of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fatal {
+    /// the kernel lacks something: 69
+    Unsupported(String),
+    /// something that is needed cannot be made at the start: 71
+    CannotCreate(String),
+    /// a capability is missing: 77
+    Denied(String),
+}
+
+struct Daemon {
+    options: Options,
+    events: mpsc::Sender<Event>,
+    queue: mpsc::Receiver<Event>,
+    failures: mpsc::Receiver<Failure>,
+    state: State,
+    plans: Plans,
+    outputs: Outputs,
+    journal: Journal,
+    desired: Option<Desired>,
+    ready: bool,
+    next_ping: Timer,
+}
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// What keeps it from starting. Afterwards nothing does: a part that fails is shown and tried again.
+pub async fn run(options: Options) -> Result<(), Fatal> {
+    let (events, queue) = mpsc::channel(QUEUE);
+    let (failed, failures) = mpsc::channel(16);
+    let mut state = State::new(Arc::new(options.settings.clone()), clock::now());
+    state.apply(&Event::Vital(host::read()), clock::now());
+    let outputs = Outputs::spawn(&options.settings, &options.state_directory, &events)?;
+    let plans = sources::spawn(&events, &failed);
+    let mut daemon = Daemon {
+        options,
+        events,
+        queue,
+        failures,
+        state,
+        plans,
+        outputs,
+        journal: Journal::open(),
+        desired: None,
+        ready: false,
+        next_ping: Timer::now(),
+    };
+    let stop = daemon.main_loop().await?;
+    daemon.stop(stop).await;
+    Ok(())
+}
+
+impl Daemon {
+    async fn main_loop(&mut self) -> Result<Stop, Fatal> {
+        loop {
+            let Some(event) = self.next_event().await? else { continue };
+            let mut transitions = Vec::new();
+            let mut news = false;
+            let mut next = Some(event);
+            for _ in 0..BATCH {
+                let Some(event) = next else { break };
+                if let Event::Stop(stop) = event {
+                    self.state.apply(&event, clock::now());
+                    return Ok(stop);
+                }
+                news |= self.take(&event, &mut transitions);
+                next = self.queue.try_recv().ok();
+            }
+            if news || !transitions.is_empty() {
+                self.publish(&transitions);
+            }
+            self.check_start()?;
+        }
+    }
+
+    /// Waits for whatever comes first. `None`: only the watchdog's turn.
+    async fn next_event(&mut self) -> Result<Option<Event>, Fatal> {
+        let deadline = self.state.next_deadline().map(timer);
+        let tick = pin!(async move {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        });
+        tokio::select! {
+            biased;
+            event = self.queue.recv() => Ok(event),
+            () = tick => Ok(Some(Event::Tick)),
+            Some(failure) = self.failures.recv() => {
+                self.source_failed(&failure)?;
+                Ok(None)
+            }
+            () = sleep_until(self.next_ping) => {
+                self.next_ping = Timer::now() + manager::watchdog_interval().unwrap_or(LEASE).min(LEASE);
+                manager::watchdog();
+                self.outputs.renew_lease();
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes one event in. Returns whether outputs may differ now.
+    fn take(&mut self, event: &Event, transitions: &mut Vec<Transition>) -> bool {
+        match event {
+            Event::Reload => {
+                transitions.extend(self.reload());
+                return true;
+            }
+            Event::Hotplug(Hotplug::Display) => self.outputs.display.hotplug(),
+            Event::Hotplug(Hotplug::Indicator) => self.outputs.indicator.hotplug(),
+            _ => {}
+        }
+        let told = self.state.apply(event, clock::now());
+        if let Event::Probe(Probe::Node { name, .. }) = event {
+            self.outputs.node(&self.options.settings, &self.state, name);
+            // Nearly all rounds only confirm what is known.
+            if told.is_empty() {
+                return false;
+            }
+        }
+        transitions.extend(told);
+        true
+    }
+
+    /// Works out what should be true and hands it to everybody it concerns.
+    fn publish(&mut self, transitions: &[Transition]) {
+        if !self.state.is_synced() {
+            return;
+        }
+        let settings = &self.options.settings;
+        let desired = decide(settings, &self.state);
+        let before = self.desired.as_ref();
+        for record in journal::records(transitions, before, &desired, &self.state) {
+            self.journal.write(&record);
+        }
+        self.outputs.publish(settings, &self.state, &desired);
+        self.plans.publish(settings, &self.state, &desired, self.outputs.firewall_port());
+        self.desired = Some(desired);
+    }
+
+    /// READY when the rule set is in the kernel and every port that exists is set.
+    fn check_start(&mut self) -> Result<(), Fatal> {
+        if self.ready || !self.state.is_synced() {
+            return Ok(());
+        }
+        let reports = self.state.outputs();
+        for output in [Output::Firewall, Output::Link] {
+            match reports.error(output) {
+                Some(error) if error.kind == ApplyErrorKind::Unsupported => {
+                    return Err(Fatal::Unsupported(error.message.clone()));
+                }
+                Some(error) if error.kind == ApplyErrorKind::Denied => {
+                    return Err(Fatal::Denied(error.message.clone()));
+                }
+                _ => {}
+            }
+        }
+        let essential = [Output::Firewall, Output::Link, Output::Routing];
+        let set = |output| {
+            let absent = reports.error(output).is_some_and(|error| error.kind == ApplyErrorKind::Absent);
+            reports.is_well(output) || absent
+        };
+        if !self.options.settings.gateway.enabled || essential.into_iter().all(set) {
+            self.ready = true;
+            manager::ready();
+        }
+        Ok(())
+    }
+
+    fn source_failed(&mut self, failure: &Failure) -> Result<(), Fatal> {
+        if failure.essential {
+            return Err(Fatal::CannotCreate(format!("{}: {}", failure.source, failure.error)));
+        }
+        self.journal.write(&journal::source_failed(failure.source, &failure.error.to_string()));
+        Ok(())
+    }
+
+    /// Reads the settings again. Those that are not right change nothing.
+    fn reload(&mut self) -> Vec<Transition> {
+        manager::reloading();
+        let told = match (self.options.load)() {
+            Ok(settings) => {
+                self.outputs.reconfigure(&self.options.settings, &settings);
+                let enabled = settings.gateway.enabled;
+                if let Err(error) = self.outputs.switch(enabled, &self.options.state_directory, &self.events) {
+                    self.journal.write(&journal::not_put_back(&error));
+                }
+                self.options.settings = settings.clone();
+                let mut told = self.state.reload(Arc::new(settings), clock::now());
+                told.extend(self.state.apply(&Event::Vital(host::read()), clock::now()));
+                told
+            }
+            Err(faults) => {
+                self.journal.write(&journal::settings_refused(&faults));
+                Vec::new()
+            }
+        };
+        manager::ready();
+        told
+    }
+
+    /// The end. A restart leaves everything as it is: the next instance adopts it.
+    async fn stop(self, stop: Stop) {
+        manager::stopping();
+        self.journal.write(&journal::stopping(stop));
+        let settings = &self.options.settings;
+        let remove = settings.gateway.on_stop == OnStop::Remove && stop == Stop::Terminated;
+        let errors = self.outputs.stop(stop, remove, &self.options.state_directory, settings.lcd.geometry).await;
+        for error in errors {
+            self.journal.write(&journal::not_put_back(&error));
+        }
+    }
+}
+
+/// A moment of the boot clock as one that the runtime can wait for.
+fn timer(deadline: Instant) -> Timer {
+    Timer::now() + deadline.saturating_since(clock::now())
+}

@@ -1,0 +1,157 @@
+//! All outputs: the appliers of the network half, the panel, the status socket.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::config::Settings;
+use crate::event::{ApplyError, ApplyErrorKind, Event, Stop};
+use crate::panel::Geometry;
+use crate::policy::Desired;
+use crate::render::{self, page, status};
+use crate::sink::display::{self, DisplayHandle};
+use crate::sink::indicator::{self, IndicatorHandle};
+use crate::sink::manager;
+use crate::sink::status::{self as status_socket, StatusHandle};
+use crate::state::State;
+
+use super::Fatal;
+use super::appliers::Appliers;
+
+/// The panel's last frame is waited for no longer.
+const LAST_FRAME: Duration = Duration::from_millis(1500);
+/// The network half is waited for no longer.
+const PUT_BACK: Duration = Duration::from_secs(2);
+
+/// Handles of everything that shows or does something.
+#[derive(Debug)]
+pub struct Outputs {
+    /// `None` while the gateway is switched off
+    appliers: Option<Appliers>,
+    pub display: DisplayHandle,
+    pub indicator: IndicatorHandle,
+    status: StatusHandle,
+    status_line: String,
+}
+
+impl Outputs {
+    /// Starts them all; nothing is touched before the first value.
+    ///
+    /// # Errors
+    /// The kernel or a missing capability forbids what is needed, or the status socket cannot be made.
+    pub fn spawn(settings: &Settings, state_directory: &Path, events: &mpsc::Sender<Event>) -> Result<Self, Fatal> {
+        let appliers = match settings.gateway.enabled {
+            true => Some(Appliers::spawn(state_directory, events).map_err(fatal)?),
+            false => None,
+        };
+        let socket = settings.status.socket.clone();
+        let status = status_socket::spawn(settings.status.clone(), events.clone()).map_err(|error| {
+            Fatal::CannotCreate(format!("the status socket {} cannot be made: {error}", socket.display()))
+        })?;
+        Ok(Self {
+            appliers,
+            display: display::spawn(settings.lcd.clone(), events.clone()),
+            indicator: indicator::spawn(settings.led.clone(), events.clone()),
+            status,
+            status_line: String::new(),
+        })
+    }
+
+    /// The main loop lives.
+    pub fn renew_lease(&self) {
+        self.display.renew_lease();
+        self.indicator.renew_lease();
+    }
+
+    /// Netlink port of the firewall's applier; 0 while there is none.
+    pub fn firewall_port(&self) -> u32 {
+        self.appliers.as_ref().map_or(0, |appliers| appliers.firewall_port)
+    }
+
+    /// Hands out what should be true; the network half first.
+    pub fn publish(&mut self, settings: &Settings, state: &State, desired: &Desired) {
+        if let (Some(appliers), Some(plan)) = (&self.appliers, &desired.gateway) {
+            appliers.publish(plan);
+        }
+        let rendered = render::render(settings, state, desired);
+        self.display.show(rendered.playlist);
+        self.indicator.show(rendered.lights);
+        self.status.publish(rendered.snapshot);
+        if self.status_line != rendered.status_line {
+            manager::status(&rendered.status_line);
+            self.status_line = rendered.status_line;
+        }
+    }
+
+    /// One node's record, in place.
+    pub fn node(&self, settings: &Settings, state: &State, name: &str) {
+        if let Some(node) = status::node(settings, state, name) {
+            self.status.node(node);
+        }
+    }
+
+    /// New settings: the panel's hardware may be another; nodes may have come and gone.
+    pub fn reconfigure(&self, before: &Settings, now: &Settings) {
+        if before.lcd != now.lcd {
+            self.display.reconfigure(now.lcd.clone());
+        }
+        if before.led != now.led {
+            self.indicator.reconfigure(now.led.clone());
+        }
+        for node in &before.nodes {
+            if !now.nodes.iter().any(|kept| kept.name == node.name) {
+                self.status.remove_node(&node.name);
+            }
+        }
+    }
+
+    /// Switches the network half on, or off: then everything of ours is taken away, in the background.
+    ///
+    /// # Errors
+    /// It cannot be switched on.
+    pub fn switch(
+        &mut self,
+        enabled: bool,
+        state_directory: &Path,
+        events: &mpsc::Sender<Event>,
+    ) -> Result<(), ApplyError> {
+        if enabled && self.appliers.is_none() {
+            self.appliers = Some(Appliers::spawn(state_directory, events)?);
+        }
+        if let Some(appliers) = self.appliers.take_if(|_| !enabled) {
+            let state_directory = state_directory.to_owned();
+            tokio::spawn(async move { appliers.remove(&state_directory).await });
+        }
+        Ok(())
+    }
+
+    /// Ends the panel and, if wanted, takes the gateway away. Tells what could not be put back.
+    pub async fn stop(self, stop: Stop, remove: bool, state_directory: &Path, geometry: Geometry) -> Vec<ApplyError> {
+        let last = (stop != Stop::Restart).then(|| page::last_words(geometry, Some(stop)));
+        let panel = last.map(|frame| (self.display.stop(frame, true), self.indicator.stop()));
+        let mut errors = Vec::new();
+        if let Some(appliers) = self.appliers.filter(|_| remove) {
+            match timeout(PUT_BACK, appliers.remove(state_directory)).await {
+                Ok(told) => errors = told,
+                Err(_) => errors.push(ApplyError {
+                    kind: ApplyErrorKind::Failed,
+                    message: "putting everything back took too long: run `bramblegate off`".to_owned(),
+                }),
+            }
+        }
+        if let Some((display, indicator)) = panel {
+            let _ = timeout(LAST_FRAME, async { (display.await, indicator.await) }).await;
+        }
+        errors
+    }
+}
+
+fn fatal(error: ApplyError) -> Fatal {
+    match error.kind {
+        ApplyErrorKind::Denied => Fatal::Denied(error.message),
+        ApplyErrorKind::Unsupported => Fatal::Unsupported(error.message),
+        _ => Fatal::CannotCreate(error.message),
+    }
+}

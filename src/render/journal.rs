@@ -1,0 +1,275 @@
+//! The logbook: from changes of fact to journal records, one for each; none for what only went on as it was.
+
+mod kinds;
+#[cfg(test)]
+mod tests;
+
+pub use kinds::{KINDS, Kind, Priority, catalog};
+
+use crate::event::{ApplyError, Output, Reachability, Stop};
+use crate::policy::Desired;
+use crate::policy::alert::Alert;
+use crate::state::node::NodeHealth;
+use crate::state::uplink::UplinkState;
+use crate::state::{State, Transition};
+
+/// One entry of the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    pub kind: &'static Kind,
+    pub priority: Priority,
+    /// one line for people, but for [`kinds::RULES_ABOUT`]
+    pub message: String,
+    /// beyond `MESSAGE`, `MESSAGE_ID` and `PRIORITY`
+    pub fields: Vec<(&'static str, String)>,
+}
+
+/// Alerts whose cause has a record of its own.
+const TOLD_OTHERWISE: [&str; 9] = [
+    "uplink-none",
+    "uplink-portal",
+    "uplink-no-internet",
+    "node-down",
+    "lcd-error",
+    "led-error",
+    "gateway-not-loaded",
+    "gateway-link",
+    "gateway-routing",
+];
+
+impl Record {
+    fn new(kind: &'static Kind, message: impl Into<String>) -> Self {
+        Self { kind, priority: kind.priority, message: message.into(), fields: Vec::new() }
+    }
+
+    fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.fields.push((name, value.to_string()));
+        self
+    }
+
+    fn at(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+}
+
+/// What to write when `transitions` have led from `before` to `after`. `before` is `None` the first time.
+pub fn records(transitions: &[Transition], before: Option<&Desired>, after: &Desired, state: &State) -> Vec<Record> {
+    let mut told = Vec::new();
+    if before.is_none() {
+        told.push(started(after));
+    }
+    told.extend(about_to_apply(before, after));
+    told.extend(transitions.iter().filter_map(|transition| record(transition, state)));
+    if let Some(before) = before.filter(|before| before.cluster_address != after.cluster_address) {
+        let moved = Transition::ClusterMoved { from: before.cluster_address, to: after.cluster_address };
+        if !transitions.contains(&moved) {
+            told.extend(record(&moved, state));
+        }
+    }
+    told.extend(alerts(before.map_or(&[], |before| &before.alerts), &after.alerts));
+    for record in &mut told {
+        if !record.fields.iter().any(|(name, _)| *name == "SEVERITY") {
+            record.fields.push(("SEVERITY", after.severity.name().to_owned()));
+        }
+    }
+    told
+}
+
+/// The daemon ends.
+pub fn stopping(stop: Stop) -> Record {
+    Record::new(&kinds::STOPPING, kinds::reason(stop))
+}
+
+/// New settings were not taken.
+pub fn settings_refused(faults: &str) -> Record {
+    Record::new(&kinds::SETTINGS_REFUSED, format!("the settings were not taken: {}", faults.trim_end()))
+}
+
+/// A watcher ended.
+pub fn source_failed(source: &str, error: &str) -> Record {
+    Record::new(&kinds::SOURCE_FAILED, format!("{source} cannot be watched any more: {error}"))
+}
+
+/// Something of ours could not be taken away at the end.
+pub fn not_put_back(error: &ApplyError) -> Record {
+    Record::new(&kinds::OUTPUT_FAILED, format!("not put back: {error}"))
+}
+
+fn started(after: &Desired) -> Record {
+    let what = if after.gateway.is_some() { "gateway of" } else { "panel of" };
+    let version = env!("CARGO_PKG_VERSION");
+    Record::new(&kinds::STARTED, format!("bramblegate {version} is the {what} {}", after.cluster_address.trunc()))
+}
+
+/// The rule set's text, when it is another one.
+fn about_to_apply(before: Option<&Desired>, after: &Desired) -> Option<Record> {
+    let ruleset = &after.gateway.as_ref()?.firewall.ruleset;
+    let known = before.and_then(|before| before.gateway.as_ref()).map(|gateway| &gateway.firewall.ruleset);
+    (known != Some(ruleset))
+        .then(|| Record::new(&kinds::RULES_ABOUT, format!("about to apply this rule set:\n{ruleset}")))
+}
+
+/// Alerts that came and went, but for those that another record tells. The same alert with another text is not news.
+fn alerts(before: &[Alert], after: &[Alert]) -> Vec<Record> {
+    let known =
+        |list: &[Alert], alert: &Alert| list.iter().any(|a| a.code == alert.code && a.severity == alert.severity);
+    let worth = |alert: &&Alert| !TOLD_OTHERWISE.contains(&alert.code);
+    let raised = after.iter().filter(worth).filter(|alert| !known(before, alert)).map(|alert| {
+        Record::new(&kinds::ALERT_RAISED, format!("{}: {}", alert.code, alert.text))
+            .at(Priority::of(alert.severity))
+            .with("ALERT", alert.code)
+            .with("SEVERITY", alert.severity)
+    });
+    let gone = |alert: &&Alert| !after.iter().any(|a| a.code == alert.code);
+    let cleared = before
+        .iter()
+        .filter(worth)
+        .filter(gone)
+        .map(|alert| Record::new(&kinds::ALERT_CLEARED, format!("{}: over", alert.code)).with("ALERT", alert.code));
+    raised.chain(cleared).collect()
+}
+
+/// The record of one change; `None` where another change tells the same.
+fn record(transition: &Transition, state: &State) -> Option<Record> {
+    Some(match transition {
+        Transition::UplinkState { port, from, to } => return uplink_state(port, *from, *to),
+        Transition::UplinkAddress { port, address, gateway } => {
+            let by = gateway.map(|gateway| format!(", gateway {gateway}")).unwrap_or_default();
+            let record = Record::new(&kinds::UPLINK_ADDRESS, format!("{port} has {address}{by}"))
+                .with("UPLINK", port)
+                .with("ADDRESS", address);
+            match gateway {
+                Some(gateway) => record.with("GATEWAY", gateway),
+                None => record,
+            }
+        }
+        Transition::UplinkRenewed { port, address } => {
+            Record::new(&kinds::UPLINK_RENEWED, format!("{port}: {address} was dropped and put back"))
+                .with("UPLINK", port)
+                .with("ADDRESS", address)
+        }
+        Transition::UplinkAddressLost { port, address } => {
+            Record::new(&kinds::UPLINK_LOST, format!("{port} has lost {address}"))
+                .with("UPLINK", port)
+                .with("ADDRESS", address)
+        }
+        Transition::ActiveUplink { from, to } => return active_uplink(from.as_deref(), to.as_deref()),
+        Transition::Reachability { port, to } => reachability(port, *to),
+        Transition::NodeHealth { name, from, to } => return node_health(name, *from, *to),
+        other => gateway_record(other, state)?,
+    })
+}
+
+/// Records of what is neither an uplink's nor a node's.
+fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
+    Some(match transition {
+        Transition::ClusterPort { port, present } => {
+            let what = if *present { "is there" } else { "is gone" };
+            Record::new(&kinds::CLUSTER_PORT, format!("cluster port {port} {what}"))
+        }
+        Transition::Disturbed { output, what, by } => {
+            let by = by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+            let record = Record::new(&kinds::DISTURBED, format!("{what}{by}; it is put back"));
+            match output {
+                Output::Firewall => record.with("RULESET_GENERATION", state.outputs().applied),
+                _ => record,
+            }
+        }
+        Transition::OutputHealed { output } => {
+            Record::new(&kinds::OUTPUT_HEALED, format!("{}: well again", name(*output)))
+        }
+        Transition::OutputFailed { output, message } => {
+            let priority = if output.is_essential() { Priority::Error } else { Priority::Warning };
+            Record::new(&kinds::OUTPUT_FAILED, format!("{}: {message}", name(*output))).at(priority)
+        }
+        Transition::RulesetApplied { generation, adopted, flow_table, owned } => {
+            let mut message = format!("rule set {generation} is in the kernel");
+            for (so, word) in [
+                (*adopted, ", adopted from an earlier run"),
+                (*owned, ", protected"),
+                (*flow_table, ", with a flow table"),
+            ] {
+                message.push_str(if so { word } else { "" });
+            }
+            Record::new(&kinds::RULES_APPLIED, message).with("RULESET_GENERATION", generation)
+        }
+        Transition::ClusterMoved { from, to } => {
+            Record::new(&kinds::CLUSTER_MOVED, format!("the cluster moved from {from} to {to}")).with("ADDRESS", to)
+        }
+        Transition::ConntrackFlushed { deleted } => {
+            let connections = if *deleted == 1 { "connection" } else { "connections" };
+            Record::new(&kinds::CONNTRACK_FLUSHED, format!("{deleted} stale {connections} of another uplink forgotten"))
+        }
+        Transition::Reloaded => Record::new(&kinds::RELOADED, "settings read again"),
+        Transition::UplinkState { .. }
+        | Transition::UplinkAddress { .. }
+        | Transition::UplinkRenewed { .. }
+        | Transition::UplinkAddressLost { .. }
+        | Transition::ActiveUplink { .. }
+        | Transition::Reachability { .. }
+        | Transition::NodeHealth { .. } => return None,
+    })
+}
+
+/// Addresses and the internet have records of their own.
+fn uplink_state(port: &str, from: UplinkState, to: UplinkState) -> Option<Record> {
+    let (kind, what) = match to {
+        UplinkState::Absent => (&kinds::UPLINK_LINK, "is gone"),
+        UplinkState::NoCarrier => (&kinds::UPLINK_LINK, "has no carrier"),
+        UplinkState::Searching if from.is_addressed() => return None,
+        UplinkState::Searching => (&kinds::UPLINK_LINK, "has a carrier and waits for an address"),
+        UplinkState::NoDhcp => (&kinds::UPLINK_NO_DHCP, "gets no address: no DHCP server answers"),
+        UplinkState::Addressed | UplinkState::Online | UplinkState::Portal | UplinkState::Clash => return None,
+    };
+    Some(Record::new(kind, format!("{port} {what}")).with("UPLINK", port))
+}
+
+/// The first one is no change to speak of.
+fn active_uplink(from: Option<&str>, to: Option<&str>) -> Option<Record> {
+    let record = match (from, to) {
+        (Some(from), Some(to)) => {
+            Record::new(&kinds::UPLINK_ACTIVE, format!("{to} takes over from {from}")).with("UPLINK", to)
+        }
+        (Some(from), None) => Record::new(&kinds::UPLINK_LINK, format!("{from} is gone, and no other uplink is there"))
+            .with("UPLINK", from),
+        (None, _) => return None,
+    };
+    Some(record)
+}
+
+fn reachability(port: &str, to: Reachability) -> Record {
+    let record = match to {
+        Reachability::Online => Record::new(&kinds::ONLINE, format!("{port}: the internet answers")),
+        Reachability::Portal => Record::new(&kinds::PORTAL, format!("{port}: a captive portal answers")),
+        Reachability::Nothing => Record::new(&kinds::NO_INTERNET, format!("{port}: nothing answers from the internet")),
+    };
+    record.with("UPLINK", port)
+}
+
+fn node_health(name: &str, from: NodeHealth, to: NodeHealth) -> Option<Record> {
+    let kind = match to {
+        NodeHealth::Up => &kinds::NODE_UP,
+        NodeHealth::Degraded | NodeHealth::Down => &kinds::NODE_DOWN,
+        NodeHealth::Unknown => return None,
+    };
+    let again = if to == NodeHealth::Up && from == NodeHealth::Down { " again" } else { "" };
+    let record = Record::new(kind, format!("{name} is {}{again}", to.name()));
+    Some(record.with("NODE", name).with("HEALTH", to.name()))
+}
+
+/// An output in words.
+const fn name(output: Output) -> &'static str {
+    match output {
+        Output::Link => "ports",
+        Output::Firewall => "firewall",
+        Output::Routing => "routing",
+        Output::Conntrack => "connection tracking",
+        Output::Dnsmasq => "dnsmasq",
+        Output::Display => "display",
+        Output::Indicator => "LED",
+        Output::Status => "status socket",
+        Output::Journal => "journal",
+        Output::Manager => "service manager",
+    }
+}

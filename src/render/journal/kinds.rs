@@ -1,0 +1,174 @@
+//! Every kind of record, with the identity by which journalctl finds it and the catalog explains it.
+
+use crate::event::Stop;
+use crate::policy::alert::Severity;
+
+/// How urgent a record is: syslog(3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    Error = 3,
+    Warning = 4,
+    Notice = 5,
+    Info = 6,
+    Debug = 7,
+}
+
+impl Priority {
+    /// Of an alert.
+    pub const fn of(severity: Severity) -> Self {
+        match severity {
+            Severity::Ok => Self::Info,
+            Severity::Notice => Self::Notice,
+            Severity::Warning => Self::Warning,
+            Severity::Fault => Self::Error,
+        }
+    }
+}
+
+/// One kind of record.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// `MESSAGE_ID`: a random UUID (version 4); never changed, never used again
+    pub id: &'static str,
+    pub priority: Priority,
+    /// the catalog's subject line
+    pub subject: &'static str,
+    /// the catalog's explanation
+    pub explanation: &'static str,
+}
+
+macro_rules! kinds {
+    ($($name:ident $id:literal $priority:ident $subject:literal $explanation:literal)*) => {
+        $(pub static $name: Kind = Kind {
+            id: $id,
+            priority: Priority::$priority,
+            subject: $subject,
+            explanation: $explanation,
+        };)*
+        /// All of them, in the order of the catalog.
+        pub static KINDS: &[&Kind] = &[$(&$name),*];
+    };
+}
+
+kinds! {
+    STARTED "39998763eb154a179294bdca3fc7856f" Info
+        "The gateway has started"
+        "The daemon knows the machine's network and begins to do its work. What an earlier run left in the kernel is adopted, not interrupted."
+    STOPPING "bbca8a1bcb9047428f2f6843d11ffe1a" Info
+        "The gateway stops"
+        "With gateway.on_stop = \"keep\" the rules stay in the kernel and the nodes keep their way out; with \"remove\" everything is put back."
+    RELOADED "fff7f5c8c65d4e998444819d1d100d81" Info
+        "The settings were read again"
+        "New settings are in force. No connection was interrupted for it."
+    SETTINGS_REFUSED "cdf8080559ba4062b65e6203549f509c" Error
+        "The new settings have faults and were not taken"
+        "The gateway goes on with the settings it had. `bramblegate check` names each fault with file, line and column."
+    UPLINK_LINK "6c036796f3c2474ab09c3510ad107ec3" Info
+        "The state of the uplink @UPLINK@ has changed"
+        "A cable was plugged in or pulled, a radio found or lost its network, or the interface came or went."
+    UPLINK_NO_DHCP "4057802890c64257b5f1126082c79940" Warning
+        "Nobody gives the uplink @UPLINK@ an address"
+        "There is a carrier, but no DHCP server answered. Is the port switched on in the venue, is the DHCP client of this machine running on this interface?"
+    UPLINK_ADDRESS "cdb749dd218e4b53a52952c91311470b" Notice
+        "The uplink @UPLINK@ has the address @ADDRESS@"
+        "This is the address that answers ssh from the venue's network; the panel shows it."
+    UPLINK_RENEWED "4c6740ee45aa47989a8ec16cbd5a42bc" Debug
+        "The lease of the uplink @UPLINK@ was renewed"
+        "The DHCP client took the address away and put it back at once. Nothing is lost but connections that the kernel forgot in between."
+    UPLINK_LOST "0068dbcb018749c7a9bb7664b6a645cd" Warning
+        "The uplink @UPLINK@ has lost the address @ADDRESS@"
+        "The cable was pulled, the lease ran out, or somebody removed the address. Connections of the nodes through it are cut; the kernel forgets them."
+    UPLINK_ACTIVE "4bd6663ed91a4fc183adef34a83c2376" Info
+        "Another uplink is the active one"
+        "The panel shows the address of the uplink with the best default route."
+    ONLINE "84f1ea1a5679494fa41d566aaad6c7b5" Info
+        "The internet answers through the uplink @UPLINK@"
+        "The probe (uplink.probe in the settings) got the expected answer."
+    PORTAL "aab836f1c0c84d76ae42b599ae0f63d1" Warning
+        "A captive portal answers on the uplink @UPLINK@"
+        "Somebody else answered in place of the internet. Open any http:// page in a browser of this network or behind the gateway and accept the venue's terms."
+    NO_INTERNET "962ab1471d984328ad061d77fd9d6c07" Warning
+        "Nothing answers from the internet through the uplink @UPLINK@"
+        "The address stands, but the probe (uplink.probe in the settings) was not answered. It is tried again, backing off to once a minute."
+    NODE_UP "5d4504f5481a4ca8ae3a3cba2d3df850" Info
+        "The node @NODE@ is up"
+        "It answered as often as health.success_threshold asks for."
+    NODE_DOWN "53f99e282cbb40a188baf186fa23777f" Warning
+        "The node @NODE@ is @HEALTH@"
+        "It left as many rounds unanswered as health.failure_threshold allows. Has it power, is its cable in, is the switch on?"
+    CLUSTER_PORT "9fedaed33ad74ada9d83db405cfc9491" Notice
+        "The cluster port has come or gone"
+        "The interface that cluster.interface names. When it is there it gets its address at once."
+    CLUSTER_MOVED "660fdb8bed6c4a249e052ed01ad49f69" Warning
+        "The cluster has moved to another subnet"
+        "The venue leased this machine an address of the cluster, so the cluster port took the first of cluster.alternatives that clashes with nothing, or it is back where it was. Nodes with static addresses have to follow by hand."
+    RULES_ABOUT "1ec5bd6d2d124c8a920fcc52df2cbbf0" Debug
+        "A rule set is about to be applied"
+        "The whole text, in the syntax of nft(8), before the kernel gets it. `bramblegate print ruleset` prints what it would be now."
+    RULES_APPLIED "03a1671e77cb4898b2ebc00a11fcd268" Info
+        "The rule set is in the kernel"
+        "Generation @RULESET_GENERATION@ since the start, put there in one transaction: no packet saw half of it."
+    DISTURBED "1634cf26aa3e47399ea767053c8385d5" Warning
+        "Somebody undid a part of the gateway"
+        "Another program flushed or changed what belongs to the gateway. It is put back at once. `bramblegate doctor` finds programs that do so."
+    OUTPUT_FAILED "8aae18a62d314887b06f7fcaeda2a790" Warning
+        "A part of the gateway does not hold what it should"
+        "It is tried again, backing off to ten seconds, and at once when a device is plugged in. The rest of the gateway works on."
+    OUTPUT_HEALED "043537d06884403e838a39c3b82f1c2b" Info
+        "A part of the gateway is well again"
+        "It holds what it should after it did not."
+    CONNTRACK_FLUSHED "c3757bc6a0584e7cb51947f721cbea8c" Info
+        "Stale connections were forgotten"
+        "The default route moved to another uplink. Connections that were translated to the old one's address could only hang; now their ends notice."
+    ALERT_RAISED "1f6e88a72bf04b349267fbf10834de60" Warning
+        "An alert was raised"
+        "It stands in `bramblegate status` and on the panel until its cause is gone. `bramblegate doctor` knows the remedies."
+    ALERT_CLEARED "c6a7607faefa4547a6de9a899a982477" Info
+        "An alert is over"
+        "Its cause is gone."
+    SOURCE_FAILED "4f60d409cb8b4f068845a786f60e1b9b" Warning
+        "The gateway cannot see a part of the machine any more"
+        "One of its watchers ended. The rest works on; a restart of the service tries it again."
+}
+
+/// What a stop is for, in words.
+pub const fn reason(stop: Stop) -> &'static str {
+    match stop {
+        Stop::Terminated => "stopping",
+        Stop::Restart => "stopping, to be started again at once",
+        Stop::PowerOff => "stopping: the machine powers off",
+        Stop::Reboot => "stopping: the machine restarts",
+    }
+}
+
+/// The journal catalog (`systemd/bramblegate.catalog`).
+pub fn catalog() -> String {
+    let mut text = String::from("# What bramblegate's journal records mean: `journalctl -x -u bramblegate`.\n");
+    for kind in KINDS {
+        text.push_str(&format!("\n-- {}\n", kind.id));
+        text.push_str(&format!("Subject: {}\nDefined-By: bramblegate\n", kind.subject));
+        text.push_str("Documentation: man:bramblegate(8)\n\n");
+        text.push_str(&wrapped(kind.explanation));
+    }
+    text
+}
+
+/// Lines of at most 80 columns.
+fn wrapped(text: &str) -> String {
+    let mut lines = String::new();
+    let mut column = 0;
+    for word in text.split(' ') {
+        let width = word.chars().count();
+        if column > 0 && column + 1 + width > 80 {
+            lines.push('\n');
+            column = 0;
+        } else if column > 0 {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += width;
+    }
+    lines.push('\n');
+    lines
+}

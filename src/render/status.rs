@@ -1,0 +1,276 @@
+//! What the status socket tells: plain data here, its JSON in [`json`]. The contract is `docs/status.schema.json`.
+
+pub mod json;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net};
+
+use super::light;
+use crate::config::{LcdBus, LedDevice, Settings};
+use crate::event::{Applied, ApplyErrorKind, Blocker, Instant, Mac, Output};
+use crate::panel::Signal;
+use crate::policy::alert::{Alert, Severity};
+use crate::policy::{Desired, Overlap};
+use crate::state::State;
+use crate::state::node::NodeHealth;
+use crate::state::output::Outputs;
+use crate::state::uplink::{UplinkState, UplinkView};
+
+/// Everything but the nodes. Holds moments, not ages, so that an equal value is no news; the writer subtracts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    pub started: Instant,
+    pub severity: Severity,
+    pub alerts: Vec<Alert>,
+    /// the active one
+    pub uplink: UplinkStatus,
+    /// those that exist, in the order of the settings
+    pub uplinks: Vec<UplinkStatus>,
+    pub gateway: GatewayStatus,
+    pub cluster: ClusterStatus,
+    pub lcd: LcdStatus,
+    pub led: LedStatus,
+}
+
+/// One uplink; all but `state` are `None` when there is none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UplinkStatus {
+    pub state: UplinkState,
+    pub interface: Option<String>,
+    pub address: Option<IpNet>,
+    pub gateway: Option<IpAddr>,
+    pub since: Option<Instant>,
+    /// `None`: for ever
+    pub valid_until: Option<Instant>,
+    pub addresses: Option<Vec<IpNet>>,
+}
+
+/// What the kernel was seen to hold of the gateway.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GatewayStatus {
+    pub forwarding: bool,
+    /// `None`: not known, for the rule set could not be applied
+    pub masquerade: Option<bool>,
+    pub applied: u64,
+    pub repaired: u64,
+    pub overlap: Overlap,
+    pub blocked_by: Option<Blocker>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClusterStatus {
+    /// `None` while there is no such port
+    pub interface: Option<String>,
+    pub address: Ipv4Net,
+    pub dhcp: DhcpStatus,
+    pub up: usize,
+    pub total: usize,
+}
+
+/// DHCP for the nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DhcpStatus {
+    Serving,
+    Off,
+    /// somebody else serves on the cluster port
+    RefusedForeignServer,
+}
+
+impl DhcpStatus {
+    /// The word in the status.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Off => "off",
+            Self::RefusedForeignServer => "refused-foreign-server",
+        }
+    }
+}
+
+/// How a device of the panel is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceState {
+    Ok,
+    Absent,
+    Error,
+    Off,
+}
+
+impl DeviceState {
+    /// The word in the status.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Absent => "absent",
+            Self::Error => "error",
+            Self::Off => "off",
+        }
+    }
+
+    /// Of what was reported last. Before the first report a device is absent.
+    fn of(outputs: &Outputs, output: Output, switched_off: bool) -> Self {
+        match outputs.error(output).map(|error| error.kind) {
+            _ if switched_off => Self::Off,
+            None if outputs.held(output).is_some() => Self::Ok,
+            None | Some(ApplyErrorKind::Absent) => Self::Absent,
+            Some(ApplyErrorKind::Off) => Self::Off,
+            Some(ApplyErrorKind::Failed | ApplyErrorKind::Unsupported | ApplyErrorKind::Denied) => Self::Error,
+        }
+    }
+}
+
+/// The character display.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LcdStatus {
+    pub state: DeviceState,
+    /// as the bus acknowledged them; `None` when nobody knows
+    pub lines: Option<Vec<String>>,
+    /// sent since the start
+    pub bytes: u64,
+}
+
+/// The LED, or the LEDs of a stick.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LedStatus {
+    pub state: DeviceState,
+    /// what each LED says; `None` when nobody knows
+    pub signals: Option<Vec<Signal>>,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeStatus {
+    pub name: String,
+    pub mac: Option<Mac>,
+    pub address: Option<Ipv4Addr>,
+    pub health: NodeHealth,
+    pub rtt: Option<Duration>,
+    pub since: Instant,
+}
+
+impl NodeStatus {
+    /// Whether `other` is worth a line after this: more than the round trip and the time differ.
+    pub fn is_told_by(&self, other: &Self) -> bool {
+        (&self.name, self.mac, self.address, self.health) == (&other.name, other.mac, other.address, other.health)
+    }
+}
+
+/// What the status socket should tell, but for the nodes.
+pub fn snapshot(settings: &Settings, state: &State, desired: &Desired) -> Snapshot {
+    Snapshot {
+        started: state.started(),
+        severity: desired.severity,
+        alerts: desired.alerts.clone(),
+        uplink: state.active().map_or_else(no_uplink, |view| uplink(&view)),
+        uplinks: state.uplinks().iter().map(uplink).collect(),
+        gateway: gateway(state, desired),
+        cluster: ClusterStatus {
+            interface: state.cluster_port().map(|link| link.name.clone()),
+            address: desired.cluster_address,
+            // Serving addresses to nodes is not built yet; the settings are accepted.
+            dhcp: DhcpStatus::Off,
+            up: state.nodes().count(NodeHealth::Up),
+            total: state.nodes().total(),
+        },
+        lcd: lcd(settings, state.outputs()),
+        led: led(settings, state, desired),
+    }
+}
+
+/// One node; `None` if the settings have no node of this name.
+pub fn node(settings: &Settings, state: &State, name: &str) -> Option<NodeStatus> {
+    let known = settings.nodes.iter().find(|node| node.name == name)?;
+    node_status(known, state)
+}
+
+/// All nodes, in the order of the settings.
+pub fn nodes(settings: &Settings, state: &State) -> Vec<NodeStatus> {
+    settings.nodes.iter().filter_map(|node| node_status(node, state)).collect()
+}
+
+fn node_status(known: &crate::config::Node, state: &State) -> Option<NodeStatus> {
+    let seen = state.nodes().get(&known.name)?;
+    Some(NodeStatus {
+        name: known.name.clone(),
+        mac: known.mac,
+        address: known.address,
+        health: seen.health,
+        rtt: seen.rtt,
+        since: seen.since,
+    })
+}
+
+fn uplink(view: &UplinkView<'_>) -> UplinkStatus {
+    UplinkStatus {
+        state: view.state,
+        interface: Some(view.link.name.clone()),
+        address: view.address,
+        gateway: view.gateway,
+        since: Some(view.since),
+        valid_until: view.valid_until,
+        addresses: Some(view.addresses.clone()),
+    }
+}
+
+fn no_uplink() -> UplinkStatus {
+    UplinkStatus {
+        state: UplinkState::Absent,
+        interface: None,
+        address: None,
+        gateway: None,
+        since: None,
+        valid_until: None,
+        addresses: None,
+    }
+}
+
+fn gateway(state: &State, desired: &Desired) -> GatewayStatus {
+    let outputs = state.outputs();
+    let masquerade = match (outputs.held(Output::Firewall), outputs.error(Output::Firewall)) {
+        _ if desired.gateway.is_none() => Some(false),
+        (_, Some(_)) => None,
+        (Some(Applied::Firewall { masquerade, .. }), None) => Some(*masquerade),
+        _ => Some(false),
+    };
+    let firewall = state.firewall();
+    let swallowed = Blocker {
+        table: None,
+        chain: None,
+        remedy: "sudo iptables-legacy -S FORWARD shows rules that nftables cannot see".to_owned(),
+    };
+    let blocked_by = firewall.blocker.clone().or_else(|| firewall.swallowed.then_some(swallowed));
+    GatewayStatus {
+        forwarding: state.forwarding(),
+        masquerade,
+        applied: outputs.applied,
+        repaired: firewall.repaired,
+        overlap: desired.overlap,
+        blocked_by: blocked_by.filter(|_| desired.gateway.is_some()),
+    }
+}
+
+fn lcd(settings: &Settings, outputs: &Outputs) -> LcdStatus {
+    let state = DeviceState::of(outputs, Output::Display, settings.lcd.bus == LcdBus::Off);
+    let (lines, bytes) = match outputs.held(Output::Display) {
+        Some(Applied::Display { lines, bytes }) => (Some(lines.clone()), *bytes),
+        _ => (None, 0),
+    };
+    LcdStatus { state, lines: lines.filter(|_| state == DeviceState::Ok), bytes }
+}
+
+fn led(settings: &Settings, state: &State, desired: &Desired) -> LedStatus {
+    let device = DeviceState::of(state.outputs(), Output::Indicator, settings.led.device == LedDevice::Off);
+    let signals = match state.outputs().held(Output::Indicator) {
+        Some(Applied::Indicator { leds, .. }) if device == DeviceState::Ok => {
+            let mut signals = light::lights(settings, state, desired);
+            signals.truncate(usize::from(*leds).max(1));
+            Some(signals)
+        }
+        _ => None,
+    };
+    LedStatus { state: device, signals }
+}

@@ -1,0 +1,91 @@
+//! The journal: records by its own protocol when standard error is the journal's, else lines on standard error. Never waits.
+
+mod native;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::fstat;
+
+use crate::render::journal::{Priority, Record};
+
+const SOCKET: &str = "/run/systemd/journal/socket";
+
+/// Where records go.
+#[derive(Debug)]
+pub struct Journal {
+    way: Way,
+    /// records that found no room since the last that did
+    dropped: AtomicU64,
+}
+
+#[derive(Debug)]
+enum Way {
+    Native { socket: UnixDatagram, path: PathBuf },
+    Lines { colours: bool },
+}
+
+impl Journal {
+    /// The journal if standard error leads there (`$JOURNAL_STREAM` says which device and inode that is: systemd.exec(5)), else
+    /// standard error itself.
+    pub fn open() -> Self {
+        let way = if is_journal_stream() { native_way(Path::new(SOCKET)) } else { None };
+        let lines = || Way::Lines { colours: colours() };
+        Self { way: way.unwrap_or_else(lines), dropped: AtomicU64::new(0) }
+    }
+
+    /// Writes one record, or counts it as dropped if there is no room.
+    pub fn write(&self, record: &Record) {
+        let dropped = self.dropped.load(Ordering::Relaxed);
+        let result = match &self.way {
+            Way::Native { socket, path } => native::send(socket, path, &native::encode(record, dropped)),
+            // People who look at a terminal want to know what happens, not each rule of it.
+            Way::Lines { .. } if record.priority == Priority::Debug => return,
+            Way::Lines { colours } => io::stderr().lock().write_all(line(record, *colours).as_bytes()),
+        };
+        match result {
+            Ok(()) => self.dropped.store(0, Ordering::Relaxed),
+            Err(_) => self.dropped.store(dropped.saturating_add(1), Ordering::Relaxed),
+        }
+    }
+
+    /// Records lost since the last one that was written.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+fn native_way(path: &Path) -> Option<Way> {
+    let socket = UnixDatagram::unbound().ok()?;
+    socket.set_nonblocking(true).ok()?;
+    path.exists().then(|| Way::Native { socket, path: path.to_owned() })
+}
+
+/// Whether standard error is the stream that `$JOURNAL_STREAM` names.
+fn is_journal_stream() -> bool {
+    let Some(named) = std::env::var_os("JOURNAL_STREAM") else { return false };
+    fstat(io::stderr()).is_ok_and(|file| named.to_str() == Some(&format!("{}:{}", file.st_dev, file.st_ino)))
+}
+
+fn colours() -> bool {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    io::stderr().is_terminal() && !set("NO_COLOR") && !dumb
+}
+
+/// One line for people.
+fn line(record: &Record, colours: bool) -> String {
+    let colour = match record.priority {
+        _ if !colours => "",
+        Priority::Error => "\x1b[1;31m",
+        Priority::Warning => "\x1b[33m",
+        Priority::Notice => "\x1b[1m",
+        Priority::Info | Priority::Debug => "",
+    };
+    let end = if colour.is_empty() { "" } else { "\x1b[0m" };
+    format!("bramblegate: {colour}{}{end}\n", record.message)
+}

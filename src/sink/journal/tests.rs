@@ -1,0 +1,147 @@
+use std::fs::File;
+use std::io::{IoSliceMut, Read, Seek};
+use std::os::fd::OwnedFd;
+
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
+use super::*;
+use crate::event::Stop;
+use crate::render::journal::stopping;
+
+/// A journal of our own, in a folder that is removed.
+struct Fake {
+    folder: PathBuf,
+    socket: UnixDatagram,
+}
+
+impl Fake {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("bramblegate-journal-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let socket = UnixDatagram::bind(folder.join("socket")).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        Self { folder, socket }
+    }
+
+    fn journal(&self) -> Journal {
+        Journal { way: native_way(&self.folder.join("socket")).unwrap(), dropped: AtomicU64::new(0) }
+    }
+
+    fn receive(&self) -> Vec<u8> {
+        let mut text = vec![0; 65536];
+        let length = self.socket.recv(&mut text).unwrap();
+        text.truncate(length);
+        text
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Reads fields the way journald does.
+fn decode(mut text: &[u8]) -> Vec<(String, String)> {
+    let mut fields = Vec::new();
+    while !text.is_empty() {
+        let line_end = text.iter().position(|b| *b == b'\n').unwrap();
+        let line = &text[..line_end];
+        let string = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        if let Some(equals) = line.iter().position(|b| *b == b'=') {
+            fields.push((string(&line[..equals]), string(&line[equals + 1..])));
+            text = &text[line_end + 1..];
+        } else {
+            let length = u64::from_le_bytes(text[line_end + 1..line_end + 9].try_into().unwrap()) as usize;
+            let value = &text[line_end + 9..line_end + 9 + length];
+            assert_eq!(text[line_end + 9 + length], b'\n');
+            fields.push((string(line), string(value)));
+            text = &text[line_end + 10 + length..];
+        }
+    }
+    fields
+}
+
+fn value(fields: &[(String, String)], name: &str) -> String {
+    fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()).unwrap_or_default()
+}
+
+#[test]
+fn a_record_arrives_with_its_fields() {
+    let fake = Fake::new("fields");
+    let mut record = stopping(Stop::Reboot);
+    record.fields.push(("NODE", "rpi1".to_owned()));
+    fake.journal().write(&record);
+    let fields = decode(&fake.receive());
+    assert_eq!(value(&fields, "MESSAGE"), "stopping: the machine restarts");
+    assert_eq!(value(&fields, "MESSAGE_ID"), record.kind.id);
+    assert_eq!(value(&fields, "PRIORITY"), "6");
+    assert_eq!(value(&fields, "NODE"), "rpi1");
+    assert_eq!(value(&fields, "DROPPED"), "");
+}
+
+/// Text from outside (a host name, a file's fault) cannot smuggle a field in.
+#[test]
+fn line_breaks_make_no_new_fields() {
+    let fake = Fake::new("breaks");
+    let mut record = stopping(Stop::Restart);
+    record.message = "one\nPRIORITY=0\ntwo = 2\n".to_owned();
+    fake.journal().write(&record);
+    let fields = decode(&fake.receive());
+    assert_eq!(value(&fields, "MESSAGE"), record.message);
+    assert_eq!(fields.iter().filter(|(name, _)| name == "PRIORITY").count(), 1);
+}
+
+#[test]
+fn what_is_too_long_for_a_datagram_goes_as_a_sealed_file() {
+    let fake = Fake::new("long");
+    let mut record = stopping(Stop::Restart);
+    record.message = "rule\n".repeat(200_000);
+    let journal = fake.journal();
+    journal.write(&record);
+    assert_eq!(journal.dropped(), 0);
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut none = [0; 16];
+    let got = recvmsg(&fake.socket, &mut [IoSliceMut::new(&mut none)], &mut ancillary, RecvFlags::empty()).unwrap();
+    assert_eq!(got.bytes, 0);
+    let mut files: Vec<OwnedFd> = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            files.extend(rights);
+        }
+    }
+    let mut file = File::from(files.pop().unwrap());
+    let mut text = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut text).unwrap();
+    assert_eq!(value(&decode(&text), "MESSAGE"), record.message);
+    assert!(rustix::fs::fcntl_get_seals(&file).unwrap().contains(rustix::fs::SealFlags::WRITE));
+}
+
+/// A journal that reads nothing holds nobody up; afterwards it is told how much it missed.
+#[test]
+fn a_journal_that_does_not_read_delays_nothing() {
+    let fake = Fake::new("full");
+    let journal = fake.journal();
+    let record = stopping(Stop::Restart);
+    let start = std::time::Instant::now();
+    for _ in 0..5000 {
+        journal.write(&record);
+    }
+    assert!(start.elapsed() < std::time::Duration::from_secs(2));
+    let dropped = journal.dropped();
+    assert!(dropped > 1000, "{dropped}");
+    while fake.socket.recv(&mut [0; 4096]).is_ok() {}
+    journal.write(&record);
+    assert_eq!(value(&decode(&fake.receive()), "DROPPED"), dropped.to_string());
+    assert_eq!(journal.dropped(), 0);
+}
+
+#[test]
+fn without_a_journal_there_are_lines() {
+    let mut record = stopping(Stop::Terminated);
+    assert_eq!(line(&record, false), "bramblegate: stopping\n");
+    record.priority = Priority::Error;
+    assert_eq!(line(&record, true), "bramblegate: \x1b[1;31mstopping\x1b[0m\n");
+}

@@ -1,0 +1,46 @@
+//! The service manager: sd_notify(3). Without one, nothing happens.
+//!
+//! `Type=notify` of systemd 252 and later: a reload is `RELOADING=1`, then `READY=1`.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+/// The gateway does its work, or the settings have been taken.
+pub fn ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// Settings are being read again; [`ready`] ends it.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+}
+
+/// The end has begun.
+pub fn stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+/// One line for `systemctl status`.
+pub fn status(line: &str) {
+    // A line break would be read as the next assignment.
+    tell(&[NotifyState::Status(&line.replace('\n', " "))]);
+}
+
+/// The main loop lives.
+pub fn watchdog() {
+    tell(&[NotifyState::Watchdog]);
+}
+
+/// How often to call [`watchdog`]: half of what the unit's `WatchdogSec=` allows. `None` without a watchdog.
+pub fn watchdog_interval() -> Option<Duration> {
+    sd_notify::watchdog_enabled().map(|allowed| allowed / 2)
+}
+
+fn tell(state: &[NotifyState<'_>]) {
+    // Nobody to tell is no fault of ours; the manager sees for itself when we are silent.
+    let _ = sd_notify::notify(state);
+}

@@ -1,0 +1,206 @@
+//! The status socket: JSON lines for everybody on this machine. What clients send is thrown away; none of them can hold the
+//! daemon up or make it grow. While nothing changes, nothing wakes.
+
+mod bind;
+mod board;
+mod client;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use self::bind::Bound;
+use self::board::Board;
+use self::client::Queue;
+use super::clock;
+use crate::config;
+use crate::event::{ApplyError, ApplyErrorKind, ApplyReport, Event, Output};
+use crate::render::status::{NodeStatus, Snapshot};
+
+/// So many can look at once; the next is told so and closed.
+pub const MOST_CLIENTS: usize = 128;
+/// Between two lines of changes: at most ten in any second.
+const SPACING: Duration = Duration::from_millis(105);
+/// After a failed `accept` (no file descriptors left, say).
+const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
+
+/// What handle, server and clients share.
+#[derive(Debug)]
+struct Shared {
+    board: Mutex<Board>,
+    /// something is to be told
+    news: Notify,
+    clients: AtomicUsize,
+}
+
+impl Shared {
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the server, if there is anybody to tell it to.
+    fn wake_if(&self, news: bool) {
+        if news && self.clients.load(Ordering::Relaxed) > 0 {
+            self.news.notify_one();
+        }
+    }
+}
+
+/// The way to the status socket. Nothing here waits. When it is dropped the socket is closed and its file removed.
+#[derive(Debug)]
+pub struct StatusHandle {
+    shared: Arc<Shared>,
+    server: JoinHandle<()>,
+}
+
+impl Drop for StatusHandle {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// Makes the socket, for everybody to read (mode 0666), and serves it from the first [`StatusHandle::publish`] on. A file left
+/// behind by a dead process is replaced.
+///
+/// # Errors
+/// The socket cannot be made, or somebody answers there ([`io::ErrorKind::AddrInUse`]).
+pub fn spawn(settings: config::Status, events: mpsc::Sender<Event>) -> io::Result<StatusHandle> {
+    let bound = Bound::at(&settings.socket)?;
+    let shared =
+        Arc::new(Shared { board: Mutex::new(Board::default()), news: Notify::new(), clients: AtomicUsize::new(0) });
+    let server = Server { bound, shared: Arc::clone(&shared), queues: Vec::new(), events };
+    Ok(StatusHandle { shared, server: tokio::spawn(server.run()) })
+}
+
+impl StatusHandle {
+    /// Everything but the nodes, as it is now.
+    pub fn publish(&self, snapshot: Snapshot) {
+        let (first, news) = self.shared.board().publish(snapshot);
+        if first {
+            self.shared.news.notify_one();
+        }
+        self.shared.wake_if(news);
+    }
+
+    /// All nodes, in their order; those not among them are gone.
+    pub fn nodes(&self, nodes: Vec<NodeStatus>) {
+        let news = self.shared.board().set_nodes(nodes);
+        self.shared.wake_if(news);
+    }
+
+    /// One node, in place, or behind the others if it is new. If only its round trip differs nobody is woken.
+    pub fn node(&self, node: NodeStatus) {
+        let news = self.shared.board().set_node(node);
+        self.shared.wake_if(news);
+    }
+
+    /// The last round trip of one node, which wakes nobody; costs the same with ten thousand nodes.
+    pub fn round_trip(&self, name: &str, rtt: Option<Duration>) {
+        self.shared.board().set_round_trip(name, rtt);
+    }
+
+    pub fn remove_node(&self, name: &str) {
+        let news = self.shared.board().remove_node(name);
+        self.shared.wake_if(news);
+    }
+}
+
+/// Accepts clients and hands out lines.
+struct Server {
+    bound: Bound,
+    shared: Arc<Shared>,
+    queues: Vec<Arc<Queue>>,
+    events: mpsc::Sender<Event>,
+}
+
+impl Server {
+    async fn run(mut self) {
+        // Who connects before there is anything to tell waits in the kernel's queue.
+        self.shared.news.notified().await;
+        let mut next = Instant::now();
+        let mut pending = false;
+        loop {
+            let accepted = tokio::select! {
+                accepted = accept(&self.bound.listener) => accepted,
+                () = self.shared.news.notified(), if !pending => {
+                    pending = true;
+                    continue;
+                }
+                () = sleep_until(next), if pending => {
+                    pending = self.tell();
+                    next = Instant::now() + SPACING;
+                    continue;
+                }
+            };
+            match accepted {
+                Ok(stream) => self.admit(stream),
+                Err(error) => self.accept_failed(&error).await,
+            }
+        }
+    }
+
+    /// One line to everybody; whether there is more to tell.
+    fn tell(&mut self) -> bool {
+        self.queues.retain(|queue| !queue.is_closed());
+        let (line, more) = self.shared.board().take_line(clock::now());
+        if let Some(line) = line {
+            let line: Arc<[u8]> = line.into();
+            for queue in &self.queues {
+                queue.push(&line);
+            }
+        }
+        more
+    }
+
+    fn admit(&mut self, stream: UnixStream) {
+        self.queues.retain(|queue| !queue.is_closed());
+        if self.queues.len() >= MOST_CLIENTS {
+            let reason = format!("{MOST_CLIENTS} clients are connected already");
+            let line = format!("{}\n", serde_json::json!({ "schema": 1, "type": "refused", "reason": reason }));
+            // A new socket's buffer takes this; if not, being closed says enough.
+            let _ = stream.try_write(line.as_bytes());
+            return;
+        }
+        if self.queues.is_empty() {
+            // What changed while nobody looked is in the snapshot.
+            self.shared.board().forget_changes();
+        }
+        let queue = Arc::new(Queue::default());
+        self.queues.push(Arc::clone(&queue));
+        self.shared.clients.fetch_add(1, Ordering::Relaxed);
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            client::serve(stream, &shared, &queue).await;
+            queue.close();
+            shared.clients.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+
+    async fn accept_failed(&self, error: &io::Error) {
+        let message = format!("{} accepts nobody: {error}", self.bound.path().display());
+        let report =
+            ApplyReport { output: Output::Status, result: Err(ApplyError { kind: ApplyErrorKind::Failed, message }) };
+        let _ = self.events.try_send(Event::Applied(report));
+        sleep(ACCEPT_AGAIN).await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        for queue in &self.queues {
+            queue.close();
+        }
+    }
+}
+
+async fn accept(listener: &UnixListener) -> io::Result<UnixStream> {
+    listener.accept().await.map(|(stream, _)| stream)
+}

@@ -1,0 +1,75 @@
+//! Making the socket, and taking its file away again.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::net::UnixListener;
+
+/// Everybody on this machine may look: there is nothing secret in it, and nothing can be sent.
+const MODE: u32 = 0o666;
+
+/// A listening socket and its file.
+#[derive(Debug)]
+pub struct Bound {
+    pub listener: UnixListener,
+    path: PathBuf,
+    inode: u64,
+}
+
+impl Bound {
+    /// Listens at `path`; its folder is made if need be, a file that nobody answers at is replaced.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+            DirBuilder::new().mode(0o755).create(folder)?;
+            fs::set_permissions(folder, Permissions::from_mode(0o755))?;
+        }
+        clear_the_way(path)?;
+        let listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, Permissions::from_mode(MODE))?;
+        let inode = fs::metadata(path)?.ino();
+        Ok(Self { listener, path: path.to_owned(), inode })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        // Another instance may have made its own in the meantime.
+        if fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Removes a socket that nobody answers at. Never a file of another kind.
+fn clear_the_way(path: &Path) -> io::Result<()> {
+    let file = match fs::symlink_metadata(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !file.file_type().is_socket() {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket; remove it"));
+    }
+    if is_answered(path)? {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process answers there"));
+    }
+    fs::remove_file(path)
+}
+
+/// Whether somebody listens; does not wait for them to accept.
+fn is_answered(path: &Path) -> io::Result<bool> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    Ok(match socket.connect(&SockAddr::unix(path)?) {
+        // EAGAIN: their queue is full, so they are there.
+        Ok(()) => true,
+        Err(error) => error.kind() != io::ErrorKind::ConnectionRefused,
+    })
+}

@@ -1,0 +1,164 @@
+//! What is so now and what clients have not been told of it yet.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use crate::event::Instant;
+use crate::render::status::json::{change, changed_parts, head, node as node_object, tail};
+use crate::render::status::{NodeStatus, Snapshot};
+
+/// Nodes told in one line, at most: a line stays well below what a client may fall behind.
+const NODES_IN_A_LINE: usize = 500;
+/// Nodes of a snapshot that are written at a time.
+const NODES_IN_A_PIECE: usize = 100;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Board {
+    current: Option<Snapshot>,
+    told: Option<Snapshot>,
+    nodes: Vec<NodeStatus>,
+    places: HashMap<String, usize>,
+    /// places of nodes to be told
+    changed: BTreeSet<usize>,
+    removed: Vec<String>,
+    /// counts up when nodes moved to other places
+    layout: u64,
+    sequence: u64,
+}
+
+/// How far a client's snapshot has been written.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cursor {
+    layout: u64,
+    next: usize,
+    begun: bool,
+}
+
+/// The next piece of a snapshot.
+#[derive(Debug)]
+pub enum Piece {
+    Part(Vec<u8>),
+    Last(Vec<u8>),
+    /// nodes were removed while it was being written
+    Broken,
+}
+
+impl Board {
+    /// Takes the whole in; (it is the first, there is something to tell).
+    pub fn publish(&mut self, snapshot: Snapshot) -> (bool, bool) {
+        let first = self.current.is_none();
+        let news = self.told.as_ref().is_none_or(|told| !changed_parts(told, &snapshot).is_empty());
+        if first {
+            self.told = Some(snapshot.clone());
+        }
+        self.current = Some(snapshot);
+        (first, news && !first)
+    }
+
+    /// Takes one node in; whether there is something to tell.
+    pub fn set_node(&mut self, node: NodeStatus) -> bool {
+        let Some(place) = self.places.get(&node.name).copied() else {
+            self.places.insert(node.name.clone(), self.nodes.len());
+            self.changed.insert(self.nodes.len());
+            self.removed.retain(|name| *name != node.name);
+            self.nodes.push(node);
+            return true;
+        };
+        let Some(known) = self.nodes.get_mut(place) else { return false };
+        let news = !known.is_told_by(&node);
+        *known = node;
+        if news {
+            self.changed.insert(place);
+        }
+        news
+    }
+
+    pub fn set_round_trip(&mut self, name: &str, rtt: Option<Duration>) {
+        if let Some(node) = self.places.get(name).and_then(|place| self.nodes.get_mut(*place)) {
+            node.rtt = rtt;
+        }
+    }
+
+    /// Takes all nodes in, in their order; whether there is something to tell.
+    pub fn set_nodes(&mut self, nodes: Vec<NodeStatus>) -> bool {
+        let same_places = nodes.iter().map(|node| &node.name).eq(self.nodes.iter().map(|node| &node.name));
+        if same_places {
+            return nodes.into_iter().fold(false, |news, node| self.set_node(node) || news);
+        }
+        let before = std::mem::take(&mut self.nodes);
+        let untold: BTreeSet<&str> =
+            self.changed.iter().filter_map(|place| before.get(*place)).map(|node| node.name.as_str()).collect();
+        let old_places = std::mem::take(&mut self.places);
+        let is_news = |node: &NodeStatus| {
+            let known = old_places.get(&node.name).and_then(|place| before.get(*place));
+            untold.contains(node.name.as_str()) || known.is_none_or(|known| !known.is_told_by(node))
+        };
+        self.changed = nodes.iter().enumerate().filter(|(_, node)| is_news(node)).map(|(place, _)| place).collect();
+        self.places = nodes.iter().enumerate().map(|(place, node)| (node.name.clone(), place)).collect();
+        self.removed.retain(|name| !self.places.contains_key(name));
+        let gone = before.iter().map(|node| &node.name).filter(|name| !self.places.contains_key(*name));
+        self.removed.extend(gone.cloned());
+        self.nodes = nodes;
+        self.layout += 1;
+        !self.changed.is_empty() || !self.removed.is_empty()
+    }
+
+    /// Forgets one node; whether there is something to tell.
+    pub fn remove_node(&mut self, name: &str) -> bool {
+        if !self.places.contains_key(name) {
+            return false;
+        }
+        let rest = self.nodes.iter().filter(|node| node.name != name).cloned().collect();
+        self.set_nodes(rest)
+    }
+
+    /// What changed until now is in the snapshot that the first client gets.
+    pub fn forget_changes(&mut self) {
+        self.told.clone_from(&self.current);
+        self.changed.clear();
+        self.removed.clear();
+    }
+
+    /// The next line of changes, and whether there is more to tell.
+    pub fn take_line(&mut self, now: Instant) -> (Option<Vec<u8>>, bool) {
+        let Some(current) = &self.current else { return (None, false) };
+        let parts = self.told.as_ref().map_or_else(Vec::new, |told| changed_parts(told, current));
+        let places: Vec<usize> = self.changed.iter().copied().take(NODES_IN_A_LINE).collect();
+        let nodes = places.iter().filter_map(|place| self.nodes.get(*place));
+        let line = change(self.sequence + 1, current, &parts, nodes, &self.removed, now);
+        if !parts.is_empty() {
+            self.told = Some(current.clone());
+        }
+        for place in places {
+            self.changed.remove(&place);
+        }
+        self.removed.clear();
+        self.sequence += u64::from(line.is_some());
+        (line, !self.changed.is_empty())
+    }
+
+    /// The next piece of a snapshot; a client that reads slowly holds no more than a piece.
+    pub fn piece(&self, cursor: &mut Cursor, now: Instant) -> Piece {
+        let Some(current) = &self.current else { return Piece::Broken };
+        let mut text = Vec::new();
+        if !cursor.begun {
+            *cursor = Cursor { layout: self.layout, next: 0, begun: true };
+            text = head(current, now);
+        } else if cursor.layout != self.layout {
+            return Piece::Broken;
+        }
+        for node in self.nodes.iter().skip(cursor.next).take(NODES_IN_A_PIECE) {
+            if cursor.next > 0 {
+                text.push(b',');
+            }
+            text.extend(node_object(node, now));
+            cursor.next += 1;
+        }
+        if cursor.next < self.nodes.len() {
+            return Piece::Part(text);
+        }
+        text.extend(tail(current, now));
+        Piece::Last(text)
+    }
+}

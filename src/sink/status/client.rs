@@ -1,0 +1,221 @@
+//! One client: its snapshot in pieces, then its lines, as fast as it reads.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use super::board::{Cursor, Piece};
+use super::{Shared, clock};
+
+/// A client that falls further behind is closed.
+pub const MOST_BEHIND: usize = 256 * 1024;
+/// What a client sends is thrown away so much at a time, and not more often than once in [`NEXT_READ`].
+const SCRATCH: usize = 2048;
+const READS: usize = 32;
+const NEXT_READ: Duration = Duration::from_secs(1);
+
+/// Lines that a client has yet to get; shared lines, so that a hundred clients hold each but once.
+#[derive(Debug, Default)]
+pub struct Queue {
+    waiting: Mutex<Waiting>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    lines: VecDeque<Arc<[u8]>>,
+    bytes: usize,
+    closed: bool,
+}
+
+impl Queue {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a line. Too much is the end.
+    pub fn push(&self, line: &Arc<[u8]>) {
+        let mut waiting = self.waiting();
+        if waiting.closed {
+            return;
+        }
+        if waiting.bytes > 0 && waiting.bytes + line.len() > MOST_BEHIND {
+            drop(waiting);
+            self.close();
+            return;
+        }
+        waiting.bytes += line.len();
+        waiting.lines.push_back(Arc::clone(line));
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
+    pub fn close(&self) {
+        let mut waiting = self.waiting();
+        waiting.closed = true;
+        waiting.lines = VecDeque::new();
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.waiting().closed
+    }
+
+    /// The oldest line. It counts until the next one is asked for.
+    fn next(&self, written: usize) -> Option<Arc<[u8]>> {
+        let mut waiting = self.waiting();
+        waiting.bytes = waiting.bytes.saturating_sub(written);
+        waiting.lines.pop_front()
+    }
+}
+
+/// What is being written.
+enum Text {
+    Piece(Vec<u8>),
+    Line(Arc<[u8]>),
+}
+
+impl Text {
+    fn rest(&self, from: usize) -> &[u8] {
+        let all: &[u8] = match self {
+            Self::Piece(text) => text,
+            Self::Line(line) => line,
+        };
+        all.get(from..).unwrap_or_default()
+    }
+}
+
+/// Until the client goes, falls behind, or the daemon ends. A client that closes its sending half gets the snapshot and no more.
+pub async fn serve(stream: UnixStream, shared: &Shared, queue: &Queue) {
+    let mut client = Client {
+        stream,
+        cursor: Some(Cursor::default()),
+        text: Text::Piece(Vec::new()),
+        written: 0,
+        ended: false,
+        next_read: Instant::now(),
+    };
+    while client.step(shared, queue).await.is_ok() {}
+}
+
+struct Client {
+    stream: UnixStream,
+    /// where in the snapshot; `None` when it is complete
+    cursor: Option<Cursor>,
+    text: Text,
+    written: usize,
+    /// the client sends no more
+    ended: bool,
+    next_read: Instant,
+}
+
+/// The connection is over.
+struct Over;
+
+impl Client {
+    async fn step(&mut self, shared: &Shared, queue: &Queue) -> Result<(), Over> {
+        if queue.is_closed() {
+            return Err(Over);
+        }
+        if self.text.rest(self.written).is_empty() {
+            self.fill(shared, queue)?;
+        }
+        let idle = self.text.rest(self.written).is_empty();
+        if idle && self.ended {
+            return Err(Over);
+        }
+        let listening = !self.ended && self.next_read <= Instant::now();
+        let interest = match (idle, listening) {
+            (true, true) => Some(Interest::READABLE),
+            (false, true) => Some(Interest::READABLE | Interest::WRITABLE),
+            (false, false) => Some(Interest::WRITABLE),
+            (true, false) => None,
+        };
+        let ready = async {
+            match interest {
+                Some(interest) => self.stream.ready(interest).await,
+                None => std::future::pending().await,
+            }
+        };
+        let ready = tokio::select! {
+            ready = ready => ready.map_err(|_| Over)?,
+            () = queue.wake.notified() => return Ok(()),
+            () = sleep_until(self.next_read), if !listening && !self.ended => return Ok(()),
+        };
+        if listening && (ready.is_readable() || ready.is_read_closed()) {
+            self.discard()?;
+        }
+        if ready.is_writable() || ready.is_write_closed() {
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    /// Takes the next piece of the snapshot, or the next line.
+    fn fill(&mut self, shared: &Shared, queue: &Queue) -> Result<(), Over> {
+        let done = match self.text {
+            Text::Piece(_) => 0,
+            Text::Line(_) => self.written,
+        };
+        self.written = 0;
+        if let Some(cursor) = &mut self.cursor {
+            let piece = shared.board().piece(cursor, clock::now());
+            self.text = match piece {
+                Piece::Part(text) => Text::Piece(text),
+                Piece::Last(text) => {
+                    self.cursor = None;
+                    Text::Piece(text)
+                }
+                Piece::Broken => return Err(Over),
+            };
+            return Ok(());
+        }
+        if self.ended {
+            self.text = Text::Piece(Vec::new());
+            return Ok(());
+        }
+        self.text = queue.next(done).map_or_else(|| Text::Piece(Vec::new()), Text::Line);
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<(), Over> {
+        let rest = self.text.rest(self.written);
+        if rest.is_empty() {
+            return Ok(());
+        }
+        match self.stream.try_write(rest) {
+            Ok(0) => Err(Over),
+            Ok(count) => {
+                self.written += count;
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(_) => Err(Over),
+        }
+    }
+
+    /// Throws away what came, and notices the end.
+    fn discard(&mut self) -> Result<(), Over> {
+        let mut scratch = [0; SCRATCH];
+        for _ in 0..READS {
+            match self.stream.try_read(&mut scratch) {
+                Ok(0) => {
+                    self.ended = true;
+                    return Ok(());
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(_) => return Err(Over),
+            }
+        }
+        self.next_read = Instant::now() + NEXT_READ;
+        Ok(())
+    }
+}
