@@ -5,7 +5,7 @@
 
 mod picture;
 mod stage;
-mod terminal;
+pub(super) mod terminal;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::panel::Pattern;
-use crate::panel::signal::level;
+use crate::cli::panel::view::View;
+use crate::cli::panel::{Style, draw};
 use crate::venue::watch::{at, text};
 
 /// Everything that goes into one picture.
@@ -21,6 +21,8 @@ pub struct Picture<'p> {
     pub elapsed: Duration,
     /// false: `NO_COLOR`
     pub colour: bool,
+    /// room and colours for the panel
+    pub style: Style,
     /// the last line
     pub keys: &'p str,
 }
@@ -53,36 +55,15 @@ impl Picture<'_> {
         lines
     }
 
+    /// Display and LED as `bramblegate panel` draws them, and the severity in words.
     fn panel(&self, status: &Value) -> Vec<String> {
-        let rows: Vec<String> = at(status, "panel.lcd.lines")
-            .and_then(Value::as_array)
-            .map(|rows| rows.iter().map(|row| text(Some(row))).collect())
-            .unwrap_or_default();
-        let width = rows.iter().map(|row| row.chars().count()).max().unwrap_or(16);
-        let edge = "─".repeat(width + 2);
-        let led = self.led(status);
-        let mut lines = vec![format!("   ┌{edge}┐     {led}")];
-        for row in rows {
-            let glass = if self.colour { format!("\x1b[97;44m {row} \x1b[0m") } else { format!(" {row} ") };
-            lines.push(format!("   │{glass}│"));
+        let mut view = View::default();
+        view.take(status);
+        let mut lines = draw(&view.lines, view.geometry(), view.charset(), view.led, self.elapsed, self.style);
+        if let Some(last) = lines.last_mut() {
+            last.push_str(&format!("    {}", self.strong(&view.severity)));
         }
-        lines.push(format!("   └{edge}┘"));
         lines
-    }
-
-    fn led(&self, status: &Value) -> String {
-        let name = text(at(status, "panel.led.pattern"));
-        let colour = text(at(status, "panel.led.colour"));
-        let lit = level(pattern(&name), self.elapsed);
-        let dot = if lit > 0.15 { "●" } else { "○" };
-        let words = format!("{} {name}", text(status.get("severity")));
-        match (self.colour, rgb(&colour)) {
-            (true, Some(channels)) => {
-                let [red, green, blue] = channels.map(|channel| f32::from(channel) * (0.15 + 0.85 * lit));
-                format!("\x1b[38;2;{red:.0};{green:.0};{blue:.0}m{dot}\x1b[0m {words}")
-            }
-            _ => format!("{dot} {words}"),
-        }
     }
 
     fn facts(&self, status: &Value) -> Vec<String> {
@@ -121,20 +102,6 @@ impl Picture<'_> {
     fn dim(&self, words: &str) -> String {
         if self.colour { format!("\x1b[2m{words}\x1b[0m") } else { words.to_owned() }
     }
-}
-
-fn pattern(name: &str) -> Pattern {
-    [Pattern::Steady, Pattern::Breathe, Pattern::QuickBreathe, Pattern::DoubleBlink, Pattern::FastBlink]
-        .into_iter()
-        .find(|pattern| pattern.name() == name)
-        .unwrap_or(Pattern::Off)
-}
-
-/// `#rrggbb`
-fn rgb(text: &str) -> Option<[u8; 3]> {
-    let number = u32::from_str_radix(text.strip_prefix('#')?, 16).ok()?;
-    let [_, red, green, blue] = number.to_be_bytes();
-    Some([red, green, blue])
 }
 
 fn cut(line: &str, width: usize) -> String {
@@ -176,6 +143,7 @@ pub fn facts(status: &Value) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::panel::Depth;
 
     fn status() -> Value {
         serde_json::json!({
@@ -192,7 +160,9 @@ mod tests {
     fn picture(status: &Value, colour: bool) -> String {
         let captions = ["rpi2 dies".to_owned()];
         let elapsed = Duration::from_secs(3);
-        Picture { status: Some(status), captions: &captions, journal: &[], elapsed, colour, keys: "" }
+        let depth = if colour { Depth::True } else { Depth::None };
+        let style = Style { columns: 80, rows: 40, depth };
+        Picture { status: Some(status), captions: &captions, journal: &[], elapsed, colour, style, keys: "" }
             .lines()
             .join("\n")
     }

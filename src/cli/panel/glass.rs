@@ -1,0 +1,307 @@
+//! The display drawn dot by dot. A pure function.
+
+use std::time::Duration;
+
+use super::style::{Depth, Style};
+use crate::panel::charset::HEARTBEAT;
+use crate::panel::signal::level;
+use crate::panel::{Charset, Colour, Geometry, Pattern, Signal};
+
+/// A character is 5 × 8 dots; one column and one row of none stand between two.
+const PITCH: (usize, usize) = (6, 9);
+const GLASS: Colour = Colour { red: 18, green: 48, blue: 200 };
+const UNLIT: Colour = Colour { red: 34, green: 66, blue: 214 };
+/// A cell that has both.
+const FAINT: Colour = Colour { red: 26, green: 57, blue: 207 };
+const LIT: Colour = Colour { red: 236, green: 244, blue: 255 };
+/// Half a beat of the heart, as on the glass.
+const HALF_BEAT: Duration = Duration::from_millis(500);
+/// What an LED looks like when it is dark.
+const DARK: f32 = 0.12;
+const MARGIN: &str = "  ";
+
+/// How dots become characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Grain {
+    /// two dots above each other in a cell: square dots, unlit ones too
+    Halves,
+    /// two by four dots in a cell
+    Braille,
+    /// no dots: the characters themselves
+    Text,
+}
+
+/// Lines of a terminal that show the display and, below it, the LED. The largest drawing that `style` has room for is taken;
+/// the last resort is plain text in a frame. The heart beats with `elapsed`, and so does the LED.
+pub fn draw(
+    lines: &[String],
+    geometry: Geometry,
+    charset: Charset,
+    led: Signal,
+    elapsed: Duration,
+    style: Style,
+) -> Vec<String> {
+    let mut drawing = glass(lines, geometry, charset, elapsed, style);
+    drawing.push(format!("{MARGIN}{}", lamp(led, elapsed, style.depth)));
+    drawing
+}
+
+/// The display alone.
+pub fn glass(lines: &[String], geometry: Geometry, charset: Charset, elapsed: Duration, style: Style) -> Vec<String> {
+    let beat = (elapsed.as_millis() / HALF_BEAT.as_millis()) % 2 == 0;
+    let lines: Vec<String> =
+        lines.iter().map(|line| if beat { line.clone() } else { line.replace(HEARTBEAT, " ") }).collect();
+    let dots = Dots::of(&lines, geometry, charset);
+    let depth = style.depth;
+    let (rows, width) = match grain(geometry, style) {
+        Grain::Halves => (halves(&dots, depth), dots.width),
+        Grain::Braille => (braille(&dots, depth), dots.width.div_ceil(2)),
+        Grain::Text => (text(&lines, geometry, depth), usize::from(geometry.columns) + 2),
+    };
+    let edge = "─".repeat(width);
+    let mut drawing = vec![format!("{MARGIN}┌{edge}┐")];
+    drawing.extend(rows.into_iter().map(|row| format!("{MARGIN}│{row}│")));
+    drawing.push(format!("{MARGIN}└{edge}┘"));
+    drawing
+}
+
+/// The LED: its colour as bright as it is now, and the rhythm in words for those who do not see the colour.
+pub fn lamp(led: Signal, elapsed: Duration, depth: Depth) -> String {
+    let lit = level(led.pattern, elapsed);
+    let words = match led.pattern {
+        Pattern::Off => "dark".to_owned(),
+        pattern => format!("{}, {}", name(led.colour), pattern.name()),
+    };
+    if depth == Depth::None {
+        let lamp = if lit > 0.3 { "(●)" } else { "(○)" };
+        return format!("{lamp} {words}");
+    }
+    // The level is perceived brightness, and so are the channels of sRGB, near enough.
+    let shade = |channel: u8| (f32::from(channel) * (DARK + (1.0 - DARK) * lit)).clamp(0.0, 255.0) as u8;
+    let Colour { red, green, blue } = led.colour;
+    let colour = Colour { red: shade(red), green: shade(green), blue: shade(blue) };
+    format!("{}▐██▌{} {words}", depth.foreground(colour), depth.reset())
+}
+
+fn name(colour: Colour) -> String {
+    match colour {
+        Colour::GREEN => "green".to_owned(),
+        Colour::BLUE => "blue".to_owned(),
+        Colour::AMBER => "amber".to_owned(),
+        Colour::RED => "red".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// The finest drawing that there is room for.
+fn grain(geometry: Geometry, style: Style) -> Grain {
+    let (width, height) = size(geometry);
+    let fits = |columns: usize, rows: usize| columns + MARGIN.len() + 2 <= style.columns && rows + 4 <= style.rows;
+    if fits(width, height.div_ceil(2)) {
+        Grain::Halves
+    } else if fits(width.div_ceil(2), height.div_ceil(4)) {
+        Grain::Braille
+    } else {
+        Grain::Text
+    }
+}
+
+/// In dots, with an edge all around.
+fn size(geometry: Geometry) -> (usize, usize) {
+    (usize::from(geometry.columns) * PITCH.0 + 1, usize::from(geometry.rows) * PITCH.1 + 1)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dot {
+    /// between the characters
+    Gap,
+    Unlit,
+    Lit,
+}
+
+#[derive(Debug)]
+struct Dots {
+    width: usize,
+    height: usize,
+    dots: Vec<Dot>,
+}
+
+impl Dots {
+    fn of(lines: &[String], geometry: Geometry, charset: Charset) -> Self {
+        let (width, height) = size(geometry);
+        let mut all = Self { width, height, dots: vec![Dot::Gap; width * height] };
+        for row in 0..usize::from(geometry.rows) {
+            let mut scalars = lines.get(row).map_or("", String::as_str).chars();
+            for column in 0..usize::from(geometry.columns) {
+                let glyph = charset.dots(scalars.next().unwrap_or(' '));
+                all.set_glyph(column * PITCH.0 + 1, row * PITCH.1 + 1, glyph);
+            }
+        }
+        all
+    }
+
+    fn set_glyph(&mut self, left: usize, top: usize, glyph: [u8; 8]) {
+        for (y, bits) in glyph.into_iter().enumerate() {
+            for x in 0..5 {
+                let lit = bits >> (4 - x) & 1 == 1;
+                if let Some(dot) = self.dots.get_mut((top + y) * self.width + left + x) {
+                    *dot = if lit { Dot::Lit } else { Dot::Unlit };
+                }
+            }
+        }
+    }
+
+    fn at(&self, x: usize, y: usize) -> Dot {
+        if x >= self.width { Dot::Gap } else { self.dots.get(y * self.width + x).copied().unwrap_or(Dot::Gap) }
+    }
+}
+
+fn halves(dots: &Dots, depth: Depth) -> Vec<String> {
+    let rows = (0..dots.height.div_ceil(2)).map(|row| {
+        let mut text = String::new();
+        let mut before = None;
+        for x in 0..dots.width {
+            let (upper, lower) = (dots.at(x, 2 * row), dots.at(x, 2 * row + 1));
+            let (scalar, behind) = match (upper, lower) {
+                (Dot::Lit, Dot::Lit) => ('█', LIT),
+                (Dot::Lit, rest) => ('▀', unlit(rest, rest)),
+                (rest, Dot::Lit) => ('▄', unlit(rest, rest)),
+                (upper, lower) => (' ', unlit(upper, lower)),
+            };
+            if before.replace(behind) != Some(behind) {
+                text.push_str(&depth.foreground(LIT));
+                text.push_str(&depth.background(behind));
+            }
+            text.push(scalar);
+        }
+        text.push_str(depth.reset());
+        text
+    });
+    rows.collect()
+}
+
+/// The colour of two dots without light: that of the glass, or of dots that could be lit, or between.
+const fn unlit(upper: Dot, lower: Dot) -> Colour {
+    match (upper, lower) {
+        (Dot::Gap, Dot::Gap) => GLASS,
+        (Dot::Gap, _) | (_, Dot::Gap) => FAINT,
+        _ => UNLIT,
+    }
+}
+
+/// Bits of the dots of a Braille cell (U+2800), in rows of two.
+const BRAILLE: [[u32; 2]; 4] = [[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]];
+
+fn braille(dots: &Dots, depth: Depth) -> Vec<String> {
+    let rows = (0..dots.height.div_ceil(4)).map(|row| {
+        let mut text = depth.foreground(LIT) + &depth.background(GLASS);
+        for column in 0..dots.width.div_ceil(2) {
+            let mut bits = 0x2800;
+            for (y, pair) in BRAILLE.iter().enumerate() {
+                for (x, bit) in pair.iter().enumerate() {
+                    if dots.at(2 * column + x, 4 * row + y) == Dot::Lit {
+                        bits |= bit;
+                    }
+                }
+            }
+            text.push(char::from_u32(bits).unwrap_or(' '));
+        }
+        text.push_str(depth.reset());
+        text
+    });
+    rows.collect()
+}
+
+fn text(lines: &[String], geometry: Geometry, depth: Depth) -> Vec<String> {
+    let (columns, rows) = (usize::from(geometry.columns), usize::from(geometry.rows));
+    let (front, back, reset) = (depth.foreground(LIT), depth.background(GLASS), depth.reset());
+    let line = |row: usize| lines.get(row).map_or("", String::as_str);
+    (0..rows).map(|row| format!("{front}{back} {:columns$} {reset}", line(row))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: Geometry = Geometry { columns: 16, rows: 2 };
+    const GREEN: Signal = Signal { colour: Colour::GREEN, pattern: Pattern::Breathe };
+
+    fn lines() -> Vec<String> {
+        vec!["10.99.0.126     ".to_owned(), "3/3 up  eth1   ♥".to_owned()]
+    }
+
+    fn style(columns: usize, depth: Depth) -> Style {
+        Style { columns, rows: 40, depth }
+    }
+
+    fn drawn(columns: usize, milliseconds: u64) -> Vec<String> {
+        let elapsed = Duration::from_millis(milliseconds);
+        draw(&lines(), SIZE, Charset::A00, GREEN, elapsed, style(columns, Depth::None))
+    }
+
+    /// The lit dots of a drawing, without frame and LED.
+    fn lit(drawing: &[String]) -> Vec<(usize, usize)> {
+        let mut lit = Vec::new();
+        for (row, line) in drawing[1..drawing.len() - 2].iter().enumerate() {
+            for (column, scalar) in line.chars().skip(3).take_while(|scalar| *scalar != '│').enumerate() {
+                match scalar {
+                    '\u{2800}'..='\u{28ff}' => {
+                        for (y, pair) in BRAILLE.iter().enumerate() {
+                            for (x, bit) in pair.iter().enumerate() {
+                                if u32::from(scalar) & bit != 0 {
+                                    lit.push((2 * column + x, 4 * row + y));
+                                }
+                            }
+                        }
+                    }
+                    _ => {
+                        if "█▀".contains(scalar) {
+                            lit.push((column, 2 * row));
+                        }
+                        if "█▄".contains(scalar) {
+                            lit.push((column, 2 * row + 1));
+                        }
+                    }
+                }
+            }
+        }
+        lit.sort_unstable();
+        lit
+    }
+
+    #[test]
+    fn both_grains_show_the_same_dots_and_they_are_the_roms() {
+        let (fine, coarse) = (lit(&drawn(120, 0)), lit(&drawn(80, 0)));
+        assert_eq!(fine, coarse);
+        let of = |scalar: char| Charset::A00.dots(scalar).iter().map(|row| row.count_ones() as usize).sum::<usize>();
+        assert_eq!(fine.len(), lines().concat().chars().map(of).sum::<usize>());
+    }
+
+    #[test]
+    fn every_line_of_a_drawing_is_as_wide_as_the_others_and_fits() {
+        for (columns, geometry) in [30, 60, 80, 100, 130, 250].into_iter().flat_map(|c| Geometry::ALL.map(|g| (c, g))) {
+            let drawing = glass(&[], geometry, Charset::A00, Duration::ZERO, style(columns, Depth::None));
+            let widths: Vec<usize> = drawing.iter().map(|line| line.chars().count()).collect();
+            assert!(widths.iter().all(|width| *width == widths[0]), "{geometry} at {columns}: {widths:?}");
+            assert!(widths[0] <= columns || columns < 46, "{geometry} at {columns}: {widths:?}");
+        }
+    }
+
+    #[test]
+    fn the_heart_beats_and_the_led_breathes() {
+        assert!(lit(&drawn(120, 0)).len() > lit(&drawn(120, 500)).len());
+        assert_eq!(lit(&drawn(120, 0)), lit(&drawn(120, 1000)));
+        assert!(drawn(120, 0).last().unwrap().contains("(○) green, breathe"));
+        assert!(drawn(120, 2000).last().unwrap().contains("(●) green, breathe"));
+    }
+
+    #[test]
+    fn without_colours_there_is_no_escape_sequence() {
+        assert!(drawn(120, 0).concat().chars().all(|scalar| scalar != '\x1b'));
+        for depth in [Depth::Palette, Depth::True] {
+            let drawing = draw(&lines(), SIZE, Charset::A00, GREEN, Duration::ZERO, style(120, depth));
+            let dotted = drawing[1..].iter().take(10);
+            assert!(dotted.clone().all(|line| line.contains("\x1b[0m│")), "colours end with the glass");
+        }
+    }
+}

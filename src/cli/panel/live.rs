@@ -1,0 +1,136 @@
+//! The panel, live: follows the status socket and draws.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use super::glass;
+use super::style::{Depth, Style};
+use super::view::View;
+use crate::cli::demo::terminal::{self, Screen};
+use crate::cli::output;
+use crate::venue::watch::Watch;
+
+/// 20 pictures a second.
+const FRAME: Duration = Duration::from_millis(50);
+/// The daemon restarts, perhaps: how often it is asked again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// The view after each line of the socket; `None` when the daemon is gone. Ends when nobody listens.
+fn follow(socket: PathBuf) -> Receiver<Option<View>> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        loop {
+            let mut view = View::default();
+            if let Ok(mut watch) = Watch::open(&socket) {
+                while let Ok(line) = watch.next_line() {
+                    let Some(line) = line else { continue };
+                    view.take(&line);
+                    if sender.send(Some(view.clone())).is_err() {
+                        return;
+                    }
+                }
+            }
+            if sender.send(None).is_err() {
+                return;
+            }
+            std::thread::sleep(RETRY);
+        }
+    });
+    receiver
+}
+
+/// Draws until q, Ctrl-C or Ctrl-D.
+pub fn run(socket: &Path) {
+    let start = Instant::now();
+    let views = follow(socket.to_owned());
+    let keys = terminal::keys();
+    let screen = Screen::open();
+    let mut view: Option<View> = None;
+    let mut shown = Vec::new();
+    let mut told = false;
+    loop {
+        while let Ok(news) = views.try_recv() {
+            (view, told) = (news, true);
+        }
+        let picture = match &view {
+            Some(view) => picture(view, start.elapsed(), Style::of_terminal()),
+            None if told => dark("the daemon does not answer; waiting for it", Style::of_terminal()),
+            None => Vec::new(),
+        };
+        if picture != shown {
+            screen.show(&picture);
+            shown = picture;
+        }
+        if let Ok('q' | '\u{3}' | '\u{4}' | '\u{1b}') = keys.recv_timeout(FRAME) {
+            return;
+        }
+    }
+}
+
+/// One line of text for each change, for logs; until the daemon is gone.
+pub fn lines(socket: &Path) -> Result<(), String> {
+    let mut watch = Watch::open(socket).map_err(|error| error.to_string())?;
+    let (mut view, mut told) = (View::default(), Vec::new());
+    while let Ok(line) = watch.next_line() {
+        let Some(line) = line else { continue };
+        view.take(&line);
+        let words = view.words();
+        for (place, line) in words.iter().enumerate() {
+            if told.get(place) != Some(line) {
+                output::out(&format!("{line}\n"));
+            }
+        }
+        told = words;
+    }
+    Ok(())
+}
+
+/// One picture, with the LED at its brightest.
+pub fn once(socket: &Path) -> Result<(), String> {
+    let status = crate::venue::watch::snapshot(socket).map_err(|error| error.to_string())?;
+    let mut view = View::default();
+    view.take(&status);
+    let style = Style { rows: usize::MAX, ..Style::of_terminal() };
+    output::out(&format!("{}\n", picture(&view, brightest(&view), style).join("\n")));
+    Ok(())
+}
+
+/// A moment at which the heart is seen and the LED is bright.
+fn brightest(view: &View) -> Duration {
+    let moments = (0..200).map(|step| Duration::from_millis(step * 20)).filter(|at| at.subsec_millis() < 500);
+    let bright = |at: &Duration| crate::panel::signal::level(view.led.pattern, *at);
+    moments.max_by(|a, b| bright(a).total_cmp(&bright(b))).unwrap_or_default()
+}
+
+/// Display, LED, and in words what is not well.
+fn picture(view: &View, elapsed: Duration, style: Style) -> Vec<String> {
+    let mut lines = if view.lines.is_empty() {
+        let mut lines = dark("", style);
+        lines.pop();
+        lines.push(format!("  {}", glass::lamp(view.led, elapsed, style.depth)));
+        lines
+    } else {
+        glass::draw(&view.lines, view.geometry(), view.charset(), view.led, elapsed, style)
+    };
+    if let Some(last) = lines.last_mut() {
+        last.push_str(&format!("    {}", view.severity));
+    }
+    // Once more as text: for screen readers, and to be copied.
+    let rows: Vec<&str> = view.lines.iter().map(|line| line.trim_end()).collect();
+    lines.push(format!("  {}", rows.join(" | ")));
+    let note = view.note();
+    if !note.is_empty() {
+        lines.push(format!("  {note}"));
+    }
+    lines
+}
+
+/// A display without light, and a line of words.
+fn dark(words: &str, style: Style) -> Vec<String> {
+    let view = View::default();
+    let unlit = Style { depth: Depth::None, ..style };
+    let mut lines = glass::glass(&[], view.geometry(), view.charset(), Duration::ZERO, unlit);
+    lines.push(format!("  {words}"));
+    lines
+}

@@ -1,0 +1,82 @@
+//! What a terminal can show.
+
+use std::io::IsTerminal;
+
+use crate::cli::output;
+use crate::panel::Colour;
+
+/// How many colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// no escape sequences at all
+    None,
+    /// the 6 × 6 × 6 cube of 256 colours
+    Palette,
+    /// 24 bits
+    True,
+}
+
+/// Room and colours for a drawing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Style {
+    pub columns: usize,
+    pub rows: usize,
+    pub depth: Depth,
+}
+
+impl Style {
+    /// Of standard output; where that is no terminal, a page of 120 × 40 without colours.
+    pub fn of_terminal() -> Self {
+        let size =
+            std::io::stdout().is_terminal().then(|| rustix::termios::tcgetwinsize(std::io::stdout()).ok()).flatten();
+        let (columns, rows) = size.map_or((120, 40), |size| (usize::from(size.ws_col), usize::from(size.ws_row)));
+        let variable = |name: &str| std::env::var(name).unwrap_or_default();
+        let depth = match variable("COLORTERM").as_str() {
+            _ if !output::colours() => Depth::None,
+            "truecolor" | "24bit" => Depth::True,
+            _ => Depth::Palette,
+        };
+        // A terminal that does not know its size says 0.
+        Self { columns: if columns == 0 { 80 } else { columns }, rows: if rows == 0 { 24 } else { rows }, depth }
+    }
+}
+
+impl Depth {
+    /// The sequence that sets the colour of what is drawn.
+    pub fn foreground(self, colour: Colour) -> String {
+        self.sequence(38, colour)
+    }
+
+    /// The sequence that sets the colour behind it.
+    pub fn background(self, colour: Colour) -> String {
+        self.sequence(48, colour)
+    }
+
+    /// The sequence that ends colours.
+    pub fn reset(self) -> &'static str {
+        if self == Self::None { "" } else { "\x1b[0m" }
+    }
+
+    fn sequence(self, kind: u8, Colour { red, green, blue }: Colour) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::True => format!("\x1b[{kind};2;{red};{green};{blue}m"),
+            Self::Palette => {
+                let [r, g, b] = [red, green, blue].map(cube);
+                format!("\x1b[{kind};5;{}m", 16 + 36 * r + 6 * g + b)
+            }
+        }
+    }
+}
+
+/// The nearest step of xterm's colour cube: 0, 95, 135, 175, 215, 255.
+fn cube(channel: u8) -> u8 {
+    match channel {
+        0..=47 => 0,
+        48..=114 => 1,
+        115..=154 => 2,
+        155..=194 => 3,
+        195..=234 => 4,
+        235..=255 => 5,
+    }
+}
