@@ -101,3 +101,20 @@ fn every_settings_example_for_people_is_good() {
     assert!(!texts.is_empty(), "no settings example in README.md");
     check_texts("examples", &texts);
 }
+
+/// Codes of alerts as the policy spells them: `"uplink-none"`.
+#[test]
+fn every_alert_is_in_the_manual() {
+    let source = fs::read_to_string(root().join("src/policy/alerts.rs")).unwrap();
+    let manual = fs::read_to_string(root().join("docs/man/bramblegate.8")).unwrap().replace("\\-", "-");
+    let is_code = |word: &&str| {
+        let subject = word.split('-').next().unwrap_or_default();
+        ["uplink", "gateway", "node", "lcd", "led", "host"].contains(&subject)
+            && word.contains('-')
+            && word.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+    };
+    let codes: Vec<&str> = source.split('"').filter(is_code).collect();
+    assert!(codes.len() > 10, "the policy spells its alerts otherwise now: {codes:?}");
+    let missing: Vec<&&str> = codes.iter().filter(|code| !manual.contains(**code)).collect();
+    assert!(missing.is_empty(), "not in docs/man/bramblegate.8: {missing:?}");
+}
