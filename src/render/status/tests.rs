@@ -1,1 +1,342 @@
-// stories follow
+//! Snapshots and lines as clients read them.
+
+mod schema;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::*;
+use crate::board::Board;
+use crate::config;
+use crate::event::{
+    Address, ApplyError, ApplyReport, Change, Dump, Event, Firewall, Link, Netconf, Probe, Reachability, Route,
+};
+use crate::policy::decide;
+use schema::Schema;
+
+const SETTINGS: &str = r#"
+    board = "emulated"
+    [uplink]
+    interfaces = ["eth1", "wlan0"]
+    [cluster]
+    interface = "eth0"
+    address = "192.168.50.1/24"
+    [[node]]
+    name = "rpi1"
+    mac = "b8:27:eb:00:00:01"
+    address = "192.168.50.11"
+    [[node]]
+    name = "rpi2"
+    address = "192.168.50.12"
+"#;
+
+/// A state that is told events, at a time that is only a number of seconds.
+struct Stage {
+    settings: Arc<Settings>,
+    state: State,
+    second: u64,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let settings = config::load(&[("settings", SETTINGS)], &Board::built_in("emulated").unwrap()).unwrap();
+        let settings = Arc::new(settings);
+        let state = State::new(Arc::clone(&settings), Instant::from_boot(Duration::from_secs(100)));
+        Self { settings, state, second: 100 }
+    }
+
+    fn now(&self) -> Instant {
+        Instant::from_boot(Duration::from_secs(self.second))
+    }
+
+    fn tell(&mut self, event: Event) -> &mut Self {
+        let now = self.now();
+        self.state.apply(&event, now);
+        self
+    }
+
+    fn pass(&mut self, seconds: u64) -> &mut Self {
+        self.second += seconds;
+        self.tell(Event::Tick)
+    }
+
+    /// Cluster port and wired uplink, online.
+    fn online() -> Self {
+        let mut stage = Self::new();
+        stage.tell(Event::Dump(Dump::Begin));
+        stage.tell(link(2, "eth0")).tell(link(3, "eth1"));
+        stage.tell(address(3, "10.99.0.126/24")).tell(Event::Route(Change::Present(Route {
+            table: 254,
+            destination: "0.0.0.0/0".parse().unwrap(),
+            gateway: Some("10.99.0.1".parse().unwrap()),
+            index: 3,
+            metric: 100,
+            protocol: 16,
+            onlink: false,
+            preferred_source: None,
+        })));
+        stage.tell(Event::Dump(Dump::End));
+        stage.tell(Event::Probe(Probe::Uplink { index: 3, reachability: Reachability::Online }));
+        for index in [2, 3] {
+            stage.tell(Event::Netconf(Netconf { index, forwarding: Some(true), rp_filter: None }));
+        }
+        let firewall = Applied::Firewall { masquerade: true, owned: true, flow_table: false, adopted: false };
+        stage.report(Output::Firewall, Ok(firewall));
+        stage
+    }
+
+    fn report(&mut self, output: Output, result: Result<Applied, ApplyError>) -> &mut Self {
+        self.tell(Event::Applied(ApplyReport { output, result }))
+    }
+
+    fn node(&mut self, name: &str, answered: bool) -> &mut Self {
+        let rtt = answered.then_some(Duration::from_micros(310));
+        self.tell(Event::Probe(Probe::Node { name: name.to_owned(), rtt }))
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        snapshot(&self.settings, &self.state, &decide(&self.settings, &self.state))
+    }
+
+    /// The snapshot line, as a client reads it; it must be as the schema says.
+    fn line(&self) -> Value {
+        let nodes = nodes(&self.settings, &self.state);
+        let text = json::snapshot(&self.snapshot(), &nodes, self.now());
+        parse(&text)
+    }
+}
+
+fn parse(text: &[u8]) -> Value {
+    assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 1, "one line");
+    let value = serde_json::from_slice(text).unwrap();
+    if let Err(fault) = Schema::shipped().check(&value) {
+        panic!("{fault} in {value:#}");
+    }
+    value
+}
+
+fn link(index: u32, name: &str) -> Event {
+    Event::Link(Change::Present(Link {
+        index,
+        name: name.to_owned(),
+        alternative_names: Vec::new(),
+        mac: None,
+        up: true,
+        carrier: true,
+        loopback: false,
+        wireless: false,
+        master: None,
+        kind: None,
+        parent: None,
+        mtu: 1500,
+    }))
+}
+
+fn address(index: u32, net: &str) -> Event {
+    Event::Address(Change::Present(Address {
+        index,
+        address: net.parse().unwrap(),
+        tentative: false,
+        deprecated: false,
+        temporary: false,
+        link_local: false,
+        valid_for: Some(Duration::from_secs(120)),
+    }))
+}
+
+fn error(kind: ApplyErrorKind) -> ApplyError {
+    ApplyError { kind, message: "no such thing".to_owned() }
+}
+
+fn display() -> Applied {
+    Applied::Display { lines: vec!["10.99.0.126     ".to_owned(), "2/2 up  eth1   ♥".to_owned()], bytes: 140 }
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn with_nothing_known_no_key_is_missing() {
+    let line = Stage::new().line();
+    let mut documented = Schema::shipped().keys("snapshot");
+    documented.sort();
+    assert_eq!(keys(&line), documented);
+    assert_eq!(line["type"], "snapshot");
+    assert_eq!(line["schema"], 1);
+    assert_eq!(line["uptime_s"], 0);
+    assert_eq!(line["uplink"]["state"], "absent");
+    for key in ["interface", "address", "gateway", "since_s", "lease_left_s", "addresses"] {
+        assert_eq!(line["uplink"][key], Value::Null, "{key}");
+    }
+    assert_eq!(line["uplinks"], serde_json::json!([]));
+    assert_eq!(line["cluster"]["interface"], Value::Null);
+    assert_eq!(line["gateway"]["masquerade"], false);
+    assert_eq!(line["panel"]["lcd"], serde_json::json!({ "state": "absent", "lines": null, "bytes": 0 }));
+    assert_eq!(
+        line["panel"]["led"],
+        serde_json::json!({ "state": "absent", "colour": null, "pattern": null, "leds": null })
+    );
+}
+
+#[test]
+fn an_evening_online() {
+    let mut stage = Stage::online();
+    stage.node("rpi1", true).node("rpi2", true).pass(12);
+    stage.report(Output::Display, Ok(display()));
+    stage.report(Output::Indicator, Ok(Applied::Indicator { leds: 1, name: "emulator".to_owned() }));
+    let line = stage.line();
+    assert_eq!(
+        line["uplink"],
+        serde_json::json!({
+            "state": "online", "interface": "eth1", "address": "10.99.0.126/24", "gateway": "10.99.0.1",
+            "since_s": 12, "lease_left_s": 108, "addresses": ["10.99.0.126/24"],
+        })
+    );
+    assert_eq!(line["uplinks"], serde_json::json!([line["uplink"]]));
+    assert_eq!(
+        line["gateway"],
+        serde_json::json!({
+            "forwarding": true, "masquerade": true, "applied": 1, "repaired": 0, "overlap": "none", "blocked_by": null,
+        })
+    );
+    assert_eq!(
+        line["cluster"],
+        serde_json::json!({
+            "interface": "eth0", "address": "192.168.50.1/24", "dhcp": "off", "up": 2, "total": 2,
+        })
+    );
+    assert_eq!(
+        line["nodes"][0],
+        serde_json::json!({
+            "name": "rpi1", "mac": "b8:27:eb:00:00:01", "address": "192.168.50.11",
+            "health": "up", "rtt_us": 310, "since_s": 12,
+        })
+    );
+    assert_eq!(line["nodes"][1]["mac"], Value::Null);
+    assert_eq!(line["panel"]["lcd"]["lines"][1], "2/2 up  eth1   ♥");
+    assert_eq!(line["panel"]["led"]["colour"], "#00ff00");
+    assert_eq!(line["panel"]["led"]["pattern"], "breathe");
+    assert_eq!(line["panel"]["led"]["leds"], serde_json::json!([{ "colour": "#00ff00", "pattern": "breathe" }]));
+}
+
+#[test]
+fn a_stick_tells_each_of_its_leds() {
+    let mut stage = Stage::online();
+    stage.node("rpi1", true);
+    stage.report(Output::Indicator, Ok(Applied::Indicator { leds: 8, name: "blinkstick".to_owned() }));
+    let line = stage.line();
+    assert_eq!(line["panel"]["led"]["leds"].as_array().unwrap().len(), 3, "the cluster and two nodes");
+}
+
+#[test]
+fn devices_are_well_or_absent_or_broken_or_off() {
+    let mut stage = Stage::online();
+    stage.report(Output::Display, Ok(display()));
+    for (kind, word) in [
+        (ApplyErrorKind::Absent, "absent"),
+        (ApplyErrorKind::Failed, "error"),
+        (ApplyErrorKind::Denied, "error"),
+        (ApplyErrorKind::Off, "off"),
+    ] {
+        stage.report(Output::Display, Err(error(kind)));
+        let line = stage.line();
+        assert_eq!(line["panel"]["lcd"]["state"], word);
+        assert_eq!(line["panel"]["lcd"]["lines"], Value::Null, "nobody knows what stands there");
+        assert_eq!(line["panel"]["lcd"]["bytes"], 140);
+    }
+    stage.report(Output::Display, Ok(display()));
+    assert_eq!(stage.line()["panel"]["lcd"]["state"], "ok");
+}
+
+#[test]
+fn what_blocks_is_named_or_has_null_names() {
+    let mut stage = Stage::online();
+    let blocker = Blocker {
+        table: Some("ip filter".to_owned()),
+        chain: Some("FORWARD".to_owned()),
+        remedy: "do this".to_owned(),
+    };
+    stage.tell(Event::Firewall(Firewall::Blocked(Some(blocker))));
+    let wanted = serde_json::json!({ "table": "ip filter", "chain": "FORWARD", "remedy": "do this" });
+    assert_eq!(stage.line()["gateway"]["blocked_by"], wanted);
+    stage.tell(Event::Firewall(Firewall::Blocked(None)));
+    assert_eq!(stage.line()["gateway"]["blocked_by"], Value::Null);
+    for forwarded in [10, 20, 30] {
+        stage.tell(Event::Firewall(Firewall::Counters { forwarded, postrouted: 5 }));
+    }
+    let line = stage.line();
+    assert_eq!(line["gateway"]["blocked_by"]["chain"], Value::Null);
+    assert_eq!(line["gateway"]["blocked_by"]["table"], Value::Null);
+    assert!(line["gateway"]["blocked_by"]["remedy"].is_string());
+}
+
+#[test]
+fn a_rule_set_that_cannot_be_applied_leaves_the_masquerade_unknown() {
+    let mut stage = Stage::online();
+    stage.report(Output::Firewall, Err(error(ApplyErrorKind::Failed)));
+    assert_eq!(stage.line()["gateway"]["masquerade"], Value::Null);
+}
+
+#[test]
+fn an_infinite_lease_has_no_end() {
+    let mut stage = Stage::online();
+    let Event::Address(Change::Present(lease)) = address(3, "10.99.0.126/24") else { unreachable!() };
+    stage.tell(Event::Address(Change::Present(Address { valid_for: None, ..lease })));
+    let line = stage.line();
+    assert_eq!(line["uplink"]["lease_left_s"], Value::Null);
+    assert_eq!(line["uplink"]["address"], "10.99.0.126/24");
+}
+
+#[test]
+fn time_alone_is_no_news() {
+    let mut stage = Stage::online();
+    stage.node("rpi1", true);
+    stage.report(Output::Display, Ok(display()));
+    let before = stage.snapshot();
+    stage.pass(30);
+    assert_eq!(before, stage.snapshot(), "moments, not ages");
+    // The lease is renewed, the display has sent more bytes, the round trip took longer.
+    stage.tell(address(3, "10.99.0.126/24"));
+    let Applied::Display { lines, .. } = display() else { unreachable!() };
+    stage.report(Output::Display, Ok(Applied::Display { lines, bytes: 9999 }));
+    let after = stage.snapshot();
+    assert_ne!(before, after, "a snapshot has to tell it");
+    assert_eq!(json::changed_parts(&before, &after), [""; 0]);
+    let first = node(&stage.settings, &stage.state, "rpi1").unwrap();
+    stage.tell(Event::Probe(Probe::Node { name: "rpi1".to_owned(), rtt: Some(Duration::from_millis(7)) }));
+    let second = node(&stage.settings, &stage.state, "rpi1").unwrap();
+    assert_ne!(first, second);
+    assert!(first.is_told_by(&second));
+}
+
+#[test]
+fn a_change_tells_just_what_changed() {
+    let mut stage = Stage::online();
+    stage.node("rpi1", true).node("rpi2", true);
+    let before = stage.snapshot();
+    for _ in 0..3 {
+        stage.node("rpi2", false);
+    }
+    let after = stage.snapshot();
+    let parts = json::changed_parts(&before, &after);
+    assert_eq!(parts, ["severity", "alerts", "cluster"]);
+    let down = node(&stage.settings, &stage.state, "rpi2").unwrap();
+    let text = json::change(7, &after, &parts, [&down], &["rpi9".to_owned()], stage.now()).unwrap();
+    let line = parse(&text);
+    assert_eq!(keys(&line), ["alerts", "cluster", "nodes", "nodes_removed", "schema", "seq", "severity", "type"]);
+    assert_eq!(line["seq"], 7);
+    assert_eq!(line["nodes"].as_array().unwrap().len(), 1);
+    assert_eq!(line["nodes"][0]["health"], "down");
+    assert_eq!(line["cluster"]["up"], 1);
+    assert_eq!(line["nodes_removed"], serde_json::json!(["rpi9"]));
+}
+
+#[test]
+fn nothing_to_tell_is_no_line() {
+    let stage = Stage::online();
+    let snapshot = stage.snapshot();
+    assert_eq!(json::changed_parts(&snapshot, &snapshot.clone()), [""; 0]);
+    assert!(json::change(1, &snapshot, &[], [], &[], stage.now()).is_none());
+}
