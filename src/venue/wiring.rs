@@ -181,12 +181,12 @@ pub fn set_internet(index: usize, kind: Internet) -> Result<()> {
     let rules = match kind {
         Internet::Open => String::new(),
         Internet::Portal => "table inet internet {\n\
-            chain pre { type nat hook prerouting priority -100; iifname lan0 tcp dport 80 redirect to :8080; }\n\
-            chain fwd { type filter hook forward priority 0; iifname lan0 udp dport 53 accept; ct state established accept; \
+            chain entering { type nat hook prerouting priority -100; iifname lan0 tcp dport 80 redirect to :8080; }\n\
+            chain between { type filter hook forward priority 0; iifname lan0 udp dport 53 accept; ct state established accept; \
             iifname lan0 drop; }\n}\n"
             .to_owned(),
         Internet::Dead => "table inet internet {\n\
-            chain fwd { type filter hook forward priority 0; policy drop; }\n\
+            chain between { type filter hook forward priority 0; policy drop; }\n\
             chain out { type filter hook output priority 0; oifname wan drop; }\n}\n"
             .to_owned(),
     };
