@@ -8,6 +8,9 @@ use crate::cli::panel::view::View;
 use crate::cli::panel::{Style, draw};
 use crate::venue::watch::{at, text};
 
+/// At most so many lines of the journal.
+const JOURNAL: usize = 6;
+
 /// Everything that goes into one picture.
 #[derive(Debug)]
 pub struct Picture<'p> {
@@ -21,45 +24,73 @@ pub struct Picture<'p> {
     pub elapsed: Duration,
     /// false: `NO_COLOR`
     pub colour: bool,
-    /// room and colours for the panel
+    /// the terminal's room and colours
     pub style: Style,
     /// the last line
     pub keys: &'p str,
 }
 
 impl Picture<'_> {
-    /// The lines of the screen.
+    /// The lines of the screen. The panel gets the room it needs, the journal what is left.
     pub fn lines(&self) -> Vec<String> {
-        let mut lines = vec![
-            format!(" {} {:>5} s", self.strong("Bramblegate: a venue, a head and three nodes"), self.elapsed.as_secs()),
-            String::new(),
-        ];
-        let earlier = self.captions.len().saturating_sub(1);
-        for caption in self.captions.get(earlier.saturating_sub(2)..earlier).unwrap_or_default() {
-            lines.push(format!("   {}", self.dim(caption)));
+        let (mut lines, facts, keys) =
+            (self.heading(), self.status.map(|s| self.facts(s)).unwrap_or_default(), self.keys());
+        let taken = lines.len() + facts.len() + keys.len() + 3;
+        let room = self.style.rows.saturating_sub(taken);
+        let panel = match self.status {
+            Some(status) => self.panel(status, room),
+            None => vec!["   (the daemon is not there yet)".to_owned()],
+        };
+        let journal = room.saturating_sub(panel.len()).min(JOURNAL);
+        let newest = self.journal.len().saturating_sub(journal);
+        let journal = self.journal.iter().skip(newest).map(|line| format!("   {}", self.dim(&self.cut(line))));
+        for part in [panel, facts, journal.collect()] {
+            lines.extend(part);
+            lines.push(String::new());
         }
-        lines.push(format!(" ▸ {}", self.strong(self.captions.last().map_or("", String::as_str))));
-        lines.push(String::new());
-        match self.status {
-            Some(status) => {
-                lines.extend(self.panel(status));
-                lines.push(String::new());
-                lines.extend(self.facts(status));
-            }
-            None => lines.push("   (the daemon is not there yet)".to_owned()),
-        }
-        lines.push(String::new());
-        lines.extend(self.journal.iter().map(|line| format!("   {}", self.dim(&cut(line, 110)))));
-        lines.push(String::new());
-        lines.push(format!(" {}", self.keys));
+        lines.extend(keys);
         lines
     }
 
+    fn heading(&self) -> Vec<String> {
+        let title = self.strong("Bramblegate: a venue, a head and three nodes");
+        let mut lines = vec![format!(" {title} {:>5} s", self.elapsed.as_secs()), String::new()];
+        let earlier = self.captions.len().saturating_sub(1);
+        for caption in self.captions.get(earlier.saturating_sub(2)..earlier).unwrap_or_default() {
+            lines.push(format!("   {}", self.dim(&self.cut(caption))));
+        }
+        let caption = self.captions.last().map_or("", String::as_str);
+        lines.push(format!(" ▸ {}", self.strong(&self.cut(caption))));
+        lines.push(String::new());
+        lines
+    }
+
+    /// The keys, on as many lines as they need.
+    fn keys(&self) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        for key in self.keys.split("  ") {
+            match lines.last_mut() {
+                Some(line) if line.chars().count() + key.chars().count() + 2 < self.style.columns => {
+                    line.push_str("  ");
+                    line.push_str(key);
+                }
+                _ => lines.push(format!(" {key}")),
+            }
+        }
+        lines
+    }
+
+    /// What fits on a line of the terminal beside the margin.
+    fn cut(&self, line: &str) -> String {
+        line.chars().take(self.style.columns.saturating_sub(4)).collect()
+    }
+
     /// Display and LED as `bramblegate panel` draws them, and the severity in words.
-    fn panel(&self, status: &Value) -> Vec<String> {
+    fn panel(&self, status: &Value, rows: usize) -> Vec<String> {
         let mut view = View::default();
         view.take(status);
-        let mut lines = draw(&view.lines, view.geometry(), view.charset(), view.led, self.elapsed, self.style);
+        let style = Style { rows, ..self.style };
+        let mut lines = draw(&view.lines, view.geometry(), view.charset(), view.led, self.elapsed, style);
         if let Some(last) = lines.last_mut() {
             last.push_str(&format!("    {}", self.strong(&view.severity)));
         }
@@ -89,8 +120,12 @@ impl Picture<'_> {
         let nodes = at(status, "nodes").and_then(Value::as_array).cloned().unwrap_or_default();
         let nodes = nodes.iter().map(|node| format!("{} {}", text(node.get("name")), text(node.get("health"))));
         lines.push(format!("   cluster  {}: {}", get("cluster.address"), nodes.collect::<Vec<_>>().join(", ")));
+        let mut lines: Vec<String> = lines.iter().map(|line| self.cut(line)).collect();
         for alert in at(status, "alerts").and_then(Value::as_array).into_iter().flatten() {
-            lines.push(format!("   {}  {}", self.strong(&text(alert.get("severity"))), text(alert.get("text"))));
+            let severity = text(alert.get("severity"));
+            let words = self.cut(&format!("{severity}  {}", text(alert.get("text"))));
+            let words = words.strip_prefix(&severity).unwrap_or_default();
+            lines.push(format!("   {}{words}", self.strong(&severity)));
         }
         lines
     }
@@ -102,10 +137,6 @@ impl Picture<'_> {
     fn dim(&self, words: &str) -> String {
         if self.colour { format!("\x1b[2m{words}\x1b[0m") } else { words.to_owned() }
     }
-}
-
-fn cut(line: &str, width: usize) -> String {
-    line.chars().take(width).collect()
 }
 
 /// What a plain demo prints when it changes, as (subject, words): one line each.
@@ -175,6 +206,22 @@ mod tests {
             assert!(text.contains(words), "{words} is missing in\n{text}");
         }
         assert!(picture(&status(), true).contains('\x1b'));
+    }
+
+    #[test]
+    fn on_a_small_terminal_nothing_is_pushed_off_the_screen() {
+        let (status, captions, journal) = (status(), vec!["a caption".to_owned(); 9], vec!["a line ".repeat(30); 9]);
+        for (columns, rows) in [(80, 24), (100, 40), (130, 50)] {
+            let style = Style { columns, rows, depth: Depth::None };
+            let elapsed = Duration::from_secs(3);
+            let keys = "[c]able  [n]ode  [v]enue  [o]verlap  [f]lush rules  [s]witch forwarding off  [p]ortal  [q]uit";
+            let (captions, journal, status) = (&captions, &journal, Some(&status));
+            let lines = Picture { status, captions, journal, elapsed, colour: false, style, keys }.lines();
+            assert!(lines.len() <= rows, "{} lines on {rows}", lines.len());
+            let widest = lines.iter().map(|line| line.chars().count()).max().unwrap();
+            assert!(widest <= columns, "{widest} on {columns}:\n{}", lines.join("\n"));
+            assert!(!lines.concat().contains("10.99.0.126     │"), "there is room for dots");
+        }
     }
 
     #[test]

@@ -20,9 +20,6 @@ use super::{Args, is_plain, picture};
 const STORY: [(&str, &str); 3] =
     [("home", include_str!("home.toml")), ("hotel", include_str!("hotel.toml")), ("hall", include_str!("hall.toml"))];
 
-/// Lines around the panel: caption, facts, journal, keys.
-const TEXT_ROWS: usize = 18;
-
 const KEYS: &str =
     "[c]able  [n]ode  [v]enue  [o]verlap  [f]lush rules  [s]witch forwarding off  [p]ortal  [r]enew lease  [q]uit";
 
@@ -186,7 +183,6 @@ impl Show {
 
     fn draw(&mut self, world: &World, status: Option<&Value>) {
         let Some(screen) = &self.screen else { return };
-        let terminal = Style::of_terminal();
         let journal = world.journal();
         let lines: Vec<String> = journal.lines().map(str::to_owned).collect();
         let picture = picture::Picture {
@@ -195,7 +191,7 @@ impl Show {
             journal: lines.get(lines.len().saturating_sub(6)..).unwrap_or_default(),
             elapsed: self.start.elapsed(),
             colour: self.colour,
-            style: Style { rows: terminal.rows.saturating_sub(TEXT_ROWS), ..terminal },
+            style: Style::of_terminal(),
             keys: KEYS,
         };
         screen.show(&picture.lines());

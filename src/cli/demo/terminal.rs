@@ -81,9 +81,11 @@ impl Screen {
     /// Replaces what is shown, without flicker.
     pub fn show(&self, lines: &[String]) {
         let mut text = String::from("\x1b[H");
-        for line in lines {
+        for (row, line) in lines.iter().enumerate() {
+            // No line break after the last one: on a screen just as high it would push the first one off.
+            text.push_str(if row == 0 { "" } else { "\r\n" });
             text.push_str(line);
-            text.push_str("\x1b[0m\x1b[K\r\n");
+            text.push_str("\x1b[0m\x1b[K");
         }
         text.push_str("\x1b[J");
         let mut out = std::io::stdout().lock();
