@@ -255,14 +255,18 @@ impl State {
     }
 
     fn apply_netconf(&mut self, netconf: &Netconf) -> Vec<Transition> {
-        let before = self.facts.netconf(netconf.index).copied();
-        let changed = self.facts.apply_netconf(netconf);
+        let was_on = self.facts.netconf(netconf.index).is_some_and(|known| known.forwarding == Some(true));
+        self.facts.apply_netconf(netconf);
         let ours = self.roles.cluster == Some(netconf.index) || self.roles.uplinks.contains(&netconf.index);
-        let cleared = before.is_some_and(|b| b.forwarding == Some(true)) && netconf.forwarding == Some(false);
-        if !(changed && ours && cleared && self.settings.gateway.enabled && self.stop.is_none()) {
+        let off = netconf.forwarding == Some(false);
+        if !(ours && off && self.settings.gateway.enabled && self.stop.is_none()) {
             return Vec::new();
         }
+        // Known to be on or not: of a port that is down the kernel does not tell what we wrote.
         self.revisions.link += 1;
+        if !was_on {
+            return Vec::new();
+        }
         let port = self.facts.link(netconf.index).map_or_else(String::new, |link| link.name.clone());
         let what = format!("forwarding was switched off on {port}");
         vec![Transition::Disturbed { output: Output::Link, what, by: None }]

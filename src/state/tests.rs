@@ -13,7 +13,7 @@ use super::uplink::UplinkState;
 use super::{State, Transition, kernel};
 use crate::board::Board;
 use crate::config::{self, Settings};
-use crate::event::{Address, Change, Dump, Event, Instant, Link, LinkIndex, Probe, Reachability, Route};
+use crate::event::{Address, Change, Dump, Event, Instant, Link, LinkIndex, Netconf, Probe, Reachability, Route};
 
 const CLUSTER: LinkIndex = 2;
 const WIRED: LinkIndex = 3;
@@ -239,4 +239,15 @@ fn a_dump_forgets_what_it_does_not_tell() {
     evening.wait(3000);
     assert_eq!(evening.row1(), None);
     assert_eq!(evening.state.facts().routes().count(), 0);
+}
+
+/// The kernel tells nothing of what is written to a port that is down, so what is known of it may be old.
+#[test]
+fn forwarding_switched_off_is_put_back_even_where_it_was_not_known_to_be_on() {
+    let mut evening = Evening::at_a_venue();
+    let off = Event::Netconf(Netconf { index: WIRED, forwarding: Some(false), rp_filter: None });
+    evening.tell(off.clone());
+    let before = evening.state.revisions().link;
+    assert!(evening.tell(off).is_empty(), "nothing to tell: it was not known to be on");
+    assert!(evening.state.revisions().link > before, "the applier looks again");
 }
