@@ -14,6 +14,9 @@ pub const WEB6: &str = "2001:db8:80::80";
 pub const DNS: &str = "203.0.113.53";
 /// How the hardware addresses of all ports of the head begin.
 pub const HEAD_MAC: &str = "02:bb:00:00:";
+/// The hardware address of every venue's router. A bridge without one of its own takes a port's, and another when that
+/// port goes: no real router changes its address because a guest leaves.
+const ROUTER_MAC: &str = "02:ee:00:00:00:01";
 /// How many nodes there are.
 pub const NODES: u8 = 3;
 /// Where the ends of cables lie that are plugged in nowhere.
@@ -117,7 +120,7 @@ pub fn build_network(index: usize, network: &Network) -> Result<()> {
         ),
     )?;
     let mut router = format!(
-        "link set lo up\nlink add lan0 type bridge\nlink set lan0 mtu {mtu} up\nlink set laptop mtu {mtu} master lan0 up\n\
+        "link set lo up\nlink add lan0 address {ROUTER_MAC} type bridge\nlink set lan0 mtu {mtu} up\nlink set laptop mtu {mtu} master lan0 up\n\
          addr add 198.51.100.{}/30 dev wan\nlink set wan up\nroute add default via 198.51.100.{}\n",
         third + 2,
         third + 1,
@@ -182,11 +185,12 @@ pub fn set_internet(index: usize, kind: Internet) -> Result<()> {
         Internet::Open => String::new(),
         Internet::Portal => "table inet internet {\n\
             chain entering { type nat hook prerouting priority -100; iifname lan0 tcp dport 80 redirect to :8080; }\n\
-            chain between { type filter hook forward priority 0; iifname lan0 udp dport 53 accept; ct state established accept; \
-            iifname lan0 drop; }\n}\n"
+            chain between { type filter hook forward priority 0; udp dport 53 accept; ct state established accept; \
+            oifname wan drop; }\n}\n"
             .to_owned(),
+        // Only what crosses to the internet: where bridges are filtered, the venue's own neighbours pass here too.
         Internet::Dead => "table inet internet {\n\
-            chain between { type filter hook forward priority 0; policy drop; }\n\
+            chain between { type filter hook forward priority 0; oifname wan drop; iifname wan drop; }\n\
             chain out { type filter hook output priority 0; oifname wan drop; }\n}\n"
             .to_owned(),
     };

@@ -253,15 +253,7 @@ pub fn printed_rule_set_is_what_the_kernel_holds() -> Result<()> {
         std::fs::write(format!("{HOME}/printed.nft"), &printed).map_err(|error| Error(error.to_string()))?;
         bramblegate::venue::shell::ip("", "netns add scratch\n")?;
         must("scratch", &format!("nft -c -f {HOME}/printed.nft && nft -f {HOME}/printed.nft"))?;
-        let listing = |namespace: &str| {
-            must(namespace, "nft -s list table inet bramblegate").map(|text| {
-                let lines = text.lines().filter(|line| !line.contains("flags ") && !line.trim().starts_with("#"));
-                lines
-                    .map(|line| line.split(" # handle").next().unwrap_or(line).to_owned())
-                    .collect::<Vec<_>>()
-                    .join("\n")
-            })
-        };
+        let listing = |namespace: &str| super::scene::rules(namespace, "table inet bramblegate");
         super::scene::same("the rule set", &listing("scratch")?, &listing("head")?)
     })
 }

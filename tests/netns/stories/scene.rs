@@ -156,9 +156,18 @@ impl Pinger {
     }
 }
 
+/// Rules as nft lists them, without counters, and without who owns a table at the moment.
+pub fn rules(namespace: &str, what: &str) -> Result<String> {
+    let text = must(namespace, &format!("nft -s list {what}"))?;
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("flags ") && !line.trim().starts_with('#'));
+    let plain = lines.map(|line| line.split(" # ").next().unwrap_or(line).to_owned() + "\n");
+    Ok(plain.collect())
+}
+
 /// Everything of the head's network that we could have changed, without counters and times.
 pub fn network_of_head() -> Result<String> {
-    let mut text = must("head", "nft -s list ruleset; ip -4 rule; ip -4 route show table all; ip -br link")?;
+    let mut text = rules("head", "ruleset")?;
+    text += &must("head", "ip -4 rule; ip -4 route show table all; ip -br link")?;
     text += &must("head", "ip -4 -br addr")?;
     text += &must(
         "head",
