@@ -25,11 +25,11 @@ pub struct Style {
 }
 
 impl Style {
-    /// Of standard output; where that is no terminal, a page of 120 × 40 without colours.
+    /// Of standard output; where that is no terminal, a page of 130 × 40 without colours.
     pub fn of_terminal() -> Self {
         let size =
             std::io::stdout().is_terminal().then(|| rustix::termios::tcgetwinsize(std::io::stdout()).ok()).flatten();
-        let (columns, rows) = size.map_or((120, 40), |size| (usize::from(size.ws_col), usize::from(size.ws_row)));
+        let (columns, rows) = size.map_or((130, 40), |size| (usize::from(size.ws_col), usize::from(size.ws_row)));
         let variable = |name: &str| std::env::var(name).unwrap_or_default();
         let depth = match variable("COLORTERM").as_str() {
             _ if !output::colours() => Depth::None,
