@@ -7,7 +7,8 @@ use bramblegate::board::Board;
 use bramblegate::config::{self, Settings};
 use bramblegate::event::{Event, Instant};
 use bramblegate::panel::Frame;
-use bramblegate::policy;
+use bramblegate::policy::{self, Desired};
+use bramblegate::render::journal::{self, Record};
 use bramblegate::render::{light, page};
 use bramblegate::state::{State, Transition};
 
@@ -26,6 +27,9 @@ pub struct Evening {
     kernel: Kernel,
     outputs: Outputs,
     now: Instant,
+    desired: Option<Desired>,
+    /// not told yet: the first listing has not ended
+    held: Vec<Transition>,
     journal: Vec<String>,
 }
 
@@ -38,6 +42,8 @@ impl Evening {
             kernel: Kernel::default(),
             outputs: Outputs::new(case.whole_rules),
             now: START,
+            desired: None,
+            held: Vec::new(),
             journal: Vec::new(),
         };
         if !case.begin.is_empty() {
@@ -68,7 +74,7 @@ impl Evening {
             if event == Event::Reload {
                 let text = new_settings.ok_or("a reload needs settings")?;
                 let told = self.state.reload(settings(&self.board, text)?, self.now);
-                self.write_down(&told);
+                self.held.extend(told);
                 self.settle()?;
             } else {
                 self.tell(&event)?;
@@ -91,28 +97,46 @@ impl Evening {
 
     fn tell(&mut self, event: &Event) -> Result<(), String> {
         let told = self.state.apply(event, self.now);
-        self.write_down(&told);
+        self.held.extend(told);
+        if let Event::Stop(stop) = event {
+            self.write_down(&[journal::stopping(*stop)]);
+            return Ok(());
+        }
         self.settle()
     }
 
-    /// The kernel obeys until it is as desired; a desire that never comes to rest is a fault of ours.
+    /// The kernel obeys until it is as desired; a desire that never comes to rest is a fault of ours. As in the daemon,
+    /// nothing is desired before the first listing has ended.
     fn settle(&mut self) -> Result<(), String> {
+        if !self.state.is_synced() {
+            return Ok(());
+        }
         for _ in 0..6 {
             let desired = policy::decide(self.state.settings(), &self.state);
+            let told = std::mem::take(&mut self.held);
+            let records = journal::records(&told, self.desired.as_ref(), &desired, &self.state);
+            self.write_down(&records);
             let events = self.kernel.obey(&self.state, &desired);
+            self.desired = Some(desired);
             if events.is_empty() {
                 return Ok(());
             }
             for event in events {
                 let told = self.state.apply(&event, self.now);
-                self.write_down(&told);
+                self.held.extend(told);
             }
         }
         Err("what is desired changes with every obedience".to_owned())
     }
 
-    fn write_down(&mut self, told: &[Transition]) {
-        self.journal.extend(told.iter().map(|transition| format!("{transition:?}")));
+    /// A line each: priority, message, fields. Of a rule set only that there is another one: its text is told elsewhere.
+    fn write_down(&mut self, records: &[Record]) {
+        for record in records {
+            let message = record.message.lines().next().unwrap_or_default();
+            let fields: Vec<String> = record.fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let priority = format!("{:?}", record.priority).to_lowercase();
+            self.journal.push(format!("{priority}: {message} [{}]", fields.join(" ")));
+        }
     }
 }
 

@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bramblegate::event::Stop;
+use bramblegate::panel::{Frame, Playlist, Signal};
 use bramblegate::policy::{self, Desired};
-use bramblegate::render::{light, page};
+use bramblegate::render::status::{self, json};
+use bramblegate::render::{self, page};
 use bramblegate::state::State;
+use serde_json::Value;
 
 use crate::difference;
 
@@ -28,11 +32,12 @@ impl Outputs {
             let before = self.known.insert(name, text.clone());
             let first = before.is_none();
             let before = before.unwrap_or_default();
-            if before == text || name == "rules" && first && !self.whole_rules {
+            if before == text || name == "rules" && first && !self.whole_rules || name == "status" && first {
                 continue;
             }
             told += &match name {
-                "rules" | "status" => block(name, &difference(&before, &text)),
+                "rules" => block(name, &difference(&before, &text)),
+                "status" => block(name, &news(&before, &text)),
                 _ if text.is_empty() => block(name, "none"),
                 _ => block(name, &text),
             };
@@ -44,6 +49,12 @@ impl Outputs {
     }
 }
 
+/// The lines that were not there before.
+fn news(before: &str, text: &str) -> String {
+    let known: Vec<&str> = before.lines().collect();
+    text.lines().filter(|line| !known.contains(line)).map(|line| format!("{line}\n")).collect()
+}
+
 /// One line stands beside its name; more stand below it.
 fn block(name: &str, text: &str) -> String {
     match text.trim_end().lines().collect::<Vec<_>>().as_slice() {
@@ -53,12 +64,15 @@ fn block(name: &str, text: &str) -> String {
 }
 
 fn all(state: &State, desired: &Desired) -> Vec<(&'static str, String)> {
+    let rendered = render::render(state.settings(), state, desired);
     let alerts = desired.alerts.iter().map(|alert| format!("{} {}: {}\n", alert.severity, alert.code, alert.text));
     vec![
         ("severity", desired.severity.to_string()),
         ("alerts", alerts.collect()),
-        ("panel", panel(state, desired)),
-        ("lights", lights(state, desired)),
+        ("panel", panel(state, &rendered.playlist)),
+        ("lights", lights(&rendered.lights)),
+        ("status line", rendered.status_line),
+        ("status", status(state, &rendered.snapshot)),
         ("ports", ports(desired)),
         ("routing", routing(state, desired)),
         ("rules", rules(desired)),
@@ -66,25 +80,70 @@ fn all(state: &State, desired: &Desired) -> Vec<(&'static str, String)> {
 }
 
 /// A line for each page: its rows, and how long it stands.
-fn panel(state: &State, desired: &Desired) -> String {
-    let pages = page::playlist(state.settings(), state, desired).pages;
-    let lines = pages.iter().map(|page| {
-        let rows: String = page.frame.lines().iter().map(|row| format!("|{row}")).collect();
+fn panel(state: &State, playlist: &Playlist) -> String {
+    let rows = |frame: &Frame| frame.lines().iter().map(|row| format!("|{row}")).collect::<String>();
+    if let Some(stop) = state.stopping() {
+        return match stop {
+            Stop::Restart => "as it is".to_owned(),
+            _ => format!("{}|", rows(&page::last_words(state.settings().lcd.geometry, Some(stop)))),
+        };
+    }
+    let lines = playlist.pages.iter().map(|page| {
+        let rows = rows(&page.frame);
         if page.dwell == Duration::MAX { format!("{rows}|\n") } else { format!("{rows}| {:?}\n", page.dwell) }
     });
     lines.collect()
 }
 
 /// The cluster's light; then those of the nodes, for sticks with several.
-fn lights(state: &State, desired: &Desired) -> String {
+fn lights(signals: &[Signal]) -> String {
     let names = [("#00ff00", "green"), ("#0000ff", "blue"), ("#ffa000", "amber"), ("#ff0000", "red")];
-    let signals = light::lights(state.settings(), state, desired);
     let words = signals.iter().map(|signal| {
         let colour = signal.colour.to_string();
         let name = names.iter().find(|(code, _)| *code == colour).map_or(colour.as_str(), |(_, name)| name);
         format!("{name} {}", signal.pattern.name())
     });
     words.collect::<Vec<_>>().join(", ")
+}
+
+/// A line for each value of the snapshot, but for ages and counts and what is told elsewhere.
+fn status(state: &State, snapshot: &status::Snapshot) -> String {
+    let nodes = status::nodes(state.settings(), state);
+    let line = json::snapshot(snapshot, &nodes, state.now());
+    let value: Value = serde_json::from_slice(&line).unwrap();
+    let mut lines = Vec::new();
+    flatten(&mut lines, "", &value);
+    lines.join("\n")
+}
+
+fn flatten(lines: &mut Vec<String>, path: &str, value: &Value) {
+    const ELSEWHERE: [&str; 11] = [
+        "schema",
+        "type",
+        "version",
+        "uptime_s",
+        "severity",
+        "alerts",
+        "since_s",
+        "lease_left_s",
+        "rtt_us",
+        "bytes",
+        "led",
+    ];
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members.iter().filter(|(name, _)| !ELSEWHERE.contains(&name.as_str())) {
+                flatten(lines, &format!("{path}{}{name}", if path.is_empty() { "" } else { "." }), value);
+            }
+        }
+        Value::Array(values) if values.iter().any(Value::is_object) => {
+            for (place, value) in values.iter().enumerate() {
+                let name = value.get("name").or(value.get("interface")).and_then(Value::as_str);
+                flatten(lines, &format!("{path}.{}", name.map_or(place.to_string(), str::to_owned)), value);
+            }
+        }
+        value => lines.push(format!("{path} = {value}")),
+    }
 }
 
 fn ports(desired: &Desired) -> String {
