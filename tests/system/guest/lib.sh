@@ -71,5 +71,6 @@ picture() {
     echo "lcd:  $(usbsim lcd)"
     echo "led:  $(usbsim stick)"
     ip -br address
-    journalctl -u bramblegate -n 25 -o short-monotonic --no-pager
+    # Without the printed rule sets, which are of debug priority.
+    journalctl -u bramblegate -p info -n 40 -o short-monotonic --no-pager
 }
