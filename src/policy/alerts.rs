@@ -148,7 +148,8 @@ fn gateway(state: &State, raised: &mut Vec<Alert>) {
                 "NO CLUSTER PORT",
             ));
         }
-        Some(port) if !port.carrier => {
+        // Before it is switched on, which we do, nobody can tell.
+        Some(port) if port.up && !port.carrier => {
             let text = format!("no cable in the cluster port {}: is the switch on?", port.name);
             raised.push(alert(Severity::Notice, "gateway-port-no-carrier", text, "NO SWITCH"));
         }

@@ -33,6 +33,8 @@ step "kill -9: back by itself" kill_9
 step "a hung daemon is restarted by the watchdog" watchdog
 step "stop: STOPPED, LED dark, NAT stays" stop
 step "wrong settings: 78, not restarted, said on the panel" wrong_settings
+step "a second instance: 75, and the first goes on" second_instance
+step "a missing capability: 77, not restarted, said on the panel" missing_capability
 step "power-off hook: SAFE TO UNPLUG" shutdown_hook
 step "the LCD is still driven by its datasheet" datasheet
 step "off takes everything away" off

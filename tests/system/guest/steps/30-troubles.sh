@@ -141,6 +141,34 @@ wrong_settings() {
     wait_for 20 "row 1 is the address" row_is 0 "$(lease)"
 }
 
+# Another instance is refused and harms neither the running one nor the panel.
+second_instance() {
+    local pid code=0
+    pid=$(main_pid)
+    bramblegate run || code=$?
+    expect "exit code" 75 "$code"
+    same_process "$pid"
+    row_is 0 "$(lease)" || fail "row 1"
+}
+
+missing_capability() {
+    local drop_in=/run/systemd/system/bramblegate.service.d/system-test.conf
+    systemctl stop bramblegate.service
+    mkdir -p "$(dirname "$drop_in")"
+    printf '[Service]\nAmbientCapabilities=\nCapabilityBoundingSet=\nCapabilityBoundingSet=CAP_NET_RAW\n' >"$drop_in"
+    systemctl daemon-reload
+    ! systemctl start bramblegate.service || fail "it started"
+    sleep 3
+    expect "state" failed "$(property ActiveState)"
+    expect "exit code" 77 "$(property ExecMainStatus)"
+    row_begins 0 "CANNOT START" || fail "row 1"
+    rm "$drop_in"
+    systemctl daemon-reload
+    systemctl reset-failed bramblegate.service
+    systemctl start bramblegate.service
+    wait_for 20 "row 1 is the address" row_is 0 "$(lease)"
+}
+
 shutdown_hook() {
     systemctl stop bramblegate.service
     /usr/lib/systemd/system-shutdown/bramblegate poweroff
