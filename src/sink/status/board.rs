@@ -84,7 +84,12 @@ impl Board {
     pub fn set_nodes(&mut self, nodes: Vec<NodeStatus>) -> bool {
         let same_places = nodes.iter().map(|node| &node.name).eq(self.nodes.iter().map(|node| &node.name));
         if same_places {
-            return nodes.into_iter().fold(false, |news, node| self.set_node(node) || news);
+            // Each is taken in, whether or not one before it was news.
+            let mut news = false;
+            for node in nodes {
+                news |= self.set_node(node);
+            }
+            return news;
         }
         let before = std::mem::take(&mut self.nodes);
         let untold: BTreeSet<&str> =
