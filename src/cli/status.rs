@@ -1,13 +1,40 @@
 //! `bramblegate status`.
 
-use std::path::PathBuf;
+pub mod client;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use self::client::{Client, Error, View};
+use super::{output, settings};
 
 const EXAMPLES: &str = "\
 Examples:
   bramblegate status                       for people
   bramblegate status --json | jq .uplink   one snapshot
-  bramblegate status --json --watch        a line for each change";
+  bramblegate status --json --watch        a line for each change
+  bramblegate status > /dev/null || echo look at it";
+
+/// Where the daemon's socket is if no settings tell.
+const DEFAULT_SOCKET: &str = "/run/bramblegate/status.sock";
+/// A snapshot that takes longer does not come.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Ages go on also while nothing changes.
+const REDRAW: Duration = Duration::from_secs(1);
+
+/// Exit codes of this verb; 0 is ok or notice.
+mod code {
+    pub const WARNING: u8 = 1;
+    pub const FAULT: u8 = 2;
+    pub const NOT_REACHABLE: u8 = 3;
+}
 
 /// Tell the daemon's state: exit 0 ok or notice, 1 warning, 2 fault, 3 not reachable
 #[derive(Debug, clap::Args)]
@@ -24,6 +51,110 @@ pub struct Args {
     pub socket: Option<PathBuf>,
 }
 
-pub fn main(_args: Args) -> ExitCode {
-    super::not_built("status")
+/// Exit 0 ok or notice, 1 warning, 2 fault, 3 not reachable.
+pub fn main(args: Args) -> ExitCode {
+    let socket = args.socket.unwrap_or_else(configured_socket);
+    let result = match (args.json, args.watch) {
+        (true, true) => stream(&socket),
+        (false, true) => follow(&socket),
+        (json, false) => once(&socket, json),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            output::err(&format!("bramblegate status: {}: {error}\n{}\n", socket.display(), remedy(&error)));
+            ExitCode::from(code::NOT_REACHABLE)
+        }
+    }
+}
+
+/// The socket that this machine's settings name.
+pub fn configured_socket() -> PathBuf {
+    let settings = settings::load(Path::new(settings::DEFAULT_FILE));
+    settings.map_or_else(|_| PathBuf::from(DEFAULT_SOCKET), |merged| merged.settings.status.socket)
+}
+
+/// What to do about it.
+pub fn remedy(error: &Error) -> &'static str {
+    use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
+    match error {
+        Error::Io(error) if error.kind() == PermissionDenied => "Its folder keeps this user out; try sudo.",
+        Error::Io(error) if matches!(error.kind(), NotFound | ConnectionRefused) => {
+            "The daemon does not run, or listens elsewhere (--socket PATH). Start it with `sudo systemctl start bramblegate`; `journalctl -u bramblegate` tells why it does not."
+        }
+        Error::Refused(_) => "End some of the programs that watch it.",
+        Error::Ended => "The daemon has stopped: `journalctl -u bramblegate` tells why.",
+        Error::Io(_) | Error::NotStatus(_) => {
+            "Does a bramblegate daemon of this version listen there? `systemctl status bramblegate`"
+        }
+    }
+}
+
+/// The exit code for what a view tells.
+fn severity_code(view: &View) -> u8 {
+    match view.value().get("severity").and_then(Value::as_str) {
+        Some("ok" | "notice") => 0,
+        Some("warning") => code::WARNING,
+        // An unknown severity of a newer daemon is not to be taken for well.
+        _ => code::FAULT,
+    }
+}
+
+fn once(socket: &Path, json: bool) -> Result<u8, Error> {
+    let mut client = Client::connect(socket)?;
+    client.patience(Some(PATIENCE))?;
+    let line = client.next_line()?.ok_or_else(|| Error::NotStatus("it says nothing".to_owned()))?;
+    let mut view = View::default();
+    view.take(&line.value);
+    if json {
+        output::out(&format!("{}\n", line.text));
+    } else {
+        output::out(&text::page(&view, output::colours()));
+    }
+    Ok(severity_code(&view))
+}
+
+/// Every line as it comes.
+fn stream(socket: &Path) -> Result<u8, Error> {
+    let mut client = Client::connect(socket)?;
+    loop {
+        if let Some(line) = client.next_line()? {
+            if !output_line(&line.text) {
+                return Ok(0);
+            }
+        }
+    }
+}
+
+/// The page, again and again. On a terminal in the same place, else one below the other when something changed.
+fn follow(socket: &Path) -> Result<u8, Error> {
+    let mut client = Client::connect(socket)?;
+    let terminal = std::io::stdout().is_terminal();
+    client.patience(terminal.then_some(REDRAW))?;
+    let mut view = View::default();
+    loop {
+        if let Some(line) = client.next_line()? {
+            view.take(&line.value);
+        }
+        if view.is_empty() {
+            continue;
+        }
+        let page = text::page(&view, output::colours());
+        let page = if terminal { in_place(&page) } else { format!("{page}\n") };
+        if !output_line(page.trim_end_matches('\n')) {
+            return Ok(severity_code(&view));
+        }
+    }
+}
+
+/// Home; each line with its rest cleared; what is below cleared.
+fn in_place(page: &str) -> String {
+    format!("\x1b[H{}\x1b[J", page.replace('\n', "\x1b[K\n"))
+}
+
+/// Whether somebody still reads.
+fn output_line(text: &str) -> bool {
+    use std::io::Write;
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush()).is_ok()
 }
