@@ -33,6 +33,8 @@ pub struct Outputs {
     pub display: DisplayHandle,
     pub indicator: IndicatorHandle,
     status: StatusHandle,
+    /// the status socket knows all nodes of the settings
+    nodes_told: bool,
     status_line: String,
 }
 
@@ -55,6 +57,7 @@ impl Outputs {
             display: display::spawn(settings.lcd.clone(), events.clone()),
             indicator: indicator::spawn(settings.led.clone(), events.clone()),
             status,
+            nodes_told: false,
             status_line: String::new(),
         })
     }
@@ -78,6 +81,9 @@ impl Outputs {
         let rendered = render::render(settings, state, desired);
         self.display.show(rendered.playlist);
         self.indicator.show(rendered.lights);
+        if !std::mem::replace(&mut self.nodes_told, true) {
+            self.status.nodes(status::nodes(settings, state));
+        }
         self.status.publish(rendered.snapshot);
         if self.status_line != rendered.status_line {
             manager::status(&rendered.status_line);
@@ -93,18 +99,14 @@ impl Outputs {
     }
 
     /// New settings: the panel's hardware may be another; nodes may have come and gone.
-    pub fn reconfigure(&self, before: &Settings, now: &Settings) {
+    pub fn reconfigure(&mut self, before: &Settings, now: &Settings) {
         if before.lcd != now.lcd {
             self.display.reconfigure(now.lcd.clone());
         }
         if before.led != now.led {
             self.indicator.reconfigure(now.led.clone());
         }
-        for node in &before.nodes {
-            if !now.nodes.iter().any(|kept| kept.name == node.name) {
-                self.status.remove_node(&node.name);
-            }
-        }
+        self.nodes_told &= before.nodes == now.nodes;
     }
 
     /// Switches the network half on, or off: then everything of ours is taken away, in the background.
