@@ -32,8 +32,10 @@ use sources::{Failure, Plans};
 const QUEUE: usize = 4096;
 /// At most this many events are taken in before outputs see the result.
 const BATCH: usize = 1024;
-/// Without a service manager's interval the panel's lease is renewed this often.
+/// The panel's lease (15 s) is renewed this often, or with the service manager's pings where those are more frequent; …
 const LEASE: Duration = Duration::from_secs(5);
+/// … and where nothing on the panel moves, so that a quiet machine sleeps longer, this often.
+const CALM_LEASE: Duration = Duration::from_secs(12);
 
 /// Reads the settings anew; the error names every fault.
 pub type Load = Box<dyn Fn() -> Result<Settings, String>>;
@@ -146,7 +148,9 @@ impl Daemon {
                 Ok(None)
             }
             () = sleep_until(self.next_ping) => {
-                self.next_ping = Timer::now() + manager::watchdog_interval().unwrap_or(LEASE).min(LEASE);
+                let settings = &self.options.settings;
+                let lease = if settings.lcd.heartbeat || settings.led.animate { LEASE } else { CALM_LEASE };
+                self.next_ping = Timer::now() + manager::watchdog_interval().unwrap_or(lease).min(lease);
                 manager::watchdog();
                 self.outputs.renew_lease();
                 Ok(None)
