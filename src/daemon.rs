@@ -21,6 +21,7 @@ use crate::render::journal;
 use crate::sink::clock;
 use crate::sink::journal::Journal;
 use crate::sink::manager;
+use crate::source::alarm::Alarm;
 use crate::source::host;
 use crate::state::{State, Transition};
 
@@ -32,10 +33,10 @@ use sources::{Failure, Plans};
 const QUEUE: usize = 4096;
 /// At most this many events are taken in before outputs see the result.
 const BATCH: usize = 1024;
-/// The panel's lease (15 s) is renewed this often, or with the service manager's pings where those are more frequent; …
-const LEASE: Duration = Duration::from_secs(5);
-/// … and where nothing on the panel moves, so that a quiet machine sleeps longer, this often.
-const CALM_LEASE: Duration = Duration::from_secs(12);
+/// The panel says that nobody drives it after this long, and is told more often: (how often, how long).
+const LEASE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(15));
+/// As [`LEASE`] where nothing on the panel moves: a quiet machine is to sleep.
+const CALM_LEASE: (Duration, Duration) = (Duration::from_secs(50), Duration::from_secs(60));
 
 /// Reads the settings anew; the error names every fault.
 pub type Load = Box<dyn Fn() -> Result<Settings, String>>;
@@ -75,7 +76,7 @@ struct Daemon {
     journal: Journal,
     desired: Option<Desired>,
     ready: bool,
-    next_ping: Timer,
+    ping_at: Alarm,
 }
 
 /// Runs until it is told to stop.
@@ -100,8 +101,9 @@ pub async fn run(options: Options) -> Result<(), Fatal> {
         journal: Journal::open(),
         desired: None,
         ready: false,
-        next_ping: Timer::now(),
+        ping_at: Alarm::new().map_err(|error| Fatal::CannotCreate(format!("no timer: {error}")))?,
     };
+    daemon.ping();
     let stop = daemon.main_loop().await?;
     daemon.stop(stop).await;
     Ok(())
@@ -140,22 +142,30 @@ impl Daemon {
             }
         });
         tokio::select! {
+            // The ping first: no flood of events may hold it up.
             biased;
+            () = self.ping_at.rings() => {
+                self.ping();
+                Ok(None)
+            }
             event = self.queue.recv() => Ok(event),
             () = tick => Ok(Some(Event::Tick)),
             Some(failure) = self.failures.recv() => {
                 self.source_failed(&failure)?;
                 Ok(None)
             }
-            () = sleep_until(self.next_ping) => {
-                let settings = &self.options.settings;
-                let lease = if settings.lcd.heartbeat || settings.led.animate { LEASE } else { CALM_LEASE };
-                self.next_ping = Timer::now() + manager::watchdog_interval().unwrap_or(lease).min(lease);
-                manager::watchdog();
-                self.outputs.renew_lease();
-                Ok(None)
-            }
         }
+    }
+
+    /// The main loop lives: says so to the service manager and the panel.
+    fn ping(&mut self) {
+        let settings = &self.options.settings;
+        let moving = settings.lcd.heartbeat || settings.led.animate;
+        let (interval, term) = if moving { LEASE } else { CALM_LEASE };
+        let interval = manager::watchdog_interval().map_or(interval, |allowed| allowed.min(interval));
+        self.ping_at.set(Some(Timer::now() + interval));
+        manager::watchdog();
+        self.outputs.renew_lease(term);
     }
 
     /// Takes one event in. Returns whether outputs may differ now.

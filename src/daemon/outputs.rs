@@ -62,10 +62,10 @@ impl Outputs {
         })
     }
 
-    /// The main loop lives.
-    pub fn renew_lease(&self) {
-        self.display.renew_lease();
-        self.indicator.renew_lease();
+    /// The main loop lives, and will say so again within `term`.
+    pub fn renew_lease(&self, term: Duration) {
+        self.display.renew_lease(term);
+        self.indicator.renew_lease(term);
     }
 
     /// Netlink port of the firewall's applier; 0 while there is none.

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output};
 
-/// How long the daemon may be silent before the panel says that nobody drives it.
+/// How long the daemon may be silent at its start before the panel says that nobody drives it.
 pub const LEASE: Duration = Duration::from_secs(15);
 
 /// The main loop's sign of life.
@@ -19,7 +19,7 @@ pub struct Lease(Arc<LeaseState>);
 #[derive(Debug)]
 struct LeaseState {
     start: Instant,
-    renewed_ms: AtomicU64,
+    ends_ms: AtomicU64,
     expired: AtomicBool,
     #[cfg(test)]
     offset_ms: AtomicU64,
@@ -30,29 +30,28 @@ impl Lease {
     pub fn new() -> Self {
         Self(Arc::new(LeaseState {
             start: Instant::now(),
-            renewed_ms: AtomicU64::new(0),
+            ends_ms: AtomicU64::new(milliseconds(LEASE)),
             expired: AtomicBool::new(false),
             #[cfg(test)]
             offset_ms: AtomicU64::new(0),
         }))
     }
 
-    /// Renews it; true if the thread has seen it expired and should be woken.
-    pub fn renew(&self) -> bool {
-        self.0.renewed_ms.store(self.elapsed_ms(), Ordering::SeqCst);
+    /// Renews it for `term` from now; true if the thread has seen it expired and should be woken.
+    pub fn renew(&self, term: Duration) -> bool {
+        self.0.ends_ms.store(self.elapsed_ms().saturating_add(milliseconds(term)), Ordering::SeqCst);
         self.0.expired.swap(false, Ordering::SeqCst)
     }
 
     /// What is left of it; `None` when it has expired.
     pub fn left(&self) -> Option<Duration> {
-        let renewed = Duration::from_millis(self.0.renewed_ms.load(Ordering::SeqCst));
-        let left = (renewed + LEASE).saturating_sub(Duration::from_millis(self.elapsed_ms()));
+        let left = Duration::from_millis(self.0.ends_ms.load(Ordering::SeqCst).saturating_sub(self.elapsed_ms()));
         self.0.expired.store(left.is_zero(), Ordering::SeqCst);
         if left.is_zero() { None } else { Some(left) }
     }
 
     fn elapsed_ms(&self) -> u64 {
-        let elapsed = u64::try_from(self.0.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let elapsed = milliseconds(self.0.start.elapsed());
         #[cfg(test)]
         let elapsed = elapsed + self.0.offset_ms.load(Ordering::SeqCst);
         elapsed
@@ -64,6 +63,10 @@ impl Lease {
         let past = u64::try_from(LEASE.as_millis()).unwrap();
         self.0.offset_ms.store(past, Ordering::SeqCst);
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Tells the main loop how it goes: each change once, and never waits for it. A report that finds the channel full is kept

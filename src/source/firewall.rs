@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::event::{Blocker, Event, Firewall};
+use crate::source::alarm::Alarm;
 use crate::source::nfnetlink::{GROUP_NFTABLES, Socket, messages};
 use crate::source::readable;
 
@@ -32,7 +33,7 @@ const QUIET: Duration = Duration::from_millis(250);
 /// … but not later than this after the first.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Counters are read this often, …
-const COUNTERS: Duration = Duration::from_secs(30);
+const COUNTERS: Duration = Duration::from_secs(60);
 /// … and this often while packets seem to get lost.
 const COUNTERS_SUSPICIOUS: Duration = Duration::from_secs(3);
 
@@ -70,7 +71,9 @@ pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<Firewal
     source.look().await?;
     let mut look_at = Due::default();
     let mut count_at = source.count().await?;
+    let mut alarm = Alarm::new()?;
     loop {
+        alarm.set(count_at);
         tokio::select! {
             guard = listener.readable() => {
                 let mut guard = guard?;
@@ -95,7 +98,7 @@ pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<Firewal
                 let soon = Instant::now() + COUNTERS_SUSPICIOUS;
                 count_at = count_at.map(|at| if source.blocker.is_some() { at.min(soon) } else { at });
             }
-            () = due(count_at) => count_at = source.count().await?,
+            () = alarm.rings() => count_at = source.count().await?,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Sources turn the outside into events. A source knows nothing but [`crate::event::Event`].
 
+pub mod alarm;
 pub mod firewall;
 pub mod host;
 pub mod hotplug;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::Instant;
 
 use crate::event::{Event, Vital};
+use crate::source::alarm::Alarm;
 use crate::source::nfnetlink::{CTNETLINK, Nested, Request, Socket};
 
 /// Far from full the table is looked at this often, …
@@ -28,6 +29,7 @@ pub async fn run(events: mpsc::Sender<Event>, mut enabled: watch::Receiver<bool>
     let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
     let mut socket: Option<Socket> = None;
     let mut told: Option<(u32, u32)> = None;
+    let mut alarm = Alarm::new()?;
     loop {
         if !*enabled.borrow_and_update() {
             enabled.changed().await.map_err(|_| gone())?;
@@ -38,8 +40,9 @@ pub async fn run(events: mpsc::Sender<Event>, mut enabled: watch::Receiver<bool>
             told = seen;
             events.send(Event::Vital(Vital::Conntrack { count, max })).await.map_err(|_| gone())?;
         }
+        alarm.set(Some(Instant::now() + if seen.is_some_and(half_full) { NEAR } else { CALM }));
         tokio::select! {
-            () = sleep(if seen.is_some_and(half_full) { NEAR } else { CALM }) => {}
+            () = alarm.rings() => {}
             changed = enabled.changed() => changed.map_err(|_| gone())?,
         }
     }

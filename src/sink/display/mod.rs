@@ -80,9 +80,9 @@ impl DisplayHandle {
         self.order(Order::Show(playlist));
     }
 
-    /// The main loop lives. Without this for 15 s the heartbeat stops.
-    pub fn renew_lease(&self) {
-        if self.lease.renew() {
+    /// The main loop lives. Without this for `term` the heartbeat stops.
+    pub fn renew_lease(&self, term: Duration) {
+        if self.lease.renew(term) {
             self.order(Order::Wake);
         }
     }

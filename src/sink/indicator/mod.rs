@@ -74,9 +74,9 @@ impl IndicatorHandle {
         self.order(Order::Show(signals));
     }
 
-    /// The main loop lives. Without this for 15 s the LED is steady amber.
-    pub fn renew_lease(&self) {
-        if self.lease.renew() {
+    /// The main loop lives. Without this for `term` the LED is steady amber.
+    pub fn renew_lease(&self, term: Duration) {
+        if self.lease.renew(term) {
             self.order(Order::Wake);
         }
     }
