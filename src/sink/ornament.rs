@@ -166,12 +166,12 @@ mod tests {
     fn a_lease_expires_once_and_says_who_has_to_be_woken() {
         let lease = Lease::new();
         assert!(lease.left().is_some());
-        assert!(!lease.renew(), "nobody has seen it expired");
+        assert!(!lease.renew(LEASE), "nobody has seen it expired");
         lease.backdate();
         assert_eq!(lease.left(), None);
-        assert!(lease.renew());
+        assert!(lease.renew(LEASE));
         assert!(lease.left().is_some());
-        assert!(!lease.renew());
+        assert!(!lease.renew(LEASE));
     }
 
     #[test]
