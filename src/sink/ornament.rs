@@ -123,6 +123,8 @@ pub struct Patience {
 }
 
 const FIRST: Duration = Duration::from_millis(100);
+/// When the delay has grown beyond this, tries have been made for more than a second.
+const UDEV: Duration = Duration::from_millis(1600);
 /// A panel that is plugged in again is not told by the kernel: this is how long it may stay dark.
 const LAST: Duration = Duration::from_secs(10);
 
@@ -135,6 +137,12 @@ impl Patience {
     pub fn failed(&mut self, now: Duration) {
         self.next = now + self.delay;
         self.delay = (self.delay * 2).min(LAST);
+    }
+
+    /// Whether `error` is to be told. A device that has just come is root's alone until udev has been there: that it may not
+    /// be opened is told only when it stays so for about a second.
+    pub fn is_worth_telling(&self, error: &ApplyError) -> bool {
+        error.kind != ApplyErrorKind::Denied || self.delay > UDEV
     }
 
     /// Time until the next try.
@@ -188,6 +196,21 @@ mod tests {
             })
             .collect();
         assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000, 10_000]);
+    }
+
+    #[test]
+    fn that_a_device_may_not_be_opened_is_told_when_it_stays_so() {
+        let error = |kind| ApplyError { kind, message: String::new() };
+        let mut patience = Patience::new();
+        let mut now = Duration::ZERO;
+        let mut told_at = None;
+        while told_at.is_none() && now < Duration::from_secs(10) {
+            patience.failed(now);
+            assert!(patience.is_worth_telling(&error(ApplyErrorKind::Absent)));
+            told_at = patience.is_worth_telling(&error(ApplyErrorKind::Denied)).then_some(now);
+            now += patience.left(now);
+        }
+        assert_eq!(told_at, Some(Duration::from_millis(1500)));
     }
 
     #[test]

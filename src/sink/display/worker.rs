@@ -182,7 +182,9 @@ impl Worker {
             Err(error) => {
                 self.close();
                 self.patience.failed(self.start.elapsed());
-                self.reporter.report(Err(error));
+                if self.patience.is_worth_telling(&error) {
+                    self.reporter.report(Err(error));
+                }
             }
         }
     }

@@ -187,7 +187,9 @@ impl Worker {
     fn fail(&mut self, error: ApplyError) -> Option<Duration> {
         self.close();
         self.patience.failed(self.start.elapsed());
-        self.reporter.report(Err(error));
+        if self.patience.is_worth_telling(&error) {
+            self.reporter.report(Err(error));
+        }
         earliest([Some(self.patience.left(self.start.elapsed())), self.reporter.flush()])
     }
 

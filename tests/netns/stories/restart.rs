@@ -19,7 +19,8 @@ fn kill(world: &mut World) -> Result<()> {
 pub fn transfer_survives_kill_and_restart() -> Result<()> {
     online(PLAIN, |world| {
         let server_log = std::path::PathBuf::from(format!("{HOME}/iperf-server.log"));
-        let _server = spawn(within("internet", "iperf3").args(["-s", "-B", "203.0.113.80", "--forceflush"]), &server_log)?;
+        let _server =
+            spawn(within("internet", "iperf3").args(["-s", "-B", "203.0.113.80", "--forceflush"]), &server_log)?;
         until("iperf3 listens", || std::fs::read_to_string(&server_log).is_ok_and(|t| t.contains("listening")))?;
         let log = std::path::PathBuf::from(format!("{HOME}/iperf.json"));
         // 50 Mbit/s: a loss shows as a retransmission, not as a full queue
