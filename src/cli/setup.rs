@@ -109,13 +109,10 @@ fn choose(
     let cluster = decide(&args.cluster, "Which port leads to the nodes?", cluster)?;
     let rest: Vec<&str> = uplink.split(',').map(str::trim).filter(|name| *name != cluster).collect();
     let uplink = decide(&args.uplink, "Which ports may lead to the venue, the preferred one first?", rest.join(", "))?;
-    let dhcp = decide(&None, "Serve addresses to the nodes by DHCP?", "yes".to_owned())?;
     let names: Vec<String> = uplink.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect();
     proposal.set("cluster.interface", text(&cluster));
     proposal.set("uplink.interfaces", list(&names));
-    if dhcp.to_ascii_lowercase().starts_with('y') {
-        proposal.set("cluster.dhcp.enabled", "true".to_owned());
-    }
+    // Whether to serve addresses is not asked: that is not built yet.
     Ok(())
 }
 
@@ -193,7 +190,7 @@ mod tests {
         let mut proposal = proposal(true);
         choose(&mut proposal, &args(None, None, true), &mut |question, _| panic!("{question}")).unwrap();
         assert_eq!(proposal.value("uplink.interfaces"), Some("[\"wlan0\", \"eth1\"]"));
-        assert_eq!(proposal.value("cluster.dhcp.enabled"), Some("true"));
+        assert_eq!(proposal.value("cluster.dhcp.enabled"), None, "not built yet, so not promised");
     }
 
     #[test]
@@ -209,19 +206,10 @@ mod tests {
         let mut asked = Vec::new();
         let mut answer = |question: &str, value: &str| {
             asked.push(value.to_owned());
-            Some(
-                if question.contains("nodes?") {
-                    "eth1"
-                } else if question.contains("DHCP") {
-                    "no"
-                } else {
-                    value
-                }
-                .to_owned(),
-            )
+            Some(if question.contains("nodes?") { "eth1" } else { value }.to_owned())
         };
         choose(&mut proposal, &args(None, None, false), &mut answer).unwrap();
-        assert_eq!(asked, ["eth0", "wlan0", "yes"]);
+        assert_eq!(asked, ["eth0", "wlan0"]);
         assert_eq!(proposal.value("cluster.interface"), Some("\"eth1\""));
         assert_eq!(proposal.value("uplink.interfaces"), Some("[\"wlan0\"]"));
         assert_eq!(proposal.value("cluster.dhcp.enabled"), None);

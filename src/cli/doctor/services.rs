@@ -108,7 +108,9 @@ pub fn servers(patient: &Patient<'_>) -> Vec<Finding> {
             ));
         }
     }
-    findings.extend(taken(patient));
+    if patient.settings.cluster.dhcp.is_some() {
+        findings.extend(taken(patient));
+    }
     if patient.settings.cluster.dhcp.is_some()
         && !["/usr/sbin/dnsmasq", "/sbin/dnsmasq", "/usr/bin/dnsmasq"].iter().any(|path| machine.exists(path))
     {

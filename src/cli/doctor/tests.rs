@@ -175,7 +175,10 @@ fn whoever_has_port_53_is_named_but_not_our_own_server() {
                10: 00000000:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4712 2 0 0\n  \
                11: 3500007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000   102        0 4713 2 0 0\n";
     let head = |name: &str| {
-        Head::new(name)
+        let head = Head::new(name);
+        let serving = format!("{}cluster.dhcp.enabled = true\n", head.settings);
+        head.set(&serving)
+            .with("/usr/sbin/dnsmasq", "")
             .with("/proc/net/udp", udp)
             .with("/proc/77/comm", "dnsmasq\n")
             .link("/proc/77/fd/4", "socket:[4712]")
@@ -184,6 +187,8 @@ fn whoever_has_port_53_is_named_but_not_our_own_server() {
     let ours =
         head("ours53").with("/proc/77/status", "Name:\tdnsmasq\nPPid:\t5\n").with("/proc/5/comm", "bramblegate\n");
     assert_eq!(ours.findings(), []);
+    let serves_nothing = Head::new("port53-off").with("/proc/net/udp", udp);
+    assert_eq!(serves_nothing.findings(), [], "the port is nobody's business while we serve nothing");
 }
 
 #[test]
