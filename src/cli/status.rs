@@ -119,7 +119,7 @@ fn stream(socket: &Path) -> Result<u8, Error> {
     let mut client = Client::connect(socket)?;
     loop {
         if let Some(line) = client.next_line()? {
-            if !output_line(&line.text) {
+            if !write(&format!("{}\n", line.text)) {
                 return Ok(0);
             }
         }
@@ -141,7 +141,7 @@ fn follow(socket: &Path) -> Result<u8, Error> {
         }
         let page = text::page(&view, output::colours());
         let page = if terminal { in_place(&page) } else { format!("{page}\n") };
-        if !output_line(page.trim_end_matches('\n')) {
+        if !write(&page) {
             return Ok(severity_code(&view));
         }
     }
@@ -153,8 +153,8 @@ fn in_place(page: &str) -> String {
 }
 
 /// Whether somebody still reads.
-fn output_line(text: &str) -> bool {
+fn write(text: &str) -> bool {
     use std::io::Write;
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush()).is_ok()
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
 }

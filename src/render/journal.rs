@@ -47,6 +47,11 @@ impl Record {
         self
     }
 
+    /// The value of a field.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
     fn at(mut self, priority: Priority) -> Self {
         self.priority = priority;
         self
@@ -61,6 +66,7 @@ pub fn records(transitions: &[Transition], before: Option<&Desired>, after: &Des
     }
     told.extend(about_to_apply(before, after));
     told.extend(transitions.iter().filter_map(|transition| record(transition, state)));
+    told.iter_mut().for_each(|record| complete(record, state));
     if let Some(before) = before.filter(|before| before.cluster_address != after.cluster_address) {
         let moved = Transition::ClusterMoved { from: before.cluster_address, to: after.cluster_address };
         if !transitions.contains(&moved) {
@@ -69,11 +75,26 @@ pub fn records(transitions: &[Transition], before: Option<&Desired>, after: &Des
     }
     told.extend(alerts(before.map_or(&[], |before| &before.alerts), &after.alerts));
     for record in &mut told {
-        if !record.fields.iter().any(|(name, _)| *name == "SEVERITY") {
+        if record.field("SEVERITY").is_none() {
             record.fields.push(("SEVERITY", after.severity.name().to_owned()));
         }
     }
     told
+}
+
+/// Adds the address and the gateway that an uplink has now, where its record does not tell them itself: the route comes a
+/// moment after the address.
+fn complete(record: &mut Record, state: &State) {
+    let Some(port) = record.field("UPLINK").map(str::to_owned) else { return };
+    let Some(uplink) = state.uplinks().into_iter().find(|uplink| uplink.link.name == port) else { return };
+    for (name, value) in [
+        ("ADDRESS", uplink.address.map(|address| address.to_string())),
+        ("GATEWAY", uplink.gateway.map(|gateway| gateway.to_string())),
+    ] {
+        if let (None, Some(value)) = (record.field(name), value) {
+            record.fields.push((name, value));
+        }
+    }
 }
 
 /// The daemon ends.

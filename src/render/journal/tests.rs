@@ -32,10 +32,6 @@ fn messages(records: &[Record]) -> Vec<&str> {
     records.iter().map(|record| record.message.as_str()).collect()
 }
 
-fn field<'r>(record: &'r Record, name: &str) -> Option<&'r str> {
-    record.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
-}
-
 fn alert(severity: Severity, code: &'static str, text: &str) -> Alert {
     Alert { severity, code, text: text.to_owned(), panel: String::new() }
 }
@@ -78,14 +74,14 @@ fn records_carry_their_fields() {
         Transition::RulesetApplied { generation: 7, adopted: false, flow_table: false, owned: true },
     ]);
     let [uplink, node, rules] = records.as_slice() else { panic!("{records:?}") };
-    assert_eq!(field(uplink, "UPLINK"), Some("eth1"));
-    assert_eq!(field(uplink, "ADDRESS"), Some("10.99.0.126/24"));
-    assert_eq!(field(uplink, "GATEWAY"), Some("10.99.0.1"));
-    assert_eq!(field(uplink, "SEVERITY"), Some("ok"));
-    assert_eq!(field(node, "NODE"), Some("rpi1"));
-    assert_eq!(field(node, "HEALTH"), Some("down"));
+    assert_eq!(uplink.field("UPLINK"), Some("eth1"));
+    assert_eq!(uplink.field("ADDRESS"), Some("10.99.0.126/24"));
+    assert_eq!(uplink.field("GATEWAY"), Some("10.99.0.1"));
+    assert_eq!(uplink.field("SEVERITY"), Some("ok"));
+    assert_eq!(node.field("NODE"), Some("rpi1"));
+    assert_eq!(node.field("HEALTH"), Some("down"));
     assert_eq!(node.priority, Priority::Warning);
-    assert_eq!(field(rules, "RULESET_GENERATION"), Some("7"));
+    assert_eq!(rules.field("RULESET_GENERATION"), Some("7"));
     assert_eq!(rules.message, "rule set 7 is in the kernel, protected");
 }
 
@@ -106,7 +102,7 @@ fn an_alert_is_told_when_it_comes_and_when_it_goes_and_not_in_between() {
     let raised = records(&[], Some(&calm), &blocked, &state);
     assert_eq!(messages(&raised), ["gateway-blocked: Docker drops"], "a node's health has a record of its own");
     assert_eq!(raised[0].priority, Priority::Error);
-    assert_eq!(field(&raised[0], "SEVERITY"), Some("fault"));
+    assert_eq!(raised[0].field("SEVERITY"), Some("fault"));
     let mut reworded = blocked.clone();
     reworded.alerts[0].text = "Docker drops still".to_owned();
     assert_eq!(records(&[], Some(&blocked), &reworded, &state), []);
