@@ -87,10 +87,11 @@ pub fn records(transitions: &[Transition], before: Option<&Desired>, after: &Des
 fn complete(record: &mut Record, state: &State) {
     let Some(port) = record.field("UPLINK").map(str::to_owned) else { return };
     let Some(uplink) = state.uplinks().into_iter().find(|uplink| uplink.link.name == port) else { return };
-    for (name, value) in [
-        ("ADDRESS", uplink.address.map(|address| address.to_string())),
-        ("GATEWAY", uplink.gateway.map(|gateway| gateway.to_string())),
-    ] {
+    let Some(address) = uplink.address.map(|address| address.to_string()) else { return };
+    if record.field("ADDRESS").is_some_and(|told| told != address) {
+        return;
+    }
+    for (name, value) in [("ADDRESS", Some(address)), ("GATEWAY", uplink.gateway.map(|gateway| gateway.to_string()))] {
         if let (None, Some(value)) = (record.field(name), value) {
             record.fields.push((name, value));
         }
