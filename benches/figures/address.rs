@@ -1,0 +1,203 @@
+//! An address is replaced by one that differs in an octet: how long until it can be read on the LCD, bus time included.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use bramblegate::panel::Geometry;
+use bramblegate::source::netlink::Connection;
+use bramblegate::venue::shell::{Running, run, spawn, within};
+use bramblegate::venue::{Error, Result};
+
+use crate::glass::{bus_ms, readable};
+use crate::lab::{Head, fail, file, median, stamp};
+use crate::table::Row;
+
+const ROUNDS: usize = 3;
+const CHANGES: usize = 7;
+const GEOMETRY: Geometry = Geometry { columns: 16, rows: 2 };
+/// `RTM_NEWADDR`, `RTM_DELADDR`, `RTM_NEWROUTE`
+const NEWADDR: u16 = 20;
+const DELADDR: u16 = 21;
+const NEWROUTE: u16 = 24;
+/// `NLM_F_CREATE | NLM_F_REPLACE`
+const CREATE: u16 = 0x500;
+
+/// Somebody who shows the address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Contender {
+    Ours,
+    Floor,
+    Monitor,
+    Poll,
+}
+
+const ALL: [Contender; 4] = [Contender::Ours, Contender::Floor, Contender::Monitor, Contender::Poll];
+
+pub fn measure() -> Result<Vec<Row>> {
+    let head = Head::new("address")?;
+    let floor = compile()?;
+    let mut times: [Vec<f64>; 4] = Default::default();
+    let mut pulled: [Vec<f64>; 4] = Default::default();
+    let mut last = 126;
+    for _ in 0..ROUNDS {
+        for (contender, times, pulled) in ALL.iter().zip(&mut times).zip(&mut pulled).map(|((a, b), c)| (*a, b, c)) {
+            let log = file("bus.log");
+            let _ = std::fs::remove_file(&log);
+            let _running = start(&head, contender, &log, &floor)?;
+            std::thread::sleep(Duration::from_millis(1200));
+            // Polling is slow: fewer changes do, and they must not fall into step with it.
+            let changes = if contender == Contender::Poll { 3 } else { CHANGES };
+            for change in 0..changes {
+                let before = last;
+                last = 120 + (last + 7) % 80;
+                times.push(replace(&head, before, last, &log)?);
+                std::thread::sleep(Duration::from_millis(180 + 97 * change as u64));
+            }
+            if matches!(contender, Contender::Ours | Contender::Floor) {
+                for _ in 0..2 {
+                    last = 120 + (last + 7) % 80;
+                    pulled.push(replug(&head, last, &log)?);
+                    std::thread::sleep(Duration::from_millis(300));
+                }
+            }
+        }
+    }
+    head.namespace.ip("addr flush dev eth1")?;
+    let [ours, floor, monitor, poll] = times.map(|times| median(&times));
+    let bus = bus_ms(14);
+    let name = "new address, one octet: to the glass";
+    let [replugged, floor_replugged, ..] = pulled.map(|times| median(&times));
+    let whole = bus_ms(140);
+    Ok(vec![
+        Row::new(name, ours, "ms")
+            .against("C, one transaction", floor)
+            .limit("the bus", bus)
+            .target("<= 2x C", ours <= 2.0 * floor),
+        Row::new(name, ours, "ms")
+            .against("ip monitor + Python", monitor)
+            .target(">= 15x faster", monitor / ours >= 15.0),
+        Row::new(name, ours, "ms").against("Python, polling 1 s", poll),
+        Row::new("address after a carrier loss", replugged, "ms")
+            .against("C, one transaction", floor_replugged)
+            .limit("bus, whole page", whole)
+            .target("<= 1.5 ms + bus", replugged <= 1.5 + whole),
+    ])
+}
+
+/// Translates the C program.
+fn compile() -> Result<PathBuf> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/floor.c");
+    let program = file("floor");
+    run("cc", &["-O2", "-o", &program.to_string_lossy(), &source.to_string_lossy()])?;
+    Ok(program)
+}
+
+fn start(head: &Head, contender: Contender, log: &Path, floor: &Path) -> Result<Running> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/lcd.py");
+    let said = file("contender.log");
+    let mut command: Command;
+    match contender {
+        Contender::Ours => {
+            let log = log.display();
+            return head.start(&format!(
+                "[lcd]\nbus = \"emulator:{log}\"\nheartbeat = false\npage_time = \"3600s\"\n[led]\ndevice = \"off\"\n"
+            ));
+        }
+        Contender::Floor => {
+            command = within(&head.namespace.0, &floor.to_string_lossy());
+            command.arg(log);
+        }
+        Contender::Monitor | Contender::Poll => {
+            command = within(&head.namespace.0, "python3");
+            command.arg(script).arg(log).arg("eth1");
+            command.args(if contender == Contender::Poll { &["poll", "1"][..] } else { &["monitor"] });
+        }
+    }
+    spawn(&mut command, &said)
+}
+
+/// The address 10.99.0.LAST.
+fn address(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 99, 0, last)
+}
+
+/// Milliseconds from just before the kernel is given the new address until it is on the glass. As a DHCP client does it: the
+/// old one goes, the new one comes, then the route.
+fn replace(head: &Head, before: u8, after: u8, log: &Path) -> Result<f64> {
+    let since = head.namespace.on(move || -> Result<u128> {
+        let mut kernel = Connection::open().map_err(fail("rtnetlink"))?;
+        let index = index_of("eth1")?;
+        let refused = || fail("the kernel");
+        kernel.request(DELADDR, 0, &address_message(index, address(before)), |_| {}).map_err(refused())?;
+        let since = stamp();
+        kernel.request(NEWADDR, CREATE, &address_message(index, address(after)), |_| {}).map_err(refused())?;
+        kernel.request(NEWROUTE, CREATE, &default_route(index), |_| {}).map_err(refused())?;
+        Ok(since)
+    })??;
+    seen(log, &address(after).to_string(), since)
+}
+
+/// The cable is pulled and plugged into another venue: milliseconds from the new address to the glass.
+fn replug(head: &Head, after: u8, log: &Path) -> Result<f64> {
+    head.venue.ip("link set v0 down")?;
+    head.namespace.ip("addr flush dev eth1")?;
+    std::thread::sleep(Duration::from_millis(400));
+    head.venue.ip("link set v0 up")?;
+    std::thread::sleep(Duration::from_millis(200));
+    let since = head.namespace.on(move || -> Result<u128> {
+        let mut kernel = Connection::open().map_err(fail("rtnetlink"))?;
+        let index = index_of("eth1")?;
+        let refused = || fail("the kernel");
+        let since = stamp();
+        kernel.request(NEWADDR, CREATE, &address_message(index, address(after)), |_| {}).map_err(refused())?;
+        kernel.request(NEWROUTE, CREATE, &default_route(index), |_| {}).map_err(refused())?;
+        Ok(since)
+    })??;
+    seen(log, &address(after).to_string(), since)
+}
+
+fn seen(log: &Path, text: &str, since: u128) -> Result<f64> {
+    for _ in 0..60 {
+        std::thread::sleep(Duration::from_millis(50));
+        if let Some(at) = readable(log, GEOMETRY, text, since) {
+            return Ok((at - since) as f64 / 1e6);
+        }
+    }
+    let said = std::fs::read_to_string(file("address.journal")).unwrap_or_default();
+    Err(Error(format!("{text} did not come on the glass in 3 s; the gateway's journal:\n{said}")))
+}
+
+/// By the list of ports that are up, since `/sys` shows those of another namespace here.
+fn index_of(port: &str) -> Result<u32> {
+    let path = "/proc/thread-self/net/igmp";
+    let text = std::fs::read_to_string(path).map_err(fail(path))?;
+    let line = text.lines().find(|line| line.split_whitespace().nth(1) == Some(port));
+    let index = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    index.ok_or_else(|| Error(format!("there is no port {port}")))
+}
+
+/// `struct ifaddrmsg`, `IFA_LOCAL`, `IFA_ADDRESS`.
+fn address_message(index: u32, address: Ipv4Addr) -> Vec<u8> {
+    let mut body = vec![2, 24, 0, 0];
+    body.extend(index.to_ne_bytes());
+    for kind in [2_u16, 1] {
+        attribute(&mut body, kind, address.octets());
+    }
+    body
+}
+
+/// `struct rtmsg` of the main table, `RTA_GATEWAY`, `RTA_OIF`.
+fn default_route(index: u32) -> Vec<u8> {
+    let mut body = vec![2, 0, 0, 0, 254, 16, 0, 1, 0, 0, 0, 0];
+    attribute(&mut body, 5, [10, 99, 0, 1]);
+    attribute(&mut body, 4, index.to_ne_bytes());
+    body
+}
+
+fn attribute(body: &mut Vec<u8>, kind: u16, value: [u8; 4]) {
+    body.extend(8_u16.to_ne_bytes());
+    body.extend(kind.to_ne_bytes());
+    body.extend(value);
+}

@@ -1,0 +1,280 @@
+//! Forwarding from a node to the venue, with our rules and with others': bulk TCP, small packets, new connections. Each way
+//! has networks of its own; they take turns in short bursts.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bramblegate::policy::ruleset::{RulesetInput, build};
+use bramblegate::sink::firewall::FirewallSink;
+use bramblegate::venue::shell::feed;
+use bramblegate::venue::{Error, Result};
+use rustix::io::Errno;
+
+use crate::lab::{Namespace, cable, fail, median};
+use crate::table::Row;
+
+const ROUNDS: usize = 15;
+const BURST: Duration = Duration::from_millis(250);
+const VENUE: Ipv4Addr = Ipv4Addr::new(10, 60, 0, 1);
+
+/// What a careful administrator would write to the same end.
+const BY_HAND: &str = r#"
+table inet hand {
+	chain forward {
+		type filter hook forward priority filter; policy accept;
+		ct state established,related accept
+		ct state invalid iifname "eth0" drop
+		ct state invalid oifname "eth0" drop
+		meta nfproto ipv6 iifname "eth0" drop
+		meta nfproto ipv6 oifname "eth0" drop
+		iifname "eth0" oifname "eth1" ip saddr 192.168.50.0/24 tcp flags syn tcp option maxseg size set rt mtu
+		iifname "eth0" oifname "eth1" ip saddr 192.168.50.0/24 accept
+		iifname "eth0" oifname "eth1" drop
+		iifname "eth1" oifname "eth0" drop
+	}
+	chain input {
+		type filter hook input priority filter; policy accept;
+		iifname != "eth1" accept
+		ct state established,related accept
+		tcp dport 22 accept
+		icmp type echo-request accept
+		udp dport { 68, 5353 } accept
+		drop
+	}
+	chain postrouting {
+		type nat hook postrouting priority srcnat; policy accept;
+		oifname "eth1" ip saddr 192.168.50.0/24 masquerade
+	}
+}
+"#;
+
+const BARE: &str = "table ip bare {\n\tchain postrouting {\n\t\ttype nat hook postrouting priority srcnat;\n\
+                    \t\toifname \"eth1\" masquerade\n\t}\n}\n";
+
+const IPTABLES: &str = "*nat\n:PREROUTING ACCEPT\n:INPUT ACCEPT\n:OUTPUT ACCEPT\n:POSTROUTING ACCEPT\n\
+                        -A POSTROUTING -o eth1 -j MASQUERADE\nCOMMIT\n*filter\n:INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT\n\
+                        -A FORWARD -i eth1 -o eth0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n\
+                        -A FORWARD -i eth0 -o eth1 -j ACCEPT\nCOMMIT\n";
+
+/// Rules to forward by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Ours,
+    ByHand,
+    Bare,
+    Iptables(&'static str),
+    None,
+}
+
+const WAYS: [(Way, &str); 6] = [
+    (Way::Ours, "ours"),
+    (Way::ByHand, "nft by hand, the same"),
+    (Way::Bare, "a bare masquerade"),
+    (Way::Iptables("iptables-nft-restore"), "iptables-nft"),
+    (Way::Iptables("iptables-legacy-restore"), "iptables-legacy"),
+    (Way::None, "no rules, routed"),
+];
+
+/// A node, a head with rules, a venue.
+struct Net {
+    name: &'static str,
+    way: Way,
+    node: Namespace,
+    venue: Namespace,
+    _head: Namespace,
+    _sink: Option<FirewallSink>,
+    bulk: TcpStream,
+    received: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+}
+
+/// What was measured of one way: bits a second of TCP, packets a second, connections a second.
+type Samples = [Vec<f64>; 3];
+
+pub fn measure() -> Result<Vec<Row>> {
+    let mut nets = Vec::new();
+    let mut absent = Vec::new();
+    for (index, (way, name)) in WAYS.into_iter().enumerate() {
+        match Net::build(index, way, name) {
+            Ok(net) => nets.push(net),
+            // Not every kernel has the old tables.
+            Err(error) if matches!(way, Way::Iptables(_)) => absent.push(format!("{name}: {error}")),
+            Err(error) => return Err(error),
+        }
+    }
+    for reason in absent {
+        eprint!("(without {}) ", reason.lines().next().unwrap_or_default());
+    }
+    let mut samples: Vec<Samples> = nets.iter().map(|_| Samples::default()).collect();
+    for round in 0..ROUNDS {
+        // Not always the same neighbour before it.
+        for step in 0..nets.len() {
+            let place = (round + step) % nets.len();
+            let (net, samples) = (&mut nets[place], &mut samples[place]);
+            samples[0].push(net.bulk()?);
+            samples[1].push(net.packets()?);
+            samples[2].push(net.connections()?);
+        }
+    }
+    let measures = [("TCP, bulk", 1e9, "Gbit/s"), ("small packets", 1e3, "k/s"), ("new connections", 1e3, "k/s")];
+    let mut rows = Vec::new();
+    for (measure, (name, scale, unit)) in measures.into_iter().enumerate() {
+        let value = |net: usize| median(&samples[net][measure]) / scale;
+        let plain = nets.iter().position(|net| net.way == Way::None);
+        for (place, net) in nets.iter().enumerate().filter(|(_, net)| !matches!(net.way, Way::Ours | Way::None)) {
+            let mut row = Row::new(format!("forwarding, {name}"), value(0), unit).against(net.name, value(place));
+            if net.way == Way::ByHand {
+                let ratio = paired(&samples[0][measure], &samples[place][measure]);
+                row = row.target(format!(">= 0.97x (pairs: {ratio:.3})"), ratio >= 0.97);
+            }
+            if let Some(plain) = plain.filter(|_| place == 1) {
+                row = row.limit("no rules", value(plain));
+            }
+            rows.push(row);
+        }
+    }
+    Ok(rows)
+}
+
+/// The median of the ratios round by round, in which slow changes of the machine cancel.
+fn paired(ours: &[f64], theirs: &[f64]) -> f64 {
+    median(&ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect::<Vec<_>>())
+}
+
+impl Net {
+    fn build(index: usize, way: Way, name: &'static str) -> Result<Self> {
+        let [node, head, venue] = ["node", "head", "venue"].map(|place| Namespace::new(&format!("{place}{index}")));
+        let (node, head, venue) = (node?, head?, venue?);
+        cable(&node, "e0", &head, "eth0")?;
+        cable(&head, "eth1", &venue, "v0")?;
+        node.ip("addr add 192.168.50.11/24 dev e0\nroute add default via 192.168.50.1")?;
+        head.ip("addr add 192.168.50.1/24 dev eth0\naddr add 10.60.0.2/24 dev eth1")?;
+        venue.ip("addr add 10.60.0.1/24 dev v0\nroute add 192.168.50.0/24 via 10.60.0.2")?;
+        head.sh("sysctl -qw net.ipv4.ip_forward=1")?;
+        node.sh("sysctl -qw net.ipv4.ip_local_port_range='1024 65000'")?;
+        // Small packets are counted where they arrive, and go no further.
+        venue.nft(
+            "table ip sink {\n\tchain prerouting {\n\t\ttype filter hook prerouting priority -300;\n\
+             \t\tudp dport 9 drop\n\t}\n}\n",
+        )?;
+        let sink = load(way, &head)?;
+        let (received, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        serve(&venue, received.clone(), stop.clone())?;
+        let bulk = node.on(|| TcpStream::connect(SocketAddr::from((VENUE, 5001))))?.map_err(fail(name))?;
+        Ok(Self { name, way, node, venue, _head: head, _sink: sink, bulk, received, stop })
+    }
+
+    /// Bits that arrive in a second.
+    fn bulk(&mut self) -> Result<f64> {
+        let block = vec![0; 128 * 1024];
+        let (before, begin) = (self.received.load(Ordering::Relaxed), Instant::now());
+        while begin.elapsed() < BURST {
+            self.bulk.write_all(&block).map_err(fail(self.name))?;
+        }
+        let rate = (self.received.load(Ordering::Relaxed) - before) as f64 * 8.0 / begin.elapsed().as_secs_f64();
+        // What is still on its way must not fall into the next one's burst.
+        std::thread::sleep(Duration::from_millis(15));
+        Ok(rate)
+    }
+
+    /// Packets of one flow, of 18 bytes, that arrive in a second.
+    fn packets(&self) -> Result<f64> {
+        let before = self.arrived()?;
+        let time = self.node.on(|| -> std::io::Result<Duration> {
+            let socket = UdpSocket::bind("0.0.0.0:40000")?;
+            socket.connect((VENUE, 9))?;
+            let begin = Instant::now();
+            while begin.elapsed() < BURST {
+                (0..64).try_for_each(|_| match socket.send(&[0; 18]) {
+                    // The queue is full: those are not counted.
+                    Err(error) if error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => Ok(()),
+                    sent => sent.map(drop),
+                })?;
+            }
+            Ok(begin.elapsed())
+        })?;
+        let time = time.map_err(fail(self.name))?.as_secs_f64();
+        std::thread::sleep(Duration::from_millis(15));
+        Ok((self.arrived()? - before) as f64 / time)
+    }
+
+    fn arrived(&self) -> Result<u64> {
+        let text = self.venue.on(|| std::fs::read_to_string("/proc/thread-self/net/dev"))?.map_err(fail("net/dev"))?;
+        let line = text.lines().find_map(|line| line.trim().strip_prefix("v0:"));
+        let count = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+        count.ok_or_else(|| Error("no packet counter of v0".into()))
+    }
+
+    /// Connections made and reset in a second.
+    fn connections(&self) -> Result<f64> {
+        let rate = self.node.on(|| -> std::io::Result<f64> {
+            let begin = Instant::now();
+            let mut count = 0.0;
+            while begin.elapsed() < BURST {
+                let stream = TcpStream::connect(SocketAddr::from((VENUE, 5002)))?;
+                socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+                count += 1.0;
+            }
+            Ok(count / begin.elapsed().as_secs_f64())
+        })?;
+        rate.map_err(fail(self.name))
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn load(way: Way, head: &Namespace) -> Result<Option<FirewallSink>> {
+    match way {
+        Way::Ours => {
+            let network = "192.168.50.1/24".parse().map_err(fail("an address"))?;
+            let input = RulesetInput {
+                cluster_port: Some("eth0".into()),
+                cluster_networks: vec![network],
+                uplinks: vec!["eth1".into()],
+                allow: vec![bramblegate::config::Allow::Ssh, bramblegate::config::Allow::Icmp],
+                flow_table_devices: vec!["eth0".into(), "eth1".into()],
+                ..RulesetInput::default()
+            };
+            head.on(move || {
+                let mut sink = FirewallSink::new();
+                sink.load(&build(&input), true).map(|_| Some(sink)).map_err(|error| Error(error.message))
+            })?
+        }
+        Way::ByHand => head.nft(BY_HAND).map(|()| None),
+        Way::Bare => head.nft(BARE).map(|()| None),
+        Way::Iptables(program) => feed("ip", &["netns", "exec", &head.0, program], IPTABLES).map(|_| None),
+        Way::None => Ok(None),
+    }
+}
+
+/// In the venue: one port swallows what comes, the other only takes connections. Their threads end with the bench.
+fn serve(venue: &Namespace, received: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> Result<()> {
+    let listen = |port: u16| venue.on(move || TcpListener::bind((VENUE, port)));
+    let bulk = listen(5001)?.map_err(fail("a listener"))?;
+    let short = listen(5002)?.map_err(fail("a listener"))?;
+    venue.thread(move || -> std::io::Result<()> {
+        let (mut stream, _) = bulk.accept()?;
+        let mut block = vec![0; 256 * 1024];
+        loop {
+            match stream.read(&mut block)? {
+                0 => return Ok(()),
+                count => received.fetch_add(count as u64, Ordering::Relaxed),
+            };
+        }
+    })?;
+    venue.thread(move || {
+        for _ in short.incoming() {
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+    })?;
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! What the gateway costs while nothing happens: wake-ups, CPU time, memory, size. All are watched at the same time.
+
+use std::time::Duration;
+
+use bramblegate::venue::Result;
+use bramblegate::venue::shell::{Running, run, spawn, within};
+
+use crate::lab::{Head, fail, file, program, pss, used};
+use crate::table::Row;
+
+/// How long is watched.
+const WATCHED: Duration = Duration::from_secs(60);
+/// Beginnings are over by then.
+const SETTLED: Duration = Duration::from_secs(12);
+
+const NODES: &str = "[[node]]\nname = \"rpi1\"\naddress = \"192.168.50.11\"\n[[node]]\nname = \"rpi2\"\n\
+                     address = \"192.168.50.12\"\n[[node]]\nname = \"rpi3\"\naddress = \"192.168.50.13\"\n";
+const STILL: &str = "[lcd]\nbus = \"emulator\"\nheartbeat = false\npage_time = \"3600s\"\n[led]\ndevice = \"off\"\n";
+const SHIPPED: &str = "[lcd]\nbus = \"emulator\"\n[led]\ndevice = \"emulator\"\n";
+
+pub fn measure() -> Result<Vec<Row>> {
+    let heads = ["shipped", "still", "probed"].map(Head::new);
+    let [shipped, still, probed] = heads;
+    let (shipped, still, probed) = (shipped?, still?, probed?);
+    let mut rows = vec![size()?];
+    // Memory first, while nobody else shares the program's pages.
+    let all = shipped.start(&format!("{SHIPPED}{NODES}"))?;
+    let script = poller(&shipped)?;
+    std::thread::sleep(SETTLED);
+    let memory = pss(all.id())?;
+    rows.push(
+        Row::new("memory (PSS)", memory, "MiB")
+            .against("Python, polling 1 s", pss(script.id())?)
+            .target("<= 4 MB", memory * 1.048_576 <= 4.0),
+    );
+    let gateways = [all, still.start(STILL)?, probed.start(&format!("{STILL}{NODES}"))?, script];
+    std::thread::sleep(SETTLED);
+    let watched: Result<Vec<(f64, f64)>> = watch(&gateways);
+    let watched = watched?;
+    let (all, still, probed, script) = (watched[0], watched[1], watched[2], watched[3]);
+    let percent = |cpu: f64| cpu * 100.0;
+    rows.push(
+        Row::new("wake-ups a minute, nothing but events", still.0 * 60.0, "")
+            .against("Python, polling 1 s", script.0 * 60.0)
+            .target("<= 6", still.0 * 60.0 <= 6.0),
+    );
+    rows.push(Row::new("wake-ups a second, three nodes probed", probed.0, "").target("<= 15", probed.0 <= 15.0));
+    rows.push(
+        Row::new("wake-ups a second, as shipped", all.0, "")
+            .against("Python, polling 1 s", script.0)
+            .target("<= 36", all.0 <= 36.0),
+    );
+    rows.push(
+        Row::new("CPU, as shipped", percent(all.1), "% of a core")
+            .against("Python, polling 1 s", percent(script.1))
+            .target("<= 0.3 %", percent(all.1) <= 0.3),
+    );
+    rows.push(Row::new("CPU, three nodes probed", percent(probed.1), "% of a core"));
+    rows.push(Row::new("CPU, nothing but events", percent(still.1), "% of a core"));
+    Ok(rows)
+}
+
+/// Megabytes of the program as it is installed.
+fn size() -> Result<Row> {
+    let stripped = file("stripped");
+    run("cp", &[&program().to_string_lossy(), &stripped.to_string_lossy()])?;
+    let _ = run("strip", &[&stripped.to_string_lossy()]);
+    let bytes = std::fs::metadata(&stripped).map_err(fail("the program"))?.len();
+    let size = bytes as f64 / 1e6;
+    Ok(Row::new("stripped program", size, "MB").target("<= 3.5 MB", size <= 3.5))
+}
+
+fn poller(head: &Head) -> Result<Running> {
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/lcd.py");
+    let mut command = within(&head.namespace.0, "python3");
+    command.arg(script).args(["/dev/null", "eth1", "poll", "1"]);
+    spawn(&mut command, &file("poller.log"))
+}
+
+/// Wake-ups a second and the share of a core, of each.
+fn watch(programs: &[Running]) -> Result<Vec<(f64, f64)>> {
+    let before: Result<Vec<_>> = programs.iter().map(|program| used(program.id())).collect();
+    std::thread::sleep(WATCHED);
+    let seconds = WATCHED.as_secs_f64();
+    let differences = programs.iter().zip(before?).map(|(program, before)| {
+        let after = used(program.id())?;
+        let cpu = after.cpu.saturating_sub(before.cpu).as_secs_f64();
+        Ok((after.wakeups.saturating_sub(before.wakeups) as f64 / seconds, cpu / seconds))
+    });
+    differences.collect()
+}

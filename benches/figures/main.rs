@@ -1,0 +1,67 @@
+//! `make bench`: figures, side by side with other ways to do the same, measured in one run, taking turns.
+//!
+//! Everything happens in private namespaces. A file for each figure; `BENCH=bus,rules` picks some. Medians everywhere. A
+//! figure that cannot be measured here is named, with the reason.
+
+#![allow(clippy::indexing_slicing)]
+
+mod address;
+mod bus;
+mod forward;
+mod glass;
+mod idle;
+mod lab;
+mod repair;
+mod rules;
+mod start;
+mod table;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use bramblegate::venue::{Result, inside};
+use table::{Row, Table};
+
+/// A figure: its name, and what measures it.
+type Figure = (&'static str, fn() -> Result<Vec<Row>>);
+
+/// All, the quick ones first.
+const FIGURES: [Figure; 7] = [
+    ("bus", bus::measure),
+    ("rules", rules::measure),
+    ("start", start::measure),
+    ("repair", repair::measure),
+    ("address", address::measure),
+    ("forward", forward::measure),
+    ("idle", idle::measure),
+];
+
+fn main() -> ExitCode {
+    if !inside::is_inside() {
+        eprintln!("{}", inside::enter(&["inside"]));
+        return ExitCode::FAILURE;
+    }
+    if let Err(error) = lab::furnish() {
+        eprintln!("{error}");
+        return ExitCode::FAILURE;
+    }
+    let wanted = std::env::var("BENCH").unwrap_or_default();
+    let wanted: Vec<&str> = wanted.split([',', ' ']).filter(|name| !name.is_empty()).collect();
+    if let Some(unknown) = wanted.iter().find(|name| !FIGURES.iter().any(|(known, _)| known == *name)) {
+        let known: Vec<&str> = FIGURES.iter().map(|(name, _)| *name).collect();
+        eprintln!("There is no figure {unknown}; BENCH takes some of: {}", known.join(" "));
+        return ExitCode::from(64);
+    }
+    let mut table = Table::default();
+    for (name, measure) in FIGURES.iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(name)) {
+        let begin = Instant::now();
+        eprint!("{name} … ");
+        match measure() {
+            Ok(rows) => table.add(rows),
+            Err(error) => table.fail(name, &error),
+        }
+        eprintln!("{:.0} s", begin.elapsed().as_secs_f64());
+    }
+    println!("{table}");
+    if table.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
