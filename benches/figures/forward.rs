@@ -16,8 +16,8 @@ use rustix::io::Errno;
 use crate::lab::{Namespace, cable, fail, median};
 use crate::table::Row;
 
-const ROUNDS: usize = 15;
-const BURST: Duration = Duration::from_millis(250);
+const ROUNDS: usize = 21;
+const BURST: Duration = Duration::from_millis(150);
 const VENUE: Ipv4Addr = Ipv4Addr::new(10, 60, 0, 1);
 
 /// What a careful administrator would write to the same end.
@@ -125,10 +125,11 @@ pub fn measure() -> Result<Vec<Row>> {
         let value = |net: usize| median(&samples[net][measure]) / scale;
         let plain = nets.iter().position(|net| net.way == Way::None);
         for (place, net) in nets.iter().enumerate().filter(|(_, net)| !matches!(net.way, Way::Ours | Way::None)) {
-            let mut row = Row::new(format!("forwarding, {name}"), value(0), unit).against(net.name, value(place));
+            let ratio = paired(&samples[0][measure], &samples[place][measure]);
+            let figure = format!("forwarding, {name}");
+            let mut row = Row::new(figure, value(0), unit).against(net.name, value(place)).ratio(ratio);
             if net.way == Way::ByHand {
-                let ratio = paired(&samples[0][measure], &samples[place][measure]);
-                row = row.target(format!(">= 0.97x (pairs: {ratio:.3})"), ratio >= 0.97);
+                row = row.target(">= 0.97x", ratio >= 0.97);
             }
             if let Some(plain) = plain.filter(|_| place == 1) {
                 row = row.limit("no rules", value(plain));
@@ -214,7 +215,9 @@ impl Net {
             let begin = Instant::now();
             let mut count = 0.0;
             while begin.elapsed() < BURST {
-                let stream = TcpStream::connect(SocketAddr::from((VENUE, 5002)))?;
+                let mut stream = TcpStream::connect(SocketAddr::from((VENUE, 5002)))?;
+                // Not faster than they are taken: a full queue would lose one for a second.
+                stream.read_exact(&mut [0])?;
                 socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
                 count += 1.0;
             }
@@ -270,7 +273,8 @@ fn serve(venue: &Namespace, received: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> 
         }
     })?;
     venue.thread(move || {
-        for _ in short.incoming() {
+        for stream in short.incoming() {
+            let _ = stream.and_then(|mut stream| stream.write_all(&[1]));
             if stop.load(Ordering::Relaxed) {
                 return;
             }

@@ -11,6 +11,7 @@ pub struct Row {
     unit: &'static str,
     ours: f64,
     peer: Option<(String, f64)>,
+    ratio: Option<f64>,
     limit: Option<(String, f64)>,
     target: Option<(String, bool)>,
 }
@@ -23,6 +24,12 @@ impl Row {
     /// Another way to do it.
     pub fn against(mut self, name: impl Into<String>, value: f64) -> Self {
         self.peer = Some((name.into(), value));
+        self
+    }
+
+    /// Ours to the other's, where that is not just the ratio of the two medians.
+    pub fn ratio(mut self, ratio: f64) -> Self {
+        self.ratio = Some(ratio);
         self
     }
 
@@ -42,7 +49,8 @@ impl Row {
         let with = |side: &Option<(String, f64)>| {
             side.as_ref().map_or_else(String::new, |(name, value)| format!("{} {name}", number(*value)))
         };
-        let ratio = self.peer.as_ref().map_or_else(String::new, |(_, peer)| format!("{}x", number(self.ours / peer)));
+        let ratio = self.ratio.or(self.peer.as_ref().map(|(_, peer)| self.ours / peer));
+        let ratio = ratio.map_or_else(String::new, |ratio| format!("{}x", number(ratio)));
         let (target, mark) = match &self.target {
             Some((text, met)) => (text.clone(), if *met { "PASS" } else { "MISS" }),
             None => (String::new(), ""),
