@@ -2,10 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use bramblegate::sink::firewall::{Form, Removal, encode, transact};
+use bramblegate::source::nfnetlink::{GROUP_NFTABLES, Socket};
 use bramblegate::venue::shell::{run, spawn, within};
 use bramblegate::venue::{Error, Result};
+use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::lab::{Ear, Head, Heard, file, median, ms};
+use crate::lab::{Ear, Head, Heard, fail, file, median, ms};
 use crate::rules;
 use crate::table::Row;
 
@@ -44,10 +47,12 @@ pub fn measure() -> Result<Vec<Row>> {
         let lost = ear.hear(Heard::Deleted, Duration::from_millis(300));
         lost.is_none() && head.namespace.sh("nft list table inet bramblegate").is_ok()
     };
+    let limit = head.namespace.on(answered_at_once)??;
     let lost = if kept { 0.0 } else { f64::NAN };
     Ok(vec![
         Row::new("rules gone after a flush", unprotected, "ms")
             .against("nft monitor | sh", scripted)
+            .limit("answered at once", limit)
             .target("<= 10 ms", unprotected <= 10.0),
         Row::new("the same, protected", lost, "ms").target("0 ms", kept),
     ])
@@ -66,6 +71,32 @@ fn gone(head: &Head) -> Result<f64> {
             listener.join().ok().flatten().ok_or_else(|| Error("the rules did not come back".into()))?;
         times.push(ms(made - deleted));
         std::thread::sleep(Duration::from_millis(150));
+    }
+    Ok(median(&times))
+}
+
+/// What could be reached: the ready-made batch is sent with the first word of the deletion. Tools that end soon after a
+/// change let the kernel hold its lock until what they deleted is gone (a grace period of RCU, some 10 ms): whoever comes
+/// after that waits.
+fn answered_at_once() -> Result<f64> {
+    let wrong = fail("nfnetlink");
+    let socket = Socket::open(0).map_err(fail("nfnetlink"))?;
+    let ear = Socket::open(GROUP_NFTABLES).map_err(wrong)?;
+    let batch = encode(&rules::ruleset()?, &Form { removal: Removal::Destroy, owned: false });
+    let refused = |refusal| Error(format!("{refusal:?}"));
+    transact(&socket, &batch).map_err(refused)?;
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        std::thread::sleep(Duration::from_millis(100));
+        ear.drain();
+        let flush = std::process::Command::new("nft").args(["flush", "ruleset"]).spawn();
+        let mut flush = flush.map_err(fail("nft"))?;
+        let timeout = rustix::event::Timespec { tv_sec: 3, tv_nsec: 0 };
+        poll(&mut [PollFd::new(&ear, PollFlags::IN)], Some(&timeout)).map_err(fail("poll"))?;
+        let begin = Instant::now();
+        transact(&socket, &batch).map_err(refused)?;
+        times.push(ms(begin.elapsed()));
+        let _ = flush.wait();
     }
     Ok(median(&times))
 }
