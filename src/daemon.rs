@@ -199,10 +199,11 @@ impl Daemon {
         let settings = &self.options.settings;
         let desired = decide(settings, &self.state);
         let before = self.desired.as_ref();
-        for record in journal::records(transitions, before, &desired, &self.state) {
+        let records = journal::records(transitions, before, &desired, &self.state);
+        self.outputs.publish(settings, &self.state, &desired);
+        for record in records {
             self.journal.write(&record);
         }
-        self.outputs.publish(settings, &self.state, &desired);
         self.plans.publish(settings, &self.state, &desired, self.outputs.firewall_port());
         self.desired = Some(desired);
     }

@@ -8,7 +8,8 @@ use tokio::time::timeout;
 
 use crate::config::Settings;
 use crate::event::{ApplyError, ApplyErrorKind, Event, Stop};
-use crate::panel::Geometry;
+use crate::panel::playlist::Playlist;
+use crate::panel::{Geometry, Signal};
 use crate::policy::Desired;
 use crate::render::{self, page, status};
 use crate::sink::display::{self, DisplayHandle};
@@ -36,6 +37,8 @@ pub struct Outputs {
     /// the status socket knows all nodes of the settings
     nodes_told: bool,
     status_line: String,
+    /// as last handed to the panel: an equal value wakes nobody
+    shown: Option<(Playlist, Vec<Signal>)>,
 }
 
 impl Outputs {
@@ -59,6 +62,7 @@ impl Outputs {
             status,
             nodes_told: false,
             status_line: String::new(),
+            shown: None,
         })
     }
 
@@ -79,8 +83,14 @@ impl Outputs {
             appliers.publish(plan);
         }
         let rendered = render::render(settings, state, desired);
-        self.display.show(rendered.playlist);
-        self.indicator.show(rendered.lights);
+        let (playlist, lights) = (rendered.playlist, rendered.lights);
+        if self.shown.as_ref().is_none_or(|(shown, _)| *shown != playlist) {
+            self.display.show(playlist.clone());
+        }
+        if self.shown.as_ref().is_none_or(|(_, shown)| *shown != lights) {
+            self.indicator.show(lights.clone());
+        }
+        self.shown = Some((playlist, lights));
         if !std::mem::replace(&mut self.nodes_told, true) {
             self.status.nodes(status::nodes(settings, state));
         }

@@ -29,10 +29,20 @@ const TRIES: usize = 8;
 pub struct FirewallSink {
     socket: Option<Socket>,
     known: Known,
+    /// the transaction sent last: to put the same rules back, it is only sent again
+    sent: Option<Sent>,
     /// this process has loaded the table before
     loaded: bool,
     /// what was found at the first look was of an earlier run
     adopted: bool,
+}
+
+/// A transaction, and what it was made from.
+#[derive(Debug)]
+struct Sent {
+    ruleset: Ruleset,
+    form: Form,
+    encoded: Encoded,
 }
 
 /// What was learnt of this kernel.
@@ -55,7 +65,7 @@ impl Sink for FirewallSink {
     type Desired = FirewallPlan;
     const OUTPUT: Output = Output::Firewall;
 
-    /// Never waits: the kernel answers within the system call (some 0.2 ms).
+    /// The kernel answers within the system call: some 0.2 ms, or 10 ms where it has to wait for RCU.
     async fn apply(&mut self, desired: &FirewallPlan) -> Result<Applied, ApplyError> {
         self.load(&desired.ruleset, desired.protect)
     }
@@ -81,10 +91,24 @@ impl FirewallSink {
 
     /// Replaces the table by `ruleset` and reads back what is there.
     pub fn load(&mut self, ruleset: &Ruleset, protect: bool) -> Result<Applied, ApplyError> {
+        if !self.loaded && self.known.flow_table && ruleset.flow_table.is_some() {
+            // A kernel without flow tables refuses the whole, and takes its time over it (a grace period of RCU, some
+            // 10 ms): until that is known, the rules first.
+            self.replace(&ruleset.without_flow_table(), protect)?;
+        }
+        self.replace(ruleset, protect)
+    }
+
+    fn replace(&mut self, ruleset: &Ruleset, protect: bool) -> Result<Applied, ApplyError> {
         let mut known = self.known;
         let (loaded, adopted) = (self.loaded, self.adopted);
+        let mut sent = self.sent.take();
         let socket = self.socket()?;
-        let before = look(socket).map_err(|errno| refused(errno, "listing of tables"))?;
+        // To put our rules back it does not matter what is there, and haste does: see docs/decisions/haste.md.
+        let before = match loaded && known.destroy {
+            true => None,
+            false => look(socket).map_err(|errno| refused(errno, "listing of tables"))?,
+        };
         let plain = (ruleset.flow_table.is_some() && !known.flow_table).then(|| ruleset.without_flow_table());
         let mut ruleset = plain.as_ref().unwrap_or(ruleset).clone();
         let mut seen = before.clone();
@@ -95,7 +119,14 @@ impl FirewallSink {
                 (false, None) => Removal::Nothing,
             };
             let form = Form { removal, owned: protect && known.persist };
-            let Err(refusal) = transact(socket, &encode(&ruleset, &form)) else { break };
+            let again = sent.take().filter(|sent| sent.form == form && sent.ruleset == ruleset);
+            let ready =
+                again.unwrap_or_else(|| Sent { ruleset: ruleset.clone(), form, encoded: encode(&ruleset, &form) });
+            let result = transact(socket, &ready.encoded);
+            let Err(refusal) = result else {
+                sent = Some(ready);
+                break;
+            };
             seen = look(socket).map_err(|errno| refused(errno, "listing of tables"))?;
             if !learn(&mut known, &mut ruleset, &refusal, &form) {
                 return Err(explain(&refusal, &ruleset, seen.as_ref(), socket.port()));
@@ -109,6 +140,7 @@ impl FirewallSink {
         let adopted = if loaded { adopted } else { before.is_some_and(|table| table.ours) };
         let owned = after.owner == Some(socket.port());
         self.known = known;
+        self.sent = sent;
         self.adopted = adopted;
         self.loaded = true;
         Ok(Applied::Firewall { masquerade, owned, flow_table: ruleset.flow_table.is_some(), adopted })
