@@ -75,6 +75,8 @@ struct Daemon {
     outputs: Outputs,
     journal: Journal,
     desired: Option<Desired>,
+    /// changes of fact from before the first listing's end
+    untold: Vec<Transition>,
     ready: bool,
     ping_at: Alarm,
 }
@@ -100,6 +102,7 @@ pub async fn run(options: Options) -> Result<(), Fatal> {
         outputs,
         journal: Journal::open(),
         desired: None,
+        untold: Vec::new(),
         ready: false,
         ping_at: Alarm::new().map_err(|error| Fatal::CannotCreate(format!("no timer: {error}")))?,
     };
@@ -113,7 +116,7 @@ impl Daemon {
     async fn main_loop(&mut self) -> Result<Stop, Fatal> {
         loop {
             let Some(event) = self.next_event().await? else { continue };
-            let mut transitions = Vec::new();
+            let mut transitions = std::mem::take(&mut self.untold);
             let mut news = false;
             let mut next = Some(event);
             for _ in 0..BATCH {
@@ -194,6 +197,7 @@ impl Daemon {
     /// Works out what should be true and hands it to everybody it concerns.
     fn publish(&mut self, transitions: &[Transition]) {
         if !self.state.is_synced() {
+            self.untold = transitions.to_vec();
             return;
         }
         let settings = &self.options.settings;
