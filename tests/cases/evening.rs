@@ -14,7 +14,7 @@ use bramblegate::state::{State, Transition};
 
 use crate::file::{Case, Moment};
 use crate::kernel::Kernel;
-use crate::outputs::Outputs;
+use crate::outputs::{Outputs, lights};
 use crate::words::Reader;
 
 /// The machine has been on for this long when the daemon starts.
@@ -65,8 +65,8 @@ impl Evening {
     pub fn face(&self) -> (Frame, String) {
         let desired = policy::decide(self.state.settings(), &self.state);
         let playlist = page::playlist(self.state.settings(), &self.state, &desired);
-        let light = light::of_severity(desired.severity).pattern.name();
-        (playlist.pages[0].frame.clone(), format!("{} ({light})", desired.severity))
+        let light = lights(&[light::of_severity(desired.severity)]);
+        (playlist.pages[0].frame.clone(), format!("{light}: {}", desired.severity))
     }
 
     fn happen(&mut self, events: &str, new_settings: Option<&str>) -> Result<(), String> {

@@ -96,7 +96,7 @@ fn panel(state: &State, playlist: &Playlist) -> String {
 }
 
 /// The cluster's light; then those of the nodes, for sticks with several.
-fn lights(signals: &[Signal]) -> String {
+pub fn lights(signals: &[Signal]) -> String {
     let names = [("#00ff00", "green"), ("#0000ff", "blue"), ("#ffa000", "amber"), ("#ff0000", "red")];
     let words = signals.iter().map(|signal| {
         let colour = signal.colour.to_string();

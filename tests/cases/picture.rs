@@ -42,27 +42,24 @@ pub fn compare() -> Result<(), Failed> {
     Err(format!("README.md: the panel looks like this now; UPDATE=1 writes it there\n{drawn}").into())
 }
 
-/// Dots of the whole display in Braille, two by four in a character; a cell is five by eight dots and a gap of one.
+/// Dots of the whole display, two rows of them in a line of half blocks; a cell is five by eight dots and a gap of one.
 fn picture(frame: &Frame, light: &str) -> String {
     let geometry = frame.geometry();
-    let (width, height) = (usize::from(geometry.columns) * 6, usize::from(geometry.rows) * 9);
+    let (width, height) = (usize::from(geometry.columns) * 6 - 1, usize::from(geometry.rows) * 9 - 1);
     let is_lit = |x: usize, y: usize| {
         let dots = Charset::A00.dots(frame.get(y / 9, x / 6));
-        x < width && x % 6 < 5 && y % 9 < 8 && dots[y % 9] & (0x10 >> (x % 6)) != 0
+        y < height && x % 6 < 5 && y % 9 < 8 && dots[y % 9] & (0x10 >> (x % 6)) != 0
     };
-    let columns = width.div_ceil(2);
-    let mut text = format!("  ┌{}┐\n", "─".repeat(columns + 2));
-    for top in (0..height).step_by(4) {
-        let cells: String = (0..columns).map(|column| braille(|x, y| is_lit(2 * column + x, top + y))).collect();
-        let note = if top == 4 { format!("    ● {light}") } else { String::new() };
-        text += &format!("  │ {cells} │{note}\n");
+    let edge = "─".repeat(width + 2);
+    let mut text = format!("┌{edge}┐\n");
+    for top in (0..height).step_by(2) {
+        let cells = (0..width).map(|x| match (is_lit(x, top), is_lit(x, top + 1)) {
+            (true, true) => '█',
+            (true, false) => '▀',
+            (false, true) => '▄',
+            (false, false) => ' ',
+        });
+        text += &format!("│ {} │\n", cells.collect::<String>());
     }
-    text + &format!("  └{}┘\n", "─".repeat(columns + 2))
-}
-
-/// U+2800 and a bit for each dot: 1 to 3 and 7 down the left column, 4 to 6 and 8 down the right one.
-fn braille(is_lit: impl Fn(usize, usize) -> bool) -> char {
-    let bits = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3)];
-    let code: u32 = bits.iter().enumerate().filter(|(_, (x, y))| is_lit(*x, *y)).map(|(bit, _)| 1 << bit).sum();
-    char::from_u32(0x2800 + code).unwrap()
+    format!("{text}└{edge}┘\n  ● {light}\n")
 }
