@@ -71,7 +71,7 @@ impl Row {
 pub fn number(value: f64) -> String {
     match value.abs() {
         size if !size.is_finite() => "-".into(),
-        size if size == 0.0 => "0".into(),
+        0.0 => "0".into(),
         size if size >= 99.5 => format!("{value:.0}"),
         size if size >= 9.95 => format!("{value:.1}"),
         size if size >= 0.995 => format!("{value:.2}"),
