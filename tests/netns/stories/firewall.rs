@@ -242,6 +242,41 @@ pub fn foreign_table_of_our_name_is_replaced() -> Result<()> {
     })
 }
 
+/// Nodes get no IPv6 yet: what they bring along stays inside, also where another tool made the head an IPv6 router.
+pub fn ipv6_is_not_forwarded() -> Result<()> {
+    let venue = PLAIN.replace("[network.dhcp]", "ipv6 = \"2001:db8:7::/64\"\n[network.dhcp]");
+    before_start(&venue, |world| {
+        let _ssh = world.serve("rpi1", "banner", "[::]:22")?;
+        must(
+            "head",
+            "echo 2 > /proc/sys/net/ipv6/conf/eth1/accept_ra; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding; \
+             ip link set eth0 up; ip addr add 2001:db8:c1::1/64 dev eth0 nodad; ip addr add 2001:db8:7::9/64 dev eth1 nodad; \
+             ip route replace default via 2001:db8:7::1 dev eth1",
+        )?;
+        must("rpi1", "ip addr add 2001:db8:c1::11/64 dev eth0 nodad; ip route replace default via 2001:db8:c1::1")?;
+        must("venue", "ip route add 2001:db8:c1::/64 via 2001:db8:7::9")?;
+        must("internet", "ip route add 2001:db8:c1::/64 via 2001:db8:f0::2")?;
+        must(
+            "laptop",
+            "ip addr add 2001:db8:7::20/64 dev eth0 nodad; ip route add 2001:db8:c1::/64 via 2001:db8:7::9",
+        )?;
+        let outward = |world: &_| try_from(world, "rpi1", "tcp [2001:db8:80::80]:80");
+        let inward = |world: &_| try_from(world, "laptop", "tcp [2001:db8:c1::11]:22");
+        until("it is forwarded as long as nobody judges", || outward(world).is_ok() && inward(world).is_ok())?;
+        world.start_gateway()?;
+        wait_online(world)?;
+        ensure("nothing goes out", outward(world).is_err())?;
+        ensure("nothing comes in", inward(world).is_err())?;
+        ensure("the head itself has IPv6", try_from(world, "head", "tcp [2001:db8:80::80]:80").is_ok())?;
+        ensure("ssh answers by IPv6", try_from(world, "laptop", "tcp [2001:db8:7::9]:22").is_ok())?;
+        ensure("the rest does not", try_from(world, "laptop", "tcp [2001:db8:7::9]:9100").is_err())?;
+        ensure("nor by the cluster's address", try_from(world, "laptop", "tcp [2001:db8:c1::1]:9100").is_err())?;
+        ensure("head and node still talk", try_from(world, "head", "tcp [2001:db8:c1::11]:22").is_ok())?;
+        ensure("IPv4 works", try_from(world, "rpi1", "http http://www.example/").is_ok())?;
+        until("it is no alert", || is(world, "severity", "ok")).map(drop)
+    })
+}
+
 /// `print ruleset` says what the kernel holds, in a form that nft takes.
 pub fn printed_rule_set_is_what_the_kernel_holds() -> Result<()> {
     online(PLAIN, |world| {

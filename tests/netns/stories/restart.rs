@@ -7,7 +7,7 @@ use bramblegate::venue::shell::{exec, must, spawn, within};
 use bramblegate::venue::{Error, Result, World};
 
 use super::scene::{
-    PLAIN, Pinger, before_start, ensure, is, network_of_head, online, same, try_from, until, wait_online,
+    PLAIN, Pinger, before_start, ensure, is, network_of_head, online, reload, same, try_from, until, wait_online,
 };
 
 fn kill(world: &mut World) -> Result<()> {
@@ -115,19 +115,51 @@ pub fn reload_takes_new_settings() -> Result<()> {
     online(PLAIN, |world| {
         ensure("9100 is closed", try_from(world, "laptop", "tcp HEAD:9100").is_err())?;
         let node = Pinger::start()?;
-        world.set_settings("[uplink]\nallow = [\"ssh\", \"icmp\", 9100]\n");
-        world.write_settings()?;
-        world.gateway().ok_or_else(|| Error("no gateway".into()))?.signal("HUP")?;
+        reload(world, "[uplink]\nallow = [\"ssh\", \"icmp\", 9100]\n")?;
         until("9100 is open", || try_from(world, "laptop", "tcp HEAD:9100").is_ok())?;
         // a mistake must not take the gateway down
-        world.set_settings("[uplink]\nallowed = 3\n");
-        world.write_settings()?;
         let lines = world.journal().lines().count();
-        world.gateway().ok_or_else(|| Error("no gateway".into()))?.signal("HUP")?;
-        until("the mistake is told", || world.journal().lines().skip(lines).any(|line| line.contains("allowed")))?;
+        reload(world, "[uplink]\nallowed = 3\n")?;
+        until("the mistake is told, with its place", || {
+            world.journal().lines().skip(lines).any(|l| l.contains("allowed") && l.contains("50-venue.toml:2:1"))
+        })?;
         ensure("9100 is still open", try_from(world, "laptop", "tcp HEAD:9100").is_ok())?;
+        reload(world, "")?;
+        until("mended, 9100 is closed again", || try_from(world, "laptop", "tcp HEAD:9100").is_err())?;
         let (sent, lost) = node.finish()?;
         ensure(&format!("{lost} of {sent} packets lost"), lost == 0)
+    })
+}
+
+/// `gateway.enabled = false` takes everything of ours away and still shows the address; `true` brings it back.
+pub fn reload_switches_the_gateway_off_and_on() -> Result<()> {
+    before_start(PLAIN, |world| {
+        until("a lease", || world.head_address().is_some())?;
+        let untouched = without_link_state(&network_of_head()?);
+        world.start_gateway()?;
+        wait_online(world)?;
+        let working = network_of_head()?;
+        for _ in 0..2 {
+            reload(world, "[gateway]\nenabled = false\n")?;
+            until("nothing of ours is left", || {
+                network_of_head().is_ok_and(|text| without_link_state(&text) == untouched)
+            })
+            .or_else(|_| {
+                same("the head's network", &untouched, &without_link_state(&network_of_head()?))
+                    .map(|()| Duration::ZERO)
+            })?;
+            until("the status says so", || is(world, "gateway.masquerade", "false"))?;
+            ensure("the address is still shown", world.glass().concat().contains("10.99.0.126"))?;
+            // nobody puts back what was taken away
+            std::thread::sleep(Duration::from_millis(500));
+            same("the head's network", &untouched, &without_link_state(&network_of_head()?))?;
+            reload(world, "")?;
+            until("everything is back", || network_of_head().is_ok_and(|text| text == working))
+                .or_else(|_| same("the head's network", &working, &network_of_head()?).map(|()| Duration::ZERO))?;
+            until("a node reaches the internet", || try_from(world, "rpi1", "http http://www.example/").is_ok())?;
+            until("the status says so", || is(world, "gateway.masquerade", "true"))?;
+        }
+        Ok(())
     })
 }
 

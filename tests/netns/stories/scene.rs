@@ -116,13 +116,22 @@ pub fn same(what: &str, before: &str, after: &str) -> Result<()> {
     }
     let lost = before.lines().filter(|line| !after.contains(line)).map(|line| format!("- {line}"));
     let new = after.lines().filter(|line| !before.contains(line)).map(|line| format!("+ {line}"));
-    Err(Error(format!("{what} is not the same:\n{}", lost.chain(new).collect::<Vec<_>>().join("\n"))))
+    let differing = before.lines().zip(after.lines()).find(|(a, b)| a != b);
+    let order = differing.map(|(a, b)| format!("first difference:\n- {a}\n+ {b}"));
+    Err(Error(format!("{what} is not the same:\n{}", lost.chain(new).chain(order).collect::<Vec<_>>().join("\n"))))
 }
 
 /// Tries something from a place of the world: `try_from(world, "rpi1", "ping 203.0.113.80")`.
 pub fn try_from(world: &World, place: &str, check: &str) -> Result<()> {
     let check: Check = check.parse().map_err(Error)?;
     attempt(world, place, &check).map_err(|error| Error(format!("from {place}: {check}: {error}")))
+}
+
+/// Gives the gateway other settings and tells it to read them.
+pub fn reload(world: &mut World, settings: &str) -> Result<()> {
+    world.set_settings(settings);
+    world.write_settings()?;
+    world.gateway().ok_or_else(|| Error("no gateway".into()))?.signal("HUP")
 }
 
 /// A node that pings the internet fifty times a second.
@@ -159,7 +168,8 @@ impl Pinger {
 /// Rules as nft lists them, without counters, and without who owns a table at the moment.
 pub fn rules(namespace: &str, what: &str) -> Result<String> {
     let text = must(namespace, &format!("nft -s list {what}"))?;
-    let lines = text.lines().filter(|line| !line.trim_start().starts_with("flags ") && !line.trim().starts_with('#'));
+    let owner = |line: &str| line.is_empty() || line.starts_with("flags ") || line.starts_with('#');
+    let lines = text.lines().filter(|line| !owner(line.trim()));
     let plain = lines.map(|line| line.split(" # ").next().unwrap_or(line).to_owned() + "\n");
     Ok(plain.collect())
 }

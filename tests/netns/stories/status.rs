@@ -4,11 +4,11 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use bramblegate::venue::shell::within;
+use bramblegate::venue::shell::{ip, must, within};
 use bramblegate::venue::watch::{Watch, at, text};
 use bramblegate::venue::{Error, Result};
 
-use super::scene::{PLAIN, ensure, is, online, try_from, until};
+use super::scene::{PLAIN, ensure, is, online, told, try_from, until};
 
 /// None of them can block or grow the daemon: not the silent, not the talkative.
 pub fn many_clients_are_served() -> Result<()> {
@@ -34,6 +34,45 @@ pub fn many_clients_are_served() -> Result<()> {
         drop((silent, talkative));
         world.pull_cable("eth1")?;
         until("the panel works on", || world.glass().concat().contains("NO CABLE")).map(drop)
+    })
+}
+
+/// A client that takes nothing is closed once 256 KiB wait for it; the daemon does not grow, and others hear every line.
+pub fn client_that_never_reads_is_closed() -> Result<()> {
+    online(PLAIN, |world| {
+        // many addresses make long lines
+        let many: Vec<String> = (0..400).map(|n| format!("addr add 2001:db8:7::a:{n:x}/64 dev eth1 nodad\n")).collect();
+        ip("head", &many.concat())?;
+        until("they are told", || told(world, "uplink.addresses").matches("2001:db8").count() == 400)?;
+        let gateway = world.gateway().map(|gateway| gateway.id()).unwrap_or_default();
+        let memory = || -> Result<u64> {
+            let text = std::fs::read_to_string(format!("/proc/{gateway}/status")).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+            let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+            number.ok_or_else(|| Error("the gateway's memory cannot be read".into()))
+        };
+        let mut silent = UnixStream::connect(world.socket()).map_err(|error| Error(error.to_string()))?;
+        let mut reader = Watch::open(&world.socket())?;
+        reader.patience(Duration::from_millis(120))?;
+        reader.next_line()?;
+        let before = memory()?;
+        let (start, mut lines, mut last) = (Instant::now(), 0, None);
+        while start.elapsed() < Duration::from_secs(8) {
+            let action = if lines % 2 == 0 { "add" } else { "del" };
+            must("head", &format!("ip addr {action} 2001:db8:7::b/64 dev eth1 nodad 2>/dev/null; true"))?;
+            let Some(line) = reader.next_line()? else { continue };
+            let number = line.get("seq").and_then(serde_json::Value::as_u64);
+            ensure("numbers rise by one", last.is_none_or(|last: u64| number == Some(last + 1)))?;
+            (last, lines) = (number, lines + 1);
+        }
+        println!("{lines} lines; memory {before} kB, then {} kB", memory()?);
+        ensure(&format!("others hear all: {lines} lines"), lines >= 30)?;
+        ensure("the daemon did not grow", memory()? < before + 4096)?;
+        silent.set_read_timeout(Some(Duration::from_secs(1))).map_err(|error| Error(error.to_string()))?;
+        let mut held = Vec::new();
+        let end = std::io::Read::read_to_end(&mut silent, &mut held);
+        ensure(&format!("the silent one was closed after {} bytes: {end:?}", held.len()), end.is_ok())?;
+        ensure("the gateway works on", try_from(world, "rpi1", "ping 203.0.113.80").is_ok())
     })
 }
 
