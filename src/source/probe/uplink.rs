@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::icmp::Echo;
 use super::tcp::connect;
@@ -19,6 +19,10 @@ use crate::source::readable;
 
 /// One try takes no longer.
 const TRY: Duration = Duration::from_secs(5);
+/// Nothing answers only if nothing did for so long: a renewal puts the address back before its routes, and a venue's
+/// router may need a moment for a newcomer.
+const DOUBT: Duration = Duration::from_millis(1500);
+const TRY_AGAIN: Duration = Duration::from_millis(250);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
 /// An unanswered ping is followed by another after this.
@@ -67,7 +71,7 @@ async fn watch_uplink(target: UplinkTarget, probe: UplinkProbe, events: mpsc::Se
     let mut known = None;
     let mut pause = FIRST_PAUSE;
     loop {
-        let reachability = timeout(TRY, try_once(&target, &probe)).await.unwrap_or(Reachability::Nothing);
+        let reachability = ask(&target, &probe, known).await;
         let event = Event::Probe(Probe::Uplink { index: target.index, reachability });
         if events.send(event).await.is_err() {
             return;
@@ -77,6 +81,19 @@ async fn watch_uplink(target: UplinkTarget, probe: UplinkProbe, events: mpsc::Se
         }
         sleep(pause).await;
         pause = (pause * 2).min(LAST_PAUSE);
+    }
+}
+
+/// One round: a single try, or several before it tells for the first time that nothing answers.
+async fn ask(target: &UplinkTarget, probe: &UplinkProbe, known: Option<Reachability>) -> Reachability {
+    let start = Instant::now();
+    loop {
+        let found = timeout(TRY, try_once(target, probe)).await.unwrap_or(Reachability::Nothing);
+        let news = found == Reachability::Nothing && known != Some(found);
+        if !news || start.elapsed() >= DOUBT {
+            return found;
+        }
+        sleep(TRY_AGAIN).await;
     }
 }
 

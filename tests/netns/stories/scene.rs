@@ -168,7 +168,7 @@ impl Pinger {
 /// Rules as nft lists them, without counters, and without who owns a table at the moment.
 pub fn rules(namespace: &str, what: &str) -> Result<String> {
     let text = must(namespace, &format!("nft -s list {what}"))?;
-    let owner = |line: &str| line.is_empty() || line.starts_with("flags ") || line.starts_with('#');
+    let owner = |line: &str| line.is_empty() || line.starts_with("flags") || line.starts_with('#');
     let lines = text.lines().filter(|line| !owner(line.trim()));
     let plain = lines.map(|line| line.split(" # ").next().unwrap_or(line).to_owned() + "\n");
     Ok(plain.collect())
