@@ -52,6 +52,7 @@ fn a_foreign_drop_blocks_until_it_is_gone() {
 
 fn who_has_port_53_is_named() {
     let file = head("port");
+    std::fs::write(&file, format!("{SETTINGS}[cluster.dhcp]\nenabled = true\n")).unwrap();
     let _socket = UdpSocket::bind("0.0.0.0:53").unwrap();
     let (code, text) = run(&format!("doctor -c {file}"));
     assert_eq!(code, 1, "{text}");
