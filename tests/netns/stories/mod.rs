@@ -2,6 +2,7 @@
 
 mod firewall;
 mod ground;
+mod journal;
 mod restart;
 mod scene;
 mod status;
@@ -51,6 +52,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("restart::disabled_gateway_changes_nothing", restart::disabled_gateway_changes_nothing),
     ("restart::three_capabilities_are_enough", restart::three_capabilities_are_enough),
     ("restart::service_manager_is_told", restart::service_manager_is_told),
+    ("journal::changes_are_records_with_fields", journal::changes_are_records_with_fields),
     ("status::many_clients_are_served", status::many_clients_are_served),
     ("status::client_that_never_reads_is_closed", status::client_that_never_reads_is_closed),
     ("status::changes_arrive_as_lines", status::changes_arrive_as_lines),

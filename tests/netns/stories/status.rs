@@ -8,6 +8,8 @@ use bramblegate::venue::shell::{ip, must, within};
 use bramblegate::venue::watch::{Watch, at, text};
 use bramblegate::venue::{Error, Result};
 
+use serde_json::Value;
+
 use super::scene::{PLAIN, ensure, is, online, told, try_from, until};
 
 /// None of them can block or grow the daemon: not the silent, not the talkative.
@@ -61,7 +63,7 @@ pub fn client_that_never_reads_is_closed() -> Result<()> {
             let action = if lines % 2 == 0 { "add" } else { "del" };
             must("head", &format!("ip addr {action} 2001:db8:7::b/64 dev eth1 nodad 2>/dev/null; true"))?;
             let Some(line) = reader.next_line()? else { continue };
-            let number = line.get("seq").and_then(serde_json::Value::as_u64);
+            let number = line.get("seq").and_then(Value::as_u64);
             ensure("numbers rise by one", last.is_none_or(|last: u64| number == Some(last + 1)))?;
             (last, lines) = (number, lines + 1);
         }
@@ -76,12 +78,22 @@ pub fn client_that_never_reads_is_closed() -> Result<()> {
     })
 }
 
+/// The shipped schema, by the same check that the unit tests use.
+#[path = "../../../src/render/status/tests/schema.rs"]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, dead_code)]
+mod schema;
+
+fn as_documented(line: &Value) -> Result<()> {
+    schema::Schema::shipped().check(line).map_err(|fault| Error(format!("{fault} in {line}")))
+}
+
 /// First the snapshot, then each changed object whole, numbered, and never more than ten lines a second.
 pub fn changes_arrive_as_lines() -> Result<()> {
     online(PLAIN, |world| {
         let mut watch = Watch::open(&world.socket())?;
         watch.patience(Duration::from_millis(50))?;
         let first = watch.next_line()?.ok_or_else(|| Error("no snapshot".into()))?;
+        as_documented(&first)?;
         for key in ["schema", "version", "uptime_s", "severity", "alerts", "uplink", "uplinks", "gateway", "cluster"] {
             ensure(&format!("the snapshot has {key}"), first.get(key).is_some())?;
         }
@@ -90,8 +102,9 @@ pub fn changes_arrive_as_lines() -> Result<()> {
         while start.elapsed() < Duration::from_secs(4) {
             let Some(line) = watch.next_line()? else { continue };
             lines += 1;
+            as_documented(&line)?;
             ensure("it is a change", text(at(&line, "type")) == "change")?;
-            let number = line.get("seq").and_then(serde_json::Value::as_u64);
+            let number = line.get("seq").and_then(Value::as_u64);
             ensure("numbers rise by one", sequence.is_none_or(|last: u64| number == Some(last + 1)))?;
             sequence = number;
             seen |= text(at(&line, "nodes.rpi2.health")) == "down";
@@ -115,9 +128,9 @@ pub fn status_verb_tells_by_its_exit_code() -> Result<()> {
         let text = String::from_utf8_lossy(&told.stdout).into_owned();
         ensure(&format!("exit 0 and the address: {text}"), told.status.success() && text.contains("10.99.0.126"))?;
         let json = ask(&["--json"])?;
-        let value: serde_json::Value =
+        let value: Value =
             serde_json::from_slice(&json.stdout).map_err(|error| Error(format!("status --json: {error}")))?;
-        ensure("it is the snapshot", value.get("type").and_then(serde_json::Value::as_str) == Some("snapshot"))?;
+        ensure("it is the snapshot", value.get("type").and_then(Value::as_str) == Some("snapshot"))?;
         world.internet("eth1", bramblegate::venue::file::Internet::Dead)?;
         world.pull_cable("eth1")?;
         world.node_down("rpi1")?;
