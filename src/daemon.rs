@@ -11,7 +11,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant as Timer, sleep_until};
 
 use crate::config::{OnStop, Settings};
@@ -90,8 +90,9 @@ pub async fn run(options: Options) -> Result<(), Fatal> {
     let (failed, failures) = mpsc::channel(16);
     let mut state = State::new(Arc::new(options.settings.clone()), clock::now());
     state.apply(&Event::Vital(host::read()), clock::now());
-    let outputs = Outputs::spawn(&options.settings, &options.state_directory, &events)?;
-    let plans = sources::spawn(&events, &failed);
+    let alarm = Arc::new(Notify::new());
+    let outputs = Outputs::spawn(&options.settings, &options.state_directory, &events, alarm.clone())?;
+    let plans = sources::spawn(&events, &failed, alarm);
     let mut daemon = Daemon {
         options,
         events,

@@ -1,8 +1,9 @@
 //! The appliers of the network half: one task each, and their common end.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::event::{ApplyError, Event};
@@ -60,8 +61,8 @@ impl Appliers {
     ///
     /// # Errors
     /// The kernel gives no nfnetlink socket.
-    pub fn spawn(state_directory: &Path, events: &mpsc::Sender<Event>) -> Result<Self, ApplyError> {
-        let mut firewall = FirewallSink::new();
+    pub fn spawn(state_directory: &Path, events: &mpsc::Sender<Event>, alarm: Arc<Notify>) -> Result<Self, ApplyError> {
+        let mut firewall = FirewallSink::with_alarm(alarm);
         let firewall_port = firewall.port()?;
         Ok(Self {
             firewall: Applier::spawn(firewall, events),

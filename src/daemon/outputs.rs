@@ -1,9 +1,10 @@
 //! All outputs: the appliers of the network half, the panel, the status socket.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use crate::config::Settings;
@@ -31,6 +32,8 @@ const PUT_BACK: Duration = Duration::from_secs(2);
 pub struct Outputs {
     /// `None` while the gateway is switched off
     appliers: Option<Appliers>,
+    /// rings when somebody else touches our rules
+    alarm: Arc<Notify>,
     pub display: DisplayHandle,
     pub indicator: IndicatorHandle,
     status: StatusHandle,
@@ -46,9 +49,14 @@ impl Outputs {
     ///
     /// # Errors
     /// The kernel or a missing capability forbids what is needed, or the status socket cannot be made.
-    pub fn spawn(settings: &Settings, state_directory: &Path, events: &mpsc::Sender<Event>) -> Result<Self, Fatal> {
+    pub fn spawn(
+        settings: &Settings,
+        state_directory: &Path,
+        events: &mpsc::Sender<Event>,
+        alarm: Arc<Notify>,
+    ) -> Result<Self, Fatal> {
         let appliers = match settings.gateway.enabled {
-            true => Some(Appliers::spawn(state_directory, events).map_err(fatal)?),
+            true => Some(Appliers::spawn(state_directory, events, alarm.clone()).map_err(fatal)?),
             false => None,
         };
         let socket = settings.status.socket.clone();
@@ -57,6 +65,7 @@ impl Outputs {
         })?;
         Ok(Self {
             appliers,
+            alarm,
             display: display::spawn(settings.lcd.clone(), events.clone()),
             indicator: indicator::spawn(settings.led.clone(), events.clone()),
             status,
@@ -130,7 +139,7 @@ impl Outputs {
         events: &mpsc::Sender<Event>,
     ) -> Result<(), ApplyError> {
         if enabled && self.appliers.is_none() {
-            self.appliers = Some(Appliers::spawn(state_directory, events)?);
+            self.appliers = Some(Appliers::spawn(state_directory, events, self.alarm.clone())?);
         }
         if let Some(appliers) = self.appliers.take_if(|_| !enabled) {
             let state_directory = state_directory.to_owned();

@@ -3,8 +3,9 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::config::Settings;
 use crate::event::Event;
@@ -36,8 +37,8 @@ pub struct Plans {
     vitals: watch::Sender<bool>,
 }
 
-/// Starts all sources.
-pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>) -> Plans {
+/// Starts all sources. `alarm` rings when somebody else touches our rules.
+pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>, alarm: Arc<Notify>) -> Plans {
     let (uplinks, uplinks_seen) = watch::channel(UplinkProbePlan::default());
     let (nodes, nodes_seen) = watch::channel(NodeProbePlan::default());
     let (way_out, way_out_seen) = watch::channel(None);
@@ -46,7 +47,7 @@ pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>) -> Pl
     let start = Start { failed };
     start.source("signals", true, signals::run(events.clone()));
     start.source("netlink", true, netlink::run(events.clone()));
-    start.source("firewall", false, firewall::run(events.clone(), firewall_seen));
+    start.source("firewall", false, firewall::run(events.clone(), firewall_seen, alarm));
     start.source("resolvers", false, resolvers::run(events.clone()));
     start.source("way out", false, wayout::run(way_out_seen, events.clone()));
     start.source("uplink probe", false, probe::run_uplinks(uplinks_seen, events.clone()));

@@ -11,12 +11,14 @@ mod tests;
 
 use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use crate::event::{Blocker, Event, Firewall};
@@ -54,14 +56,20 @@ pub struct FirewallWatch {
     pub postrouted: &'static str,
 }
 
-/// Tells disturbances of our table, other tables that block us, and counters, until the receiver is gone.
+/// Tells disturbances of our table, other tables that block us, and counters, until the receiver is gone. `alarm` rings
+/// with the first word of a disturbance, before anything else is read or told.
 ///
 /// # Errors
 /// The sockets cannot be made (no nfnetlink in the kernel, no CAP_NET_ADMIN), or the receiver is gone (`BrokenPipe`).
-pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<FirewallWatch>) -> io::Result<Infallible> {
+pub async fn run(
+    events: mpsc::Sender<Event>,
+    mut watch: watch::Receiver<FirewallWatch>,
+    alarm: Arc<Notify>,
+) -> io::Result<Infallible> {
     let listener = readable(Socket::open(GROUP_NFTABLES)?)?;
     let mut source = Source {
         events,
+        alarm,
         requests: Socket::open(0)?,
         watcher: Watcher::default(),
         watch: watch.borrow_and_update().clone(),
@@ -172,6 +180,7 @@ impl Due {
 
 struct Source {
     events: mpsc::Sender<Event>,
+    alarm: Arc<Notify>,
     requests: Socket,
     watcher: Watcher,
     watch: FirewallWatch,
@@ -188,8 +197,15 @@ impl Source {
     /// Takes in what the kernel tells; true if another table was changed.
     async fn heard(&mut self, datagram: &[u8]) -> io::Result<bool> {
         let mut foreign = false;
+        let mut calm = !self.watcher.is_touched();
         for message in messages(datagram) {
             match self.watcher.take(&message, self.watch.table, self.watch.own_port) {
+                Disturbance::None if calm && self.watcher.is_touched() => {
+                    calm = false;
+                    self.alarm.notify_one();
+                    // Who repairs has his turn now.
+                    yield_now().await;
+                }
                 Disturbance::None => {}
                 Disturbance::Foreign => foreign = true,
                 Disturbance::Ours { by } => {

@@ -28,6 +28,11 @@ pub struct Watcher {
 }
 
 impl Watcher {
+    /// A transaction of somebody else touches our table, and its end has not come yet.
+    pub fn is_touched(&self) -> bool {
+        self.ours_touched
+    }
+
     /// Takes one message; `table` is the name of ours, `own_port` whose changes are our own (0: nobody's yet).
     pub fn take(&mut self, message: &Message<'_>, table: &str, own_port: u32) -> Disturbance {
         if message.kind >> 8 != NFTABLES {
