@@ -114,6 +114,9 @@ impl KernelFacts {
                 if let Some(listing) = &mut self.listing {
                     listing.links.insert(link.index);
                 }
+                if !link.up {
+                    self.forget_ipv4_routes(link.index);
+                }
                 self.links.insert(link.index, link.clone()).as_ref() != Some(link)
             }
             Change::Gone(link) => {
@@ -158,9 +161,28 @@ impl KernelFacts {
                 let Some(held) = self.addresses.get_mut(&told.index) else { return false };
                 let before = held.len();
                 held.retain(|h| h.address != told.address);
-                before != held.len()
+                let changed = before != held.len();
+                let (gone, is_v4) = (told.address.addr(), |net: &IpNet| matches!(net, IpNet::V4(_)));
+                if is_v4(&told.address) && !held.iter().any(|h| is_v4(&h.address)) {
+                    self.forget_ipv4_routes(told.index);
+                } else if is_v4(&told.address) {
+                    self.routes.retain(|route| route.preferred_source != Some(gone));
+                }
+                changed
             }
         }
+    }
+
+    /// With an interface's last IPv4 address, or when it is switched off, the kernel drops its IPv4 routes without a word.
+    /// A listing follows in any case and has the last word.
+    fn forget_ipv4_routes(&mut self, index: LinkIndex) {
+        self.routes.retain(|route| route.index != index || matches!(route.destination, IpNet::V6(_)));
+    }
+
+    /// How many routes and rules carry this protocol number.
+    pub fn count_of_protocol(&self, protocol: u8) -> usize {
+        let routes = self.routes.iter().filter(|route| route.protocol == protocol).count();
+        routes + self.rules.iter().filter(|rule| rule.protocol == protocol).count()
     }
 
     /// Takes a route in. Returns whether it changed anything.

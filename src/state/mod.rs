@@ -157,16 +157,15 @@ impl State {
             Event::Link(_) | Event::Address(_) | Event::Route(_) | Event::Rule(_) | Event::Netconf(_) | Event::Dump(_)
         );
         self.facts_generation += u64::from(of_the_kernel);
+        let may_lose_routes =
+            matches!(event, Event::Link(_) | Event::Address(Change::Gone(_)) | Event::Dump(Dump::End));
+        let ours = may_lose_routes.then(|| self.facts.count_of_protocol(ROUTE_PROTOCOL));
         let mut told = match event {
             Event::Dump(Dump::Begin) => {
                 self.facts.begin_listing();
                 Vec::new()
             }
-            Event::Dump(Dump::End) => {
-                let forgot = self.facts.end_listing();
-                let first = !std::mem::replace(&mut self.synced, true);
-                if forgot || first { self.links_changed(None) } else { Vec::new() }
-            }
+            Event::Dump(Dump::End) => self.end_listing(),
             Event::Link(change) => self.apply_link(change),
             Event::Address(change) => self.apply_address(change),
             Event::Route(change) => self.apply_route(change),
@@ -187,8 +186,24 @@ impl State {
             | Event::Neighbour(_)
             | Event::Lease { .. } => Vec::new(),
         };
+        if ours.is_some_and(|before| self.facts.count_of_protocol(ROUTE_PROTOCOL) < before) {
+            // The kernel dropped routes of ours along with an address or a port.
+            self.revisions.routing += 1;
+        }
         told.extend(self.refresh());
         told
+    }
+
+    fn end_listing(&mut self) -> Vec<Transition> {
+        let held = |facts: &KernelFacts, port: Option<LinkIndex>| port.map_or(0, |port| facts.addresses(port).len());
+        let before = held(&self.facts, self.roles.cluster);
+        let forgot = self.facts.end_listing();
+        if held(&self.facts, self.roles.cluster) < before {
+            // Nobody told of it: the kernel's messages were lost.
+            self.revisions.link += 1;
+        }
+        let first = !std::mem::replace(&mut self.synced, true);
+        if forgot || first { self.links_changed(None) } else { Vec::new() }
     }
 
     fn apply_link(&mut self, change: &Change<Link>) -> Vec<Transition> {
@@ -196,6 +211,10 @@ impl State {
         let was_up = self.facts.link(told.index).is_some_and(|link| link.up);
         if !self.facts.apply_link(change) {
             return Vec::new();
+        }
+        if matches!(change, Change::Gone(_)) {
+            // It may come back under its old number before anybody looks, with nothing of ours on it.
+            self.revisions.link += u64::from(self.roles.is_port(told.index));
         }
         let mut transitions = Vec::new();
         if let Change::Present(link) = change {
@@ -365,7 +384,7 @@ impl State {
                 .and_then(|best| self.uplinks.get(&best))
                 .and_then(UplinkMemory::settled_since)
                 .is_some_and(|since| self.now.saturating_since(since) >= BETTER_UPLINK_TIME);
-            shown && !better_is_good
+            shown && (memory.is_renewing(self.now) || !better_is_good)
         });
         let next = keep.or(best);
         if next == self.active {

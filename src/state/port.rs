@@ -31,6 +31,11 @@ pub struct Roles {
 }
 
 impl Roles {
+    /// It is the cluster's port or an uplink.
+    pub fn is_port(&self, index: LinkIndex) -> bool {
+        self.cluster == Some(index) || self.uplinks.contains(&index)
+    }
+
     /// Works the roles out.
     pub fn of(settings: &Settings, facts: &KernelFacts) -> Self {
         let cluster = facts.links().find(|link| matches(&settings.cluster.interface, link));

@@ -251,3 +251,78 @@ fn forwarding_switched_off_is_put_back_even_where_it_was_not_known_to_be_on() {
     assert!(evening.tell(off).is_empty(), "nothing to tell: it was not known to be on");
     assert!(evening.state.revisions().link > before, "the applier looks again");
 }
+
+fn ours(index: LinkIndex, destination: &str) -> Route {
+    let destination = destination.parse().unwrap();
+    Route {
+        table: 50_980,
+        destination,
+        gateway: None,
+        protocol: super::ROUTE_PROTOCOL,
+        ..default_route(index, "0.0.0.0", 0)
+    }
+}
+
+#[test]
+fn routes_of_ours_that_the_kernel_drops_without_a_word_are_put_back() {
+    let mut evening = Evening::at_a_venue();
+    evening.tell(Event::Address(Change::Present(address(CLUSTER, "192.168.50.1/24"))));
+    let losses: [(&str, fn() -> Event); 2] = [
+        ("the port was switched off", || Event::Link(Change::Present(Link { up: false, ..link(CLUSTER, false) }))),
+        ("its last address went", || Event::Address(Change::Gone(address(CLUSTER, "192.168.50.1/24")))),
+    ];
+    for (what, loss) in losses {
+        evening.tell(Event::Link(Change::Present(link(CLUSTER, true))));
+        evening.tell(Event::Route(Change::Present(ours(CLUSTER, "192.168.50.0/24"))));
+        let before = evening.state.revisions().routing;
+        evening.tell(loss());
+        assert_eq!(evening.state.revisions().routing, before + 1, "{what}");
+    }
+}
+
+#[test]
+fn a_listing_that_lacks_what_is_ours_has_it_put_back() {
+    let mut evening = Evening::at_a_venue();
+    evening.tell(Event::Address(Change::Present(address(CLUSTER, "192.168.50.1/24"))));
+    evening.tell(Event::Route(Change::Present(ours(CLUSTER, "192.168.50.0/24"))));
+    let before = evening.state.revisions();
+    evening.tell(Event::Dump(Dump::Begin));
+    evening.tell(Event::Link(Change::Present(link(CLUSTER, true))));
+    evening.tell(Event::Dump(Dump::End));
+    let after = evening.state.revisions();
+    assert_eq!((after.link, after.routing), (before.link + 1, before.routing + 1));
+}
+
+#[test]
+fn a_route_never_outlives_the_last_address_of_its_port() {
+    let mut evening = Evening::at_a_venue();
+    evening.gone();
+    let told = evening.tell(Event::Address(Change::Present(address(WIRED, "192.168.50.77/24"))));
+    let gateway = told.iter().find_map(|told| match told {
+        Transition::UplinkAddress { gateway, .. } => Some(*gateway),
+        _ => None,
+    });
+    assert_eq!(gateway, Some(None), "not that of the venue before");
+}
+
+#[test]
+fn a_renewal_does_not_hand_row_1_to_the_other_uplink() {
+    let mut evening = Evening::at_a_venue();
+    evening.tell(Event::Link(Change::Present(link(RADIO, true))));
+    evening.tell(Event::Address(Change::Present(address(RADIO, "10.77.0.5/24"))));
+    evening.tell(Event::Route(Change::Present(default_route(RADIO, "10.77.0.1", 600))));
+    evening.wait(10_000);
+    assert_eq!(evening.row1().as_deref(), Some("10.99.0.126"));
+    evening.gone();
+    evening.wait(50);
+    evening.back();
+    evening.wait(50);
+    evening.tell(Event::Route(Change::Present(default_route(WIRED, "10.99.0.1", 100))));
+    assert_eq!(evening.row1().as_deref(), Some("10.99.0.126"));
+    evening.wait(10_000);
+    assert_eq!(evening.row1().as_deref(), Some("10.99.0.126"));
+    let route = default_route(WIRED, "10.99.0.1", 100);
+    evening.tell(Event::Route(Change::Gone(route)));
+    evening.wait(3_000);
+    assert_eq!(evening.row1().as_deref(), Some("10.77.0.5"), "a way out that stays away is no renewal");
+}

@@ -68,6 +68,8 @@ pub struct UplinkMemory {
     pub address: Option<IpNet>,
     /// when that address vanished while the carrier stayed
     pub lost_at: Option<Instant>,
+    /// when a vanished address came back last
+    renewed_at: Option<Instant>,
     /// `state` before the address vanished
     pub settled: UplinkState,
     /// carrier without an address since
@@ -90,6 +92,7 @@ impl UplinkMemory {
             since: now,
             address: None,
             lost_at: None,
+            renewed_at: None,
             settled: UplinkState::Absent,
             searching_since: None,
             good_since: None,
@@ -108,7 +111,7 @@ impl UplinkMemory {
         let gateway = facts.default_route(link.index).map(|route| route.gateway);
         let before = self.address;
         match primary {
-            Some(address) => self.addressed(link, address, gateway.flatten(), &mut told),
+            Some(address) => self.addressed(link, address, gateway.flatten(), now, &mut told),
             None if carrier => self.unaddressed(link, now, &mut told),
             None => self.forget_address(link, &mut told),
         }
@@ -131,9 +134,17 @@ impl UplinkMemory {
         told
     }
 
-    fn addressed(&mut self, link: &Link, address: IpNet, gateway: Option<IpAddr>, told: &mut Vec<Transition>) {
+    fn addressed(
+        &mut self,
+        link: &Link,
+        address: IpNet,
+        gateway: Option<IpAddr>,
+        now: Instant,
+        told: &mut Vec<Transition>,
+    ) {
         let port = link.name.clone();
         let renewed = self.lost_at.take().is_some();
+        self.renewed_at = if renewed { Some(now) } else { self.renewed_at };
         if self.address != Some(address) {
             self.address = Some(address);
             self.reachability = None;
@@ -229,11 +240,18 @@ impl UplinkMemory {
         self.routeless_since.is_some_and(|since| now.saturating_since(since) >= RENEWAL_GRACE)
     }
 
+    /// Its address went, or came back, so short a while ago that its way out may be on its way too: along with an address the
+    /// kernel drops its routes.
+    pub fn is_renewing(&self, now: Instant) -> bool {
+        let back = self.renewed_at.is_some_and(|at| now.saturating_since(at) < RENEWAL_GRACE);
+        self.lost_at.is_some() || back && self.routeless_since.is_some()
+    }
+
     /// The next moment at which time alone changes something.
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let lost = self.lost_at.into_iter().flat_map(|at| [at + ROW1_GRACE, at + RENEWAL_GRACE]);
         let search = self.searching_since.into_iter().map(|at| at + SEARCH_TIME);
-        let routeless = self.routeless_since.into_iter().map(|at| at + RENEWAL_GRACE);
+        let routeless = self.routeless_since.into_iter().chain(self.renewed_at).map(|at| at + RENEWAL_GRACE);
         lost.chain(search).chain(routeless).filter(|at| *at > now).min()
     }
 }
