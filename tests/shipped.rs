@@ -118,3 +118,22 @@ fn every_alert_is_in_the_manual() {
     let missing: Vec<&&str> = codes.iter().filter(|code| !manual.contains(**code)).collect();
     assert!(missing.is_empty(), "not in docs/man/bramblegate.8: {missing:?}");
 }
+
+/// Cargo would take a test with a `main` of its own for one without any tests, and be content.
+#[test]
+fn tests_with_a_main_of_their_own_are_declared_so() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    for kind in ["tests", "benches"] {
+        for entry in fs::read_dir(root().join(kind)).unwrap() {
+            let path = entry.unwrap().path().join("main.rs");
+            let Ok(text) = fs::read_to_string(&path) else { continue };
+            if !text.contains("\nfn main()") || path.ends_with("system/usbsim/main.rs") {
+                continue;
+            }
+            let line = format!("path = \"{}\"\n", path.strip_prefix(root()).unwrap().display());
+            let (_, after) = manifest.split_once(&line).unwrap_or_else(|| panic!("Cargo.toml does not have {line}"));
+            let entry = after.split("\n[").next().unwrap();
+            assert!(entry.contains("harness = false"), "Cargo.toml: {line} has lost its harness = false");
+        }
+    }
+}
