@@ -1,8 +1,9 @@
 //! Which alerts the facts raise.
 
 use crate::config::{Settings, Threshold, UplinkProbe};
-use crate::event::{ApplyErrorKind, Output, Reachability};
+use crate::event::{ApplyErrorKind, LinkIndex, Output, Reachability};
 use crate::state::State;
+use crate::state::kernel::HeldAddress;
 use crate::state::node::NodeHealth;
 use crate::state::uplink::{UplinkState, UplinkView};
 
@@ -96,6 +97,22 @@ fn enslaved(state: &State, raised: &mut Vec<Alert>) {
         let text = format!("{port} is a port of {master}: name {master} in the settings instead");
         raised.push(alert(Severity::Warning, "uplink-enslaved", text, format!("{port} IN {master}")));
     }
+    let roles = state.roles();
+    for index in roles.uplinks.iter().chain(roles.cluster.as_ref()) {
+        let Some(port) = state.facts().link(*index) else { continue };
+        let vlan =
+            state.facts().links().find(|link| link.parent == Some(*index) && link.kind.as_deref() == Some("vlan"));
+        // An untagged network beside tagged ones is in order; one that has no address is likely a mistake.
+        if let Some(vlan) = vlan.filter(|vlan| has_address(state, vlan.index) && !has_address(state, *index)) {
+            let (port, vlan) = (&port.name, &vlan.name);
+            let text = format!("{port} only carries the VLAN {vlan}: name {vlan} in the settings instead");
+            raised.push(alert(Severity::Warning, "uplink-enslaved", text, format!("{port} HAS VLAN")));
+        }
+    }
+}
+
+fn has_address(state: &State, index: LinkIndex) -> bool {
+    state.facts().addresses(index).iter().any(HeldAddress::is_usable)
 }
 
 fn gateway(state: &State, raised: &mut Vec<Alert>) {

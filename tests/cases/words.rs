@@ -99,6 +99,7 @@ impl Reader {
             return Ok(Change::Gone(link));
         }
         let master = words.after("in")?.map(|master| self.index(master)).transpose()?;
+        let parent = words.after("on")?.map(|parent| self.index(parent)).transpose()?;
         let link = Link {
             index,
             name: name.to_owned(),
@@ -110,7 +111,7 @@ impl Reader {
             wireless: words.flag("radio"),
             master,
             kind: words.after("kind")?.map(str::to_owned),
-            parent: None,
+            parent,
             mtu: 1500,
         };
         self.links.insert(name.to_owned(), link.clone());
