@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant as Timer, sleep_until};
 
-use crate::config::{OnStop, Settings};
+use crate::config::{LcdBus, LedDevice, OnStop, Settings};
 use crate::event::{ApplyErrorKind, Event, Hotplug, Instant, Output, Probe, Stop};
 use crate::policy::{Desired, decide};
 use crate::render::journal;
@@ -164,7 +164,8 @@ impl Daemon {
     /// The main loop lives: says so to the service manager and the panel.
     fn ping(&mut self) {
         let settings = &self.options.settings;
-        let moving = settings.lcd.heartbeat || settings.led.animate;
+        let heart = settings.lcd.heartbeat && settings.lcd.bus != LcdBus::Off;
+        let moving = heart || (settings.led.animate && settings.led.device != LedDevice::Off);
         let (interval, term) = if moving { LEASE } else { CALM_LEASE };
         let interval = manager::watchdog_interval().map_or(interval, |allowed| allowed.min(interval));
         self.ping_at.set(Some(Timer::now() + interval));
