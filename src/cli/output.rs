@@ -4,8 +4,13 @@ use std::io::{IsTerminal, Write};
 
 /// Writes to standard output. Who stops reading wants no more.
 pub fn out(text: &str) {
+    let _ = is_read(text);
+}
+
+/// Writes to standard output. Returns whether somebody still reads.
+pub fn is_read(text: &str) -> bool {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
 }
 
 /// Writes to standard error.

@@ -209,7 +209,8 @@ fn uplink(view: &UplinkView<'_>) -> UplinkStatus {
         state: view.state,
         interface: Some(view.link.name.clone()),
         address: view.address,
-        gateway: view.gateway,
+        // A route that outlives its cable leads nowhere.
+        gateway: view.gateway.filter(|_| view.address.is_some()),
         since: Some(view.since),
         valid_until: view.valid_until,
         addresses: Some(view.addresses.clone()),

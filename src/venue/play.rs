@@ -15,8 +15,11 @@ pub trait Audience {
     /// Something happens now.
     fn caption(&mut self, text: &str);
 
-    /// Something expected was seen (`None`), or what was missing in the end.
-    fn seen(&mut self, missing: Option<&str>);
+    /// What was expected has been seen; its own words, where the venue's file has some.
+    fn seen(&mut self, words: Option<&str>);
+
+    /// What was expected and not seen.
+    fn missing(&mut self, words: &str);
 
     /// Time passes; the status as it is, if the daemon can be asked. False ends the play.
     fn look(&mut self, world: &mut World, status: Option<&Value>) -> bool;
@@ -46,11 +49,11 @@ fn moment_of(world: &mut World, moment: &Moment, audience: &mut dyn Audience) ->
     }
     for (number, expect) in moment.expects.iter().enumerate() {
         match wait_for(world, expect, audience)? {
-            Outcome::Seen => audience.seen(None),
+            Outcome::Seen => audience.seen(expect.say.as_deref()),
             Outcome::Left => return Ok(false),
             Outcome::Missing(missing) => {
                 let text = format!("at {:?}, expectation {}: {missing}", moment.at, number + 1);
-                audience.seen(Some(&text));
+                audience.missing(&text);
                 return Err(Error(text));
             }
         }

@@ -130,8 +130,12 @@ impl Audience for Notes {
         println!("{:6.2} {text}", self.start.elapsed().as_secs_f32());
     }
 
-    fn seen(&mut self, missing: Option<&str>) {
-        println!("{:6.2} {}", self.start.elapsed().as_secs_f32(), missing.unwrap_or("seen"));
+    fn seen(&mut self, words: Option<&str>) {
+        println!("{:6.2} {}", self.start.elapsed().as_secs_f32(), words.unwrap_or("seen"));
+    }
+
+    fn missing(&mut self, words: &str) {
+        println!("{:6.2} {words}", self.start.elapsed().as_secs_f32());
     }
 
     fn look(&mut self, world: &mut World, _: Option<&serde_json::Value>) -> bool {

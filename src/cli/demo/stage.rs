@@ -177,8 +177,9 @@ impl Show {
         Ok(())
     }
 
-    fn print(&self, subject: &str, words: &str) {
-        output::out(&format!("{:7.2}  {subject:<9} {words}\n", self.start.elapsed().as_secs_f32()));
+    fn print(&mut self, subject: &str, words: &str) {
+        // Nobody reads any more: the end.
+        self.over |= !output::is_read(&format!("{:7.2}  {subject:<9} {words}\n", self.start.elapsed().as_secs_f32()));
     }
 
     fn draw(&mut self, world: &World, status: Option<&Value>) {
@@ -226,12 +227,18 @@ impl Audience for Show {
         self.captions.push(text.to_owned());
     }
 
-    fn seen(&mut self, missing: Option<&str>) {
-        if let Some(missing) = missing {
-            self.missing = Some(missing.to_owned());
-        }
+    fn seen(&mut self, words: Option<&str>) {
         if self.screen.is_none() {
-            self.print(if missing.is_some() { "MISSING" } else { "seen" }, missing.unwrap_or("what was expected"));
+            self.print("seen", words.unwrap_or("what was expected"));
+        } else if let Some(words) = words {
+            self.captions.push(format!("✓ {words}"));
+        }
+    }
+
+    fn missing(&mut self, words: &str) {
+        self.missing = Some(words.to_owned());
+        if self.screen.is_none() {
+            self.print("MISSING", words);
         }
     }
 

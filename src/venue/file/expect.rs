@@ -6,6 +6,8 @@ use std::time::Duration;
 /// One `[[expect]]`: everything named in it must be true at the same time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expect {
+    /// what has been seen, for people
+    pub say: Option<String>,
     /// the LCD's first row, without the blanks at its end; a glob
     pub row1: Option<String>,
     /// any row of the LCD; a glob

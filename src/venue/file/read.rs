@@ -301,6 +301,7 @@ impl Reader<'_> {
     fn expect(&mut self, mut keys: Keys<'_>, moments: &mut Vec<Moment>) {
         let at = self.duration(&mut keys, "at", Duration::ZERO);
         let mut expect = Expect {
+            say: self.string(&mut keys, "say").map(|(text, _)| text),
             row1: self.string(&mut keys, "row1").map(|(text, _)| text),
             panel: self.string(&mut keys, "panel").map(|(text, _)| text),
             status: self.status(&mut keys),

@@ -7,7 +7,8 @@ use bramblegate::venue::shell::{exec, must, spawn, within};
 use bramblegate::venue::{Error, Result, World};
 
 use super::scene::{
-    PLAIN, Pinger, before_start, ensure, is, network_of_head, online, reload, same, try_from, until, wait_online,
+    PLAIN, Pinger, before_start, ensure, is, leased, network_of_head, online, reload, same, try_from, until,
+    wait_online,
 };
 
 fn kill(world: &mut World) -> Result<()> {
@@ -79,7 +80,7 @@ pub fn on_stop_keep_leaves_the_nat() -> Result<()> {
 
 pub fn on_stop_remove_puts_everything_back() -> Result<()> {
     before_start(PLAIN, |world| {
-        until("a lease", || world.head_address().is_some())?;
+        leased()?;
         let before = network_of_head()?;
         world.set_settings("[gateway]\non_stop = \"remove\"\n");
         world.start_gateway()?;
@@ -93,7 +94,7 @@ pub fn on_stop_remove_puts_everything_back() -> Result<()> {
 
 pub fn off_cleans_up_after_a_dead_daemon() -> Result<()> {
     before_start(PLAIN, |world| {
-        until("a lease", || world.head_address().is_some())?;
+        leased()?;
         let before = network_of_head()?;
         world.start_gateway()?;
         wait_online(world)?;
@@ -134,7 +135,7 @@ pub fn reload_takes_new_settings() -> Result<()> {
 /// `gateway.enabled = false` takes everything of ours away and still shows the address; `true` brings it back.
 pub fn reload_switches_the_gateway_off_and_on() -> Result<()> {
     before_start(PLAIN, |world| {
-        until("a lease", || world.head_address().is_some())?;
+        leased()?;
         let untouched = without_link_state(&network_of_head()?);
         world.start_gateway()?;
         wait_online(world)?;
@@ -165,7 +166,7 @@ pub fn reload_switches_the_gateway_off_and_on() -> Result<()> {
 
 pub fn disabled_gateway_changes_nothing() -> Result<()> {
     before_start(PLAIN, |world| {
-        until("a lease", || world.head_address().is_some())?;
+        leased()?;
         let before = network_of_head()?;
         world.set_settings("[gateway]\nenabled = false\n");
         world.start_gateway()?;

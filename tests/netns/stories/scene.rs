@@ -55,6 +55,11 @@ pub fn online(venue: &str, story: impl FnOnce(&mut World) -> Result<()>) -> Resu
     })
 }
 
+/// Waits until the head's DHCP client has done all it does: the default route comes last.
+pub fn leased() -> Result<()> {
+    until("a lease", || must("head", "ip -4 route").is_ok_and(|text| text.contains("default via"))).map(drop)
+}
+
 /// Waits until the gateway is online and all nodes are up.
 pub fn wait_online(world: &mut World) -> Result<()> {
     let start = Instant::now();
