@@ -7,6 +7,7 @@ pub mod output;
 pub mod port;
 pub mod transition;
 pub mod uplink;
+mod vitals;
 
 #[cfg(test)]
 mod tests;
@@ -20,8 +21,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::config::Settings;
 use crate::event::{
-    Address, Blocker, Change, Dump, Event, Firewall, Instant, Link, LinkIndex, Netconf, Output, Probe, Route, Rule,
-    Stop, Vital,
+    Address, Change, Dump, Event, Firewall, Instant, Link, LinkIndex, Netconf, Output, Probe, Route, Rule, Stop, Vital,
 };
 
 use kernel::KernelFacts;
@@ -30,6 +30,7 @@ use output::Outputs;
 use port::Roles;
 pub use transition::Transition;
 use uplink::{UplinkMemory, primary};
+pub use vitals::{FirewallFacts, Revisions, Vitals};
 
 /// A better uplink takes row 1 after it has been good for this long.
 pub const BETTER_UPLINK_TIME: Duration = Duration::from_secs(5);
@@ -39,39 +40,6 @@ pub const OFFLINE_TIME: Duration = Duration::from_secs(60);
 pub const FORMER_ADDRESS_TIME: Duration = Duration::from_secs(600);
 /// `rtm_protocol` / `FRA_PROTOCOL` of every route and rule of ours.
 pub const ROUTE_PROTOCOL: u8 = 98;
-
-/// How often each part of our work was undone by others: a new number makes its applier look again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Revisions {
-    pub link: u64,
-    pub firewall: u64,
-    pub routing: u64,
-}
-
-/// What the vitals said last.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Vitals {
-    /// connection tracking: (entries, size)
-    pub conntrack: Option<(u32, u32)>,
-    /// by interface; 0 = the machine's
-    pub resolvers: BTreeMap<LinkIndex, Vec<IpAddr>>,
-    /// `None`: not asked yet
-    pub way_out: Option<Option<LinkIndex>>,
-    pub host_name: String,
-    pub ssh_ports: Vec<u16>,
-}
-
-/// What was seen of the firewall.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct FirewallFacts {
-    /// another tool's chain that drops our traffic
-    pub blocker: Option<Blocker>,
-    /// what our forward chain accepts does not arrive at postrouting
-    pub swallowed: bool,
-    /// times the rules were put back
-    pub repaired: u64,
-    counters: Option<(u64, u64)>,
-}
 
 /// Everything the daemon knows.
 #[derive(Debug, Clone)]
@@ -134,11 +102,11 @@ impl State {
     /// Takes new settings; what is known stays known.
     pub fn reload(&mut self, settings: Arc<Settings>, now: Instant) -> Vec<Transition> {
         let old = std::mem::replace(&mut self.settings, settings);
-        for address in std::iter::once(old.cluster.address).chain(old.cluster.alternatives.iter().copied()) {
-            if !self.own_addresses().any(|ours| ours == address) {
-                self.former.push(address);
-            }
-        }
+        let ours: Vec<Ipv4Net> = self.own_addresses().collect();
+        self.former.extend(std::iter::once(old.cluster.address).chain(old.cluster.alternatives.iter().copied()));
+        self.former.retain(|address| !ours.contains(address));
+        self.former.sort_unstable();
+        self.former.dedup();
         self.now = now;
         let settings = Arc::clone(&self.settings);
         self.nodes.reload(&settings, now);

@@ -20,7 +20,8 @@ const WIRED: LinkIndex = 3;
 const RADIO: LinkIndex = 4;
 
 fn settings() -> Arc<Settings> {
-    let text = r#"
+    parsed(
+        r#"
         board = "emulated"
         [uplink]
         interfaces = ["eth1", "wlan0"]
@@ -34,7 +35,31 @@ fn settings() -> Arc<Settings> {
         [[node]]
         name = "rpi2"
         address = "192.168.50.12"
-    "#;
+    "#,
+    )
+}
+
+/// After an edit: another subnet, other nodes, one uplink less.
+fn edited_settings() -> Arc<Settings> {
+    parsed(
+        r#"
+        board = "emulated"
+        [uplink]
+        interfaces = ["wlan0"]
+        [cluster]
+        interface = "eth0"
+        address = "192.168.60.1/24"
+        [[node]]
+        name = "rpi2"
+        address = "192.168.60.12"
+        [[node]]
+        name = "rpi3"
+        address = "192.168.60.13"
+    "#,
+    )
+}
+
+fn parsed(text: &str) -> Arc<Settings> {
     Arc::new(config::load(&[("settings", text)], &Board::built_in("emulated").unwrap()).unwrap())
 }
 
@@ -89,12 +114,13 @@ fn default_route(index: LinkIndex, gateway: &str, metric: u32) -> Route {
 struct Evening {
     state: State,
     now: Instant,
+    edited: bool,
 }
 
 impl Evening {
     fn new() -> Self {
         let now = Instant::from_boot(Duration::from_secs(100));
-        Self { state: State::new(settings(), now), now }
+        Self { state: State::new(settings(), now), now, edited: false }
     }
 
     /// The head at a venue by wire, with a lease and the internet behind it.
@@ -112,6 +138,10 @@ impl Evening {
     }
 
     fn tell(&mut self, event: Event) -> Vec<Transition> {
+        if event == Event::Reload {
+            self.edited = !self.edited;
+            return self.state.reload(if self.edited { edited_settings() } else { settings() }, self.now);
+        }
         self.state.apply(&event, self.now)
     }
 
@@ -325,4 +355,18 @@ fn a_renewal_does_not_hand_row_1_to_the_other_uplink() {
     evening.tell(Event::Route(Change::Gone(route)));
     evening.wait(3_000);
     assert_eq!(evening.row1().as_deref(), Some("10.77.0.5"), "a way out that stays away is no renewal");
+}
+
+#[test]
+fn an_address_of_earlier_settings_is_remembered_once_and_forgotten_when_it_is_ours_again() {
+    let mut evening = Evening::at_a_venue();
+    for _ in 0..5 {
+        evening.tell(Event::Reload);
+    }
+    let former =
+        |evening: &Evening| evening.state.former_addresses().iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert!(former(&evening).contains(&"192.168.50.1/24".to_owned()));
+    assert_eq!(former(&evening).len(), 2, "the address and its alternative: {:?}", former(&evening));
+    evening.tell(Event::Reload);
+    assert!(!former(&evening).contains(&"192.168.50.1/24".to_owned()), "{:?}", former(&evening));
 }

@@ -110,6 +110,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => firewall(),
         1 => report(),
         1 => way_out,
+        1 => Just(Event::Reload),
         1 => prop::sample::select(vec![Event::Tick, Event::Overrun, Event::Dump(Dump::Begin), Event::Dump(Dump::End)]),
     ]
 }
