@@ -52,9 +52,9 @@ kvm) accel=(-accel kvm -cpu host) ;;
 esac
 
 echo "system-test: booting (software emulation takes its time; the scenario starts after about half a minute)"
-nice qemu-system-x86_64 -M q35 "${accel[@]}" -smp "${CPUS:-2}" -m 1024 -nodefaults -display none -no-reboot \
+nice qemu-system-x86_64 -M q35 "${accel[@]}" -smp "${CPUS:-2}" -m 1024 -nodefaults -display none \
     -kernel "$cache/vmlinuz" -initrd "$cache/initrd" \
-    -append "console=ttyS0 quiet systemd.show_status=0 net.ifnames=0 panic=-1" \
+    -append "console=ttyS0 quiet systemd.show_status=0 net.ifnames=0 panic=0" \
     -drive "file=$cache/root.ext4,if=none,id=root,format=raw,snapshot=on" -device virtio-blk-pci,drive=root \
     -drive "file=$work/disk.tar,if=none,id=disk,format=raw,readonly=on" -device virtio-blk-pci,drive=disk \
     -serial "file:$work/console.log" -serial "file:$work/result.log" >"$work/qemu.log" 2>&1 &
@@ -83,28 +83,32 @@ if [ "$over" != yes ]; then
     cat "$work/qemu.log"
     exit 2
 fi
-# The scenario ends with a power-off. The simulated LCD lives to the last moment and writes what it shows on the same line.
+# In between there is a reboot, and the scenario ends with a power-off. The simulated LCD lives to the last moment and writes what it shows on the same line.
 powers_off=
 if [[ $# = 0 || " $* " == *" power_off "* ]]; then powers_off=yes; fi
 for _ in $(seq 300); do
     if [ -z "$powers_off" ] || ! kill -0 "$machine" 2>/dev/null; then break; fi
     sleep 0.5
 done
-pictures=$(tr -d '\r' <"$work/result.log" | sed '1,/^=== POWEROFF/d' | grep '^|' || true)
+# pictures FROM TO: what the LCD showed between two markers
+pictures() { tr -d '\r' <"$work/result.log" | sed -n "/^=== $1/,/^=== $2/p" | grep '^|' || true; }
 verdict=$(tr -d '\r' <"$work/result.log" | sed -n 's/^=== END \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p')
 read -r passed failed <<<"$verdict"
 host_step() {
-    if grep -q "$2" <<<"$pictures"; then
+    if grep -q "$2" <<<"$3"; then
         passed=$((passed + 1))
         echo "PASS  $1"
     else
         failed=$((failed + 1))
-        printf 'FAIL  %s; the LCD showed:\n%s\n' "$1" "$(tail -n 5 <<<"$pictures")"
+        printf 'FAIL  %s; the LCD showed:\n%s\n' "$1" "$(tail -n 5 <<<"$3")"
     fi
 }
+if [[ $# = 0 || " $* " == *" reboot "* ]]; then
+    host_step "at the reboot the panel says RESTARTING" '^|RESTARTING' "$(pictures REBOOT BEGIN)"
+fi
 if [ -n "$powers_off" ]; then
-    host_step "at power-off the panel says SHUTTING DOWN" '^|SHUTTING DOWN'
-    host_step "and SAFE TO UNPLUG when the file systems are unmounted" '^|SAFE TO UNPLUG'
+    host_step "at power-off the panel says SHUTTING DOWN" '^|SHUTTING DOWN' "$(pictures POWEROFF NEVER)"
+    host_step "and SAFE TO UNPLUG when the file systems are unmounted" '^|SAFE TO UNPLUG' "$(pictures POWEROFF NEVER)"
 fi
 echo "system-test: ${passed:-0} passed, ${failed:-?} failed, $SECONDS s"
 [ "${failed:-1}" = 0 ] && [ "${passed:-0}" -gt 0 ]

@@ -194,3 +194,18 @@ uninstallation() {
     expect "files left" "" "$(find /usr -name '*bramblegate*')"
     [ -e "$settings" ] || fail "the settings are gone"
 }
+
+# Nothing has been plugged in: no panel, no cluster port, no uplink.
+booted() {
+    is_active || fail "not active"
+    local ready network
+    ready=$(property ActiveEnterTimestampMonotonic)
+    network=$(systemctl show -P ActiveEnterTimestampMonotonic network-pre.target)
+    echo "ready at $ready us, network-pre.target at $network us"
+    [ "$ready" -gt 0 ] || fail "never ready"
+    [ "$network" -ge "$ready" ] || fail "not before the network"
+    expect "restarts" 0 "$(property NRestarts)"
+    nft list table inet bramblegate >/dev/null
+    lcd_state_is_not_ok || fail "an LCD without one"
+    expect "cycles" "" "$(journalctl -b --no-pager | grep -i 'ordering cycle' || true)"
+}
