@@ -197,7 +197,7 @@ uninstallation() {
 
 # Nothing has been plugged in: no panel, no cluster port, no uplink.
 booted() {
-    is_active || fail "not active"
+    wait_for 60 "ready" is_active
     local ready network
     ready=$(property ActiveEnterTimestampMonotonic)
     network=$(systemctl show -P ActiveEnterTimestampMonotonic network-pre.target)
