@@ -72,6 +72,7 @@ pub fn number(value: f64) -> String {
     match value.abs() {
         size if !size.is_finite() => "-".into(),
         0.0 => "0".into(),
+        size if size < 0.000_5 => "<0.001".into(),
         size if size >= 99.5 => format!("{value:.0}"),
         size if size >= 9.95 => format!("{value:.1}"),
         size if size >= 0.995 => format!("{value:.2}"),
