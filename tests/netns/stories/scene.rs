@@ -132,6 +132,9 @@ pub fn try_from(world: &World, place: &str, check: &str) -> Result<()> {
     attempt(world, place, &check).map_err(|error| Error(format!("from {place}: {check}: {error}")))
 }
 
+/// The gateway's end is waited for so long; its unit has 15 s, and a kernel under load takes its time with a killed process.
+pub const STOP: Duration = Duration::from_secs(10);
+
 /// Gives the gateway other settings and tells it to read them.
 pub fn reload(world: &mut World, settings: &str) -> Result<()> {
     world.set_settings(settings);

@@ -10,7 +10,7 @@ use bramblegate::venue::{Error, Result};
 
 use serde_json::Value;
 
-use super::scene::{PLAIN, ensure, is, online, told, try_from, until};
+use super::scene::{PLAIN, STOP, ensure, is, online, told, try_from, until};
 
 /// None of them can block or grow the daemon: not the silent, not the talkative.
 pub fn many_clients_are_served() -> Result<()> {
@@ -138,7 +138,7 @@ pub fn status_verb_tells_by_its_exit_code() -> Result<()> {
         let wanted = if is(world, "severity", "warning") { 1 } else { 2 };
         let code = ask(&[])?.status.code();
         ensure(&format!("exit {wanted}, not {code:?}"), code == Some(wanted))?;
-        world.stop_gateway("KILL", Duration::from_secs(2))?;
+        world.stop_gateway("KILL", STOP)?;
         let code = ask(&[])?.status.code();
         ensure(&format!("exit 3 when dead, not {code:?}"), code == Some(3))
     })
