@@ -297,15 +297,15 @@ fn ours(index: LinkIndex, destination: &str) -> Route {
 fn routes_of_ours_that_the_kernel_drops_without_a_word_are_put_back() {
     let mut evening = Evening::at_a_venue();
     evening.tell(Event::Address(Change::Present(address(CLUSTER, "192.168.50.1/24"))));
-    let losses: [(&str, fn() -> Event); 2] = [
-        ("the port was switched off", || Event::Link(Change::Present(Link { up: false, ..link(CLUSTER, false) }))),
-        ("its last address went", || Event::Address(Change::Gone(address(CLUSTER, "192.168.50.1/24")))),
+    let losses = [
+        ("the port was switched off", Event::Link(Change::Present(Link { up: false, ..link(CLUSTER, false) }))),
+        ("its last address went", Event::Address(Change::Gone(address(CLUSTER, "192.168.50.1/24")))),
     ];
     for (what, loss) in losses {
         evening.tell(Event::Link(Change::Present(link(CLUSTER, true))));
         evening.tell(Event::Route(Change::Present(ours(CLUSTER, "192.168.50.0/24"))));
         let before = evening.state.revisions().routing;
-        evening.tell(loss());
+        evening.tell(loss);
         assert_eq!(evening.state.revisions().routing, before + 1, "{what}");
     }
 }
