@@ -46,9 +46,9 @@ lint: toolchain ## format, clippy, printed rules, boards, units, scripts, manual
 	@scripts/packages.sh lint
 	@scripts/lint.sh
 
-bench: toolchain ## figures, side by side with other ways to do the same
-	@scripts/packages.sh test
-	$(CARGO) bench --locked $(ARGS)
+bench: toolchain ## figures, side by side with other ways to do the same (5 minutes; BENCH=bus,rules picks some)
+	@scripts/packages.sh bench
+	$(CARGO) bench --locked --bench figures $(ARGS)
 
 system-test: toolchain ## a whole emulated machine: systemd, udev, USB devices, the real unit (several minutes)
 	@scripts/packages.sh system

@@ -1,6 +1,6 @@
 #!/bin/bash
 # packages.sh PURPOSE...: what a purpose needs from the distribution (Debian 12 and 13, Raspberry Pi OS), and only what is
-# missing, is named and installed. PURPOSE: build, demo, test, lint, system, ci.
+# missing, is named and installed. PURPOSE: build, demo, test, bench, lint, system, ci.
 #   NO_INSTALL=1   name what is missing and stop with 69
 #   --list         print the packages of the purposes, installed or not
 # Packages are only ever added: an installation that would remove another package is refused.
@@ -28,6 +28,7 @@ test   | cmd iptables             | iptables               | another tool with a
 test   | cmd ethtool              | ethtool                | offload settings of the imitated cables
 test   | cmd nc                   | netcat-openbsd         | plain connections, the port scan
 test   | cmd sysctl               | procps                 | settings of the private networks
+bench  | cmd python3              | python3                | the scripts it is compared with
 lint   | cmd nft                  | nftables               | checks the printed rule set
 lint   | cmd unshare              | util-linux             | a private place to do it in
 lint   | cmd systemd-analyze      | systemd                | checks the units
@@ -63,6 +64,7 @@ for purpose in "$@"; do
     case $purpose in
     demo) purposes+="build demo " ;;
     test) purposes+="build demo test " ;;
+    bench) purposes+="build demo test bench " ;;
     lint) purposes+="build lint " ;;
     system) purposes+="build system " ;;
     *) purposes+="$purpose " ;;
