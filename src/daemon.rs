@@ -126,7 +126,7 @@ impl Daemon {
                     self.state.apply(&event, clock::now());
                     return Ok(stop);
                 }
-                news |= self.take(&event, &mut transitions);
+                news |= self.take(&event, &mut transitions).await;
                 next = self.queue.try_recv().ok();
             }
             if news || !transitions.is_empty() {
@@ -174,10 +174,10 @@ impl Daemon {
     }
 
     /// Takes one event in. Returns whether outputs may differ now.
-    fn take(&mut self, event: &Event, transitions: &mut Vec<Transition>) -> bool {
+    async fn take(&mut self, event: &Event, transitions: &mut Vec<Transition>) -> bool {
         match event {
             Event::Reload => {
-                transitions.extend(self.reload());
+                transitions.extend(self.reload().await);
                 return true;
             }
             Event::Hotplug(Hotplug::Display) => self.outputs.display.hotplug(),
@@ -252,13 +252,16 @@ impl Daemon {
     }
 
     /// Reads the settings again. Those that are not right change nothing.
-    fn reload(&mut self) -> Vec<Transition> {
-        manager::reloading();
+    async fn reload(&mut self) -> Vec<Transition> {
+        // Before the first READY a reload is part of the start.
+        if self.ready {
+            manager::reloading();
+        }
         let told = match (self.options.load)() {
             Ok(settings) => {
                 self.outputs.reconfigure(&self.options.settings, &settings);
                 let enabled = settings.gateway.enabled;
-                if let Err(error) = self.outputs.switch(enabled, &self.options.state_directory, &self.events) {
+                for error in self.outputs.switch(enabled, &self.options.state_directory, &self.events).await {
                     self.journal.write(&journal::not_put_back(&error));
                 }
                 self.options.settings = settings.clone();
@@ -271,12 +274,16 @@ impl Daemon {
                 Vec::new()
             }
         };
-        manager::ready();
+        if self.ready {
+            manager::ready();
+        }
         told
     }
 
     /// The end. A restart leaves everything as it is: the next instance adopts it.
-    async fn stop(self, stop: Stop) {
+    async fn stop(mut self, stop: Stop) {
+        // Who waits for room in it would never end.
+        self.queue.close();
         manager::stopping();
         self.journal.write(&journal::stopping(stop));
         let settings = &self.options.settings;

@@ -20,7 +20,9 @@ pub struct Args {
 }
 
 pub fn main(_args: Args) -> ExitCode {
-    if let Err(LockError::Held { pid, .. }) = InstanceLock::take(&run::run_directory()) {
+    // Held to the end: no daemon starts in between.
+    let lock = InstanceLock::take(&run::run_directory());
+    if let Err(LockError::Held { pid, .. }) = lock {
         let who = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
         output::err(&format!(
             "the daemon runs{who} and would put everything back: stop it first (sudo systemctl stop bramblegate)\n"
@@ -30,7 +32,7 @@ pub fn main(_args: Args) -> ExitCode {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return ExitCode::from(exit::CANNOT_CREATE);
     };
-    let mut errors: Vec<ApplyError> = firewall::remove().err().into_iter().collect();
+    let mut errors: Vec<ApplyError> = Vec::new();
     runtime.block_on(async {
         for result in [routing::restore().await, link::restore(&run::state_directory()).await] {
             match result {
@@ -39,6 +41,8 @@ pub fn main(_args: Args) -> ExitCode {
             }
         }
     });
+    // Last: nothing is forwarded that is not judged.
+    errors.extend(firewall::remove().err());
     for error in &errors {
         output::err(&format!("{error}\n"));
     }

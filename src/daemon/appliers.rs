@@ -89,11 +89,11 @@ impl Appliers {
         self.link.end().await;
         self.routing.end().await;
         self.conntrack.end().await;
-        if let Some(mut firewall) = self.firewall.end().await {
-            errors.extend(firewall.remove().err());
-        }
+        let firewall = self.firewall.end().await;
         errors.extend(routing::restore().await.err());
         errors.extend(link::restore(state_directory).await.err());
+        // Last: nothing is forwarded that is not judged.
+        errors.extend(firewall.and_then(|mut firewall| firewall.remove().err()));
         errors
     }
 }

@@ -128,45 +128,48 @@ impl Outputs {
         self.nodes_told &= before.nodes == now.nodes;
     }
 
-    /// Switches the network half on, or off: then everything of ours is taken away, in the background.
-    ///
-    /// # Errors
-    /// It cannot be switched on.
-    pub fn switch(
+    /// Switches the network half on, or off: then everything of ours is taken away. Tells what could not be done.
+    pub async fn switch(
         &mut self,
         enabled: bool,
         state_directory: &Path,
         events: &mpsc::Sender<Event>,
-    ) -> Result<(), ApplyError> {
+    ) -> Vec<ApplyError> {
         if enabled && self.appliers.is_none() {
-            self.appliers = Some(Appliers::spawn(state_directory, events, self.alarm.clone())?);
+            match Appliers::spawn(state_directory, events, self.alarm.clone()) {
+                Ok(appliers) => self.appliers = Some(appliers),
+                Err(error) => return vec![error],
+            }
         }
-        if let Some(appliers) = self.appliers.take_if(|_| !enabled) {
-            let state_directory = state_directory.to_owned();
-            tokio::spawn(async move { appliers.remove(&state_directory).await });
+        match self.appliers.take_if(|_| !enabled) {
+            Some(appliers) => take_away(appliers, state_directory).await,
+            None => Vec::new(),
         }
-        Ok(())
     }
 
     /// Ends the panel and, if wanted, takes the gateway away. Tells what could not be put back.
     pub async fn stop(self, stop: Stop, remove: bool, state_directory: &Path, geometry: Geometry) -> Vec<ApplyError> {
         let last = (stop != Stop::Restart).then(|| page::last_words(geometry, Some(stop)));
         let panel = last.map(|frame| (self.display.stop(frame, true), self.indicator.stop()));
-        let mut errors = Vec::new();
-        if let Some(appliers) = self.appliers.filter(|_| remove) {
-            match timeout(PUT_BACK, appliers.remove(state_directory)).await {
-                Ok(told) => errors = told,
-                Err(_) => errors.push(ApplyError {
-                    kind: ApplyErrorKind::Failed,
-                    message: "putting everything back took too long: run `bramblegate off`".to_owned(),
-                }),
-            }
-        }
+        let errors = match self.appliers.filter(|_| remove) {
+            Some(appliers) => take_away(appliers, state_directory).await,
+            None => Vec::new(),
+        };
         if let Some((display, indicator)) = panel {
             let _ = timeout(LAST_FRAME, async { (display.await, indicator.await) }).await;
         }
         errors
     }
+}
+
+/// Waited for, so that nobody puts anything there again meanwhile.
+async fn take_away(appliers: Appliers, state_directory: &Path) -> Vec<ApplyError> {
+    timeout(PUT_BACK, appliers.remove(state_directory)).await.unwrap_or_else(|_| {
+        vec![ApplyError {
+            kind: ApplyErrorKind::Failed,
+            message: "putting everything back took too long: run `bramblegate off`".to_owned(),
+        }]
+    })
 }
 
 fn fatal(error: ApplyError) -> Fatal {

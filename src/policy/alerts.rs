@@ -126,6 +126,13 @@ fn gateway(state: &State, raised: &mut Vec<Alert>) {
             raised.push(alert(Severity::Fault, code, error.message.clone(), panel));
         }
     }
+    if let Some(by) = &state.firewall().fight {
+        let by = by.as_deref().unwrap_or("another program");
+        let text = format!(
+            "{by} takes our rules away as often as we put them back: stop it (gateway.protect keeps it off on kernels from 6.9 on)"
+        );
+        raised.push(alert(Severity::Fault, "gateway-disturbed", text, "RULES FLUSHED"));
+    }
     match (&state.firewall().blocker, state.firewall().swallowed) {
         (Some(blocker), _) => {
             let place = match (&blocker.table, &blocker.chain) {

@@ -62,7 +62,8 @@ fn former(settings: &Settings, state: &State, address: Ipv4Net) -> (Vec<Ipv4Net>
     })
 }
 
-/// Another port has an address in this network, or a route (not the default one) that overlaps it.
+/// Another port has an address in this network, or a route that overlaps it: not the default one, nor one of the two halves
+/// of everything that tunnels put before it (0.0.0.0/1 and 128.0.0.0/1).
 pub fn is_taken(state: &State, net: Ipv4Net) -> bool {
     let cluster = state.roles().cluster;
     let network = IpNet::V4(net.trunc());
@@ -71,7 +72,7 @@ pub fn is_taken(state: &State, net: Ipv4Net) -> bool {
         route.table == TABLE_MAIN
             && Some(route.index) != cluster
             && route.protocol != ROUTE_PROTOCOL
-            && route.destination.prefix_len() > 0
+            && route.destination.prefix_len() > 1
             && overlaps(route.destination)
     });
     let others = state.facts().links().filter(|link| Some(link.index) != cluster && !link.loopback);

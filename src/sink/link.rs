@@ -28,8 +28,8 @@ use previous::Previous;
 pub struct LinkSink {
     rtnl: Rtnl,
     previous: Previous,
-    /// ports changed by this run: what leaves the plan is put back
-    held: Vec<(LinkIndex, String)>,
+    /// ports changed by this run: what leaves the plan is put back; `None` before the first plan
+    held: Option<Vec<(LinkIndex, String)>>,
 }
 
 /// A port as it is.
@@ -52,7 +52,7 @@ struct Held {
 impl LinkSink {
     /// Remembers what it changes in `previous.json` of this directory (`$STATE_DIRECTORY`).
     pub fn new(state_directory: &Path) -> Self {
-        Self { rtnl: Rtnl::default(), previous: Previous::open(state_directory), held: Vec::new() }
+        Self { rtnl: Rtnl::default(), previous: Previous::open(state_directory), held: None }
     }
 
     fn apply_all(&mut self, plan: &LinkPlan) -> Result<Applied, ApplyError> {
@@ -104,27 +104,31 @@ impl LinkSink {
                     .map_err(|error| failed(format!("{}: cannot be given the address {address}", port.name), &error))?,
             }
         }
-        for &address in wanted.release.iter().filter(|address| !wanted.addresses.contains(address)) {
-            if let Some(held) = held.iter().find(|held| held.address == address) {
-                if held.marked || self.previous.added(&port.name, address) {
-                    give_back(&mut self.rtnl, port, address)?;
-                }
+        // Beyond what is to be released: an earlier run may have had other settings.
+        for held in held.iter().filter(|held| !wanted.addresses.contains(&held.address)) {
+            if held.marked || self.previous.added(&port.name, held.address) {
+                give_back(&mut self.rtnl, port, held.address)?;
             }
+        }
+        for &address in wanted.release.iter().filter(|address| !wanted.addresses.contains(address)) {
             self.previous.forget_address(&port.name, address);
         }
         Ok(())
     }
 
-    /// Ports that were in the plan and are no longer: put back, as far as it goes.
+    /// Ports that were in the plan and are no longer: put back, as far as it goes. The first time that may be any port: an
+    /// earlier run may have had other settings.
     fn let_go(&mut self, plan: &LinkPlan, ports: &[Port], addresses: &[Held]) {
-        let leaving = self.held.iter().filter(|(index, _)| !plan.ports.iter().any(|port| port.index == *index));
-        for (index, name) in leaving {
+        let all = || ports.iter().map(|port| (port.index, port.name.clone())).collect();
+        let held = self.held.take().unwrap_or_else(all);
+        for (index, name) in held.iter().filter(|(index, _)| !plan.ports.iter().any(|port| port.index == *index)) {
             if let Some(port) = ports.iter().find(|port| port.index == *index) {
                 // A port that does not take it back is not a fault of those that stay; `off` tries again.
-                let _ = put_back(&mut self.rtnl, &self.previous, name, port, addresses);
+                let _ = put_back_addresses(&mut self.rtnl, &self.previous, name, port, addresses)
+                    .and_then(|_| put_back_conf(&mut self.rtnl, &self.previous, name, port));
             }
         }
-        self.held = plan.ports.iter().map(|port| (port.index, port.name.clone())).collect();
+        self.held = Some(plan.ports.iter().map(|port| (port.index, port.name.clone())).collect());
     }
 }
 
@@ -149,11 +153,16 @@ pub async fn restore(state_directory: &Path) -> Result<Vec<String>, ApplyError> 
     let addresses = read_addresses(&mut rtnl)?;
     let mut done = Vec::new();
     let mut failure = None;
+    // All addresses first: an uplink that answers for any address again must not do so for one of the cluster.
+    let mut note = |result: Result<Vec<String>, ApplyError>| match result {
+        Ok(lines) => done.extend(lines),
+        Err(error) => failure = failure.take().or(Some(error)),
+    };
     for port in &ports {
-        match put_back(&mut rtnl, &previous, &port.name, port, &addresses) {
-            Ok(lines) => done.extend(lines),
-            Err(error) => failure = failure.or(Some(error)),
-        }
+        note(put_back_addresses(&mut rtnl, &previous, &port.name, port, &addresses));
+    }
+    for port in &ports {
+        note(put_back_conf(&mut rtnl, &previous, &port.name, port));
     }
     match failure {
         Some(error) => Err(error),
@@ -166,7 +175,7 @@ pub fn record(state_directory: &Path) -> PathBuf {
     previous::path(state_directory)
 }
 
-fn put_back(
+fn put_back_addresses(
     rtnl: &mut Rtnl,
     previous: &Previous,
     name: &str,
@@ -180,13 +189,17 @@ fn put_back(
             done.push(format!("{name}: removed the address {}", held.address));
         }
     }
-    let changes = conf::changes(&previous.conf(name), port.conf.as_ref());
-    if !changes.is_empty() {
-        conf::write(rtnl, port.index, &changes)
-            .map_err(|error| failed(format!("{name}: cannot put back {}", conf::named(&changes)), &error))?;
-        done.push(format!("{name}: put back {}", conf::named(&changes)));
-    }
     Ok(done)
+}
+
+fn put_back_conf(rtnl: &mut Rtnl, previous: &Previous, name: &str, port: &Port) -> Result<Vec<String>, ApplyError> {
+    let changes = conf::changes(&previous.conf(name), port.conf.as_ref());
+    if changes.is_empty() {
+        return Ok(Vec::new());
+    }
+    conf::write(rtnl, port.index, &changes)
+        .map_err(|error| failed(format!("{name}: cannot put back {}", conf::named(&changes)), &error))?;
+    Ok(vec![format!("{name}: put back {}", conf::named(&changes))])
 }
 
 /// Takes an address away without taking others of its subnet along (`promote_secondaries`).

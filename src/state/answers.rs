@@ -20,13 +20,14 @@ impl State {
         std::iter::once(self.settings.cluster.address).chain(self.settings.cluster.alternatives.iter().copied())
     }
 
-    /// The address leased to this uplink that is the cluster port's own, or a node's.
+    /// The address leased to this uplink that is the cluster port's own, or a node's. One that a renewal dropped a moment ago
+    /// counts: the cluster does not move back and forth for it.
     pub fn lease_clash(&self, index: LinkIndex) -> Option<Ipv4Addr> {
         let cluster = &self.settings.cluster;
-        self.facts
-            .addresses(index)
-            .iter()
-            .filter_map(|held| match held.address {
+        let renewing = self.uplinks.get(&index).filter(|memory| memory.lost_at.is_some());
+        let held = self.facts.addresses(index).iter().map(|held| held.address);
+        held.chain(renewing.and_then(|memory| memory.address))
+            .filter_map(|address| match address {
                 IpNet::V4(net) => Some(net.addr()),
                 IpNet::V6(_) => None,
             })

@@ -1,6 +1,7 @@
 //! The facts and nothing else. [`State::apply`] takes an event in and says what changed; it never reads a clock.
 
 mod answers;
+mod firewall;
 pub mod kernel;
 pub mod node;
 pub mod output;
@@ -21,16 +22,17 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::config::Settings;
 use crate::event::{
-    Address, Change, Dump, Event, Firewall, Instant, Link, LinkIndex, Netconf, Output, Probe, Route, Rule, Stop, Vital,
+    Address, Change, Dump, Event, Instant, Link, LinkIndex, Netconf, Output, Probe, Route, Rule, Stop, Vital,
 };
 
+pub use firewall::FirewallFacts;
 use kernel::KernelFacts;
 use node::Nodes;
 use output::Outputs;
 use port::Roles;
 pub use transition::Transition;
 use uplink::{UplinkMemory, primary};
-pub use vitals::{FirewallFacts, Revisions, Vitals};
+pub use vitals::{Revisions, Vitals};
 
 /// A better uplink takes row 1 after it has been good for this long.
 pub const BETTER_UPLINK_TIME: Duration = Duration::from_secs(5);
@@ -142,7 +144,13 @@ impl State {
             Event::Probe(probe) => self.apply_probe(probe),
             Event::Firewall(firewall) => self.apply_firewall(firewall),
             Event::Vital(vital) => self.apply_vital(vital),
-            Event::Applied(report) => self.outputs.apply(report),
+            Event::Applied(report) => {
+                let mut told = self.outputs.apply(report);
+                if self.firewall.fight.is_some() {
+                    told.retain(|told| !matches!(told, Transition::RulesetApplied { .. }));
+                }
+                told
+            }
             Event::Stop(stop) => {
                 self.stop = Some(*stop);
                 Vec::new()
@@ -277,35 +285,6 @@ impl State {
         }
     }
 
-    fn apply_firewall(&mut self, firewall: &Firewall) -> Vec<Transition> {
-        match firewall {
-            Firewall::Disturbed { by } => {
-                if !self.settings.gateway.enabled || self.stop.is_some() {
-                    return Vec::new();
-                }
-                self.revisions.firewall += 1;
-                self.firewall.repaired += 1;
-                let what = "the rule set was changed or flushed".to_owned();
-                vec![Transition::Disturbed { output: Output::Firewall, what, by: by.clone() }]
-            }
-            Firewall::Blocked(blocker) => {
-                self.firewall.blocker.clone_from(blocker);
-                Vec::new()
-            }
-            Firewall::Counters { forwarded, postrouted } => {
-                if let Some((forwarded_before, postrouted_before)) = self.firewall.counters {
-                    if *postrouted > postrouted_before {
-                        self.firewall.swallowed = false;
-                    } else if forwarded.saturating_sub(forwarded_before) >= 3 {
-                        self.firewall.swallowed = true;
-                    }
-                }
-                self.firewall.counters = Some((*forwarded, *postrouted));
-                Vec::new()
-            }
-        }
-    }
-
     fn apply_vital(&mut self, vital: &Vital) -> Vec<Transition> {
         match vital {
             Vital::Conntrack { count, max } => self.vitals.conntrack = Some((*count, *max)),
@@ -333,6 +312,7 @@ impl State {
         }
         told.extend(self.choose_active());
         self.watch_egress();
+        self.revisions.firewall += u64::from(self.firewall.repair_is_due(self.now));
         let offline = !self.uplinks.values().any(|memory| memory.address.is_some());
         self.offline_since = offline.then(|| self.offline_since.unwrap_or(self.now));
         let clashing = self.is_clashing();
@@ -416,6 +396,6 @@ impl State {
             self.uplinks.values().filter_map(UplinkMemory::settled_since).map(|since| since + BETTER_UPLINK_TIME);
         let offline = self.offline_since.map(|since| since + OFFLINE_TIME);
         let moved = self.clash_changed.map(|at| at + FORMER_ADDRESS_TIME);
-        uplinks.chain(better).chain(offline).chain(moved).filter(|at| *at > now).min()
+        uplinks.chain(better).chain(offline).chain(moved).chain(self.firewall.deadlines()).filter(|at| *at > now).min()
     }
 }

@@ -18,6 +18,7 @@ pub fn tests() -> Vec<Trial> {
         trial("links::addresses_of_others_stay", others_stay),
         trial("links::a_missing_port_is_absent_and_the_others_get_theirs", missing_port),
         trial("links::a_port_that_leaves_the_plan_is_put_back", leaves_the_plan),
+        trial("links::what_settings_of_an_earlier_run_changed_is_put_back", earlier_settings),
         trial("links::a_removed_address_is_given_back_on_the_next_revision", given_back),
     ]
 }
@@ -147,6 +148,25 @@ fn leaves_the_plan() {
         sink.apply(&plan(vec![cluster])).await.unwrap();
         assert_eq!((conf("uplink"), conf("cluster")), (before, "1 1 2 2".into()));
     });
+}
+
+fn earlier_settings() {
+    ports();
+    sh("ip link add other type veth peer name o1; ip addr add 10.8.0.2/24 dev cluster");
+    let directory = Directory::new();
+    let before = conf("cluster");
+    block_on(async {
+        let mut earlier = LinkSink::new(&directory.0);
+        earlier
+            .apply(&plan(vec![port("uplink", &["172.30.50.1/24"]), port("cluster", &["192.168.50.1/24"])]))
+            .await
+            .unwrap();
+        let mut now = LinkSink::new(&directory.0);
+        now.apply(&plan(vec![port("uplink", &[]), port("other", &["192.168.50.1/24"])])).await.unwrap();
+    });
+    assert_eq!((addresses("cluster"), conf("cluster")), ("10.8.0.2/24".into(), before), "no port of ours any more");
+    assert_eq!(addresses("uplink"), "10.9.0.2/24", "another role");
+    assert_eq!(addresses("other"), "192.168.50.1/24");
 }
 
 fn given_back() {

@@ -1,0 +1,97 @@
+//! What is seen of the firewall: who disturbs our rules, who blocks what they accept.
+
+use std::time::Duration;
+
+use super::{State, Transition};
+use crate::event::{Blocker, Firewall, Instant, Output};
+
+/// So many disturbances of our rules, each within [`FIGHT_GAP`] of the one before, are a fight: from then on they are put back
+/// once in [`FIGHT_PACE`], until there was none for [`FIGHT_END`].
+const FIGHT_ROUNDS: u32 = 40;
+const FIGHT_GAP: Duration = Duration::from_millis(250);
+const FIGHT_PACE: Duration = Duration::from_secs(1);
+const FIGHT_END: Duration = Duration::from_secs(30);
+
+/// What was seen of the firewall.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FirewallFacts {
+    /// another tool's chain that drops our traffic
+    pub blocker: Option<Blocker>,
+    /// what our forward chain accepts does not arrive at postrouting
+    pub swallowed: bool,
+    /// times the rules were put back
+    pub repaired: u64,
+    /// somebody takes our rules away as often as we put them back: its name, if known
+    pub fight: Option<Option<String>>,
+    counters: Option<(u64, u64)>,
+    /// disturbances in a row, and the last of them
+    streak: u32,
+    disturbed_at: Option<Instant>,
+    repair_at: Option<Instant>,
+}
+
+impl FirewallFacts {
+    /// Takes one disturbance in. True while it is a fight, in which our next move waits.
+    pub(super) fn fights(&mut self, by: Option<&str>, now: Instant) -> bool {
+        let quick = self.disturbed_at.is_some_and(|at| now.saturating_since(at) < FIGHT_GAP);
+        self.streak = if quick { self.streak.saturating_add(1) } else { 0 };
+        self.disturbed_at = Some(now);
+        if self.fight.is_none() && self.streak < FIGHT_ROUNDS {
+            return false;
+        }
+        // Without the number of the process, which may be another one each time.
+        let name = by.and_then(|by| by.split(' ').next()).map(str::to_owned);
+        self.fight = Some(name.or(self.fight.take().flatten()));
+        self.repair_at.get_or_insert(now + FIGHT_PACE);
+        true
+    }
+
+    pub(super) fn repair_is_due(&mut self, now: Instant) -> bool {
+        if self.disturbed_at.is_some_and(|at| now.saturating_since(at) >= FIGHT_END) {
+            self.fight = None;
+        }
+        self.repair_at.take_if(|at| *at <= now).is_some()
+    }
+
+    pub(super) fn deadlines(&self) -> impl Iterator<Item = Instant> + use<> {
+        let end = self.disturbed_at.filter(|_| self.fight.is_some()).map(|at| at + FIGHT_END);
+        self.repair_at.into_iter().chain(end)
+    }
+}
+
+impl State {
+    pub(super) fn apply_firewall(&mut self, firewall: &Firewall) -> Vec<Transition> {
+        match firewall {
+            Firewall::Disturbed { by } => {
+                if !self.settings.gateway.enabled || self.stop.is_some() {
+                    return Vec::new();
+                }
+                self.firewall.repaired += 1;
+                if self.firewall.fights(by.as_deref(), self.now) {
+                    return Vec::new();
+                }
+                self.revisions.firewall += 1;
+                let what = "the rule set was changed or flushed".to_owned();
+                vec![Transition::Disturbed { output: Output::Firewall, what, by: by.clone() }]
+            }
+            Firewall::Blocked(blocker) => {
+                self.firewall.blocker.clone_from(blocker);
+                Vec::new()
+            }
+            Firewall::Counters { forwarded, postrouted } => {
+                if let Some((forwarded_before, postrouted_before)) = self.firewall.counters {
+                    if *postrouted > postrouted_before {
+                        self.firewall.swallowed = false;
+                    } else if forwarded.saturating_sub(forwarded_before) >= 3 {
+                        self.firewall.swallowed = true;
+                    }
+                }
+                self.firewall.counters = Some((*forwarded, *postrouted));
+                Vec::new()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,35 @@
+use std::time::Duration;
+
+use super::*;
+
+fn at(milliseconds: u64) -> Instant {
+    Instant::from_boot(Duration::from_millis(milliseconds))
+}
+
+#[test]
+fn a_fight_is_slowed_down_and_ends() {
+    let mut facts = FirewallFacts::default();
+    let mut now = 1_000;
+    let mut at_once = 0;
+    while !facts.fights(Some("meddler (4711)"), at(now)) {
+        at_once += 1;
+        now += 20;
+    }
+    assert_eq!(at_once, FIGHT_ROUNDS);
+    assert_eq!(facts.fight, Some(Some("meddler".into())), "its name without the process, which changes");
+    assert!(!facts.repair_is_due(at(now + 999)));
+    assert!(facts.repair_is_due(at(now + 1_000)));
+    assert!(!facts.repair_is_due(at(now + 1_001)), "once");
+    assert!(facts.fights(None, at(now + 1_020)), "it goes on, however slowly");
+    assert_eq!(facts.fight, Some(Some("meddler".into())));
+    assert!(facts.deadlines().min() == Some(at(now + 2_020)));
+    assert!(facts.repair_is_due(at(now + 31_020)));
+    assert_eq!(facts.fight, None);
+    assert_eq!(facts.deadlines().count(), 0);
+}
+
+#[test]
+fn who_flushes_now_and_then_does_not_fight() {
+    let mut facts = FirewallFacts::default();
+    assert!((0..500).all(|round| !facts.fights(Some("nft (1)"), at(1_000 + round * 300))));
+}
