@@ -55,6 +55,11 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
             // One that is not there yet appears in one that is.
             let _ = inotify::add_watch(watched.get_ref(), root.join(directory), flags | WatchFlags::ONLYDIR);
         }
+        for file in MACHINE {
+            // A file that is a link, or mounted over, changes without its directory's knowing.
+            let flags = WatchFlags::CLOSE_WRITE | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
+            let _ = inotify::add_watch(watched.get_ref(), root.join(file), flags);
+        }
         let now = read(root);
         for event in changes(&known, &now) {
             events.send(event).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
