@@ -4,8 +4,10 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::sleep;
 
 use crate::config::Settings;
 use crate::event::Event;
@@ -17,6 +19,10 @@ use crate::source::{firewall, hotplug, netlink, probe, resolvers, signals, vital
 use crate::state::State;
 
 use super::plans;
+
+/// How long to wait before a source that ended is begun again: at first, and at most.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LAST_PAUSE: Duration = Duration::from_secs(60);
 
 /// A source that ended.
 #[derive(Debug)]
@@ -45,15 +51,24 @@ pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>, alarm
     let (firewall, firewall_seen) = watch::channel(FirewallWatch::default());
     let (vitals, vitals_seen) = watch::channel(false);
     let start = Start { failed };
-    start.source("signals", true, signals::run(events.clone()));
-    start.source("netlink", true, netlink::run(events.clone()));
-    start.source("firewall", false, firewall::run(events.clone(), firewall_seen, alarm));
-    start.source("resolvers", false, resolvers::run(events.clone()));
-    start.source("way out", false, wayout::run(way_out_seen, events.clone()));
-    start.source("uplink probe", false, probe::run_uplinks(uplinks_seen, events.clone()));
-    start.source("node probe", false, probe::run_nodes(nodes_seen, events.clone()));
-    start.source("hot plug", false, hotplug::run(events.clone()));
-    start.source("vitals", false, vitals::run(events.clone(), vitals_seen));
+    let sender = events.clone();
+    start.source("signals", true, move || signals::run(sender.clone()));
+    let sender = events.clone();
+    start.source("netlink", true, move || netlink::run(sender.clone()));
+    let sender = events.clone();
+    start.source("firewall", false, move || firewall::run(sender.clone(), firewall_seen.clone(), Arc::clone(&alarm)));
+    let sender = events.clone();
+    start.source("resolvers", false, move || resolvers::run(sender.clone()));
+    let sender = events.clone();
+    start.source("way out", false, move || wayout::run(way_out_seen.clone(), sender.clone()));
+    let sender = events.clone();
+    start.source("uplink probe", false, move || probe::run_uplinks(uplinks_seen.clone(), sender.clone()));
+    let sender = events.clone();
+    start.source("node probe", false, move || probe::run_nodes(nodes_seen.clone(), sender.clone()));
+    let sender = events.clone();
+    start.source("hot plug", false, move || hotplug::run(sender.clone()));
+    let sender = events.clone();
+    start.source("vitals", false, move || vitals::run(sender.clone(), vitals_seen.clone()));
     Plans { uplinks, nodes, way_out, firewall, vitals }
 }
 
@@ -62,15 +77,34 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    fn source<F>(&self, source: &'static str, essential: bool, task: F)
+    /// Runs a source for as long as the daemon lives. One that ends, or panics, is told and begun again, backing off.
+    fn source<Task, Run>(&self, source: &'static str, essential: bool, task: Task)
     where
-        F: Future<Output = io::Result<Infallible>> + Send + 'static,
+        Task: Fn() -> Run + Send + 'static,
+        Run: Future<Output = io::Result<Infallible>> + Send + 'static,
     {
         let failed = self.failed.clone();
         tokio::spawn(async move {
-            let Err(error) = task.await;
-            // Nobody listens any more when the daemon itself ends.
-            let _ = failed.send(Failure { source, essential, error }).await;
+            let mut pause = FIRST_PAUSE;
+            let mut told = String::new();
+            loop {
+                let error = match tokio::spawn(task()).await {
+                    Ok(Err(error)) => error,
+                    Err(ended) => io::Error::other(ended.to_string()),
+                };
+                // The daemon itself ends: nobody listens any more.
+                if error.kind() == io::ErrorKind::BrokenPipe {
+                    return;
+                }
+                let text = error.to_string();
+                let news = told != text;
+                told = text;
+                if news && failed.send(Failure { source, essential, error }).await.is_err() {
+                    return;
+                }
+                sleep(pause).await;
+                pause = (pause * 2).min(LAST_PAUSE);
+            }
         });
     }
 }

@@ -108,9 +108,9 @@ pub fn settings_refused(faults: &str) -> Record {
     Record::new(&kinds::SETTINGS_REFUSED, format!("the settings were not taken: {}", faults.trim_end()))
 }
 
-/// A watcher ended.
+/// A watcher ended; it is begun again.
 pub fn source_failed(source: &str, error: &str) -> Record {
-    Record::new(&kinds::SOURCE_FAILED, format!("{source} cannot be watched any more: {error}"))
+    Record::new(&kinds::SOURCE_FAILED, format!("{source} cannot be watched: {error}; trying again"))
 }
 
 /// Something of ours could not be taken away at the end.
