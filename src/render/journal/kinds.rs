@@ -128,7 +128,7 @@ kinds! {
         "Its cause is gone."
     SOURCE_FAILED "4f60d409cb8b4f068845a786f60e1b9b" Warning
         "The gateway cannot see a part of the machine any more"
-        "One of its watchers ended. The rest works on; a restart of the service tries it again."
+        "One of its watchers ended and is begun again, less and less often while it fails. The rest works on."
 }
 
 /// What a stop is for, in words.
