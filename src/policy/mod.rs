@@ -73,6 +73,8 @@ pub struct InterfaceConf {
     pub arp_announce: Option<u8>,
     pub rp_filter: Option<u8>,
     pub accept_local: Option<bool>,
+    /// a route through a port without a carrier is passed over: the next best uplink takes its place at once
+    pub ignore_routes_with_linkdown: Option<bool>,
 }
 
 /// Routes and rules in tables of our own. Only entries with [`ROUTE_PROTOCOL`] are ever deleted.
@@ -173,7 +175,12 @@ fn ports(state: &State, placement: &Placement) -> Vec<PortPlan> {
             up: false,
             addresses: Vec::new(),
             release: Vec::new(),
-            conf: InterfaceConf { rp_filter: Some(2), accept_local: Some(ours), ..silent },
+            conf: InterfaceConf {
+                rp_filter: Some(2),
+                accept_local: Some(ours),
+                ignore_routes_with_linkdown: Some(true),
+                ..silent
+            },
         }
     });
     let cluster = state.cluster_port().filter(|link| link.master.is_none()).map(|link| PortPlan {

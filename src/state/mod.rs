@@ -27,7 +27,7 @@ use crate::event::{
 
 pub use firewall::FirewallFacts;
 use kernel::KernelFacts;
-use node::Nodes;
+use node::{NodeHealth, Nodes};
 use output::Outputs;
 use port::Roles;
 pub use transition::Transition;
@@ -270,6 +270,11 @@ impl State {
     fn apply_probe(&mut self, probe: &Probe) -> Vec<Transition> {
         match probe {
             Probe::Node { name, rtt } => {
+                // Silence through a port without a cable says nothing of a node that was never seen.
+                let never_seen = self.nodes.get(name).is_some_and(|node| node.health == NodeHealth::Unknown);
+                if rtt.is_none() && never_seen && !self.cluster_port().is_some_and(|port| port.carrier) {
+                    return Vec::new();
+                }
                 let change = self.nodes.round(name, *rtt, &self.settings.health, self.now);
                 change.map(|(from, to)| Transition::NodeHealth { name: name.clone(), from, to }).into_iter().collect()
             }
@@ -370,6 +375,7 @@ impl State {
                     && r.destination.prefix_len() == 0
                     && matches!(r.destination, IpNet::V4(_))
                     && self.roles.uplinks.contains(&r.index)
+                    && self.facts.link(r.index).is_some_and(|link| link.carrier)
             })
             .min_by_key(|r| r.metric)
             .map(|r| r.index);

@@ -163,6 +163,7 @@ fn ports(desired: &Desired) -> String {
             ("arp_announce", conf.arp_announce),
             ("rp_filter", conf.rp_filter),
             ("accept_local", conf.accept_local.map(u8::from)),
+            ("ignore_routes_with_linkdown", conf.ignore_routes_with_linkdown.map(u8::from)),
         ] {
             if let Some(value) = value {
                 line += &format!(" {name}={value}");

@@ -64,6 +64,7 @@ fn port(name: &str, addresses: &[&str]) -> PortPlan {
             arp_announce: Some(2),
             rp_filter: Some(2),
             accept_local: None,
+            ignore_routes_with_linkdown: Some(true),
         },
     }
 }

@@ -18,15 +18,17 @@ pub const ARP_ANNOUNCE: u16 = 18;
 pub const ARP_IGNORE: u16 = 19;
 pub const PROMOTE_SECONDARIES: u16 = 20;
 pub const ACCEPT_LOCAL: u16 = 23;
+pub const IGNORE_ROUTES_WITH_LINKDOWN: u16 = 29;
 
 /// The settings we may change, by the names they have in `/proc/sys/net/ipv4/conf`.
-const NAMES: [(u16, &str); 6] = [
+const NAMES: [(u16, &str); 7] = [
     (FORWARDING, "forwarding"),
     (RP_FILTER, "rp_filter"),
     (ARP_ANNOUNCE, "arp_announce"),
     (ARP_IGNORE, "arp_ignore"),
     (PROMOTE_SECONDARIES, "promote_secondaries"),
     (ACCEPT_LOCAL, "accept_local"),
+    (IGNORE_ROUTES_WITH_LINKDOWN, "ignore_routes_with_linkdown"),
 ];
 
 /// One setting and its new value.
@@ -64,6 +66,7 @@ pub fn changes(wanted: &InterfaceConf, now: Option<&Conf>) -> Vec<Change> {
         (ARP_ANNOUNCE, wanted.arp_announce.map(u32::from)),
         (RP_FILTER, wanted.rp_filter.map(u32::from)),
         (ACCEPT_LOCAL, wanted.accept_local.map(u32::from)),
+        (IGNORE_ROUTES_WITH_LINKDOWN, wanted.ignore_routes_with_linkdown.map(u32::from)),
         (FORWARDING, wanted.forwarding.map(u32::from)),
     ]
     .into_iter()

@@ -103,6 +103,7 @@ impl Previous {
             arp_announce: small(conf::ARP_ANNOUNCE),
             rp_filter: small(conf::RP_FILTER),
             accept_local: value(conf::ACCEPT_LOCAL).map(|value| value != 0),
+            ignore_routes_with_linkdown: value(conf::IGNORE_ROUTES_WITH_LINKDOWN).map(|value| value != 0),
         }
     }
 
