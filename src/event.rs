@@ -312,7 +312,7 @@ pub enum Applied {
     Indicator { leds: u16, name: String },
     /// entries deleted from connection tracking
     Conntrack { deleted: u32 },
-    /// the interface settings as they were before we changed them, to be put back by `off`
+    /// the ports hold their settings and addresses
     Link,
 }
 
