@@ -185,8 +185,8 @@ impl Daemon {
             _ => {}
         }
         let told = self.state.apply(event, clock::now());
-        if let Event::Probe(Probe::Node { name, .. }) = event {
-            self.outputs.node(&self.options.settings, &self.state, name);
+        if let Event::Probe(Probe::Nodes(rounds)) = event {
+            self.outputs.rounds(&self.state, rounds, &told);
             // Nearly all rounds only confirm what is known.
             if told.is_empty() {
                 return false;

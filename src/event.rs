@@ -181,6 +181,58 @@ pub struct Neighbour {
     pub reachable: bool,
 }
 
+/// A node's number, for as long as the daemon runs: dense, so that ten thousand nodes are an array, and never confused with
+/// that of an earlier node in the same slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct NodeId {
+    pub slot: u32,
+    /// counts up each time the slot is used again
+    pub generation: u32,
+}
+
+/// One round of questions to one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Round {
+    pub node: NodeId,
+    /// `None`: neither the first try nor its retries were answered
+    pub rtt: Option<Duration>,
+    /// the first try was not answered in time
+    pub first_lost: bool,
+}
+
+/// An address that our DHCP server has given to a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    pub mac: Mac,
+    pub address: Ipv4Addr,
+    /// as the node calls itself (DHCP option 12)
+    pub host_name: Option<String>,
+    /// `None` = for ever
+    pub valid_for: Option<Duration>,
+}
+
+/// What was seen of DHCP on the cluster port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dhcp {
+    /// nobody else offers addresses there: it may be served
+    Alone { index: LinkIndex },
+    /// somebody else does: the ports may be swapped
+    Foreign { index: LinkIndex, server: Ipv4Addr, mac: Option<Mac> },
+    /// a node loads this file: it boots
+    Boots { address: Ipv4Addr, file: String },
+}
+
+/// What a person orders, on the control socket or by a button.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// the node of this name is worked on: no alarm
+    Drain(String),
+    /// the work is done
+    Resume(String),
+    /// what is wrong now is known
+    Acknowledge,
+}
+
 /// Something that is there (new or changed), or that has gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change<T> {
@@ -213,8 +265,8 @@ pub enum Reachability {
 pub enum Probe {
     /// the internet through the uplink with this index
     Uplink { index: LinkIndex, reachability: Reachability },
-    /// one round of one node; `rtt` is `None` when neither the probe nor its retries were answered
-    Node { name: String, rtt: Option<Duration> },
+    /// rounds of nodes that ended together
+    Nodes(Vec<Round>),
 }
 
 /// A device came or went.
@@ -369,12 +421,10 @@ pub enum Event {
     Rule(Change<Rule>),
     Netconf(Netconf),
     Neighbour(Change<Neighbour>),
-    /// a DHCP lease given to a node
-    Lease {
-        mac: Mac,
-        address: Ipv4Addr,
-        host_name: Option<String>,
-    },
+    /// a DHCP lease given to a node, or its end
+    Lease(Change<Lease>),
+    Dhcp(Dhcp),
+    Order(Order),
     Probe(Probe),
     Hotplug(Hotplug),
     Firewall(Firewall),

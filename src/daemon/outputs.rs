@@ -8,7 +8,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use crate::config::Settings;
-use crate::event::{ApplyError, ApplyErrorKind, Event, Stop};
+use crate::event::{ApplyError, ApplyErrorKind, Event, Round, Stop};
 use crate::panel::playlist::Playlist;
 use crate::panel::{Geometry, Signal};
 use crate::policy::Desired;
@@ -17,7 +17,7 @@ use crate::sink::display::{self, DisplayHandle};
 use crate::sink::indicator::{self, IndicatorHandle};
 use crate::sink::manager;
 use crate::sink::status::{self as status_socket, StatusHandle};
-use crate::state::State;
+use crate::state::{State, Transition};
 
 use super::Fatal;
 use super::appliers::Appliers;
@@ -37,8 +37,8 @@ pub struct Outputs {
     pub display: DisplayHandle,
     pub indicator: IndicatorHandle,
     status: StatusHandle,
-    /// the status socket knows all nodes of the settings
-    nodes_told: bool,
+    /// the layout of the nodes that the status socket knows
+    layout_told: Option<u64>,
     status_line: String,
     /// as last handed to the panel: an equal value wakes nobody
     shown: Option<(Playlist, Vec<Signal>)>,
@@ -69,7 +69,7 @@ impl Outputs {
             display: display::spawn(settings.lcd.clone(), events.clone()),
             indicator: indicator::spawn(settings.led.clone(), events.clone()),
             status,
-            nodes_told: false,
+            layout_told: None,
             status_line: String::new(),
             shown: None,
         })
@@ -100,8 +100,9 @@ impl Outputs {
             self.indicator.show(lights.clone());
         }
         self.shown = Some((playlist, lights));
-        if !std::mem::replace(&mut self.nodes_told, true) {
-            self.status.nodes(status::nodes(settings, state));
+        let layout = Some(state.nodes().layout);
+        if std::mem::replace(&mut self.layout_told, layout) != layout {
+            self.status.nodes(status::nodes(state));
         }
         self.status.publish(rendered.snapshot);
         if self.status_line != rendered.status_line {
@@ -110,11 +111,15 @@ impl Outputs {
         }
     }
 
-    /// One node's record, in place.
-    pub fn node(&self, settings: &Settings, state: &State, name: &str) {
-        if let Some(node) = status::node(settings, state, name) {
-            self.status.node(node);
+    /// What rounds of probes changed: the records of nodes whose health is another, and round trips, which wake nobody.
+    pub fn rounds(&self, state: &State, rounds: &[Round], told: &[Transition]) {
+        for transition in told {
+            if let Transition::NodeHealth { name, .. } = transition {
+                status::node(state, name).map(|node| self.status.node(node));
+            }
         }
+        let nodes = rounds.iter().filter_map(|round| state.nodes().get(round.node));
+        self.status.round_trips(nodes.map(|node| (node.name.as_str(), node.rtt)));
     }
 
     /// New settings: the panel's hardware may be another; nodes may have come and gone.
@@ -125,7 +130,6 @@ impl Outputs {
         if before.led != now.led {
             self.indicator.reconfigure(now.led.clone());
         }
-        self.nodes_told &= before.nodes == now.nodes;
     }
 
     /// Switches the network half on, or off: then everything of ours is taken away. Tells what could not be done.

@@ -35,11 +35,12 @@ fn resolvers(state: &State, uplink: &UplinkView<'_>) -> Vec<IpAddr> {
     own.or(machine).cloned().unwrap_or_else(|| uplink.gateway.into_iter().collect())
 }
 
-/// The nodes of the settings that have an address and something to be asked.
+/// The nodes that have an address and something to be asked.
 pub fn node_probes(settings: &Settings, state: &State) -> NodeProbePlan {
     let asked = settings.nodes.iter().filter(|node| !node.probes.is_empty());
-    let nodes = asked.filter_map(|node| {
-        Some(NodeTarget { name: node.name.clone(), address: node.address?, probes: node.probes.clone() })
+    let nodes = asked.filter_map(|known| {
+        let node = state.nodes().by_name(&known.name)?;
+        Some(NodeTarget { node: node.id, address: node.address?, probes: known.probes.clone() })
     });
     NodeProbePlan {
         nodes: nodes.collect(),

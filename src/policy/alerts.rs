@@ -224,14 +224,14 @@ fn nodes(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     if down == 0 {
         return;
     }
-    let left = nodes.total().saturating_sub(down);
+    let expected = nodes.counts().expected();
+    let left = expected.saturating_sub(down);
     let too_few = match settings.health.fault_below {
         Threshold::Count(least) => left < least as usize,
-        Threshold::Percent(share) => left * 100 < nodes.total() * usize::from(share),
+        Threshold::Percent(share) => left * 100 < expected * usize::from(share),
     };
     let severity = if too_few { Severity::Fault } else { Severity::Warning };
-    let names = nodes.iter().filter(|(_, node)| node.health == NodeHealth::Down).map(|(name, _)| name);
-    for name in names.take(NAMED_NODES) {
+    for name in nodes.down().map(|node| &node.name).take(NAMED_NODES) {
         raised.push(alert(severity, "node-down", format!("{name} down"), format!("{name} down")));
     }
     if down > NAMED_NODES {

@@ -273,7 +273,7 @@ fn node_health(name: &str, from: NodeHealth, to: NodeHealth) -> Option<Record> {
     let kind = match to {
         NodeHealth::Up => &kinds::NODE_UP,
         NodeHealth::Degraded | NodeHealth::Down => &kinds::NODE_DOWN,
-        NodeHealth::Unknown => return None,
+        NodeHealth::Unknown | NodeHealth::Booting | NodeHealth::Maintenance => return None,
     };
     let again = if to == NodeHealth::Up && from == NodeHealth::Down { " again" } else { "" };
     let record = Record::new(kind, format!("{name} is {}{again}", to.name()));

@@ -28,7 +28,7 @@ pub const fn of_severity(severity: Severity) -> Signal {
 pub const fn of_node(health: NodeHealth) -> Signal {
     match health {
         NodeHealth::Up => of_severity(Severity::Ok),
-        NodeHealth::Unknown => of_severity(Severity::Notice),
+        NodeHealth::Unknown | NodeHealth::Booting | NodeHealth::Maintenance => of_severity(Severity::Notice),
         NodeHealth::Degraded => of_severity(Severity::Warning),
         NodeHealth::Down => of_severity(Severity::Fault),
     }
@@ -41,7 +41,7 @@ pub const fn of_node(health: NodeHealth) -> Signal {
 /// the pattern all the same, and so is the status.
 pub fn lights(_settings: &Settings, state: &State, desired: &Desired) -> Vec<Signal> {
     let cluster = of_severity(desired.severity);
-    let nodes = state.nodes().iter().map(|(_, node)| of_node(node.health));
+    let nodes = state.nodes().iter().map(|node| of_node(node.health));
     std::iter::once(cluster).chain(nodes).take(MAX_LEDS).collect()
 }
 

@@ -16,7 +16,7 @@ use crate::panel::Signal;
 use crate::policy::alert::{Alert, Severity};
 use crate::policy::{Desired, Overlap};
 use crate::state::State;
-use crate::state::node::NodeHealth;
+use crate::state::node::{NodeHealth, NodeState};
 use crate::state::output::Outputs;
 use crate::state::uplink::{UplinkState, UplinkView};
 
@@ -181,27 +181,25 @@ pub fn snapshot(settings: &Settings, state: &State, desired: &Desired) -> Snapsh
     }
 }
 
-/// One node; `None` if the settings have no node of this name.
-pub fn node(settings: &Settings, state: &State, name: &str) -> Option<NodeStatus> {
-    let known = settings.nodes.iter().find(|node| node.name == name)?;
-    node_status(known, state)
+/// One node; `None` if there is none of this name.
+pub fn node(state: &State, name: &str) -> Option<NodeStatus> {
+    state.nodes().by_name(name).map(node_status)
 }
 
-/// All nodes, in the order of the settings.
-pub fn nodes(settings: &Settings, state: &State) -> Vec<NodeStatus> {
-    settings.nodes.iter().filter_map(|node| node_status(node, state)).collect()
+/// All nodes, in their order.
+pub fn nodes(state: &State) -> Vec<NodeStatus> {
+    state.nodes().iter().map(node_status).collect()
 }
 
-fn node_status(known: &crate::config::Node, state: &State) -> Option<NodeStatus> {
-    let seen = state.nodes().get(&known.name)?;
-    Some(NodeStatus {
-        name: known.name.clone(),
-        mac: known.mac,
-        address: known.address,
-        health: seen.health,
-        rtt: seen.rtt,
-        since: seen.since,
-    })
+fn node_status(node: &NodeState) -> NodeStatus {
+    NodeStatus {
+        name: node.name.clone(),
+        mac: node.mac,
+        address: node.address,
+        health: node.health,
+        rtt: node.rtt,
+        since: node.since,
+    }
 }
 
 fn uplink(view: &UplinkView<'_>) -> UplinkStatus {

@@ -8,7 +8,7 @@ use crate::config::Settings;
 use crate::event::{Instant, Link, LinkIndex, Reachability, Stop};
 
 use super::kernel::KernelFacts;
-use super::node::Nodes;
+use super::node::{Nodes, Origin};
 use super::output::Outputs;
 use super::port::Roles;
 use super::uplink::{UplinkMemory, UplinkView};
@@ -31,7 +31,12 @@ impl State {
                 IpNet::V4(net) => Some(net.addr()),
                 IpNet::V6(_) => None,
             })
-            .find(|a| *a == cluster.address.addr() || self.settings.nodes.iter().any(|n| n.address == Some(*a)))
+            .find(|address| *address == cluster.address.addr() || self.is_of_a_node(*address))
+    }
+
+    /// The settings give this address to a node.
+    fn is_of_a_node(&self, address: Ipv4Addr) -> bool {
+        self.nodes.by_address(address).is_some_and(|node| node.origin == Origin::Settings)
     }
 
     /// An uplink holds an address of the cluster.

@@ -22,7 +22,8 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::config::Settings;
 use crate::event::{
-    Address, Change, Dump, Event, Instant, Link, LinkIndex, Netconf, Output, Probe, Route, Rule, Stop, Vital,
+    Address, Change, Dump, Event, Instant, Link, LinkIndex, Netconf, Output, Probe, Reachability, Round, Route, Rule,
+    Stop, Vital,
 };
 
 pub use firewall::FirewallFacts;
@@ -121,6 +122,9 @@ impl State {
 
     /// Takes an event in at `now` and says what changed.
     pub fn apply(&mut self, event: &Event, now: Instant) -> Vec<Transition> {
+        if let Event::Probe(Probe::Nodes(rounds)) = event {
+            return self.apply_rounds(rounds, now);
+        }
         self.now = now;
         let of_the_kernel = matches!(
             event,
@@ -141,7 +145,7 @@ impl State {
             Event::Route(change) => self.apply_route(change),
             Event::Rule(change) => self.apply_rule(change),
             Event::Netconf(netconf) => self.apply_netconf(netconf),
-            Event::Probe(probe) => self.apply_probe(probe),
+            Event::Probe(Probe::Uplink { index, reachability }) => self.apply_reachability(*index, *reachability),
             Event::Firewall(firewall) => self.apply_firewall(firewall),
             Event::Vital(vital) => self.apply_vital(vital),
             Event::Applied(report) => {
@@ -160,7 +164,10 @@ impl State {
             | Event::Reload
             | Event::Hotplug(_)
             | Event::Neighbour(_)
-            | Event::Lease { .. } => Vec::new(),
+            | Event::Lease(_)
+            | Event::Dhcp(_)
+            | Event::Order(_)
+            | Event::Probe(Probe::Nodes(_)) => Vec::new(),
         };
         if ours.is_some_and(|before| self.facts.count_of_protocol(ROUTE_PROTOCOL) < before) {
             // The kernel dropped routes of ours along with an address or a port.
@@ -267,27 +274,37 @@ impl State {
         vec![Transition::Disturbed { output: Output::Link, what, by: None }]
     }
 
-    fn apply_probe(&mut self, probe: &Probe) -> Vec<Transition> {
-        match probe {
-            Probe::Node { name, rtt } => {
-                // Silence through a port without a cable says nothing of a node that was never seen.
-                let never_seen = self.nodes.get(name).is_some_and(|node| node.health == NodeHealth::Unknown);
-                if rtt.is_none() && never_seen && !self.cluster_port().is_some_and(|port| port.carrier) {
-                    return Vec::new();
-                }
-                let change = self.nodes.round(name, *rtt, &self.settings.health, self.now);
-                change.map(|(from, to)| Transition::NodeHealth { name: name.clone(), from, to }).into_iter().collect()
+    /// Rounds come by the thousand and nearly all only confirm what is known: nothing but the nodes is looked at, unless time
+    /// has come for more.
+    fn apply_rounds(&mut self, rounds: &[Round], now: Instant) -> Vec<Transition> {
+        let due = self.next_deadline().is_some_and(|at| at <= now);
+        self.now = now;
+        let cable = self.cluster_port().is_some_and(|port| port.carrier);
+        let mut told = Vec::new();
+        for round in rounds {
+            // Silence through a port without a cable says nothing of a node that was never seen.
+            let unseen = |nodes: &Nodes| nodes.get(round.node).is_some_and(|n| n.health == NodeHealth::Unknown);
+            if !cable && round.rtt.is_none() && unseen(&self.nodes) {
+                continue;
             }
-            Probe::Uplink { index, reachability } => {
-                let Some(memory) = self.uplinks.get_mut(index) else { return Vec::new() };
-                if memory.address.is_none() || memory.reachability == Some(*reachability) {
-                    return Vec::new();
-                }
-                memory.reachability = Some(*reachability);
-                let port = self.facts.link(*index).map_or_else(String::new, |link| link.name.clone());
-                vec![Transition::Reachability { port, to: *reachability }]
-            }
+            let change = self.nodes.round(round, &self.settings.health, now);
+            let name = || self.nodes.get(round.node).map_or_else(String::new, |node| node.name.clone());
+            told.extend(change.map(|(from, to)| Transition::NodeHealth { name: name(), from, to }));
         }
+        if due {
+            told.extend(self.refresh());
+        }
+        told
+    }
+
+    fn apply_reachability(&mut self, index: LinkIndex, to: Reachability) -> Vec<Transition> {
+        let Some(memory) = self.uplinks.get_mut(&index) else { return Vec::new() };
+        if memory.address.is_none() || memory.reachability == Some(to) {
+            return Vec::new();
+        }
+        memory.reachability = Some(to);
+        let port = self.facts.link(index).map_or_else(String::new, |link| link.name.clone());
+        vec![Transition::Reachability { port, to }]
     }
 
     fn apply_vital(&mut self, vital: &Vital) -> Vec<Transition> {

@@ -13,7 +13,9 @@ use super::uplink::UplinkState;
 use super::{State, Transition, kernel};
 use crate::board::Board;
 use crate::config::{self, Settings};
-use crate::event::{Address, Change, Dump, Event, Instant, Link, LinkIndex, Netconf, Probe, Reachability, Route};
+use crate::event::{
+    Address, Change, Dump, Event, Instant, Link, LinkIndex, Netconf, Probe, Reachability, Round, Route,
+};
 
 const CLUSTER: LinkIndex = 2;
 const WIRED: LinkIndex = 3;
@@ -245,8 +247,9 @@ fn a_node_is_down_after_three_silent_rounds_and_up_after_two_answers() {
     let mut evening = Evening::at_a_venue();
     let round = |evening: &mut Evening, answered: bool| {
         let rtt = answered.then_some(Duration::from_micros(310));
-        evening.tell(Event::Probe(Probe::Node { name: "rpi1".into(), rtt }));
-        evening.state.nodes().get("rpi1").unwrap().health
+        let node = evening.state.nodes().by_name("rpi1").unwrap().id;
+        evening.tell(Event::Probe(Probe::Nodes(vec![Round { node, rtt, first_lost: !answered }])));
+        evening.state.nodes().get(node).unwrap().health
     };
     assert_eq!(round(&mut evening, true), NodeHealth::Up, "the first answer counts");
     assert_eq!([false; 3].map(|r| round(&mut evening, r)), [NodeHealth::Up, NodeHealth::Up, NodeHealth::Down]);

@@ -70,7 +70,7 @@ impl Evening {
     }
 
     fn happen(&mut self, events: &str, new_settings: Option<&str>) -> Result<(), String> {
-        for event in self.reader.events(events)? {
+        for event in self.reader.events(events, self.state.nodes())? {
             if event == Event::Reload {
                 let text = new_settings.ok_or("a reload needs settings")?;
                 let told = self.state.reload(settings(&self.board, text)?, self.now);

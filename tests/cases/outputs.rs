@@ -108,7 +108,7 @@ pub fn lights(signals: &[Signal]) -> String {
 
 /// A line for each value of the snapshot, but for ages and counts and what is told elsewhere.
 fn status(state: &State, snapshot: &status::Snapshot) -> String {
-    let nodes = status::nodes(state.settings(), state);
+    let nodes = status::nodes(state);
     let line = json::snapshot(snapshot, &nodes, state.now());
     let value: Value = serde_json::from_slice(&line).unwrap();
     let mut lines = Vec::new();

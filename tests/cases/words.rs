@@ -24,8 +24,9 @@ use std::collections::BTreeMap;
 
 use bramblegate::event::{
     Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Change, Dump, Event, Firewall, Link, LinkIndex,
-    Netconf, Output, Probe, Reachability, Route, Stop, Vital,
+    Netconf, Output, Probe, Reachability, Round, Route, Stop, Vital,
 };
+use bramblegate::state::node::Nodes;
 use ipnet::IpNet;
 
 use crate::file::duration;
@@ -40,20 +41,20 @@ type Result<T> = std::result::Result<T, String>;
 
 impl Reader {
     /// The events of a moment.
-    pub fn events(&mut self, text: &str) -> Result<Vec<Event>> {
+    pub fn events(&mut self, text: &str, nodes: &Nodes) -> Result<Vec<Event>> {
         let mut events = Vec::new();
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
             let (line, times) = match line.rsplit_once(" x ") {
                 Some((line, times)) => (line, times.parse().map_err(|_| format!("{times:?} times?"))?),
                 None => (line, 1),
             };
-            let event = self.event(line).map_err(|error| format!("{line:?}: {error}"))?;
+            let event = self.event(line, nodes).map_err(|error| format!("{line:?}: {error}"))?;
             events.extend(std::iter::repeat_n(event, times));
         }
         Ok(events)
     }
 
-    fn event(&mut self, line: &str) -> Result<Event> {
+    fn event(&mut self, line: &str, nodes: &Nodes) -> Result<Event> {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         let mut words = Words::new(rest);
         let event = match verb {
@@ -75,7 +76,7 @@ impl Reader {
                 Event::Netconf(Netconf { index, forwarding, rp_filter: None })
             }
             "internet" => Event::Probe(self.internet(&mut words)?),
-            "node" => Event::Probe(node(&mut words)?),
+            "node" => Event::Probe(node(&mut words, nodes)?),
             "resolvers" | "way-out" | "conntrack" | "host" => Event::Vital(self.vital(verb, &mut words)?),
             "flushed" | "blocked" | "unblocked" | "passed" => Event::Firewall(firewall(verb, &mut words)?),
             "fails" | "absent" | "well" => Event::Applied(report(verb, &mut words)?),
@@ -189,13 +190,14 @@ impl Reader {
     }
 }
 
-fn node(words: &mut Words<'_>) -> Result<Probe> {
-    let name = words.next()?.to_owned();
+fn node(words: &mut Words<'_>, nodes: &Nodes) -> Result<Probe> {
+    let name = words.next()?;
+    let node = nodes.by_name(name).ok_or_else(|| format!("there is no node {name}"))?.id;
     let rtt = match words.next()? {
         "silent" => None,
         rtt => Some(duration(rtt)?),
     };
-    Ok(Probe::Node { name, rtt })
+    Ok(Probe::Nodes(vec![Round { node, rtt, first_lost: rtt.is_none() }]))
 }
 
 fn firewall(verb: &str, words: &mut Words<'_>) -> Result<Firewall> {

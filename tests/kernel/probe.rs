@@ -8,7 +8,7 @@ use std::thread::spawn;
 use std::time::Duration;
 
 use bramblegate::config::{HttpExpectation, NodeProbe, UplinkProbe};
-use bramblegate::event::{Event, Probe, Reachability};
+use bramblegate::event::{Event, NodeId, Probe, Reachability, Round};
 use bramblegate::source::probe::{NodeProbePlan, NodeTarget, UplinkProbePlan, UplinkTarget, run_nodes, run_uplinks};
 use libtest_mimic::Trial;
 use simple_dns::rdata::{A, RData};
@@ -199,7 +199,11 @@ fn cluster() {
 }
 
 fn node(last: u8, probe: NodeProbe) -> NodeTarget {
-    NodeTarget { name: format!("rpi{last}"), address: [192, 168, 50, last].into(), probes: vec![probe] }
+    NodeTarget {
+        node: NodeId { slot: last.into(), generation: 0 },
+        address: [192, 168, 50, last].into(),
+        probes: vec![probe],
+    }
 }
 
 fn probing(nodes: Vec<NodeTarget>) -> (watch::Sender<NodeProbePlan>, mpsc::Receiver<Event>) {
@@ -210,19 +214,22 @@ fn probing(nodes: Vec<NodeTarget>) -> (watch::Sender<NodeProbePlan>, mpsc::Recei
     (plan, events)
 }
 
-async fn answer(events: &mut mpsc::Receiver<Event>) -> (String, Option<Duration>) {
+/// The rounds that end together.
+async fn rounds(events: &mut mpsc::Receiver<Event>) -> Vec<Round> {
     match timeout(Duration::from_secs(5), events.recv()).await {
-        Ok(Some(Event::Probe(Probe::Node { name, rtt }))) => (name, rtt),
+        Ok(Some(Event::Probe(Probe::Nodes(rounds)))) => rounds,
         other => panic!("{other:?}"),
     }
 }
 
-/// The names of those that answered in one round.
+/// The names of those that answered in one round of so many nodes.
 async fn round(events: &mut mpsc::Receiver<Event>, nodes: usize) -> Vec<String> {
-    let mut answered = Vec::new();
-    for _ in 0..nodes {
-        let (name, rtt) = answer(events).await;
-        answered.extend(rtt.map(|_| name));
+    let (mut asked, mut answered) = (0, Vec::new());
+    while asked < nodes {
+        let rounds = rounds(events).await;
+        asked += rounds.len();
+        let up = rounds.iter().filter(|round| round.rtt.is_some());
+        answered.extend(up.map(|round| format!("rpi{}", round.node.slot)));
     }
     answered
 }
@@ -238,9 +245,8 @@ fn nodes() {
         while round(&mut events, 2).await != ["rpi13"] {}
         plan.send_modify(|plan| plan.nodes = vec![node(11, NodeProbe::Icmp), node(12, NodeProbe::Icmp)]);
         while round(&mut events, 2).await != ["rpi11", "rpi12"] {}
-        let (_, rtt) = answer(&mut events).await;
+        let rtt = rounds(&mut events).await[0].rtt;
         assert!(rtt.unwrap() < Duration::from_millis(3), "the kernel noted the arrival: {rtt:?}");
-        answer(&mut events).await;
         sh("ip neigh replace 192.168.50.12 lladdr 02:00:00:00:00:99 dev cluster nud permanent");
         let died = Instant::now();
         let mut failed = 0;

@@ -186,7 +186,7 @@ async fn what_is_not_worth_a_line_wakes_nobody() {
     let mut slower = node("rpi1", NodeHealth::Up);
     slower.rtt = Some(Duration::from_millis(9));
     handle.node(slower);
-    handle.round_trip("rpi1", Some(Duration::from_millis(8)));
+    handle.round_trips([("rpi1", Some(Duration::from_millis(8)))].into_iter());
     let mut later = snapshot();
     later.lcd.bytes = 1000;
     handle.publish(later);

@@ -16,7 +16,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::config::{NodeProbe, UplinkProbe};
-use crate::event::LinkIndex;
+use crate::event::{LinkIndex, NodeId};
 
 /// What is to be asked of the uplinks. An equal plan disturbs nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub struct NodeProbePlan {
 /// A node and what it is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeTarget {
-    pub name: String,
+    pub node: NodeId,
     pub address: Ipv4Addr,
     /// all of them must be answered
     pub probes: Vec<NodeProbe>,

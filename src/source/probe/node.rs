@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Kind, NodeProbePlan, NodeTarget, PROBES, Probe, Question};
-use crate::event::{self, Event};
+use crate::event::{self, Event, Round};
 
 /// Asked at most this often in a round.
 const TRIES: u32 = 3;
@@ -36,10 +36,8 @@ pub async fn run(mut plan: watch::Receiver<NodeProbePlan>, events: mpsc::Sender<
             next = Instant::now();
             continue;
         }
-        for (name, rtt) in rounds.round(&current).await {
-            let event = Event::Probe(event::Probe::Node { name, rtt });
-            events.send(event).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
-        }
+        let ended = rounds.round(&current).await;
+        events.send(Event::Probe(event::Probe::Nodes(ended))).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
         next = (next + current.interval.max(SHORTEST_INTERVAL)).max(Instant::now());
         tokio::select! {
             () = sleep_until(next) => {}
@@ -60,8 +58,8 @@ impl Rounds {
         Self { probes: KINDS.iter().map(|kind| (kind, (kind.make)())).collect(), smoothed: HashMap::new() }
     }
 
-    /// One round: each node's name and its first probe's round trip time, `None` if one of its probes failed thrice.
-    async fn round(&mut self, plan: &NodeProbePlan) -> Vec<(String, Option<Duration>)> {
+    /// One round: of each node its first probe's round trip time, `None` if one of its probes failed thrice.
+    async fn round(&mut self, plan: &NodeProbePlan) -> Vec<Round> {
         let port = plan.port.as_deref();
         let longest = LONGEST_WAIT.min(plan.interval.max(SHORTEST_INTERVAL) / TRIES);
         let smoothed = &self.smoothed;
@@ -80,7 +78,9 @@ impl Rounds {
         for (node, rtt) in &results {
             self.smooth(node.address, *rtt);
         }
-        results.into_iter().map(|(node, rtt)| (node.name.clone(), rtt)).collect()
+        let round =
+            |(node, rtt): (&NodeTarget, Option<Duration>)| Round { node: node.node, rtt, first_lost: rtt.is_none() };
+        results.into_iter().map(round).collect()
     }
 
     /// As TCP smooths its round trip time (RFC 6298); a node that fails gets all the patience there is.
@@ -153,10 +153,15 @@ fn result(node: &NodeTarget, answers: &[(Question, Option<Duration>)]) -> Option
 mod tests {
     use super::*;
     use crate::config::NodeProbe;
+    use crate::event::NodeId;
     use futures_util::future::BoxFuture;
 
     fn node(last: u8, probes: &[NodeProbe]) -> NodeTarget {
-        NodeTarget { name: format!("rpi{last}"), address: [192, 168, 50, last].into(), probes: probes.to_vec() }
+        NodeTarget {
+            node: NodeId { slot: last.into(), generation: 0 },
+            address: [192, 168, 50, last].into(),
+            probes: probes.to_vec(),
+        }
     }
 
     fn question(last: u8, probe: NodeProbe) -> Question {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::board::Board;
 use crate::config::{self, Settings};
 use crate::event::{
-    Address, Applied, ApplyReport, Change, Dump, Event, Instant, Link, LinkIndex, Output, Probe, Reachability, Route,
-    Vital,
+    Address, Applied, ApplyReport, Change, Dump, Event, Instant, Link, LinkIndex, Output, Probe, Reachability, Round,
+    Route, Vital,
 };
 use crate::panel::Playlist;
 use crate::policy;
@@ -121,7 +121,9 @@ impl Story {
     pub fn node(mut self, name: &str, rounds: u32, answered: bool) -> Self {
         for _ in 0..rounds {
             let rtt = answered.then(|| Duration::from_micros(300));
-            self = self.tell(Event::Probe(Probe::Node { name: name.into(), rtt }));
+            let node = self.state.nodes().by_name(name).unwrap().id;
+            let round = Round { node, rtt, first_lost: !answered };
+            self = self.tell(Event::Probe(Probe::Nodes(vec![round])));
         }
         self
     }

@@ -1,0 +1,34 @@
+//! How many nodes are how.
+
+use super::NodeHealth;
+
+/// A count for each health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts([usize; NodeHealth::ALL.len()]);
+
+impl Counts {
+    pub fn of(&self, health: NodeHealth) -> usize {
+        self.0.get(health as usize).copied().unwrap_or(0)
+    }
+
+    pub fn total(&self) -> usize {
+        self.0.iter().sum()
+    }
+
+    /// Those that ought to be up: not the ones that are worked on.
+    pub fn expected(&self) -> usize {
+        self.total() - self.of(NodeHealth::Maintenance)
+    }
+
+    pub(super) fn add(&mut self, health: NodeHealth) {
+        if let Some(count) = self.0.get_mut(health as usize) {
+            *count += 1;
+        }
+    }
+
+    pub(super) fn subtract(&mut self, health: NodeHealth) {
+        if let Some(count) = self.0.get_mut(health as usize) {
+            *count = count.saturating_sub(1);
+        }
+    }
+}

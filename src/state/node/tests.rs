@@ -1,0 +1,82 @@
+//! What is kept beside the nodes is what a recount gives.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::board::Board;
+use crate::config::{Settings, load};
+use crate::event::Round;
+
+fn settings(text: &str) -> Settings {
+    let board = Board::built_in("emulated").unwrap();
+    let ports = "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n";
+    load(&[("t", format!("{ports}{text}"))], &board).unwrap()
+}
+
+fn named(names: &[u8]) -> Settings {
+    let group = "[[group]]\nname = \"odd\"\nmembers = \"*[13579]\"\n".to_owned();
+    let node = |n: &u8| format!("[[node]]\nname = \"rpi{n}\"\naddress = \"192.168.50.{}\"\n", 10 + n);
+    settings(&(group + &names.iter().map(node).collect::<String>()))
+}
+
+fn at(seconds: u64) -> Instant {
+    Instant::from_boot(Duration::from_secs(seconds))
+}
+
+fn recount(nodes: &Nodes) {
+    let mut counts = Counts::default();
+    let mut odd = Counts::default();
+    for node in nodes.iter() {
+        counts.add(node.health);
+        if node.group == Some(0) {
+            odd.add(node.health);
+        }
+        assert_eq!(nodes.by_name(&node.name.to_ascii_uppercase()), Some(node));
+        assert_eq!(nodes.by_address(node.address.unwrap()), Some(node));
+    }
+    assert_eq!((nodes.counts, nodes.groups()), (counts, [odd].as_slice()));
+    let down: BTreeSet<NodeId> = nodes.iter().filter(|n| n.health == NodeHealth::Down).map(|n| n.id).collect();
+    assert_eq!(nodes.down, down);
+    let kept = nodes.names.len();
+    assert_eq!((kept, nodes.addresses.len(), nodes.total()), (nodes.total(), nodes.total(), nodes.total()));
+}
+
+#[test]
+fn a_late_round_of_a_node_that_is_gone_is_nobodys() {
+    let mut nodes = Nodes::default();
+    nodes.reload(&named(&[1]), at(0));
+    let old = nodes.by_name("rpi1").unwrap().id;
+    nodes.reload(&named(&[2]), at(1));
+    let new = nodes.by_name("rpi2").unwrap().id;
+    assert_eq!(old.slot, new.slot, "its place is used again");
+    let health = named(&[1]).health;
+    let late = Round { node: old, rtt: Some(Duration::from_millis(1)), first_lost: false };
+    assert_eq!(nodes.round(&late, &health, at(2)), None);
+    assert_eq!(nodes.by_name("rpi2").unwrap().health, NodeHealth::Unknown);
+}
+
+proptest! {
+    #[test]
+    fn what_is_kept_is_what_a_recount_gives(
+        steps in proptest::collection::vec(
+            (proptest::collection::btree_set(1_u8..9, 0..8), proptest::collection::vec((0_u32..9, any::<bool>()), 0..40)),
+            1..6,
+        )
+    ) {
+        let mut nodes = Nodes::default();
+        for (second, (names, rounds)) in (0_u64..).zip(steps) {
+            let settings = named(&names.into_iter().collect::<Vec<_>>());
+            nodes.reload(&settings, at(second));
+            for (slot, answered) in rounds {
+                let ids: Vec<NodeId> = nodes.iter().map(|node| node.id).filter(|id| id.slot == slot).collect();
+                for node in ids {
+                    let rtt = answered.then(|| Duration::from_millis(1));
+                    nodes.round(&Round { node, rtt, first_lost: !answered }, &settings.health, at(second));
+                }
+            }
+            recount(&nodes);
+        }
+    }
+}
