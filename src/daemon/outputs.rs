@@ -115,7 +115,7 @@ impl Outputs {
     pub fn rounds(&self, state: &State, rounds: &[Round], told: &[Transition]) {
         for transition in told {
             if let Transition::NodeHealth { name, .. } = transition {
-                status::node(state, name).map(|node| self.status.node(node));
+                status::node(state, name).into_iter().for_each(|node| self.status.node(node));
             }
         }
         let nodes = rounds.iter().filter_map(|round| state.nodes().get(round.node));

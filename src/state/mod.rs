@@ -1,11 +1,13 @@
 //! The facts and nothing else. [`State::apply`] takes an event in and says what changed; it never reads a clock.
 
 mod answers;
+pub mod dhcp;
 mod firewall;
 pub mod kernel;
 pub mod node;
 pub mod output;
 pub mod port;
+mod probes;
 pub mod transition;
 pub mod uplink;
 mod vitals;
@@ -22,13 +24,13 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::config::Settings;
 use crate::event::{
-    Address, Change, Dump, Event, Instant, Link, LinkIndex, Netconf, Output, Probe, Reachability, Round, Route, Rule,
-    Stop, Vital,
+    Address, Change, Dump, Event, Instant, Link, LinkIndex, Netconf, Output, Probe, Route, Rule, Stop, Vital,
 };
 
+use dhcp::OtherServers;
 pub use firewall::FirewallFacts;
 use kernel::KernelFacts;
-use node::{NodeHealth, Nodes};
+use node::Nodes;
 use output::Outputs;
 use port::Roles;
 pub use transition::Transition;
@@ -63,6 +65,7 @@ pub struct State {
     clashing: bool,
     former: Vec<Ipv4Net>,
     nodes: Nodes,
+    other_servers: Option<(LinkIndex, OtherServers)>,
     outputs: Outputs,
     firewall: FirewallFacts,
     vitals: Vitals,
@@ -93,6 +96,7 @@ impl State {
             clashing: false,
             former: Vec::new(),
             nodes,
+            other_servers: None,
             outputs: Outputs::default(),
             firewall: FirewallFacts::default(),
             vitals: Vitals { ssh_ports: vec![22], ..Vitals::default() },
@@ -146,6 +150,7 @@ impl State {
             Event::Rule(change) => self.apply_rule(change),
             Event::Netconf(netconf) => self.apply_netconf(netconf),
             Event::Probe(Probe::Uplink { index, reachability }) => self.apply_reachability(*index, *reachability),
+            Event::Dhcp(dhcp) => self.apply_dhcp(dhcp),
             Event::Firewall(firewall) => self.apply_firewall(firewall),
             Event::Vital(vital) => self.apply_vital(vital),
             Event::Applied(report) => {
@@ -165,7 +170,6 @@ impl State {
             | Event::Hotplug(_)
             | Event::Neighbour(_)
             | Event::Lease(_)
-            | Event::Dhcp(_)
             | Event::Order(_)
             | Event::Probe(Probe::Nodes(_)) => Vec::new(),
         };
@@ -272,39 +276,6 @@ impl State {
         let port = self.facts.link(netconf.index).map_or_else(String::new, |link| link.name.clone());
         let what = format!("forwarding was switched off on {port}");
         vec![Transition::Disturbed { output: Output::Link, what, by: None }]
-    }
-
-    /// Rounds come by the thousand and nearly all only confirm what is known: nothing but the nodes is looked at, unless time
-    /// has come for more.
-    fn apply_rounds(&mut self, rounds: &[Round], now: Instant) -> Vec<Transition> {
-        let due = self.next_deadline().is_some_and(|at| at <= now);
-        self.now = now;
-        let cable = self.cluster_port().is_some_and(|port| port.carrier);
-        let mut told = Vec::new();
-        for round in rounds {
-            // Silence through a port without a cable says nothing of a node that was never seen.
-            let unseen = |nodes: &Nodes| nodes.get(round.node).is_some_and(|n| n.health == NodeHealth::Unknown);
-            if !cable && round.rtt.is_none() && unseen(&self.nodes) {
-                continue;
-            }
-            let change = self.nodes.round(round, &self.settings.health, now);
-            let name = || self.nodes.get(round.node).map_or_else(String::new, |node| node.name.clone());
-            told.extend(change.map(|(from, to)| Transition::NodeHealth { name: name(), from, to }));
-        }
-        if due {
-            told.extend(self.refresh());
-        }
-        told
-    }
-
-    fn apply_reachability(&mut self, index: LinkIndex, to: Reachability) -> Vec<Transition> {
-        let Some(memory) = self.uplinks.get_mut(&index) else { return Vec::new() };
-        if memory.address.is_none() || memory.reachability == Some(to) {
-            return Vec::new();
-        }
-        memory.reachability = Some(to);
-        let port = self.facts.link(index).map_or_else(String::new, |link| link.name.clone());
-        vec![Transition::Reachability { port, to }]
     }
 
     fn apply_vital(&mut self, vital: &Vital) -> Vec<Transition> {

@@ -1,0 +1,40 @@
+//! What probes found: rounds of nodes, and whether the internet is behind an uplink.
+
+use super::node::{NodeHealth, Nodes};
+use super::{State, Transition};
+use crate::event::{Instant, LinkIndex, Reachability, Round};
+
+impl State {
+    /// Rounds come by the thousand and nearly all only confirm what is known: nothing but the nodes is looked at, unless time
+    /// has come for more.
+    pub(super) fn apply_rounds(&mut self, rounds: &[Round], now: Instant) -> Vec<Transition> {
+        let due = self.next_deadline().is_some_and(|at| at <= now);
+        self.now = now;
+        let cable = self.cluster_port().is_some_and(|port| port.carrier);
+        let mut told = Vec::new();
+        for round in rounds {
+            // Silence through a port without a cable says nothing of a node that was never seen.
+            let unseen = |nodes: &Nodes| nodes.get(round.node).is_some_and(|n| n.health == NodeHealth::Unknown);
+            if !cable && round.rtt.is_none() && unseen(&self.nodes) {
+                continue;
+            }
+            let change = self.nodes.round(round, &self.settings.health, now);
+            let name = || self.nodes.get(round.node).map_or_else(String::new, |node| node.name.clone());
+            told.extend(change.map(|(from, to)| Transition::NodeHealth { name: name(), from, to }));
+        }
+        if due {
+            told.extend(self.refresh());
+        }
+        told
+    }
+
+    pub(super) fn apply_reachability(&mut self, index: LinkIndex, to: Reachability) -> Vec<Transition> {
+        let Some(memory) = self.uplinks.get_mut(&index) else { return Vec::new() };
+        if memory.address.is_none() || memory.reachability == Some(to) {
+            return Vec::new();
+        }
+        memory.reachability = Some(to);
+        let port = self.facts.link(index).map_or_else(String::new, |link| link.name.clone());
+        vec![Transition::Reachability { port, to }]
+    }
+}
