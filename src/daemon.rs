@@ -78,6 +78,8 @@ struct Daemon {
     /// changes of fact from before the first listing's end
     untold: Vec<Transition>,
     ready: bool,
+    /// an essential output that does not answer, as last told
+    overdue: Option<Output>,
     ping_at: Alarm,
 }
 
@@ -105,6 +107,7 @@ pub async fn run(options: Options) -> Result<(), Fatal> {
         desired: None,
         untold: Vec::new(),
         ready: false,
+        overdue: None,
         ping_at: Alarm::new().map_err(|error| Fatal::CannotCreate(format!("no timer: {error}")))?,
     };
     daemon.ping();
@@ -161,7 +164,7 @@ impl Daemon {
         }
     }
 
-    /// The main loop lives: says so to the service manager and the panel.
+    /// The main loop lives: says so to the panel, and to the service manager if the essential outputs live too.
     fn ping(&mut self) {
         let settings = &self.options.settings;
         let heart = settings.lcd.heartbeat && settings.lcd.bus != LcdBus::Off;
@@ -169,8 +172,19 @@ impl Daemon {
         let (interval, term) = if moving { LEASE } else { CALM_LEASE };
         let interval = manager::watchdog_interval().map_or(interval, |allowed| allowed.min(interval));
         self.ping_at.set(Some(Timer::now() + interval));
-        manager::watchdog();
         self.outputs.renew_lease(term);
+        match self.outputs.overdue() {
+            None => {
+                self.overdue = None;
+                manager::watchdog();
+            }
+            // The loop lives, the gateway does not: only the service manager can begin it again.
+            Some(output) => {
+                if self.overdue.replace(output) != Some(output) {
+                    self.journal.write(&journal::overdue(output));
+                }
+            }
+        }
     }
 
     /// Takes one event in. Returns whether outputs may differ now.

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use crate::config::Settings;
-use crate::event::{ApplyError, ApplyErrorKind, Event, Stop};
+use crate::event::{ApplyError, ApplyErrorKind, Event, Output, Stop};
 use crate::panel::playlist::Playlist;
 use crate::panel::{Geometry, Signal};
 use crate::policy::Desired;
@@ -81,9 +81,14 @@ impl Outputs {
         self.indicator.renew_lease(term);
     }
 
+    /// An essential applier that has not answered for too long.
+    pub fn overdue(&self) -> Option<Output> {
+        self.appliers.as_ref()?.overdue()
+    }
+
     /// Netlink port of the firewall's applier; 0 while there is none.
     pub fn firewall_port(&self) -> u32 {
-        self.appliers.as_ref().map_or(0, |appliers| appliers.firewall_port)
+        self.appliers.as_ref().map_or(0, Appliers::firewall_port)
     }
 
     /// Hands out what should be true; the network half first.

@@ -113,6 +113,12 @@ pub fn source_failed(source: &str, error: &str) -> Record {
     Record::new(&kinds::SOURCE_FAILED, format!("{source} cannot be watched: {error}; trying again"))
 }
 
+/// An essential output owes an answer for so long that the service manager is told no more that all is well.
+pub fn overdue(output: Output) -> Record {
+    let message = format!("{}: no answer; the watchdog is left to begin the gateway again", name(output));
+    Record::new(&kinds::OUTPUT_FAILED, message).at(Priority::Error)
+}
+
 /// Something of ours could not be taken away at the end.
 pub fn not_put_back(error: &ApplyError) -> Record {
     Record::new(&kinds::OUTPUT_FAILED, format!("not put back: {error}"))

@@ -1,6 +1,5 @@
 //! What the threads of display and indicator have in common: their lease, their reports, their patience.
 
-use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -148,16 +147,6 @@ impl Patience {
     /// Time until the next try.
     pub fn left(&self, now: Duration) -> Duration {
         self.next.saturating_sub(now)
-    }
-}
-
-/// What a thread panicked with, as an error to report.
-pub fn panicked(what: &str, payload: &(dyn Any + Send)) -> ApplyError {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
-    ApplyError {
-        kind: ApplyErrorKind::Failed,
-        message: format!("the {what}'s thread panicked and begins again: {text}"),
     }
 }
 
