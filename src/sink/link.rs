@@ -4,6 +4,7 @@
 //! ARP for an address of the cluster.
 
 mod conf;
+mod faults;
 mod previous;
 
 use std::path::{Path, PathBuf};
@@ -14,13 +15,14 @@ use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::{AddressMessageBuilder, LinkUnspec};
 use rustix::io::Errno;
 
-use crate::event::{Address, Applied, ApplyError, ApplyErrorKind, Change, Event, LinkIndex, Output};
+use crate::event::{Address, Applied, ApplyError, Change, Event, LinkIndex, Output};
 use crate::policy::{LinkPlan, PortPlan, ROUTE_PROTOCOL};
 use crate::sink::Sink;
 use crate::sink::rtnl::{ADD, Rtnl, failed};
 use crate::source::netlink::{Attributes, Listing, RequestError, parse};
 
 use conf::Conf;
+use faults::Faults;
 use previous::Previous;
 
 /// Brings ports to their [`PortPlan`].
@@ -57,63 +59,73 @@ impl LinkSink {
 
     fn apply_all(&mut self, plan: &LinkPlan) -> Result<Applied, ApplyError> {
         let ports = read_ports(&mut self.rtnl)?;
-        let mut absent = None;
+        let mut faults = Faults::default();
         let mut here = Vec::new();
         for wanted in &plan.ports {
             match ports.iter().find(|port| port.index == wanted.index) {
                 Some(port) => here.push((wanted, port)),
-                None => absent = Some(gone(&wanted.name)),
+                None => faults.gone(&wanted.name),
             }
         }
         for (wanted, port) in &here {
-            keep_absent(self.set_conf(wanted, port), &mut absent)?;
+            self.set_conf(wanted, port, &mut faults);
         }
         let addresses = read_addresses(&mut self.rtnl)?;
         for (wanted, port) in &here {
             let mine: Vec<_> = addresses.iter().filter(|held| held.index == port.index).copied().collect();
-            keep_absent(self.set_addresses(wanted, port, &mine), &mut absent)?;
+            self.set_addresses(wanted, port, &mine, &mut faults);
         }
         self.let_go(plan, &ports, &addresses);
-        absent.map_or(Ok(Applied::Link), Err)
+        faults.result()
     }
 
-    fn set_conf(&mut self, wanted: &PortPlan, port: &Port) -> Result<(), ApplyError> {
+    fn set_conf(&mut self, wanted: &PortPlan, port: &Port, faults: &mut Faults) {
         let changes = conf::changes(&wanted.conf, port.conf.as_ref());
         if changes.is_empty() {
-            return Ok(());
+            return;
         }
         if let Some(conf) = &port.conf {
             self.previous.remember_conf(&port.name, &changes, conf);
         }
-        conf::write(&mut self.rtnl, port.index, &changes)
-            .map_err(|error| failed(format!("{}: cannot set {}", port.name, conf::named(&changes)), &error))
+        if let Err(error) = conf::write(&mut self.rtnl, port.index, &changes) {
+            faults.settings_refused(&port.name, &changes, &error);
+        }
     }
 
-    fn set_addresses(&mut self, wanted: &PortPlan, port: &Port, held: &[Held]) -> Result<(), ApplyError> {
+    fn set_addresses(&mut self, wanted: &PortPlan, port: &Port, held: &[Held], faults: &mut Faults) {
         if wanted.up && !port.up {
             let up = LinkUnspec::new_with_index(port.index).up().build();
             let sent = self.rtnl.send(&RouteNetlinkMessage::SetLink(up), 0);
-            sent.map_err(|error| failed(format!("{}: cannot be switched on", port.name), &error))?;
+            faults.note(sent.map_err(|error| failed(format!("{}: cannot be switched on", port.name), &error)));
         }
         for &address in wanted.addresses.iter().filter(|&address| !held.iter().any(|held| held.address == *address)) {
-            self.previous.remember_address(&port.name, address);
-            let message = address_message(port.index, address);
-            match self.rtnl.send(&RouteNetlinkMessage::NewAddress(message), ADD) {
-                Err(error) if error.errno() == Some(Errno::EXIST) => self.previous.forget_address(&port.name, address),
-                result => result
-                    .map_err(|error| failed(format!("{}: cannot be given the address {address}", port.name), &error))?,
+            if faults.permit(&port.name, address) {
+                faults.note(self.add_address(port, address));
             }
         }
         // Beyond what is to be released: an earlier run may have had other settings.
         for held in held.iter().filter(|held| !wanted.addresses.contains(&held.address)) {
             if held.marked || self.previous.added(&port.name, held.address) {
-                give_back(&mut self.rtnl, port, held.address)?;
+                faults.note(give_back(&mut self.rtnl, port, held.address));
             }
         }
         for &address in wanted.release.iter().filter(|address| !wanted.addresses.contains(address)) {
             self.previous.forget_address(&port.name, address);
         }
-        Ok(())
+    }
+
+    fn add_address(&mut self, port: &Port, address: Ipv4Net) -> Result<(), ApplyError> {
+        self.previous.remember_address(&port.name, address);
+        let message = address_message(port.index, address);
+        match self.rtnl.send(&RouteNetlinkMessage::NewAddress(message), ADD) {
+            Err(error) if error.errno() == Some(Errno::EXIST) => {
+                self.previous.forget_address(&port.name, address);
+                Ok(())
+            }
+            result => {
+                result.map_err(|error| failed(format!("{}: cannot be given the address {address}", port.name), &error))
+            }
+        }
     }
 
     /// Ports that were in the plan and are no longer: put back, as far as it goes. The first time that may be any port: an
@@ -259,19 +271,4 @@ fn read_addresses(rtnl: &mut Rtnl) -> Result<Vec<Held>, ApplyError> {
     })
     .map_err(|error| failed("cannot list the addresses", &error))?;
     Ok(held)
-}
-
-fn gone(name: &str) -> ApplyError {
-    ApplyError { kind: ApplyErrorKind::Absent, message: format!("{name}: the interface is not there") }
-}
-
-/// A port that vanished meanwhile does not keep the others from their due.
-fn keep_absent(result: Result<(), ApplyError>, absent: &mut Option<ApplyError>) -> Result<(), ApplyError> {
-    match result {
-        Err(error) if error.kind == ApplyErrorKind::Absent => {
-            *absent = Some(error);
-            Ok(())
-        }
-        other => other,
-    }
 }

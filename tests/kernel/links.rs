@@ -17,6 +17,7 @@ pub fn tests() -> Vec<Trial> {
         trial("links::settings_and_addresses_are_set_and_put_back", set_and_restore),
         trial("links::addresses_of_others_stay", others_stay),
         trial("links::a_missing_port_is_absent_and_the_others_get_theirs", missing_port),
+        trial("links::an_uplink_without_ipv4_is_named_and_the_others_get_theirs", odd_uplink),
         trial("links::a_port_that_leaves_the_plan_is_put_back", leaves_the_plan),
         trial("links::what_settings_of_an_earlier_run_changed_is_put_back", earlier_settings),
         trial("links::a_removed_address_is_given_back_on_the_next_revision", given_back),
@@ -135,6 +136,26 @@ fn missing_port() {
         assert_eq!(error.kind, ApplyErrorKind::Absent);
         assert!(error.message.contains("usb0"), "{error}");
         assert_eq!(addresses("cluster"), "192.168.50.1/24");
+    });
+}
+
+/// The kernel takes IPv4 away from a port whose MTU falls below 68: it takes no settings of it, and answers no ARP. Here `lo`
+/// stands for such an uplink, as most drivers do not let it come to that.
+fn odd_uplink() {
+    ports();
+    sh("ip link set lo mtu 60");
+    let directory = Directory::new();
+    block_on(async {
+        let mut sink = LinkSink::new(&directory.0);
+        let wanted = plan(vec![port("lo", &[]), port("uplink", &[]), port("cluster", &["192.168.50.1/24"])]);
+        let error = sink.apply(&wanted).await.unwrap_err();
+        assert_eq!(error.kind, ApplyErrorKind::Absent, "{error}");
+        assert!(error.message.contains("lo: "), "{error}");
+        assert_eq!((conf("uplink"), conf("cluster")), ("1 1 2 2".into(), "1 1 2 2".into()));
+        assert_eq!(addresses("cluster"), "192.168.50.1/24");
+        sh("ip link set lo mtu 1500");
+        assert_eq!(sink.apply(&wanted).await, Ok(Applied::Link));
+        assert_eq!(conf("lo"), "1 1 2 2");
     });
 }
 
