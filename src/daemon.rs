@@ -15,11 +15,12 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant as Timer, sleep_until};
 
 use crate::config::{LcdBus, LedDevice, OnStop, Settings};
-use crate::event::{ApplyErrorKind, Event, Hotplug, Instant, Output, Probe, Stop};
+use crate::event::{ApplyErrorKind, Event, Hotplug, Instant, Output, Probe, Stop, Vital};
 use crate::policy::{Desired, decide};
 use crate::render::journal;
 use crate::sink::clock;
 use crate::sink::journal::Journal;
+use crate::sink::link;
 use crate::sink::manager;
 use crate::source::alarm::Alarm;
 use crate::source::host;
@@ -92,6 +93,7 @@ pub async fn run(options: Options) -> Result<(), Fatal> {
     let (failed, failures) = mpsc::channel(16);
     let mut state = State::new(Arc::new(options.settings.clone()), clock::now());
     state.apply(&Event::Vital(host::read()), clock::now());
+    state.apply(&Event::Vital(Vital::Added(link::added(&options.state_directory))), clock::now());
     let alarm = Arc::new(Notify::new());
     let outputs = Outputs::spawn(&options.settings, &options.state_directory, &events, alarm.clone())?;
     let plans = sources::spawn(&events, &failed, alarm);
@@ -279,6 +281,9 @@ impl Daemon {
                     self.journal.write(&journal::not_put_back(&error));
                 }
                 self.options.settings = settings.clone();
+                // Another port may be the cluster's from now on.
+                let added = Vital::Added(link::added(&self.options.state_directory));
+                self.state.apply(&Event::Vital(added), clock::now());
                 let mut told = self.state.reload(Arc::new(settings), clock::now());
                 told.extend(self.state.apply(&Event::Vital(host::read()), clock::now()));
                 told

@@ -8,7 +8,7 @@ use std::ops::Add;
 use std::str::FromStr;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 /// A moment on the boot clock (`CLOCK_BOOTTIME`): never set back, counts through suspend.
 ///
@@ -116,6 +116,8 @@ pub struct Address {
     pub link_local: bool,
     /// `ifa_valid` of `IFA_CACHEINFO`; `None` = for ever
     pub valid_for: Option<Duration>,
+    /// `IFA_PROTO`: who put it there; 0 where nobody said so, and before kernel 5.18
+    pub protocol: u8,
 }
 
 /// A unicast route (`RTM_NEWROUTE`); a multipath route is told once for each next hop.
@@ -259,6 +261,8 @@ pub enum Vital {
     WayOut { index: Option<LinkIndex> },
     /// host name, and TCP ports on which sshd listens
     Host { name: String, ssh_ports: Vec<u16> },
+    /// addresses that we gave to ports, by the record of what we changed: (port, address)
+    Added(Vec<(String, Ipv4Net)>),
 }
 
 /// The outputs, one applier each.

@@ -63,7 +63,7 @@ fn former(settings: &Settings, state: &State, address: Ipv4Net) -> (Vec<Ipv4Net>
 }
 
 /// Another port has an address in this network, or a route that overlaps it: not the default one, nor one of the two halves
-/// of everything that tunnels put before it (0.0.0.0/1 and 128.0.0.0/1).
+/// of everything that tunnels put before it (0.0.0.0/1 and 128.0.0.0/1); nor what is left of ours on a former cluster port.
 pub fn is_taken(state: &State, net: Ipv4Net) -> bool {
     let cluster = state.roles().cluster;
     let network = IpNet::V4(net.trunc());
@@ -71,6 +71,7 @@ pub fn is_taken(state: &State, net: Ipv4Net) -> bool {
     let by_route = state.facts().routes().any(|route| {
         route.table == TABLE_MAIN
             && Some(route.index) != cluster
+            && !state.facts().is_of_ours(route)
             && route.protocol != ROUTE_PROTOCOL
             && route.destination.prefix_len() > 1
             && overlaps(route.destination)
@@ -79,7 +80,7 @@ pub fn is_taken(state: &State, net: Ipv4Net) -> bool {
     by_route
         || others
             .flat_map(|link| state.facts().addresses(link.index))
-            .any(|held| network.contains(&held.address.addr()))
+            .any(|held| !held.ours && network.contains(&held.address.addr()))
 }
 
 /// A gateway or resolver of the venue has an address in this network.

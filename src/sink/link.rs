@@ -19,7 +19,7 @@ use crate::event::{Address, Applied, ApplyError, Change, Event, LinkIndex, Outpu
 use crate::policy::{LinkPlan, PortPlan, ROUTE_PROTOCOL};
 use crate::sink::Sink;
 use crate::sink::rtnl::{ADD, Rtnl, failed};
-use crate::source::netlink::{Attributes, Listing, RequestError, parse};
+use crate::source::netlink::{Listing, RequestError, parse};
 
 use conf::Conf;
 use faults::Faults;
@@ -106,11 +106,8 @@ impl LinkSink {
         // Beyond what is to be released: an earlier run may have had other settings.
         for held in held.iter().filter(|held| !wanted.addresses.contains(&held.address)) {
             if held.marked || self.previous.added(&port.name, held.address) {
-                faults.note(give_back(&mut self.rtnl, port, held.address));
+                faults.note(give_back(&mut self.rtnl, &mut self.previous, port, held.address));
             }
-        }
-        for &address in wanted.release.iter().filter(|address| !wanted.addresses.contains(address)) {
-            self.previous.forget_address(&port.name, address);
         }
     }
 
@@ -136,7 +133,7 @@ impl LinkSink {
         for (index, name) in held.iter().filter(|(index, _)| !plan.ports.iter().any(|port| port.index == *index)) {
             if let Some(port) = ports.iter().find(|port| port.index == *index) {
                 // A port that does not take it back is not a fault of those that stay; `off` tries again.
-                let _ = put_back_addresses(&mut self.rtnl, &self.previous, name, port, addresses)
+                let _ = put_back_addresses(&mut self.rtnl, &mut self.previous, name, port, addresses)
                     .and_then(|_| put_back_conf(&mut self.rtnl, &self.previous, name, port));
             }
         }
@@ -160,7 +157,7 @@ impl Sink for LinkSink {
 /// The first thing that could not be put back; the rest is tried all the same.
 pub async fn restore(state_directory: &Path) -> Result<Vec<String>, ApplyError> {
     let mut rtnl = Rtnl::default();
-    let previous = Previous::open(state_directory);
+    let mut previous = Previous::open(state_directory);
     let ports = read_ports(&mut rtnl)?;
     let addresses = read_addresses(&mut rtnl)?;
     let mut done = Vec::new();
@@ -171,7 +168,7 @@ pub async fn restore(state_directory: &Path) -> Result<Vec<String>, ApplyError> 
         Err(error) => failure = failure.take().or(Some(error)),
     };
     for port in &ports {
-        note(put_back_addresses(&mut rtnl, &previous, &port.name, port, &addresses));
+        note(put_back_addresses(&mut rtnl, &mut previous, &port.name, port, &addresses));
     }
     for port in &ports {
         note(put_back_conf(&mut rtnl, &previous, &port.name, port));
@@ -182,6 +179,11 @@ pub async fn restore(state_directory: &Path) -> Result<Vec<String>, ApplyError> 
     }
 }
 
+/// The addresses that we gave to ports since the machine started and have not taken away, by port.
+pub fn added(state_directory: &Path) -> Vec<(String, Ipv4Net)> {
+    Previous::open(state_directory).all_added()
+}
+
 /// The file that remembers; for messages.
 pub fn record(state_directory: &Path) -> PathBuf {
     previous::path(state_directory)
@@ -189,7 +191,7 @@ pub fn record(state_directory: &Path) -> PathBuf {
 
 fn put_back_addresses(
     rtnl: &mut Rtnl,
-    previous: &Previous,
+    previous: &mut Previous,
     name: &str,
     port: &Port,
     addresses: &[Held],
@@ -197,7 +199,7 @@ fn put_back_addresses(
     let mut done = Vec::new();
     for held in addresses.iter().filter(|held| held.index == port.index) {
         if held.marked || previous.added(name, held.address) {
-            give_back(rtnl, port, held.address)?;
+            give_back(rtnl, previous, port, held.address)?;
             done.push(format!("{name}: removed the address {}", held.address));
         }
     }
@@ -214,8 +216,9 @@ fn put_back_conf(rtnl: &mut Rtnl, previous: &Previous, name: &str, port: &Port) 
     Ok(vec![format!("{name}: put back {}", conf::named(&changes))])
 }
 
-/// Takes an address away without taking others of its subnet along (`promote_secondaries`).
-fn give_back(rtnl: &mut Rtnl, port: &Port, address: Ipv4Net) -> Result<(), ApplyError> {
+/// Takes an address away without taking others of its subnet along (`promote_secondaries`), and forgets it: who adds it to
+/// this port later is somebody else.
+fn give_back(rtnl: &mut Rtnl, previous: &mut Previous, port: &Port, address: Ipv4Net) -> Result<(), ApplyError> {
     let promote = |value| vec![conf::Change { setting: conf::PROMOTE_SECONDARIES, value }];
     let alters = port.conf.as_ref().and_then(|conf| conf.get(conf::PROMOTE_SECONDARIES)) == Some(0);
     let tell = |error: RequestError| failed(format!("{}: cannot give back the address {address}", port.name), &error);
@@ -227,8 +230,11 @@ fn give_back(rtnl: &mut Rtnl, port: &Port, address: Ipv4Net) -> Result<(), Apply
         conf::write(rtnl, port.index, &promote(0)).map_err(tell)?;
     }
     match removed {
-        Err(error) if error.errno() == Some(Errno::ADDRNOTAVAIL) => Ok(()),
-        result => result.map_err(tell),
+        Err(error) if error.errno() != Some(Errno::ADDRNOTAVAIL) => Err(tell(error)),
+        _ => {
+            previous.forget_address(&port.name, address);
+            Ok(())
+        }
     }
 }
 
@@ -255,18 +261,15 @@ fn read_ports(rtnl: &mut Rtnl) -> Result<Vec<Port>, ApplyError> {
 }
 
 fn read_addresses(rtnl: &mut Rtnl) -> Result<Vec<Held>, ApplyError> {
-    /// `IFA_PROTO`
-    const PROTOCOL: u16 = 11;
     let mut held = Vec::new();
     let mut events = Vec::new();
     rtnl.dump(Listing::ADDRESSES, |message| {
         events.clear();
         parse(message, &mut events);
-        if let Some(Event::Address(Change::Present(Address { index, address: IpNet::V4(address), .. }))) =
+        if let Some(Event::Address(Change::Present(Address { index, address: IpNet::V4(address), protocol, .. }))) =
             events.first()
         {
-            let marked = Attributes::after(message.payload, 8).find(PROTOCOL) == Some(&[ROUTE_PROTOCOL]);
-            held.push(Held { index: *index, address: *address, marked });
+            held.push(Held { index: *index, address: *address, marked: *protocol == ROUTE_PROTOCOL });
         }
     })
     .map_err(|error| failed("cannot list the addresses", &error))?;

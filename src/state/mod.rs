@@ -162,6 +162,9 @@ impl State {
             | Event::Neighbour(_)
             | Event::Lease { .. } => Vec::new(),
         };
+        if of_the_kernel {
+            self.claim_added();
+        }
         if ours.is_some_and(|before| self.facts.count_of_protocol(ROUTE_PROTOCOL) < before) {
             // The kernel dropped routes of ours along with an address or a port.
             self.revisions.routing += 1;
@@ -235,6 +238,15 @@ impl State {
         Vec::new()
     }
 
+    /// Knows the addresses that we gave to ports as ours. One that has gone is forgotten: who adds it again is somebody else.
+    fn claim_added(&mut self) {
+        let (facts, synced) = (&mut self.facts, self.synced);
+        self.vitals.added.retain(|(name, address)| {
+            let port = facts.links().find(|link| link.name == *name).map(|link| link.index);
+            port.is_some_and(|port| facts.claim(port, IpNet::V4(*address))) || !synced
+        });
+    }
+
     fn apply_route(&mut self, change: &Change<Route>) -> Vec<Transition> {
         if let (Change::Gone(route), true) = (change, self.facts.apply_route(change)) {
             self.revisions.routing += u64::from(route.protocol == ROUTE_PROTOCOL);
@@ -300,6 +312,10 @@ impl State {
             Vital::Host { name, ssh_ports } => {
                 self.vitals.host_name.clone_from(name);
                 self.vitals.ssh_ports.clone_from(ssh_ports);
+            }
+            Vital::Added(added) => {
+                self.vitals.added.clone_from(added);
+                self.claim_added();
             }
         }
         Vec::new()

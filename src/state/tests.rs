@@ -1,5 +1,6 @@
 //! Properties of the facts under events in any order, with a clock that is only a number.
 
+mod former;
 mod properties;
 
 use std::net::IpAddr;
@@ -92,7 +93,16 @@ fn address(index: LinkIndex, net: &str) -> Address {
         IpNet::V4(v4) => v4.addr().is_link_local(),
         IpNet::V6(v6) => v6.addr().is_unicast_link_local(),
     };
-    Address { index, address: net, tentative: false, deprecated: false, temporary: false, link_local, valid_for: None }
+    Address {
+        index,
+        address: net,
+        tentative: false,
+        deprecated: false,
+        temporary: false,
+        link_local,
+        valid_for: None,
+        protocol: 0,
+    }
 }
 
 fn default_route(index: LinkIndex, gateway: &str, metric: u32) -> Route {

@@ -78,5 +78,6 @@ fn address(index: LinkIndex, net: Ipv4Net) -> Address {
         temporary: false,
         link_local: false,
         valid_for: None,
+        protocol: ROUTE_PROTOCOL,
     }
 }

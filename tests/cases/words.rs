@@ -4,7 +4,7 @@
 //! listing | listed | overrun                              the kernel's dump begins, ends; messages were lost
 //! link 3 eth1 [cable] [radio] [down] [in br0]             an interface; without "cable" it has no carrier
 //! link eth1 gone
-//! address eth1 10.99.0.126/24 [for 120s] [tentative]      [deprecated] [temporary] [gone]
+//! address eth1 10.99.0.126/24 [for 120s] [tentative]      [deprecated] [temporary] [ours] [gone]
 //! route eth1 default via 10.99.0.1 metric 100             [table 254] [src ADDRESS] [onlink] [gone]
 //! forwarding eth1 off
 //! internet eth1 online|portal|nothing
@@ -26,6 +26,7 @@ use bramblegate::event::{
     Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Change, Dump, Event, Firewall, Link, LinkIndex,
     Netconf, Output, Probe, Reachability, Route, Stop, Vital,
 };
+use bramblegate::policy::ROUTE_PROTOCOL;
 use ipnet::IpNet;
 
 use crate::file::duration;
@@ -134,6 +135,7 @@ impl Reader {
             temporary: words.flag("temporary"),
             link_local,
             valid_for: words.after("for")?.map(duration).transpose()?,
+            protocol: if words.flag("ours") { ROUTE_PROTOCOL } else { 0 },
         };
         Ok(if gone { Change::Gone(held) } else { Change::Present(held) })
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bramblegate::event::{Applied, ApplyErrorKind, Change, Event};
-use bramblegate::policy::{InterfaceConf, LinkPlan, PortPlan};
+use bramblegate::policy::{InterfaceConf, LinkPlan, PortPlan, ROUTE_PROTOCOL};
 use bramblegate::sink::Sink;
 use bramblegate::sink::link::{LinkSink, record, restore};
 use bramblegate::source::netlink;
@@ -99,6 +99,13 @@ fn set_and_restore() {
         assert_eq!((conf("uplink"), conf("cluster")), ("1 1 2 2".into(), "1 1 2 2".into()));
         assert_eq!(addresses("cluster"), "192.168.50.1/24");
         assert!(sh("ip -o link show cluster").contains("state UP"));
+        let marked = netlink::snapshot().unwrap().into_iter().any(|event| match event {
+            Event::Address(Change::Present(told)) => {
+                told.protocol == ROUTE_PROTOCOL && told.index == index_of("cluster")
+            }
+            _ => false,
+        });
+        assert!(marked, "the source knows it as ours");
         assert!(record(&directory.0).exists());
         let done = restore(&directory.0).await.unwrap();
         assert!(done.iter().any(|line| line.contains("192.168.50.1/24")), "{done:?}");
@@ -189,6 +196,14 @@ fn earlier_settings() {
     assert_eq!((addresses("cluster"), conf("cluster")), ("10.8.0.2/24".into(), before), "no port of ours any more");
     assert_eq!(addresses("uplink"), "10.9.0.2/24", "another role");
     assert_eq!(addresses("other"), "192.168.50.1/24");
+    // The venue leases the former uplink what was ours there once.
+    sh("ip addr add 172.30.50.1/24 dev uplink");
+    block_on(async {
+        let mut now = LinkSink::new(&directory.0);
+        now.apply(&plan(vec![port("uplink", &[]), port("other", &["192.168.50.1/24"])])).await.unwrap();
+        restore(&directory.0).await.unwrap();
+    });
+    assert_eq!(addresses("uplink"), "10.9.0.2/24 172.30.50.1/24");
 }
 
 fn given_back() {

@@ -142,6 +142,7 @@ fn address(index: u32, net: &str) -> Event {
         temporary: false,
         link_local: false,
         valid_for: Some(Duration::from_secs(120)),
+        protocol: 0,
     }))
 }
 

@@ -49,6 +49,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("restart::off_cleans_up_after_a_dead_daemon", restart::off_cleans_up_after_a_dead_daemon),
     ("restart::reload_takes_new_settings_and_drops_nothing", restart::reload_takes_new_settings),
     ("restart::reload_switches_the_gateway_off_and_on", restart::reload_switches_the_gateway_off_and_on),
+    ("restart::former_cluster_port_makes_no_clash", restart::former_cluster_port_makes_no_clash),
     ("restart::disabled_gateway_changes_nothing", restart::disabled_gateway_changes_nothing),
     ("restart::three_capabilities_are_enough", restart::three_capabilities_are_enough),
     ("restart::service_manager_is_told", restart::service_manager_is_told),
