@@ -103,7 +103,7 @@ impl LinkSink {
                 faults.note(self.add_address(port, address));
             }
         }
-        // Beyond what is to be released: an earlier run may have had other settings.
+        // Also of an earlier run, with other settings.
         for held in held.iter().filter(|held| !wanted.addresses.contains(&held.address)) {
             if held.marked || self.previous.added(&port.name, held.address) {
                 faults.note(give_back(&mut self.rtnl, &mut self.previous, port, held.address));

@@ -140,11 +140,6 @@ impl State {
         self.facts_generation
     }
 
-    /// Addresses of ours of earlier settings, to be released.
-    pub fn former_addresses(&self) -> &[Ipv4Net] {
-        &self.former
-    }
-
     /// Translated sources whose connections are stuck, and the number of that order.
     pub fn stale_sources(&self) -> (&[Ipv4Addr], u64) {
         (&self.stale_sources, self.conntrack_orders)

@@ -18,7 +18,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use crate::config::Settings;
 use crate::event::{
@@ -60,7 +60,6 @@ pub struct State {
     conntrack_orders: u64,
     clash_changed: Option<Instant>,
     clashing: bool,
-    former: Vec<Ipv4Net>,
     nodes: Nodes,
     outputs: Outputs,
     firewall: FirewallFacts,
@@ -90,7 +89,6 @@ impl State {
             conntrack_orders: 0,
             clash_changed: None,
             clashing: false,
-            former: Vec::new(),
             nodes,
             outputs: Outputs::default(),
             firewall: FirewallFacts::default(),
@@ -103,14 +101,8 @@ impl State {
 
     /// Takes new settings; what is known stays known.
     pub fn reload(&mut self, settings: Arc<Settings>, now: Instant) -> Vec<Transition> {
-        let old = std::mem::replace(&mut self.settings, settings);
-        let ours: Vec<Ipv4Net> = self.own_addresses().collect();
-        self.former.extend(std::iter::once(old.cluster.address).chain(old.cluster.alternatives.iter().copied()));
-        self.former.retain(|address| !ours.contains(address));
-        self.former.sort_unstable();
-        self.former.dedup();
+        self.settings = Arc::clone(&settings);
         self.now = now;
-        let settings = Arc::clone(&self.settings);
         self.nodes.reload(&settings, now);
         self.roles = Roles::of(&settings, &self.facts);
         self.revisions.link += 1;

@@ -366,17 +366,3 @@ fn a_renewal_does_not_hand_row_1_to_the_other_uplink() {
     evening.wait(3_000);
     assert_eq!(evening.row1().as_deref(), Some("10.77.0.5"), "a way out that stays away is no renewal");
 }
-
-#[test]
-fn an_address_of_earlier_settings_is_remembered_once_and_forgotten_when_it_is_ours_again() {
-    let mut evening = Evening::at_a_venue();
-    for _ in 0..5 {
-        evening.tell(Event::Reload);
-    }
-    let former =
-        |evening: &Evening| evening.state.former_addresses().iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert!(former(&evening).contains(&"192.168.50.1/24".to_owned()));
-    assert_eq!(former(&evening).len(), 2, "the address and its alternative: {:?}", former(&evening));
-    evening.tell(Event::Reload);
-    assert!(!former(&evening).contains(&"192.168.50.1/24".to_owned()), "{:?}", former(&evening));
-}
