@@ -275,7 +275,7 @@ impl Daemon {
         }
         let told = match (self.options.load)() {
             Ok(settings) => {
-                self.outputs.reconfigure(&self.options.settings, &settings);
+                let moved = self.outputs.reconfigure(&self.options.settings, &settings);
                 let enabled = settings.gateway.enabled;
                 for error in self.outputs.switch(enabled, &self.options.state_directory, &self.events).await {
                     self.journal.write(&journal::not_put_back(&error));
@@ -286,6 +286,7 @@ impl Daemon {
                 self.state.apply(&Event::Vital(added), clock::now());
                 let mut told = self.state.reload(Arc::new(settings), clock::now());
                 told.extend(self.state.apply(&Event::Vital(host::read()), clock::now()));
+                told.extend(self.state.apply(&Event::Applied(moved), clock::now()));
                 told
             }
             Err(faults) => {

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use crate::config::Settings;
-use crate::event::{ApplyError, ApplyErrorKind, Event, Output, Stop};
+use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output, Stop};
 use crate::panel::playlist::Playlist;
 use crate::panel::{Geometry, Signal};
 use crate::policy::Desired;
@@ -122,8 +122,9 @@ impl Outputs {
         }
     }
 
-    /// New settings: the panel's hardware may be another; nodes may have come and gone.
-    pub fn reconfigure(&mut self, before: &Settings, now: &Settings) {
+    /// New settings: the panel's hardware may be another; nodes may have come and gone. Tells how it goes with the
+    /// status socket, which may have to move.
+    pub fn reconfigure(&mut self, before: &Settings, now: &Settings) -> ApplyReport {
         if before.lcd != now.lcd {
             self.display.reconfigure(now.lcd.clone());
         }
@@ -131,6 +132,15 @@ impl Outputs {
             self.indicator.reconfigure(now.led.clone());
         }
         self.nodes_told &= before.nodes == now.nodes;
+        // Not what the settings said before: that may not have come about.
+        let (wanted, held) = (&now.status.socket, self.status.path().to_owned());
+        let moved = if *wanted == held { Ok(()) } else { self.status.relocate(wanted) };
+        let result = moved.map(|()| Applied::Done).map_err(|error| {
+            let (wanted, held) = (wanted.display(), held.display());
+            let message = format!("{wanted} cannot be made: {error}; {held} stays, and a reload tries again");
+            ApplyError { kind: ApplyErrorKind::Failed, message }
+        });
+        ApplyReport { output: Output::Status, result }
     }
 
     /// Switches the network half on, or off: then everything of ours is taken away. Tells what could not be done.

@@ -240,12 +240,15 @@ fn nodes(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     }
 }
 
-/// A panel that is not there is no alarm; one that fails is told.
+/// A panel that is not there is no alarm; one that fails is told, and so is a status socket that is not where it should be.
 fn ornaments(state: &State, raised: &mut Vec<Alert>) {
-    for (output, code) in [(Output::Display, "lcd-error"), (Output::Indicator, "led-error")] {
+    for (output, code, panel) in [
+        (Output::Display, "lcd-error", "LCD ERROR"),
+        (Output::Indicator, "led-error", "LED ERROR"),
+        (Output::Status, "host-status-socket", "STATUS SOCKET"),
+    ] {
         let error = state.outputs().error(output);
         if let Some(error) = error.filter(|e| !matches!(e.kind, ApplyErrorKind::Absent | ApplyErrorKind::Off)) {
-            let panel = if output == Output::Display { "LCD ERROR" } else { "LED ERROR" };
             raised.push(alert(Severity::Notice, code, error.message.clone(), panel));
         }
     }

@@ -25,7 +25,7 @@ pub struct Record {
 }
 
 /// Alerts whose cause has a record of its own.
-const TOLD_OTHERWISE: [&str; 9] = [
+const TOLD_OTHERWISE: [&str; 10] = [
     "uplink-none",
     "uplink-portal",
     "uplink-no-internet",
@@ -35,6 +35,7 @@ const TOLD_OTHERWISE: [&str; 9] = [
     "gateway-not-loaded",
     "gateway-link",
     "gateway-routing",
+    "host-status-socket",
 ];
 
 impl Record {

@@ -56,6 +56,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("journal::changes_are_records_with_fields", journal::changes_are_records_with_fields),
     ("status::many_clients_are_served", status::many_clients_are_served),
     ("status::client_that_never_reads_is_closed", status::client_that_never_reads_is_closed),
+    ("status::socket_moves_at_a_reload", status::socket_moves_at_a_reload),
     ("status::changes_arrive_as_lines", status::changes_arrive_as_lines),
     ("status::status_verb_tells_by_its_exit_code", status::status_verb_tells_by_its_exit_code),
 ];
