@@ -334,6 +334,8 @@ pub enum ApplyErrorKind {
     Absent,
     /// switched off in the settings
     Off,
+    /// what it builds on is another output's, which is at work on it or tells what is wrong: tried again without a word
+    Waiting,
     /// it did not work; the applier tries again, backing off
     Failed,
     /// the kernel cannot do it at all

@@ -122,7 +122,8 @@ fn gateway(state: &State, raised: &mut Vec<Alert>) {
         (Output::Link, "gateway-link", "PORT FAULT"),
         (Output::Routing, "gateway-routing", "ROUTING FAULT"),
     ] {
-        if let Some(error) = outputs.error(output).filter(|error| error.kind != ApplyErrorKind::Absent) {
+        let silent = |kind| matches!(kind, ApplyErrorKind::Absent | ApplyErrorKind::Waiting);
+        if let Some(error) = outputs.error(output).filter(|error| !silent(error.kind)) {
             raised.push(alert(Severity::Fault, code, error.message.clone(), panel));
         }
     }

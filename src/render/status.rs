@@ -116,7 +116,7 @@ impl DeviceState {
         match outputs.error(output).map(|error| error.kind) {
             _ if switched_off => Self::Off,
             None if outputs.held(output).is_some() => Self::Ok,
-            None | Some(ApplyErrorKind::Absent) => Self::Absent,
+            None | Some(ApplyErrorKind::Absent | ApplyErrorKind::Waiting) => Self::Absent,
             Some(ApplyErrorKind::Off) => Self::Off,
             Some(ApplyErrorKind::Failed | ApplyErrorKind::Unsupported | ApplyErrorKind::Denied) => Self::Error,
         }

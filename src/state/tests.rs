@@ -2,6 +2,7 @@
 
 mod former;
 mod properties;
+mod waiting;
 
 use std::net::IpAddr;
 use std::sync::Arc;

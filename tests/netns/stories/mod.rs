@@ -33,6 +33,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("firewall::unprotected_table_is_put_back", firewall::unprotected_table_is_put_back),
     ("firewall::forwarding_cleared_comes_back", firewall::forwarding_cleared_comes_back),
     ("firewall::cluster_address_removed_comes_back", firewall::cluster_address_removed_comes_back),
+    ("firewall::flush_of_the_cluster_port_during_an_overlap", firewall::flush_of_the_cluster_port_during_an_overlap),
     ("firewall::foreign_drop_policy_is_named", firewall::foreign_drop_policy_is_named),
     ("firewall::venue_reaches_only_what_is_allowed", firewall::venue_reaches_only_what_is_allowed),
     ("firewall::venue_does_not_reach_the_nodes", firewall::venue_does_not_reach_the_nodes),
