@@ -310,8 +310,9 @@ pub enum Applied {
         /// rules that were already there (ours, of an earlier run) were adopted
         adopted: bool,
     },
-    /// the LCD acknowledged these lines (columns × rows scalars each); `bytes` since the start
-    Display { lines: Vec<String>, bytes: u64 },
+    /// the LCD acknowledged these lines (columns × rows scalars each); `bytes` since the start; `blind`: adapter or chip cannot
+    /// be read, so a short loss of power stays unseen until the next full draw
+    Display { lines: Vec<String>, bytes: u64, blind: bool },
     /// the LED is driven; how many LEDs it has and what it is ("blinkstick BS012345-3.0")
     Indicator { leds: u16, name: String },
     /// entries deleted from connection tracking

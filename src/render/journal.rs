@@ -230,6 +230,10 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
             let connections = if *deleted == 1 { "connection" } else { "connections" };
             Record::new(&kinds::CONNTRACK_FLUSHED, format!("{deleted} stale {connections} of another uplink forgotten"))
         }
+        Transition::DisplayBlind => Record::new(
+            &kinds::DISPLAY_BLIND,
+            "display: it cannot be read back; after a loss of its power it is drawn again within three minutes",
+        ),
         Transition::Reloaded => Record::new(&kinds::RELOADED, "settings read again"),
         Transition::UplinkState { .. }
         | Transition::UplinkAddress { .. }

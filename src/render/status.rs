@@ -257,7 +257,7 @@ fn gateway(state: &State, desired: &Desired) -> GatewayStatus {
 fn lcd(settings: &Settings, outputs: &Outputs) -> LcdStatus {
     let state = DeviceState::of(outputs, Output::Display, settings.lcd.bus == LcdBus::Off);
     let (lines, bytes) = match outputs.held(Output::Display) {
-        Some(Applied::Display { lines, bytes }) => (Some(lines.clone()), *bytes),
+        Some(Applied::Display { lines, bytes, .. }) => (Some(lines.clone()), *bytes),
         _ => (None, 0),
     };
     LcdStatus { state, lines: lines.filter(|_| state == DeviceState::Ok), bytes }

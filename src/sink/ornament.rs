@@ -108,7 +108,9 @@ impl Reporter {
 /// was found out.
 fn same(a: &Result<Applied, ApplyError>, b: &Result<Applied, ApplyError>) -> bool {
     match (a, b) {
-        (Ok(Applied::Display { lines: a, .. }), Ok(Applied::Display { lines: b, .. })) => a == b,
+        (Ok(Applied::Display { lines: a, blind: c, .. }), Ok(Applied::Display { lines: b, blind: d, .. })) => {
+            (a, c) == (b, d)
+        }
         (Err(a), Err(b)) if a.kind == ApplyErrorKind::Absent => a.kind == b.kind,
         (a, b) => a == b,
     }
@@ -206,7 +208,7 @@ mod tests {
     fn the_same_is_reported_once_and_what_finds_no_room_later() {
         let (sender, mut events) = mpsc::channel(1);
         let mut reporter = Reporter::new(sender, Output::Display);
-        let lines = |bytes| Ok(Applied::Display { lines: vec!["a".to_owned()], bytes });
+        let lines = |bytes| Ok(Applied::Display { lines: vec!["a".to_owned()], bytes, blind: false });
         let absent = |message: &str| Err(ApplyError { kind: ApplyErrorKind::Absent, message: message.to_owned() });
         reporter.report(lines(1));
         reporter.report(lines(2));

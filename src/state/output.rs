@@ -39,6 +39,7 @@ impl Outputs {
                     owned: *owned,
                 });
             }
+            Applied::Display { blind: true, .. } if !self.is_blind(output) => told.push(Transition::DisplayBlind),
             Applied::Conntrack { deleted } if *deleted > 0 => {
                 told.push(Transition::ConntrackFlushed { deleted: *deleted });
             }
@@ -46,6 +47,10 @@ impl Outputs {
         }
         self.held.insert(output, applied.clone());
         told
+    }
+
+    fn is_blind(&self, output: Output) -> bool {
+        matches!(self.held(output), Some(Applied::Display { blind: true, .. }))
     }
 
     fn failed(&mut self, output: Output, error: &ApplyError) -> Vec<Transition> {

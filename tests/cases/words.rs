@@ -17,6 +17,7 @@
 //! way-out eth1 | way-out none
 //! host bramble 22 2222                                    name, ports of sshd
 //! fails firewall: a message | well firewall               absent lcd: a message
+//! well firewall: adopted | well lcd: blind
 //! reload | stop | restart | power-off | reboot
 //! ```
 
@@ -235,7 +236,7 @@ fn report(verb: &str, words: &mut Words<'_>) -> Result<ApplyReport> {
             Output::Firewall => {
                 Applied::Firewall { masquerade: true, owned: true, flow_table: false, adopted: message == "adopted" }
             }
-            Output::Display => Applied::Display { lines: Vec::new(), bytes: 0 },
+            Output::Display => Applied::Display { lines: Vec::new(), bytes: 0, blind: message == "blind" },
             Output::Indicator => Applied::Indicator { leds: 1, name: "emulator".to_owned() },
             _ => Applied::Done,
         })
