@@ -15,11 +15,12 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant as Timer, sleep_until};
 
 use crate::config::{LcdBus, LedDevice, OnStop, Settings};
-use crate::event::{ApplyErrorKind, Event, Hotplug, Instant, Output, Probe, Stop};
+use crate::event::{ApplyErrorKind, Event, Hotplug, Instant, Output, Probe, Stop, Vital};
 use crate::policy::{Desired, decide};
 use crate::render::journal;
 use crate::sink::clock;
 use crate::sink::journal::Journal;
+use crate::sink::link;
 use crate::sink::manager;
 use crate::source::alarm::Alarm;
 use crate::source::host;
@@ -78,6 +79,8 @@ struct Daemon {
     /// changes of fact from before the first listing's end
     untold: Vec<Transition>,
     ready: bool,
+    /// an essential output that does not answer, as last told
+    overdue: Option<Output>,
     ping_at: Alarm,
 }
 
@@ -90,6 +93,7 @@ pub async fn run(options: Options) -> Result<(), Fatal> {
     let (failed, failures) = mpsc::channel(16);
     let mut state = State::new(Arc::new(options.settings.clone()), clock::now());
     state.apply(&Event::Vital(host::read()), clock::now());
+    state.apply(&Event::Vital(Vital::Added(link::added(&options.state_directory))), clock::now());
     let alarm = Arc::new(Notify::new());
     let outputs = Outputs::spawn(&options.settings, &options.state_directory, &events, alarm.clone())?;
     let plans = sources::spawn(&events, &failed, alarm);
@@ -105,6 +109,7 @@ pub async fn run(options: Options) -> Result<(), Fatal> {
         desired: None,
         untold: Vec::new(),
         ready: false,
+        overdue: None,
         ping_at: Alarm::new().map_err(|error| Fatal::CannotCreate(format!("no timer: {error}")))?,
     };
     daemon.ping();
@@ -161,7 +166,7 @@ impl Daemon {
         }
     }
 
-    /// The main loop lives: says so to the service manager and the panel.
+    /// The main loop lives: says so to the panel, and to the service manager if the essential outputs live too.
     fn ping(&mut self) {
         let settings = &self.options.settings;
         let heart = settings.lcd.heartbeat && settings.lcd.bus != LcdBus::Off;
@@ -169,8 +174,19 @@ impl Daemon {
         let (interval, term) = if moving { LEASE } else { CALM_LEASE };
         let interval = manager::watchdog_interval().map_or(interval, |allowed| allowed.min(interval));
         self.ping_at.set(Some(Timer::now() + interval));
-        manager::watchdog();
         self.outputs.renew_lease(term);
+        match self.outputs.overdue() {
+            None => {
+                self.overdue = None;
+                manager::watchdog();
+            }
+            // The loop lives, the gateway does not: only the service manager can begin it again.
+            Some(output) => {
+                if self.overdue.replace(output) != Some(output) {
+                    self.journal.write(&journal::overdue(output));
+                }
+            }
+        }
     }
 
     /// Takes one event in. Returns whether outputs may differ now.
@@ -259,14 +275,18 @@ impl Daemon {
         }
         let told = match (self.options.load)() {
             Ok(settings) => {
-                self.outputs.reconfigure(&self.options.settings, &settings);
+                let moved = self.outputs.reconfigure(&self.options.settings, &settings);
                 let enabled = settings.gateway.enabled;
                 for error in self.outputs.switch(enabled, &self.options.state_directory, &self.events).await {
                     self.journal.write(&journal::not_put_back(&error));
                 }
                 self.options.settings = settings.clone();
+                // Another port may be the cluster's from now on.
+                let added = Vital::Added(link::added(&self.options.state_directory));
+                self.state.apply(&Event::Vital(added), clock::now());
                 let mut told = self.state.reload(Arc::new(settings), clock::now());
                 told.extend(self.state.apply(&Event::Vital(host::read()), clock::now()));
+                told.extend(self.state.apply(&Event::Applied(moved), clock::now()));
                 told
             }
             Err(faults) => {

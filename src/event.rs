@@ -8,7 +8,7 @@ use std::ops::Add;
 use std::str::FromStr;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 /// A moment on the boot clock (`CLOCK_BOOTTIME`): never set back, counts through suspend.
 ///
@@ -116,6 +116,8 @@ pub struct Address {
     pub link_local: bool,
     /// `ifa_valid` of `IFA_CACHEINFO`; `None` = for ever
     pub valid_for: Option<Duration>,
+    /// `IFA_PROTO`: who put it there; 0 where nobody said so, and before kernel 5.18
+    pub protocol: u8,
 }
 
 /// A unicast route (`RTM_NEWROUTE`); a multipath route is told once for each next hop.
@@ -311,6 +313,8 @@ pub enum Vital {
     WayOut { index: Option<LinkIndex> },
     /// host name, and TCP ports on which sshd listens
     Host { name: String, ssh_ports: Vec<u16> },
+    /// addresses that we gave to ports, by the record of what we changed: (port, address)
+    Added(Vec<(String, Ipv4Net)>),
 }
 
 /// The outputs, one applier each.
@@ -358,8 +362,9 @@ pub enum Applied {
         /// rules that were already there (ours, of an earlier run) were adopted
         adopted: bool,
     },
-    /// the LCD acknowledged these lines (columns × rows scalars each); `bytes` since the start
-    Display { lines: Vec<String>, bytes: u64 },
+    /// the LCD acknowledged these lines (columns × rows scalars each); `bytes` since the start; `blind`: adapter or chip cannot
+    /// be read, so a short loss of power stays unseen until the next full draw
+    Display { lines: Vec<String>, bytes: u64, blind: bool },
     /// the LED is driven; how many LEDs it has and what it is ("blinkstick BS012345-3.0")
     Indicator { leds: u16, name: String },
     /// entries deleted from connection tracking
@@ -382,6 +387,8 @@ pub enum ApplyErrorKind {
     Absent,
     /// switched off in the settings
     Off,
+    /// what it builds on is another output's, which is at work on it or tells what is wrong: tried again without a word
+    Waiting,
     /// it did not work; the applier tries again, backing off
     Failed,
     /// the kernel cannot do it at all

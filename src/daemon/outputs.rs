@@ -8,7 +8,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use crate::config::Settings;
-use crate::event::{ApplyError, ApplyErrorKind, Event, Round, Stop};
+use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output, Round, Stop};
 use crate::panel::playlist::Playlist;
 use crate::panel::{Geometry, Signal};
 use crate::policy::Desired;
@@ -81,9 +81,14 @@ impl Outputs {
         self.indicator.renew_lease(term);
     }
 
+    /// An essential applier that has not answered for too long.
+    pub fn overdue(&self) -> Option<Output> {
+        self.appliers.as_ref()?.overdue()
+    }
+
     /// Netlink port of the firewall's applier; 0 while there is none.
     pub fn firewall_port(&self) -> u32 {
-        self.appliers.as_ref().map_or(0, |appliers| appliers.firewall_port)
+        self.appliers.as_ref().map_or(0, Appliers::firewall_port)
     }
 
     /// Hands out what should be true; the network half first.
@@ -122,14 +127,24 @@ impl Outputs {
         self.status.round_trips(nodes.map(|node| (node.name.as_str(), node.rtt)));
     }
 
-    /// New settings: the panel's hardware may be another; nodes may have come and gone.
-    pub fn reconfigure(&mut self, before: &Settings, now: &Settings) {
+    /// New settings: the panel's hardware may be another; nodes may have come and gone. Tells how it goes with the
+    /// status socket, which may have to move.
+    pub fn reconfigure(&mut self, before: &Settings, now: &Settings) -> ApplyReport {
         if before.lcd != now.lcd {
             self.display.reconfigure(now.lcd.clone());
         }
         if before.led != now.led {
             self.indicator.reconfigure(now.led.clone());
         }
+        // Not what the settings said before: that may not have come about.
+        let (wanted, held) = (&now.status.socket, self.status.path().to_owned());
+        let moved = if *wanted == held { Ok(()) } else { self.status.relocate(wanted) };
+        let result = moved.map(|()| Applied::Done).map_err(|error| {
+            let (wanted, held) = (wanted.display(), held.display());
+            let message = format!("{wanted} cannot be made: {error}; {held} stays, and a reload tries again");
+            ApplyError { kind: ApplyErrorKind::Failed, message }
+        });
+        ApplyReport { output: Output::Status, result }
     }
 
     /// Switches the network half on, or off: then everything of ours is taken away. Tells what could not be done.

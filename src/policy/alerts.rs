@@ -122,7 +122,8 @@ fn gateway(state: &State, raised: &mut Vec<Alert>) {
         (Output::Link, "gateway-link", "PORT FAULT"),
         (Output::Routing, "gateway-routing", "ROUTING FAULT"),
     ] {
-        if let Some(error) = outputs.error(output).filter(|error| error.kind != ApplyErrorKind::Absent) {
+        let silent = |kind| matches!(kind, ApplyErrorKind::Absent | ApplyErrorKind::Waiting);
+        if let Some(error) = outputs.error(output).filter(|error| !silent(error.kind)) {
             raised.push(alert(Severity::Fault, code, error.message.clone(), panel));
         }
     }
@@ -240,12 +241,15 @@ fn nodes(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     }
 }
 
-/// A panel that is not there is no alarm; one that fails is told.
+/// A panel that is not there is no alarm; one that fails is told, and so is a status socket that is not where it should be.
 fn ornaments(state: &State, raised: &mut Vec<Alert>) {
-    for (output, code) in [(Output::Display, "lcd-error"), (Output::Indicator, "led-error")] {
+    for (output, code, panel) in [
+        (Output::Display, "lcd-error", "LCD ERROR"),
+        (Output::Indicator, "led-error", "LED ERROR"),
+        (Output::Status, "host-status-socket", "STATUS SOCKET"),
+    ] {
         let error = state.outputs().error(output);
         if let Some(error) = error.filter(|e| !matches!(e.kind, ApplyErrorKind::Absent | ApplyErrorKind::Off)) {
-            let panel = if output == Output::Display { "LCD ERROR" } else { "LED ERROR" };
             raised.push(alert(Severity::Notice, code, error.message.clone(), panel));
         }
     }

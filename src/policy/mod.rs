@@ -57,10 +57,8 @@ pub struct PortPlan {
     pub name: String,
     /// switch it on (never off)
     pub up: bool,
-    /// to be there, in this order; addresses of others are never touched
+    /// to be there, in this order; others that are ours go, those of others are never touched
     pub addresses: Vec<Ipv4Net>,
-    /// ours, to be taken away if still there
-    pub release: Vec<Ipv4Net>,
     pub conf: InterfaceConf,
 }
 
@@ -174,7 +172,6 @@ fn ports(state: &State, placement: &Placement) -> Vec<PortPlan> {
             name: uplink.link.name.clone(),
             up: false,
             addresses: Vec::new(),
-            release: Vec::new(),
             conf: InterfaceConf {
                 rp_filter: Some(2),
                 accept_local: Some(ours),
@@ -188,7 +185,6 @@ fn ports(state: &State, placement: &Placement) -> Vec<PortPlan> {
         name: link.name.clone(),
         up: true,
         addresses: std::iter::once(placement.address).chain(placement.kept.iter().copied()).collect(),
-        release: placement.release.clone(),
         conf: silent,
     });
     uplinks.chain(cluster).collect()

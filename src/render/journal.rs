@@ -25,7 +25,7 @@ pub struct Record {
 }
 
 /// Alerts whose cause has a record of its own.
-const TOLD_OTHERWISE: [&str; 9] = [
+const TOLD_OTHERWISE: [&str; 10] = [
     "uplink-none",
     "uplink-portal",
     "uplink-no-internet",
@@ -35,6 +35,7 @@ const TOLD_OTHERWISE: [&str; 9] = [
     "gateway-not-loaded",
     "gateway-link",
     "gateway-routing",
+    "host-status-socket",
 ];
 
 impl Record {
@@ -111,6 +112,12 @@ pub fn settings_refused(faults: &str) -> Record {
 /// A watcher ended; it is begun again.
 pub fn source_failed(source: &str, error: &str) -> Record {
     Record::new(&kinds::SOURCE_FAILED, format!("{source} cannot be watched: {error}; trying again"))
+}
+
+/// An essential output owes an answer for so long that the service manager is told no more that all is well.
+pub fn overdue(output: Output) -> Record {
+    let message = format!("{}: no answer; the watchdog is left to begin the gateway again", name(output));
+    Record::new(&kinds::OUTPUT_FAILED, message).at(Priority::Error)
 }
 
 /// Something of ours could not be taken away at the end.
@@ -223,6 +230,10 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
             let connections = if *deleted == 1 { "connection" } else { "connections" };
             Record::new(&kinds::CONNTRACK_FLUSHED, format!("{deleted} stale {connections} of another uplink forgotten"))
         }
+        Transition::DisplayBlind => Record::new(
+            &kinds::DISPLAY_BLIND,
+            "display: it cannot be read back; after a loss of its power it is drawn again within three minutes",
+        ),
         Transition::Reloaded => Record::new(&kinds::RELOADED, "settings read again"),
         Transition::UplinkState { .. }
         | Transition::UplinkAddress { .. }

@@ -116,7 +116,7 @@ impl DeviceState {
         match outputs.error(output).map(|error| error.kind) {
             _ if switched_off => Self::Off,
             None if outputs.held(output).is_some() => Self::Ok,
-            None | Some(ApplyErrorKind::Absent) => Self::Absent,
+            None | Some(ApplyErrorKind::Absent | ApplyErrorKind::Waiting) => Self::Absent,
             Some(ApplyErrorKind::Off) => Self::Off,
             Some(ApplyErrorKind::Failed | ApplyErrorKind::Unsupported | ApplyErrorKind::Denied) => Self::Error,
         }
@@ -255,7 +255,7 @@ fn gateway(state: &State, desired: &Desired) -> GatewayStatus {
 fn lcd(settings: &Settings, outputs: &Outputs) -> LcdStatus {
     let state = DeviceState::of(outputs, Output::Display, settings.lcd.bus == LcdBus::Off);
     let (lines, bytes) = match outputs.held(Output::Display) {
-        Some(Applied::Display { lines, bytes }) => (Some(lines.clone()), *bytes),
+        Some(Applied::Display { lines, bytes, .. }) => (Some(lines.clone()), *bytes),
         _ => (None, 0),
     };
     LcdStatus { state, lines: lines.filter(|_| state == DeviceState::Ok), bytes }

@@ -1,6 +1,5 @@
 //! What the threads of display and indicator have in common: their lease, their reports, their patience.
 
-use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -109,7 +108,9 @@ impl Reporter {
 /// was found out.
 fn same(a: &Result<Applied, ApplyError>, b: &Result<Applied, ApplyError>) -> bool {
     match (a, b) {
-        (Ok(Applied::Display { lines: a, .. }), Ok(Applied::Display { lines: b, .. })) => a == b,
+        (Ok(Applied::Display { lines: a, blind: c, .. }), Ok(Applied::Display { lines: b, blind: d, .. })) => {
+            (a, c) == (b, d)
+        }
         (Err(a), Err(b)) if a.kind == ApplyErrorKind::Absent => a.kind == b.kind,
         (a, b) => a == b,
     }
@@ -148,16 +149,6 @@ impl Patience {
     /// Time until the next try.
     pub fn left(&self, now: Duration) -> Duration {
         self.next.saturating_sub(now)
-    }
-}
-
-/// What a thread panicked with, as an error to report.
-pub fn panicked(what: &str, payload: &(dyn Any + Send)) -> ApplyError {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
-    ApplyError {
-        kind: ApplyErrorKind::Failed,
-        message: format!("the {what}'s thread panicked and begins again: {text}"),
     }
 }
 
@@ -217,7 +208,7 @@ mod tests {
     fn the_same_is_reported_once_and_what_finds_no_room_later() {
         let (sender, mut events) = mpsc::channel(1);
         let mut reporter = Reporter::new(sender, Output::Display);
-        let lines = |bytes| Ok(Applied::Display { lines: vec!["a".to_owned()], bytes });
+        let lines = |bytes| Ok(Applied::Display { lines: vec!["a".to_owned()], bytes, blind: false });
         let absent = |message: &str| Err(ApplyError { kind: ApplyErrorKind::Absent, message: message.to_owned() });
         reporter.report(lines(1));
         reporter.report(lines(2));

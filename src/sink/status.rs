@@ -8,6 +8,7 @@ mod client;
 mod tests;
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,7 +23,7 @@ use self::board::Board;
 use self::client::Queue;
 use super::clock;
 use crate::config;
-use crate::event::{ApplyError, ApplyErrorKind, ApplyReport, Event, Output};
+use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output};
 use crate::render::status::{NodeStatus, Snapshot};
 
 /// So many can look at once; the next is told so and closed.
@@ -59,6 +60,8 @@ impl Shared {
 pub struct StatusHandle {
     shared: Arc<Shared>,
     server: JoinHandle<()>,
+    path: PathBuf,
+    moves: mpsc::UnboundedSender<Bound>,
 }
 
 impl Drop for StatusHandle {
@@ -76,11 +79,28 @@ pub fn spawn(settings: config::Status, events: mpsc::Sender<Event>) -> io::Resul
     let bound = Bound::at(&settings.socket)?;
     let shared =
         Arc::new(Shared { board: Mutex::new(Board::default()), news: Notify::new(), clients: AtomicUsize::new(0) });
-    let server = Server { bound, shared: Arc::clone(&shared), queues: Vec::new(), events };
-    Ok(StatusHandle { shared, server: tokio::spawn(server.run()) })
+    let (moves, moved) = mpsc::unbounded_channel();
+    let server = Server { bound, moved, shared: Arc::clone(&shared), queues: Vec::new(), events, refusing: false };
+    Ok(StatusHandle { shared, server: tokio::spawn(server.run()), path: settings.socket, moves })
 }
 
 impl StatusHandle {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Goes to another place: the socket there is made before this one is closed and its file removed. Clients stay connected.
+    ///
+    /// # Errors
+    /// As [`spawn`]; then it stays where it is.
+    pub fn relocate(&mut self, path: &Path) -> io::Result<()> {
+        let bound = Bound::at(path)?;
+        self.moves.send(bound).map_err(|_| io::Error::other("nobody serves it any more"))?;
+        path.clone_into(&mut self.path);
+        Ok(())
+    }
+
     /// Everything but the nodes, as it is now.
     pub fn publish(&self, snapshot: Snapshot) {
         let (first, news) = self.shared.board().publish(snapshot);
@@ -117,9 +137,13 @@ impl StatusHandle {
 /// Accepts clients and hands out lines.
 struct Server {
     bound: Bound,
+    /// sockets to take the place of `bound`
+    moved: mpsc::UnboundedReceiver<Bound>,
     shared: Arc<Shared>,
     queues: Vec<Arc<Queue>>,
     events: mpsc::Sender<Event>,
+    /// the last `accept` failed
+    refusing: bool,
 }
 
 impl Server {
@@ -131,6 +155,10 @@ impl Server {
         loop {
             let accepted = tokio::select! {
                 accepted = accept(&self.bound.listener) => accepted,
+                Some(bound) = self.moved.recv() => {
+                    self.bound = bound;
+                    continue;
+                }
                 () = self.shared.news.notified(), if !pending => {
                     pending = true;
                     continue;
@@ -142,7 +170,12 @@ impl Server {
                 }
             };
             match accepted {
-                Ok(stream) => self.admit(stream),
+                Ok(stream) => {
+                    if std::mem::take(&mut self.refusing) {
+                        self.report(Ok(Applied::Done));
+                    }
+                    self.admit(stream);
+                }
                 Err(error) => self.accept_failed(&error).await,
             }
         }
@@ -185,12 +218,15 @@ impl Server {
         });
     }
 
-    async fn accept_failed(&self, error: &io::Error) {
+    async fn accept_failed(&mut self, error: &io::Error) {
         let message = format!("{} accepts nobody: {error}", self.bound.path().display());
-        let report =
-            ApplyReport { output: Output::Status, result: Err(ApplyError { kind: ApplyErrorKind::Failed, message }) };
-        let _ = self.events.try_send(Event::Applied(report));
+        self.refusing = true;
+        self.report(Err(ApplyError { kind: ApplyErrorKind::Failed, message }));
         sleep(ACCEPT_AGAIN).await;
+    }
+
+    fn report(&self, result: Result<Applied, ApplyError>) {
+        let _ = self.events.try_send(Event::Applied(ApplyReport { output: Output::Status, result }));
     }
 }
 

@@ -20,7 +20,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use crate::config::Settings;
 use crate::event::{
@@ -63,7 +63,6 @@ pub struct State {
     conntrack_orders: u64,
     clash_changed: Option<Instant>,
     clashing: bool,
-    former: Vec<Ipv4Net>,
     nodes: Nodes,
     other_servers: Option<(LinkIndex, OtherServers)>,
     outputs: Outputs,
@@ -94,7 +93,6 @@ impl State {
             conntrack_orders: 0,
             clash_changed: None,
             clashing: false,
-            former: Vec::new(),
             nodes,
             other_servers: None,
             outputs: Outputs::default(),
@@ -108,14 +106,8 @@ impl State {
 
     /// Takes new settings; what is known stays known.
     pub fn reload(&mut self, settings: Arc<Settings>, now: Instant) -> Vec<Transition> {
-        let old = std::mem::replace(&mut self.settings, settings);
-        let ours: Vec<Ipv4Net> = self.own_addresses().collect();
-        self.former.extend(std::iter::once(old.cluster.address).chain(old.cluster.alternatives.iter().copied()));
-        self.former.retain(|address| !ours.contains(address));
-        self.former.sort_unstable();
-        self.former.dedup();
+        self.settings = Arc::clone(&settings);
         self.now = now;
-        let settings = Arc::clone(&self.settings);
         self.nodes.reload(&settings, now);
         self.roles = Roles::of(&settings, &self.facts);
         self.revisions.link += 1;
@@ -155,6 +147,9 @@ impl State {
             Event::Vital(vital) => self.apply_vital(vital),
             Event::Applied(report) => {
                 let mut told = self.outputs.apply(report);
+                // The address that it waits for may be there now.
+                let ports_set = report.output == Output::Link && report.result.is_ok();
+                self.revisions.routing += u64::from(ports_set && self.outputs.is_waiting(Output::Routing));
                 if self.firewall.fight.is_some() {
                     told.retain(|told| !matches!(told, Transition::RulesetApplied { .. }));
                 }
@@ -173,6 +168,9 @@ impl State {
             | Event::Order(_)
             | Event::Probe(Probe::Nodes(_)) => Vec::new(),
         };
+        if of_the_kernel {
+            self.claim_added();
+        }
         if ours.is_some_and(|before| self.facts.count_of_protocol(ROUTE_PROTOCOL) < before) {
             // The kernel dropped routes of ours along with an address or a port.
             self.revisions.routing += 1;
@@ -246,6 +244,15 @@ impl State {
         Vec::new()
     }
 
+    /// Knows the addresses that we gave to ports as ours. One that has gone is forgotten: who adds it again is somebody else.
+    fn claim_added(&mut self) {
+        let (facts, synced) = (&mut self.facts, self.synced);
+        self.vitals.added.retain(|(name, address)| {
+            let port = facts.links().find(|link| link.name == *name).map(|link| link.index);
+            port.is_some_and(|port| facts.claim(port, IpNet::V4(*address))) || !synced
+        });
+    }
+
     fn apply_route(&mut self, change: &Change<Route>) -> Vec<Transition> {
         if let (Change::Gone(route), true) = (change, self.facts.apply_route(change)) {
             self.revisions.routing += u64::from(route.protocol == ROUTE_PROTOCOL);
@@ -288,6 +295,10 @@ impl State {
             Vital::Host { name, ssh_ports } => {
                 self.vitals.host_name.clone_from(name);
                 self.vitals.ssh_ports.clone_from(ssh_ports);
+            }
+            Vital::Added(added) => {
+                self.vitals.added.clone_from(added);
+                self.claim_added();
             }
         }
         Vec::new()

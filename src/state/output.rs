@@ -26,7 +26,7 @@ impl Outputs {
 
     fn succeeded(&mut self, output: Output, applied: &Applied) -> Vec<Transition> {
         let mut told = Vec::new();
-        if self.errors.remove(&output).is_some() {
+        if self.errors.remove(&output).is_some_and(|error| error.kind != ApplyErrorKind::Waiting) {
             told.push(Transition::OutputHealed { output });
         }
         match applied {
@@ -39,6 +39,7 @@ impl Outputs {
                     owned: *owned,
                 });
             }
+            Applied::Display { blind: true, .. } if !self.is_blind(output) => told.push(Transition::DisplayBlind),
             Applied::Conntrack { deleted } if *deleted > 0 => {
                 told.push(Transition::ConntrackFlushed { deleted: *deleted });
             }
@@ -48,8 +49,12 @@ impl Outputs {
         told
     }
 
+    fn is_blind(&self, output: Output) -> bool {
+        matches!(self.held(output), Some(Applied::Display { blind: true, .. }))
+    }
+
     fn failed(&mut self, output: Output, error: &ApplyError) -> Vec<Transition> {
-        let quiet = error.kind == ApplyErrorKind::Off;
+        let quiet = matches!(error.kind, ApplyErrorKind::Off | ApplyErrorKind::Waiting);
         let known = self.errors.insert(output, error.clone());
         if quiet || known.as_ref() == Some(error) {
             return Vec::new();
@@ -64,6 +69,11 @@ impl Outputs {
 
     pub fn error(&self, output: Output) -> Option<&ApplyError> {
         self.errors.get(&output)
+    }
+
+    /// It could not do its work because another one had not.
+    pub fn is_waiting(&self, output: Output) -> bool {
+        self.error(output).is_some_and(|error| error.kind == ApplyErrorKind::Waiting)
     }
 
     /// It holds something and has not failed since.

@@ -1,6 +1,8 @@
 //! Properties of the facts under events in any order, with a clock that is only a number.
 
+mod former;
 mod properties;
+mod waiting;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -94,7 +96,16 @@ fn address(index: LinkIndex, net: &str) -> Address {
         IpNet::V4(v4) => v4.addr().is_link_local(),
         IpNet::V6(v6) => v6.addr().is_unicast_link_local(),
     };
-    Address { index, address: net, tentative: false, deprecated: false, temporary: false, link_local, valid_for: None }
+    Address {
+        index,
+        address: net,
+        tentative: false,
+        deprecated: false,
+        temporary: false,
+        link_local,
+        valid_for: None,
+        protocol: 0,
+    }
 }
 
 fn default_route(index: LinkIndex, gateway: &str, metric: u32) -> Route {
@@ -358,18 +369,4 @@ fn a_renewal_does_not_hand_row_1_to_the_other_uplink() {
     evening.tell(Event::Route(Change::Gone(route)));
     evening.wait(3_000);
     assert_eq!(evening.row1().as_deref(), Some("10.77.0.5"), "a way out that stays away is no renewal");
-}
-
-#[test]
-fn an_address_of_earlier_settings_is_remembered_once_and_forgotten_when_it_is_ours_again() {
-    let mut evening = Evening::at_a_venue();
-    for _ in 0..5 {
-        evening.tell(Event::Reload);
-    }
-    let former =
-        |evening: &Evening| evening.state.former_addresses().iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert!(former(&evening).contains(&"192.168.50.1/24".to_owned()));
-    assert_eq!(former(&evening).len(), 2, "the address and its alternative: {:?}", former(&evening));
-    evening.tell(Event::Reload);
-    assert!(!former(&evening).contains(&"192.168.50.1/24".to_owned()), "{:?}", former(&evening));
 }

@@ -40,6 +40,8 @@ pub enum Transition {
     ClusterMoved { from: Ipv4Net, to: Ipv4Net },
     /// stale connection tracking entries were deleted
     ConntrackFlushed { deleted: u32 },
+    /// whether the display has lost its power cannot be seen on this hardware
+    DisplayBlind,
     /// settings were read again
     Reloaded,
 }

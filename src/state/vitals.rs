@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use ipnet::Ipv4Net;
+
 use crate::event::LinkIndex;
 
 /// How often each part of our work was undone by others: a new number makes its applier look again.
@@ -24,4 +26,6 @@ pub struct Vitals {
     pub way_out: Option<Option<LinkIndex>>,
     pub host_name: String,
     pub ssh_ports: Vec<u16>,
+    /// addresses that we gave to ports and have not taken away: (port, address)
+    pub added: Vec<(String, Ipv4Net)>,
 }

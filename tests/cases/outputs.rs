@@ -154,9 +154,6 @@ fn ports(desired: &Desired) -> String {
         let mut line = port.name.clone();
         line += if port.up { " up" } else { "" };
         line += &nets(&port.addresses);
-        if !port.release.is_empty() {
-            line += &format!(" without{}", nets(&port.release));
-        }
         for (name, value) in [
             ("forwarding", conf.forwarding.map(u8::from)),
             ("arp_ignore", conf.arp_ignore),

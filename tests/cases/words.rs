@@ -4,7 +4,7 @@
 //! listing | listed | overrun                              the kernel's dump begins, ends; messages were lost
 //! link 3 eth1 [cable] [radio] [down] [in br0]             an interface; without "cable" it has no carrier
 //! link eth1 gone
-//! address eth1 10.99.0.126/24 [for 120s] [tentative]      [deprecated] [temporary] [gone]
+//! address eth1 10.99.0.126/24 [for 120s] [tentative]      [deprecated] [temporary] [ours] [gone]
 //! route eth1 default via 10.99.0.1 metric 100             [table 254] [src ADDRESS] [onlink] [gone]
 //! forwarding eth1 off
 //! internet eth1 online|portal|nothing
@@ -17,6 +17,7 @@
 //! way-out eth1 | way-out none
 //! host bramble 22 2222                                    name, ports of sshd
 //! fails firewall: a message | well firewall               absent lcd: a message
+//! well firewall: adopted | well lcd: blind
 //! reload | stop | restart | power-off | reboot
 //! ```
 
@@ -26,6 +27,7 @@ use bramblegate::event::{
     Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Change, Dump, Event, Firewall, Link, LinkIndex,
     Netconf, Output, Probe, Reachability, Round, Route, Stop, Vital,
 };
+use bramblegate::policy::ROUTE_PROTOCOL;
 use bramblegate::state::node::Nodes;
 use ipnet::IpNet;
 
@@ -135,6 +137,7 @@ impl Reader {
             temporary: words.flag("temporary"),
             link_local,
             valid_for: words.after("for")?.map(duration).transpose()?,
+            protocol: if words.flag("ours") { ROUTE_PROTOCOL } else { 0 },
         };
         Ok(if gone { Change::Gone(held) } else { Change::Present(held) })
     }
@@ -235,7 +238,7 @@ fn report(verb: &str, words: &mut Words<'_>) -> Result<ApplyReport> {
             Output::Firewall => {
                 Applied::Firewall { masquerade: true, owned: true, flow_table: false, adopted: message == "adopted" }
             }
-            Output::Display => Applied::Display { lines: Vec::new(), bytes: 0 },
+            Output::Display => Applied::Display { lines: Vec::new(), bytes: 0, blind: message == "blind" },
             Output::Indicator => Applied::Indicator { leds: 1, name: "emulator".to_owned() },
             _ => Applied::Done,
         })

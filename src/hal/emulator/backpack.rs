@@ -143,6 +143,15 @@ impl Backpack {
     }
 }
 
+impl Backpack {
+    /// Lets the bus be busy and answers a byte. Reads are not logged: the log is what the display was sent.
+    fn receive(&self, address: u8) -> Result<u8, EmulatedError> {
+        let (result, time) = self.lock().receive(address, self.clock.now());
+        self.clock.pass(time);
+        result
+    }
+}
+
 impl Device {
     fn suffer(&mut self, fault: Fault, now: Duration) {
         match fault {
@@ -151,19 +160,44 @@ impl Device {
             Fault::Unplug => self.plugged = false,
             Fault::Plug => {
                 self.plugged = true;
-                self.chip = Chip::powered(now);
-                self.latch = 0xff;
+                self.power_on(now);
             }
+            Fault::Power => self.power_on(now),
             Fault::Stuck(time) => self.stuck = Some(time),
         }
     }
 
+    fn power_on(&mut self, now: Duration) {
+        self.chip = Chip::powered(now);
+        self.latch = 0xff;
+    }
+
+    /// A byte read: the levels at the pins when the address was acknowledged. The latch pulls a pin low, or lets it be high.
+    fn receive(&mut self, address: u8, start: Duration) -> (Result<u8, EmulatedError>, Duration) {
+        self.play(start);
+        if address != self.address || !self.plugged {
+            return (Err(EmulatedError::Nack), self.bits(11));
+        }
+        let pins = self.wiring.decode(self.latch);
+        let driven = if pins.e && pins.rw { self.chip.answers(pins.rs, start) } else { 0x0f };
+        let data = self.wiring.encode(0x0f, false, false, false) ^ self.wiring.encode(0, false, false, false);
+        let levels = self.wiring.encode(driven, false, false, false) & data | !data;
+        (Ok(self.latch & levels), self.bits(9 * 2 + 2))
+    }
+
+    fn play(&mut self, now: Duration) {
+        while let Some(fault) = self.script.due(now) {
+            self.suffer(fault, now);
+        }
+    }
+
+    fn bits(&self, bits: u64) -> Duration {
+        Duration::from_nanos(bits * 1_000_000_000 / u64::from(self.clock_hz))
+    }
+
     /// The answer and how long the bus is taken: start, address, bytes of nine clocks each, stop.
     fn transfer(&mut self, address: u8, bytes: &[u8], start: Duration) -> (Result<(), EmulatedError>, Duration) {
-        while let Some(fault) = self.script.due(start) {
-            self.suffer(fault, start);
-        }
-        let bits = |bits: u64| Duration::from_nanos(bits * 1_000_000_000 / u64::from(self.clock_hz));
+        self.play(start);
         let count = u64::try_from(bytes.len()).unwrap_or(0);
         if bytes.len() > self.longest {
             return (Err(EmulatedError::TooLong), Duration::ZERO);
@@ -172,26 +206,26 @@ impl Device {
             return (Err(EmulatedError::TimedOut), time);
         }
         if address != self.address || !self.plugged {
-            return (Err(EmulatedError::Nack), bits(11));
+            return (Err(EmulatedError::Nack), self.bits(11));
         }
         let refused = self.refuse.take();
         if let Some((count, after)) = refused.filter(|(count, _)| *count > 1) {
             self.refuse = Some((count - 1, after));
         }
         let accepted = refused.map_or(bytes.len(), |(_, after)| after.min(bytes.len()));
-        let mut time = start + bits(10);
-        let byte_time = bits(9);
+        let mut time = start + self.bits(10);
+        let byte_time = self.bits(9);
         for byte in bytes.iter().take(accepted) {
             time += byte_time;
             self.latch = *byte;
             self.chip.drive(self.wiring.decode(*byte), time);
         }
         if refused.is_some() {
-            return (Err(EmulatedError::Nack), bits(11));
+            return (Err(EmulatedError::Nack), self.bits(11));
         }
         self.transactions += 1;
         self.bytes += count;
-        (Ok(()), bits(9 * (count + 1) + 2))
+        (Ok(()), self.bits(9 * (count + 1) + 2))
     }
 
     fn note(&mut self, address: u8, bytes: &[u8]) {
@@ -213,8 +247,9 @@ impl I2c for Backpack {
             match operation {
                 Operation::Write(bytes) => self.transfer(address, bytes)?,
                 Operation::Read(bytes) => {
-                    self.transfer(address, &[])?;
-                    bytes.fill(self.lock().latch);
+                    for byte in bytes.iter_mut() {
+                        *byte = self.receive(address)?;
+                    }
                 }
             }
         }

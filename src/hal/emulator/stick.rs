@@ -128,6 +128,7 @@ impl Device {
                 self.plugged = true;
                 self.leds.fill(Colour::OFF);
             }
+            Fault::Power => self.leds.fill(Colour::OFF),
             Fault::Stuck(time) => self.stuck = Some(time),
             Fault::Glitch(_) => {}
         }

@@ -147,6 +147,7 @@ fn address(index: u32, net: &str) -> Event {
         temporary: false,
         link_local: false,
         valid_for: Some(Duration::from_secs(120)),
+        protocol: 0,
     }))
 }
 
@@ -155,7 +156,11 @@ fn error(kind: ApplyErrorKind) -> ApplyError {
 }
 
 fn display() -> Applied {
-    Applied::Display { lines: vec!["10.99.0.126     ".to_owned(), "2/2 up  eth1   ♥".to_owned()], bytes: 140 }
+    Applied::Display {
+        lines: vec!["10.99.0.126     ".to_owned(), "2/2 up  eth1   ♥".to_owned()],
+        bytes: 140,
+        blind: false,
+    }
 }
 
 fn keys(value: &Value) -> Vec<&str> {
@@ -305,7 +310,7 @@ fn time_alone_is_no_news() {
     // The lease is renewed, the display has sent more bytes, the round trip took longer.
     stage.tell(address(3, "10.99.0.126/24"));
     let Applied::Display { lines, .. } = display() else { unreachable!() };
-    stage.report(Output::Display, Ok(Applied::Display { lines, bytes: 9999 }));
+    stage.report(Output::Display, Ok(Applied::Display { lines, bytes: 9999, blind: false }));
     let after = stage.snapshot();
     assert_ne!(before, after, "a snapshot has to tell it");
     assert_eq!(json::changed_parts(&before, &after), [""; 0]);

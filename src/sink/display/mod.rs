@@ -12,7 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 pub(in crate::sink) use devices::read_script;
 pub use devices::{Connector, DISPLAYS, DisplayKind, connector};
 
-use super::ornament::{Lease, Reporter, panicked};
+use super::ornament::{Lease, Reporter};
+use super::panicked;
 use crate::config::Lcd;
 use crate::event::{ApplyError, Event, Output};
 use crate::panel::{Frame, Playlist};
@@ -69,7 +70,7 @@ fn spawn_with(
 /// Until the end; a panic is reported and the work begun again.
 fn run(mut worker: Worker, orders: &orders::Receiver<Order>) {
     while let Err(payload) = catch_unwind(AssertUnwindSafe(|| worker.run(orders))) {
-        worker.recover(panicked("display", payload.as_ref()));
+        worker.recover(panicked("the display's thread", payload.as_ref()));
         std::thread::sleep(Duration::from_secs(1));
     }
 }

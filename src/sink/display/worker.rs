@@ -42,6 +42,8 @@ pub(super) struct Worker {
     started: bool,
     /// bytes of displays that were closed
     bytes: u64,
+    /// nobody can see on this hardware whether the display has lost its power
+    blind: bool,
 }
 
 impl Worker {
@@ -64,6 +66,7 @@ impl Worker {
             urgent: false,
             started: false,
             bytes: 0,
+            blind: false,
         }
     }
 
@@ -110,7 +113,7 @@ impl Worker {
             Order::Reconfigure(settings) => self.reconfigure(*settings),
             Order::Wake => {}
             Order::Stop { last, lit, done } => {
-                let result = self.put(&last, lit);
+                let result = self.put(&last, lit, true);
                 let _ = done.send(result);
                 return true;
             }
@@ -131,6 +134,7 @@ impl Worker {
             self.close();
             self.connector = (self.connect)(&self.settings);
             self.patience = Patience::new();
+            self.blind = false;
         }
     }
 
@@ -162,8 +166,8 @@ impl Worker {
         if differs && !self.urgent && self.shown.is_some() && since < FRAME_TIME {
             return earliest([Some(FRAME_TIME - since), self.reporter.flush()]);
         }
-        self.urgent = false;
-        let result = if differs { self.put(&frame, lit) } else { self.refresh(now) };
+        let urgent = std::mem::take(&mut self.urgent);
+        let result = if differs { self.put(&frame, lit, urgent) } else { self.refresh(now) };
         self.conclude(result);
         earliest([self.next(), self.reporter.flush()])
     }
@@ -176,7 +180,7 @@ impl Worker {
                 if let Some((frame, _)) = &self.shown {
                     let bytes = self.bytes + self.display.as_ref().map_or(0, |display| display.bytes());
                     let lines = self.settings.charset.shown(&self.with_heart(frame.clone(), true)).lines();
-                    self.reporter.report(Ok(Applied::Display { lines, bytes }));
+                    self.reporter.report(Ok(Applied::Display { lines, bytes, blind: self.blind }));
                 }
             }
             Err(error) => {
@@ -189,14 +193,18 @@ impl Worker {
         }
     }
 
-    /// Brings a frame on the glass, opening the display if need be.
-    fn put(&mut self, frame: &Frame, lit: bool) -> Result<(), ApplyError> {
+    /// Brings a frame on the glass, opening the display if need be. What is not urgent has time to look first whether the
+    /// display has lost its power: whatever is written covers the traces.
+    fn put(&mut self, frame: &Frame, lit: bool, urgent: bool) -> Result<(), ApplyError> {
         if self.display.is_none() {
             let Some(connector) = &mut self.connector else { return Err(switched_off("the display")) };
             self.display = Some(connector()?);
             self.refreshed_at = self.start.elapsed();
         }
         let Some(display) = &mut self.display else { return Ok(()) };
+        if !urgent && !self.blind {
+            self.blind = !display.check();
+        }
         display.show(frame, lit)?;
         self.shown = Some((frame.clone(), lit));
         self.shown_at = self.start.elapsed();

@@ -12,7 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use devices::{Connector, INDICATORS, IndicatorKind, connector};
 
-use super::ornament::{Lease, Reporter, panicked};
+use super::ornament::{Lease, Reporter};
+use super::panicked;
 use crate::config::Led;
 use crate::event::{ApplyError, ApplyErrorKind, Event, Output};
 use crate::panel::Signal;
@@ -63,7 +64,7 @@ fn spawn_with(
 /// Until the end; a panic is reported and the work begun again.
 fn run(mut worker: Worker, orders: &orders::Receiver<Order>) {
     while let Err(payload) = catch_unwind(AssertUnwindSafe(|| worker.run(orders))) {
-        worker.recover(panicked("indicator", payload.as_ref()));
+        worker.recover(panicked("the indicator's thread", payload.as_ref()));
         std::thread::sleep(Duration::from_secs(1));
     }
 }

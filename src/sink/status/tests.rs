@@ -1,5 +1,6 @@
 //! The socket as its clients find it: real sockets, in folders that are removed.
 
+mod moved;
 mod properties;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};

@@ -37,12 +37,16 @@ fn any_link() -> impl Strategy<Value = Link> {
 }
 
 fn any_address() -> impl Strategy<Value = Address> {
-    let flags = (prop::bool::weighted(0.1), prop::bool::weighted(0.1), prop::option::of(1_u64..100));
-    (index(), prop::sample::select(&NETS[..]), flags).prop_map(|(index, net, (tentative, deprecated, valid))| Address {
-        tentative,
-        deprecated,
-        valid_for: valid.map(Duration::from_secs),
-        ..address(index, net)
+    let rarely = || prop::bool::weighted(0.1);
+    let flags = (rarely(), rarely(), rarely(), prop::option::of(1_u64..100));
+    (index(), prop::sample::select(&NETS[..]), flags).prop_map(|(index, net, (tentative, deprecated, ours, valid))| {
+        Address {
+            tentative,
+            deprecated,
+            valid_for: valid.map(Duration::from_secs),
+            protocol: if ours { crate::state::ROUTE_PROTOCOL } else { 0 },
+            ..address(index, net)
+        }
     })
 }
 

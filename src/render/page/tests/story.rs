@@ -95,6 +95,7 @@ impl Story {
             temporary: false,
             link_local: false,
             valid_for,
+            protocol: 0,
         })))
     }
 
