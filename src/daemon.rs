@@ -201,8 +201,9 @@ impl Daemon {
             _ => {}
         }
         let told = self.state.apply(event, clock::now());
+        self.outputs.nodes_changed(&self.state, &told);
         if let Event::Probe(Probe::Nodes(rounds)) = event {
-            self.outputs.rounds(&self.state, rounds, &told);
+            self.outputs.round_trips(&self.state, rounds);
             // Nearly all rounds only confirm what is known.
             if told.is_empty() {
                 return false;

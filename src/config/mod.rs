@@ -88,8 +88,8 @@ pub enum UplinkProbe {
     Off,
 }
 
-/// What answer says that the internet is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What answer says that the internet is there, or that a node is well.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum HttpExpectation {
     /// this status code
     Status(u16),
@@ -228,7 +228,12 @@ pub enum NodeProbe {
     Icmp,
     Arp,
     Tcp(u16),
-    Http { port: u16, path: String },
+    Http {
+        port: u16,
+        path: String,
+        /// `None`: any status of 2xx or 3xx
+        expect: Option<HttpExpectation>,
+    },
 }
 
 /// `[health]`

@@ -1,14 +1,17 @@
 //! What the sources are to look at and ask, given the settings and the facts.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
-use crate::config::Settings;
+use crate::config::{NodeProbe, Settings};
 use crate::policy::ruleset::{COMMENT_FORWARDED, COMMENT_MASQUERADE, TABLE};
 use crate::policy::{Desired, subnet};
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, NodeTarget, UplinkProbePlan, UplinkTarget};
 use crate::source::wayout::WayOutPlan;
 use crate::state::State;
+use crate::state::node::NodeState;
 use crate::state::uplink::UplinkView;
 
 /// Every uplink with an address and a way out; without a way out only after a renewal would have brought one.
@@ -35,18 +38,43 @@ fn resolvers(state: &State, uplink: &UplinkView<'_>) -> Vec<IpAddr> {
     own.or(machine).cloned().unwrap_or_else(|| uplink.gateway.into_iter().collect())
 }
 
-/// The nodes that have an address and something to be asked.
-pub fn node_probes(settings: &Settings, state: &State) -> NodeProbePlan {
-    let asked = settings.nodes.iter().filter(|node| !node.probes.is_empty());
-    let nodes = asked.filter_map(|known| {
-        let node = state.nodes().by_name(&known.name)?;
-        Some(NodeTarget { node: node.id, address: node.address?, probes: known.probes.clone() })
-    });
-    NodeProbePlan {
-        nodes: nodes.collect(),
-        interval: settings.health.interval,
-        port: state.cluster_port().map(|port| port.name.clone()),
+/// The nodes to ask, worked out only when somebody came, went or changed.
+#[derive(Debug, Default)]
+pub struct NodeProbes {
+    /// layout of the nodes, and who they were then
+    known: Option<(u64, Arc<Vec<NodeTarget>>)>,
+}
+
+impl NodeProbes {
+    /// New settings come with a new layout.
+    pub fn plan(&mut self, settings: &Settings, state: &State) -> NodeProbePlan {
+        let layout = state.nodes().layout;
+        let nodes = match &self.known {
+            Some((known, nodes)) if *known == layout => Arc::clone(nodes),
+            _ => Arc::new(targets(settings, state)),
+        };
+        self.known = Some((layout, Arc::clone(&nodes)));
+        NodeProbePlan {
+            nodes,
+            interval: settings.health.interval,
+            timeout: settings.health.timeout,
+            port: state.cluster_port().map(|port| port.name.clone()),
+        }
     }
+}
+
+/// The nodes that have an address and something to be asked. Those that were found are pinged.
+fn targets(settings: &Settings, state: &State) -> Vec<NodeTarget> {
+    let written: HashMap<&str, &[NodeProbe]> =
+        settings.nodes.iter().map(|node| (node.name.as_str(), node.probes.as_slice())).collect();
+    let mut shared: HashMap<&[NodeProbe], Arc<[NodeProbe]>> = HashMap::new();
+    let mut target = |node: &NodeState| {
+        let probes = *written.get(node.name.as_str()).unwrap_or(&[NodeProbe::Icmp].as_slice());
+        let address = node.address.filter(|_| !probes.is_empty())?;
+        let probes = Arc::clone(shared.entry(probes).or_insert_with(|| probes.into()));
+        Some(NodeTarget { node: node.id, address, probes })
+    };
+    state.nodes().iter().filter_map(&mut target).collect()
 }
 
 /// Asked again whenever anything in the kernel changed.

@@ -38,6 +38,7 @@ pub struct Failure {
 pub struct Plans {
     uplinks: watch::Sender<UplinkProbePlan>,
     nodes: watch::Sender<NodeProbePlan>,
+    node_probes: plans::NodeProbes,
     way_out: watch::Sender<Option<WayOutPlan>>,
     firewall: watch::Sender<FirewallWatch>,
     vitals: watch::Sender<bool>,
@@ -69,7 +70,7 @@ pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>, alarm
     start.source("hot plug", false, move || hotplug::run(sender.clone()));
     let sender = events.clone();
     start.source("vitals", false, move || vitals::run(sender.clone(), vitals_seen.clone()));
-    Plans { uplinks, nodes, way_out, firewall, vitals }
+    Plans { uplinks, nodes, node_probes: plans::NodeProbes::default(), way_out, firewall, vitals }
 }
 
 struct Start<'a> {
@@ -111,9 +112,9 @@ impl Start<'_> {
 
 impl Plans {
     /// Hands out what changed.
-    pub fn publish(&self, settings: &Settings, state: &State, desired: &Desired, firewall_port: u32) {
+    pub fn publish(&mut self, settings: &Settings, state: &State, desired: &Desired, firewall_port: u32) {
         set(&self.uplinks, plans::uplink_probes(settings, state));
-        set(&self.nodes, plans::node_probes(settings, state));
+        set(&self.nodes, self.node_probes.plan(settings, state));
         set(&self.way_out, plans::way_out(settings, state, desired));
         set(&self.firewall, plans::firewall_watch(settings, state, firewall_port));
         set(&self.vitals, settings.gateway.enabled);

@@ -1,18 +1,16 @@
 //! Which alerts the facts raise.
 
-use crate::config::{Settings, Threshold, UplinkProbe};
+mod nodes;
+
+use crate::config::{Settings, UplinkProbe};
 use crate::event::{ApplyErrorKind, LinkIndex, Output, Reachability};
 use crate::state::State;
 use crate::state::kernel::HeldAddress;
-use crate::state::node::NodeHealth;
 use crate::state::uplink::{UplinkState, UplinkView};
 
 use super::Overlap;
 use super::alert::{Alert, Severity};
 use super::subnet::Placement;
-
-/// This many nodes are named in alerts of their own; the rest are counted.
-const NAMED_NODES: usize = 8;
 
 /// All alerts, the most severe first, then by code and text.
 pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<Alert> {
@@ -25,7 +23,7 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
             overlap(settings, state, placement, &mut raised);
         }
     }
-    nodes(settings, state, &mut raised);
+    nodes::alerts(settings, state, &mut raised);
     ornaments(state, &mut raised);
     raised.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.code.cmp(b.code)).then(a.text.cmp(&b.text)));
     raised
@@ -216,28 +214,6 @@ fn overlap(settings: &Settings, state: &State, placement: &Placement, raised: &m
             let text = format!("the cluster moved from {home} to {}{whom}", placement.address);
             raised.push(alert(Severity::Warning, "gateway-renumbered", text, "CLUSTER MOVED"));
         }
-    }
-}
-
-fn nodes(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
-    let nodes = state.nodes();
-    let down = nodes.count(NodeHealth::Down);
-    if down == 0 {
-        return;
-    }
-    let expected = nodes.counts().expected();
-    let left = expected.saturating_sub(down);
-    let too_few = match settings.health.fault_below {
-        Threshold::Count(least) => left < least as usize,
-        Threshold::Percent(share) => left * 100 < expected * usize::from(share),
-    };
-    let severity = if too_few { Severity::Fault } else { Severity::Warning };
-    for name in nodes.down().map(|node| &node.name).take(NAMED_NODES) {
-        raised.push(alert(severity, "node-down", format!("{name} down"), format!("{name} down")));
-    }
-    if down > NAMED_NODES {
-        let text = format!("{} more nodes down", down - NAMED_NODES);
-        raised.push(alert(severity, "node-down", text, format!("{down} down")));
     }
 }
 

@@ -9,7 +9,7 @@ pub use kinds::{KINDS, Kind, Priority, catalog};
 use crate::event::{ApplyError, Output, Reachability, Stop};
 use crate::policy::Desired;
 use crate::policy::alert::Alert;
-use crate::state::node::NodeHealth;
+use crate::state::node::{NodeHealth, Trouble};
 use crate::state::uplink::UplinkState;
 use crate::state::{State, Transition};
 
@@ -25,11 +25,14 @@ pub struct Record {
 }
 
 /// Alerts whose cause has a record of its own.
-const TOLD_OTHERWISE: [&str; 10] = [
+const TOLD_OTHERWISE: [&str; 13] = [
     "uplink-none",
     "uplink-portal",
     "uplink-no-internet",
     "node-down",
+    "node-group-down",
+    "node-degraded",
+    "node-flapping",
     "lcd-error",
     "led-error",
     "gateway-not-loaded",
@@ -185,7 +188,7 @@ fn record(transition: &Transition, state: &State) -> Option<Record> {
         }
         Transition::ActiveUplink { from, to } => return active_uplink(from.as_deref(), to.as_deref()),
         Transition::Reachability { port, to } => reachability(port, *to),
-        Transition::NodeHealth { name, from, to } => return node_health(name, *from, *to),
+        Transition::NodeHealth { name, from, to, why } => return node_health(name, *from, *to, *why),
         other => gateway_record(other, state)?,
     })
 }
@@ -280,14 +283,21 @@ fn reachability(port: &str, to: Reachability) -> Record {
     record.with("UPLINK", port)
 }
 
-fn node_health(name: &str, from: NodeHealth, to: NodeHealth) -> Option<Record> {
-    let kind = match to {
-        NodeHealth::Up => &kinds::NODE_UP,
-        NodeHealth::Degraded | NodeHealth::Down => &kinds::NODE_DOWN,
-        NodeHealth::Unknown | NodeHealth::Booting | NodeHealth::Maintenance => return None,
+fn node_health(name: &str, from: NodeHealth, to: NodeHealth, why: Option<Trouble>) -> Option<Record> {
+    let (kind, what) = match to {
+        NodeHealth::Up if from == NodeHealth::Down => (&kinds::NODE_UP, " again"),
+        NodeHealth::Up => (&kinds::NODE_UP, ""),
+        NodeHealth::Down => (&kinds::NODE_DOWN, ""),
+        NodeHealth::Booting => (&kinds::NODE_BOOTING, ""),
+        NodeHealth::Degraded => match why {
+            Some(Trouble::Flapping) => (&kinds::NODE_DEGRADED, ": it goes down and comes back again and again"),
+            Some(Trouble::Lossy) => (&kinds::NODE_DEGRADED, ": it leaves many probes unanswered"),
+            Some(Trouble::Slow) => (&kinds::NODE_DEGRADED, ": it answers slowly"),
+            None => (&kinds::NODE_DEGRADED, ""),
+        },
+        NodeHealth::Unknown | NodeHealth::Maintenance => return None,
     };
-    let again = if to == NodeHealth::Up && from == NodeHealth::Down { " again" } else { "" };
-    let record = Record::new(kind, format!("{name} is {}{again}", to.name()));
+    let record = Record::new(kind, format!("{name} is {}{what}", to.name()));
     Some(record.with("NODE", name).with("HEALTH", to.name()))
 }
 

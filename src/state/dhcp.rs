@@ -30,9 +30,15 @@ impl State {
         let (index, servers): (LinkIndex, _) = match dhcp {
             Dhcp::Alone { index } => (*index, OtherServers::None),
             Dhcp::Foreign { index, server, mac } => (*index, OtherServers::Foreign { server: *server, mac: *mac }),
-            Dhcp::Boots { .. } => return Vec::new(),
+            Dhcp::Boots { address, file } => return self.boots(*address, file),
         };
         self.other_servers = Some((index, servers));
         Vec::new()
+    }
+
+    fn boots(&mut self, address: Ipv4Addr, file: &str) -> Vec<Transition> {
+        let Some(id) = self.nodes.by_address(address).map(|node| node.id) else { return Vec::new() };
+        let change = self.nodes.boots(id, file, self.now);
+        change.and_then(|change| self.health_changed(id, change)).into_iter().collect()
     }
 }

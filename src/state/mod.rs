@@ -323,6 +323,7 @@ impl State {
         if std::mem::replace(&mut self.clashing, clashing) != clashing {
             self.clash_changed = Some(self.now);
         }
+        told.extend(self.expire_nodes());
         told
     }
 
@@ -401,6 +402,8 @@ impl State {
             self.uplinks.values().filter_map(UplinkMemory::settled_since).map(|since| since + BETTER_UPLINK_TIME);
         let offline = self.offline_since.map(|since| since + OFFLINE_TIME);
         let moved = self.clash_changed.map(|at| at + FORMER_ADDRESS_TIME);
-        uplinks.chain(better).chain(offline).chain(moved).chain(self.firewall.deadlines()).filter(|at| *at > now).min()
+        let nodes = self.nodes.next_deadline();
+        let all = uplinks.chain(better).chain(offline).chain(moved).chain(nodes).chain(self.firewall.deadlines());
+        all.filter(|at| *at > now).min()
     }
 }

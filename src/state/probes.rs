@@ -1,8 +1,8 @@
 //! What probes found: rounds of nodes, and whether the internet is behind an uplink.
 
-use super::node::{NodeHealth, Nodes};
+use super::node::{HealthChange, NodeHealth, Nodes};
 use super::{State, Transition};
-use crate::event::{Instant, LinkIndex, Reachability, Round};
+use crate::event::{Instant, LinkIndex, NodeId, Reachability, Round};
 
 impl State {
     /// Rounds come by the thousand and nearly all only confirm what is known: nothing but the nodes is looked at, unless time
@@ -19,13 +19,24 @@ impl State {
                 continue;
             }
             let change = self.nodes.round(round, &self.settings.health, now);
-            let name = || self.nodes.get(round.node).map_or_else(String::new, |node| node.name.clone());
-            told.extend(change.map(|(from, to)| Transition::NodeHealth { name: name(), from, to }));
+            told.extend(change.and_then(|change| self.health_changed(round.node, change)));
         }
         if due {
             told.extend(self.refresh());
         }
         told
+    }
+
+    /// What is told of a node whose health is another.
+    pub(super) fn health_changed(&self, id: NodeId, change: HealthChange) -> Option<Transition> {
+        let HealthChange { from, to, why } = change;
+        self.nodes.get(id).map(|node| Transition::NodeHealth { name: node.name.clone(), from, to, why })
+    }
+
+    /// Nodes whose time to boot is over.
+    pub(super) fn expire_nodes(&mut self) -> Vec<Transition> {
+        let expired = self.nodes.expire(&self.settings.health, self.now);
+        expired.into_iter().filter_map(|(id, change)| self.health_changed(id, change)).collect()
     }
 
     pub(super) fn apply_reachability(&mut self, index: LinkIndex, to: Reachability) -> Vec<Transition> {

@@ -6,7 +6,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::event::{Output, Reachability};
 
-use super::node::NodeHealth;
+use super::node::{NodeHealth, Trouble};
 use super::uplink::UplinkState;
 
 /// One change of fact.
@@ -24,8 +24,8 @@ pub enum Transition {
     ActiveUplink { from: Option<String>, to: Option<String> },
     /// the internet behind the uplink
     Reachability { port: String, to: Reachability },
-    /// a node's health
-    NodeHealth { name: String, from: NodeHealth, to: NodeHealth },
+    /// a node's health, and why one is degraded
+    NodeHealth { name: String, from: NodeHealth, to: NodeHealth, why: Option<Trouble> },
     /// the cluster port appeared or vanished
     ClusterPort { port: String, present: bool },
     /// somebody undid our work and it is being put back

@@ -202,12 +202,13 @@ fn node(last: u8, probe: NodeProbe) -> NodeTarget {
     NodeTarget {
         node: NodeId { slot: last.into(), generation: 0 },
         address: [192, 168, 50, last].into(),
-        probes: vec![probe],
+        probes: [probe].into(),
     }
 }
 
 fn probing(nodes: Vec<NodeTarget>) -> (watch::Sender<NodeProbePlan>, mpsc::Receiver<Event>) {
-    let plan = NodeProbePlan { nodes, interval: Duration::from_millis(300), port: Some("cluster".into()) };
+    let ms = Duration::from_millis;
+    let plan = NodeProbePlan { nodes: nodes.into(), interval: ms(300), timeout: ms(100), port: Some("cluster".into()) };
     let (plan, wanted) = watch::channel(plan);
     let (sender, events) = mpsc::channel(64);
     tokio::spawn(run_nodes(wanted, sender));
@@ -241,9 +242,9 @@ fn nodes() {
         let asked = vec![node(11, NodeProbe::Icmp), tcp(12), tcp(13), node(14, NodeProbe::Icmp)];
         let (plan, mut events) = probing(asked);
         assert_eq!(round(&mut events, 4).await, ["rpi11", "rpi12"], "13 refuses, 14 is not there");
-        plan.send_modify(|plan| plan.nodes = vec![node(13, NodeProbe::Arp), node(14, NodeProbe::Arp)]);
+        plan.send_modify(|plan| plan.nodes = vec![node(13, NodeProbe::Arp), node(14, NodeProbe::Arp)].into());
         while round(&mut events, 2).await != ["rpi13"] {}
-        plan.send_modify(|plan| plan.nodes = vec![node(11, NodeProbe::Icmp), node(12, NodeProbe::Icmp)]);
+        plan.send_modify(|plan| plan.nodes = vec![node(11, NodeProbe::Icmp), node(12, NodeProbe::Icmp)].into());
         while round(&mut events, 2).await != ["rpi11", "rpi12"] {}
         let rtt = rounds(&mut events).await[0].rtt;
         assert!(rtt.unwrap() < Duration::from_millis(3), "the kernel noted the arrival: {rtt:?}");
@@ -255,7 +256,7 @@ fn nodes() {
             assert!(answered.contains(&"rpi11".to_owned()));
             failed += usize::from(!answered.contains(&"rpi12".to_owned()));
         }
-        assert!(died.elapsed() < Duration::from_millis(1400), "three failed rounds took {:?}", died.elapsed());
+        assert!(died.elapsed() < Duration::from_millis(1050), "three failed rounds took {:?}", died.elapsed());
         // The port goes and comes back, as a USB adapter does.
         sh("ip link set cluster down");
         while !round(&mut events, 2).await.is_empty() {}

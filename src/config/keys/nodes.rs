@@ -33,7 +33,7 @@ pub static NODES: &[Key] = &[
         "node.probe",
         probes(),
         Words("\"icmp\""),
-        "How to find out whether the node is well: all must be answered. [] does not ask.",
+        "How to find out whether the node is well: all must be answered. An HTTP answer is good with a status of 2xx or 3xx; \"http://:80/healthz 204\" wants this status, \"http://:80/healthz all is well\" wants 200 and this text in the body. [] does not ask.",
     ),
     key(
         "node.group",
@@ -133,7 +133,7 @@ pub static NODES: &[Key] = &[
         "health.timeout",
         Kind::Duration(Duration::from_millis(5), seconds(10)),
         Toml("\"100ms\""),
-        "The longest that one try waits for its answer; nodes that answer quickly are given less.",
+        "The longest that a round waits for an answer, and never longer than interval; nodes that answer quickly are given less.",
     ),
     key(
         "health.degraded_rtt",

@@ -192,8 +192,12 @@ fn every_form_of_a_probe() {
     };
     assert_eq!(node("\"icmp\""), [NodeProbe::Icmp]);
     assert_eq!(node("[\"arp\", \"tcp:22\"]"), [NodeProbe::Arp, NodeProbe::Tcp(22)]);
-    assert_eq!(node("\"http://:8080/healthz?x\""), [NodeProbe::Http { port: 8080, path: "/healthz?x".to_owned() }]);
-    assert_eq!(node("\"http:///\""), [NodeProbe::Http { port: 80, path: "/".to_owned() }]);
+    let http = |port, path: &str, expect| NodeProbe::Http { port, path: path.to_owned(), expect };
+    assert_eq!(node("\"http://:8080/healthz?x\""), [http(8080, "/healthz?x", None)]);
+    assert_eq!(node("\"http:///\""), [http(80, "/", None)]);
+    assert_eq!(node("\"http:///ready 204\""), [http(80, "/ready", Some(HttpExpectation::Status(204)))]);
+    let body = HttpExpectation::Body("all is well".to_owned());
+    assert_eq!(node("\"http:///ready all is well\""), [http(80, "/ready", Some(body))]);
     assert_eq!(node("[]"), []);
     for probe in ["\"ping\"", "\"tcp\"", "\"tcp:0\"", "\"http://host:80/\"", "\"https://:443/\"", "7", "[22]"] {
         let faults = bad(&format!("[[node]]\nname = \"n\"\naddress = \"192.168.50.9\"\nprobe = {probe}"));

@@ -93,6 +93,12 @@ kinds! {
     NODE_UP "5d4504f5481a4ca8ae3a3cba2d3df850" Info
         "The node @NODE@ is up"
         "It answered as often as health.success_threshold asks for."
+    NODE_DEGRADED "80fe8f74dae947fca2298b6326a518ef" Warning
+        "The node @NODE@ is degraded"
+        "It answers, but slowly (health.degraded_rtt), with losses (health.degraded_loss), or not all the time (health.flap_changes): the record says which. A bad cable, a weak power supply or too much work are the usual causes."
+    NODE_BOOTING "73f2cf93a58a46e2b4e07675f4432820" Info
+        "The node @NODE@ boots"
+        "It loads its system from this machine. If it does not answer within three minutes of the last file it is shown as its probes see it."
     NODE_DOWN "53f99e282cbb40a188baf186fa23777f" Warning
         "The node @NODE@ is @HEALTH@"
         "It left as many rounds unanswered as health.failure_threshold allows. Has it power, is its cable in, is the switch on?"

@@ -1,15 +1,16 @@
 //! An ARP request (RFC 826) in the form of an address probe (RFC 5227: no sender address), on the cluster port: answered
 //! by a node whose firewall lets nothing else through, and before it has services.
 
+use std::collections::HashMap;
 use std::io;
-use std::time::Duration;
+use std::net::Ipv4Addr;
+use std::time::SystemTime;
 
-use futures_util::future::BoxFuture;
-use rustix::net::{RecvFlags, recv};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
-use tokio::time::{Instant, sleep};
 
-use super::{Probe, Question};
+use super::batch::{Inbox, SENT_AT_ONCE, prepare, send};
+use super::icmp::is_full;
+use super::{Answer, Key, Probe, Question};
 use crate::event::{Change, Event, LinkIndex, Mac};
 use crate::source::netlink::{Connection, Listing, parse};
 
@@ -21,11 +22,16 @@ const TYPES: [u8; 6] = [0, 1, 8, 0, 6, 4];
 const REQUEST: u8 = 1;
 const REPLY: u8 = 2;
 const LENGTH: usize = 28;
+/// For bursts of replies.
+const ROOM: usize = 4 << 20;
 
 /// `arp`
 #[derive(Debug, Default)]
 pub struct ArpProbe {
     wire: Option<Wire>,
+    inbox: Inbox,
+    /// of each address what was asked last, and when: a reply says no more than who sends it
+    asked: HashMap<[u8; 4], (Key, SystemTime)>,
 }
 
 /// A packet socket on one port.
@@ -44,21 +50,8 @@ impl Wire {
         let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(0)))?;
         socket.set_nonblocking(true)?;
         socket.bind(&address(index, [0; 6]))?;
+        prepare(&socket, ROOM);
         Ok(Self { socket, port: port.to_owned(), index, mac })
-    }
-
-    fn ask(&self, node: [u8; 4]) -> io::Result<usize> {
-        self.socket.send_to(&request(self.mac, node), &address(self.index, [0xff; 6]))
-    }
-
-    fn answered(&self) -> Option<[u8; 4]> {
-        let mut buffer = [0; 64];
-        loop {
-            let (length, _) = recv(&self.socket, &mut buffer, RecvFlags::DONTWAIT).ok()?;
-            if let Some(node) = buffer.get(..length).and_then(|packet| reply(packet, self.mac)) {
-                return Some(node);
-            }
-        }
     }
 }
 
@@ -88,8 +81,11 @@ fn address(index: LinkIndex, mac: [u8; 6]) -> SockAddr {
     unsafe { SockAddr::new(storage, SIZE.into()) }
 }
 
-fn request(Mac(ours): Mac, node: [u8; 4]) -> Vec<u8> {
-    [&TYPES[..], &[0, REQUEST], &ours, &[0; 4], &[0; 6], &node].concat()
+fn request(Mac(ours): Mac, node: [u8; 4]) -> [u8; LENGTH] {
+    let mut packet = [0; LENGTH];
+    let fields = TYPES.into_iter().chain([0, REQUEST]).chain(ours).chain([0; 4]).chain([0; 6]).chain(node);
+    packet.iter_mut().zip(fields).for_each(|(place, byte)| *place = byte);
+    packet
 }
 
 /// Whose reply to us this is.
@@ -110,32 +106,42 @@ impl ArpProbe {
 }
 
 impl Probe for ArpProbe {
-    /// The time told is that until the answers were read: an upper bound.
-    fn ask<'a>(
-        &'a mut self,
-        questions: &'a [Question],
-        port: Option<&'a str>,
-        within: Duration,
-    ) -> BoxFuture<'a, Vec<Option<Duration>>> {
-        Box::pin(async move {
-            let begin = Instant::now();
-            let mut answers = vec![None; questions.len()];
-            let Some(wire) = port.and_then(|port| self.wire(port)) else { return answers };
-            let sent = questions.iter().filter(|question| wire.ask(question.address.octets()).is_ok()).count();
-            sleep(within).await;
-            while let Some(node) = wire.answered() {
-                for (question, answer) in questions.iter().zip(&mut answers) {
-                    if question.address.octets() == node {
-                        *answer = Some(begin.elapsed());
+    fn ask(&mut self, questions: &[Question<'_>], port: Option<&str>) -> usize {
+        let Some(wire) = port.and_then(|port| self.wire(port)) else { return questions.len() };
+        let to = address(wire.index, [0xff; 6]);
+        let (mut taken, mut went) = (0, Vec::new());
+        for chunk in questions.chunks(SENT_AT_ONCE) {
+            let now = SystemTime::now();
+            let packets: Vec<_> = chunk.iter().map(|q| (request(wire.mac, q.address.octets()), to.clone())).collect();
+            match send(&wire.socket, &packets) {
+                Ok(sent) => {
+                    went.extend(chunk.iter().take(sent).map(|q| (q.address.octets(), (q.key, now))));
+                    taken += sent;
+                    if sent < chunk.len() {
+                        break;
                     }
                 }
+                Err(error) if is_full(&error) => break,
+                Err(_) => taken += chunk.len(),
             }
-            if sent == 0 {
-                // The interface went away under the socket.
-                self.wire = None;
+        }
+        if went.is_empty() && taken > 0 {
+            // The interface went away under the socket.
+            self.wire = None;
+        }
+        self.asked.extend(went);
+        taken
+    }
+
+    fn answers(&mut self, told: &mut Vec<Answer>) {
+        let Self { wire: Some(wire), inbox, asked } = self else { return };
+        inbox.read(&wire.socket, |datagram| {
+            let Some(node) = reply(datagram.bytes, wire.mac) else { return };
+            if let Some((key, sent)) = asked.remove(&node) {
+                let rtt = datagram.at.duration_since(sent).ok();
+                told.push(Answer { key, rtt, from: Some(Ipv4Addr::from(node)) });
             }
-            answers
-        })
+        });
     }
 }
 

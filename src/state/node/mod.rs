@@ -16,7 +16,9 @@ use std::time::Duration;
 use crate::event::{Instant, Mac, NodeId};
 
 pub use counts::Counts;
+use counts::Troubled;
 use health::Watch;
+pub use health::{BOOTING_TIME, HealthChange, Trouble};
 
 /// How a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,6 +93,9 @@ pub struct Nodes {
     counts: Counts,
     groups: Vec<Counts>,
     down: BTreeSet<NodeId>,
+    troubled: Troubled,
+    /// nodes that boot, by when they will have done so for too long
+    booting: BTreeSet<(Instant, NodeId)>,
     /// counts up when a health changed: cheap to compare
     pub revision: u64,
     /// counts up when a node came, went, or has another name or address
@@ -128,6 +133,13 @@ impl Nodes {
     /// Those that are down, oldest number first.
     pub fn down(&self) -> impl Iterator<Item = &NodeState> {
         self.down.iter().filter_map(|id| self.get(*id))
+    }
+
+    /// Those that are degraded for this reason, oldest number first, and how many they are.
+    pub fn troubled(&self, trouble: Trouble) -> (impl Iterator<Item = &NodeState>, usize) {
+        let nodes = self.troubled.of(trouble);
+        let count = nodes.map_or(0, BTreeSet::len);
+        (nodes.into_iter().flatten().filter_map(|id| self.get(*id)), count)
     }
 
     pub fn count(&self, health: NodeHealth) -> usize {
@@ -182,6 +194,7 @@ impl Nodes {
         }
         self.order.retain(|known| *known != id);
         self.down.remove(&id);
+        self.troubled.set(id, None);
         self.count_out(node.group, node.health);
         self.layout += 1;
         Some(node)

@@ -39,6 +39,13 @@ fn recount(nodes: &Nodes) {
     assert_eq!((nodes.counts, nodes.groups()), (counts, [odd].as_slice()));
     let down: BTreeSet<NodeId> = nodes.iter().filter(|n| n.health == NodeHealth::Down).map(|n| n.id).collect();
     assert_eq!(nodes.down, down);
+    for trouble in [Trouble::Flapping, Trouble::Lossy, Trouble::Slow] {
+        let troubled: BTreeSet<NodeId> = nodes.iter().filter(|n| n.trouble() == Some(trouble)).map(|n| n.id).collect();
+        assert_eq!(nodes.troubled.of(trouble), Some(&troubled));
+    }
+    let booting = nodes.booting.iter().filter(|(_, id)| nodes.get(*id).is_some()).count();
+    assert!(nodes.iter().filter(|n| n.stage().is_some()).count() == booting, "each that boots has its deadline");
+    assert!(nodes.count(NodeHealth::Booting) <= booting);
     let kept = nodes.names.len();
     assert_eq!((kept, nodes.addresses.len(), nodes.total()), (nodes.total(), nodes.total(), nodes.total()));
 }
@@ -57,24 +64,57 @@ fn a_late_round_of_a_node_that_is_gone_is_nobodys() {
     assert_eq!(nodes.by_name("rpi2").unwrap().health, NodeHealth::Unknown);
 }
 
+/// What can happen to a node.
+#[derive(Debug, Clone, Copy)]
+enum Happens {
+    Round { rtt_ms: Option<u64>, first_lost: bool },
+    Boots,
+    Maintenance(bool),
+    Wait(u64),
+}
+
+fn happens() -> impl Strategy<Value = Happens> {
+    let rtt = prop_oneof![Just(None), Just(Some(1)), Just(Some(90))];
+    prop_oneof![
+        8 => (rtt, any::<bool>()).prop_map(|(rtt_ms, lost)| Happens::Round { rtt_ms, first_lost: lost || rtt_ms.is_none() }),
+        1 => Just(Happens::Boots),
+        1 => any::<bool>().prop_map(Happens::Maintenance),
+        1 => (1_u64..300).prop_map(Happens::Wait),
+    ]
+}
+
 proptest! {
     #[test]
     fn what_is_kept_is_what_a_recount_gives(
         steps in proptest::collection::vec(
-            (proptest::collection::btree_set(1_u8..9, 0..8), proptest::collection::vec((0_u32..9, any::<bool>()), 0..40)),
+            (proptest::collection::btree_set(1_u8..9, 0..8), proptest::collection::vec((0_u32..9, happens()), 0..80)),
             1..6,
         )
     ) {
         let mut nodes = Nodes::default();
-        for (second, (names, rounds)) in (0_u64..).zip(steps) {
+        let mut now = at(0);
+        for (names, happened) in steps {
             let settings = named(&names.into_iter().collect::<Vec<_>>());
-            nodes.reload(&settings, at(second));
-            for (slot, answered) in rounds {
-                let ids: Vec<NodeId> = nodes.iter().map(|node| node.id).filter(|id| id.slot == slot).collect();
-                for node in ids {
-                    let rtt = answered.then(|| Duration::from_millis(1));
-                    nodes.round(&Round { node, rtt, first_lost: !answered }, &settings.health, at(second));
-                }
+            nodes.reload(&settings, now);
+            for (slot, happens) in happened {
+                let Some(node) = nodes.iter().map(|node| node.id).find(|id| id.slot == slot) else { continue };
+                let before = nodes.get(node).unwrap().health;
+                let change = match happens {
+                    Happens::Round { rtt_ms, first_lost } => {
+                        let round = Round { node, rtt: rtt_ms.map(Duration::from_millis), first_lost };
+                        nodes.round(&round, &settings.health, now)
+                    }
+                    Happens::Boots => nodes.boots(node, "kernel8.img", now),
+                    Happens::Maintenance(on) => nodes.set_maintenance(node, on, now),
+                    Happens::Wait(seconds) => {
+                        now = now + Duration::from_secs(seconds);
+                        nodes.expire(&settings.health, now);
+                        prop_assert!(nodes.next_deadline().is_none_or(|at| at > now));
+                        continue;
+                    }
+                };
+                let after = nodes.get(node).unwrap().health;
+                prop_assert_eq!(change.map(|change| (change.from, change.to)), (before != after).then_some((before, after)));
             }
             recount(&nodes);
         }

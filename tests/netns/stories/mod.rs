@@ -4,6 +4,7 @@ mod firewall;
 mod ground;
 mod journal;
 mod restart;
+pub mod scale;
 mod scene;
 mod status;
 mod uplink;
@@ -59,5 +60,12 @@ pub const ALL: &[(&str, Story)] = &[
     ("status::client_that_never_reads_is_closed", status::client_that_never_reads_is_closed),
     ("status::socket_moves_at_a_reload", status::socket_moves_at_a_reload),
     ("status::changes_arrive_as_lines", status::changes_arrive_as_lines),
+    ("scale::four_nodes_are_judged_right", scale::four),
+    ("scale::forty_nodes_are_judged_right", scale::forty),
+    ("scale::seven_hundred_and_fifty_nodes_are_judged_right", scale::seven_hundred_and_fifty),
+    ("scale::ten_thousand_nodes_are_judged_right", scale::ten_thousand),
     ("status::status_verb_tells_by_its_exit_code", status::status_verb_tells_by_its_exit_code),
 ];
+
+/// Told only when it is asked for: it takes as long as the environment says.
+pub const SOAK: (&str, Story) = ("scale::soak", scale::soak);
