@@ -1,5 +1,7 @@
 //! Which alerts the facts raise.
 
+mod dhcp;
+
 use crate::config::{Settings, Threshold, UplinkProbe};
 use crate::event::{ApplyErrorKind, LinkIndex, Output, Reachability};
 use crate::state::State;
@@ -23,6 +25,7 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
         if settings.gateway.enabled {
             gateway(state, &mut raised);
             overlap(settings, state, placement, &mut raised);
+            dhcp::other_server(state, &mut raised);
         }
     }
     nodes(settings, state, &mut raised);

@@ -25,7 +25,7 @@ pub struct Record {
 }
 
 /// Alerts whose cause has a record of its own.
-const TOLD_OTHERWISE: [&str; 9] = [
+const TOLD_OTHERWISE: [&str; 10] = [
     "uplink-none",
     "uplink-portal",
     "uplink-no-internet",
@@ -35,6 +35,7 @@ const TOLD_OTHERWISE: [&str; 9] = [
     "gateway-not-loaded",
     "gateway-link",
     "gateway-routing",
+    "gateway-foreign-dhcp",
 ];
 
 impl Record {
@@ -223,6 +224,21 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
             let connections = if *deleted == 1 { "connection" } else { "connections" };
             Record::new(&kinds::CONNTRACK_FLUSHED, format!("{deleted} stale {connections} of another uplink forgotten"))
         }
+        Transition::ForeignDhcp { server, mac } => {
+            let by = mac.map(|mac| format!(" ({mac})")).unwrap_or_default();
+            let message =
+                format!("another DHCP server answers on the cluster port: {server}{by}; no addresses are served there");
+            let record = Record::new(&kinds::DHCP_FOREIGN, message).with("SERVER", server);
+            match mac {
+                Some(mac) => record.with("MAC", mac),
+                None => record,
+            }
+        }
+        Transition::ForeignDhcpGone { server } => Record::new(
+            &kinds::DHCP_FOREIGN_GONE,
+            format!("the DHCP server {server} is not heard on the cluster port any more"),
+        )
+        .with("SERVER", server),
         Transition::Reloaded => Record::new(&kinds::RELOADED, "settings read again"),
         Transition::UplinkState { .. }
         | Transition::UplinkAddress { .. }
