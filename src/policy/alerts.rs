@@ -1,6 +1,7 @@
 //! Which alerts the facts raise.
 
 mod dhcp;
+mod forward;
 
 use crate::config::{Settings, Threshold, UplinkProbe};
 use crate::event::{ApplyErrorKind, LinkIndex, Output, Reachability};
@@ -26,6 +27,7 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
             gateway(state, &mut raised);
             overlap(settings, state, placement, &mut raised);
             dhcp::other_server(state, &mut raised);
+            forward::forwards(settings, state, placement, &mut raised);
         }
     }
     nodes(settings, state, &mut raised);
