@@ -47,6 +47,7 @@ pub struct Options {
     pub settings: Settings,
     pub load: Load,
     pub state_directory: PathBuf,
+    pub run_directory: PathBuf,
 }
 
 impl std::fmt::Debug for Options {
@@ -96,7 +97,7 @@ pub async fn run(options: Options) -> Result<(), Fatal> {
     state.apply(&Event::Vital(Vital::Added(link::added(&options.state_directory))), clock::now());
     let alarm = Arc::new(Notify::new());
     let outputs = Outputs::spawn(&options.settings, &options.state_directory, &events, alarm.clone())?;
-    let plans = sources::spawn(&events, &failed, alarm);
+    let plans = sources::spawn(&events, &failed, alarm, &options.run_directory);
     let mut daemon = Daemon {
         options,
         events,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::config::{NodeProbe, Settings};
 use crate::policy::ruleset::{COMMENT_FORWARDED, COMMENT_MASQUERADE, TABLE};
 use crate::policy::{Desired, subnet};
+use crate::source::dhcp::DhcpWatchPlan;
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, NodeTarget, UplinkProbePlan, UplinkTarget};
 use crate::source::wayout::WayOutPlan;
@@ -75,6 +76,13 @@ fn targets(settings: &Settings, state: &State) -> Vec<NodeTarget> {
         Some(NodeTarget { node: node.id, address, probes })
     };
     state.nodes().iter().filter_map(&mut target).collect()
+}
+
+/// The cluster port, while addresses are to be served there and it has a carrier.
+pub fn other_dhcp(state: &State) -> Option<DhcpWatchPlan> {
+    let (index, generation) = state.dhcp_port()?;
+    let port = state.facts().link(index)?;
+    Some(DhcpWatchPlan { index, name: port.name.clone(), mac: port.mac?, generation })
 }
 
 /// Asked again whenever anything in the kernel changed.

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,11 @@ use tokio::time::sleep;
 use crate::config::Settings;
 use crate::event::Event;
 use crate::policy::Desired;
+use crate::source::dhcp::DhcpWatchPlan;
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, UplinkProbePlan};
 use crate::source::wayout::WayOutPlan;
-use crate::source::{firewall, hotplug, netlink, probe, resolvers, signals, vitals, wayout};
+use crate::source::{dhcp, firewall, hotplug, netlink, probe, resolvers, signals, vitals, wayout};
 use crate::state::State;
 
 use super::plans;
@@ -40,15 +42,22 @@ pub struct Plans {
     nodes: watch::Sender<NodeProbePlan>,
     node_probes: plans::NodeProbes,
     way_out: watch::Sender<Option<WayOutPlan>>,
+    other_dhcp: watch::Sender<Option<DhcpWatchPlan>>,
     firewall: watch::Sender<FirewallWatch>,
     vitals: watch::Sender<bool>,
 }
 
-/// Starts all sources. `alarm` rings when somebody else touches our rules.
-pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>, alarm: Arc<Notify>) -> Plans {
+/// Starts all sources. `alarm` rings when somebody else touches our rules; `run_directory` outlives a restart.
+pub fn spawn(
+    events: &mpsc::Sender<Event>,
+    failed: &mpsc::Sender<Failure>,
+    alarm: Arc<Notify>,
+    run_directory: &Path,
+) -> Plans {
     let (uplinks, uplinks_seen) = watch::channel(UplinkProbePlan::default());
     let (nodes, nodes_seen) = watch::channel(NodeProbePlan::default());
     let (way_out, way_out_seen) = watch::channel(None);
+    let (other_dhcp, other_dhcp_seen) = watch::channel(None);
     let (firewall, firewall_seen) = watch::channel(FirewallWatch::default());
     let (vitals, vitals_seen) = watch::channel(false);
     let start = Start { failed };
@@ -62,6 +71,10 @@ pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>, alarm
     start.source("resolvers", false, move || resolvers::run(sender.clone()));
     let sender = events.clone();
     start.source("way out", false, move || wayout::run(way_out_seen.clone(), sender.clone()));
+    let (sender, run_directory) = (events.clone(), run_directory.to_owned());
+    start.source("another DHCP server", false, move || {
+        dhcp::run(other_dhcp_seen.clone(), sender.clone(), run_directory.clone())
+    });
     let sender = events.clone();
     start.source("uplink probe", false, move || probe::run_uplinks(uplinks_seen.clone(), sender.clone()));
     let sender = events.clone();
@@ -70,7 +83,8 @@ pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>, alarm
     start.source("hot plug", false, move || hotplug::run(sender.clone()));
     let sender = events.clone();
     start.source("vitals", false, move || vitals::run(sender.clone(), vitals_seen.clone()));
-    Plans { uplinks, nodes, node_probes: plans::NodeProbes::default(), way_out, firewall, vitals }
+    let node_probes = plans::NodeProbes::default();
+    Plans { uplinks, nodes, node_probes, way_out, other_dhcp, firewall, vitals }
 }
 
 struct Start<'a> {
@@ -116,6 +130,7 @@ impl Plans {
         set(&self.uplinks, plans::uplink_probes(settings, state));
         set(&self.nodes, self.node_probes.plan(settings, state));
         set(&self.way_out, plans::way_out(settings, state, desired));
+        set(&self.other_dhcp, plans::other_dhcp(state));
         set(&self.firewall, plans::firewall_watch(settings, state, firewall_port));
         set(&self.vitals, settings.gateway.enabled);
     }

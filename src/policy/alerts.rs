@@ -1,5 +1,7 @@
 //! Which alerts the facts raise.
 
+mod dhcp;
+mod forward;
 mod nodes;
 
 use crate::config::{Settings, UplinkProbe};
@@ -21,6 +23,8 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
         if settings.gateway.enabled {
             gateway(state, &mut raised);
             overlap(settings, state, placement, &mut raised);
+            dhcp::other_server(state, &mut raised);
+            forward::forwards(settings, state, placement, &mut raised);
         }
     }
     nodes::alerts(settings, state, &mut raised);

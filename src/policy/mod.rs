@@ -2,6 +2,7 @@
 
 pub mod alert;
 mod alerts;
+pub mod forwards;
 pub mod routing;
 pub mod ruleset;
 pub mod subnet;
@@ -206,6 +207,7 @@ fn ruleset_input(settings: &Settings, state: &State, placement: &Placement) -> R
         uplinks: uplinks.into_iter().chain(expected).collect(),
         allow: settings.uplink.allow.clone(),
         ssh_ports: state.vitals().ssh_ports.clone(),
+        forwards: forwards::ways(settings, state, placement),
         overlap_routed: placement.overlap == Overlap::Routed,
     }
 }

@@ -25,7 +25,7 @@ pub struct Record {
 }
 
 /// Alerts whose cause has a record of its own.
-const TOLD_OTHERWISE: [&str; 13] = [
+const TOLD_OTHERWISE: [&str; 14] = [
     "uplink-none",
     "uplink-portal",
     "uplink-no-internet",
@@ -39,6 +39,7 @@ const TOLD_OTHERWISE: [&str; 13] = [
     "gateway-link",
     "gateway-routing",
     "host-status-socket",
+    "gateway-foreign-dhcp",
 ];
 
 impl Record {
@@ -237,6 +238,21 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
             &kinds::DISPLAY_BLIND,
             "display: it cannot be read back; after a loss of its power it is drawn again within three minutes",
         ),
+        Transition::ForeignDhcp { server, mac } => {
+            let by = mac.map(|mac| format!(" ({mac})")).unwrap_or_default();
+            let message =
+                format!("another DHCP server answers on the cluster port: {server}{by}; no addresses are served there");
+            let record = Record::new(&kinds::DHCP_FOREIGN, message).with("SERVER", server);
+            match mac {
+                Some(mac) => record.with("MAC", mac),
+                None => record,
+            }
+        }
+        Transition::ForeignDhcpGone { server } => Record::new(
+            &kinds::DHCP_FOREIGN_GONE,
+            format!("the DHCP server {server} is not heard on the cluster port any more"),
+        )
+        .with("SERVER", server),
         Transition::Reloaded => Record::new(&kinds::RELOADED, "settings read again"),
         Transition::UplinkState { .. }
         | Transition::UplinkAddress { .. }

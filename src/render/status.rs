@@ -16,6 +16,7 @@ use crate::panel::Signal;
 use crate::policy::alert::{Alert, Severity};
 use crate::policy::{Desired, Overlap};
 use crate::state::State;
+use crate::state::dhcp::OtherServers;
 use crate::state::node::{NodeHealth, NodeState};
 use crate::state::output::Outputs;
 use crate::state::uplink::{UplinkState, UplinkView};
@@ -171,13 +172,20 @@ pub fn snapshot(settings: &Settings, state: &State, desired: &Desired) -> Snapsh
         cluster: ClusterStatus {
             interface: state.cluster_port().map(|link| link.name.clone()),
             address: desired.cluster_address,
-            // Serving addresses to nodes is not built yet; the settings are accepted.
-            dhcp: DhcpStatus::Off,
+            dhcp: dhcp(state),
             up: state.nodes().count(NodeHealth::Up),
             total: state.nodes().total(),
         },
         lcd: lcd(settings, state.outputs()),
         led: led(settings, state, desired),
+    }
+}
+
+/// Serving addresses to nodes is not built yet; the settings are accepted.
+fn dhcp(state: &State) -> DhcpStatus {
+    match state.other_servers() {
+        OtherServers::Foreign { .. } => DhcpStatus::RefusedForeignServer,
+        OtherServers::Unknown | OtherServers::None => DhcpStatus::Off,
     }
 }
 

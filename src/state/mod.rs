@@ -27,7 +27,7 @@ use crate::event::{
     Address, Change, Dump, Event, Instant, Link, LinkIndex, Netconf, Output, Probe, Route, Rule, Stop, Vital,
 };
 
-use dhcp::OtherServers;
+use dhcp::DhcpFacts;
 pub use firewall::FirewallFacts;
 use kernel::KernelFacts;
 use node::Nodes;
@@ -64,7 +64,7 @@ pub struct State {
     clash_changed: Option<Instant>,
     clashing: bool,
     nodes: Nodes,
-    other_servers: Option<(LinkIndex, OtherServers)>,
+    dhcp: DhcpFacts,
     outputs: Outputs,
     firewall: FirewallFacts,
     vitals: Vitals,
@@ -94,7 +94,7 @@ impl State {
             clash_changed: None,
             clashing: false,
             nodes,
-            other_servers: None,
+            dhcp: DhcpFacts::default(),
             outputs: Outputs::default(),
             firewall: FirewallFacts::default(),
             vitals: Vitals { ssh_ports: vec![22], ..Vitals::default() },
@@ -315,6 +315,7 @@ impl State {
             told.extend(memory.refresh(link, &self.facts, clash, self.now));
         }
         told.extend(self.choose_active());
+        told.extend(self.watch_dhcp());
         self.watch_egress();
         self.revisions.firewall += u64::from(self.firewall.repair_is_due(self.now));
         let offline = !self.uplinks.values().any(|memory| memory.address.is_some());

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bramblegate::config::Allow;
 use bramblegate::event::{Applied, ApplyErrorKind};
-use bramblegate::policy::ruleset::{Action, Ruleset, RulesetInput, build};
+use bramblegate::policy::ruleset::{Action, ForwardedPort, Ruleset, RulesetInput, Transport, build};
 use bramblegate::sink::firewall::{FirewallSink, Form, Removal, encode};
 use libtest_mimic::Trial;
 
@@ -43,6 +43,10 @@ pub fn home() -> RulesetInput {
         uplinks: vec!["eth1".into(), "wlan0".into()],
         allow: vec![Allow::Ssh, Allow::Icmp, Allow::Mdns, Allow::Tcp(8000, 8010), Allow::Udp(51820, 51820)],
         ssh_ports: vec![2222],
+        forwards: vec![
+            ForwardedPort { transport: Transport::Tcp, listen: 2201, to: [192, 168, 50, 11].into(), port: 22 },
+            ForwardedPort { transport: Transport::Udp, listen: 5000, to: [192, 168, 50, 12].into(), port: 5001 },
+        ],
         ..RulesetInput::default()
     }
 }

@@ -109,6 +109,7 @@ fn kernel_chain<'a>(chain: &crate::policy::ruleset::Chain, table: &'a Table) -> 
         let hook = match hook {
             Hook::Input => KernelHook::In,
             Hook::Forward => KernelHook::Forward,
+            Hook::Prerouting => KernelHook::PreRouting,
             Hook::Postrouting => KernelHook::PostRouting,
         };
         kernel.set_hook(hook, priority);

@@ -1,9 +1,11 @@
 //! Stories of the gateway's behaviour on the real kernel.
 
 mod firewall;
+mod forward;
 mod ground;
 mod journal;
 mod restart;
+mod rogue;
 pub mod scale;
 mod scene;
 mod status;
@@ -44,6 +46,16 @@ pub const ALL: &[(&str, Story)] = &[
     ("firewall::foreign_table_of_our_name_is_replaced", firewall::foreign_table_of_our_name_is_replaced),
     ("firewall::ipv6_is_not_forwarded", firewall::ipv6_is_not_forwarded),
     ("firewall::printed_rule_set_is_what_the_kernel_holds", firewall::printed_rule_set_is_what_the_kernel_holds),
+    ("forward::laptop_reaches_a_node_through_the_head", forward::laptop_reaches_a_node_through_the_head),
+    ("forward::forwarded_port_outlives_the_daemon", forward::forwarded_port_outlives_the_daemon),
+    ("forward::forwarded_port_follows_the_node", forward::forwarded_port_follows_the_node),
+    ("forward::forwarded_port_that_leads_nowhere_is_said", forward::forwarded_port_that_leads_nowhere_is_said),
+    ("rogue::another_server_on_the_cluster_port_is_a_fault", rogue::another_server_on_the_cluster_port_is_a_fault),
+    (
+        "rogue::swapped_cables_are_certain_when_a_node_is_met_at_the_uplink",
+        rogue::swapped_cables_are_certain_when_a_node_is_met_at_the_uplink,
+    ),
+    ("rogue::restart_asks_without_waiting", rogue::restart_asks_without_waiting),
     ("restart::transfer_survives_kill_and_restart", restart::transfer_survives_kill_and_restart),
     ("restart::second_instance_refuses_and_names_the_first", restart::second_instance_refuses),
     ("restart::on_stop_keep_leaves_the_nat", restart::on_stop_keep_leaves_the_nat),
