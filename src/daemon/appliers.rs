@@ -1,9 +1,8 @@
 //! The appliers of the network half: one task each, and their common end.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::event::{ApplyError, Event};
@@ -61,8 +60,8 @@ impl Appliers {
     ///
     /// # Errors
     /// The kernel gives no nfnetlink socket.
-    pub fn spawn(state_directory: &Path, events: &mpsc::Sender<Event>, alarm: Arc<Notify>) -> Result<Self, ApplyError> {
-        let mut firewall = FirewallSink::with_alarm(alarm);
+    pub fn spawn(state_directory: &Path, events: &mpsc::Sender<Event>) -> Result<Self, ApplyError> {
+        let mut firewall = FirewallSink::guarding();
         let firewall_port = firewall.port()?;
         Ok(Self {
             firewall: Applier::spawn(firewall, events),

@@ -29,14 +29,6 @@ pub trait Sink: Send + 'static {
 
     /// Makes it so. Called again with the same value after a failure; must be idempotent.
     fn apply(&mut self, desired: &Self::Desired) -> impl Future<Output = Result<Applied, ApplyError>> + Send;
-
-    /// Ends when what was made so has just been undone by somebody else: then [`Sink::restore`] is called.
-    fn undone(&mut self) -> impl Future<Output = ()> + Send {
-        std::future::pending()
-    }
-
-    /// Makes it so again, in haste and without a word: the order to do it properly comes later, by the usual way.
-    fn restore(&mut self, _desired: &Self::Desired) {}
 }
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -79,12 +71,7 @@ pub async fn run<S: Sink>(
             retry = if waited.is_ok() { FIRST_RETRY } else { (retry * 2).min(LAST_RETRY) };
             waited.unwrap_or(Ok(()))
         } else {
-            loop {
-                tokio::select! {
-                    changed = desired.changed() => break changed,
-                    () = sink.undone() => held.iter().for_each(|held| sink.restore(held)),
-                }
-            }
+            desired.changed().await
         };
         if changed.is_err() {
             return sink;
