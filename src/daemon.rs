@@ -11,11 +11,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::{Instant as Timer, sleep_until};
 
 use crate::config::{LcdBus, LedDevice, OnStop, Settings};
-use crate::event::{ApplyErrorKind, Event, Hotplug, Instant, Output, Probe, Stop, Vital};
+use crate::event::{ApplyErrorKind, Event, Instant, Output, Probe, Stop, Vital};
 use crate::policy::{Desired, decide};
 use crate::render::journal;
 use crate::sink::clock;
@@ -69,7 +70,6 @@ pub enum Fatal {
 
 struct Daemon {
     options: Options,
-    events: mpsc::Sender<Event>,
     queue: mpsc::Receiver<Event>,
     failures: mpsc::Receiver<Failure>,
     state: State,
@@ -95,12 +95,10 @@ pub async fn run(options: Options) -> Result<(), Fatal> {
     let mut state = State::new(Arc::new(options.settings.clone()), clock::now());
     state.apply(&Event::Vital(host::read()), clock::now());
     state.apply(&Event::Vital(Vital::Added(link::added(&options.state_directory))), clock::now());
-    let alarm = Arc::new(Notify::new());
-    let outputs = Outputs::spawn(&options.settings, &options.state_directory, &events, alarm.clone())?;
-    let plans = sources::spawn(&events, &failed, alarm, &options.run_directory);
+    let outputs = Outputs::spawn(&options.settings, &options.state_directory, &events)?;
+    let plans = sources::spawn(&events, &failed, &options.run_directory);
     let mut daemon = Daemon {
         options,
-        events,
         queue,
         failures,
         state,
@@ -136,7 +134,7 @@ impl Daemon {
                 next = self.queue.try_recv().ok();
             }
             if news || !transitions.is_empty() {
-                self.publish(&transitions);
+                self.publish(&transitions).await;
             }
             self.check_start()?;
         }
@@ -197,8 +195,7 @@ impl Daemon {
                 transitions.extend(self.reload().await);
                 return true;
             }
-            Event::Hotplug(Hotplug::Display) => self.outputs.display.hotplug(),
-            Event::Hotplug(Hotplug::Indicator) => self.outputs.indicator.hotplug(),
+            Event::Hotplug(device) => self.outputs.hotplug(device),
             _ => {}
         }
         let told = self.state.apply(event, clock::now());
@@ -214,8 +211,8 @@ impl Daemon {
         true
     }
 
-    /// Works out what should be true and hands it to everybody it concerns.
-    fn publish(&mut self, transitions: &[Transition]) {
+    /// Works out what should be true and hands it to everybody it concerns; the network half first.
+    async fn publish(&mut self, transitions: &[Transition]) {
         if !self.state.is_synced() {
             self.untold = transitions.to_vec();
             return;
@@ -223,12 +220,19 @@ impl Daemon {
         let settings = &self.options.settings;
         let desired = decide(settings, &self.state);
         let before = self.desired.as_ref();
-        let records = journal::records(transitions, before, &desired, &self.state);
-        self.outputs.publish(settings, &self.state, &desired);
-        for record in records {
+        self.outputs.order(&desired);
+        let firewall_port = self.outputs.firewall_port();
+        if before.is_none() {
+            // The first rules are in the kernel, and watched, before anything is drawn or said.
+            self.plans.publish(settings, &self.state, &desired, firewall_port);
+            yield_now().await;
+            self.plans.begin_the_rest();
+        }
+        self.outputs.show(settings, &self.state, &desired);
+        for record in journal::records(transitions, before, &desired, &self.state) {
             self.journal.write(&record);
         }
-        self.plans.publish(settings, &self.state, &desired, self.outputs.firewall_port());
+        self.plans.publish(settings, &self.state, &desired, firewall_port);
         self.desired = Some(desired);
     }
 
@@ -279,7 +283,7 @@ impl Daemon {
             Ok(settings) => {
                 let moved = self.outputs.reconfigure(&self.options.settings, &settings);
                 let enabled = settings.gateway.enabled;
-                for error in self.outputs.switch(enabled, &self.options.state_directory, &self.events).await {
+                for error in self.outputs.switch(enabled, &self.options.state_directory).await {
                     self.journal.write(&journal::not_put_back(&error));
                 }
                 self.options.settings = settings.clone();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::event::{ApplyError, Event, Output};
@@ -74,12 +74,12 @@ impl Appliers {
     ///
     /// # Errors
     /// The kernel gives no nfnetlink socket.
-    pub fn spawn(state_directory: &Path, events: &mpsc::Sender<Event>, alarm: Arc<Notify>) -> Result<Self, ApplyError> {
-        let mut firewall = FirewallSink::with_alarm(Arc::clone(&alarm));
+    pub fn spawn(state_directory: &Path, events: &mpsc::Sender<Event>) -> Result<Self, ApplyError> {
+        let mut firewall = FirewallSink::guarding();
         let firewall_port = Arc::new(AtomicU32::new(firewall.port()?));
         let known = Arc::clone(&firewall_port);
         let another_firewall = move || {
-            let mut firewall = FirewallSink::with_alarm(Arc::clone(&alarm));
+            let mut firewall = FirewallSink::guarding();
             // Without a socket the first order says what is wrong.
             known.store(firewall.port().unwrap_or_default(), Ordering::Relaxed);
             firewall

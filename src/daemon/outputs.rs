@@ -1,18 +1,17 @@
 //! All outputs: the appliers of the network half, the panel, the status socket.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::config::Settings;
-use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output, Round, Stop};
+use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Hotplug, Output, Round, Stop};
 use crate::panel::playlist::Playlist;
 use crate::panel::{Geometry, Signal};
 use crate::policy::Desired;
-use crate::render::{self, page, status};
+use crate::render::{light, page, status, status_line};
 use crate::sink::display::{self, DisplayHandle};
 use crate::sink::indicator::{self, IndicatorHandle};
 use crate::sink::manager;
@@ -27,21 +26,28 @@ const LAST_FRAME: Duration = Duration::from_millis(1500);
 /// The network half is waited for no longer.
 const PUT_BACK: Duration = Duration::from_secs(2);
 
+/// Display and LED.
+#[derive(Debug)]
+struct Panel {
+    display: DisplayHandle,
+    indicator: IndicatorHandle,
+}
+
 /// Handles of everything that shows or does something.
 #[derive(Debug)]
 pub struct Outputs {
     /// `None` while the gateway is switched off
     appliers: Option<Appliers>,
-    /// rings when somebody else touches our rules
-    alarm: Arc<Notify>,
-    pub display: DisplayHandle,
-    pub indicator: IndicatorHandle,
+    /// begins with the first thing to show: the first rules do not wait for its threads
+    panel: Option<Panel>,
     status: StatusHandle,
+    events: mpsc::Sender<Event>,
     /// the layout of the nodes that the status socket knows
     layout_told: Option<u64>,
     status_line: String,
     /// as last handed to the panel: an equal value wakes nobody
-    shown: Option<(Playlist, Vec<Signal>)>,
+    playlist: Option<Playlist>,
+    lights: Option<Vec<Signal>>,
 }
 
 impl Outputs {
@@ -49,14 +55,9 @@ impl Outputs {
     ///
     /// # Errors
     /// The kernel or a missing capability forbids what is needed, or the status socket cannot be made.
-    pub fn spawn(
-        settings: &Settings,
-        state_directory: &Path,
-        events: &mpsc::Sender<Event>,
-        alarm: Arc<Notify>,
-    ) -> Result<Self, Fatal> {
+    pub fn spawn(settings: &Settings, state_directory: &Path, events: &mpsc::Sender<Event>) -> Result<Self, Fatal> {
         let appliers = match settings.gateway.enabled {
-            true => Some(Appliers::spawn(state_directory, events, alarm.clone()).map_err(fatal)?),
+            true => Some(Appliers::spawn(state_directory, events).map_err(fatal)?),
             false => None,
         };
         let socket = settings.status.socket.clone();
@@ -65,20 +66,31 @@ impl Outputs {
         })?;
         Ok(Self {
             appliers,
-            alarm,
-            display: display::spawn(settings.lcd.clone(), events.clone()),
-            indicator: indicator::spawn(settings.led.clone(), events.clone()),
+            panel: None,
             status,
+            events: events.clone(),
             layout_told: None,
             status_line: String::new(),
-            shown: None,
+            playlist: None,
+            lights: None,
         })
     }
 
     /// The main loop lives, and will say so again within `term`.
     pub fn renew_lease(&self, term: Duration) {
-        self.display.renew_lease(term);
-        self.indicator.renew_lease(term);
+        if let Some(panel) = &self.panel {
+            panel.display.renew_lease(term);
+            panel.indicator.renew_lease(term);
+        }
+    }
+
+    /// A device of the panel may have come: try now.
+    pub fn hotplug(&self, device: &Hotplug) {
+        match (&self.panel, device) {
+            (Some(panel), Hotplug::Display) => panel.display.hotplug(),
+            (Some(panel), Hotplug::Indicator) => panel.indicator.hotplug(),
+            (None, _) => {}
+        }
     }
 
     /// An essential applier that has not answered for too long.
@@ -91,28 +103,38 @@ impl Outputs {
         self.appliers.as_ref().map_or(0, Appliers::firewall_port)
     }
 
-    /// Hands out what should be true; the network half first.
-    pub fn publish(&mut self, settings: &Settings, state: &State, desired: &Desired) {
+    /// Orders what should be true of the network.
+    pub fn order(&self, desired: &Desired) {
         if let (Some(appliers), Some(plan)) = (&self.appliers, &desired.gateway) {
             appliers.publish(plan);
         }
-        let rendered = render::render(settings, state, desired);
-        let (playlist, lights) = (rendered.playlist, rendered.lights);
-        if self.shown.as_ref().is_none_or(|(shown, _)| *shown != playlist) {
-            self.display.show(playlist.clone());
+    }
+
+    /// Shows what is true: first on the panel, where somebody waits for an address.
+    pub fn show(&mut self, settings: &Settings, state: &State, desired: &Desired) {
+        let panel = self.panel.get_or_insert_with(|| Panel {
+            display: display::spawn(settings.lcd.clone(), self.events.clone()),
+            indicator: indicator::spawn(settings.led.clone(), self.events.clone()),
+        });
+        let playlist = page::playlist(settings, state, desired);
+        if self.playlist.as_ref() != Some(&playlist) {
+            panel.display.show(playlist.clone());
+            self.playlist = Some(playlist);
         }
-        if self.shown.as_ref().is_none_or(|(_, shown)| *shown != lights) {
-            self.indicator.show(lights.clone());
+        let lights = light::lights(settings, state, desired);
+        if self.lights.as_ref() != Some(&lights) {
+            panel.indicator.show(lights.clone());
+            self.lights = Some(lights);
         }
-        self.shown = Some((playlist, lights));
         let layout = Some(state.nodes().layout);
         if std::mem::replace(&mut self.layout_told, layout) != layout {
             self.status.nodes(status::nodes(state));
         }
-        self.status.publish(rendered.snapshot);
-        if self.status_line != rendered.status_line {
-            manager::status(&rendered.status_line);
-            self.status_line = rendered.status_line;
+        self.status.publish(status::snapshot(settings, state, desired));
+        let line = status_line(state, desired);
+        if self.status_line != line {
+            manager::status(&line);
+            self.status_line = line;
         }
     }
 
@@ -134,11 +156,13 @@ impl Outputs {
     /// New settings: the panel's hardware may be another; nodes may have come and gone. Tells how it goes with the
     /// status socket, which may have to move.
     pub fn reconfigure(&mut self, before: &Settings, now: &Settings) -> ApplyReport {
-        if before.lcd != now.lcd {
-            self.display.reconfigure(now.lcd.clone());
-        }
-        if before.led != now.led {
-            self.indicator.reconfigure(now.led.clone());
+        if let Some(panel) = &self.panel {
+            if before.lcd != now.lcd {
+                panel.display.reconfigure(now.lcd.clone());
+            }
+            if before.led != now.led {
+                panel.indicator.reconfigure(now.led.clone());
+            }
         }
         // Not what the settings said before: that may not have come about.
         let (wanted, held) = (&now.status.socket, self.status.path().to_owned());
@@ -152,14 +176,9 @@ impl Outputs {
     }
 
     /// Switches the network half on, or off: then everything of ours is taken away. Tells what could not be done.
-    pub async fn switch(
-        &mut self,
-        enabled: bool,
-        state_directory: &Path,
-        events: &mpsc::Sender<Event>,
-    ) -> Vec<ApplyError> {
+    pub async fn switch(&mut self, enabled: bool, state_directory: &Path) -> Vec<ApplyError> {
         if enabled && self.appliers.is_none() {
-            match Appliers::spawn(state_directory, events, self.alarm.clone()) {
+            match Appliers::spawn(state_directory, &self.events) {
                 Ok(appliers) => self.appliers = Some(appliers),
                 Err(error) => return vec![error],
             }
@@ -173,7 +192,8 @@ impl Outputs {
     /// Ends the panel and, if wanted, takes the gateway away. Tells what could not be put back.
     pub async fn stop(self, stop: Stop, remove: bool, state_directory: &Path, geometry: Geometry) -> Vec<ApplyError> {
         let last = (stop != Stop::Restart).then(|| page::last_words(geometry, Some(stop)));
-        let panel = last.map(|frame| (self.display.stop(frame, true), self.indicator.stop()));
+        let stop = |(frame, panel): (_, Panel)| (panel.display.stop(frame, true), panel.indicator.stop());
+        let panel = last.zip(self.panel).map(stop);
         let errors = match self.appliers.filter(|_| remove) {
             Some(appliers) => take_away(appliers, state_directory).await,
             None => Vec::new(),

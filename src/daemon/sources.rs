@@ -4,10 +4,9 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use crate::config::Settings;
@@ -45,50 +44,52 @@ pub struct Plans {
     other_dhcp: watch::Sender<Option<DhcpWatchPlan>>,
     firewall: watch::Sender<FirewallWatch>,
     vitals: watch::Sender<bool>,
+    /// what the first decision did not need may begin
+    rest: watch::Sender<bool>,
 }
 
-/// Starts all sources. `alarm` rings when somebody else touches our rules; `run_directory` outlives a restart.
-pub fn spawn(
-    events: &mpsc::Sender<Event>,
-    failed: &mpsc::Sender<Failure>,
-    alarm: Arc<Notify>,
-    run_directory: &Path,
-) -> Plans {
+/// Starts all sources: at once those without which nothing can be decided or our rules would be unwatched, the others when
+/// [`Plans::begin_the_rest`] says so. `run_directory` outlives a restart.
+pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>, run_directory: &Path) -> Plans {
     let (uplinks, uplinks_seen) = watch::channel(UplinkProbePlan::default());
     let (nodes, nodes_seen) = watch::channel(NodeProbePlan::default());
     let (way_out, way_out_seen) = watch::channel(None);
     let (other_dhcp, other_dhcp_seen) = watch::channel(None);
     let (firewall, firewall_seen) = watch::channel(FirewallWatch::default());
     let (vitals, vitals_seen) = watch::channel(false);
-    let start = Start { failed };
+    let (rest, rest_begins) = watch::channel(false);
+    let at_once = Start { failed, after: None };
     let sender = events.clone();
-    start.source("signals", true, move || signals::run(sender.clone()));
+    at_once.source("signals", true, move || signals::run(sender.clone()));
     let sender = events.clone();
-    start.source("netlink", true, move || netlink::run(sender.clone()));
+    at_once.source("netlink", true, move || netlink::run(sender.clone()));
     let sender = events.clone();
-    start.source("firewall", false, move || firewall::run(sender.clone(), firewall_seen.clone(), Arc::clone(&alarm)));
+    at_once.source("firewall", false, move || firewall::run(sender.clone(), firewall_seen.clone()));
+    let later = Start { failed, after: Some(rest_begins) };
     let sender = events.clone();
-    start.source("resolvers", false, move || resolvers::run(sender.clone()));
+    later.source("resolvers", false, move || resolvers::run(sender.clone()));
     let sender = events.clone();
-    start.source("way out", false, move || wayout::run(way_out_seen.clone(), sender.clone()));
+    later.source("way out", false, move || wayout::run(way_out_seen.clone(), sender.clone()));
     let (sender, run_directory) = (events.clone(), run_directory.to_owned());
-    start.source("another DHCP server", false, move || {
+    later.source("another DHCP server", false, move || {
         dhcp::run(other_dhcp_seen.clone(), sender.clone(), run_directory.clone())
     });
     let sender = events.clone();
-    start.source("uplink probe", false, move || probe::run_uplinks(uplinks_seen.clone(), sender.clone()));
+    later.source("uplink probe", false, move || probe::run_uplinks(uplinks_seen.clone(), sender.clone()));
     let sender = events.clone();
-    start.source("node probe", false, move || probe::run_nodes(nodes_seen.clone(), sender.clone()));
+    later.source("node probe", false, move || probe::run_nodes(nodes_seen.clone(), sender.clone()));
     let sender = events.clone();
-    start.source("hot plug", false, move || hotplug::run(sender.clone()));
+    later.source("hot plug", false, move || hotplug::run(sender.clone()));
     let sender = events.clone();
-    start.source("vitals", false, move || vitals::run(sender.clone(), vitals_seen.clone()));
+    later.source("vitals", false, move || vitals::run(sender.clone(), vitals_seen.clone()));
     let node_probes = plans::NodeProbes::default();
-    Plans { uplinks, nodes, node_probes, way_out, other_dhcp, firewall, vitals }
+    Plans { uplinks, nodes, node_probes, way_out, other_dhcp, firewall, vitals, rest }
 }
 
 struct Start<'a> {
     failed: &'a mpsc::Sender<Failure>,
+    /// not before this is true
+    after: Option<watch::Receiver<bool>>,
 }
 
 impl Start<'_> {
@@ -99,7 +100,13 @@ impl Start<'_> {
         Run: Future<Output = io::Result<Infallible>> + Send + 'static,
     {
         let failed = self.failed.clone();
+        let after = self.after.clone();
         tokio::spawn(async move {
+            if let Some(mut after) = after {
+                if after.wait_for(|begins| *begins).await.is_err() {
+                    return;
+                }
+            }
             let mut pause = FIRST_PAUSE;
             let mut told = String::new();
             loop {
@@ -125,6 +132,11 @@ impl Start<'_> {
 }
 
 impl Plans {
+    /// The first decision is carried out: nothing is in its way any more.
+    pub fn begin_the_rest(&self) {
+        set(&self.rest, true);
+    }
+
     /// Hands out what changed.
     pub fn publish(&mut self, settings: &Settings, state: &State, desired: &Desired, firewall_port: u32) {
         set(&self.uplinks, plans::uplink_probes(settings, state));

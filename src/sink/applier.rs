@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::sync::watch::error::RecvError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
@@ -61,7 +60,7 @@ pub async fn run<S: Sink>(
         let mut woken = Ok(());
         if work.failure.is_none() {
             retry = FIRST_RETRY;
-            woken = work.stand(&mut desired).await;
+            woken = desired.changed().await;
         }
         if work.failure.is_some() {
             let waited = match work.fell {
@@ -112,27 +111,6 @@ impl<S: Sink, A: Fn() -> S> Work<S, A> {
         }
     }
 
-    /// Until there is another value; what others undo meanwhile is put back. The error: the channel is closed.
-    async fn stand(&mut self, desired: &mut watch::Receiver<Option<S::Desired>>) -> Result<(), RecvError> {
-        let (sink, held) = (&mut self.sink, self.held.as_ref());
-        let standing = async {
-            loop {
-                tokio::select! {
-                    changed = desired.changed() => break changed,
-                    () = sink.undone() => held.into_iter().for_each(|held| sink.restore(held)),
-                }
-            }
-        };
-        match caught(standing).await {
-            Ok(changed) => changed,
-            Err(panic) => {
-                self.owed.begin();
-                self.fall(panic).await;
-                Ok(())
-            }
-        }
-    }
-
     /// A new sink first: who reads the report finds it in place.
     async fn fall(&mut self, panic: ApplyError) {
         self.sink = (self.anew)();
@@ -172,7 +150,6 @@ mod tests {
     struct Story {
         made: AtomicUsize,
         applied: Mutex<Vec<u32>>,
-        undone: tokio::sync::Notify,
     }
 
     /// Panics at the values from 90 on as long as fewer than `value - 90` sinks were made anew; refuses 13; never ends with 14.
@@ -191,14 +168,6 @@ mod tests {
                 value if (self.0.made.load(Ordering::SeqCst) as u32) < value.saturating_sub(90) => panic!("stumbled"),
                 _ => Ok(Applied::Link),
             }
-        }
-
-        async fn undone(&mut self) {
-            self.0.undone.notified().await;
-        }
-
-        fn restore(&mut self, _: &u32) {
-            panic!("restoring");
         }
     }
 
@@ -253,18 +222,6 @@ mod tests {
             assert_eq!(bench.story.made.load(Ordering::SeqCst), 3);
             assert!(begun.elapsed() >= Duration::from_millis(100 + 200 + 400), "{:?}", begun.elapsed());
             assert_eq!(bench.owed.time(), None);
-        });
-    }
-
-    #[test]
-    fn a_panic_while_restoring_is_one_as_well() {
-        story(async || {
-            let mut bench = bench(1);
-            assert_eq!(bench.told().await, Ok(Applied::Link));
-            bench.story.undone.notify_one();
-            assert_eq!(bench.told().await, Err("the applier panicked and begins again: restoring".into()));
-            assert_eq!(bench.told().await, Ok(Applied::Link));
-            assert_eq!(bench.applied(), [1, 1]);
         });
     }
 

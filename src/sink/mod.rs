@@ -27,14 +27,6 @@ pub trait Sink: Send + 'static {
 
     /// Makes it so. Called again with the same value after a failure; must be idempotent.
     fn apply(&mut self, desired: &Self::Desired) -> impl Future<Output = Result<Applied, ApplyError>> + Send;
-
-    /// Ends when what was made so has just been undone by somebody else: then [`Sink::restore`] is called.
-    fn undone(&mut self) -> impl Future<Output = ()> + Send {
-        std::future::pending()
-    }
-
-    /// Makes it so again, in haste and without a word: the order to do it properly comes later, by the usual way.
-    fn restore(&mut self, _desired: &Self::Desired) {}
 }
 
 /// What somebody panicked with, as an error to report; `who` begins again.

@@ -7,7 +7,7 @@ use bramblegate::event::Stop;
 use bramblegate::panel::{Frame, Playlist, Signal};
 use bramblegate::policy::{self, Desired};
 use bramblegate::render::status::{self, json};
-use bramblegate::render::{self, page};
+use bramblegate::render::{light, page, status_line};
 use bramblegate::state::State;
 use serde_json::Value;
 
@@ -64,15 +64,15 @@ fn block(name: &str, text: &str) -> String {
 }
 
 fn all(state: &State, desired: &Desired) -> Vec<(&'static str, String)> {
-    let rendered = render::render(state.settings(), state, desired);
+    let settings = state.settings();
     let alerts = desired.alerts.iter().map(|alert| format!("{} {}: {}\n", alert.severity, alert.code, alert.text));
     vec![
         ("severity", desired.severity.to_string()),
         ("alerts", alerts.collect()),
-        ("panel", panel(state, &rendered.playlist)),
-        ("lights", lights(&rendered.lights)),
-        ("status line", rendered.status_line),
-        ("status", status(state, &rendered.snapshot)),
+        ("panel", panel(state, &page::playlist(settings, state, desired))),
+        ("lights", lights(&light::lights(settings, state, desired))),
+        ("status line", status_line(state, desired)),
+        ("status", status(state, &status::snapshot(settings, state, desired))),
         ("ports", ports(desired)),
         ("routing", routing(state, desired)),
         ("rules", rules(desired)),
