@@ -3,6 +3,7 @@
 mod appliers;
 mod lock;
 mod outputs;
+mod people;
 mod plans;
 mod sources;
 
@@ -15,8 +16,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant as Timer, sleep_until};
 
 use crate::config::{LcdBus, LedDevice, OnStop, Settings};
-use crate::event::{ApplyErrorKind, Event, Hotplug, Instant, Output, Probe, Stop};
-use crate::policy::{Desired, decide};
+use crate::event::{ApplyErrorKind, Button, Event, Hotplug, Instant, Order, Output, Probe, Stop};
+use crate::policy::{Desired, acknowledge, decide};
 use crate::render::journal;
 use crate::sink::clock;
 use crate::sink::journal::Journal;
@@ -46,6 +47,7 @@ pub struct Options {
     pub settings: Settings,
     pub load: Load,
     pub state_directory: PathBuf,
+    pub runtime_directory: PathBuf,
 }
 
 impl std::fmt::Debug for Options {
@@ -90,6 +92,7 @@ pub async fn run(options: Options) -> Result<(), Fatal> {
     let (failed, failures) = mpsc::channel(16);
     let mut state = State::new(Arc::new(options.settings.clone()), clock::now());
     state.apply(&Event::Vital(host::read()), clock::now());
+    state.restore_acknowledged(people::known(&options.state_directory));
     let alarm = Arc::new(Notify::new());
     let outputs = Outputs::spawn(&options.settings, &options.state_directory, &events, alarm.clone())?;
     let plans = sources::spawn(&events, &failed, alarm);
@@ -180,6 +183,14 @@ impl Daemon {
                 transitions.extend(self.reload().await);
                 return true;
             }
+            Event::Order(Order::Acknowledge) => {
+                transitions.extend(self.acknowledge());
+                return true;
+            }
+            Event::Button(Button::Next) => {
+                self.outputs.display.next_page();
+                return false;
+            }
             Event::Hotplug(Hotplug::Display) => self.outputs.display.hotplug(),
             Event::Hotplug(Hotplug::Indicator) => self.outputs.indicator.hotplug(),
             _ => {}
@@ -203,7 +214,13 @@ impl Daemon {
             return;
         }
         let settings = &self.options.settings;
-        let desired = decide(settings, &self.state);
+        let mut desired = decide(settings, &self.state);
+        if let Some(known) = acknowledge::remaining(&self.state, &desired) {
+            self.state.apply(&Event::Acknowledged(known), clock::now());
+            desired = decide(settings, &self.state);
+            self.remember();
+        }
+        let settings = &self.options.settings;
         let before = self.desired.as_ref();
         let records = journal::records(transitions, before, &desired, &self.state);
         self.outputs.publish(settings, &self.state, &desired);
@@ -212,6 +229,9 @@ impl Daemon {
         }
         self.plans.publish(settings, &self.state, &desired, self.outputs.firewall_port());
         self.desired = Some(desired);
+        if transitions.contains(&Transition::PowerOffOrdered) {
+            self.power_off();
+        }
     }
 
     /// READY when the rule set is in the kernel and every port that exists is set.

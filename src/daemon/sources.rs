@@ -9,13 +9,14 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::sleep;
 
-use crate::config::Settings;
+use crate::config::{Buttons, Settings};
 use crate::event::Event;
 use crate::policy::Desired;
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, UplinkProbePlan};
+use crate::source::vitals::VitalsPlan;
 use crate::source::wayout::WayOutPlan;
-use crate::source::{firewall, hotplug, netlink, probe, resolvers, signals, vitals, wayout};
+use crate::source::{buttons, firewall, hotplug, netlink, probe, resolvers, signals, vitals, wayout};
 use crate::state::State;
 
 use super::plans;
@@ -40,7 +41,8 @@ pub struct Plans {
     nodes: watch::Sender<NodeProbePlan>,
     way_out: watch::Sender<Option<WayOutPlan>>,
     firewall: watch::Sender<FirewallWatch>,
-    vitals: watch::Sender<bool>,
+    vitals: watch::Sender<VitalsPlan>,
+    buttons: watch::Sender<Option<Buttons>>,
 }
 
 /// Starts all sources. `alarm` rings when somebody else touches our rules.
@@ -49,7 +51,8 @@ pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>, alarm
     let (nodes, nodes_seen) = watch::channel(NodeProbePlan::default());
     let (way_out, way_out_seen) = watch::channel(None);
     let (firewall, firewall_seen) = watch::channel(FirewallWatch::default());
-    let (vitals, vitals_seen) = watch::channel(false);
+    let (vitals, vitals_seen) = watch::channel(VitalsPlan::default());
+    let (buttons, buttons_seen) = watch::channel(None);
     let start = Start { failed };
     let sender = events.clone();
     start.source("signals", true, move || signals::run(sender.clone()));
@@ -69,7 +72,9 @@ pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>, alarm
     start.source("hot plug", false, move || hotplug::run(sender.clone()));
     let sender = events.clone();
     start.source("vitals", false, move || vitals::run(sender.clone(), vitals_seen.clone()));
-    Plans { uplinks, nodes, way_out, firewall, vitals }
+    let sender = events.clone();
+    start.source("buttons", false, move || buttons::run(sender.clone(), buttons_seen.clone()));
+    Plans { uplinks, nodes, way_out, firewall, vitals, buttons }
 }
 
 struct Start<'a> {
@@ -116,7 +121,8 @@ impl Plans {
         set(&self.nodes, plans::node_probes(settings, state));
         set(&self.way_out, plans::way_out(settings, state, desired));
         set(&self.firewall, plans::firewall_watch(settings, state, firewall_port));
-        set(&self.vitals, settings.gateway.enabled);
+        set(&self.vitals, plans::vitals(settings));
+        set(&self.buttons, settings.buttons.clone());
     }
 }
 

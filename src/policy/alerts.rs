@@ -1,5 +1,7 @@
 //! Which alerts the facts raise.
 
+mod host;
+
 use crate::config::{Settings, Threshold, UplinkProbe};
 use crate::event::{ApplyErrorKind, LinkIndex, Output, Reachability};
 use crate::state::State;
@@ -27,13 +29,17 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
     }
     nodes(settings, state, &mut raised);
     ornaments(state, &mut raised);
+    host::alerts(settings, state, &mut raised);
+    for alert in raised.iter_mut().filter(|_| !state.acknowledged().is_empty()) {
+        alert.acknowledged = state.acknowledged().contains(&alert.key());
+    }
     raised.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.code.cmp(b.code)).then(a.text.cmp(&b.text)));
     raised
 }
 
 fn alert(severity: Severity, code: &'static str, text: impl Into<String>, panel: impl Into<String>) -> Alert {
     // Not cut: half a number would be another number. The pages make it fit.
-    Alert { severity, code, text: text.into(), panel: panel.into() }
+    Alert { severity, code, text: text.into(), panel: panel.into(), acknowledged: false }
 }
 
 fn uplink(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {

@@ -113,6 +113,11 @@ pub fn source_failed(source: &str, error: &str) -> Record {
     Record::new(&kinds::SOURCE_FAILED, format!("{source} cannot be watched: {error}; trying again"))
 }
 
+/// A file of ours could not be written.
+pub fn not_written(what: &str) -> Record {
+    Record::new(&kinds::OUTPUT_FAILED, what)
+}
+
 /// Something of ours could not be taken away at the end.
 pub fn not_put_back(error: &ApplyError) -> Record {
     Record::new(&kinds::OUTPUT_FAILED, format!("not put back: {error}"))
@@ -224,6 +229,14 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
             Record::new(&kinds::CONNTRACK_FLUSHED, format!("{deleted} stale {connections} of another uplink forgotten"))
         }
         Transition::Reloaded => Record::new(&kinds::RELOADED, "settings read again"),
+        Transition::Acknowledged { alerts } => {
+            Record::new(&kinds::ACKNOWLEDGED, format!("somebody knows of this now: {}", alerts.join(", ")))
+        }
+        Transition::PowerOffOrdered => Record::new(&kinds::POWER_OFF, "the power button was held: powering off"),
+        Transition::PowerOffUnheard => {
+            let message = "nobody has powered the machine off: is bramblegate-poweroff.path enabled?";
+            Record::new(&kinds::POWER_OFF, message).at(Priority::Warning)
+        }
         Transition::UplinkState { .. }
         | Transition::UplinkAddress { .. }
         | Transition::UplinkRenewed { .. }

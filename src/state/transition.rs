@@ -40,6 +40,12 @@ pub enum Transition {
     ClusterMoved { from: Ipv4Net, to: Ipv4Net },
     /// stale connection tracking entries were deleted
     ConntrackFlushed { deleted: u32 },
+    /// people know of these alerts now; by their keys
+    Acknowledged { alerts: Vec<String> },
+    /// the power button was held long enough
+    PowerOffOrdered,
+    /// nobody has carried the order out
+    PowerOffUnheard,
     /// settings were read again
     Reloaded,
 }

@@ -22,6 +22,8 @@ use worker::{REFRESH, Worker};
 enum Order {
     Show(Playlist),
     Hotplug,
+    /// the next page, now
+    Next,
     Reconfigure(Box<Lcd>),
     Stop {
         last: Frame,
@@ -90,6 +92,11 @@ impl DisplayHandle {
     /// A device may have come: try now.
     pub fn hotplug(&self) {
         self.order(Order::Hotplug);
+    }
+
+    /// A person wants to see the next page, and to have time to read it.
+    pub fn next_page(&self) {
+        self.order(Order::Next);
     }
 
     pub fn reconfigure(&self, settings: Lcd) {

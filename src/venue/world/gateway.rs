@@ -65,6 +65,7 @@ impl World {
         fs::write(&drop_in, &self.settings).map_err(while_doing(&drop_in))
     }
 
+    /// The vitals are those of the machine that this is played on, however busy: no part of the world.
     fn settings_text(&self) -> String {
         let ports: Vec<String> = self.networks.iter().map(|network| format!("\"{}\"", network.port)).collect();
         let mut text = format!(
@@ -72,6 +73,7 @@ impl World {
              probe_url = \"http://connectivity.example/generate_204\"\n\
              [cluster]\ninterface = \"eth0\"\n\
              [lcd]\nbus = \"emulator:{HOME}/lcd.log\"\n[led]\ndevice = \"emulator:{HOME}/led.log\"\n\
+             [vitals]\ntemperature = 120\nmemory = \"off\"\ndisk = \"off\"\npressure = \"off\"\n\
              [status]\nsocket = \"{HOME}/status.sock\"\n",
             ports.join(", ")
         );
