@@ -48,7 +48,7 @@ pub struct VitalsPlan {
 pub async fn run(events: mpsc::Sender<Event>, mut plan: channel::Receiver<VitalsPlan>) -> io::Result<Infallible> {
     let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
     let root = Path::new("/");
-    let watch = Watch::new(root);
+    let mut watch: Option<(bool, Watch)> = None;
     let mut looks = Looks::default();
     let mut alarm = Alarm::new()?;
     loop {
@@ -56,6 +56,12 @@ pub async fn run(events: mpsc::Sender<Event>, mut plan: channel::Receiver<Vitals
         let Some(limits) = wanted.limits else {
             plan.changed().await.map_err(|_| gone())?;
             continue;
+        };
+        // Who does not want to know of pressure is not woken by it.
+        let pressure = limits.pressure.is_some();
+        let (_, watch) = match watch.take() {
+            Some(known) if known.0 == pressure => watch.insert(known),
+            _ => watch.insert((pressure, Watch::new(root, pressure))),
         };
         let (news, near) = looks.take(root, wanted.conntrack, &limits);
         for vital in news {

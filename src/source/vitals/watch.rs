@@ -32,12 +32,13 @@ const SETTLE: Duration = Duration::from_millis(200);
 pub struct Watch {
     bell: Arc<Notify>,
     /// end with it
-    _tasks: JoinSet<()>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "held to be dropped"))]
+    tasks: JoinSet<()>,
 }
 
 impl Watch {
-    /// Watches what there is below `root`.
-    pub fn new(root: &Path) -> Self {
+    /// Watches what there is below `root`, with or without tasks that wait.
+    pub fn new(root: &Path, pressure: bool) -> Self {
         let bell = Arc::new(Notify::new());
         let mut tasks = JoinSet::new();
         let open = |path: &Path| urgent(File::open(path).ok()?);
@@ -45,7 +46,7 @@ impl Watch {
         for file in alarms.into_iter().flatten().filter_map(|path| open(&path)) {
             tasks.spawn(ring(file, SETTLE, Arc::clone(&bell)));
         }
-        for what in ["cpu", "memory", "io"] {
+        for what in ["cpu", "memory", "io"].into_iter().filter(|_| pressure) {
             if let Some(file) = trigger(&root.join("proc/pressure").join(what)).ok().and_then(urgent) {
                 tasks.spawn(ring(file, BUSY_TIME, Arc::clone(&bell)));
             }
@@ -53,7 +54,7 @@ impl Watch {
         if let Ok(clock) = clock() {
             tasks.spawn(ring_when_set(clock, Arc::clone(&bell)));
         }
-        Self { bell, _tasks: tasks }
+        Self { bell, tasks }
     }
 
     /// Waits for the next change. May be dropped and called again.
@@ -128,5 +129,30 @@ async fn ring_when_set(clock: AsyncFd<Clock>, bell: Arc<Notify>) {
         if clock.get_ref().arm().is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn mounts_and_clock_are_watched_on_every_machine_and_files_that_tell_nothing_are_not() {
+        let machine = Watch::new(Path::new("/"), false);
+        assert!(machine.tasks.len() >= 2, "{} watched", machine.tasks.len());
+        let root = head::tests::tree("watch");
+        let played = Watch::new(&root, true);
+        std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!(played.tasks.len(), 1, "just the clock: plain files cannot be polled");
+    }
+
+    #[tokio::test]
+    async fn tasks_that_wait_ring_where_the_kernel_counts_pressure() {
+        let root = Path::new("/");
+        let counted =
+            std::fs::read_to_string("/proc/pressure/cpu").is_ok() && trigger(&root.join("proc/pressure/cpu")).is_ok();
+        let without = Watch::new(root, false).tasks.len();
+        let with = Watch::new(root, true).tasks.len();
+        assert_eq!(with - without, if counted { 3 } else { 0 });
     }
 }
