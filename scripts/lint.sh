@@ -66,10 +66,12 @@ printed_ruleset() {
 
 # The unit as it is installed, in a root of its own, so that every path it names is there.
 units() {
-    local root=$work/root out score
+    local root=$work/root out score target
     scripts/install.sh install "$program" "$root" /usr /usr/lib >/dev/null || return 1
     install -D "$(type -P sh)" "$root/bin/sh"
-    out=$(systemd-analyze verify --man=no --root="$root" "$root/usr/lib/systemd/system/bramblegate.service" 2>&1 |
+    # What units depend on by default.
+    for target in sysinit basic paths shutdown; do echo "[Unit]" >"$root/usr/lib/systemd/system/$target.target"; done
+    out=$(systemd-analyze verify --man=no --root="$root" "$root"/usr/lib/systemd/system/bramblegate* 2>&1 |
         grep -F bramblegate)
     [ -z "$out" ] || { printf "%s\n" "$out"; return 1; }
     score=$(systemd-analyze security --offline=true --no-pager systemd/bramblegate.service | sed -n 's/.*exposure level.*: \([0-9.]*\) .*/\1/p')

@@ -3,6 +3,7 @@
 mod appliers;
 mod lock;
 mod outputs;
+mod people;
 mod plans;
 mod sources;
 
@@ -16,8 +17,8 @@ use tokio::task::yield_now;
 use tokio::time::{Instant as Timer, sleep_until};
 
 use crate::config::{LcdBus, LedDevice, OnStop, Settings};
-use crate::event::{ApplyErrorKind, Event, Instant, Output, Probe, Stop, Vital};
-use crate::policy::{Desired, decide};
+use crate::event::{ApplyErrorKind, Button, Event, Instant, Order, Output, Probe, Stop, Vital};
+use crate::policy::{Desired, acknowledge, decide};
 use crate::render::journal;
 use crate::sink::clock;
 use crate::sink::journal::Journal;
@@ -95,6 +96,7 @@ pub async fn run(options: Options) -> Result<(), Fatal> {
     let mut state = State::new(Arc::new(options.settings.clone()), clock::now());
     state.apply(&Event::Vital(host::read()), clock::now());
     state.apply(&Event::Vital(Vital::Added(link::added(&options.state_directory))), clock::now());
+    state.restore_acknowledged(people::known(&options.state_directory));
     let outputs = Outputs::spawn(&options.settings, &options.state_directory, &events)?;
     let plans = sources::spawn(&events, &failed, &options.run_directory);
     let mut daemon = Daemon {
@@ -195,6 +197,14 @@ impl Daemon {
                 transitions.extend(self.reload().await);
                 return true;
             }
+            Event::Order(Order::Acknowledge) => {
+                transitions.extend(self.acknowledge());
+                return true;
+            }
+            Event::Button(Button::Next) => {
+                self.outputs.next_page();
+                return false;
+            }
             Event::Hotplug(device) => self.outputs.hotplug(device),
             _ => {}
         }
@@ -218,7 +228,13 @@ impl Daemon {
             return;
         }
         let settings = &self.options.settings;
-        let desired = decide(settings, &self.state);
+        let mut desired = decide(settings, &self.state);
+        if let Some(known) = acknowledge::remaining(&self.state, &desired) {
+            self.state.apply(&Event::Acknowledged(known), clock::now());
+            desired = decide(settings, &self.state);
+            self.remember();
+        }
+        let settings = &self.options.settings;
         let before = self.desired.as_ref();
         self.outputs.order(&desired);
         let firewall_port = self.outputs.firewall_port();
@@ -234,6 +250,9 @@ impl Daemon {
         }
         self.plans.publish(settings, &self.state, &desired, firewall_port);
         self.desired = Some(desired);
+        if transitions.contains(&Transition::PowerOffOrdered) {
+            self.power_off();
+        }
     }
 
     /// READY when the rule set is in the kernel and every port that exists is set.

@@ -2,13 +2,18 @@
 //!
 //! Sources make events, [`crate::state::State::apply`] takes them in, sinks answer with [`Event::Applied`].
 
+mod vital;
+
+pub use vital::{Button, Head, Pressure, Vital};
+
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Add;
 use std::str::FromStr;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 /// A moment on the boot clock (`CLOCK_BOOTTIME`): never set back, counts through suspend.
 ///
@@ -304,21 +309,6 @@ pub struct Blocker {
     pub remedy: String,
 }
 
-/// The head's own vitals that the gateway depends on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Vital {
-    /// entries in the connection tracking table and its size
-    Conntrack { count: u32, max: u32 },
-    /// resolvers known for an uplink (or of the machine: `index` 0)
-    Resolvers { index: LinkIndex, servers: Vec<IpAddr> },
-    /// the port by which the kernel would send a packet of the cluster to the internet; `None`: unreachable
-    WayOut { index: Option<LinkIndex> },
-    /// host name, and TCP ports on which sshd listens
-    Host { name: String, ssh_ports: Vec<u16> },
-    /// addresses that we gave to ports, by the record of what we changed: (port, address)
-    Added(Vec<(String, Ipv4Net)>),
-}
-
 /// The outputs, one applier each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Output {
@@ -434,6 +424,9 @@ pub enum Event {
     Lease(Change<Lease>),
     Dhcp(Dhcp),
     Order(Order),
+    /// the alerts that people know of, all of them, by their keys
+    Acknowledged(BTreeSet<String>),
+    Button(Button),
     Probe(Probe),
     Hotplug(Hotplug),
     Firewall(Firewall),

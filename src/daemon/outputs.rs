@@ -93,6 +93,13 @@ impl Outputs {
         }
     }
 
+    /// The next page now, and for longer.
+    pub fn next_page(&self) {
+        if let Some(panel) = &self.panel {
+            panel.display.next_page();
+        }
+    }
+
     /// An essential applier that has not answered for too long.
     pub fn overdue(&self) -> Option<Output> {
         self.appliers.as_ref()?.overdue()

@@ -10,6 +10,7 @@ use crate::policy::{Desired, subnet};
 use crate::source::dhcp::DhcpWatchPlan;
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, NodeTarget, UplinkProbePlan, UplinkTarget};
+use crate::source::vitals::VitalsPlan;
 use crate::source::wayout::WayOutPlan;
 use crate::state::State;
 use crate::state::node::NodeState;
@@ -93,6 +94,11 @@ pub fn way_out(settings: &Settings, state: &State, desired: &Desired) -> Option<
     let other = net.hosts().find(|address| *address != net.addr());
     let source: Ipv4Addr = node.or(other)?;
     Some(WayOutPlan { from_port: port.index, source, generation: state.facts_generation() })
+}
+
+/// Connection tracking is the gateway's.
+pub fn vitals(settings: &Settings) -> VitalsPlan {
+    VitalsPlan { conntrack: settings.gateway.enabled, limits: Some(settings.vitals.clone()) }
 }
 
 /// What the firewall's source is to recognise.

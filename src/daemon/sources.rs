@@ -9,14 +9,15 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
-use crate::config::Settings;
+use crate::config::{Buttons, Settings};
 use crate::event::Event;
 use crate::policy::Desired;
 use crate::source::dhcp::DhcpWatchPlan;
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, UplinkProbePlan};
+use crate::source::vitals::VitalsPlan;
 use crate::source::wayout::WayOutPlan;
-use crate::source::{dhcp, firewall, hotplug, netlink, probe, resolvers, signals, vitals, wayout};
+use crate::source::{buttons, dhcp, firewall, hotplug, netlink, probe, resolvers, signals, vitals, wayout};
 use crate::state::State;
 
 use super::plans;
@@ -43,7 +44,8 @@ pub struct Plans {
     way_out: watch::Sender<Option<WayOutPlan>>,
     other_dhcp: watch::Sender<Option<DhcpWatchPlan>>,
     firewall: watch::Sender<FirewallWatch>,
-    vitals: watch::Sender<bool>,
+    vitals: watch::Sender<VitalsPlan>,
+    buttons: watch::Sender<Option<Buttons>>,
     /// what the first decision did not need may begin
     rest: watch::Sender<bool>,
 }
@@ -56,7 +58,8 @@ pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>, run_d
     let (way_out, way_out_seen) = watch::channel(None);
     let (other_dhcp, other_dhcp_seen) = watch::channel(None);
     let (firewall, firewall_seen) = watch::channel(FirewallWatch::default());
-    let (vitals, vitals_seen) = watch::channel(false);
+    let (vitals, vitals_seen) = watch::channel(VitalsPlan::default());
+    let (buttons, buttons_seen) = watch::channel(None);
     let (rest, rest_begins) = watch::channel(false);
     let at_once = Start { failed, after: None };
     let sender = events.clone();
@@ -82,8 +85,10 @@ pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>, run_d
     later.source("hot plug", false, move || hotplug::run(sender.clone()));
     let sender = events.clone();
     later.source("vitals", false, move || vitals::run(sender.clone(), vitals_seen.clone()));
+    let sender = events.clone();
+    later.source("buttons", false, move || buttons::run(sender.clone(), buttons_seen.clone()));
     let node_probes = plans::NodeProbes::default();
-    Plans { uplinks, nodes, node_probes, way_out, other_dhcp, firewall, vitals, rest }
+    Plans { uplinks, nodes, node_probes, way_out, other_dhcp, firewall, vitals, buttons, rest }
 }
 
 struct Start<'a> {
@@ -144,7 +149,8 @@ impl Plans {
         set(&self.way_out, plans::way_out(settings, state, desired));
         set(&self.other_dhcp, plans::other_dhcp(state));
         set(&self.firewall, plans::firewall_watch(settings, state, firewall_port));
-        set(&self.vitals, settings.gateway.enabled);
+        set(&self.vitals, plans::vitals(settings));
+        set(&self.buttons, settings.buttons.clone());
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod dhcp;
 mod forward;
+mod host;
 mod nodes;
 
 use crate::config::{Settings, UplinkProbe};
@@ -29,13 +30,17 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
     }
     nodes::alerts(settings, state, &mut raised);
     ornaments(state, &mut raised);
+    host::alerts(settings, state, &mut raised);
+    for alert in raised.iter_mut().filter(|_| !state.acknowledged().is_empty()) {
+        alert.acknowledged = state.acknowledged().contains(&alert.key());
+    }
     raised.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.code.cmp(b.code)).then(a.text.cmp(&b.text)));
     raised
 }
 
 fn alert(severity: Severity, code: &'static str, text: impl Into<String>, panel: impl Into<String>) -> Alert {
     // Not cut: half a number would be another number. The pages make it fit.
-    Alert { severity, code, text: text.into(), panel: panel.into() }
+    Alert { severity, code, text: text.into(), panel: panel.into(), acknowledged: false }
 }
 
 fn uplink(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {

@@ -1,5 +1,6 @@
 //! What should be true: `decide(&Settings, &State) -> Desired`, a pure function.
 
+pub mod acknowledge;
 pub mod alert;
 mod alerts;
 pub mod forwards;

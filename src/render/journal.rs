@@ -124,6 +124,11 @@ pub fn overdue(output: Output) -> Record {
     Record::new(&kinds::OUTPUT_FAILED, message).at(Priority::Error)
 }
 
+/// A file of ours could not be written.
+pub fn not_written(what: &str) -> Record {
+    Record::new(&kinds::OUTPUT_FAILED, what)
+}
+
 /// Something of ours could not be taken away at the end.
 pub fn not_put_back(error: &ApplyError) -> Record {
     Record::new(&kinds::OUTPUT_FAILED, format!("not put back: {error}"))
@@ -254,6 +259,14 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
         )
         .with("SERVER", server),
         Transition::Reloaded => Record::new(&kinds::RELOADED, "settings read again"),
+        Transition::Acknowledged { alerts } => {
+            Record::new(&kinds::ACKNOWLEDGED, format!("somebody knows of this now: {}", alerts.join(", ")))
+        }
+        Transition::PowerOffOrdered => Record::new(&kinds::POWER_OFF, "the power button was held: powering off"),
+        Transition::PowerOffUnheard => {
+            let message = "nobody has powered the machine off: is bramblegate-poweroff.path enabled?";
+            Record::new(&kinds::POWER_OFF, message).at(Priority::Warning)
+        }
         Transition::UplinkState { .. }
         | Transition::UplinkAddress { .. }
         | Transition::UplinkRenewed { .. }

@@ -11,7 +11,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::light;
 use crate::config::{LcdBus, LedDevice, Settings};
-use crate::event::{Applied, ApplyErrorKind, Blocker, Instant, Mac, Output};
+use crate::event::{Applied, ApplyErrorKind, Blocker, Head, Instant, Mac, Output};
 use crate::panel::Signal;
 use crate::policy::alert::{Alert, Severity};
 use crate::policy::{Desired, Overlap};
@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub uplinks: Vec<UplinkStatus>,
     pub gateway: GatewayStatus,
     pub cluster: ClusterStatus,
+    /// `None`: not looked at yet
+    pub host: Option<Head>,
     pub lcd: LcdStatus,
     pub led: LedStatus,
 }
@@ -176,6 +178,7 @@ pub fn snapshot(settings: &Settings, state: &State, desired: &Desired) -> Snapsh
             up: state.nodes().count(NodeHealth::Up),
             total: state.nodes().total(),
         },
+        host: state.vitals().head,
         lcd: lcd(settings, state.outputs()),
         led: led(settings, state, desired),
     }

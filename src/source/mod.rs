@@ -1,6 +1,7 @@
 //! Sources turn the outside into events. A source knows nothing but [`crate::event::Event`].
 
 pub mod alarm;
+pub mod buttons;
 pub mod dhcp;
 pub mod firewall;
 pub mod host;

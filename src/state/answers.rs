@@ -11,6 +11,7 @@ use super::kernel::KernelFacts;
 use super::node::{Nodes, Origin};
 use super::output::Outputs;
 use super::port::Roles;
+use super::power::Power;
 use super::uplink::{UplinkMemory, UplinkView};
 use super::{FORMER_ADDRESS_TIME, FirewallFacts, OFFLINE_TIME, Revisions, State, Vitals};
 
@@ -134,6 +135,11 @@ impl State {
 
     pub fn vitals(&self) -> &Vitals {
         &self.vitals
+    }
+
+    /// The power button, as it is held or was.
+    pub fn power(&self) -> Power {
+        self.power
     }
 
     pub fn revisions(&self) -> Revisions {

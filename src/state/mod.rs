@@ -1,5 +1,6 @@
 //! The facts and nothing else. [`State::apply`] takes an event in and says what changed; it never reads a clock.
 
+mod acknowledged;
 mod answers;
 pub mod dhcp;
 mod firewall;
@@ -7,6 +8,7 @@ pub mod kernel;
 pub mod node;
 pub mod output;
 pub mod port;
+pub mod power;
 mod probes;
 pub mod transition;
 pub mod uplink;
@@ -15,7 +17,7 @@ mod vitals;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,9 +35,10 @@ use kernel::KernelFacts;
 use node::Nodes;
 use output::Outputs;
 use port::Roles;
+use power::Power;
 pub use transition::Transition;
 use uplink::{UplinkMemory, primary};
-pub use vitals::{Revisions, Vitals};
+pub use vitals::{Revisions, Trouble, Vitals};
 
 /// A better uplink takes row 1 after it has been good for this long.
 pub const BETTER_UPLINK_TIME: Duration = Duration::from_secs(5);
@@ -68,6 +71,8 @@ pub struct State {
     outputs: Outputs,
     firewall: FirewallFacts,
     vitals: Vitals,
+    acknowledged: BTreeSet<String>,
+    power: Power,
     revisions: Revisions,
     facts_generation: u64,
     stop: Option<Stop>,
@@ -98,6 +103,8 @@ impl State {
             outputs: Outputs::default(),
             firewall: FirewallFacts::default(),
             vitals: Vitals { ssh_ports: vec![22], ..Vitals::default() },
+            acknowledged: BTreeSet::new(),
+            power: Power::default(),
             revisions: Revisions::default(),
             facts_generation: 0,
             stop: None,
@@ -145,6 +152,11 @@ impl State {
             Event::Dhcp(dhcp) => self.apply_dhcp(dhcp),
             Event::Firewall(firewall) => self.apply_firewall(firewall),
             Event::Vital(vital) => self.apply_vital(vital),
+            Event::Acknowledged(keys) => self.apply_acknowledged(keys),
+            Event::Button(button) => {
+                self.power.apply(*button, now);
+                Vec::new()
+            }
             Event::Applied(report) => {
                 let mut told = self.outputs.apply(report);
                 // The address that it waits for may be there now.
@@ -300,6 +312,7 @@ impl State {
                 self.vitals.added.clone_from(added);
                 self.claim_added();
             }
+            Vital::Head(head) => self.vitals.judge(head, &self.settings.vitals, self.now),
         }
         Vec::new()
     }
@@ -318,6 +331,8 @@ impl State {
         told.extend(self.watch_dhcp());
         self.watch_egress();
         self.revisions.firewall += u64::from(self.firewall.repair_is_due(self.now));
+        self.vitals.refresh(self.now);
+        told.extend(self.power.refresh(self.now));
         let offline = !self.uplinks.values().any(|memory| memory.address.is_some());
         self.offline_since = offline.then(|| self.offline_since.unwrap_or(self.now));
         let clashing = self.is_clashing();
@@ -404,7 +419,8 @@ impl State {
         let offline = self.offline_since.map(|since| since + OFFLINE_TIME);
         let moved = self.clash_changed.map(|at| at + FORMER_ADDRESS_TIME);
         let nodes = self.nodes.next_deadline();
-        let all = uplinks.chain(better).chain(offline).chain(moved).chain(nodes).chain(self.firewall.deadlines());
-        all.filter(|at| *at > now).min()
+        let machine = self.vitals.deadline().into_iter().chain(self.power.deadline(now));
+        let network = uplinks.chain(better).chain(offline).chain(moved).chain(self.firewall.deadlines());
+        network.chain(nodes).chain(machine).filter(|at| *at > now).min()
     }
 }

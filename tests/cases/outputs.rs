@@ -65,7 +65,10 @@ fn block(name: &str, text: &str) -> String {
 
 fn all(state: &State, desired: &Desired) -> Vec<(&'static str, String)> {
     let settings = state.settings();
-    let alerts = desired.alerts.iter().map(|alert| format!("{} {}: {}\n", alert.severity, alert.code, alert.text));
+    let alerts = desired.alerts.iter().map(|alert| {
+        let known = if alert.acknowledged { " (acknowledged)" } else { "" };
+        format!("{} {}{known}: {}\n", alert.severity, alert.code, alert.text)
+    });
     vec![
         ("severity", desired.severity.to_string()),
         ("alerts", alerts.collect()),

@@ -16,16 +16,21 @@
 //! resolvers eth1 10.99.0.1
 //! way-out eth1 | way-out none
 //! host bramble 22 2222                                    name, ports of sshd
-//! fails firewall: a message | well firewall               absent lcd: a message
+//! all up | all silent                                     one round of every node
+//! head 48C load 0.30 memory 62 disk 83 [sags] [slow]      the head's vitals; [read-only] [clockless]
+//! power pressed | power released                          the power button
+//! acknowledge                                             somebody knows of what stands
+//! fails firewall: a message | well firewall | well led: 8 absent lcd: a message
 //! well firewall: adopted | well lcd: blind
 //! reload | stop | restart | power-off | reboot
 //! ```
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bramblegate::event::{
-    Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Change, Dump, Event, Firewall, Link, LinkIndex,
-    Netconf, Output, Probe, Reachability, Round, Route, Stop, Vital,
+    Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button, Change, Dump, Event, Firewall, Head,
+    Link, LinkIndex, Netconf, Order, Output, Probe, Reachability, Round, Route, Stop, Vital,
 };
 use bramblegate::policy::ROUTE_PROTOCOL;
 use bramblegate::state::node::Nodes;
@@ -78,6 +83,13 @@ impl Reader {
                 Event::Netconf(Netconf { index, forwarding, rp_filter: None })
             }
             "internet" => Event::Probe(self.internet(&mut words)?),
+            "head" => Event::Vital(Vital::Head(head(&mut words)?)),
+            "power" => {
+                let held = words.choice(&[("pressed", true), ("released", false)])?;
+                Event::Button(Button::Power { held })
+            }
+            "acknowledge" => Event::Order(Order::Acknowledge),
+            "all" => Event::Probe(all(&mut words, nodes)?),
             "node" => Event::Probe(node(&mut words, nodes)?),
             "resolvers" | "way-out" | "conntrack" | "host" => Event::Vital(self.vital(verb, &mut words)?),
             "flushed" | "blocked" | "unblocked" | "passed" => Event::Firewall(firewall(verb, &mut words)?),
@@ -193,6 +205,30 @@ impl Reader {
     }
 }
 
+fn head(words: &mut Words<'_>) -> Result<Head> {
+    let degrees = words.next()?;
+    let percent = |text: Option<&str>| text.map(parse).transpose();
+    let load: Option<f64> = words.after("load")?.map(parse).transpose()?;
+    Ok(Head {
+        temperature: Some(parse(degrees.trim_end_matches('C'))?),
+        load: load.map(|load| (load * 100.0) as u32),
+        memory: percent(words.after("memory")?)?,
+        disk: percent(words.after("disk")?)?,
+        under_voltage: Some(words.flag("sags")),
+        throttled: Some(words.flag("slow")),
+        read_only: Some(words.flag("read-only")),
+        clock_set: Some(!words.flag("clockless")),
+        ..Head::default()
+    })
+}
+
+/// One round of every node.
+fn all(words: &mut Words<'_>, nodes: &Nodes) -> Result<Probe> {
+    let up = words.choice(&[("up", true), ("silent", false)])?;
+    let rtt = up.then(|| Duration::from_micros(300));
+    Ok(Probe::Nodes(nodes.iter().map(|node| Round { node: node.id, rtt, first_lost: !up }).collect()))
+}
+
 fn node(words: &mut Words<'_>, nodes: &Nodes) -> Result<Probe> {
     let name = words.next()?;
     let node = nodes.by_name(name).ok_or_else(|| format!("there is no node {name}"))?.id;
@@ -239,7 +275,10 @@ fn report(verb: &str, words: &mut Words<'_>) -> Result<ApplyReport> {
                 Applied::Firewall { masquerade: true, owned: true, flow_table: false, adopted: message == "adopted" }
             }
             Output::Display => Applied::Display { lines: Vec::new(), bytes: 0, blind: message == "blind" },
-            Output::Indicator => Applied::Indicator { leds: 1, name: "emulator".to_owned() },
+            Output::Indicator => {
+                let leds = if message.is_empty() { 1 } else { parse(message)? };
+                Applied::Indicator { leds, name: "emulator".to_owned() }
+            }
             _ => Applied::Done,
         })
     } else {

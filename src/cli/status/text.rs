@@ -60,14 +60,35 @@ pub fn page(view: &View, colours: bool) -> String {
         ],
     );
     for alert in list(&status, "/alerts") {
-        let line = format!("{}: {}", page.word(&text(alert, "/severity")), text(alert, "/text"));
+        let known = alert.pointer("/acknowledged").and_then(Value::as_bool) == Some(true);
+        let known = if known { page.paint(DIM, " (acknowledged)") } else { String::new() };
+        let line = format!("{}: {}{known}", page.word(&text(alert, "/severity")), text(alert, "/text"));
         page.row("", &[line]);
     }
     uplinks(&mut page, &status);
     gateway(&mut page, &status);
     nodes(&mut page, &status);
+    host(&mut page, &status);
     panel(&mut page, &status);
     page.text
+}
+
+/// What the machine tells of itself.
+fn host(page: &mut Page, status: &Value) {
+    let load = status.pointer("/host/load").and_then(Value::as_f64).map(|load| format!("load {load:.1}"));
+    let figure = |path: &str, before: &str, after: &str| match number(status, path) {
+        Some(figure) => format!("{before}{figure}{after}"),
+        None => String::new(),
+    };
+    let parts = [
+        figure("/host/temperature_c", "", " degrees"),
+        load.unwrap_or_default(),
+        figure("/host/memory_available_percent", "memory ", " % free"),
+        figure("/host/disk_free_percent", "disk ", " % free"),
+    ];
+    if parts.iter().any(|part| !part.is_empty()) {
+        page.row("host", &parts);
+    }
 }
 
 fn uplinks(page: &mut Page, status: &Value) {

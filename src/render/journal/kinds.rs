@@ -141,6 +141,12 @@ kinds! {
     ALERT_CLEARED "c6a7607faefa4547a6de9a899a982477" Info
         "An alert is over"
         "Its cause is gone."
+    ACKNOWLEDGED "39b3871973bc46ecb1c22916fd07af67" Info
+        "Somebody knows of the alerts that stand"
+        "By a button or an order. They are told until their cause is gone, but they alarm nobody any more: they wait for their turn among the pages, and a fault's light falls to the warning's. What comes again after that is news."
+    POWER_OFF "3c26fb7153394cb6ac62be8398c9f08d" Notice
+        "The power button was held for five seconds"
+        "The machine is asked to power off by bramblegate-poweroff.path, which waits for the file power-off in the daemon's runtime directory. Unplug it when the display says that it is safe."
     SOURCE_FAILED "4f60d409cb8b4f068845a786f60e1b9b" Warning
         "The gateway cannot see a part of the machine any more"
         "One of its watchers ended and is begun again, less and less often while it fails. The rest works on."

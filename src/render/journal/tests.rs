@@ -33,7 +33,7 @@ fn messages(records: &[Record]) -> Vec<&str> {
 }
 
 fn alert(severity: Severity, code: &'static str, text: &str) -> Alert {
-    Alert { severity, code, text: text.to_owned(), panel: String::new() }
+    Alert { severity, code, text: text.to_owned(), panel: String::new(), acknowledged: false }
 }
 
 #[test]

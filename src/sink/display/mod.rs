@@ -23,6 +23,8 @@ use worker::{REFRESH, Worker};
 enum Order {
     Show(Playlist),
     Hotplug,
+    /// the next page, now
+    Next,
     Reconfigure(Box<Lcd>),
     Stop {
         last: Frame,
@@ -91,6 +93,11 @@ impl DisplayHandle {
     /// A device may have come: try now.
     pub fn hotplug(&self) {
         self.order(Order::Hotplug);
+    }
+
+    /// A person wants to see the next page, and to have time to read it.
+    pub fn next_page(&self) {
+        self.order(Order::Next);
     }
 
     pub fn reconfigure(&self, settings: Lcd) {

@@ -110,6 +110,10 @@ impl Worker {
                 self.close();
                 self.patience = Patience::new();
             }
+            Order::Next => {
+                self.rotation.turn(now);
+                self.urgent = true;
+            }
             Order::Reconfigure(settings) => self.reconfigure(*settings),
             Order::Wake => {}
             Order::Stop { last, lit, done } => {

@@ -82,6 +82,7 @@ pub(super) fn snapshot() -> Snapshot {
             up: 0,
             total: 0,
         },
+        host: None,
         lcd: LcdStatus { state: DeviceState::Off, lines: None, bytes: 0 },
         led: LedStatus { state: DeviceState::Off, signals: None },
     }
@@ -271,7 +272,13 @@ async fn a_slow_client_is_closed_and_a_fast_one_gets_all() {
     for round in 0..12 {
         let mut large = snapshot();
         let text = format!("{round}{}", "x".repeat(100_000));
-        large.alerts.push(Alert { severity: Severity::Fault, code: "host-test", text, panel: String::new() });
+        large.alerts.push(Alert {
+            severity: Severity::Fault,
+            code: "host-test",
+            text,
+            panel: String::new(),
+            acknowledged: false,
+        });
         handle.publish(large);
         sleep(SPACING + Duration::from_millis(5)).await;
     }

@@ -3,6 +3,8 @@
 mod events;
 mod gateway;
 
+pub use gateway::Finger;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

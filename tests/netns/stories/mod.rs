@@ -1,5 +1,6 @@
 //! Stories of the gateway's behaviour on the real kernel.
 
+mod buttons;
 mod firewall;
 mod forward;
 mod ground;
@@ -68,6 +69,9 @@ pub const ALL: &[(&str, Story)] = &[
     ("restart::three_capabilities_are_enough", restart::three_capabilities_are_enough),
     ("restart::service_manager_is_told", restart::service_manager_is_told),
     ("journal::changes_are_records_with_fields", journal::changes_are_records_with_fields),
+    ("buttons::acknowledged_alert_stays_known_across_a_restart", buttons::acknowledged_alert_stays_known),
+    ("buttons::next_page_is_there_at_once", buttons::next_page_is_there_at_once),
+    ("buttons::power_held_leaves_the_order_and_let_go_does_not", buttons::power_held_leaves_the_order),
     ("status::many_clients_are_served", status::many_clients_are_served),
     ("status::client_that_never_reads_is_closed", status::client_that_never_reads_is_closed),
     ("status::socket_moves_at_a_reload", status::socket_moves_at_a_reload),

@@ -46,7 +46,12 @@ pub struct Story {
 impl Story {
     /// The cluster's port is there, and the kernel has told so.
     pub fn new() -> Self {
-        let settings = settings(SETTINGS);
+        Self::of(SETTINGS)
+    }
+
+    /// The same with other settings.
+    pub fn of(text: &str) -> Self {
+        let settings = settings(text);
         let now = Instant::from_boot(Duration::from_secs(100));
         let state = State::new(Arc::new(settings.clone()), now);
         let story = Self { settings, state, now };
