@@ -165,7 +165,7 @@ impl Outputs {
     /// Ends the panel and, if wanted, takes the gateway away. Tells what could not be put back.
     pub async fn stop(self, stop: Stop, remove: bool, state_directory: &Path, geometry: Geometry) -> Vec<ApplyError> {
         let last = (stop != Stop::Restart).then(|| page::last_words(geometry, Some(stop)));
-        let panel = last.map(|frame| (self.display.stop(frame, true), self.indicator.stop()));
+        let panel = last.map(|frame| (self.display.stop((frame, true)), self.indicator.stop(())));
         let errors = match self.appliers.filter(|_| remove) {
             Some(appliers) => take_away(appliers, state_directory).await,
             None => Vec::new(),
