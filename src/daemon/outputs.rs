@@ -96,7 +96,7 @@ impl Outputs {
     /// The next page now, and for longer.
     pub fn next_page(&self) {
         if let Some(panel) = &self.panel {
-            panel.display.next_page();
+            panel.display.turn();
         }
     }
 
@@ -199,7 +199,7 @@ impl Outputs {
     /// Ends the panel and, if wanted, takes the gateway away. Tells what could not be put back.
     pub async fn stop(self, stop: Stop, remove: bool, state_directory: &Path, geometry: Geometry) -> Vec<ApplyError> {
         let last = (stop != Stop::Restart).then(|| page::last_words(geometry, Some(stop)));
-        let stop = |(frame, panel): (_, Panel)| (panel.display.stop(frame, true), panel.indicator.stop());
+        let stop = |(frame, panel): (_, Panel)| (panel.display.stop((frame, true)), panel.indicator.stop(()));
         let panel = last.zip(self.panel).map(stop);
         let errors = match self.appliers.filter(|_| remove) {
             Some(appliers) => take_away(appliers, state_directory).await,

@@ -1,5 +1,7 @@
 //! What the threads of display and indicator have in common: their lease, their reports, their patience.
 
+mod thread;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -7,6 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output};
+
+pub use thread::{Handle, Worker, start};
 
 /// How long the daemon may be silent at its start before the panel says that nobody drives it.
 pub const LEASE: Duration = Duration::from_secs(15);
@@ -150,6 +154,11 @@ impl Patience {
     pub fn left(&self, now: Duration) -> Duration {
         self.next.saturating_sub(now)
     }
+}
+
+/// The first of these times that there is.
+pub fn earliest<const N: usize>(times: [Option<Duration>; N]) -> Option<Duration> {
+    times.into_iter().flatten().min()
 }
 
 /// The report of an output that is switched off.

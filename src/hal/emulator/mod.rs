@@ -9,6 +9,7 @@
 
 pub mod backpack;
 pub mod chip;
+mod fate;
 mod script;
 pub mod stick;
 
@@ -23,6 +24,7 @@ use embedded_hal::delay::DelayNs;
 
 pub use backpack::Backpack;
 pub use chip::Chip;
+pub use fate::Fate;
 pub use script::{Fault, Script};
 pub use stick::Stick;
 

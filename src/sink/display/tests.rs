@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::*;
 use crate::board::Wiring;
 use crate::config::{Backlight, LcdBus};
-use crate::event::{Applied, ApplyErrorKind, ApplyReport};
+use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport};
 use crate::hal::CharDisplay;
 use crate::hal::emulator::Chip;
 use crate::panel::{Charset, Geometry, Page};
@@ -105,7 +105,7 @@ fn real_bytes_on_the_emulated_bus_say_what_was_to_be_shown() {
     let (_, bytes, screen) = screens.last().unwrap();
     assert_eq!(screen[0], "10.99.0.127     ");
     assert_eq!(*bytes, 9, "one character after an instruction");
-    let acknowledged = display.stop(Frame::from_lines(SIXTEEN, &["STOPPED"]), false);
+    let acknowledged = display.stop((Frame::from_lines(SIXTEEN, &["STOPPED"]), false));
     acknowledged.blocking_recv().unwrap().unwrap();
     assert_eq!(replay(&log.0).last().unwrap().2[0], "STOPPED         ");
 }
@@ -122,7 +122,7 @@ fn the_heart_beats_once_a_second_and_stops_with_the_main_loop() {
     let beats = replay(&log.0).len() - before;
     assert!((2..=5).contains(&beats), "{beats} transfers in two seconds");
     assert!(events.try_recv().is_err(), "a beat is no news");
-    display.lease.backdate();
+    display.fall_silent();
     std::thread::sleep(Duration::from_millis(700));
     let stopped = replay(&log.0);
     assert_eq!(stopped.last().unwrap().2[1], "3/3 up          ");
@@ -211,7 +211,7 @@ fn a_display_switched_off_is_said_to_be_off() {
     let (sender, mut events) = mpsc::channel(16);
     let display = spawn(settings(LcdBus::Off), sender);
     await_report(&mut events, |result| matches!(result, Err(error) if error.kind == ApplyErrorKind::Off));
-    let stopped = display.stop(Frame::blank(SIXTEEN), true).blocking_recv().unwrap();
+    let stopped = display.stop((Frame::blank(SIXTEEN), true)).blocking_recv().unwrap();
     assert_eq!(stopped.unwrap_err().kind, ApplyErrorKind::Off);
 }
 
