@@ -43,7 +43,8 @@ pub type Load = Box<dyn Fn() -> Result<Settings, String>>;
 
 /// What the daemon is started with.
 pub struct Options {
-    pub settings: Settings,
+    /// shared with the facts: ten thousand nodes are kept once
+    pub settings: Arc<Settings>,
     pub load: Load,
     pub state_directory: PathBuf,
 }
@@ -88,7 +89,7 @@ struct Daemon {
 pub async fn run(options: Options) -> Result<(), Fatal> {
     let (events, queue) = mpsc::channel(QUEUE);
     let (failed, failures) = mpsc::channel(16);
-    let mut state = State::new(Arc::new(options.settings.clone()), clock::now());
+    let mut state = State::new(Arc::clone(&options.settings), clock::now());
     state.apply(&Event::Vital(host::read()), clock::now());
     let alarm = Arc::new(Notify::new());
     let outputs = Outputs::spawn(&options.settings, &options.state_directory, &events, alarm.clone())?;
@@ -265,8 +266,8 @@ impl Daemon {
                 for error in self.outputs.switch(enabled, &self.options.state_directory, &self.events).await {
                     self.journal.write(&journal::not_put_back(&error));
                 }
-                self.options.settings = settings.clone();
-                let mut told = self.state.reload(Arc::new(settings), clock::now());
+                self.options.settings = Arc::new(settings);
+                let mut told = self.state.reload(Arc::clone(&self.options.settings), clock::now());
                 told.extend(self.state.apply(&Event::Vital(host::read()), clock::now()));
                 told
             }
