@@ -29,6 +29,7 @@ test   | cmd ethtool              | ethtool                | offload settings of
 test   | cmd nc                   | netcat-openbsd         | plain connections, the port scan
 test   | cmd sysctl               | procps                 | settings of the private networks
 bench  | cmd python3              | python3                | the scripts it is compared with
+bench  | cmd fping                | fping                  | another way to ask many nodes
 lint   | cmd nft                  | nftables               | checks the printed rule set
 lint   | cmd unshare              | util-linux             | a private place to do it in
 lint   | cmd systemd-analyze      | systemd                | checks the units

@@ -46,7 +46,8 @@ pub type Load = Box<dyn Fn() -> Result<Settings, String>>;
 
 /// What the daemon is started with.
 pub struct Options {
-    pub settings: Settings,
+    /// shared with the facts: ten thousand nodes are kept once
+    pub settings: Arc<Settings>,
     pub load: Load,
     pub state_directory: PathBuf,
     pub run_directory: PathBuf,
@@ -93,7 +94,7 @@ struct Daemon {
 pub async fn run(options: Options) -> Result<(), Fatal> {
     let (events, queue) = mpsc::channel(QUEUE);
     let (failed, failures) = mpsc::channel(16);
-    let mut state = State::new(Arc::new(options.settings.clone()), clock::now());
+    let mut state = State::new(Arc::clone(&options.settings), clock::now());
     state.apply(&Event::Vital(host::read()), clock::now());
     state.apply(&Event::Vital(Vital::Added(link::added(&options.state_directory))), clock::now());
     state.restore_acknowledged(people::known(&options.state_directory));
@@ -305,11 +306,11 @@ impl Daemon {
                 for error in self.outputs.switch(enabled, &self.options.state_directory).await {
                     self.journal.write(&journal::not_put_back(&error));
                 }
-                self.options.settings = settings.clone();
+                self.options.settings = Arc::new(settings);
                 // Another port may be the cluster's from now on.
                 let added = Vital::Added(link::added(&self.options.state_directory));
                 self.state.apply(&Event::Vital(added), clock::now());
-                let mut told = self.state.reload(Arc::new(settings), clock::now());
+                let mut told = self.state.reload(Arc::clone(&self.options.settings), clock::now());
                 told.extend(self.state.apply(&Event::Vital(host::read()), clock::now()));
                 told.extend(self.state.apply(&Event::Applied(moved), clock::now()));
                 told

@@ -14,6 +14,7 @@ mod lab;
 mod repair;
 mod rules;
 mod start;
+mod sweep;
 mod table;
 
 use std::process::ExitCode;
@@ -26,13 +27,14 @@ use table::{Row, Table};
 type Figure = (&'static str, fn() -> Result<Vec<Row>>);
 
 /// All, the quick ones first.
-const FIGURES: [Figure; 7] = [
+const FIGURES: [Figure; 8] = [
     ("bus", bus::measure),
     ("rules", rules::measure),
     ("start", start::measure),
     ("repair", repair::measure),
     ("address", address::measure),
     ("forward", forward::measure),
+    ("sweep", sweep::measure),
     ("idle", idle::measure),
 ];
 

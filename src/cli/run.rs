@@ -34,11 +34,12 @@ pub fn main(args: Args) -> ExitCode {
 
 fn start(args: Args) -> Result<(), (u8, String)> {
     let path = args.config.config;
-    let merged = settings::load(&path).map_err(|faults| (exit::CONFIG, lines(&faults)))?;
-    check_capabilities(&merged.settings)?;
+    // Only the settings are kept: the files they came from may be many times as long.
+    let settings = settings::load(&path).map_err(|faults| (exit::CONFIG, lines(&faults)))?.settings;
+    check_capabilities(&settings)?;
     let _lock = InstanceLock::take(&run_directory()).map_err(refused)?;
     let options = Options {
-        settings: merged.settings,
+        settings: settings.into(),
         load: Box::new(move || settings::load(&path).map(|merged| merged.settings).map_err(|faults| lines(&faults))),
         state_directory: state_directory(),
         run_directory: run_directory(),

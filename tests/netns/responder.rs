@@ -1,13 +1,16 @@
 //! Thousands of nodes in one process: answers pings to any address that is routed to its cable, each as its node would. Dead,
 //! slow, flapping and wandering ones are told apart by their numbers, so that a test knows without asking.
 
+// Packets are looked into after their length was.
+#![allow(clippy::indexing_slicing)]
+
 use std::collections::VecDeque;
-use std::mem::MaybeUninit;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bramblegate::venue::{Error, Result};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, recvfrom, sendto};
+use socket2::{Domain, Protocol, Socket, Type};
 
 /// `ETH_P_IP`, in network byte order as packet(7) wants it
 const ETH_P_IP: i32 = 0x0800_u16.to_be() as i32;
@@ -57,7 +60,7 @@ impl Cluster {
         match self.nature(group, slot) {
             Nature::Dead => false,
             Nature::Flapping => (now + number * 137) % (silent + answers) >= silent,
-            Nature::Wandering => scramble(number << 32 | now / STAY) % 2 == 0,
+            Nature::Wandering => scramble((number << 32) | (now / STAY)) % 2 == 0,
             Nature::Healthy | Nature::Slow => true,
         }
     }
@@ -104,28 +107,26 @@ fn play(cluster: Cluster, port: &str) -> Result<()> {
         .map_err(|error| trouble(error.into()))?;
     socket.set_read_timeout(Some(Duration::from_millis(2))).map_err(trouble)?;
     println!("ready");
-    let mut late: VecDeque<(Instant, Vec<u8>, SockAddr)> = VecDeque::new();
+    let mut late: VecDeque<(Instant, Vec<u8>, SocketAddrAny)> = VecDeque::new();
     let mut count = 0_u64;
     loop {
-        let mut buffer = [MaybeUninit::new(0_u8); 256];
-        if let Ok((length, from)) = socket.recv_from(&mut buffer) {
-            // SAFETY: every byte was initialised above.
-            let packet: Vec<u8> = buffer[..length].iter().map(|byte| unsafe { byte.assume_init() }).collect();
+        let mut buffer = [0; 256];
+        if let Ok((length, _, Some(from))) = recvfrom(&socket, &mut buffer, RecvFlags::empty()) {
             count += 1;
             let lost = cluster.wandering && scramble(count) % 50 == 0;
-            if let Some((reply, group, slot)) = reply(packet).filter(|_| !lost) {
+            if let Some((reply, group, slot)) = reply(buffer[..length].to_vec()).filter(|_| !lost) {
                 let known = (1..=cluster.groups).contains(&group) && (1..=cluster.slots).contains(&slot);
                 if known && cluster.answers(group, slot, clock()) {
                     match cluster.nature(group, slot) {
                         Nature::Slow => late.push_back((Instant::now() + SLOW, reply, from)),
-                        _ => drop(socket.send_to(&reply, &from)),
+                        _ => drop(sendto(&socket, &reply, SendFlags::empty(), &from)),
                     }
                 }
             }
         }
         while late.front().is_some_and(|(at, _, _)| *at <= Instant::now()) {
             let Some((_, reply, from)) = late.pop_front() else { break };
-            let _ = socket.send_to(&reply, &from);
+            let _ = sendto(&socket, &reply, SendFlags::empty(), &from);
         }
     }
 }

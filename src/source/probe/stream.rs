@@ -61,7 +61,12 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_than_the_limit_are_open_and_the_rest_comes_later() {
-        let slow: AskOne = |_, _, _| Box::pin(async { tokio::time::sleep(Duration::from_millis(20)).await == () });
+        let slow: AskOne = |_, _, _| {
+            Box::pin(async {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                true
+            })
+        };
         let mut streams = Streams::new(slow);
         let probe = NodeProbe::Tcp(22);
         let key = |slot| Key { node: NodeId { slot, generation: 0 }, turn: 1, probe: 0, nth: 0 };
