@@ -95,7 +95,7 @@ async fn watch(
         tell(events, watch.alone()).await?;
     }
     loop {
-        alarm.set(watch.schedule.next());
+        alarm.set(Some(watch.schedule.next()));
         let news = tokio::select! {
             changed = changed(plan) => {
                 changed?;

@@ -37,13 +37,9 @@ pub fn find(name: &str) -> io::Result<Port> {
         parse(message, &mut events);
         let changes = Attributes::after(message.payload, LINK_HEADER).find(CARRIER_CHANGES).and_then(u32_of);
         for event in events.drain(..) {
-            match event {
-                Event::Link(Change::Present(link)) if link.name == name => {
-                    let port = |mac| Port { index: link.index, mac, carrier_changes: changes.unwrap_or(0) };
-                    found = link.mac.map(port);
-                }
-                _ => {}
-            }
+            let Event::Link(Change::Present(link)) = event else { continue };
+            let port = |mac| Port { index: link.index, mac, carrier_changes: changes.unwrap_or(0) };
+            found = found.or(link.mac.filter(|_| link.name == name).map(port));
         }
     })?;
     found.ok_or_else(|| io::ErrorKind::NotFound.into())

@@ -12,6 +12,7 @@
 //! flushed [by nft (4711)]                                 somebody changed our rules
 //! blocked ip filter FORWARD: a remedy | unblocked         another tool's drop
 //! passed 10 9                                             packets accepted in forward, seen at postrouting
+//! dhcp eth0 alone | dhcp eth0 foreign 10.0.0.1 MAC        who else serves addresses there
 //! conntrack 900 of 1000
 //! resolvers eth1 10.99.0.1
 //! way-out eth1 | way-out none
@@ -29,8 +30,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bramblegate::event::{
-    Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button, Change, Dump, Event, Firewall, Head,
-    Link, LinkIndex, Netconf, Order, Output, Probe, Reachability, Round, Route, Stop, Vital,
+    Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button, Change, Dhcp, Dump, Event, Firewall,
+    Head, Link, LinkIndex, Netconf, Order, Output, Probe, Reachability, Round, Route, Stop, Vital,
 };
 use bramblegate::policy::ROUTE_PROTOCOL;
 use bramblegate::state::node::Nodes;
@@ -92,6 +93,7 @@ impl Reader {
             "all" => Event::Probe(all(&mut words, nodes)?),
             "node" => Event::Probe(node(&mut words, nodes)?),
             "resolvers" | "way-out" | "conntrack" | "host" => Event::Vital(self.vital(verb, &mut words)?),
+            "dhcp" => Event::Dhcp(self.dhcp(&mut words)?),
             "flushed" | "blocked" | "unblocked" | "passed" => Event::Firewall(firewall(verb, &mut words)?),
             "fails" | "absent" | "well" => Event::Applied(report(verb, &mut words)?),
             _ => return Err("no such event".to_owned()),
@@ -182,6 +184,19 @@ impl Reader {
         let kinds =
             [("online", Reachability::Online), ("portal", Reachability::Portal), ("nothing", Reachability::Nothing)];
         Ok(Probe::Uplink { index, reachability: words.choice(&kinds)? })
+    }
+
+    fn dhcp(&self, words: &mut Words<'_>) -> Result<Dhcp> {
+        let index = self.index(words.next()?)?;
+        Ok(match words.next()? {
+            "alone" => Dhcp::Alone { index },
+            "foreign" => {
+                let server = words.parse()?;
+                let mac = words.next()?.parse().map_err(|()| "no hardware address".to_owned())?;
+                Dhcp::Foreign { index, server, mac: Some(mac) }
+            }
+            other => return Err(format!("{other:?}?")),
+        })
     }
 
     fn vital(&self, verb: &str, words: &mut Words<'_>) -> Result<Vital> {

@@ -97,7 +97,7 @@ pub static NODES: &[Key] = &[
         "forward.listen",
         scalar!("port as 2201, \"tcp:2201\" or \"udp:5000\"", rule::listen),
         Required,
-        "A port of the head on its uplinks; unique.",
+        "A port of the head on its uplinks; unique. For the venue it wins over uplink.allow and over programs of the head.",
     ),
     key(
         "forward.to",

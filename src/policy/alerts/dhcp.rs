@@ -10,8 +10,8 @@ pub fn other_server(state: &State, raised: &mut Vec<Alert>) {
     if let OtherServers::Foreign { server, mac } = state.other_servers() {
         let who = mac.map_or_else(|| server.to_string(), |mac| format!("{server} ({mac})"));
         let text = format!(
-            "another DHCP server, {who}, answers on the cluster port {port}, so the gateway serves no addresses there: if the \
-             cables of uplink and cluster are swapped, change them over (`bramblegate doctor` knows more), else switch that server off"
+            "another DHCP server, {who}, answers on the cluster port {port}, so we serve none there: are the cables of uplink and \
+             cluster swapped? (`bramblegate doctor`)"
         );
         raised.push(alert(Severity::Fault, "gateway-foreign-dhcp", text, "PORTS SWAPPED?"));
     }

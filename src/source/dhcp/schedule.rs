@@ -16,6 +16,8 @@ const STEPS: [(Duration, Step); 7] = [
     (Duration::from_secs(35), Step::Ask),
     (Duration::from_secs(60), Step::Ask),
 ];
+/// Behind a switch a cable can be moved without a carrier to tell of it: asked again this often.
+const AGAIN: Duration = Duration::from_secs(600);
 /// Somebody else serves: looked at again this often.
 const REFUSED: Duration = Duration::from_secs(30);
 
@@ -45,17 +47,22 @@ impl Schedule {
         *self = Self::new(now + REFUSED);
     }
 
-    /// The next moment at which something is to be done; `None`: never.
-    pub fn next(&self) -> Option<Instant> {
-        STEPS.get(self.done).map(|(after, _)| self.begin + *after)
+    /// The next moment at which something is to be done.
+    pub fn next(&self) -> Instant {
+        self.begin + self.step().0
+    }
+
+    fn step(&self) -> (Duration, Step) {
+        let more = u32::try_from((self.done + 1).saturating_sub(STEPS.len())).unwrap_or(u32::MAX);
+        STEPS.get(self.done).copied().unwrap_or_else(|| (AGAIN.saturating_mul(more), Step::Ask))
     }
 
     /// What is to be done now, each thing once.
     pub fn due(&mut self, now: Instant) -> Option<Step> {
-        let (after, step) = STEPS.get(self.done)?;
-        (self.begin + *after <= now).then(|| {
+        (self.next() <= now).then(|| {
+            let (_, step) = self.step();
             self.done += 1;
-            *step
+            step
         })
     }
 
@@ -81,14 +88,14 @@ mod tests {
     }
 
     #[test]
-    fn three_questions_then_silence_counts_and_is_tried_again_later() {
+    fn three_questions_then_silence_counts_and_is_tried_again_now_and_then() {
         let begin = Instant::now();
         let mut schedule = Schedule::new(begin);
-        assert_eq!(schedule.next(), Some(begin));
+        assert_eq!(schedule.next(), begin);
         let done = seconds(&mut schedule, begin, 100);
         let (ask, silence) = (Step::Ask, Step::Silence);
         assert_eq!(done, [(0, ask), (1, ask), (2, ask), (4, silence), (15, ask), (35, ask), (60, ask)]);
-        assert_eq!(schedule.next(), None, "and then the port is left in peace");
+        assert_eq!(seconds(&mut schedule, begin, 2000), [(600, ask), (1200, ask), (1800, ask)]);
     }
 
     #[test]

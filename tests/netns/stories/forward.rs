@@ -71,12 +71,28 @@ pub fn forwarded_port_follows_the_node() -> Result<()> {
         ensure("closed before", open_ports(world, "10.99.0.126", &[2201]).is_empty())?;
         reload(world, FORWARD)?;
         until("open after a reload", || greeting(2201).is_ok_and(|text| text == "SSH-2.0-venue"))?;
-        must("rpi1", "ip addr add 192.168.50.21/24 dev eth0 && ip addr del 192.168.50.11/24 dev eth0")?;
-        must("rpi1", "ip route replace default via 192.168.50.1")?;
+        must(
+            "rpi1",
+            "ip addr del 192.168.50.11/24 dev eth0; ip addr add 192.168.50.21/24 dev eth0; ip route add default via 192.168.50.1",
+        )?;
         reload(world, &format!("{FORWARD}[[node]]\nname = \"rpi1\"\naddress = \"192.168.50.21\"\n"))?;
         until("the same node at its new address", || greeting(2201).is_ok_and(|text| text == "SSH-2.0-venue"))?;
         reload(world, "")?;
         until("closed again", || open_ports(world, "10.99.0.126", &[2201]).is_empty()).map(drop)
+    })
+}
+
+/// With one subnet on both sides a node looks for the venue's computers in the cluster: that is said, not found out.
+pub fn forwarded_port_under_an_overlap_is_said() -> Result<()> {
+    let venue = PLAIN.replace("10.99.0.", "192.168.50.").replace("192.168.50.1/24", "192.168.50.254/24");
+    before_start(&venue, |world| {
+        let _node = world.serve("rpi1", "banner", "[::]:22")?;
+        world.set_settings(FORWARD);
+        world.start_gateway()?;
+        wait_online(world)?;
+        until("said", || alert(world, "node-forward-overlap").is_some())?;
+        let open = open_ports(world, "192.168.50.126", &[22, 2201]);
+        ensure(&format!("and so it is; the head itself is reached: {open:?}"), open == [22])
     })
 }
 
