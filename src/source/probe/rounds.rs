@@ -336,10 +336,7 @@ impl Ask {
     /// From the beginning of the round to the second try, to the third, and to the end.
     fn steps(&self, longest: Duration) -> (Duration, Duration, Duration) {
         let first = match self.smoothed {
-            // A node that fails is given half as much again, so that one that became slow is found to be just that.
-            Some(rtt) => (0..self.failures.min(8))
-                .fold((rtt * PATIENCE).max(SHORTEST_WAIT), |patience, _| patience * 3 / 2)
-                .min(longest / 2),
+            Some(rtt) => (rtt * PATIENCE).max(SHORTEST_WAIT).min(longest / 2),
             None => longest / 4,
         };
         let end = (first * 7).min(longest);
