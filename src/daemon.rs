@@ -4,6 +4,7 @@ mod appliers;
 mod lock;
 mod outputs;
 mod plans;
+mod service;
 mod sources;
 
 use std::path::PathBuf;
@@ -46,6 +47,7 @@ pub struct Options {
     pub settings: Settings,
     pub load: Load,
     pub state_directory: PathBuf,
+    pub run_directory: PathBuf,
 }
 
 impl std::fmt::Debug for Options {
@@ -91,8 +93,8 @@ pub async fn run(options: Options) -> Result<(), Fatal> {
     let mut state = State::new(Arc::new(options.settings.clone()), clock::now());
     state.apply(&Event::Vital(host::read()), clock::now());
     let alarm = Arc::new(Notify::new());
-    let outputs = Outputs::spawn(&options.settings, &options.state_directory, &events, alarm.clone())?;
-    let plans = sources::spawn(&events, &failed, alarm);
+    let outputs = Outputs::spawn(&options, &events, alarm.clone())?;
+    let plans = sources::spawn(&events, &failed, alarm, &options.run_directory);
     let mut daemon = Daemon {
         options,
         events,

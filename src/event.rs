@@ -220,6 +220,30 @@ pub enum Dhcp {
     Foreign { index: LinkIndex, server: Ipv4Addr, mac: Option<Mac> },
     /// a node loads this file: it boots
     Boots { address: Ipv4Addr, file: String },
+    /// our own server gave or refused an address, or complains
+    Said(Said),
+}
+
+/// One thing that our DHCP and DNS server said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    pub what: Saying,
+    /// for people
+    pub text: String,
+    /// the node it is about, where it is about one
+    pub mac: Option<Mac>,
+    pub address: Option<Ipv4Addr>,
+}
+
+/// What our DHCP and DNS server speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saying {
+    /// a node has an address it did not have before
+    Leased,
+    /// a node may not have the address that it wants
+    Refused,
+    /// something is wrong
+    Trouble,
 }
 
 /// What a person orders, on the control socket or by a button.
@@ -309,6 +333,8 @@ pub enum Vital {
     Resolvers { index: LinkIndex, servers: Vec<IpAddr> },
     /// the port by which the kernel would send a packet of the cluster to the internet; `None`: unreachable
     WayOut { index: Option<LinkIndex> },
+    /// a time server of the head listens where the nodes reach it; whom the head asks for the time
+    Time { served: bool, servers: Vec<Ipv4Addr> },
     /// host name, and TCP ports on which sshd listens
     Host { name: String, ssh_ports: Vec<u16> },
 }
@@ -366,6 +392,8 @@ pub enum Applied {
     Conntrack { deleted: u32 },
     /// the ports hold their settings and addresses
     Link,
+    /// the nodes are served; why without names, where names were wanted
+    Dnsmasq { without_names: Option<String> },
 }
 
 /// Why an output does not hold what it should.

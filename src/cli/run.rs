@@ -41,6 +41,7 @@ fn start(args: Args) -> Result<(), (u8, String)> {
         settings: merged.settings,
         load: Box::new(move || settings::load(&path).map(|merged| merged.settings).map_err(|faults| lines(&faults))),
         state_directory: state_directory(),
+        run_directory: run_directory(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -19,8 +19,9 @@ use crate::sink::manager;
 use crate::sink::status::{self as status_socket, StatusHandle};
 use crate::state::{State, Transition};
 
-use super::Fatal;
 use super::appliers::Appliers;
+use super::service::Service;
+use super::{Fatal, Options};
 
 /// The panel's last frame is waited for no longer.
 const LAST_FRAME: Duration = Duration::from_millis(1500);
@@ -32,6 +33,7 @@ const PUT_BACK: Duration = Duration::from_secs(2);
 pub struct Outputs {
     /// `None` while the gateway is switched off
     appliers: Option<Appliers>,
+    service: Service,
     /// rings when somebody else touches our rules
     alarm: Arc<Notify>,
     pub display: DisplayHandle,
@@ -49,12 +51,8 @@ impl Outputs {
     ///
     /// # Errors
     /// The kernel or a missing capability forbids what is needed, or the status socket cannot be made.
-    pub fn spawn(
-        settings: &Settings,
-        state_directory: &Path,
-        events: &mpsc::Sender<Event>,
-        alarm: Arc<Notify>,
-    ) -> Result<Self, Fatal> {
+    pub fn spawn(options: &Options, events: &mpsc::Sender<Event>, alarm: Arc<Notify>) -> Result<Self, Fatal> {
+        let (settings, state_directory) = (&options.settings, &options.state_directory);
         let appliers = match settings.gateway.enabled {
             true => Some(Appliers::spawn(state_directory, events, alarm.clone()).map_err(fatal)?),
             false => None,
@@ -65,6 +63,7 @@ impl Outputs {
         })?;
         Ok(Self {
             appliers,
+            service: Service::spawn(&options.run_directory, state_directory, events),
             alarm,
             display: display::spawn(settings.lcd.clone(), events.clone()),
             indicator: indicator::spawn(settings.led.clone(), events.clone()),
@@ -91,6 +90,7 @@ impl Outputs {
         if let (Some(appliers), Some(plan)) = (&self.appliers, &desired.gateway) {
             appliers.publish(plan);
         }
+        self.service.publish(settings, state, desired.service.as_ref());
         let rendered = render::render(settings, state, desired);
         let (playlist, lights) = (rendered.playlist, rendered.lights);
         if self.shown.as_ref().is_none_or(|(shown, _)| *shown != playlist) {
@@ -154,6 +154,7 @@ impl Outputs {
     /// Ends the panel and, if wanted, takes the gateway away. Tells what could not be put back.
     pub async fn stop(self, stop: Stop, remove: bool, state_directory: &Path, geometry: Geometry) -> Vec<ApplyError> {
         let last = (stop != Stop::Restart).then(|| page::last_words(geometry, Some(stop)));
+        let service = tokio::spawn(self.service.stop());
         let panel = last.map(|frame| (self.display.stop(frame, true), self.indicator.stop()));
         let errors = match self.appliers.filter(|_| remove) {
             Some(appliers) => take_away(appliers, state_directory).await,
@@ -162,6 +163,7 @@ impl Outputs {
         if let Some((display, indicator)) = panel {
             let _ = timeout(LAST_FRAME, async { (display.await, indicator.await) }).await;
         }
+        let _ = timeout(LAST_FRAME, service).await;
         errors
     }
 }

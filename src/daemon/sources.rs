@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,11 @@ use tokio::time::sleep;
 use crate::config::Settings;
 use crate::event::Event;
 use crate::policy::Desired;
+use crate::sink::dnsmasq;
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, UplinkProbePlan};
 use crate::source::wayout::WayOutPlan;
-use crate::source::{firewall, hotplug, netlink, probe, resolvers, signals, vitals, wayout};
+use crate::source::{firewall, hotplug, leases, netlink, probe, resolvers, signals, vitals, wayout};
 use crate::state::State;
 
 use super::plans;
@@ -44,7 +46,12 @@ pub struct Plans {
 }
 
 /// Starts all sources. `alarm` rings when somebody else touches our rules.
-pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>, alarm: Arc<Notify>) -> Plans {
+pub fn spawn(
+    events: &mpsc::Sender<Event>,
+    failed: &mpsc::Sender<Failure>,
+    alarm: Arc<Notify>,
+    run_directory: &Path,
+) -> Plans {
     let (uplinks, uplinks_seen) = watch::channel(UplinkProbePlan::default());
     let (nodes, nodes_seen) = watch::channel(NodeProbePlan::default());
     let (way_out, way_out_seen) = watch::channel(None);
@@ -67,6 +74,8 @@ pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>, alarm
     start.source("node probe", false, move || probe::run_nodes(nodes_seen.clone(), sender.clone()));
     let sender = events.clone();
     start.source("hot plug", false, move || hotplug::run(sender.clone()));
+    let (sender, leases_file) = (events.clone(), dnsmasq::leases(run_directory));
+    start.source("leases", false, move || leases::run(sender.clone(), leases_file.clone()));
     let sender = events.clone();
     start.source("vitals", false, move || vitals::run(sender.clone(), vitals_seen.clone()));
     Plans { uplinks, nodes, way_out, firewall, vitals }

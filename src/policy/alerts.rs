@@ -1,5 +1,7 @@
 //! Which alerts the facts raise.
 
+mod service;
+
 use crate::config::{Settings, Threshold, UplinkProbe};
 use crate::event::{ApplyErrorKind, LinkIndex, Output, Reachability};
 use crate::state::State;
@@ -22,6 +24,7 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
         enslaved(state, &mut raised);
         if settings.gateway.enabled {
             gateway(state, &mut raised);
+            service::alerts(settings, state, &mut raised);
             overlap(settings, state, placement, &mut raised);
         }
     }

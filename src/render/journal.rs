@@ -1,6 +1,7 @@
 //! The logbook: from changes of fact to journal records, one for each; none for what only went on as it was.
 
 mod kinds;
+mod service;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +26,7 @@ pub struct Record {
 }
 
 /// Alerts whose cause has a record of its own.
-const TOLD_OTHERWISE: [&str; 9] = [
+const TOLD_OTHERWISE: [&str; 11] = [
     "uplink-none",
     "uplink-portal",
     "uplink-no-internet",
@@ -35,6 +36,8 @@ const TOLD_OTHERWISE: [&str; 9] = [
     "gateway-not-loaded",
     "gateway-link",
     "gateway-routing",
+    "gateway-dnsmasq-missing",
+    "gateway-dnsmasq-failed",
 ];
 
 impl Record {
@@ -223,6 +226,7 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
             let connections = if *deleted == 1 { "connection" } else { "connections" };
             Record::new(&kinds::CONNTRACK_FLUSHED, format!("{deleted} stale {connections} of another uplink forgotten"))
         }
+        Transition::ServerSaid(said) => service::said(said, state),
         Transition::Reloaded => Record::new(&kinds::RELOADED, "settings read again"),
         Transition::UplinkState { .. }
         | Transition::UplinkAddress { .. }

@@ -4,6 +4,7 @@ pub mod alarm;
 pub mod firewall;
 pub mod host;
 pub mod hotplug;
+pub mod leases;
 pub mod netlink;
 pub mod nfnetlink;
 pub mod probe;

@@ -30,6 +30,7 @@ impl State {
         let (index, servers): (LinkIndex, _) = match dhcp {
             Dhcp::Alone { index } => (*index, OtherServers::None),
             Dhcp::Foreign { index, server, mac } => (*index, OtherServers::Foreign { server: *server, mac: *mac }),
+            Dhcp::Said(said) => return vec![Transition::ServerSaid(said.clone())],
             Dhcp::Boots { .. } => return Vec::new(),
         };
         self.other_servers = Some((index, servers));

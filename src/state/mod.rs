@@ -35,7 +35,7 @@ use output::Outputs;
 use port::Roles;
 pub use transition::Transition;
 use uplink::{UplinkMemory, primary};
-pub use vitals::{Revisions, Vitals};
+pub use vitals::{Revisions, TimeFacts, Vitals};
 
 /// A better uplink takes row 1 after it has been good for this long.
 pub const BETTER_UPLINK_TIME: Duration = Duration::from_secs(5);
@@ -285,6 +285,9 @@ impl State {
                 self.vitals.resolvers.insert(*index, servers.clone());
             }
             Vital::WayOut { index } => self.vitals.way_out = Some(*index),
+            Vital::Time { served, servers } => {
+                self.vitals.time = TimeFacts { served: *served, servers: servers.clone() };
+            }
             Vital::Host { name, ssh_ports } => {
                 self.vitals.host_name.clone_from(name);
                 self.vitals.ssh_ports.clone_from(ssh_ports);

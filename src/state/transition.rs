@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::event::{Output, Reachability};
+use crate::event::{Output, Reachability, Said};
 
 use super::node::NodeHealth;
 use super::uplink::UplinkState;
@@ -40,6 +40,8 @@ pub enum Transition {
     ClusterMoved { from: Ipv4Net, to: Ipv4Net },
     /// stale connection tracking entries were deleted
     ConntrackFlushed { deleted: u32 },
+    /// our DHCP and DNS server had something to say
+    ServerSaid(Said),
     /// settings were read again
     Reloaded,
 }

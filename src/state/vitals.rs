@@ -1,7 +1,7 @@
 //! What was told of the machine, and how often our work was undone.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::event::LinkIndex;
 
@@ -24,4 +24,14 @@ pub struct Vitals {
     pub way_out: Option<Option<LinkIndex>>,
     pub host_name: String,
     pub ssh_ports: Vec<u16>,
+    pub time: TimeFacts,
+}
+
+/// Who tells the time.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TimeFacts {
+    /// a time server of the head listens where the nodes reach it
+    pub served: bool,
+    /// whom the head asks itself
+    pub servers: Vec<Ipv4Addr>,
 }
