@@ -9,14 +9,14 @@ use bramblegate::board::{Board, Wiring};
 use bramblegate::config::HttpExpectation;
 use bramblegate::hal::emulator::Script;
 use bramblegate::source::probe::{dns, http};
-use bramblegate::source::{firewall, hotplug, netlink, probe};
+use bramblegate::source::{dhcp, firewall, hotplug, netlink, probe};
 use bramblegate::venue::Venue;
 
 /// A door: its name, which is also that of its corpus and of its target, and the function.
 pub type Door = (&'static str, fn(&[u8]));
 
 /// All doors.
-pub const DOORS: [Door; 10] = [
+pub const DOORS: [Door; 11] = [
     ("settings", settings),
     ("boards", boards),
     ("venues", venues),
@@ -27,6 +27,7 @@ pub const DOORS: [Door; 10] = [
     ("dns", dns_answers),
     ("echoes", echoes),
     ("scripts", scripts),
+    ("offers", offers),
 ];
 
 /// A settings file with a drop-in after a line of `---`. What is accepted must be accepted again as it is printed.
@@ -120,5 +121,12 @@ pub fn scripts(bytes: &[u8]) {
             count += 1;
         }
         assert!(count <= text.lines().count());
+    }
+}
+
+/// What a DHCP server says, as a whole frame. Who sent it is read from where it stands, or nothing is.
+pub fn offers(bytes: &[u8]) {
+    if let Some(mac) = dhcp::read_any(bytes) {
+        assert_eq!(bytes.get(6..12), Some(&mac.0[..]));
     }
 }

@@ -218,6 +218,8 @@ pub enum Dhcp {
     Alone { index: LinkIndex },
     /// somebody else does: the ports may be swapped
     Foreign { index: LinkIndex, server: Ipv4Addr, mac: Option<Mac> },
+    /// it cannot be asked: nobody knows, so it must not be served
+    Unasked { index: LinkIndex, why: String },
     /// a node loads this file: it boots
     Boots { address: Ipv4Addr, file: String },
     /// our own server gave or refused an address, or complains

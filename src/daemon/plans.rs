@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::config::Settings;
 use crate::policy::ruleset::{COMMENT_FORWARDED, COMMENT_MASQUERADE, TABLE};
 use crate::policy::{Desired, subnet};
+use crate::source::dhcp::DhcpWatchPlan;
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, NodeTarget, UplinkProbePlan, UplinkTarget};
 use crate::source::wayout::WayOutPlan;
@@ -47,6 +48,13 @@ pub fn node_probes(settings: &Settings, state: &State) -> NodeProbePlan {
         interval: settings.health.interval,
         port: state.cluster_port().map(|port| port.name.clone()),
     }
+}
+
+/// The cluster port, while addresses are to be served there and it has a carrier.
+pub fn other_dhcp(state: &State) -> Option<DhcpWatchPlan> {
+    let (index, generation) = state.dhcp_port()?;
+    let port = state.facts().link(index)?;
+    Some(DhcpWatchPlan { index, name: port.name.clone(), mac: port.mac?, generation })
 }
 
 /// Asked again whenever anything in the kernel changed.

@@ -14,10 +14,11 @@ use crate::config::Settings;
 use crate::event::Event;
 use crate::policy::Desired;
 use crate::sink::dnsmasq;
+use crate::source::dhcp::DhcpWatchPlan;
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, UplinkProbePlan};
 use crate::source::wayout::WayOutPlan;
-use crate::source::{firewall, hotplug, leases, netlink, probe, resolvers, signals, vitals, wayout};
+use crate::source::{dhcp, firewall, hotplug, leases, netlink, probe, resolvers, signals, vitals, wayout};
 use crate::state::State;
 
 use super::plans;
@@ -41,11 +42,12 @@ pub struct Plans {
     uplinks: watch::Sender<UplinkProbePlan>,
     nodes: watch::Sender<NodeProbePlan>,
     way_out: watch::Sender<Option<WayOutPlan>>,
+    other_dhcp: watch::Sender<Option<DhcpWatchPlan>>,
     firewall: watch::Sender<FirewallWatch>,
     vitals: watch::Sender<bool>,
 }
 
-/// Starts all sources. `alarm` rings when somebody else touches our rules.
+/// Starts all sources. `alarm` rings when somebody else touches our rules; `run_directory` outlives a restart.
 pub fn spawn(
     events: &mpsc::Sender<Event>,
     failed: &mpsc::Sender<Failure>,
@@ -55,6 +57,7 @@ pub fn spawn(
     let (uplinks, uplinks_seen) = watch::channel(UplinkProbePlan::default());
     let (nodes, nodes_seen) = watch::channel(NodeProbePlan::default());
     let (way_out, way_out_seen) = watch::channel(None);
+    let (other_dhcp, other_dhcp_seen) = watch::channel(None);
     let (firewall, firewall_seen) = watch::channel(FirewallWatch::default());
     let (vitals, vitals_seen) = watch::channel(false);
     let start = Start { failed };
@@ -68,17 +71,22 @@ pub fn spawn(
     start.source("resolvers", false, move || resolvers::run(sender.clone()));
     let sender = events.clone();
     start.source("way out", false, move || wayout::run(way_out_seen.clone(), sender.clone()));
+    let leases_file = dnsmasq::leases(run_directory);
+    let (sender, run_directory) = (events.clone(), run_directory.to_owned());
+    start.source("another DHCP server", false, move || {
+        dhcp::run(other_dhcp_seen.clone(), sender.clone(), run_directory.clone())
+    });
     let sender = events.clone();
     start.source("uplink probe", false, move || probe::run_uplinks(uplinks_seen.clone(), sender.clone()));
     let sender = events.clone();
     start.source("node probe", false, move || probe::run_nodes(nodes_seen.clone(), sender.clone()));
     let sender = events.clone();
     start.source("hot plug", false, move || hotplug::run(sender.clone()));
-    let (sender, leases_file) = (events.clone(), dnsmasq::leases(run_directory));
+    let sender = events.clone();
     start.source("leases", false, move || leases::run(sender.clone(), leases_file.clone()));
     let sender = events.clone();
     start.source("vitals", false, move || vitals::run(sender.clone(), vitals_seen.clone()));
-    Plans { uplinks, nodes, way_out, firewall, vitals }
+    Plans { uplinks, nodes, way_out, other_dhcp, firewall, vitals }
 }
 
 struct Start<'a> {
@@ -124,6 +132,7 @@ impl Plans {
         set(&self.uplinks, plans::uplink_probes(settings, state));
         set(&self.nodes, plans::node_probes(settings, state));
         set(&self.way_out, plans::way_out(settings, state, desired));
+        set(&self.other_dhcp, plans::other_dhcp(state));
         set(&self.firewall, plans::firewall_watch(settings, state, firewall_port));
         set(&self.vitals, settings.gateway.enabled);
     }

@@ -1,5 +1,6 @@
 //! Which alerts the facts raise.
 
+mod dhcp;
 mod service;
 
 use crate::config::{Settings, Threshold, UplinkProbe};
@@ -26,6 +27,7 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
             gateway(state, &mut raised);
             service::alerts(settings, state, &mut raised);
             overlap(settings, state, placement, &mut raised);
+            dhcp::other_server(state, &mut raised);
         }
     }
     nodes(settings, state, &mut raised);

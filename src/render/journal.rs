@@ -26,7 +26,7 @@ pub struct Record {
 }
 
 /// Alerts whose cause has a record of its own.
-const TOLD_OTHERWISE: [&str; 11] = [
+const TOLD_OTHERWISE: [&str; 12] = [
     "uplink-none",
     "uplink-portal",
     "uplink-no-internet",
@@ -38,6 +38,7 @@ const TOLD_OTHERWISE: [&str; 11] = [
     "gateway-routing",
     "gateway-dnsmasq-missing",
     "gateway-dnsmasq-failed",
+    "gateway-foreign-dhcp",
 ];
 
 impl Record {
@@ -227,6 +228,21 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
             Record::new(&kinds::CONNTRACK_FLUSHED, format!("{deleted} stale {connections} of another uplink forgotten"))
         }
         Transition::ServerSaid(said) => service::said(said, state),
+        Transition::ForeignDhcp { server, mac } => {
+            let by = mac.map(|mac| format!(" ({mac})")).unwrap_or_default();
+            let message =
+                format!("another DHCP server answers on the cluster port: {server}{by}; no addresses are served there");
+            let record = Record::new(&kinds::DHCP_FOREIGN, message).with("SERVER", server);
+            match mac {
+                Some(mac) => record.with("MAC", mac),
+                None => record,
+            }
+        }
+        Transition::ForeignDhcpGone { server } => Record::new(
+            &kinds::DHCP_FOREIGN_GONE,
+            format!("the DHCP server {server} is not heard on the cluster port any more"),
+        )
+        .with("SERVER", server),
         Transition::Reloaded => Record::new(&kinds::RELOADED, "settings read again"),
         Transition::UplinkState { .. }
         | Transition::UplinkAddress { .. }

@@ -27,7 +27,7 @@ use crate::event::{
     Address, Change, Dump, Event, Instant, Link, LinkIndex, Netconf, Output, Probe, Route, Rule, Stop, Vital,
 };
 
-use dhcp::OtherServers;
+use dhcp::DhcpFacts;
 pub use firewall::FirewallFacts;
 use kernel::KernelFacts;
 use node::Nodes;
@@ -65,7 +65,7 @@ pub struct State {
     clashing: bool,
     former: Vec<Ipv4Net>,
     nodes: Nodes,
-    other_servers: Option<(LinkIndex, OtherServers)>,
+    dhcp: DhcpFacts,
     outputs: Outputs,
     firewall: FirewallFacts,
     vitals: Vitals,
@@ -96,7 +96,7 @@ impl State {
             clashing: false,
             former: Vec::new(),
             nodes,
-            other_servers: None,
+            dhcp: DhcpFacts::default(),
             outputs: Outputs::default(),
             firewall: FirewallFacts::default(),
             vitals: Vitals { ssh_ports: vec![22], ..Vitals::default() },
@@ -307,6 +307,7 @@ impl State {
             told.extend(memory.refresh(link, &self.facts, clash, self.now));
         }
         told.extend(self.choose_active());
+        told.extend(self.watch_dhcp());
         self.watch_egress();
         self.revisions.firewall += u64::from(self.firewall.repair_is_due(self.now));
         let offline = !self.uplinks.values().any(|memory| memory.address.is_some());

@@ -1,10 +1,10 @@
 //! What changed, as facts: the journal makes lines of them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::event::{Output, Reachability, Said};
+use crate::event::{Mac, Output, Reachability, Said};
 
 use super::node::NodeHealth;
 use super::uplink::UplinkState;
@@ -42,6 +42,10 @@ pub enum Transition {
     ConntrackFlushed { deleted: u32 },
     /// our DHCP and DNS server had something to say
     ServerSaid(Said),
+    /// somebody else serves addresses on the cluster port: we do not
+    ForeignDhcp { server: Ipv4Addr, mac: Option<Mac> },
+    /// that one is not heard any more, or its cable was pulled
+    ForeignDhcpGone { server: Ipv4Addr },
     /// settings were read again
     Reloaded,
 }

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod conntrack;
+mod dhcp;
 mod disturbance;
 mod doctor;
 mod firewall;
@@ -23,6 +24,7 @@ use libtest_mimic::{Arguments, Trial};
 fn tests() -> Vec<Trial> {
     let mut all = Vec::new();
     all.extend(conntrack::tests());
+    all.extend(dhcp::tests());
     all.extend(disturbance::tests());
     all.extend(doctor::tests());
     all.extend(firewall::tests());

@@ -102,6 +102,12 @@ kinds! {
     CLUSTER_MOVED "660fdb8bed6c4a249e052ed01ad49f69" Warning
         "The cluster has moved to another subnet"
         "The venue leased this machine an address of the cluster, so the cluster port took the first of cluster.alternatives that clashes with nothing, or it is back where it was. Nodes with static addresses have to follow by hand."
+    DHCP_FOREIGN "b4d4aa0daba4471eb4dd25f2b87e10d2" Error
+        "Another DHCP server, @SERVER@, answers on the cluster port"
+        "The gateway serves no addresses there, so that it never does so in somebody else's network. Most often the cables of the uplink and of the cluster are swapped. It asks again every 30 seconds."
+    DHCP_FOREIGN_GONE "51ca45ca8da74c5099133268bc3f39bc" Info
+        "The other DHCP server is not heard any more"
+        "Nobody else answered on the cluster port, or its cable was pulled. Before addresses are served there the gateway asks again."
     RULES_ABOUT "1ec5bd6d2d124c8a920fcc52df2cbbf0" Debug
         "A rule set is about to be applied"
         "The whole text, in the syntax of nft(8), before the kernel gets it. `bramblegate print ruleset` prints what it would be now."

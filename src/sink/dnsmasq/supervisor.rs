@@ -26,7 +26,7 @@ const LAST_PAUSE: Duration = Duration::from_secs(10);
 /// Whoever ran so long ran well.
 const LONG: Duration = Duration::from_secs(10);
 /// A port that somebody else has is tried again so often.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Runs dnsmasq as it should be.
 #[derive(Debug)]

@@ -6,16 +6,13 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use rustix::net::{RecvFlags, recv};
-use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
+use socket2::{Socket, Type};
 use tokio::time::{Instant, sleep};
 
 use super::{Probe, Question};
-use crate::event::{Change, Event, LinkIndex, Mac};
-use crate::source::netlink::{Connection, Listing, parse};
+use crate::event::{LinkIndex, Mac};
+use crate::source::packet::{self, ETHERTYPE_ARP};
 
-/// `AF_PACKET`, `ETH_P_ARP`
-const AF_PACKET: u16 = 17;
-const ETH_P_ARP: u16 = 0x0806;
 /// Ethernet, IPv4, lengths 6 and 4
 const TYPES: [u8; 6] = [0, 1, 8, 0, 6, 4];
 const REQUEST: u8 = 1;
@@ -39,16 +36,13 @@ struct Wire {
 
 impl Wire {
     fn open(port: &str) -> io::Result<Self> {
-        let (index, mac) = find(port)?;
-        // Without a protocol until it is bound, so that nothing of another port comes in between.
-        let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(0)))?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address(index, [0; 6]))?;
+        let packet::Port { index, mac, .. } = packet::find(port)?;
+        let socket = packet::open(Type::DGRAM, ETHERTYPE_ARP, index, &[])?;
         Ok(Self { socket, port: port.to_owned(), index, mac })
     }
 
     fn ask(&self, node: [u8; 4]) -> io::Result<usize> {
-        self.socket.send_to(&request(self.mac, node), &address(self.index, [0xff; 6]))
+        self.socket.send_to(&request(self.mac, node), &packet::address(self.index, ETHERTYPE_ARP, Mac([0xff; 6])))
     }
 
     fn answered(&self) -> Option<[u8; 4]> {
@@ -60,32 +54,6 @@ impl Wire {
             }
         }
     }
-}
-
-fn find(port: &str) -> io::Result<(LinkIndex, Mac)> {
-    let mut events = Vec::new();
-    Connection::open()?.dump(Listing::LINKS, |message| {
-        parse(message, &mut events);
-    })?;
-    let found = events.into_iter().find_map(|event| match event {
-        Event::Link(Change::Present(link)) if link.name == port => Some((link.index, link.mac?)),
-        _ => None,
-    });
-    found.ok_or_else(|| io::ErrorKind::NotFound.into())
-}
-
-/// `struct sockaddr_ll` (packet(7)).
-fn address(index: LinkIndex, mac: [u8; 6]) -> SockAddr {
-    const SIZE: u8 = 20;
-    let mut storage = SockAddrStorage::zeroed();
-    // SAFETY: twenty bytes, the size of a `sockaddr_ll`, lie within the storage, and any bytes are valid there.
-    let bytes: &mut [u8; SIZE as usize] = unsafe { storage.view_as() };
-    let family = AF_PACKET.to_ne_bytes();
-    let protocol = ETH_P_ARP.to_be_bytes();
-    let fields = family.into_iter().chain(protocol).chain(index.to_ne_bytes()).chain([0, 0, 0, 6]).chain(mac);
-    bytes.iter_mut().zip(fields).for_each(|(byte, field)| *byte = field);
-    // SAFETY: the storage holds an address of `AF_PACKET` of this size.
-    unsafe { SockAddr::new(storage, SIZE.into()) }
 }
 
 fn request(Mac(ours): Mac, node: [u8; 4]) -> Vec<u8> {

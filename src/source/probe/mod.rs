@@ -116,7 +116,7 @@ pub fn read_any(bytes: &[u8]) {
 }
 
 /// A number that others cannot guess, for query ids and cookies.
-fn unguessable() -> u64 {
+pub(in crate::source) fn unguessable() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     RandomState::new().build_hasher().finish()
 }

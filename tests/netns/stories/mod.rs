@@ -5,6 +5,7 @@ mod ground;
 mod journal;
 mod restart;
 mod scene;
+mod service;
 mod status;
 mod uplink;
 
@@ -53,6 +54,16 @@ pub const ALL: &[(&str, Story)] = &[
     ("restart::three_capabilities_are_enough", restart::three_capabilities_are_enough),
     ("restart::service_manager_is_told", restart::service_manager_is_told),
     ("journal::changes_are_records_with_fields", journal::changes_are_records_with_fields),
+    ("service::nodes_get_addresses_and_names_at_once", service::nodes_get_addresses_and_names),
+    ("service::leases_outlive_restart_kill_and_power_cut", service::leases_outlive_everything),
+    ("service::dnsmasq_killed_fifty_times_comes_back", service::dnsmasq_killed_fifty_times),
+    ("service::port_53_taken_leaves_addresses", service::port_53_taken_leaves_addresses),
+    ("service::full_disk_is_said_and_serves_on", service::full_disk_is_said),
+    ("service::cluster_that_moves_keeps_host_parts", service::cluster_that_moves_keeps_host_parts),
+    ("service::names_follow_the_venue", service::names_follow_the_venue),
+    ("service::missing_dnsmasq_is_named_and_all_else_works", service::missing_dnsmasq_is_named),
+    ("service::three_capabilities_are_enough_to_serve", service::three_capabilities_are_enough),
+    ("service::raspberry_pi_boots_from_the_head", service::raspberry_pi_boots),
     ("status::many_clients_are_served", status::many_clients_are_served),
     ("status::client_that_never_reads_is_closed", status::client_that_never_reads_is_closed),
     ("status::changes_arrive_as_lines", status::changes_arrive_as_lines),
