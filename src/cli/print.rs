@@ -13,7 +13,7 @@ use crate::event::{Dump, Event};
 use crate::policy::{GatewayPlan, RoutingPlan, decide, service, subnet};
 use crate::render::{dnsmasq as render, page};
 use crate::sink::{clock, dnsmasq};
-use crate::source::{host, netlink, resolvers};
+use crate::source::{host, netlink, resolvers, time};
 use crate::state::State;
 
 const EXAMPLES: &str = "\
@@ -79,6 +79,7 @@ fn state(settings: &Settings, facts: Option<&Path>) -> Result<State, (u8, String
             let mut events = netlink::snapshot()
                 .map_err(|error| (exit::CANNOT_CREATE, format!("the kernel's interfaces cannot be read: {error}")))?;
             events.push(Event::Vital(host::read()));
+            events.push(Event::Vital(time::read(Path::new("/"))));
             let known = resolvers::read(Path::new("/")).into_iter();
             events
                 .extend(known.map(|(index, servers)| Event::Vital(crate::event::Vital::Resolvers { index, servers })));

@@ -18,7 +18,7 @@ use crate::source::dhcp::DhcpWatchPlan;
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, UplinkProbePlan};
 use crate::source::wayout::WayOutPlan;
-use crate::source::{dhcp, firewall, hotplug, leases, netlink, probe, resolvers, signals, vitals, wayout};
+use crate::source::{dhcp, firewall, hotplug, leases, netlink, probe, resolvers, signals, time, vitals, wayout};
 use crate::state::State;
 
 use super::plans;
@@ -84,6 +84,8 @@ pub fn spawn(
     start.source("hot plug", false, move || hotplug::run(sender.clone()));
     let sender = events.clone();
     start.source("leases", false, move || leases::run(sender.clone(), leases_file.clone()));
+    let sender = events.clone();
+    start.source("time servers", false, move || time::run(sender.clone()));
     let sender = events.clone();
     start.source("vitals", false, move || vitals::run(sender.clone(), vitals_seen.clone()));
     Plans { uplinks, nodes, way_out, other_dhcp, firewall, vitals }

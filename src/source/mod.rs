@@ -12,6 +12,7 @@ mod packet;
 pub mod probe;
 pub mod resolvers;
 pub mod signals;
+pub mod time;
 pub mod vitals;
 pub mod wayout;
 

@@ -121,13 +121,13 @@ fn serving(venue: &str, settings: &str, story: impl FnOnce(&mut World) -> Result
     })
 }
 
-/// What the resolver of a node answers to a name or an address.
+/// What the resolver of a node answers to a name or an address; a question that finds nobody is not waited for.
 fn look_up(node: &str, name: &str) -> String {
-    exec(node, &format!("busybox nslookup {name} 192.168.50.1")).map(|(_, text)| text).unwrap_or_default()
+    exec(node, &format!("timeout 0.4 busybox nslookup {name} 192.168.50.1")).map(|(_, text)| text).unwrap_or_default()
 }
 
 fn dnsmasq_of_ours() -> Option<String> {
-    let text = must("head", "pgrep -f 'dnsmasq --conf-file=/run/world/run/dnsmasq/main'").ok()?;
+    let text = must("head", "pgrep -f 'dnsmasq --conf-fil[e]=/run/world/run/dnsmasq/main'").ok()?;
     text.lines().next().map(str::to_owned)
 }
 
@@ -166,6 +166,12 @@ pub fn nodes_get_addresses_and_names() -> Result<()> {
         ensure(&format!("{address} is another"), Some(address.clone()) != worker.address())?;
         until("dhcpcd's name too", || look_up("rpi2", "second.bramble").contains(&address))?;
         until("the journal tells who has what", || world.journal().contains(&format!("has the address {address}")))?;
+        let printed = world.gateway_command("print").arg("dnsmasq").output().map_err(|error| Error(error.to_string()))?;
+        let text = String::from_utf8_lossy(&printed.stdout).into_owned();
+        let main = fs::read_to_string(format!("{HOME}/run/dnsmasq/main")).unwrap_or_default();
+        ensure(&format!("what is printed is what dnsmasq was given:\n{text}"), text.starts_with(&main) && !main.is_empty())?;
+        fs::write(format!("{HOME}/printed"), text).map_err(|error| Error(error.to_string()))?;
+        must("head", &format!("dnsmasq --test -C {HOME}/printed"))?;
         let (code, text) = exec("venue", "busybox nslookup rpi1.bramble 10.99.0.126")?;
         ensure(&format!("the venue is told nothing: {text}"), code != 0 && !text.contains("192.168.50.11"))
     })
@@ -457,10 +463,10 @@ pub fn raspberry_pi_boots() -> Result<()> {
         for told in [
             "Raspberry Pi Boot   ",
             "\"PXEClient\"",
-            "BF Option 67",
+            "BF (67)",
             "bootcode.bin",
-            "TFTP Option 66",
-            "GUID Option 97",
+            "TFTP (66)",
+            "GUID (97)",
             "Server-IP 192.168.50.1",
         ] {
             ensure(&format!("the offer has {told}:\n{offer}"), offer.contains(told))?;
