@@ -28,8 +28,8 @@ impl Keep {
     }
 
     /// Gives dnsmasq, before its start, the leases that it had: of the working file, and where there is none or it is damaged,
-    /// of the copy. Those of another subnet get their host part in `net`, where the cluster is now. Answers what dnsmasq will
-    /// read, and what to tell of damage.
+    /// of the copy. Those of another subnet get their host part in `net`, where the cluster is now. Answers what the
+    /// nodes were given before, and what to tell of damage.
     ///
     /// # Errors
     /// The working file cannot be written.
@@ -47,8 +47,8 @@ impl Keep {
             let more: Vec<Entry> = copied.entries.into_iter().filter(missing).collect();
             held.entries.extend(more);
         }
-        let leases = moved(leases.unwrap_or_default(), net);
-        fs::write(&self.working, leases.to_text())?;
+        let leases = leases.unwrap_or_default();
+        fs::write(&self.working, moved(leases.clone(), net).to_text())?;
         Ok((leases, told))
     }
 
