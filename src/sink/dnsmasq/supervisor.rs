@@ -107,7 +107,7 @@ impl Supervisor {
     }
 
     async fn next(&mut self, desired: &mut watch::Receiver<Option<Files>>) -> Happening {
-        let (running, leases, due) = (self.running.as_mut(), self.leases.as_ref(), self.due);
+        let (running, leases, due) = (self.running.as_mut(), self.leases.as_mut(), self.due);
         let says = async {
             match running {
                 Some(running) => running.next().await,
@@ -115,10 +115,13 @@ impl Supervisor {
             }
         };
         let written = async {
-            match leases {
-                Some(watch) if watch.changed().await.is_ok() => {}
+            let seen = match leases {
+                Some(watch) => watch.changed().await.is_ok(),
+                None => false,
+            };
+            if !seen {
                 // Where it cannot be watched there is nothing to wait for.
-                _ => std::future::pending().await,
+                std::future::pending::<()>().await;
             }
         };
         let rings = async {

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::event::{Change, Event, Lease, Mac};
 use crate::source::readable;
@@ -29,6 +29,8 @@ const AGAIN: Duration = Duration::from_millis(50);
 pub struct Watch {
     path: PathBuf,
     watched: AsyncFd<OwnedFd>,
+    /// it was written, and is still left alone until then
+    settled: Option<Instant>,
 }
 
 impl Watch {
@@ -43,7 +45,7 @@ impl Watch {
         // The folder, for the file comes, goes and is replaced.
         let flags = WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::DELETE | WatchFlags::ONLYDIR;
         inotify::add_watch(watched.get_ref(), folder, flags)?;
-        Ok(Self { path: path.to_owned(), watched })
+        Ok(Self { path: path.to_owned(), watched, settled: None })
     }
 
     /// What the file holds now; none if there is no file.
@@ -60,20 +62,22 @@ impl Watch {
         std::fs::read(&self.path).map(|bytes| file::parse(&bytes)).unwrap_or_default()
     }
 
-    /// Ends when the file has been written.
+    /// Ends when the file has been written. Who waits for something else as well may begin again: nothing is lost.
     ///
     /// # Errors
     /// inotify does not work any more.
-    pub async fn changed(&self) -> io::Result<()> {
+    pub async fn changed(&mut self) -> io::Result<()> {
         let name: Option<OsString> = self.path.file_name().map(ToOwned::to_owned);
         loop {
+            if let Some(settled) = self.settled {
+                sleep_until(settled).await;
+                self.settled = None;
+                return Ok(());
+            }
             let mut guard = self.watched.readable().await?;
             let ours = self.drain(name.as_deref().map(std::os::unix::ffi::OsStrExt::as_bytes).unwrap_or_default());
             guard.clear_ready();
-            if ours {
-                sleep(SETTLE).await;
-                return Ok(());
-            }
+            self.settled = ours.then(|| Instant::now() + SETTLE);
         }
     }
 
@@ -94,7 +98,7 @@ impl Watch {
 /// # Errors
 /// No inotify to be had, or the receiver is gone (`BrokenPipe`).
 pub async fn run(events: mpsc::Sender<Event>, path: PathBuf) -> io::Result<Infallible> {
-    let watch = Watch::open(&path)?;
+    let mut watch = Watch::open(&path)?;
     let mut known: BTreeMap<Mac, Entry> = BTreeMap::new();
     loop {
         let now: BTreeMap<Mac, Entry> =
@@ -154,6 +158,20 @@ mod tests {
             .collect();
         assert_eq!(told, ["-192.168.50.103", "+192.168.50.103 Some(3600s)", "+192.168.50.104 None"]);
         assert!(changes(&now, &now, 2000).is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_stops_waiting_and_begins_again_misses_nothing() {
+        let folder = std::env::temp_dir().join(format!("bramblegate-leases-again-{}", std::process::id()));
+        let path = folder.join("leases");
+        let mut watch = Watch::open(&path).unwrap();
+        std::fs::write(&path, "x").unwrap();
+        for _ in 0..3 {
+            // shorter than the file is left alone after it was written
+            let _ = tokio::time::timeout(SETTLE / 8, watch.changed()).await;
+        }
+        tokio::time::timeout(SETTLE * 50, watch.changed()).await.unwrap().unwrap();
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[tokio::test]
