@@ -8,6 +8,7 @@ use std::time::Duration;
 use bramblegate::board::{Board, Wiring};
 use bramblegate::config::HttpExpectation;
 use bramblegate::hal::emulator::Script;
+use bramblegate::source::leases::file;
 use bramblegate::source::probe::{dns, http};
 use bramblegate::source::{dhcp, firewall, hotplug, netlink, probe};
 use bramblegate::venue::Venue;
@@ -16,7 +17,7 @@ use bramblegate::venue::Venue;
 pub type Door = (&'static str, fn(&[u8]));
 
 /// All doors.
-pub const DOORS: [Door; 11] = [
+pub const DOORS: [Door; 12] = [
     ("settings", settings),
     ("boards", boards),
     ("venues", venues),
@@ -27,6 +28,7 @@ pub const DOORS: [Door; 11] = [
     ("dns", dns_answers),
     ("echoes", echoes),
     ("scripts", scripts),
+    ("leases", leases),
     ("offers", offers),
 ];
 
@@ -129,4 +131,11 @@ pub fn offers(bytes: &[u8]) {
     if let Some(mac) = dhcp::read_any(bytes) {
         assert_eq!(bytes.get(6..12), Some(&mac.0[..]));
     }
+}
+
+/// dnsmasq's file of leases. What is read must be read again as it is written.
+pub fn leases(bytes: &[u8]) {
+    let read = file::parse(bytes);
+    let again = file::parse(read.to_text().as_bytes());
+    assert_eq!((&again.entries, again.damaged.len()), (&read.entries, 0), "written as\n{}", read.to_text());
 }

@@ -64,6 +64,13 @@ printed_ruleset() {
     unshare -rn nft -c -f - <"$work/ruleset.nft"
 }
 
+printed_dnsmasq() {
+    { settings_for emulated; printf '[cluster.dhcp]\n[cluster.netboot]\n'; } >"$work/dnsmasq.toml"
+    "$program" print dnsmasq -c "$work/dnsmasq.toml" >"$work/dnsmasq.conf" || return 1
+    [ -s "$work/dnsmasq.conf" ] || { echo "   it is empty"; return 1; }
+    dnsmasq --test -C "$work/dnsmasq.conf"
+}
+
 # The unit as it is installed, in a root of its own, so that every path it names is there.
 units() {
     local root=$work/root out score target
@@ -107,6 +114,7 @@ check "build" "$cargo" build --locked
 check "boards pass bramblegate check" every_board
 check "shipped settings pass bramblegate check" shipped_settings
 check "the printed rule set passes nft -c" with nft printed_ruleset
+check "the printed settings pass dnsmasq --test" with dnsmasq printed_dnsmasq
 check "systemd unit" with systemd-analyze units
 check "udev rules" udev_rules
 check "manual pages" with mandoc manual_pages

@@ -5,6 +5,7 @@ mod lock;
 mod outputs;
 mod people;
 mod plans;
+mod service;
 mod sources;
 
 use std::path::PathBuf;
@@ -98,7 +99,7 @@ pub async fn run(options: Options) -> Result<(), Fatal> {
     state.apply(&Event::Vital(host::read()), clock::now());
     state.apply(&Event::Vital(Vital::Added(link::added(&options.state_directory))), clock::now());
     state.restore_acknowledged(people::known(&options.state_directory));
-    let outputs = Outputs::spawn(&options.settings, &options.state_directory, &events)?;
+    let outputs = Outputs::spawn(&options, &events)?;
     let plans = sources::spawn(&events, &failed, &options.run_directory);
     let mut daemon = Daemon {
         options,

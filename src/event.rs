@@ -2,18 +2,21 @@
 //!
 //! Sources make events, [`crate::state::State::apply`] takes them in, sinks answer with [`Event::Applied`].
 
+mod dhcp;
 mod vital;
 
 pub use vital::{Button, Head, Pressure, Vital};
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::ops::Add;
 use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+pub use dhcp::{Dhcp, Lease, Said, Saying};
 
 /// A moment on the boot clock (`CLOCK_BOOTTIME`): never set back, counts through suspend.
 ///
@@ -207,30 +210,6 @@ pub struct Round {
     pub first_lost: bool,
 }
 
-/// An address that our DHCP server has given to a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {
-    pub mac: Mac,
-    pub address: Ipv4Addr,
-    /// as the node calls itself (DHCP option 12)
-    pub host_name: Option<String>,
-    /// `None` = for ever
-    pub valid_for: Option<Duration>,
-}
-
-/// What was seen of DHCP on the cluster port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Dhcp {
-    /// nobody else offers addresses there: it may be served
-    Alone { index: LinkIndex },
-    /// somebody else does: the ports may be swapped
-    Foreign { index: LinkIndex, server: Ipv4Addr, mac: Option<Mac> },
-    /// it cannot be asked: nobody knows, so it must not be served
-    Unasked { index: LinkIndex, why: String },
-    /// a node loads this file: it boots
-    Boots { address: Ipv4Addr, file: String },
-}
-
 /// What a person orders, on the control socket or by a button.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
@@ -363,6 +342,8 @@ pub enum Applied {
     Conntrack { deleted: u32 },
     /// the ports hold their settings and addresses
     Link,
+    /// the nodes are served; why without names, where names were wanted
+    Dnsmasq { without_names: Option<String> },
 }
 
 /// Why an output does not hold what it should.

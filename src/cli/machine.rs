@@ -51,6 +51,10 @@ impl Machine {
         self.path(path).symlink_metadata().is_ok()
     }
 
+    pub fn is_file(&self, path: &str) -> bool {
+        self.path(path).is_file()
+    }
+
     /// A file's text without its final line end; bytes that are no UTF-8 are replaced.
     pub fn read(&self, path: &str) -> Option<String> {
         let bytes = fs::read(self.path(path)).ok()?;

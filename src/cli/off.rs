@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::{exit, output, run};
 use crate::daemon::{InstanceLock, LockError};
 use crate::event::{ApplyError, ApplyErrorKind};
-use crate::sink::{firewall, link, routing};
+use crate::sink::{dnsmasq, firewall, link, routing};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -41,6 +41,9 @@ pub fn main(_args: Args) -> ExitCode {
             }
         }
     });
+    if let Err(error) = dnsmasq::remove(&run::run_directory()) {
+        output::err(&format!("dnsmasq's files: {error}\n"));
+    }
     // Last: nothing is forwarded that is not judged.
     errors.extend(firewall::remove().err());
     for error in &errors {

@@ -112,7 +112,7 @@ fn choose(
     let names: Vec<String> = uplink.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect();
     proposal.set("cluster.interface", text(&cluster));
     proposal.set("uplink.interfaces", list(&names));
-    // Whether to serve addresses is not asked: that is not built yet.
+    // Whether to serve addresses is not asked: what is on the cluster's port is not known yet.
     Ok(())
 }
 
@@ -190,7 +190,7 @@ mod tests {
         let mut proposal = proposal(true);
         choose(&mut proposal, &args(None, None, true), &mut |question, _| panic!("{question}")).unwrap();
         assert_eq!(proposal.value("uplink.interfaces"), Some("[\"wlan0\", \"eth1\"]"));
-        assert_eq!(proposal.value("cluster.dhcp.enabled"), None, "not built yet, so not promised");
+        assert_eq!(proposal.value("cluster.dhcp.enabled"), None, "nobody asked for it");
     }
 
     #[test]

@@ -18,8 +18,9 @@ use crate::sink::manager;
 use crate::sink::status::{self as status_socket, StatusHandle};
 use crate::state::{State, Transition};
 
-use super::Fatal;
 use super::appliers::Appliers;
+use super::service::Service;
+use super::{Fatal, Options};
 
 /// The panel's last frame is waited for no longer.
 const LAST_FRAME: Duration = Duration::from_millis(1500);
@@ -38,6 +39,7 @@ struct Panel {
 pub struct Outputs {
     /// `None` while the gateway is switched off
     appliers: Option<Appliers>,
+    service: Service,
     /// begins with the first thing to show: the first rules do not wait for its threads
     panel: Option<Panel>,
     status: StatusHandle,
@@ -55,7 +57,8 @@ impl Outputs {
     ///
     /// # Errors
     /// The kernel or a missing capability forbids what is needed, or the status socket cannot be made.
-    pub fn spawn(settings: &Settings, state_directory: &Path, events: &mpsc::Sender<Event>) -> Result<Self, Fatal> {
+    pub fn spawn(options: &Options, events: &mpsc::Sender<Event>) -> Result<Self, Fatal> {
+        let (settings, state_directory) = (&options.settings, &options.state_directory);
         let appliers = match settings.gateway.enabled {
             true => Some(Appliers::spawn(state_directory, events).map_err(fatal)?),
             false => None,
@@ -66,6 +69,7 @@ impl Outputs {
         })?;
         Ok(Self {
             appliers,
+            service: Service::spawn(&options.run_directory, state_directory, events),
             panel: None,
             status,
             events: events.clone(),
@@ -133,6 +137,7 @@ impl Outputs {
             panel.indicator.show(lights.clone());
             self.lights = Some(lights);
         }
+        self.service.publish(settings, state, desired.service.as_ref());
         let layout = Some(state.nodes().layout);
         if std::mem::replace(&mut self.layout_told, layout) != layout {
             self.status.nodes(status::nodes(state));
@@ -199,6 +204,7 @@ impl Outputs {
     /// Ends the panel and, if wanted, takes the gateway away. Tells what could not be put back.
     pub async fn stop(self, stop: Stop, remove: bool, state_directory: &Path, geometry: Geometry) -> Vec<ApplyError> {
         let last = (stop != Stop::Restart).then(|| page::last_words(geometry, Some(stop)));
+        let service = tokio::spawn(self.service.stop());
         let stop = |(frame, panel): (_, Panel)| (panel.display.stop((frame, true)), panel.indicator.stop(()));
         let panel = last.zip(self.panel).map(stop);
         let errors = match self.appliers.filter(|_| remove) {
@@ -208,6 +214,7 @@ impl Outputs {
         if let Some((display, indicator)) = panel {
             let _ = timeout(LAST_FRAME, async { (display.await, indicator.await) }).await;
         }
+        let _ = timeout(LAST_FRAME, service).await;
         errors
     }
 }

@@ -12,12 +12,15 @@ use tokio::time::sleep;
 use crate::config::{Buttons, Settings};
 use crate::event::Event;
 use crate::policy::Desired;
+use crate::sink::dnsmasq;
 use crate::source::dhcp::DhcpWatchPlan;
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, UplinkProbePlan};
 use crate::source::vitals::VitalsPlan;
 use crate::source::wayout::WayOutPlan;
-use crate::source::{buttons, dhcp, firewall, hotplug, netlink, probe, resolvers, signals, vitals, wayout};
+use crate::source::{
+    buttons, dhcp, firewall, hotplug, leases, netlink, probe, resolvers, signals, time, vitals, wayout,
+};
 use crate::state::State;
 
 use super::plans;
@@ -73,6 +76,7 @@ pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>, run_d
     later.source("resolvers", false, move || resolvers::run(sender.clone()));
     let sender = events.clone();
     later.source("way out", false, move || wayout::run(way_out_seen.clone(), sender.clone()));
+    let leases_file = dnsmasq::leases(run_directory);
     let (sender, run_directory) = (events.clone(), run_directory.to_owned());
     later.source("another DHCP server", false, move || {
         dhcp::run(other_dhcp_seen.clone(), sender.clone(), run_directory.clone())
@@ -83,6 +87,10 @@ pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>, run_d
     later.source("node probe", false, move || probe::run_nodes(nodes_seen.clone(), sender.clone()));
     let sender = events.clone();
     later.source("hot plug", false, move || hotplug::run(sender.clone()));
+    let sender = events.clone();
+    later.source("leases", false, move || leases::run(sender.clone(), leases_file.clone()));
+    let sender = events.clone();
+    later.source("time servers", false, move || time::run(sender.clone()));
     let sender = events.clone();
     later.source("vitals", false, move || vitals::run(sender.clone(), vitals_seen.clone()));
     let sender = events.clone();

@@ -1,6 +1,6 @@
 //! The head's own vitals, and its buttons.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 
@@ -15,6 +15,8 @@ pub enum Vital {
     Resolvers { index: LinkIndex, servers: Vec<IpAddr> },
     /// the port by which the kernel would send a packet of the cluster to the internet; `None`: unreachable
     WayOut { index: Option<LinkIndex> },
+    /// a time server of the head listens where the nodes reach it; whom the head asks for the time
+    Time { served: bool, servers: Vec<Ipv4Addr> },
     /// host name, and TCP ports on which sshd listens
     Host { name: String, ssh_ports: Vec<u16> },
     /// addresses that we gave to ports, by the record of what we changed: (port, address)

@@ -4,6 +4,7 @@ mod dhcp;
 mod forward;
 mod host;
 mod nodes;
+mod service;
 
 use crate::config::{Settings, UplinkProbe};
 use crate::event::{ApplyErrorKind, LinkIndex, Output, Reachability};
@@ -23,6 +24,7 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
         enslaved(state, &mut raised);
         if settings.gateway.enabled {
             gateway(state, &mut raised);
+            service::alerts(settings, state, &mut raised);
             overlap(settings, state, placement, &mut raised);
             dhcp::other_server(state, &mut raised);
             forward::forwards(settings, state, placement, &mut raised);

@@ -6,6 +6,7 @@ mod alerts;
 pub mod forwards;
 pub mod routing;
 pub mod ruleset;
+pub mod service;
 pub mod subnet;
 
 use std::collections::BTreeSet;
@@ -18,6 +19,7 @@ use crate::event::{LinkIndex, Route, Rule};
 use crate::state::State;
 use alert::{Alert, Severity};
 use ruleset::{Ruleset, RulesetInput};
+use service::ServicePlan;
 use subnet::Placement;
 
 /// Everything that should be true, complete each time; an equal value is no work.
@@ -27,6 +29,8 @@ use subnet::Placement;
 pub struct Desired {
     /// `None` when `gateway.enabled = false`: nothing in the network is changed
     pub gateway: Option<GatewayPlan>,
+    /// `None`: the nodes are served nothing
+    pub service: Option<ServicePlan>,
     pub severity: Severity,
     /// most severe first, then by code and text
     pub alerts: Vec<Alert>,
@@ -137,6 +141,7 @@ pub fn decide(settings: &Settings, state: &State) -> Desired {
     let alerts = alerts::alerts(settings, state, &placement);
     Desired {
         gateway: settings.gateway.enabled.then(|| gateway(settings, state, &placement)),
+        service: service::decide(settings, state, &placement),
         severity: alerts.iter().map(|alert| alert.severity).max().unwrap_or(Severity::Ok),
         alerts,
         overlap: placement.overlap,

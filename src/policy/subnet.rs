@@ -77,6 +77,11 @@ pub fn is_taken(state: &State, net: Ipv4Net) -> bool {
             .any(|held| !held.ours && network.contains(&held.address.addr()))
 }
 
+/// `address` with its host part in the subnet of `net`.
+pub fn keep_host(address: Ipv4Addr, net: Ipv4Net) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(net.network()) | (u32::from(address) & u32::from(net.hostmask())))
+}
+
 /// A gateway or resolver of the venue has an address in this network.
 fn venue_server_in(state: &State, net: Ipv4Net) -> bool {
     venue_servers(state).into_iter().any(|(_, server)| net.contains(&server))

@@ -1,6 +1,7 @@
 //! The logbook: from changes of fact to journal records, one for each; none for what only went on as it was.
 
 mod kinds;
+mod service;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +26,7 @@ pub struct Record {
 }
 
 /// Alerts whose cause has a record of its own.
-const TOLD_OTHERWISE: [&str; 14] = [
+const TOLD_OTHERWISE: [&str; 16] = [
     "uplink-none",
     "uplink-portal",
     "uplink-no-internet",
@@ -39,6 +40,8 @@ const TOLD_OTHERWISE: [&str; 14] = [
     "gateway-link",
     "gateway-routing",
     "host-status-socket",
+    "gateway-dnsmasq-missing",
+    "gateway-dnsmasq-failed",
     "gateway-foreign-dhcp",
 ];
 
@@ -243,6 +246,7 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
             &kinds::DISPLAY_BLIND,
             "display: it cannot be read back; after a loss of its power it is drawn again within three minutes",
         ),
+        Transition::ServerSaid(said) => service::said(said, state),
         Transition::ForeignDhcp { server, mac } => {
             let by = mac.map(|mac| format!(" ({mac})")).unwrap_or_default();
             let message =

@@ -1,6 +1,7 @@
 //! What each output should hold, from the settings, the facts and what should be true. Pure; holds no relative times and
 //! never the list of nodes.
 
+pub mod dnsmasq;
 pub mod journal;
 pub mod light;
 pub mod page;

@@ -14,9 +14,9 @@ use crate::config::{LcdBus, LedDevice, Settings};
 use crate::event::{Applied, ApplyErrorKind, Blocker, Head, Instant, Mac, Output};
 use crate::panel::Signal;
 use crate::policy::alert::{Alert, Severity};
+use crate::policy::service::{self, Verdict};
 use crate::policy::{Desired, Overlap};
 use crate::state::State;
-use crate::state::dhcp::OtherServers;
 use crate::state::node::{NodeHealth, NodeState};
 use crate::state::output::Outputs;
 use crate::state::uplink::{UplinkState, UplinkView};
@@ -79,8 +79,12 @@ pub struct ClusterStatus {
 pub enum DhcpStatus {
     Serving,
     Off,
+    /// there is no cluster port, or it is not known yet whether somebody else serves there
+    Waiting,
     /// somebody else serves on the cluster port
     RefusedForeignServer,
+    /// dnsmasq is missing or does not start
+    Failed,
 }
 
 impl DhcpStatus {
@@ -89,7 +93,23 @@ impl DhcpStatus {
         match self {
             Self::Serving => "serving",
             Self::Off => "off",
+            Self::Waiting => "waiting",
             Self::RefusedForeignServer => "refused-foreign-server",
+            Self::Failed => "failed",
+        }
+    }
+
+    fn of(settings: &Settings, state: &State) -> Self {
+        if settings.cluster.dhcp.is_none() {
+            return Self::Off;
+        }
+        match service::verdict(settings, state) {
+            Verdict::Off => Self::Off,
+            Verdict::Waiting => Self::Waiting,
+            Verdict::Refused => Self::RefusedForeignServer,
+            Verdict::Serve if state.outputs().error(Output::Dnsmasq).is_some() => Self::Failed,
+            Verdict::Serve if state.outputs().serves() => Self::Serving,
+            Verdict::Serve => Self::Waiting,
         }
     }
 }
@@ -174,21 +194,13 @@ pub fn snapshot(settings: &Settings, state: &State, desired: &Desired) -> Snapsh
         cluster: ClusterStatus {
             interface: state.cluster_port().map(|link| link.name.clone()),
             address: desired.cluster_address,
-            dhcp: dhcp(state),
+            dhcp: DhcpStatus::of(settings, state),
             up: state.nodes().count(NodeHealth::Up),
             total: state.nodes().total(),
         },
         host: state.vitals().head,
         lcd: lcd(settings, state.outputs()),
         led: led(settings, state, desired),
-    }
-}
-
-/// Serving addresses to nodes is not built yet; the settings are accepted.
-fn dhcp(state: &State) -> DhcpStatus {
-    match state.other_servers() {
-        OtherServers::Foreign { .. } => DhcpStatus::RefusedForeignServer,
-        OtherServers::Unknown | OtherServers::None => DhcpStatus::Off,
     }
 }
 

@@ -5,6 +5,7 @@ pub mod applier;
 pub mod clock;
 pub mod conntrack;
 pub mod display;
+pub mod dnsmasq;
 pub mod firewall;
 pub mod indicator;
 pub mod journal;

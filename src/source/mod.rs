@@ -6,12 +6,14 @@ pub mod dhcp;
 pub mod firewall;
 pub mod host;
 pub mod hotplug;
+pub mod leases;
 pub mod netlink;
 pub mod nfnetlink;
 mod packet;
 pub mod probe;
 pub mod resolvers;
 pub mod signals;
+pub mod time;
 pub mod vitals;
 pub mod wayout;
 

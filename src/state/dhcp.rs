@@ -69,6 +69,7 @@ impl State {
                 (*index, OtherServers::Foreign { server: *server, mac: *mac }, None)
             }
             Dhcp::Unasked { index, why } => (*index, OtherServers::Unknown, Some(why.clone())),
+            Dhcp::Said(said) => return vec![Transition::ServerSaid(said.clone())],
             Dhcp::Boots { address, file } => return self.boots(*address, file),
         };
         if self.dhcp.port != Some(index) {

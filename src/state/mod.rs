@@ -38,7 +38,7 @@ use port::Roles;
 use power::Power;
 pub use transition::Transition;
 use uplink::{UplinkMemory, primary};
-pub use vitals::{Revisions, Trouble, Vitals};
+pub use vitals::{Revisions, TimeFacts, Trouble, Vitals};
 
 /// A better uplink takes row 1 after it has been good for this long.
 pub const BETTER_UPLINK_TIME: Duration = Duration::from_secs(5);
@@ -304,6 +304,9 @@ impl State {
                 self.vitals.resolvers.insert(*index, servers.clone());
             }
             Vital::WayOut { index } => self.vitals.way_out = Some(*index),
+            Vital::Time { served, servers } => {
+                self.vitals.time = TimeFacts { served: *served, servers: servers.clone() };
+            }
             Vital::Host { name, ssh_ports } => {
                 self.vitals.host_name.clone_from(name);
                 self.vitals.ssh_ports.clone_from(ssh_ports);

@@ -67,6 +67,11 @@ impl Outputs {
         self.held.get(&output)
     }
 
+    /// dnsmasq runs: it said so, and not since that it was stopped.
+    pub fn serves(&self) -> bool {
+        matches!(self.held(Output::Dnsmasq), Some(Applied::Dnsmasq { .. })) && self.is_well(Output::Dnsmasq)
+    }
+
     pub fn error(&self, output: Output) -> Option<&ApplyError> {
         self.errors.get(&output)
     }

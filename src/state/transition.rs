@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::event::{Mac, Output, Reachability};
+use crate::event::{Mac, Output, Reachability, Said};
 
 use super::node::{NodeHealth, Trouble};
 use super::uplink::UplinkState;
@@ -42,6 +42,8 @@ pub enum Transition {
     ConntrackFlushed { deleted: u32 },
     /// whether the display has lost its power cannot be seen on this hardware
     DisplayBlind,
+    /// our DHCP and DNS server had something to say
+    ServerSaid(Said),
     /// somebody else serves addresses on the cluster port: we do not
     ForeignDhcp { server: Ipv4Addr, mac: Option<Mac> },
     /// that one is not heard any more, or its cable was pulled

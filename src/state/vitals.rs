@@ -1,7 +1,7 @@
 //! What was told of the machine and how well it is, and how often our work was undone.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -37,12 +37,22 @@ pub struct Vitals {
     pub ssh_ports: Vec<u16>,
     /// addresses that we gave to ports and have not taken away: (port, address)
     pub added: Vec<(String, Ipv4Net)>,
+    pub time: TimeFacts,
     /// `None`: not looked at yet
     pub head: Option<Head>,
     pub trouble: Trouble,
     /// when the supply was last seen to sag, the processor to be slowed down
     pub(super) sagged: Option<Instant>,
     pub(super) slowed: Option<Instant>,
+}
+
+/// Who tells the time.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TimeFacts {
+    /// a time server of the head listens where the nodes reach it
+    pub served: bool,
+    /// whom the head asks itself
+    pub servers: Vec<Ipv4Addr>,
 }
 
 /// What is not well with the head; each with hysteresis, so that it does not come and go.

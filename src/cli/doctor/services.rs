@@ -112,7 +112,7 @@ pub fn servers(patient: &Patient<'_>) -> Vec<Finding> {
         findings.extend(taken(patient));
     }
     if patient.settings.cluster.dhcp.is_some()
-        && !["/usr/sbin/dnsmasq", "/sbin/dnsmasq", "/usr/bin/dnsmasq"].iter().any(|path| machine.exists(path))
+        && !["/usr/sbin/dnsmasq", "/sbin/dnsmasq", "/usr/bin/dnsmasq"].iter().any(|path| machine.is_file(path))
     {
         findings.push(Finding::new(
             "cluster-dhcp-missing",

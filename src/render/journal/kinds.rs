@@ -135,6 +135,15 @@ kinds! {
     CONNTRACK_FLUSHED "c3757bc6a0584e7cb51947f721cbea8c" Info
         "Stale connections were forgotten"
         "The default route moved to another uplink. Connections that were translated to the old one's address could only hang; now their ends notice."
+    LEASED "364cadd71e604a9f84ea517a170fd0cd" Info
+        "A node has got an address"
+        "@ADDRESS@ was given to @MAC@ by DHCP. Renewals are not told."
+    LEASE_REFUSED "bafbc9767da942b8ab9ad5b974993a69" Notice
+        "A node may not have the address it wants"
+        "It asked for an address of another subnet, or of another node; it asks again and gets one that is right. So it should be after the cluster has moved."
+    DNSMASQ_TROUBLE "c6d50e2b2b884a678d64e9850cc0dc63" Warning
+        "The server of addresses and names complains"
+        "dnsmasq, which the gateway runs for the nodes, or the file of its leases. If it ends it is started again at once."
     ALERT_RAISED "1f6e88a72bf04b349267fbf10834de60" Warning
         "An alert was raised"
         "It stands in `bramblegate status` and on the panel until its cause is gone. `bramblegate doctor` knows the remedies."

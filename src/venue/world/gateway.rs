@@ -102,6 +102,12 @@ impl World {
         for number in 1..=wiring::NODES {
             let address = wiring::node_address(number);
             text += &format!("[[node]]\nname = \"rpi{number}\"\naddress = \"{address}\"\nprobe = \"icmp\"\n");
+            if !self.clients.is_empty() {
+                text += &format!("mac = \"{}\"\n", wiring::node_mac(number));
+            }
+        }
+        if !self.clients.is_empty() {
+            text += "[cluster.dhcp]\n";
         }
         text
     }
@@ -197,6 +203,7 @@ impl World {
         let router = self.networks.first().and_then(|network| network.address.first());
         match router {
             Some(router) if !place.starts_with("rpi") => router.addr().to_string(),
+            _ if !self.clients.is_empty() => "192.168.50.1".to_owned(),
             _ => wiring::DNS.to_owned(),
         }
     }

@@ -9,6 +9,7 @@ mod restart;
 mod rogue;
 pub mod scale;
 mod scene;
+mod service;
 mod status;
 mod uplink;
 
@@ -73,6 +74,16 @@ pub const ALL: &[(&str, Story)] = &[
     ("buttons::acknowledged_alert_stays_known_across_a_restart", buttons::acknowledged_alert_stays_known),
     ("buttons::next_page_is_there_at_once", buttons::next_page_is_there_at_once),
     ("buttons::power_held_leaves_the_order_and_let_go_does_not", buttons::power_held_leaves_the_order),
+    ("service::nodes_get_addresses_and_names_at_once", service::nodes_get_addresses_and_names),
+    ("service::leases_outlive_restart_kill_and_power_cut", service::leases_outlive_everything),
+    ("service::dnsmasq_killed_fifty_times_comes_back", service::dnsmasq_killed_fifty_times),
+    ("service::port_53_taken_leaves_addresses", service::port_53_taken_leaves_addresses),
+    ("service::full_disk_is_said_and_serves_on", service::full_disk_is_said),
+    ("service::cluster_that_moves_keeps_host_parts", service::cluster_that_moves_keeps_host_parts),
+    ("service::names_follow_the_venue", service::names_follow_the_venue),
+    ("service::missing_dnsmasq_is_named_and_all_else_works", service::missing_dnsmasq_is_named),
+    ("service::three_capabilities_are_enough_to_serve", service::three_capabilities_are_enough),
+    ("service::raspberry_pi_boots_from_the_head", service::raspberry_pi_boots),
     ("status::many_clients_are_served", status::many_clients_are_served),
     ("status::client_that_never_reads_is_closed", status::client_that_never_reads_is_closed),
     ("status::socket_moves_at_a_reload", status::socket_moves_at_a_reload),

@@ -1,0 +1,119 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::board::Board;
+use crate::config;
+use crate::event::{Event, Instant, Vital};
+use crate::policy::service;
+use crate::policy::subnet;
+
+const SETTINGS: &str = r#"
+[uplink]
+interfaces = ["eth1"]
+[cluster]
+interface = "eth0"
+[cluster.dhcp]
+[cluster.netboot]
+bios = "pxelinux.0"
+uefi_x86 = "http://192.168.50.1/grubx64.efi"
+uefi_arm64 = "grubaa64.efi"
+folders = "mac"
+[[node]]
+name = "rpi1"
+mac = "b8:27:eb:00:00:01"
+address = "192.168.50.11"
+[[node]]
+name = "rpi2"
+address = "192.168.50.12"
+[[node]]
+name = "rpi3"
+mac = "b8:27:eb:00:00:03"
+"#;
+
+/// A machine that only knows its name and the machine's resolver.
+fn rendered(settings: &str) -> Files {
+    let settings = config::load(&[("t", settings)], &Board::built_in("emulated").unwrap()).unwrap();
+    let mut state = State::new(Arc::new(settings.clone()), Instant::default());
+    for vital in [
+        Vital::Host { name: "head.example.org".to_owned(), ssh_ports: vec![22] },
+        Vital::Resolvers { index: 0, servers: vec!["10.99.0.1".parse().unwrap()] },
+        Vital::Time { served: true, servers: vec![] },
+    ] {
+        state.apply(&Event::Vital(vital), Instant::default());
+    }
+    let placement = subnet::place(&settings, &state);
+    let plan = service::intended(&settings, &state, &placement).unwrap();
+    files(&plan, nodes(&plan, &settings, &state), "/run/bramblegate/dnsmasq")
+}
+
+fn has(text: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(text.lines().any(|known| known == *line), "{line:?} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn it_serves_the_cluster_port_alone_and_what_changes_often_stands_elsewhere() {
+    let files = rendered(SETTINGS);
+    has(
+        &files.config,
+        &[
+            "interface=eth0",
+            "except-interface=lo",
+            "bind-dynamic",
+            "port=53",
+            "domain=bramble",
+            "local=/bramble/",
+            "rev-server=192.168.50.0/24",
+            "dhcp-range=192.168.50.100,192.168.50.199,255.255.255.0,3600",
+            "dhcp-authoritative",
+            "no-ping",
+            "dhcp-leasefile=/run/bramblegate/dnsmasq/leases",
+        ],
+    );
+    assert!(!files.config.contains("10.99.0.1") && !files.config.contains("rpi"), "{}", files.config);
+    assert_eq!(files.servers, "server=10.99.0.1\n");
+    assert_eq!(files.options, "option:ntp-server,192.168.50.1\n");
+}
+
+#[test]
+fn nodes_have_their_addresses_and_all_have_names_and_so_has_the_head() {
+    let files = rendered(SETTINGS);
+    assert_eq!(
+        &*files.nodes.hosts,
+        "b8:27:eb:00:00:01,192.168.50.11,rpi1\nrpi2,192.168.50.12\nb8:27:eb:00:00:03,rpi3\n"
+    );
+    assert_eq!(&*files.nodes.names, "192.168.50.1 head\n192.168.50.11 rpi1\n192.168.50.12 rpi2\n");
+}
+
+#[test]
+fn where_names_cannot_be_served_the_nodes_ask_the_venues_resolver() {
+    let files = rendered(SETTINGS);
+    has(&files.config_without_names, &["port=0", "domain=bramble"]);
+    assert!(!files.config_without_names.contains("servers-file"));
+    has(&files.options_without_names, &["option:dns-server,10.99.0.1"]);
+    let off = rendered(&SETTINGS.replace("[cluster.netboot]", "[cluster.dns]\nenabled = false\n[cluster.netboot]"));
+    assert_eq!((&off.config, &off.options), (&off.config_without_names, &off.options_without_names));
+}
+
+#[test]
+fn a_raspberry_pi_is_told_apart_from_a_pc_that_calls_itself_the_same() {
+    let files = rendered(SETTINGS);
+    has(
+        &files.config,
+        &[
+            "enable-tftp=eth0",
+            "tftp-root=/srv/tftp",
+            "tftp-unique-root=mac",
+            "dhcp-mac=set:pi,b8:27:eb:*:*:*",
+            "pxe-service=tag:pi,0,\"Raspberry Pi Boot   \"",
+            "dhcp-boot=tag:bios,tag:!pi,pxelinux.0",
+            "dhcp-boot=tag:x86-http,http://192.168.50.1/grubx64.efi",
+            "dhcp-option-force=tag:x86-http,60,HTTPClient",
+            "dhcp-boot=tag:arm64,grubaa64.efi",
+        ],
+    );
+    assert!(
+        !rendered(&SETTINGS.replace("[cluster.netboot]", "[cluster.netboot]\nenabled = false")).config.contains("tftp")
+    );
+}
