@@ -9,14 +9,14 @@ use bramblegate::board::{Board, Wiring};
 use bramblegate::config::HttpExpectation;
 use bramblegate::hal::emulator::Script;
 use bramblegate::source::probe::{dns, http};
-use bramblegate::source::{firewall, hotplug, netlink, probe};
+use bramblegate::source::{control, firewall, hotplug, netlink, probe};
 use bramblegate::venue::Venue;
 
 /// A door: its name, which is also that of its corpus and of its target, and the function.
 pub type Door = (&'static str, fn(&[u8]));
 
 /// All doors.
-pub const DOORS: [Door; 10] = [
+pub const DOORS: [Door; 11] = [
     ("settings", settings),
     ("boards", boards),
     ("venues", venues),
@@ -27,6 +27,7 @@ pub const DOORS: [Door; 10] = [
     ("dns", dns_answers),
     ("echoes", echoes),
     ("scripts", scripts),
+    ("orders", orders),
 ];
 
 /// A settings file with a drop-in after a line of `---`. What is accepted must be accepted again as it is printed.
@@ -120,5 +121,15 @@ pub fn scripts(bytes: &[u8]) {
             count += 1;
         }
         assert!(count <= text.lines().count());
+    }
+}
+
+/// Lines of the control socket: an order, or a reply that is one line and says what is wrong.
+pub fn orders(bytes: &[u8]) {
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let result = control::parse(line).map(drop);
+        let reply = control::reply(&result);
+        assert!(reply.ends_with('\n') && reply.matches('\n').count() == 1, "{reply}");
+        assert!(result.is_ok() || reply.contains("\"error\":"), "{reply}");
     }
 }

@@ -2,6 +2,7 @@
 
 mod appliers;
 mod lock;
+mod orders;
 mod outputs;
 mod plans;
 mod sources;
@@ -22,10 +23,12 @@ use crate::sink::clock;
 use crate::sink::journal::Journal;
 use crate::sink::manager;
 use crate::source::alarm::Alarm;
+use crate::source::control::Request;
 use crate::source::host;
 use crate::state::{State, Transition};
 
 pub use lock::{InstanceLock, LockError};
+use orders::Keeper;
 use outputs::Outputs;
 use sources::{Failure, Plans};
 
@@ -70,6 +73,9 @@ struct Daemon {
     events: mpsc::Sender<Event>,
     queue: mpsc::Receiver<Event>,
     failures: mpsc::Receiver<Failure>,
+    /// orders of the control socket
+    requests: mpsc::Receiver<Request>,
+    keeper: Keeper,
     state: State,
     plans: Plans,
     outputs: Outputs,
@@ -90,14 +96,20 @@ pub async fn run(options: Options) -> Result<(), Fatal> {
     let (failed, failures) = mpsc::channel(16);
     let mut state = State::new(Arc::new(options.settings.clone()), clock::now());
     state.apply(&Event::Vital(host::read()), clock::now());
+    state.restore_drained(&orders::kept(&options.state_directory));
+    let (ordered, requests) = mpsc::channel(16);
+    let keeper = Keeper::spawn(&options.state_directory);
     let alarm = Arc::new(Notify::new());
     let outputs = Outputs::spawn(&options.settings, &options.state_directory, &events, alarm.clone())?;
     let plans = sources::spawn(&events, &failed, alarm);
+    sources::spawn_control(&options.settings.control.socket, ordered, &failed);
     let mut daemon = Daemon {
         options,
         events,
         queue,
         failures,
+        requests,
+        keeper,
         state,
         plans,
         outputs,
@@ -158,6 +170,10 @@ impl Daemon {
                 self.source_failed(&failure)?;
                 Ok(None)
             }
+            Some(request) = self.requests.recv() => {
+                self.order(request).await;
+                Ok(None)
+            }
         }
     }
 
@@ -185,8 +201,9 @@ impl Daemon {
             _ => {}
         }
         let told = self.state.apply(event, clock::now());
+        self.outputs.nodes_changed(&self.state, &told);
         if let Event::Probe(Probe::Nodes(rounds)) = event {
-            self.outputs.rounds(&self.state, rounds, &told);
+            self.outputs.round_trips(&self.state, rounds);
             // Nearly all rounds only confirm what is known.
             if told.is_empty() {
                 return false;

@@ -111,13 +111,17 @@ impl Outputs {
         }
     }
 
-    /// What rounds of probes changed: the records of nodes whose health is another, and round trips, which wake nobody.
-    pub fn rounds(&self, state: &State, rounds: &[Round], told: &[Transition]) {
+    /// The records of the nodes whose health is another.
+    pub fn nodes_changed(&self, state: &State, told: &[Transition]) {
         for transition in told {
             if let Transition::NodeHealth { name, .. } = transition {
                 status::node(state, name).into_iter().for_each(|node| self.status.node(node));
             }
         }
+    }
+
+    /// Round trips of the nodes in `rounds`; they wake nobody.
+    pub fn round_trips(&self, state: &State, rounds: &[Round]) {
         let nodes = rounds.iter().filter_map(|round| state.nodes().get(round.node));
         self.status.round_trips(nodes.map(|node| (node.name.as_str(), node.rtt)));
     }

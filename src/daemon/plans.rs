@@ -1,8 +1,9 @@
 //! What the sources are to look at and ask, given the settings and the facts.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::config::Settings;
+use crate::config::{NodeProbe, Settings};
 use crate::policy::ruleset::{COMMENT_FORWARDED, COMMENT_MASQUERADE, TABLE};
 use crate::policy::{Desired, subnet};
 use crate::source::firewall::FirewallWatch;
@@ -35,12 +36,14 @@ fn resolvers(state: &State, uplink: &UplinkView<'_>) -> Vec<IpAddr> {
     own.or(machine).cloned().unwrap_or_else(|| uplink.gateway.into_iter().collect())
 }
 
-/// The nodes that have an address and something to be asked.
+/// The nodes that have an address and something to be asked. Those that were found are pinged.
 pub fn node_probes(settings: &Settings, state: &State) -> NodeProbePlan {
-    let asked = settings.nodes.iter().filter(|node| !node.probes.is_empty());
-    let nodes = asked.filter_map(|known| {
-        let node = state.nodes().by_name(&known.name)?;
-        Some(NodeTarget { node: node.id, address: node.address?, probes: known.probes.clone() })
+    let written: HashMap<&str, &[NodeProbe]> =
+        settings.nodes.iter().map(|node| (node.name.as_str(), node.probes.as_slice())).collect();
+    let nodes = state.nodes().iter().filter_map(|node| {
+        let probes = written.get(node.name.as_str()).copied().unwrap_or(&[NodeProbe::Icmp]);
+        let address = node.address.filter(|_| !probes.is_empty())?;
+        Some(NodeTarget { node: node.id, address, probes: probes.to_vec() })
     });
     NodeProbePlan {
         nodes: nodes.collect(),

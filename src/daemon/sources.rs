@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::sleep;
 
 use crate::config::Settings;
-use crate::event::Event;
+use crate::event::{Event, LinkIndex};
 use crate::policy::Desired;
+use crate::source::control::{self, Request};
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, UplinkProbePlan};
 use crate::source::wayout::WayOutPlan;
@@ -41,6 +43,8 @@ pub struct Plans {
     way_out: watch::Sender<Option<WayOutPlan>>,
     firewall: watch::Sender<FirewallWatch>,
     vitals: watch::Sender<bool>,
+    /// the port whose neighbours are heard
+    neighbours: watch::Sender<Option<LinkIndex>>,
 }
 
 /// Starts all sources. `alarm` rings when somebody else touches our rules.
@@ -50,11 +54,14 @@ pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>, alarm
     let (way_out, way_out_seen) = watch::channel(None);
     let (firewall, firewall_seen) = watch::channel(FirewallWatch::default());
     let (vitals, vitals_seen) = watch::channel(false);
+    let (neighbours, neighbours_seen) = watch::channel(None);
     let start = Start { failed };
     let sender = events.clone();
     start.source("signals", true, move || signals::run(sender.clone()));
     let sender = events.clone();
     start.source("netlink", true, move || netlink::run(sender.clone()));
+    let sender = events.clone();
+    start.source("neighbours", false, move || netlink::run_neighbours(neighbours_seen.clone(), sender.clone()));
     let sender = events.clone();
     start.source("firewall", false, move || firewall::run(sender.clone(), firewall_seen.clone(), Arc::clone(&alarm)));
     let sender = events.clone();
@@ -69,7 +76,13 @@ pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>, alarm
     start.source("hot plug", false, move || hotplug::run(sender.clone()));
     let sender = events.clone();
     start.source("vitals", false, move || vitals::run(sender.clone(), vitals_seen.clone()));
-    Plans { uplinks, nodes, way_out, firewall, vitals }
+    Plans { uplinks, nodes, way_out, firewall, vitals, neighbours }
+}
+
+/// Takes orders at `socket`.
+pub fn spawn_control(socket: &Path, orders: mpsc::Sender<Request>, failed: &mpsc::Sender<Failure>) {
+    let socket = socket.to_owned();
+    Start { failed }.source("control socket", false, move || control::run(socket.clone(), orders.clone()));
 }
 
 struct Start<'a> {
@@ -116,6 +129,7 @@ impl Plans {
         set(&self.nodes, plans::node_probes(settings, state));
         set(&self.way_out, plans::way_out(settings, state, desired));
         set(&self.firewall, plans::firewall_watch(settings, state, firewall_port));
+        set(&self.neighbours, state.roles().cluster);
         set(&self.vitals, settings.gateway.enabled);
     }
 }

@@ -1,5 +1,7 @@
 //! Which alerts the facts raise.
 
+mod inventory;
+
 use crate::config::{Settings, Threshold, UplinkProbe};
 use crate::event::{ApplyErrorKind, LinkIndex, Output, Reachability};
 use crate::state::State;
@@ -26,6 +28,7 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
         }
     }
     nodes(settings, state, &mut raised);
+    inventory::alerts(state, &mut raised);
     ornaments(state, &mut raised);
     raised.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.code.cmp(b.code)).then(a.text.cmp(&b.text)));
     raised

@@ -1,6 +1,8 @@
 //! Sources turn the outside into events. A source knows nothing but [`crate::event::Event`].
 
 pub mod alarm;
+pub mod bind;
+pub mod control;
 pub mod firewall;
 pub mod host;
 pub mod hotplug;

@@ -3,6 +3,7 @@
 mod answers;
 pub mod dhcp;
 mod firewall;
+mod inventory;
 pub mod kernel;
 pub mod node;
 pub mod output;
@@ -150,6 +151,9 @@ impl State {
             Event::Rule(change) => self.apply_rule(change),
             Event::Netconf(netconf) => self.apply_netconf(netconf),
             Event::Probe(Probe::Uplink { index, reachability }) => self.apply_reachability(*index, *reachability),
+            Event::Neighbour(change) => self.apply_neighbour(change),
+            Event::Lease(change) => self.apply_lease(change),
+            Event::Order(order) => self.apply_order(order),
             Event::Dhcp(dhcp) => self.apply_dhcp(dhcp),
             Event::Firewall(firewall) => self.apply_firewall(firewall),
             Event::Vital(vital) => self.apply_vital(vital),
@@ -164,14 +168,9 @@ impl State {
                 self.stop = Some(*stop);
                 Vec::new()
             }
-            Event::Overrun
-            | Event::Tick
-            | Event::Reload
-            | Event::Hotplug(_)
-            | Event::Neighbour(_)
-            | Event::Lease(_)
-            | Event::Order(_)
-            | Event::Probe(Probe::Nodes(_)) => Vec::new(),
+            Event::Overrun | Event::Tick | Event::Reload | Event::Hotplug(_) | Event::Probe(Probe::Nodes(_)) => {
+                Vec::new()
+            }
         };
         if ours.is_some_and(|before| self.facts.count_of_protocol(ROUTE_PROTOCOL) < before) {
             // The kernel dropped routes of ours along with an address or a port.
@@ -312,6 +311,7 @@ impl State {
         if std::mem::replace(&mut self.clashing, clashing) != clashing {
             self.clash_changed = Some(self.now);
         }
+        told.extend(self.sweep_nodes());
         told
     }
 
@@ -390,6 +390,8 @@ impl State {
             self.uplinks.values().filter_map(UplinkMemory::settled_since).map(|since| since + BETTER_UPLINK_TIME);
         let offline = self.offline_since.map(|since| since + OFFLINE_TIME);
         let moved = self.clash_changed.map(|at| at + FORMER_ADDRESS_TIME);
-        uplinks.chain(better).chain(offline).chain(moved).chain(self.firewall.deadlines()).filter(|at| *at > now).min()
+        let found = self.nodes.sweep_at();
+        let all = uplinks.chain(better).chain(offline).chain(moved).chain(found).chain(self.firewall.deadlines());
+        all.filter(|at| *at > now).min()
     }
 }

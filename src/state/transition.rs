@@ -1,10 +1,10 @@
 //! What changed, as facts: the journal makes lines of them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::event::{Output, Reachability};
+use crate::event::{Mac, Output, Reachability};
 
 use super::node::NodeHealth;
 use super::uplink::UplinkState;
@@ -26,6 +26,10 @@ pub enum Transition {
     Reachability { port: String, to: Reachability },
     /// a node's health
     NodeHealth { name: String, from: NodeHealth, to: NodeHealth },
+    /// a node that the settings do not name was found
+    NodeFound { name: String, mac: Option<Mac>, address: Option<Ipv4Addr> },
+    /// a node that was found is gone for good
+    NodeForgotten { name: String },
     /// the cluster port appeared or vanished
     ClusterPort { port: String, present: bool },
     /// somebody undid our work and it is being put back

@@ -19,7 +19,7 @@ impl Nodes {
         let node = self.get_mut(round.node)?;
         node.rtt = round.rtt.map(|rtt| smooth(node.rtt, rtt)).or(node.rtt);
         let target = if round.rtt.is_some() { NodeHealth::Up } else { NodeHealth::Down };
-        if node.health == target {
+        if node.health == target || node.health == NodeHealth::Maintenance {
             node.watch.streak = 0;
             return None;
         }
@@ -37,6 +37,17 @@ impl Nodes {
         let from = node.health;
         self.set_health(round.node, target, now);
         Some((from, target))
+    }
+
+    /// The node is worked on, or no longer: its health is then to be found out anew.
+    pub fn set_maintenance(&mut self, id: NodeId, on: bool, now: Instant) -> Option<(NodeHealth, NodeHealth)> {
+        let from = self.get(id)?.health;
+        if on == (from == NodeHealth::Maintenance) {
+            return None;
+        }
+        let to = if on { NodeHealth::Maintenance } else { NodeHealth::Unknown };
+        self.set_health(id, to, now);
+        Some((from, to))
     }
 
     fn get_mut(&mut self, id: NodeId) -> Option<&mut super::NodeState> {

@@ -17,6 +17,8 @@ use crate::event::{Instant, Mac, NodeId};
 
 pub use counts::Counts;
 use health::Watch;
+use inventory::Inventory;
+pub use inventory::{Contest, FORGET_TIME, Misplaced};
 
 /// How a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +61,16 @@ pub enum Origin {
     Found,
 }
 
+impl Origin {
+    /// The word in the status.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Settings => "settings",
+            Self::Found => "found",
+        }
+    }
+}
+
 /// One node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeState {
@@ -66,7 +78,12 @@ pub struct NodeState {
     /// unique, upper and lower case being one
     pub name: String,
     pub mac: Option<Mac>,
+    /// where it is now
     pub address: Option<Ipv4Addr>,
+    /// as the settings have it; one that is only in `mac` was learned
+    pub written_mac: Option<Mac>,
+    /// the address that the settings give it
+    pub home: Option<Ipv4Addr>,
     pub origin: Origin,
     /// place in the settings' groups
     pub group: Option<usize>,
@@ -91,6 +108,7 @@ pub struct Nodes {
     counts: Counts,
     groups: Vec<Counts>,
     down: BTreeSet<NodeId>,
+    inventory: Inventory,
     /// counts up when a health changed: cheap to compare
     pub revision: u64,
     /// counts up when a node came, went, or has another name or address
@@ -160,7 +178,20 @@ impl Nodes {
         self.macs.extend(mac.map(|mac| (mac, id)));
         self.addresses.extend(address.map(|address| (address, id)));
         let (health, watch) = (NodeHealth::Unknown, Watch::default());
-        place.node = Some(NodeState { id, name, mac, address, origin, group, health, rtt: None, since: now, watch });
+        place.node = Some(NodeState {
+            id,
+            name,
+            mac,
+            address,
+            written_mac: None,
+            home: None,
+            origin,
+            group,
+            health,
+            rtt: None,
+            since: now,
+            watch,
+        });
         self.order.push(id);
         self.count_in(group, health);
         self.layout += 1;

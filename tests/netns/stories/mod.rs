@@ -2,6 +2,7 @@
 
 mod firewall;
 mod ground;
+mod inventory;
 mod journal;
 mod restart;
 mod scene;
@@ -56,5 +57,17 @@ pub const ALL: &[(&str, Story)] = &[
     ("status::many_clients_are_served", status::many_clients_are_served),
     ("status::client_that_never_reads_is_closed", status::client_that_never_reads_is_closed),
     ("status::changes_arrive_as_lines", status::changes_arrive_as_lines),
+    ("inventory::static_node_is_found_and_adopted", inventory::static_node_is_found_and_adopted),
+    ("inventory::two_boards_with_one_address_are_told", inventory::two_boards_with_one_address_are_told),
+    ("inventory::swapped_boards_are_told", inventory::swapped_boards_are_told),
+    (
+        "inventory::drained_node_raises_no_alarm_and_stays_drained",
+        inventory::drained_node_raises_no_alarm_and_stays_drained,
+    ),
+    (
+        "inventory::control_socket_refuses_strangers_and_rubbish",
+        inventory::control_socket_refuses_strangers_and_rubbish,
+    ),
+    ("inventory::ssh_config_is_read_by_ssh", inventory::ssh_config_is_read_by_ssh),
     ("status::status_verb_tells_by_its_exit_code", status::status_verb_tells_by_its_exit_code),
 ];
