@@ -24,7 +24,7 @@ const HEALTH: usize = 3;
 /// All nodes, with their health
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = LIST_EXAMPLES)]
-pub struct Args {
+pub struct ListArgs {
     /// As JSON: an array, as in the status
     #[arg(long)]
     pub json: bool,
@@ -46,7 +46,7 @@ pub struct HostsArgs {
     pub config: ConfigArg,
 }
 
-pub fn main(args: Args) -> ExitCode {
+pub fn main(args: ListArgs) -> ExitCode {
     let status = match snapshot(args.socket, &args.config.config) {
         Ok(status) => status,
         Err(unknown) => return tell("nodes list", &unknown),

@@ -39,19 +39,19 @@ pub struct Args {
     #[command(subcommand)]
     pub action: Option<Action>,
     #[command(flatten)]
-    pub list: list::Args,
+    pub list: list::ListArgs,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Action {
-    List(list::Args),
+    List(list::ListArgs),
     Hosts(list::HostsArgs),
     Add(change::Add),
     Adopt(change::Adopt),
     Rename(change::Rename),
     Forget(change::Forget),
-    Drain(order::Args),
-    Resume(order::Args),
+    Drain(order::OrderArgs),
+    Resume(order::OrderArgs),
 }
 
 /// Where the inventory's own drop-in is: `FILE.d/60-nodes.toml`.

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Say which nodes are worked on (drain), or no longer (resume)
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub struct OrderArgs {
     /// Names of nodes
     #[arg(required = true, value_name = "NAME")]
     pub names: Vec<String>,
@@ -37,7 +37,7 @@ pub struct Args {
     pub config: ConfigArg,
 }
 
-pub fn main(args: Args, order: &str) -> ExitCode {
+pub fn main(args: OrderArgs, order: &str) -> ExitCode {
     let configured = || {
         let merged = settings::load(&args.config.config);
         merged.map_or_else(|_| PathBuf::from(DEFAULT_SOCKET), |merged| merged.settings.control.socket)

@@ -70,8 +70,8 @@ fn stranger_appears() -> Result<()> {
     must("rpi3", "ip link add stranger link eth0 type macvlan mode bridge")?;
     must("rpi3", "ip link set stranger address b8:27:eb:00:00:77 up")?;
     must("rpi3", &format!("ip addr add {STRANGER}/24 dev stranger"))?;
-    must("rpi3", "sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2")?;
-    let _ = must("rpi3", &format!("ping -c 1 -W 1 -I {STRANGER} 192.168.50.1"));
+    must("rpi3", "sysctl -qw net.ipv4.conf.all.arp_ignore=1")?;
+    let _ = must("rpi3", "ping -c 1 -W 1 -I stranger 192.168.50.1");
     Ok(())
 }
 
@@ -108,13 +108,12 @@ pub fn two_boards_with_one_address_are_told() -> Result<()> {
     gateway(|world| {
         stranger_appears()?;
         until("the stranger is listed", || node(world, "address", STRANGER).is_some())?;
-        must("rpi2", "sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2")?;
         must("rpi2", &format!("ip addr add {STRANGER}/32 dev eth0"))?;
         // Each asks for the head now and then, and so is heard.
         for _ in 0..6 {
-            for place in ["rpi2", "rpi3"] {
+            for (place, from) in [("rpi2", STRANGER), ("rpi3", "stranger")] {
                 let _ = must(place, "ip neigh flush all");
-                let _ = must(place, &format!("ping -c 1 -W 1 -I {STRANGER} 192.168.50.1"));
+                let _ = must(place, &format!("ping -c 1 -W 1 -I {from} 192.168.50.1"));
                 std::thread::sleep(Duration::from_millis(1100));
             }
             if alert(world, "node-duplicate-address").is_some() {
@@ -198,7 +197,10 @@ pub fn ssh_config_is_read_by_ssh() -> Result<()> {
         let told = must("head", &format!("ssh -F {file} -G rpi1"))?;
         println!("{told}");
         ensure("the node's address", told.contains("hostname 192.168.50.11"))?;
-        ensure("through the head's own address in the venue", told.contains("proxyjump 10.99.0.126"))?;
+        ensure(
+            "through the head's own address in the venue",
+            told.lines().any(|line| line.starts_with("proxyjump ") && line.contains("10.99.0.126")),
+        )?;
         ensure("as this user", told.contains("user pi"))?;
         let direct = succeed(world, &["ssh-config", "--direct"])?;
         ensure("on the head there is no way through it", !direct.contains("ProxyJump"))?;

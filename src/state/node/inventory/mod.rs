@@ -177,8 +177,11 @@ impl Nodes {
             self.name_found(id, settings, now);
             return None;
         }
-        let address = self.address_of(mac, settings).filter(|address| self.is_free(*address))?;
+        let address = self.address_of(mac, settings).filter(|address| self.is_free(*address, mac))?;
         self.vacate(address);
+        if self.by_address(address).is_some() {
+            return None;
+        }
         let name = name::generated(mac, |name| self.by_name(name).is_some());
         let fresh = Fresh { name, mac: Some(mac), address: Some(address), origin: Origin::Found, group: None };
         let id = self.insert(fresh, now);
@@ -230,23 +233,34 @@ impl Nodes {
     fn locate(&mut self, id: NodeId, mac: Mac, settings: &Settings) {
         let Some(node) = self.get(id) else { return };
         let given = self.inventory.sightings.lease(mac).map(|given| given.address);
-        let free = |address: &Ipv4Addr| Some(*address) == node.home || self.is_free(*address);
+        let free = |address: &Ipv4Addr| Some(*address) == node.home || self.is_free(*address, mac);
         let address = given.filter(free).or(node.home).or_else(|| self.address_of(mac, settings).filter(free));
         // Nobody sees it any more: it is where it was, unless another is there.
         let Some(address) = address.filter(|address| node.address != Some(*address)) else { return };
         self.vacate(address);
-        self.identify(id, |node| node.address = Some(address));
+        // Whoever had to give way may have come home to it.
+        if self.by_address(address).is_none_or(|holder| holder.id == id) {
+            self.identify(id, |node| node.address = Some(address));
+        }
     }
 
-    /// Not held by a node of the settings whose own it is.
-    fn is_free(&self, address: Ipv4Addr) -> bool {
-        self.by_address(address).is_none_or(|holder| holder.home != Some(address))
+    /// Not held by a node of the settings whose own it is, nor by one that has it by a lease, if this board has it by none.
+    fn is_free(&self, address: Ipv4Addr, mac: Mac) -> bool {
+        let given = |board: Mac| self.inventory.sightings.lease(board).is_some_and(|given| given.address == address);
+        self.by_address(address).is_none_or(|holder| {
+            let leased = holder.mac.filter(|board| *board != mac).is_some_and(given);
+            holder.home != Some(address) && (!leased || given(mac))
+        })
     }
 
-    /// Whoever is known to be at an address is so no longer.
+    /// Whoever is known to be at an address is so no longer: a node of the settings is where they say, a found one nowhere.
     fn vacate(&mut self, address: Ipv4Addr) {
-        if let Some(id) = self.by_address(address).map(|node| node.id) {
-            self.identify(id, |node| node.address = None);
+        let Some(holder) = self.by_address(address) else { return };
+        let (id, home) = (holder.id, holder.home);
+        self.identify(id, |node| node.address = None);
+        if let Some(home) = home.filter(|home| *home != address) {
+            self.vacate(home);
+            self.identify(id, |node| node.address = Some(home));
         }
     }
 
