@@ -56,7 +56,8 @@ fn steps_on_the_way_to_a_verdict_are_no_news_and_a_failed_entry_is_gone() {
 #[test]
 fn no_beginning_of_a_message_is_taken_for_more_than_it_is() {
     let whole = payload(PORT, REACHABLE, Some([2, 0, 0, 0, 0, 1]));
-    for length in 0..whole.len() {
+    // The last two bytes only fill up.
+    for length in 0..whole.len() - 2 {
         assert_eq!(read(NEW, &whole[..length]), None, "{length} bytes");
     }
 }
