@@ -10,14 +10,14 @@ use bramblegate::config::HttpExpectation;
 use bramblegate::hal::emulator::Script;
 use bramblegate::source::leases::file;
 use bramblegate::source::probe::{dns, http};
-use bramblegate::source::{dhcp, firewall, hotplug, netlink, probe};
+use bramblegate::source::{control, dhcp, firewall, hotplug, netlink, probe};
 use bramblegate::venue::Venue;
 
 /// A door: its name, which is also that of its corpus and of its target, and the function.
 pub type Door = (&'static str, fn(&[u8]));
 
 /// All doors.
-pub const DOORS: [Door; 12] = [
+pub const DOORS: [Door; 13] = [
     ("settings", settings),
     ("boards", boards),
     ("venues", venues),
@@ -30,6 +30,7 @@ pub const DOORS: [Door; 12] = [
     ("scripts", scripts),
     ("leases", leases),
     ("offers", offers),
+    ("orders", orders),
 ];
 
 /// A settings file with a drop-in after a line of `---`. What is accepted must be accepted again as it is printed.
@@ -138,4 +139,14 @@ pub fn leases(bytes: &[u8]) {
     let read = file::parse(bytes);
     let again = file::parse(read.to_text().as_bytes());
     assert_eq!((&again.entries, again.damaged.len()), (&read.entries, 0), "written as\n{}", read.to_text());
+}
+
+/// Lines of the control socket: an order, or a reply that is one line and says what is wrong.
+pub fn orders(bytes: &[u8]) {
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let result = control::parse(line).map(drop);
+        let reply = control::reply(&result);
+        assert!(reply.ends_with('\n') && reply.matches('\n').count() == 1, "{reply}");
+        assert!(result.is_ok() || reply.contains("\"error\":"), "{reply}");
+    }
 }

@@ -2,6 +2,7 @@
 
 mod appliers;
 mod lock;
+mod orders;
 mod outputs;
 mod people;
 mod plans;
@@ -26,10 +27,12 @@ use crate::sink::journal::Journal;
 use crate::sink::link;
 use crate::sink::manager;
 use crate::source::alarm::Alarm;
+use crate::source::control::Request;
 use crate::source::host;
 use crate::state::{State, Transition};
 
 pub use lock::{InstanceLock, LockError};
+use orders::Keeper;
 use outputs::Outputs;
 use sources::{Failure, Plans};
 
@@ -75,6 +78,9 @@ struct Daemon {
     options: Options,
     queue: mpsc::Receiver<Event>,
     failures: mpsc::Receiver<Failure>,
+    /// orders of the control socket
+    requests: mpsc::Receiver<Request>,
+    keeper: Keeper,
     state: State,
     plans: Plans,
     outputs: Outputs,
@@ -99,12 +105,17 @@ pub async fn run(options: Options) -> Result<(), Fatal> {
     state.apply(&Event::Vital(host::read()), clock::now());
     state.apply(&Event::Vital(Vital::Added(link::added(&options.state_directory))), clock::now());
     state.restore_acknowledged(people::known(&options.state_directory));
+    state.restore_drained(&orders::kept(&options.state_directory));
+    let (ordered, requests) = mpsc::channel(16);
+    let keeper = Keeper::spawn(&options.state_directory);
     let outputs = Outputs::spawn(&options, &events)?;
-    let plans = sources::spawn(&events, &failed, &options.run_directory);
+    let plans = sources::spawn(&events, &failed, &options.run_directory, (&options.settings.control.socket, ordered));
     let mut daemon = Daemon {
         options,
         queue,
         failures,
+        requests,
+        keeper,
         state,
         plans,
         outputs,
@@ -164,6 +175,10 @@ impl Daemon {
             () = tick => Ok(Some(Event::Tick)),
             Some(failure) = self.failures.recv() => {
                 self.source_failed(&failure)?;
+                Ok(None)
+            }
+            Some(request) = self.requests.recv() => {
+                self.order(request).await;
                 Ok(None)
             }
         }

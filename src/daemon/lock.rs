@@ -27,6 +27,17 @@ pub enum LockError {
 }
 
 impl InstanceLock {
+    /// The process that holds the lock of `run_directory`, if one does. Changes nothing there.
+    pub fn holder(run_directory: &Path) -> Option<u32> {
+        let mut file = File::open(run_directory.join("lock")).ok()?;
+        if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
+            return None;
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).ok()?;
+        text.trim().parse().ok()
+    }
+
     /// Takes the lock of `run_directory`, which is made if it is not there.
     ///
     /// # Errors

@@ -10,9 +10,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use crate::config::{Buttons, Settings};
-use crate::event::Event;
+use crate::event::{Event, LinkIndex};
 use crate::policy::Desired;
 use crate::sink::dnsmasq;
+use crate::source::control::{self, Request};
 use crate::source::dhcp::DhcpWatchPlan;
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, UplinkProbePlan};
@@ -49,13 +50,20 @@ pub struct Plans {
     firewall: watch::Sender<FirewallWatch>,
     vitals: watch::Sender<VitalsPlan>,
     buttons: watch::Sender<Option<Buttons>>,
+    /// the port whose neighbours are heard
+    neighbours: watch::Sender<Option<LinkIndex>>,
     /// what the first decision did not need may begin
     rest: watch::Sender<bool>,
 }
 
 /// Starts all sources: at once those without which nothing can be decided or our rules would be unwatched, the others when
-/// [`Plans::begin_the_rest`] says so. `run_directory` outlives a restart.
-pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>, run_directory: &Path) -> Plans {
+/// [`Plans::begin_the_rest`] says so. `run_directory` outlives a restart; orders are taken at the control socket.
+pub fn spawn(
+    events: &mpsc::Sender<Event>,
+    failed: &mpsc::Sender<Failure>,
+    run_directory: &Path,
+    (control, orders): (&Path, mpsc::Sender<Request>),
+) -> Plans {
     let (uplinks, uplinks_seen) = watch::channel(UplinkProbePlan::default());
     let (nodes, nodes_seen) = watch::channel(NodeProbePlan::default());
     let (way_out, way_out_seen) = watch::channel(None);
@@ -63,6 +71,7 @@ pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>, run_d
     let (firewall, firewall_seen) = watch::channel(FirewallWatch::default());
     let (vitals, vitals_seen) = watch::channel(VitalsPlan::default());
     let (buttons, buttons_seen) = watch::channel(None);
+    let (neighbours, neighbours_seen) = watch::channel(None);
     let (rest, rest_begins) = watch::channel(false);
     let at_once = Start { failed, after: None };
     let sender = events.clone();
@@ -72,6 +81,10 @@ pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>, run_d
     let sender = events.clone();
     at_once.source("firewall", false, move || firewall::run(sender.clone(), firewall_seen.clone()));
     let later = Start { failed, after: Some(rest_begins) };
+    let sender = events.clone();
+    later.source("neighbours", false, move || netlink::run_neighbours(neighbours_seen.clone(), sender.clone()));
+    let control = control.to_owned();
+    later.source("control socket", false, move || control::run(control.clone(), orders.clone()));
     let sender = events.clone();
     later.source("resolvers", false, move || resolvers::run(sender.clone()));
     let sender = events.clone();
@@ -96,7 +109,7 @@ pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>, run_d
     let sender = events.clone();
     later.source("buttons", false, move || buttons::run(sender.clone(), buttons_seen.clone()));
     let node_probes = plans::NodeProbes::default();
-    Plans { uplinks, nodes, node_probes, way_out, other_dhcp, firewall, vitals, buttons, rest }
+    Plans { uplinks, nodes, node_probes, way_out, other_dhcp, firewall, vitals, buttons, neighbours, rest }
 }
 
 struct Start<'a> {
@@ -159,6 +172,7 @@ impl Plans {
         set(&self.firewall, plans::firewall_watch(settings, state, firewall_port));
         set(&self.vitals, plans::vitals(settings));
         set(&self.buttons, settings.buttons.clone());
+        set(&self.neighbours, state.roles().cluster);
     }
 }
 

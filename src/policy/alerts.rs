@@ -3,6 +3,7 @@
 mod dhcp;
 mod forward;
 mod host;
+mod inventory;
 mod nodes;
 mod service;
 
@@ -31,6 +32,7 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
         }
     }
     nodes::alerts(settings, state, &mut raised);
+    inventory::alerts(state, &mut raised);
     ornaments(state, &mut raised);
     host::alerts(settings, state, &mut raised);
     for alert in raised.iter_mut().filter(|_| !state.acknowledged().is_empty()) {

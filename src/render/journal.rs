@@ -1,5 +1,6 @@
 //! The logbook: from changes of fact to journal records, one for each; none for what only went on as it was.
 
+mod inventory;
 mod kinds;
 mod service;
 #[cfg(test)]
@@ -173,6 +174,9 @@ fn alerts(before: &[Alert], after: &[Alert]) -> Vec<Record> {
 
 /// The record of one change; `None` where another change tells the same.
 fn record(transition: &Transition, state: &State) -> Option<Record> {
+    if let Some(record) = inventory::record(transition) {
+        return Some(record);
+    }
     Some(match transition {
         Transition::UplinkState { port, from, to } => return uplink_state(port, *from, *to),
         Transition::UplinkAddress { port, address, gateway } => {
@@ -277,6 +281,8 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
         | Transition::UplinkAddressLost { .. }
         | Transition::ActiveUplink { .. }
         | Transition::Reachability { .. }
+        | Transition::NodeFound { .. }
+        | Transition::NodeForgotten { .. }
         | Transition::NodeHealth { .. } => return None,
     })
 }

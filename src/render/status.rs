@@ -17,7 +17,7 @@ use crate::policy::alert::{Alert, Severity};
 use crate::policy::service::{self, Verdict};
 use crate::policy::{Desired, Overlap};
 use crate::state::State;
-use crate::state::node::{NodeHealth, NodeState};
+use crate::state::node::{NodeHealth, NodeState, Origin};
 use crate::state::output::Outputs;
 use crate::state::uplink::{UplinkState, UplinkView};
 
@@ -173,12 +173,16 @@ pub struct NodeStatus {
     pub health: NodeHealth,
     pub rtt: Option<Duration>,
     pub since: Instant,
+    pub origin: Origin,
+    /// its group's name
+    pub group: Option<String>,
 }
 
 impl NodeStatus {
     /// Whether `other` is worth a line after this: more than the round trip and the time differ.
     pub fn is_told_by(&self, other: &Self) -> bool {
-        (&self.name, self.mac, self.address, self.health) == (&other.name, other.mac, other.address, other.health)
+        let told = |node: &Self| (node.mac, node.address, node.health, node.origin);
+        (&self.name, &self.group, told(self)) == (&other.name, &other.group, told(other))
     }
 }
 
@@ -206,15 +210,15 @@ pub fn snapshot(settings: &Settings, state: &State, desired: &Desired) -> Snapsh
 
 /// One node; `None` if there is none of this name.
 pub fn node(state: &State, name: &str) -> Option<NodeStatus> {
-    state.nodes().by_name(name).map(node_status)
+    state.nodes().by_name(name).map(|node| node_status(state, node))
 }
 
 /// All nodes, in their order.
 pub fn nodes(state: &State) -> Vec<NodeStatus> {
-    state.nodes().iter().map(node_status).collect()
+    state.nodes().iter().map(|node| node_status(state, node)).collect()
 }
 
-fn node_status(node: &NodeState) -> NodeStatus {
+fn node_status(state: &State, node: &NodeState) -> NodeStatus {
     NodeStatus {
         name: node.name.clone(),
         mac: node.mac,
@@ -222,6 +226,8 @@ fn node_status(node: &NodeState) -> NodeStatus {
         health: node.health,
         rtt: node.rtt,
         since: node.since,
+        origin: node.origin,
+        group: node.group.and_then(|group| state.settings().groups.get(group)).map(|group| group.name.clone()),
     }
 }
 

@@ -1,7 +1,6 @@
 //! The status socket: JSON lines for everybody on this machine. What clients send is thrown away; none of them can hold the
 //! daemon up or make it grow. While nothing changes, nothing wakes.
 
-mod bind;
 mod board;
 mod client;
 #[cfg(test)]
@@ -18,14 +17,16 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use self::bind::Bound;
 use self::board::Board;
 use self::client::Queue;
 use super::clock;
 use crate::config;
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output};
 use crate::render::status::{NodeStatus, Snapshot};
+use crate::source::bind::Bound;
 
+/// Everybody on this machine may look: there is nothing secret in it, and nothing can be sent.
+const MODE: u32 = 0o666;
 /// So many can look at once; the next is told so and closed.
 pub const MOST_CLIENTS: usize = 128;
 /// Between two lines of changes: at most ten in any second.
@@ -76,7 +77,7 @@ impl Drop for StatusHandle {
 /// # Errors
 /// The socket cannot be made, or somebody answers there ([`io::ErrorKind::AddrInUse`]).
 pub fn spawn(settings: config::Status, events: mpsc::Sender<Event>) -> io::Result<StatusHandle> {
-    let bound = Bound::at(&settings.socket)?;
+    let bound = Bound::at(&settings.socket, MODE)?;
     let shared =
         Arc::new(Shared { board: Mutex::new(Board::default()), news: Notify::new(), clients: AtomicUsize::new(0) });
     let (moves, moved) = mpsc::unbounded_channel();
@@ -95,7 +96,7 @@ impl StatusHandle {
     /// # Errors
     /// As [`spawn`]; then it stays where it is.
     pub fn relocate(&mut self, path: &Path) -> io::Result<()> {
-        let bound = Bound::at(path)?;
+        let bound = Bound::at(path, MODE)?;
         self.moves.send(bound).map_err(|_| io::Error::other("nobody serves it any more"))?;
         path.clone_into(&mut self.path);
         Ok(())

@@ -1,7 +1,9 @@
 //! Sources turn the outside into events. A source knows nothing but [`crate::event::Event`].
 
 pub mod alarm;
+pub mod bind;
 pub mod buttons;
+pub mod control;
 pub mod dhcp;
 pub mod firewall;
 pub mod host;

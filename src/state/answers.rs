@@ -8,7 +8,7 @@ use crate::config::Settings;
 use crate::event::{Instant, Link, LinkIndex, Reachability, Stop};
 
 use super::kernel::KernelFacts;
-use super::node::{Nodes, Origin};
+use super::node::Nodes;
 use super::output::Outputs;
 use super::port::Roles;
 use super::power::Power;
@@ -33,12 +33,7 @@ impl State {
                 IpNet::V4(net) => Some(net.addr()),
                 IpNet::V6(_) => None,
             })
-            .find(|address| *address == cluster.address.addr() || self.is_of_a_node(*address))
-    }
-
-    /// The settings give this address to a node.
-    fn is_of_a_node(&self, address: Ipv4Addr) -> bool {
-        self.nodes.by_address(address).is_some_and(|node| node.origin == Origin::Settings)
+            .find(|address| *address == cluster.address.addr() || self.nodes.is_home(*address))
     }
 
     /// An uplink holds an address of the cluster.

@@ -4,6 +4,7 @@ mod acknowledged;
 mod answers;
 pub mod dhcp;
 mod firewall;
+mod inventory;
 pub mod kernel;
 pub mod node;
 pub mod output;
@@ -149,6 +150,9 @@ impl State {
             Event::Rule(change) => self.apply_rule(change),
             Event::Netconf(netconf) => self.apply_netconf(netconf),
             Event::Probe(Probe::Uplink { index, reachability }) => self.apply_reachability(*index, *reachability),
+            Event::Neighbour(change) => self.apply_neighbour(change),
+            Event::Lease(change) => self.apply_lease(change),
+            Event::Order(order) => self.apply_order(order),
             Event::Dhcp(dhcp) => self.apply_dhcp(dhcp),
             Event::Firewall(firewall) => self.apply_firewall(firewall),
             Event::Vital(vital) => self.apply_vital(vital),
@@ -171,14 +175,9 @@ impl State {
                 self.stop = Some(*stop);
                 Vec::new()
             }
-            Event::Overrun
-            | Event::Tick
-            | Event::Reload
-            | Event::Hotplug(_)
-            | Event::Neighbour(_)
-            | Event::Lease(_)
-            | Event::Order(_)
-            | Event::Probe(Probe::Nodes(_)) => Vec::new(),
+            Event::Overrun | Event::Tick | Event::Reload | Event::Hotplug(_) | Event::Probe(Probe::Nodes(_)) => {
+                Vec::new()
+            }
         };
         if of_the_kernel {
             self.claim_added();
@@ -343,6 +342,7 @@ impl State {
             self.clash_changed = Some(self.now);
         }
         told.extend(self.expire_nodes());
+        told.extend(self.sweep_nodes());
         told
     }
 
@@ -421,7 +421,7 @@ impl State {
             self.uplinks.values().filter_map(UplinkMemory::settled_since).map(|since| since + BETTER_UPLINK_TIME);
         let offline = self.offline_since.map(|since| since + OFFLINE_TIME);
         let moved = self.clash_changed.map(|at| at + FORMER_ADDRESS_TIME);
-        let nodes = self.nodes.next_deadline();
+        let nodes = self.nodes.next_deadline().into_iter().chain(self.nodes.sweep_at());
         let machine = self.vitals.deadline().into_iter().chain(self.power.deadline(now));
         let network = uplinks.chain(better).chain(offline).chain(moved).chain(self.firewall.deadlines());
         network.chain(nodes).chain(machine).filter(|at| *at > now).min()

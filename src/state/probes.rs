@@ -1,6 +1,6 @@
 //! What probes found: rounds of nodes, and whether the internet is behind an uplink.
 
-use super::node::{HealthChange, NodeHealth, Nodes};
+use super::node::{HealthChange, NodeHealth, Origin};
 use super::{State, Transition};
 use crate::event::{Instant, LinkIndex, NodeId, Reachability, Round};
 
@@ -13,9 +13,7 @@ impl State {
         let cable = self.cluster_port().is_some_and(|port| port.carrier);
         let mut told = Vec::new();
         for round in rounds {
-            // Silence through a port without a cable says nothing of a node that was never seen.
-            let unseen = |nodes: &Nodes| nodes.get(round.node).is_some_and(|n| n.health == NodeHealth::Unknown);
-            if !cable && round.rtt.is_none() && unseen(&self.nodes) {
+            if round.rtt.is_none() && self.says_nothing(round.node, cable) {
                 continue;
             }
             let change = self.nodes.round(round, &self.settings.health, now);
@@ -25,6 +23,13 @@ impl State {
             told.extend(self.refresh());
         }
         told
+    }
+
+    /// Silence says nothing of a node that has never answered, if there is no cable, or if nobody said that it would: what
+    /// was found may not answer a ping by its nature.
+    fn says_nothing(&self, node: NodeId, cable: bool) -> bool {
+        let never = self.nodes.get(node).filter(|node| node.health == NodeHealth::Unknown);
+        never.is_some_and(|node| !cable || node.origin == Origin::Found)
     }
 
     /// What is told of a node whose health is another.

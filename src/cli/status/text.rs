@@ -214,7 +214,7 @@ fn list<'v>(value: &'v Value, path: &str) -> impl Iterator<Item = &'v Value> {
 }
 
 /// `42 s`, `7 min`, `3 h 5 min`, `12 d 4 h`.
-fn age(seconds: u64) -> String {
+pub fn age(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match seconds {
         0..=119 => format!("{seconds} s"),
@@ -224,7 +224,8 @@ fn age(seconds: u64) -> String {
     }
 }
 
-fn round_trip(microseconds: u64) -> String {
+/// `310 µs`, `4.2 ms`.
+pub fn round_trip(microseconds: u64) -> String {
     match microseconds {
         0..=999 => format!("{microseconds} µs"),
         _ => format!("{}.{} ms", microseconds / 1000, microseconds % 1000 / 100),

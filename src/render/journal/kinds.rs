@@ -102,6 +102,15 @@ kinds! {
     NODE_DOWN "53f99e282cbb40a188baf186fa23777f" Warning
         "The node @NODE@ is @HEALTH@"
         "It left as many rounds unanswered as health.failure_threshold allows. Has it power, is its cable in, is the switch on?"
+    NODE_FOUND "e2a9b03d64d1442ea9165ff191c56d1a" Info
+        "The node @NODE@ was found"
+        "It asked for an address or was heard on the cluster port, and the settings do not name it. It is probed and counted from now on. `bramblegate nodes adopt @NODE@` writes it into the settings."
+    NODE_FORGOTTEN "5c013fc5181f47fc865fecf4986a23ea" Info
+        "The node @NODE@ is forgotten"
+        "It was found, not named by the settings, and has not been heard of since its lease ended, or for ten minutes."
+    NODE_DRAINED "3076b5516b3e4384861aeea1354bb978" Info
+        "The node @NODE@ is worked on, or no longer"
+        "By order of `bramblegate nodes drain` or `resume`. While it is worked on it raises no alarm."
     CLUSTER_PORT "9fedaed33ad74ada9d83db405cfc9491" Notice
         "The cluster port has come or gone"
         "The interface that cluster.interface names. When it is there it gets its address at once."

@@ -66,6 +66,8 @@ pub fn node(node: &NodeStatus, now: Instant) -> Vec<u8> {
         health: &'static str,
         rtt_us: Option<u64>,
         since_s: u64,
+        origin: &'static str,
+        group: Option<&'a str>,
     }
     bytes(&Node {
         name: &node.name,
@@ -74,6 +76,8 @@ pub fn node(node: &NodeStatus, now: Instant) -> Vec<u8> {
         health: node.health.name(),
         rtt_us: node.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
         since_s: now.saturating_since(node.since).as_secs(),
+        origin: node.origin.name(),
+        group: node.group.as_deref(),
     })
 }
 

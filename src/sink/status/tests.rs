@@ -20,7 +20,7 @@ use crate::policy::alert::{Alert, Severity};
 use crate::render::status::{
     ClusterStatus, DeviceState, DhcpStatus, GatewayStatus, LcdStatus, LedStatus, UplinkStatus,
 };
-use crate::state::node::NodeHealth;
+use crate::state::node::{NodeHealth, Origin};
 use crate::state::uplink::UplinkState;
 
 /// A folder of its own, removed at the end.
@@ -96,7 +96,16 @@ fn repaired(times: u64) -> Snapshot {
 }
 
 pub(super) fn node(name: &str, health: NodeHealth) -> NodeStatus {
-    NodeStatus { name: name.to_owned(), mac: None, address: None, health, rtt: None, since: Moment::default() }
+    NodeStatus {
+        name: name.to_owned(),
+        mac: None,
+        address: None,
+        health,
+        rtt: None,
+        since: Moment::default(),
+        origin: Origin::Settings,
+        group: None,
+    }
 }
 
 /// A client that reads lines, each within five seconds.

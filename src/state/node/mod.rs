@@ -19,6 +19,8 @@ pub use counts::Counts;
 use counts::Troubled;
 use health::Watch;
 pub use health::{BOOTING_TIME, HealthChange, Trouble};
+use inventory::Inventory;
+pub use inventory::{Contest, FORGET_TIME, Misplaced};
 
 /// How a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,6 +63,16 @@ pub enum Origin {
     Found,
 }
 
+impl Origin {
+    /// The word in the status.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Settings => "settings",
+            Self::Found => "found",
+        }
+    }
+}
+
 /// One node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeState {
@@ -68,7 +80,12 @@ pub struct NodeState {
     /// unique, upper and lower case being one
     pub name: String,
     pub mac: Option<Mac>,
+    /// where it is now
     pub address: Option<Ipv4Addr>,
+    /// as the settings have it; one that is only in `mac` was learned
+    pub written_mac: Option<Mac>,
+    /// the address that the settings give it
+    pub home: Option<Ipv4Addr>,
     pub origin: Origin,
     /// place in the settings' groups
     pub group: Option<usize>,
@@ -96,6 +113,7 @@ pub struct Nodes {
     troubled: Troubled,
     /// nodes that boot, by when they will have done so for too long
     booting: BTreeSet<(Instant, NodeId)>,
+    inventory: Inventory,
     /// counts up when a health changed: cheap to compare
     pub revision: u64,
     /// counts up when a node came, went, or has another name or address
@@ -172,7 +190,20 @@ impl Nodes {
         self.macs.extend(mac.map(|mac| (mac, id)));
         self.addresses.extend(address.map(|address| (address, id)));
         let (health, watch) = (NodeHealth::Unknown, Watch::default());
-        place.node = Some(NodeState { id, name, mac, address, origin, group, health, rtt: None, since: now, watch });
+        place.node = Some(NodeState {
+            id,
+            name,
+            mac,
+            address,
+            written_mac: None,
+            home: None,
+            origin,
+            group,
+            health,
+            rtt: None,
+            since: now,
+            watch,
+        });
         self.order.push(id);
         self.count_in(group, health);
         self.layout += 1;

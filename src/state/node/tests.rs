@@ -25,7 +25,7 @@ fn at(seconds: u64) -> Instant {
     Instant::from_boot(Duration::from_secs(seconds))
 }
 
-fn recount(nodes: &Nodes) {
+pub fn recount(nodes: &Nodes) {
     let mut counts = Counts::default();
     let mut odd = Counts::default();
     for node in nodes.iter() {
@@ -34,8 +34,16 @@ fn recount(nodes: &Nodes) {
             odd.add(node.health);
         }
         assert_eq!(nodes.by_name(&node.name.to_ascii_uppercase()), Some(node));
-        assert_eq!(nodes.by_address(node.address.unwrap()), Some(node));
+        if let Some(address) = node.address {
+            assert_eq!(nodes.by_address(address), Some(node), "no two nodes have one address");
+        }
+        if let Some(mac) = node.mac {
+            assert_eq!(nodes.by_mac(mac), Some(node), "no two nodes are one board");
+        }
     }
+    let with_address = nodes.iter().filter(|node| node.address.is_some()).count();
+    let with_mac = nodes.iter().filter(|node| node.mac.is_some()).count();
+    assert_eq!((nodes.addresses.len(), nodes.macs.len()), (with_address, with_mac));
     assert_eq!((nodes.counts, nodes.groups()), (counts, [odd].as_slice()));
     let down: BTreeSet<NodeId> = nodes.iter().filter(|n| n.health == NodeHealth::Down).map(|n| n.id).collect();
     assert_eq!(nodes.down, down);
@@ -46,8 +54,7 @@ fn recount(nodes: &Nodes) {
     let booting = nodes.booting.iter().filter(|(_, id)| nodes.get(*id).is_some()).count();
     assert!(nodes.iter().filter(|n| n.stage().is_some()).count() == booting, "each that boots has its deadline");
     assert!(nodes.count(NodeHealth::Booting) <= booting);
-    let kept = nodes.names.len();
-    assert_eq!((kept, nodes.addresses.len(), nodes.total()), (nodes.total(), nodes.total(), nodes.total()));
+    assert_eq!((nodes.names.len(), nodes.iter().count()), (nodes.total(), nodes.total()));
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod buttons;
 mod firewall;
 mod forward;
 mod ground;
+mod inventory;
 mod journal;
 mod restart;
 mod rogue;
@@ -92,6 +93,18 @@ pub const ALL: &[(&str, Story)] = &[
     ("scale::forty_nodes_are_judged_right", scale::forty),
     ("scale::seven_hundred_and_fifty_nodes_are_judged_right", scale::seven_hundred_and_fifty),
     ("scale::ten_thousand_nodes_are_judged_right", scale::ten_thousand),
+    ("inventory::static_node_is_found_and_adopted", inventory::static_node_is_found_and_adopted),
+    ("inventory::two_boards_with_one_address_are_told", inventory::two_boards_with_one_address_are_told),
+    ("inventory::swapped_boards_are_told", inventory::swapped_boards_are_told),
+    (
+        "inventory::drained_node_raises_no_alarm_and_stays_drained",
+        inventory::drained_node_raises_no_alarm_and_stays_drained,
+    ),
+    (
+        "inventory::control_socket_refuses_strangers_and_rubbish",
+        inventory::control_socket_refuses_strangers_and_rubbish,
+    ),
+    ("inventory::ssh_config_is_read_by_ssh", inventory::ssh_config_is_read_by_ssh),
     ("status::status_verb_tells_by_its_exit_code", status::status_verb_tells_by_its_exit_code),
 ];
 
