@@ -27,7 +27,7 @@ test   | cmd tcpdump              | tcpdump                | what is on the wire
 test   | cmd iptables             | iptables               | another tool with a drop policy
 test   | cmd ethtool              | ethtool                | offload settings of the imitated cables
 test   | cmd nc                   | netcat-openbsd         | plain connections, the port scan
-test   | cmd dhcpcd              | dhcpcd-base            | a node's DHCP client, another kind
+test   | cmd dhcpcd              | dhcpcd-base            | DHCP client of a node, another kind
 test   | cmd ssh                  | openssh-client         | reads the settings written for it
 test   | cmd sysctl               | procps                 | settings of the private networks
 bench  | cmd python3              | python3                | the scripts it is compared with
