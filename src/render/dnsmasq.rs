@@ -193,7 +193,9 @@ pub fn nodes(plan: &ServicePlan, settings: &Settings, state: &State) -> NodeFile
             _ => address,
         };
         if let Some(address) = node.address.map(served) {
-            let _ = writeln!(names, "{address} {}", node.name);
+            // A name in this file hides the one that the node told with its lease: it stands behind ours.
+            let own = state.nodes().own_name(node).map(|own| format!(" {own}")).unwrap_or_default();
+            let _ = writeln!(names, "{address} {}{own}", node.name);
         }
     }
     NodeFiles { hosts: hosts.into(), names: names.into() }

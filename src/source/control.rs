@@ -32,6 +32,8 @@ pub const LONGEST: usize = 4096;
 const MOST_CLIENTS: usize = 16;
 /// One that says nothing for so long is closed; a reply that nobody takes is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// One whose line is too long may end it so long.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// After a failed `accept` (no file descriptors left, say).
 const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
 
@@ -140,7 +142,8 @@ async fn serve(stream: &mut UnixStream, requests: &mpsc::Sender<Request>) -> io:
         if held.len() > LONGEST {
             let refusal = reply(&Err(format!("no order is longer than {LONGEST} bytes")));
             timeout(PATIENCE, stream.write_all(refusal.as_bytes())).await??;
-            return Ok(());
+            // What is left unread would end the connection before the refusal is read.
+            return timeout(LAST_WORDS, drain(stream)).await.unwrap_or(Ok(()));
         }
         let count = timeout(PATIENCE, stream.read(&mut chunk)).await??;
         if count == 0 {
@@ -148,6 +151,13 @@ async fn serve(stream: &mut UnixStream, requests: &mpsc::Sender<Request>) -> io:
         }
         held.extend_from_slice(chunk.get(..count).unwrap_or_default());
     }
+}
+
+/// Reads on to the end, and forgets.
+async fn drain(stream: &mut UnixStream) -> io::Result<()> {
+    let mut chunk = [0; 512];
+    while stream.read(&mut chunk).await? > 0 {}
+    Ok(())
 }
 
 async fn carry_out(order: Order, requests: &mpsc::Sender<Request>) -> Result<(), String> {
