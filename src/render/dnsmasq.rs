@@ -193,9 +193,7 @@ pub fn nodes(plan: &ServicePlan, settings: &Settings, state: &State) -> NodeFile
             _ => address,
         };
         if let Some(address) = node.address.map(served) {
-            // A name in this file hides the one that the node told with its lease: it stands behind ours.
-            let own = state.nodes().own_name(node).map(|own| format!(" {own}")).unwrap_or_default();
-            let _ = writeln!(names, "{address} {}{own}", node.name);
+            let _ = writeln!(names, "{address} {}", node.name);
         }
     }
     NodeFiles { hosts: hosts.into(), names: names.into() }

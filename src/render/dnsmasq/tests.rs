@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::board::Board;
 use crate::config;
-use crate::event::{Change, Event, Instant, Lease, Vital};
+use crate::event::{Event, Instant, Vital};
 use crate::policy::service;
 use crate::policy::subnet;
 
@@ -32,10 +32,6 @@ mac = "b8:27:eb:00:00:03"
 
 /// A machine that only knows its name and the machine's resolver.
 fn rendered(settings: &str) -> Files {
-    rendered_after(settings, &[])
-}
-
-fn rendered_after(settings: &str, events: &[Event]) -> Files {
     let settings = config::load(&[("t", settings)], &Board::built_in("emulated").unwrap()).unwrap();
     let mut state = State::new(Arc::new(settings.clone()), Instant::default());
     for vital in [
@@ -44,9 +40,6 @@ fn rendered_after(settings: &str, events: &[Event]) -> Files {
         Vital::Time { served: true, servers: vec![] },
     ] {
         state.apply(&Event::Vital(vital), Instant::default());
-    }
-    for event in events {
-        state.apply(event, Instant::default());
     }
     let placement = subnet::place(&settings, &state);
     let plan = service::intended(&settings, &state, &placement).unwrap();
@@ -91,26 +84,6 @@ fn nodes_have_their_addresses_and_all_have_names_and_so_has_the_head() {
         "b8:27:eb:00:00:01,192.168.50.11,rpi1\nrpi2,192.168.50.12\nb8:27:eb:00:00:03,rpi3\n"
     );
     assert_eq!(&*files.nodes.names, "192.168.50.1 head\n192.168.50.11 rpi1\n192.168.50.12 rpi2\n");
-}
-
-#[test]
-fn a_node_is_known_by_the_settings_name_and_by_its_own() {
-    let lease = |mac: &str, address: &str, own: &str| {
-        Event::Lease(Change::Present(Lease {
-            mac: mac.parse().unwrap(),
-            address: address.parse().unwrap(),
-            host_name: Some(own.to_owned()),
-            valid_for: None,
-        }))
-    };
-    let leases = [
-        lease("b8:27:eb:00:00:03", "192.168.50.103", "Worker"),
-        lease("b8:27:eb:00:00:01", "192.168.50.11", "rpi2"),
-        lease("b8:27:eb:00:00:09", "192.168.50.109", "guest"),
-    ];
-    let names = rendered_after(SETTINGS, &leases).nodes.names;
-    has(&names, &["192.168.50.103 rpi3 worker", "192.168.50.109 guest"]);
-    has(&names, &["192.168.50.11 rpi1"]);
 }
 
 #[test]

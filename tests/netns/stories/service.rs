@@ -33,6 +33,12 @@ struct Client {
     node: String,
 }
 
+/// Another board in a node's place, of which the settings know nothing: theirs would keep the name that they give it.
+fn another_board(node: &str) -> Result<()> {
+    let number = node.trim_start_matches("rpi");
+    must(node, &format!("ip link set eth0 address 06:00:00:00:00:0{number}")).map(drop)
+}
+
 impl Client {
     /// busybox's, by the name that it gives.
     fn udhcpc(node: &str, name: &str) -> Result<Self> {
@@ -133,6 +139,7 @@ fn dnsmasq_of_ours() -> Option<String> {
 
 pub fn nodes_get_addresses_and_names() -> Result<()> {
     serving(PLAIN, SERVE, |world| {
+        another_board("rpi2")?;
         let worker = Client::udhcpc("rpi2", "worker")?;
         let (address, took) = worker.wait()?;
         ensure(&format!("within 0.3 s, not {took:?}"), took <= Duration::from_millis(300))?;
@@ -161,6 +168,7 @@ pub fn nodes_get_addresses_and_names() -> Result<()> {
         }
         let head = must("head", "hostname")?.trim().split('.').next().unwrap_or_default().to_lowercase();
         until("the head has a name", || look_up("rpi2", &format!("{head}.bramble")).contains("192.168.50.1"))?;
+        another_board("rpi1")?;
         let other = Client::dhcpcd("rpi1", "second")?;
         let (address, _) = other.wait()?;
         ensure(&format!("{address} is another"), Some(address.clone()) != worker.address())?;
@@ -190,6 +198,7 @@ fn renew(client: &Client) -> Result<String> {
 
 pub fn leases_outlive_everything() -> Result<()> {
     serving(PLAIN, SERVE, |world| {
+        another_board("rpi2")?;
         let client = Client::udhcpc("rpi2", "worker")?;
         let (address, _) = client.wait()?;
         let copy = format!("{HOME}/state/dnsmasq.leases");
@@ -221,6 +230,7 @@ pub fn leases_outlive_everything() -> Result<()> {
 
 pub fn dnsmasq_killed_fifty_times() -> Result<()> {
     serving(PLAIN, SERVE, |world| {
+        another_board("rpi2")?;
         let client = Client::udhcpc("rpi2", "worker")?;
         let (address, _) = client.wait()?;
         let mut longest = Duration::ZERO;
@@ -259,6 +269,7 @@ pub fn port_53_taken_leaves_addresses() -> Result<()> {
         until("what is missing is said", || {
             alert(world, "gateway-dnsmasq-no-names").is_some_and(|text| text.contains("port 53"))
         })?;
+        another_board("rpi2")?;
         let client = Client::udhcpc("rpi2", "worker")?;
         client.wait()?;
         let lease = client.lease().unwrap_or_default();
@@ -288,12 +299,14 @@ pub fn full_disk_is_said() -> Result<()> {
             &format!("exec 2>&1; dd if=/dev/zero of={state}/filler bs=1k count=100; df {state}; ls -l {state}"),
         )?;
         let written = || format!("{full}{}", must("head", &format!("ls -l {state}; df {state}")).unwrap_or_default());
+        another_board("rpi2")?;
         let client = Client::udhcpc("rpi2", "worker")?;
         let (address, _) = client.wait()?;
         until("it is said", || world.journal().contains("cannot be written, so leases would not outlive"))
             .map_err(|error| Error(format!("{error}: {}", written())))?;
         ensure("the name is known all the same", look_up("rpi2", "worker.bramble").contains(&address))?;
         must("head", &format!("rm {state}/filler"))?;
+        another_board("rpi1")?;
         Client::udhcpc("rpi1", "second")?.wait()?;
         until("with room again both are kept", || {
             fs::read_to_string(format!("{state}/dnsmasq.leases")).is_ok_and(|text| text.lines().count() == 2)
@@ -310,6 +323,7 @@ pub fn cluster_that_moves_keeps_host_parts() -> Result<()> {
             fs::read_to_string(format!("{HOME}/run/dnsmasq/servers"))
                 .is_ok_and(|text| text == "server=192.168.50.254@eth1\n")
         })?;
+        another_board("rpi2")?;
         let client = Client::udhcpc("rpi2", "worker")?;
         let known = Client::udhcpc("rpi3", "rpi3")?;
         let (address, _) = client.wait()?;
@@ -398,6 +412,7 @@ pub fn three_capabilities_are_enough() -> Result<()> {
         let id = dnsmasq_of_ours().ok_or_else(|| Error("dnsmasq does not run".into()))?;
         let status = must("head", &format!("cat /proc/{id}/status"))?;
         ensure(&format!("dnsmasq is nobody:\n{status}"), status.contains("Uid:\t65534\t65534"))?;
+        another_board("rpi2")?;
         let client = Client::udhcpc("rpi2", "worker")?;
         let (address, _) = client.wait()?;
         ensure("its name is known", look_up("rpi2", "worker.bramble").contains(&address))?;

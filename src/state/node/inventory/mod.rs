@@ -79,12 +79,6 @@ impl Nodes {
         })
     }
 
-    /// What a node with a lease calls itself, where it goes by another name here and no other node has that one.
-    pub fn own_name(&self, node: &NodeState) -> Option<String> {
-        let given = self.inventory.sightings.lease(node.mac?)?;
-        name::legal(given.host_name.as_deref()?).filter(|own| self.by_name(own).is_none())
-    }
-
     /// Names of nodes that are worked on, in lower case.
     pub fn drained(&self) -> &BTreeSet<String> {
         &self.inventory.drained
