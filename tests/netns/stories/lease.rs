@@ -3,13 +3,14 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use bramblegate::venue::inside::HOME;
 use bramblegate::venue::shell::must;
 use bramblegate::venue::{Error, Result, World};
 
 use super::client::{Client, ask};
 use super::scene::{PLAIN, ensure, is, until};
 use super::service::serving;
-use crate::dhcp::{NAK, REQUEST, REQUESTED_ADDRESS, message};
+use crate::dhcp::{CLIENT_ID, DISCOVER, NAK, REQUEST, REQUESTED_ADDRESS, SERVER, message};
 
 /// Who has this address comes from the venue's network.
 const CLASH: &str = "192.168.50.11";
@@ -75,5 +76,54 @@ pub fn cluster_that_moves_refuses_the_former_subnet() -> Result<()> {
         replug(&real, &home)?;
         let other = Client::udhcpc("rpi1", "other")?;
         ensure("also on the way home", other.wait()?.0 == former.to_string())
+    })
+}
+
+/// A board with an address of its own, in the range, that never asks; and it was not named by anybody.
+fn silent_board(number: u8, address: &str) -> Result<()> {
+    must("rpi3", "ip link add silent link eth0 type macvlan mode bridge")?;
+    must("rpi3", &format!("ip link set silent address b8:27:eb:00:00:{number:02x} up"))?;
+    must("rpi3", &format!("ip addr add {address}/24 dev silent"))?;
+    must("rpi3", "sysctl -qw net.ipv4.conf.all.arp_ignore=1")?;
+    let _ = must("rpi3", "ping -c 1 -W 1 -I silent 192.168.50.1");
+    Ok(())
+}
+
+/// A board comes, asks and is given an address.
+fn take(mac: [u8; 6]) -> Result<Ipv4Addr> {
+    let nowhere = Ipv4Addr::UNSPECIFIED;
+    let offer = ask("rpi2", message(DISCOVER, mac, nowhere, &[]))?.unwrap_or_default();
+    let address = offer.address.unwrap_or(nowhere);
+    let chosen = [(REQUESTED_ADDRESS, &address.octets()[..]), (SERVER, offer.option(SERVER).unwrap_or_default())];
+    let answer = ask("rpi2", message(REQUEST, mac, nowhere, &chosen))?;
+    ensure(&format!("it has {address}: {answer:?}"), answer.is_some_and(|answer| answer.address == Some(address)))?;
+    Ok(address)
+}
+
+pub fn address_of_a_silent_node_is_not_given_away() -> Result<()> {
+    const SILENT: u8 = 0x77;
+    const ASKING: u8 = 0x55;
+    let its = |number| Ipv4Addr::new(192, 168, 50, if number == SILENT { 150 } else { 151 });
+    let settings = "[cluster.dhcp]\nrange = \"192.168.50.150-192.168.50.151\"\n";
+    serving(PLAIN, settings, |world| {
+        silent_board(SILENT, "192.168.50.150")?;
+        until("it was found", || world.journal().contains("(b8:27:eb:00:00:77) was found"))?;
+        let reserved = |line: &str| {
+            let hosts = std::fs::read_to_string(format!("{HOME}/run/dnsmasq/hosts")).unwrap_or_default();
+            hosts.lines().any(|known| known == line)
+        };
+        until("its address is kept for it", || reserved("b8:27:eb:00:00:77,192.168.50.150"))?;
+        ensure("the other address is free", take(board(ASKING))? == its(ASKING))?;
+        let _late = Client::udhcpc("rpi1", "late")?;
+        until("for a third there is none", || world.journal().contains("no address left for b8:27:eb:00:00:01"))?;
+        until("a lease is kept too", || reserved("b8:27:eb:00:00:55,192.168.50.151"))?;
+        // The silent one asks after all; the other as its boot ROM would, which calls itself by another id.
+        for (number, id) in [(SILENT, None), (ASKING, Some([0, 17].as_slice()))] {
+            let options: Vec<(u8, &[u8])> = id.map(|id| (CLIENT_ID, id)).into_iter().collect();
+            let answer = ask("rpi3", message(DISCOVER, board(number), Ipv4Addr::UNSPECIFIED, &options))?;
+            let given = answer.as_ref().and_then(|answer| answer.address);
+            ensure(&format!("{number} may have {}: {answer:?}", its(number)), given == Some(its(number)))?;
+        }
+        Ok(())
     })
 }

@@ -89,6 +89,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("service::three_capabilities_are_enough_to_serve", service::three_capabilities_are_enough),
     ("netboot::raspberry_pi_boots_from_the_head", netboot::raspberry_pi_boots),
     ("lease::cluster_that_moves_refuses_the_former_subnet", lease::cluster_that_moves_refuses_the_former_subnet),
+    ("lease::address_of_a_silent_node_is_not_given_away", lease::address_of_a_silent_node_is_not_given_away),
     ("status::many_clients_are_served", status::many_clients_are_served),
     ("status::client_that_never_reads_is_closed", status::client_that_never_reads_is_closed),
     ("status::socket_moves_at_a_reload", status::socket_moves_at_a_reload),
