@@ -88,6 +88,8 @@ pub const ALL: &[(&str, Story)] = &[
     ("service::missing_dnsmasq_is_named_and_all_else_works", service::missing_dnsmasq_is_named),
     ("service::three_capabilities_are_enough_to_serve", service::three_capabilities_are_enough),
     ("netboot::raspberry_pi_boots_from_the_head", netboot::raspberry_pi_boots),
+    ("netboot::uefi_boots_by_tftp_or_http", netboot::uefi_boots_by_tftp_or_http),
+    ("netboot::nodes_are_told_a_time_server", netboot::nodes_are_told_a_time_server),
     ("lease::cluster_that_moves_refuses_the_former_subnet", lease::cluster_that_moves_refuses_the_former_subnet),
     ("lease::address_of_a_silent_node_is_not_given_away", lease::address_of_a_silent_node_is_not_given_away),
     ("status::many_clients_are_served", status::many_clients_are_served),
