@@ -7,10 +7,13 @@
 
 mod address;
 mod bus;
+#[path = "../../tests/common/dhcp.rs"]
+mod dhcp;
 mod forward;
 mod glass;
 mod idle;
 mod lab;
+mod lease;
 mod repair;
 mod rules;
 mod start;
@@ -27,12 +30,13 @@ use table::{Row, Table};
 type Figure = (&'static str, fn() -> Result<Vec<Row>>);
 
 /// All, the quick ones first.
-const FIGURES: [Figure; 8] = [
+const FIGURES: [Figure; 9] = [
     ("bus", bus::measure),
     ("rules", rules::measure),
     ("start", start::measure),
     ("repair", repair::measure),
     ("address", address::measure),
+    ("lease", lease::measure),
     ("forward", forward::measure),
     ("sweep", sweep::measure),
     ("idle", idle::measure),

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 
 use crate::config::{Netboot, Settings};
+use crate::event::Mac;
 use crate::policy::service::{DhcpPlan, ServicePlan};
 use crate::policy::subnet::keep_host;
 use crate::state::State;
@@ -167,18 +169,22 @@ pub fn servers(plan: &ServicePlan) -> String {
     plan.upstreams.iter().map(line).collect()
 }
 
-/// The files that name nodes. A node that the settings know by its hardware address gets its address, with its host part
-/// where the cluster is now; one that they know by its address alone gets it if it gives its name.
-pub fn nodes(plan: &ServicePlan, settings: &Settings, state: &State) -> NodeFiles {
-    let (mut hosts, mut names) = (String::new(), String::new());
-    if let Some(head) = &plan.head {
-        let _ = writeln!(names, "{} {head}", plan.address.addr());
-    }
-    let home = settings.cluster.address;
+/// `dhcp-hostsfile`. A node that the settings know by its hardware address gets its address, with its host part where the
+/// cluster is now; one that they know by its address alone gets it if it gives its name. Who else is at an address of the
+/// range keeps it: also a node that never asked, whose address dnsmasq would believe to be free.
+fn hosts(plan: &ServicePlan, settings: &Settings, state: &State) -> String {
+    let (mut hosts, home) = (String::new(), settings.cluster.address);
+    let placed = |address| if home.contains(&address) { keep_host(address, plan.address) } else { address };
+    let mut taken: BTreeSet<Ipv4Addr> = settings.nodes.iter().filter_map(|node| node.address).map(placed).collect();
+    taken.insert(plan.address.addr());
+    let mut held = |mac: Mac| {
+        let range = plan.dhcp.as_ref().map(|dhcp| dhcp.first..=dhcp.last)?;
+        let address = state.nodes().by_mac(mac)?.address.map(placed)?;
+        // dnsmasq refuses to reserve an address twice.
+        (range.contains(&address) && taken.insert(address)).then_some(address)
+    };
     for node in &settings.nodes {
-        let address = node
-            .address
-            .map(|address| if home.contains(&address) { keep_host(address, plan.address) } else { address });
+        let address = node.address.map(placed).or_else(|| held(node.mac?));
         let mac = node.mac.map(|mac| format!("{mac},")).unwrap_or_default();
         let place = address.map(|address| format!("{address},")).unwrap_or_default();
         let _ = match (mac.is_empty(), address) {
@@ -187,6 +193,23 @@ pub fn nodes(plan: &ServicePlan, settings: &Settings, state: &State) -> NodeFile
             (true, None) => Ok(()),
         };
     }
+    // Those that the lines above do not speak of.
+    let others = state.nodes().iter().filter(|node| node.written_mac.is_none() && node.home.is_none());
+    for mac in others.filter_map(|node| node.mac) {
+        if let Some(address) = held(mac) {
+            let _ = writeln!(hosts, "{mac},{address}");
+        }
+    }
+    hosts
+}
+
+/// The files that name nodes.
+pub fn nodes(plan: &ServicePlan, settings: &Settings, state: &State) -> NodeFiles {
+    let mut names = String::new();
+    if let Some(head) = &plan.head {
+        let _ = writeln!(names, "{} {head}", plan.address.addr());
+    }
+    let home = settings.cluster.address;
     for node in state.nodes().iter() {
         let served = |address: Ipv4Addr| match node.mac {
             Some(_) if home.contains(&address) => keep_host(address, plan.address),
@@ -196,5 +219,5 @@ pub fn nodes(plan: &ServicePlan, settings: &Settings, state: &State) -> NodeFile
             let _ = writeln!(names, "{address} {}", node.name);
         }
     }
-    NodeFiles { hosts: hosts.into(), names: names.into() }
+    NodeFiles { hosts: hosts(plan, settings, state).into(), names: names.into() }
 }

@@ -1,6 +1,8 @@
 //! The real binary on the real kernel: every venue of `tests/venues/`, and stories of the gateway's behaviour, each in
 //! private namespaces of its own. A test that cannot run fails.
 
+#[path = "../common/dhcp.rs"]
+mod dhcp;
 mod responder;
 mod stories;
 

@@ -5,7 +5,7 @@ mod firewall;
 mod forward;
 pub mod host;
 mod leftovers;
-mod services;
+pub mod services;
 mod sockets;
 mod ssh;
 mod swap;

@@ -114,7 +114,7 @@ pub static NETWORK: &[Key] = &[
         "cluster.dhcp.range",
         text!("\"FIRST-LAST\"", grammar::range),
         Words("hosts 100 to 199 of the subnet, in a small subnet its upper half"),
-        "The addresses for nodes that have none of their own.",
+        "The addresses for nodes that have none of their own. A node that is found at one of them keeps it.",
     ),
     key(
         "cluster.dhcp.lease",

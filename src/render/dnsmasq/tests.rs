@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::board::Board;
 use crate::config;
-use crate::event::{Event, Instant, Vital};
+use crate::event::{Change, Event, Instant, Lease, Mac, Vital};
 use crate::policy::service;
 use crate::policy::subnet;
 
@@ -32,6 +32,11 @@ mac = "b8:27:eb:00:00:03"
 
 /// A machine that only knows its name and the machine's resolver.
 fn rendered(settings: &str) -> Files {
+    rendered_after(settings, &[])
+}
+
+/// The same after something else has happened.
+fn rendered_after(settings: &str, more: &[Event]) -> Files {
     let settings = config::load(&[("t", settings)], &Board::built_in("emulated").unwrap()).unwrap();
     let mut state = State::new(Arc::new(settings.clone()), Instant::default());
     for vital in [
@@ -40,6 +45,9 @@ fn rendered(settings: &str) -> Files {
         Vital::Time { served: true, servers: vec![] },
     ] {
         state.apply(&Event::Vital(vital), Instant::default());
+    }
+    for event in more {
+        state.apply(event, Instant::default());
     }
     let placement = subnet::place(&settings, &state);
     let plan = service::intended(&settings, &state, &placement).unwrap();
@@ -84,6 +92,26 @@ fn nodes_have_their_addresses_and_all_have_names_and_so_has_the_head() {
         "b8:27:eb:00:00:01,192.168.50.11,rpi1\nrpi2,192.168.50.12\nb8:27:eb:00:00:03,rpi3\n"
     );
     assert_eq!(&*files.nodes.names, "192.168.50.1 head\n192.168.50.11 rpi1\n192.168.50.12 rpi2\n");
+}
+
+fn lease(last: u8, address: u8) -> Event {
+    Event::Lease(Change::Present(Lease {
+        mac: Mac([0xb8, 0x27, 0xeb, 0, 0, last]),
+        address: Ipv4Addr::new(192, 168, 50, address),
+        host_name: None,
+        valid_for: None,
+    }))
+}
+
+#[test]
+fn who_has_an_address_of_the_range_keeps_it() {
+    let known = "b8:27:eb:00:00:01,192.168.50.11,rpi1\nrpi2,192.168.50.12\n";
+    let found =
+        |events: &[Event]| rendered_after(SETTINGS, events).nodes.hosts.strip_prefix(known).map(str::to_owned).unwrap();
+    assert_eq!(found(&[lease(9, 150)]), "b8:27:eb:00:00:03,rpi3\nb8:27:eb:00:00:09,192.168.50.150\n");
+    assert_eq!(found(&[lease(3, 151)]), "b8:27:eb:00:00:03,192.168.50.151,rpi3\n", "one line for one board");
+    assert_eq!(found(&[lease(9, 20)]), "b8:27:eb:00:00:03,rpi3\n", "outside the range nobody gets it anyhow");
+    assert_eq!(found(&[lease(1, 150)]), "b8:27:eb:00:00:03,rpi3\n", "who is given another address has to move");
 }
 
 #[test]

@@ -1,9 +1,15 @@
 //! Leases that outlive a power cut: dnsmasq works with a file in memory (`$RUNTIME_DIRECTORY`), and what has to last is
 //! copied to the disk (`$STATE_DIRECTORY`), whole or not at all, and no more often than it must.
+//!
+//! When the cluster moves, leases of the other subnet are not handed on: who has a lease and asks all for another address is
+//! taken by dnsmasq for another server's client, and not answered. They become reservations, so that dnsmasq says no to the
+//! former address and the node keeps its host part when it asks anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,16 +26,21 @@ pub struct Keep {
     copy: PathBuf,
     /// as on the disk
     kept: Option<BTreeMap<Mac, Entry>>,
+    /// leases of another subnet, as they were there, of nodes that have none in this one yet
+    moving: Vec<Entry>,
+    /// where each of those is expected, in their order
+    reserved: Vec<(Mac, Ipv4Addr)>,
 }
 
 impl Keep {
     pub fn new(working: PathBuf, state_directory: &Path) -> Self {
-        Self { working, copy: state_directory.join("dnsmasq.leases"), kept: None }
+        let copy = state_directory.join("dnsmasq.leases");
+        Self { working, copy, kept: None, moving: Vec::new(), reserved: Vec::new() }
     }
 
-    /// Gives dnsmasq, before its start, the leases that it had: of the working file, and where there is none or it is damaged,
-    /// of the copy. Those of another subnet get their host part in `net`, where the cluster is now. Answers what the
-    /// nodes were given before, and what to tell of damage.
+    /// Gives dnsmasq, before its start, the leases that it had in `net`, where the cluster is now: of the working file, and
+    /// where there is none or it is damaged, of the copy. Those of another subnet are reserved their host part in
+    /// this one. Answers what the nodes were given before, and what to tell of damage.
     ///
     /// # Errors
     /// The working file cannot be written.
@@ -39,17 +50,35 @@ impl Keep {
         let copied = self.read(&self.copy.clone(), &mut told);
         self.kept.get_or_insert_with(|| by_mac(copied.as_ref()));
         let whole = leases.as_ref().is_some_and(|leases| leases.damaged.is_empty());
-        if let Some(copied) = copied.filter(|_| !whole) {
-            let held = leases.get_or_insert_default();
-            let missing = |entry: &Entry| {
-                !held.entries.iter().any(|known| known.mac == entry.mac || known.address == entry.address)
-            };
-            let more: Vec<Entry> = copied.entries.into_iter().filter(missing).collect();
-            held.entries.extend(more);
-        }
-        let leases = leases.unwrap_or_default();
-        fs::write(&self.working, moved(leases.clone(), net).to_text())?;
+        // Of a whole working file only those are missing that wait for their node to move.
+        let copied = copied.into_iter().flat_map(|copied| copied.entries);
+        let copied = copied.filter(|entry| !whole || !net.contains(&entry.address));
+        let mut leases = leases.take().unwrap_or_default();
+        leases.damaged.clear();
+        let (mut macs, mut addresses) = (BTreeSet::new(), BTreeSet::new());
+        leases.entries.extend(std::mem::take(&mut self.moving).into_iter().chain(copied));
+        leases.entries.retain(|entry| macs.insert(entry.mac) && addresses.insert(entry.address));
+        let (here, moving): (Vec<Entry>, _) =
+            leases.entries.iter().cloned().partition(|entry| net.contains(&entry.address));
+        let here = Leases { entries: here, damaged: Vec::new() };
+        fs::write(&self.working, here.to_text())?;
+        self.reserved = reserved(&moving, &here, net);
+        self.moving = moving;
         Ok((leases, told))
+    }
+
+    /// Lines for `dhcp-hostsfile` that reserve nodes of another subnet their host part; not for a node or an address that
+    /// `hosts` names.
+    pub fn reservations(&self, hosts: &str) -> String {
+        let named: BTreeSet<&str> = hosts.split([',', '\n']).collect();
+        let mut text = String::new();
+        for (mac, address) in &self.reserved {
+            let (mac, address) = (mac.to_string(), address.to_string());
+            if !named.contains(mac.as_str()) && !named.contains(address.as_str()) {
+                let _ = writeln!(text, "{mac},{address}");
+            }
+        }
+        text
     }
 
     fn read(&self, path: &Path, told: &mut Vec<String>) -> Option<Leases> {
@@ -67,8 +96,9 @@ impl Keep {
     /// # Errors
     /// The disk is full, or read-only; told as often as it happens, and tried again with the next change.
     pub fn copy(&mut self, leases: &Leases) -> io::Result<bool> {
-        let now = by_mac(Some(leases));
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let leases = &self.with_moving(leases, clock);
+        let now = by_mac(Some(leases));
         if !is_due(self.kept.as_ref(), &now, clock) {
             return Ok(false);
         }
@@ -82,6 +112,17 @@ impl Keep {
         }
         self.kept = Some(now);
         Ok(true)
+    }
+
+    /// The leases, and those of nodes that have not moved here yet and still could.
+    fn with_moving(&mut self, leases: &Leases, clock: u64) -> Leases {
+        let come: BTreeSet<Mac> = leases.entries.iter().map(|entry| entry.mac).collect();
+        let over = |entry: &Entry| entry.expiry != 0 && entry.expiry <= clock;
+        self.moving.retain(|entry| !come.contains(&entry.mac) && !over(entry));
+        let waiting: BTreeSet<Mac> = self.moving.iter().map(|entry| entry.mac).collect();
+        self.reserved.retain(|(mac, _)| waiting.contains(mac));
+        let entries = leases.entries.iter().chain(&self.moving).cloned().collect();
+        Leases { entries, damaged: Vec::new() }
     }
 
     /// The file in which the leases outlive a power cut; for messages.
@@ -108,18 +149,13 @@ fn is_due(kept: Option<&BTreeMap<Mac, Entry>>, now: &BTreeMap<Mac, Entry>, clock
     kept.len() != now.len() || !now.values().all(same)
 }
 
-/// The cluster may have been elsewhere: host parts are kept.
-fn moved(mut leases: Leases, net: Ipv4Net) -> Leases {
-    for entry in &mut leases.entries {
-        if !net.contains(&entry.address) {
-            entry.address = keep_host(entry.address, net);
-        }
-    }
-    // Two that were apart in another subnet, or the head's own: the first keeps it.
-    let mut taken = std::collections::BTreeSet::from([net.addr()]);
-    leases.entries.retain(|entry| taken.insert(entry.address));
-    leases.damaged.clear();
-    leases
+/// Where the nodes of leases in another subnet are expected in `net`. Two that were apart there, or whose host part is the
+/// head's own or somebody's already: the first keeps it.
+fn reserved(moving: &[Entry], here: &Leases, net: Ipv4Net) -> Vec<(Mac, Ipv4Addr)> {
+    let mut taken: BTreeSet<Ipv4Addr> = here.entries.iter().map(|entry| entry.address).collect();
+    taken.insert(net.addr());
+    let places = moving.iter().map(|entry| (entry.mac, keep_host(entry.address, net)));
+    places.filter(|(_, address)| taken.insert(*address)).collect()
 }
 
 #[cfg(test)]
@@ -154,12 +190,43 @@ mod tests {
     }
 
     #[test]
-    fn leases_move_with_the_cluster_and_keep_their_host_parts() {
-        let net: Ipv4Net = "10.213.50.1/24".parse().unwrap();
-        let moved = moved(file::parse(TWO.as_bytes()), net);
-        assert_eq!(moved.to_text(), TWO.replace("192.168.50", "10.213.50"));
-        let home: Ipv4Net = "192.168.50.1/24".parse().unwrap();
-        assert_eq!(super::moved(moved, home).to_text(), TWO, "and back");
+    fn leases_of_another_subnet_become_reservations_until_their_nodes_have_come() {
+        let folder = folder("move");
+        let working = folder.join("leases");
+        let far = TWO.replace("2000 ", "4000000000 ");
+        fs::write(&working, &far).unwrap();
+        let (away, home) = ("10.213.50.1/24".parse().unwrap(), "192.168.50.1/24".parse().unwrap());
+        let mut keep = Keep::new(working.clone(), &folder);
+        assert_eq!(keep.prepare(away).unwrap().0.to_text(), far, "those were given before");
+        assert_eq!(fs::read_to_string(&working).unwrap(), "", "dnsmasq knows nobody who is elsewhere");
+        let both = "b8:27:eb:00:00:01,10.213.50.101\nb8:27:eb:00:00:02,10.213.50.102\n";
+        assert_eq!(keep.reservations(""), both);
+        assert_eq!(keep.reservations("b8:27:eb:00:00:01,rpi1\nrpi9,10.213.50.102\n"), "", "the settings name them");
+        let come = "4000000000 b8:27:eb:00:00:01 10.213.50.101 rpi1 *\n";
+        fs::write(&working, come).unwrap();
+        assert!(keep.copy(&file::parse(come.as_bytes())).unwrap());
+        let waits = "b8:27:eb:00:00:02,10.213.50.102\n";
+        assert_eq!(keep.reservations(""), waits);
+        for stop in ["a restart", "a power cut"] {
+            if stop == "a power cut" {
+                fs::remove_file(&working).unwrap();
+            }
+            keep = Keep::new(working.clone(), &folder);
+            keep.prepare(away).unwrap();
+            assert_eq!(fs::read_to_string(&working).unwrap(), come, "{stop}");
+            assert_eq!(keep.reservations(""), waits, "{stop}");
+        }
+        keep.prepare(home).unwrap();
+        assert_eq!(keep.reservations(""), "b8:27:eb:00:00:01,192.168.50.101\n", "back home only one has to move");
+        assert_eq!(fs::read_to_string(&working).unwrap(), far.lines().nth(1).unwrap().to_owned() + "\n");
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn nobody_is_reserved_the_heads_address_or_one_that_another_has() {
+        let here = file::parse(b"2000 b8:27:eb:00:00:09 10.0.0.101 * *\n");
+        let moving = file::parse(TWO.replace(".102", ".1").as_bytes()).entries;
+        assert_eq!(reserved(&moving, &here, "10.0.0.1/24".parse().unwrap()), []);
     }
 
     #[test]

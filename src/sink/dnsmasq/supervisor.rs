@@ -190,11 +190,11 @@ impl Supervisor {
             format!("another program has port 53 on {head} (`sudo bramblegate doctor` names it)")
         });
         fs::create_dir_all(&self.folder).map_err(|error| not_written(&error))?;
-        self.write(wanted).map_err(|error| not_written(&error))?;
         if self.leases.is_none() {
             self.leases = Watch::open(&self.folder.join("leases")).ok();
         }
         let (leases, damage) = self.keep.prepare(wanted.address).map_err(|error| not_written(&error))?;
+        self.write(wanted).map_err(|error| not_written(&error))?;
         self.listener.remember(&leases);
         for text in damage {
             self.tell(said::trouble(text));
@@ -215,11 +215,12 @@ impl Supervisor {
             None => (&files.config, &files.options),
             Some(_) => (&files.config_without_names, &files.options_without_names),
         };
+        let hosts = format!("{}{}", files.nodes.hosts, self.keep.reservations(&files.nodes.hosts));
         for (name, text) in [
             ("main", main.as_str()),
             ("options", options),
             ("servers", &files.servers),
-            ("hosts", &files.nodes.hosts),
+            ("hosts", &hosts),
             ("names", &files.nodes.names),
         ] {
             let path = self.folder.join(name);

@@ -1,11 +1,14 @@
 //! Stories of the gateway's behaviour on the real kernel.
 
 mod buttons;
+mod client;
 mod firewall;
 mod forward;
 mod ground;
 mod inventory;
 mod journal;
+mod lease;
+mod netboot;
 mod restart;
 mod rogue;
 pub mod scale;
@@ -84,7 +87,11 @@ pub const ALL: &[(&str, Story)] = &[
     ("service::names_follow_the_venue", service::names_follow_the_venue),
     ("service::missing_dnsmasq_is_named_and_all_else_works", service::missing_dnsmasq_is_named),
     ("service::three_capabilities_are_enough_to_serve", service::three_capabilities_are_enough),
-    ("service::raspberry_pi_boots_from_the_head", service::raspberry_pi_boots),
+    ("netboot::raspberry_pi_boots_from_the_head", netboot::raspberry_pi_boots),
+    ("netboot::uefi_boots_by_tftp_or_http", netboot::uefi_boots_by_tftp_or_http),
+    ("netboot::nodes_are_told_a_time_server", netboot::nodes_are_told_a_time_server),
+    ("lease::cluster_that_moves_refuses_the_former_subnet", lease::cluster_that_moves_refuses_the_former_subnet),
+    ("lease::address_of_a_silent_node_is_not_given_away", lease::address_of_a_silent_node_is_not_given_away),
     ("status::many_clients_are_served", status::many_clients_are_served),
     ("status::client_that_never_reads_is_closed", status::client_that_never_reads_is_closed),
     ("status::socket_moves_at_a_reload", status::socket_moves_at_a_reload),

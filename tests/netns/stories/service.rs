@@ -1,37 +1,17 @@
-//! Addresses, names and net boot for the nodes, with real clients, a real resolver and the real dnsmasq.
+//! Addresses and names for the nodes, with real clients, a real resolver and the real dnsmasq.
 
 use std::fs;
-use std::net::UdpSocket;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bramblegate::venue::inside::HOME;
-use bramblegate::venue::shell::{Running, exec, must, spawn, within};
+use bramblegate::venue::shell::{exec, must};
 use bramblegate::venue::{Error, Result, Venue, World};
 
+use super::client::Client;
 use super::scene::{PLAIN, STOP, alert, before_start, ensure, is, until};
 
 /// Serve addresses; one node is known by its hardware address.
 const SERVE: &str = "[cluster.dhcp]\n[[node]]\nname = \"rpi3\"\nmac = \"b8:27:eb:00:00:03\"\n";
-
-/// What a node's client does with a lease; the resolver's file is the head's, so it is left alone.
-const SCRIPT: &str = r#"#!/bin/sh
-case "$1$reason" in
-deconfig) ip -4 addr flush dev eth0 ;;
-bound|renew|BOUND|RENEW|REBIND|REBOOT)
-    ip -4 addr flush dev eth0
-    ip addr add "${ip:-$new_ip_address}/${mask:-$new_subnet_cidr}" dev eth0
-    ip route replace default via "${router:-$new_routers}" ;;
-esac
-echo "$1$reason ip=$ip$new_ip_address router=$router$new_routers dns=$dns$new_domain_name_servers domain=$domain$new_domain_name ntp=$ntpsrv$new_ntp_servers lease=$lease$new_dhcp_lease_time"
-"#;
-
-/// A node that asks for its address.
-struct Client {
-    running: Running,
-    log: PathBuf,
-    node: String,
-}
 
 /// Another board in a node's place, of which the settings know nothing: theirs would keep the name that they give it.
 fn another_board(node: &str) -> Result<()> {
@@ -39,86 +19,8 @@ fn another_board(node: &str) -> Result<()> {
     must(node, &format!("ip link set eth0 address 06:00:00:00:00:0{number}")).map(drop)
 }
 
-impl Client {
-    /// busybox's, by the name that it gives.
-    fn udhcpc(node: &str, name: &str) -> Result<Self> {
-        let script = script()?;
-        Self::start(
-            node,
-            "busybox",
-            &[
-                "udhcpc",
-                "-f",
-                "-i",
-                "eth0",
-                "-t",
-                "9",
-                "-T",
-                "1",
-                "-A",
-                "1",
-                "-x",
-                &format!("hostname:{name}"),
-                "-O",
-                "ntpsrv",
-                "-s",
-                &script,
-            ],
-        )
-    }
-
-    /// The one of Raspberry Pi OS (and of all BSDs).
-    fn dhcpcd(node: &str, name: &str) -> Result<Self> {
-        let script = script()?;
-        // its database belongs to the machine
-        must(node, "mkdir -p /var/lib/dhcpcd /run/dhcpcd")?;
-        Self::start(
-            node,
-            "sh",
-            &[
-                "-c",
-                &format!(
-                    "mount -t tmpfs tmpfs /var/lib/dhcpcd && exec dhcpcd -4 -B -L -A -f /dev/null -o ntp_servers -o domain_name_servers -o routers -o domain_name -h {name} -c {script} eth0"
-                ),
-            ],
-        )
-    }
-
-    fn start(node: &str, program: &str, arguments: &[&str]) -> Result<Self> {
-        must(node, "ip -4 addr flush dev eth0")?;
-        let log = PathBuf::from(format!("{HOME}/client-{node}.log"));
-        let _ = fs::remove_file(&log);
-        let running = spawn(within(node, program).args(arguments), &log)?;
-        Ok(Self { running, log, node: node.to_owned() })
-    }
-
-    /// What the script was last told when there was a lease.
-    fn lease(&self) -> Option<String> {
-        let text = fs::read_to_string(&self.log).unwrap_or_default();
-        let known = ["bound ", "renew ", "BOUND ", "RENEW ", "REBIND ", "REBOOT "];
-        text.lines().rev().find(|line| known.iter().any(|word| line.starts_with(word))).map(str::to_owned)
-    }
-
-    fn address(&self) -> Option<String> {
-        Some(self.lease()?.split("ip=").nth(1)?.split_whitespace().next()?.to_owned())
-    }
-
-    fn wait(&self) -> Result<(String, Duration)> {
-        let took = until(&format!("a lease for {}", self.node), || self.address().is_some())?;
-        Ok((self.address().unwrap_or_default(), took))
-    }
-}
-
-fn script() -> Result<String> {
-    use std::os::unix::fs::PermissionsExt;
-    let path = format!("{HOME}/node-dhcp.sh");
-    fs::write(&path, SCRIPT).map_err(|error| Error(error.to_string()))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(|error| Error(error.to_string()))?;
-    Ok(path)
-}
-
 /// A world whose gateway serves the nodes.
-fn serving(venue: &str, settings: &str, story: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
+pub fn serving(venue: &str, settings: &str, story: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
     before_start(venue, |world| {
         world.set_settings(settings);
         world.start_gateway()?;
@@ -418,95 +320,5 @@ pub fn three_capabilities_are_enough() -> Result<()> {
         ensure("its name is known", look_up("rpi2", "worker.bramble").contains(&address))?;
         world.stop_gateway("KILL", STOP)?;
         until("dnsmasq ends with a daemon that was killed", || dnsmasq_of_ours().is_none()).map(drop)
-    })
-}
-
-/// The question of a Raspberry Pi 3's boot ROM, as captures in raspberrypi/firmware#1265 and #871 show it.
-fn discover(mac: [u8; 6]) -> Vec<u8> {
-    let serial = [0x44, 0x33, 0x22, 0x11];
-    let mut bytes = vec![1, 1, 6, 0, 0x26, 0xf3, 0x03, 0x39];
-    bytes.resize(28, 0);
-    bytes.extend(mac);
-    bytes.resize(236, 0);
-    bytes.extend([99, 130, 83, 99, 53, 1, 1, 55, 12, 43, 60, 67, 128, 129, 130, 131, 132, 133, 134, 135, 66]);
-    bytes.extend([93, 2, 0, 0, 94, 3, 1, 2, 1, 97, 17, 0]);
-    bytes.extend(serial.repeat(4));
-    bytes.extend([60, 32]);
-    bytes.extend(b"PXEClient:Arch:00000:UNDI:002001");
-    bytes.push(255);
-    bytes
-}
-
-/// Does something in a namespace of the world, in a thread of its own.
-fn inside<T: Send + 'static>(namespace: &str, work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T> {
-    let path = format!("/run/netns/{namespace}");
-    let thread = std::thread::spawn(move || {
-        let file = fs::File::open(path)?;
-        rustix::thread::move_into_link_name_space(
-            std::os::fd::AsFd::as_fd(&file),
-            Some(rustix::thread::LinkNameSpaceType::Network),
-        )?;
-        work()
-    });
-    let result = thread.join().map_err(|_| Error("the thread died".into()))?;
-    result.map_err(|error| Error(error.to_string()))
-}
-
-pub fn raspberry_pi_boots() -> Result<()> {
-    let root = format!("{HOME}/tftp");
-    let settings = format!("[cluster.dhcp]\n[cluster.netboot]\nroot = \"{root}\"\nfolders = \"mac\"\n");
-    before_start(PLAIN, |world| {
-        for (file, text) in [
-            ("bootcode.bin", "shared"),
-            ("b8-27-eb-00-00-02/bootcode.bin", "of rpi2 alone"),
-            ("11223344/start.elf", "by serial"),
-        ] {
-            let path = PathBuf::from(format!("{root}/{file}"));
-            fs::create_dir_all(path.parent().unwrap_or(&path)).map_err(|error| Error(error.to_string()))?;
-            fs::write(&path, text.repeat(4000)).map_err(|error| Error(error.to_string()))?;
-        }
-        world.set_settings(&settings);
-        world.start_gateway()?;
-        until("it serves", || is(world, "cluster.dhcp", "serving"))?;
-        let log = PathBuf::from(format!("{HOME}/boot.tcpdump"));
-        let mut tcpdump = within("rpi2", "tcpdump");
-        let _listener = spawn(tcpdump.args(["-l", "-n", "-A", "-vv", "-i", "eth0", "udp port 68"]), &log)?;
-        let heard = || fs::read(&log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-        until("tcpdump listens", || heard().contains("listening"))?;
-        let question = discover([0xb8, 0x27, 0xeb, 0, 0, 2]);
-        ensure("as long as the captured one", question.len() == 320)?;
-        must("rpi2", "ip -4 addr flush dev eth0; ip route add 255.255.255.255 dev eth0")?;
-        inside("rpi2", move || {
-            let socket = UdpSocket::bind("0.0.0.0:68")?;
-            socket.set_broadcast(true)?;
-            socket.send_to(&question, "255.255.255.255:67")
-        })?;
-        until("an offer", || heard().contains("Offer"))?;
-        std::thread::sleep(Duration::from_millis(200));
-        let offer = heard();
-        for told in [
-            "Raspberry Pi Boot   ",
-            "\"PXEClient\"",
-            "BF (67)",
-            "bootcode.bin",
-            "TFTP (66)",
-            "GUID (97)",
-            "Server-IP 192.168.50.1",
-        ] {
-            ensure(&format!("the offer has {told}:\n{offer}"), offer.contains(told))?;
-        }
-        must("rpi2", "ip addr add 192.168.50.12/24 dev eth0; ip link set eth0 mtu 1500")?;
-        for (node, file, wanted) in [
-            ("rpi2", "bootcode.bin", "of rpi2 alone"),
-            ("rpi1", "bootcode.bin", "shared"),
-            ("rpi1", "11223344/start.elf", "by serial"),
-        ] {
-            must(node, &format!("cd {HOME} && busybox tftp -g -r {file} -l loaded 192.168.50.1"))?;
-            let loaded = fs::read_to_string(format!("{HOME}/loaded")).unwrap_or_default();
-            ensure(&format!("{node} loads {file} whole"), loaded == wanted.repeat(4000))?;
-        }
-        let (code, _) = exec("laptop", &format!("cd {HOME} && busybox tftp -g -r bootcode.bin -l stolen 10.99.0.126"))?;
-        ensure("the venue loads nothing", code != 0)?;
-        Ok(())
     })
 }
