@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::board::Board;
 use crate::config;
-use crate::event::{Event, Instant, Vital};
+use crate::event::{Change, Event, Instant, Lease, Mac, Vital};
 use crate::policy::service;
 use crate::policy::subnet;
 
@@ -32,6 +32,11 @@ mac = "b8:27:eb:00:00:03"
 
 /// A machine that only knows its name and the machine's resolver.
 fn rendered(settings: &str) -> Files {
+    rendered_after(settings, &[])
+}
+
+/// The same after something else has happened.
+fn rendered_after(settings: &str, more: &[Event]) -> Files {
     let settings = config::load(&[("t", settings)], &Board::built_in("emulated").unwrap()).unwrap();
     let mut state = State::new(Arc::new(settings.clone()), Instant::default());
     for vital in [
@@ -40,6 +45,9 @@ fn rendered(settings: &str) -> Files {
         Vital::Time { served: true, servers: vec![] },
     ] {
         state.apply(&Event::Vital(vital), Instant::default());
+    }
+    for event in more {
+        state.apply(event, Instant::default());
     }
     let placement = subnet::place(&settings, &state);
     let plan = service::intended(&settings, &state, &placement).unwrap();
@@ -68,6 +76,7 @@ fn it_serves_the_cluster_port_alone_and_what_changes_often_stands_elsewhere() {
             "dhcp-range=192.168.50.100,192.168.50.199,255.255.255.0,3600",
             "dhcp-authoritative",
             "no-ping",
+            "dhcp-ignore-clid",
             "dhcp-leasefile=/run/bramblegate/dnsmasq/leases",
         ],
     );
@@ -84,6 +93,20 @@ fn nodes_have_their_addresses_and_all_have_names_and_so_has_the_head() {
         "b8:27:eb:00:00:01,192.168.50.11,rpi1\nrpi2,192.168.50.12\nb8:27:eb:00:00:03,rpi3\n"
     );
     assert_eq!(&*files.nodes.names, "192.168.50.1 head\n192.168.50.11 rpi1\n192.168.50.12 rpi2\n");
+}
+
+#[test]
+fn a_found_node_that_calls_itself_as_the_head_does_not_take_its_name() {
+    let lease = Lease {
+        mac: Mac([2, 0, 0, 0, 0, 7]),
+        address: Ipv4Addr::new(192, 168, 50, 107),
+        host_name: Some("HEAD".to_owned()),
+        valid_for: None,
+    };
+    let names = rendered_after(SETTINGS, &[Event::Lease(Change::Present(lease))]).nodes.names;
+    assert_eq!(&*names, "192.168.50.1 head\n192.168.50.11 rpi1\n192.168.50.12 rpi2\n");
+    let named = format!("{SETTINGS}[[node]]\nname = \"head\"\naddress = \"192.168.50.107\"\n");
+    assert!(!rendered(&named).nodes.names.contains("192.168.50.1 head"), "the settings may give it away");
 }
 
 #[test]
