@@ -105,9 +105,10 @@ pub async fn run(options: Options) -> Result<(), Fatal> {
     state.apply(&Event::Vital(host::read()), clock::now());
     state.apply(&Event::Vital(Vital::Added(link::added(&options.state_directory))), clock::now());
     state.restore_acknowledged(people::known(&options.state_directory));
-    state.restore_drained(&orders::kept(&options.state_directory));
+    let drained = orders::kept(&options.state_directory);
+    state.restore_drained(&drained);
     let (ordered, requests) = mpsc::channel(16);
-    let keeper = Keeper::spawn(&options.state_directory);
+    let keeper = Keeper::spawn(&options.state_directory, drained);
     let outputs = Outputs::spawn(&options, &events)?;
     let plans = sources::spawn(&events, &failed, &options.run_directory, (&options.settings.control.socket, ordered));
     let mut daemon = Daemon {
@@ -150,6 +151,7 @@ impl Daemon {
             }
             if news || !transitions.is_empty() {
                 self.publish(&transitions).await;
+                self.keep_orders();
             }
             self.check_start()?;
         }

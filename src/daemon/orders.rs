@@ -19,10 +19,14 @@ type Entry = (BTreeSet<String>, oneshot::Sender<Result<(), String>>);
 
 /// Writes in its own task: a card that takes its time holds nothing up.
 #[derive(Debug)]
-pub(super) struct Keeper(mpsc::UnboundedSender<Entry>);
+pub(super) struct Keeper {
+    entries: mpsc::UnboundedSender<Entry>,
+    /// given to be written last, or read at the start
+    kept: BTreeSet<String>,
+}
 
 impl Keeper {
-    pub fn spawn(state_directory: &Path) -> Self {
+    pub fn spawn(state_directory: &Path, kept: BTreeSet<String>) -> Self {
         let path = state_directory.join(DRAINED);
         let (sender, mut entries) = mpsc::unbounded_channel::<Entry>();
         tokio::spawn(async move {
@@ -35,7 +39,17 @@ impl Keeper {
                 let _ = reply.send(told);
             }
         });
-        Self(sender)
+        Self { entries: sender, kept }
+    }
+
+    /// An equal list is not written. `reply`: who waits for it.
+    pub fn keep(&mut self, names: &BTreeSet<String>, reply: oneshot::Sender<Result<(), String>>) {
+        if self.kept == *names {
+            let _ = reply.send(Ok(()));
+            return;
+        }
+        self.kept.clone_from(names);
+        let _ = self.entries.send((names.clone(), reply));
     }
 }
 
@@ -53,16 +67,15 @@ impl Daemon {
                 return;
             }
         }
-        let before = self.state.nodes().drained().clone();
         let mut transitions = Vec::new();
         self.take(&crate::event::Event::Order(order), &mut transitions).await;
         self.publish(&transitions).await;
-        let after = self.state.nodes().drained();
-        if *after == before {
-            let _ = reply.send(Ok(()));
-        } else {
-            let _ = self.keeper.0.send((after.clone(), reply));
-        }
+        self.keeper.keep(self.state.nodes().drained(), reply);
+    }
+
+    /// An order follows its node to another name, and ends with it.
+    pub(super) fn keep_orders(&mut self) {
+        self.keeper.keep(self.state.nodes().drained(), oneshot::channel().0);
     }
 }
 

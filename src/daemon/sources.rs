@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -52,6 +52,8 @@ pub struct Plans {
     buttons: watch::Sender<Option<Buttons>>,
     /// the port whose neighbours are heard
     neighbours: watch::Sender<Option<LinkIndex>>,
+    /// where orders are taken
+    control: watch::Sender<PathBuf>,
     /// what the first decision did not need may begin
     rest: watch::Sender<bool>,
 }
@@ -72,6 +74,7 @@ pub fn spawn(
     let (vitals, vitals_seen) = watch::channel(VitalsPlan::default());
     let (buttons, buttons_seen) = watch::channel(None);
     let (neighbours, neighbours_seen) = watch::channel(None);
+    let (control, control_seen) = watch::channel(control.to_owned());
     let (rest, rest_begins) = watch::channel(false);
     let at_once = Start { failed, after: None };
     let sender = events.clone();
@@ -83,8 +86,7 @@ pub fn spawn(
     let later = Start { failed, after: Some(rest_begins) };
     let sender = events.clone();
     later.source("neighbours", false, move || netlink::run_neighbours(neighbours_seen.clone(), sender.clone()));
-    let control = control.to_owned();
-    later.source("control socket", false, move || control::run(control.clone(), orders.clone()));
+    later.source("control socket", false, move || control::run(control_seen.clone(), orders.clone()));
     let sender = events.clone();
     later.source("resolvers", false, move || resolvers::run(sender.clone()));
     let sender = events.clone();
@@ -109,7 +111,7 @@ pub fn spawn(
     let sender = events.clone();
     later.source("buttons", false, move || buttons::run(sender.clone(), buttons_seen.clone()));
     let node_probes = plans::NodeProbes::default();
-    Plans { uplinks, nodes, node_probes, way_out, other_dhcp, firewall, vitals, buttons, neighbours, rest }
+    Plans { uplinks, nodes, node_probes, way_out, other_dhcp, firewall, vitals, buttons, neighbours, control, rest }
 }
 
 struct Start<'a> {
@@ -173,6 +175,7 @@ impl Plans {
         set(&self.vitals, plans::vitals(settings));
         set(&self.buttons, settings.buttons.clone());
         set(&self.neighbours, state.roles().cluster);
+        set(&self.control, settings.control.socket.clone());
     }
 }
 

@@ -12,6 +12,7 @@ use ipnet::Ipv4Net;
 use crate::config::{Netboot, PortPattern, Settings, TimeServer};
 use crate::state::State;
 use crate::state::dhcp::OtherServers;
+use crate::state::node::Origin;
 
 use super::Overlap;
 use super::subnet::{Placement, keep_host};
@@ -137,9 +138,11 @@ fn time_servers(wanted: TimeServer, state: &State, head: Ipv4Addr) -> Vec<Ipv4Ad
     }
 }
 
-/// The first label of the host name, unless a node has it or it says nothing.
+/// The first label of the host name, unless a node of the settings has it or it says nothing. One that merely calls itself
+/// so, as every fresh system does, must not take it.
 fn head_name(state: &State) -> Option<String> {
     let label = state.vitals().host_name.split('.').next().unwrap_or_default().to_ascii_lowercase();
     let fine = !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    (fine && label != "localhost" && state.nodes().by_name(&label).is_none()).then_some(label)
+    let taken = || state.nodes().by_name(&label).is_some_and(|node| node.origin == Origin::Settings);
+    (fine && label != "localhost" && !taken()).then_some(label)
 }

@@ -97,6 +97,8 @@ fn addresses(dhcp: &DhcpPlan, address: Ipv4Net, folder: &str) -> String {
          dhcp-authoritative\ndhcp-rapid-commit\n\
          # the question whether an address is in use takes three seconds; nodes ask themselves\nno-ping\n\
          dhcp-leasefile={folder}/leases\ndhcp-hostsfile={folder}/hosts\ndhcp-optsfile={folder}/options\n\
+         # a board is known by its hardware address, whatever system it starts: one board, one lease\n\
+         dhcp-ignore-clid\n\
          # no node becomes the proxy of all browsers by its name (CERT VU#598349)\n\
          dhcp-name-match=set:wpad,wpad\ndhcp-ignore-names=tag:wpad\n",
         dhcp.first,
@@ -215,7 +217,8 @@ pub fn nodes(plan: &ServicePlan, settings: &Settings, state: &State) -> NodeFile
             Some(_) if home.contains(&address) => keep_host(address, plan.address),
             _ => address,
         };
-        if let Some(address) = node.address.map(served) {
+        let is_heads = plan.head.as_deref().is_some_and(|head| node.name.eq_ignore_ascii_case(head));
+        if let Some(address) = node.address.map(served).filter(|_| !is_heads) {
             let _ = writeln!(names, "{address} {}", node.name);
         }
     }

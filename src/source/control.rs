@@ -14,7 +14,7 @@ use nftnl::nftnl_sys::libc;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::bind::Bound;
@@ -82,23 +82,32 @@ pub fn reply(result: &Result<(), String>) -> String {
     format!("{value}\n")
 }
 
-/// Makes the socket and takes orders until the receiver is gone.
+/// Makes the socket where it is to be, also when that changes, and takes orders until the receiver is gone.
 ///
 /// # Errors
 /// The socket cannot be made, or the receiver is gone (`BrokenPipe`).
-pub async fn run(path: PathBuf, requests: mpsc::Sender<Request>) -> io::Result<Infallible> {
-    let bound = Bound::at(&path, MODE).map_err(|error| named(&path, &error))?;
+pub async fn run(mut place: watch::Receiver<PathBuf>, requests: mpsc::Sender<Request>) -> io::Result<Infallible> {
+    loop {
+        let path = place.borrow_and_update().clone();
+        listen(&path, &mut place, &requests).await?;
+    }
+}
+
+/// Takes orders until the socket is to be elsewhere.
+async fn listen(path: &Path, place: &mut watch::Receiver<PathBuf>, requests: &mpsc::Sender<Request>) -> io::Result<()> {
+    let bound = Bound::at(path, MODE).map_err(|error| named(path, &error))?;
     // Only root can; an ordinary user's own group does.
     if let Some(group) = group_id(&fs::read_to_string("/etc/group").unwrap_or_default()) {
-        let _ = chown(&path, None, Some(group));
+        let _ = chown(path, None, Some(group));
     }
-    let owner = fs::metadata(&path).map_err(|error| named(&path, &error))?;
+    let owner = fs::metadata(path).map_err(|error| named(path, &error))?;
     let (user, group) = (owner.uid(), owner.gid());
     let places = Arc::new(Semaphore::new(MOST_CLIENTS));
     loop {
         let accepted = tokio::select! {
             accepted = bound.listener.accept() => accepted,
             () = requests.closed() => return Err(io::ErrorKind::BrokenPipe.into()),
+            changed = place.changed() => return changed.map_err(|_| io::ErrorKind::BrokenPipe.into()),
         };
         let Ok((mut stream, _)) = accepted else {
             tokio::time::sleep(ACCEPT_AGAIN).await;

@@ -33,7 +33,10 @@ impl State {
                 IpNet::V4(net) => Some(net.addr()),
                 IpNet::V6(_) => None,
             })
-            .find(|address| *address == cluster.address.addr() || self.nodes.is_home(*address))
+            .find(|address| {
+                let leased = || cluster.address.contains(address) && self.nodes.is_leased(*address, cluster.address);
+                *address == cluster.address.addr() || self.nodes.is_home(*address) || leased()
+            })
     }
 
     /// An uplink holds an address of the cluster.

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::super::settings::{self, ConfigArg};
@@ -91,18 +92,24 @@ type Refusal = (u8, String);
 
 pub fn add(args: Add) -> ExitCode {
     let Add { name, mac, address, probe: probes, config } = args;
+    let _turn = turn(&config);
     finish("add", write_new(&config, Entry { name, mac, address, probes }))
 }
 
 pub fn adopt(args: Adopt) -> ExitCode {
+    let _turn = turn(&args.config);
     let new_name = args.new_name.unwrap_or_else(|| args.name.clone());
     finish("adopt", found(args.socket, &args.config, &args.name).and_then(|node| take(&args.config, node, new_name)))
 }
 
 pub fn rename(args: Rename) -> ExitCode {
     let Rename { name, new_name, socket, config } = args;
+    let _turn = turn(&config);
+    let same = name.eq_ignore_ascii_case(&new_name);
     let result = match edit::renamed(&drop_in_text(&config), &name, &new_name) {
-        Some(text) => replace(&config, &text, |settings| names(settings, &new_name) && !names(settings, &name)),
+        Some(text) => replace(&config, &text, |settings| {
+            settings.nodes.iter().any(|node| node.name == new_name) && (same || !names(settings, &name))
+        }),
         None => found(socket, &config, &name).and_then(|node| take(&config, node, new_name)),
     };
     finish("rename", result)
@@ -110,11 +117,21 @@ pub fn rename(args: Rename) -> ExitCode {
 
 pub fn forget(args: Forget) -> ExitCode {
     let Forget { name, config } = args;
+    let _turn = turn(&config);
     let result = match edit::without(&drop_in_text(&config), &name) {
         Some(text) => replace(&config, &text, |settings| !names(settings, &name)),
         None => Err((code::REFUSED, elsewhere(&config, &name))),
     };
     finish("forget", result)
+}
+
+/// Two changes at once would each write what it read, and the first would be lost: one waits for the other, by a lock on the
+/// folder of the settings. Where that cannot be had nothing can be written either.
+fn turn(config: &ConfigArg) -> Option<File> {
+    let folder = config.config.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = File::open(folder).ok()?;
+    flock(&folder, FlockOperation::LockExclusive).ok()?;
+    Some(folder)
 }
 
 fn finish(verb: &str, result: Result<(), Refusal>) -> ExitCode {
@@ -230,11 +247,19 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     }
     // Hidden, so that nobody takes it for a drop-in.
     let beside = folder.join(".60-nodes.toml.new");
-    let mut file = File::create(&beside)?;
+    let written = fill(&beside, text).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    written?;
+    File::open(folder)?.sync_all()
+}
+
+fn fill(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::create(path)?;
     file.set_permissions(Permissions::from_mode(0o644))?;
     file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
+    file.sync_all()
 }
 
 /// Lets the daemon read the settings again, if one runs.

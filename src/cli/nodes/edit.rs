@@ -66,7 +66,9 @@ fn find(lines: &[&str], name: &str) -> Option<(usize, usize, usize)> {
         let about_next = |line: &&str| line.trim().is_empty() || line.trim_start().starts_with('#');
         let tail = lines.get(first + 1..next)?.iter().rev().take_while(|line| about_next(line)).count();
         let end = if next == lines.len() { next } else { next - tail };
-        let place = (first + 1..end).find(|number| lines.get(*number).and_then(|line| name_in(line)) == Some(name))?;
+        // Upper and lower case are one, as in the settings.
+        let is_it = |line: &&str| name_in(line).is_some_and(|known| known.eq_ignore_ascii_case(name));
+        let place = (first + 1..end).find(|number| lines.get(*number).is_some_and(is_it))?;
         Some((first, end, place))
     })
 }
@@ -124,5 +126,6 @@ mod tests {
         let text = renamed(TEXT, "rpi1", "window").unwrap();
         assert_eq!(text, TEXT.replace("name = \"rpi1\"", "name = \"window\""));
         assert_eq!(renamed(TEXT, "rpi9", "x"), None);
+        assert_eq!(renamed(TEXT, "RPI1", "window"), Some(text), "upper and lower case are one");
     }
 }

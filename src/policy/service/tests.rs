@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::board::Board;
 use crate::config;
-use crate::event::{Address, Change, Dhcp, Dump, Event, Instant, Link, LinkIndex, Route, Vital};
+use crate::event::{Address, Change, Dhcp, Dump, Event, Instant, Lease, Link, LinkIndex, Mac, Route, Vital};
 use crate::policy::subnet;
 
 const CLUSTER: LinkIndex = 2;
@@ -173,4 +173,26 @@ fn the_heads_name_is_its_first_label_and_never_a_nodes() {
     };
     assert_eq!(name("Bramble.example.org").as_deref(), Some("bramble"));
     assert_eq!((name("localhost"), name("RPI1"), name("")), (None, None, None));
+}
+
+#[test]
+fn a_venue_that_gives_us_a_leased_address_moves_the_cluster_and_the_lease_that_moves_along_does_not_bring_it_back() {
+    let settings = settings("");
+    let mut state = head(&settings, "192.168.50.105/24", "192.168.50.254", &[alone()]);
+    let overlap = |state: &State| subnet::place(&settings, state).overlap;
+    assert_eq!(overlap(&state), Overlap::Routed);
+    let lease = |address: &str| Lease {
+        mac: Mac([2, 0, 0, 0, 0, 5]),
+        address: address.parse().unwrap(),
+        host_name: None,
+        valid_for: None,
+    };
+    let mut tell = |change| {
+        state.apply(&Event::Lease(change), Instant::default());
+        overlap(&state)
+    };
+    assert_eq!(tell(Change::Present(lease("192.168.50.104"))), Overlap::Routed);
+    assert_eq!(tell(Change::Present(lease("192.168.50.105"))), Overlap::Renumbered);
+    assert_eq!(tell(Change::Present(lease("10.213.50.105"))), Overlap::Renumbered, "it is the same one");
+    assert_eq!(tell(Change::Gone(lease("10.213.50.105"))), Overlap::Routed);
 }

@@ -76,6 +76,7 @@ fn it_serves_the_cluster_port_alone_and_what_changes_often_stands_elsewhere() {
             "dhcp-range=192.168.50.100,192.168.50.199,255.255.255.0,3600",
             "dhcp-authoritative",
             "no-ping",
+            "dhcp-ignore-clid",
             "dhcp-leasefile=/run/bramblegate/dnsmasq/leases",
         ],
     );
@@ -112,6 +113,20 @@ fn who_has_an_address_of_the_range_keeps_it() {
     assert_eq!(found(&[lease(3, 151)]), "b8:27:eb:00:00:03,192.168.50.151,rpi3\n", "one line for one board");
     assert_eq!(found(&[lease(9, 20)]), "b8:27:eb:00:00:03,rpi3\n", "outside the range nobody gets it anyhow");
     assert_eq!(found(&[lease(1, 150)]), "b8:27:eb:00:00:03,rpi3\n", "who is given another address has to move");
+}
+
+#[test]
+fn a_found_node_that_calls_itself_as_the_head_does_not_take_its_name() {
+    let lease = Lease {
+        mac: Mac([2, 0, 0, 0, 0, 7]),
+        address: Ipv4Addr::new(192, 168, 50, 107),
+        host_name: Some("HEAD".to_owned()),
+        valid_for: None,
+    };
+    let names = rendered_after(SETTINGS, &[Event::Lease(Change::Present(lease))]).nodes.names;
+    assert_eq!(&*names, "192.168.50.1 head\n192.168.50.11 rpi1\n192.168.50.12 rpi2\n");
+    let named = format!("{SETTINGS}[[node]]\nname = \"head\"\naddress = \"192.168.50.107\"\n");
+    assert!(!rendered(&named).nodes.names.contains("192.168.50.1 head"), "the settings may give it away");
 }
 
 #[test]

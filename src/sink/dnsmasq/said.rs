@@ -1,6 +1,6 @@
 //! dnsmasq's log lines: what is worth a record, and what is a fact.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use crate::event::{Dhcp, Event, Mac, Said, Saying};
@@ -30,7 +30,12 @@ const COMMONPLACE: [&str; 4] = ["not found", "aborted", "Early terminate", "igno
 pub struct Listener {
     /// addresses told already: a renewal is no news
     known: BTreeMap<Mac, Ipv4Addr>,
+    /// names that were not given: said again for each lease whenever the files are read
+    not_given: BTreeSet<String>,
 }
+
+/// So many are remembered; then they are said again.
+const NOT_GIVEN: usize = 1000;
 
 impl Listener {
     /// These leases were given before.
@@ -46,15 +51,26 @@ impl Listener {
             "tftp" => file(text),
             _ => None,
         };
-        let trouble = || {
+        let mut trouble = || {
             let complains = COMPLAINTS.iter().any(|word| text.contains(word));
             let commonplace = COMMONPLACE.iter().any(|word| text.contains(word));
-            (complains && !commonplace).then(|| trouble(format!("dnsmasq: {text}")))
+            (complains && !commonplace && !self.was_said(text)).then(|| trouble(format!("dnsmasq: {text}")))
         };
         match dhcp {
             Some(heard) => heard,
             None => trouble(),
         }
+    }
+
+    /// That a name was not given is told once.
+    fn was_said(&mut self, text: &str) -> bool {
+        if !text.starts_with("not giving") {
+            return false;
+        }
+        if self.not_given.len() >= NOT_GIVEN {
+            self.not_given.clear();
+        }
+        !self.not_given.insert(text.to_owned())
     }
 
     /// `Some(None)`: understood, and no news.
@@ -171,5 +187,6 @@ mod tests {
         }
         let line = "dnsmasq-dhcp[1]: not giving name rpi1 to the DHCP lease of 192.168.50.101 because …";
         assert_eq!(heard(&mut listener, line).unwrap().0, Saying::Trouble);
+        assert_eq!(heard(&mut listener, line), None, "it says so each time it reads its files");
     }
 }

@@ -145,7 +145,7 @@ impl Supervisor {
         self.wanted = files;
         let Some(wanted) = self.wanted.clone() else {
             self.stop().await;
-            let _ = fs::remove_dir_all(&self.folder);
+            self.put_away();
             self.report(Ok(Applied::Done)).await;
             return;
         };
@@ -162,6 +162,15 @@ impl Supervisor {
         } else {
             self.pause = FIRST_PAUSE;
             self.restart().await;
+        }
+    }
+
+    /// Its files go, but not the leases: who has one has it also while nothing is served, be it for a cable that is out.
+    fn put_away(&self) {
+        for file in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            if file.file_name() != "leases" {
+                let _ = fs::remove_file(file.path());
+            }
         }
     }
 

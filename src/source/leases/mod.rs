@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -75,25 +75,42 @@ impl Watch {
                 return Ok(());
             }
             let mut guard = self.watched.readable().await?;
-            let ours = self.drain(name.as_deref().map(std::os::unix::ffi::OsStrExt::as_bytes).unwrap_or_default());
+            let heard = self.drain(name.as_deref().map(std::os::unix::ffi::OsStrExt::as_bytes).unwrap_or_default());
             guard.clear_ready();
-            self.settled = ours.then(|| Instant::now() + SETTLE);
+            if heard == Heard::FolderGone {
+                *self = Self::open(&self.path)?;
+            }
+            self.settled = (heard != Heard::Nothing).then(|| Instant::now() + SETTLE);
         }
     }
 
-    /// Reads what inotify has to tell; whether any of it concerns the file of this name.
-    fn drain(&self, name: &[u8]) -> bool {
+    /// Reads what inotify has to tell of the file of this name.
+    fn drain(&self, name: &[u8]) -> Heard {
         let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
         let mut told = inotify::Reader::new(self.watched.get_ref(), &mut buffer);
-        let mut ours = false;
+        let mut heard = Heard::Nothing;
         while let Ok(event) = told.next() {
-            ours |= event.file_name().is_none_or(|told| told.to_bytes() == name);
+            if event.events().contains(ReadFlags::IGNORED) {
+                heard = Heard::FolderGone;
+            } else if heard == Heard::Nothing && event.file_name().is_none_or(|told| told.to_bytes() == name) {
+                heard = Heard::Change;
+            }
         }
-        ours
+        heard
     }
 }
 
-/// Tells the leases in `path` at the start, and each change; a renewal is none.
+/// What inotify told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    /// of other files
+    Nothing,
+    Change,
+    /// the folder was removed, and the kernel's watch with it: one that is made later is another
+    FolderGone,
+}
+
+/// Tells the leases in `path` at the start, and each change; a renewal is one, for whoever hears of none believes it is over.
 ///
 /// # Errors
 /// No inotify to be had, or the receiver is gone (`BrokenPipe`).
@@ -116,11 +133,8 @@ pub async fn run(events: mpsc::Sender<Event>, path: PathBuf) -> io::Result<Infal
 fn changes(before: &BTreeMap<Mac, Entry>, now: &BTreeMap<Mac, Entry>, clock: u64) -> Vec<Event> {
     let gone =
         before.values().filter(|entry| !now.contains_key(&entry.mac)).map(|entry| Change::Gone(lease(entry, clock)));
-    let same = |entry: &Entry| {
-        before
-            .get(&entry.mac)
-            .is_some_and(|known| (known.address, &known.host_name) == (entry.address, &entry.host_name))
-    };
+    let told = |entry: &Entry| (entry.address, entry.host_name.clone(), entry.expiry);
+    let same = |entry: &Entry| before.get(&entry.mac).is_some_and(|known| told(known) == told(entry));
     let new = now.values().filter(|entry| !same(entry)).map(|entry| Change::Present(lease(entry, clock)));
     gone.chain(new).map(Event::Lease).collect()
 }
@@ -139,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn new_changed_and_gone_leases_are_told_and_renewals_are_not() {
+    fn new_changed_renewed_and_gone_leases_are_told() {
         let before = held(
             "1000 b8:27:eb:00:00:01 192.168.50.101 rpi1 *\n1000 b8:27:eb:00:00:02 192.168.50.102 * *\n\
              1000 b8:27:eb:00:00:03 192.168.50.103 * *\n",
@@ -156,7 +170,10 @@ mod tests {
                 other => format!("{other:?}"),
             })
             .collect();
-        assert_eq!(told, ["-192.168.50.103", "+192.168.50.103 Some(3600s)", "+192.168.50.104 None"]);
+        assert_eq!(
+            told,
+            ["-192.168.50.103", "+192.168.50.101 Some(3600s)", "+192.168.50.103 Some(3600s)", "+192.168.50.104 None"]
+        );
         assert!(changes(&now, &now, 2000).is_empty());
     }
 
@@ -170,6 +187,19 @@ mod tests {
             // shorter than the file is left alone after it was written
             let _ = tokio::time::timeout(SETTLE / 8, watch.changed()).await;
         }
+        tokio::time::timeout(SETTLE * 50, watch.changed()).await.unwrap().unwrap();
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_removed_and_made_anew_is_watched_again() {
+        let folder = std::env::temp_dir().join(format!("bramblegate-leases-anew-{}", std::process::id()));
+        let path = folder.join("leases");
+        let mut watch = Watch::open(&path).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        tokio::time::timeout(SETTLE * 50, watch.changed()).await.unwrap().unwrap();
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(&path, "x").unwrap();
         tokio::time::timeout(SETTLE * 50, watch.changed()).await.unwrap().unwrap();
         std::fs::remove_dir_all(folder).unwrap();
     }

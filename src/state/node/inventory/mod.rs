@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
+
 use super::{Fresh, NodeHealth, NodeState, Nodes, Origin};
 use crate::config::Settings;
 use crate::event::{Instant, Lease, Mac, NodeId};
@@ -56,6 +58,13 @@ impl Nodes {
     /// The settings give this address to a node, wherever it is now.
     pub fn is_home(&self, address: Ipv4Addr) -> bool {
         self.inventory.homes.contains_key(&address)
+    }
+
+    /// Our server gave this address of `home` to a board: it is so also while the cluster has moved, for leases move along and
+    /// keep their host parts. Looks at all leases.
+    pub fn is_leased(&self, address: Ipv4Addr, home: Ipv4Net) -> bool {
+        let host = |address: Ipv4Addr| u32::from(address) & u32::from(home.hostmask());
+        self.inventory.sightings.leased().any(|given| host(given) == host(address))
     }
 
     /// Boards at addresses that the settings give to others.
@@ -162,6 +171,16 @@ impl Nodes {
         gone
     }
 
+    /// Gives a node another name; an order about it goes with it.
+    fn rename(&mut self, id: NodeId, name: String) {
+        let Some(before) = self.get(id).map(|node| node.name.to_ascii_lowercase()) else { return };
+        let after = name.to_ascii_lowercase();
+        if before != after && self.inventory.drained.remove(&before) {
+            self.inventory.drained.insert(after);
+        }
+        self.identify(id, |node| node.name = name);
+    }
+
     fn forget(&mut self, id: NodeId) -> Option<NodeState> {
         self.inventory.unnamed.remove(&id);
         self.remove(id)
@@ -172,6 +191,10 @@ impl Nodes {
         let _ = self.inventory.sweep_at.get_or_insert(now + SWEEP);
         self.unlearn(mac);
         if let Some(id) = self.whose(mac, settings) {
+            // It was taken for a stranger as long as it had another address.
+            if let Some(stranger) = self.by_mac(mac).map(|node| node.id).filter(|stranger| *stranger != id) {
+                self.forget(stranger);
+            }
             self.identify(id, |node| node.mac = Some(mac));
             self.locate(id, mac, settings);
             self.name_found(id, settings, now);
@@ -202,7 +225,8 @@ impl Nodes {
     /// The node that this board is: by its hardware address; else one of the settings that has none written and is meant by
     /// the name that the board calls itself, or by the address where it is.
     fn whose(&self, mac: Mac, settings: &Settings) -> Option<NodeId> {
-        if let Some(known) = self.by_mac(mac) {
+        let known = self.by_mac(mac);
+        if let Some(known) = known.filter(|known| known.origin == Origin::Settings) {
             return Some(known.id);
         }
         let open = |node: &&NodeState| node.origin == Origin::Settings && node.written_mac.is_none();
@@ -215,8 +239,11 @@ impl Nodes {
         };
         let named = named.filter(open).filter(|node| node.mac.is_none_or(away));
         let places = given.map(|given| given.address).into_iter().chain(self.inventory.sightings.places(mac));
-        let mut there = places.filter(|place| in_cluster(*place, settings)).filter_map(|place| self.by_address(place));
-        named.or_else(|| there.find(open)).map(|node| node.id)
+        // Who has been a node so far is not to become another each time that two take an address in turn.
+        let clear = |place: &Ipv4Addr| known.is_none() || self.contests().all(|(contested, _)| contested != *place);
+        let places = places.filter(|place| in_cluster(*place, settings)).filter(clear);
+        let mut there = places.filter_map(|place| self.by_address(place));
+        named.or_else(|| there.find(open)).or(known).map(|node| node.id)
     }
 
     /// Where a board is: where our server put it, else where it is seen.
@@ -283,11 +310,9 @@ impl Nodes {
             Some(wanted) => self.inventory.unnamed.insert(id, wanted),
             None => self.inventory.unnamed.remove(&id),
         };
+        self.rename(id, name.clone());
         let drained = self.inventory.drained.contains(&name.to_ascii_lowercase());
-        self.identify(id, |node| {
-            node.name = name;
-            node.group = group;
-        });
+        self.identify(id, |node| node.group = group);
         if drained {
             self.set_maintenance(id, true, now);
         }

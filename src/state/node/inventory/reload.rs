@@ -23,16 +23,21 @@ impl Nodes {
                 self.identify(id, |node| {
                     (node.origin, node.written_mac, node.home) = (Origin::Found, None, None);
                 });
-            } else {
-                self.forget(id);
+            } else if let Some(gone) = self.forget(id) {
+                // Another that is called so one day is not the one that was worked on.
+                self.note_drained(&gone.name, false);
             }
         }
         let order: Vec<NodeId> = settings.nodes.iter().map(|known| self.adopt(known, now)).collect();
         self.inventory.homes =
             settings.nodes.iter().zip(&order).filter_map(|(known, id)| Some((known.address?, *id))).collect();
         let found: Vec<NodeId> = self.iter().filter(|node| node.origin == Origin::Found).map(|node| node.id).collect();
-        self.order = order.into_iter().chain(found).collect();
+        self.order = order.into_iter().chain(found.iter().copied()).collect();
         self.drop_the_boardless();
+        for id in found {
+            // Also one of which nothing is heard now.
+            self.name_found(id, settings, now);
+        }
         for board in self.inventory.sightings.boards() {
             self.settle(board, settings, now);
         }
@@ -67,8 +72,8 @@ impl Nodes {
             return id;
         };
         self.inventory.unnamed.remove(&id);
+        self.rename(id, known.name.clone());
         self.identify(id, |node: &mut NodeState| {
-            node.name.clone_from(&known.name);
             // What was learned of it goes on being true.
             node.mac = known.mac.or(node.mac.filter(|_| node.written_mac.is_none()));
             node.address = address.or(node.address);
@@ -84,7 +89,7 @@ impl Nodes {
         if let Some(holder) = other(self.by_name(&known.name)) {
             let mac = self.get(holder).and_then(|node| node.mac).unwrap_or(crate::event::Mac([0; 6]));
             let name = name::generated(mac, |name| self.by_name(name).is_some());
-            self.identify(holder, |node| node.name = name);
+            self.rename(holder, name);
         }
         if let Some(holder) = other(known.mac.and_then(|mac| self.by_mac(mac))) {
             self.identify(holder, |node| node.mac = None);

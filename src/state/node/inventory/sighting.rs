@@ -53,6 +53,11 @@ impl Sightings {
         self.leases.get(&mac)
     }
 
+    /// Addresses that our server gave.
+    pub fn leased(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        self.leases.values().map(|given| given.address)
+    }
+
     /// Where a board is seen.
     pub fn places(&self, mac: Mac) -> impl Iterator<Item = Ipv4Addr> + '_ {
         self.places.get(&mac).into_iter().flatten().copied()
@@ -130,7 +135,9 @@ impl Sightings {
 
     pub fn give(&mut self, lease: &Lease, now: Instant) {
         let until = lease.valid_for.map(|time| now + time);
-        let given = Given { address: lease.address, host_name: lease.host_name.clone(), until };
+        // dnsmasq takes a name away from a lease when another asks for the same: the board calls itself so all the same.
+        let before = self.leases.remove(&lease.mac).and_then(|given| given.host_name);
+        let given = Given { address: lease.address, host_name: lease.host_name.clone().or(before), until };
         self.leases.insert(lease.mac, given);
     }
 

@@ -179,6 +179,10 @@ fn two_that_call_themselves_the_same_have_two_names() {
     let told: Vec<_> =
         world.nodes.homonyms().map(|(without, with)| format!("{} {}", without.name, with.name)).collect();
     assert_eq!(told, ["node-00-00-08 raspberrypi", "node-00-00-09 rpi1"]);
+    // The server gives a name to whoever asked last, and takes it from the other.
+    world.lease(&lease(8, 108, None, None));
+    world.lease(&lease(7, 107, Some("raspberrypi"), None));
+    assert_eq!(world.nodes.homonyms().count(), 2, "told as long as it is so");
     world.lease(&lease(8, 108, Some("window"), None));
     assert_eq!(world.nodes.by_name("window").unwrap().mac, Some(board(8)));
     assert_eq!(world.nodes.homonyms().count(), 1);
@@ -214,6 +218,74 @@ fn a_found_node_that_is_written_down_keeps_its_health_and_its_number() {
     world.settings = settings("");
     world.nodes.reload(&world.settings, second(3));
     assert_eq!(world.list(), ["node-00-00-07 7 77"], "it is heard, so it is here");
+}
+
+#[test]
+fn a_board_that_was_a_stranger_at_another_address_is_known_once_it_is_where_the_settings_say() {
+    for leased in [true, false] {
+        let mut world = World::new(&node("rpi2", None, Some(12)));
+        world.see(150, 2);
+        assert_eq!(world.list(), ["rpi2 - 12", "node-00-00-02 2 150"]);
+        if leased {
+            world.lease(&lease(2, 12, Some("rpi2"), Some(3600)));
+        } else {
+            world.see(12, 2);
+        }
+        assert_eq!((world.list(), world.nodes.homonyms().count()), (vec!["rpi2 2 12".to_owned()], 0));
+    }
+}
+
+#[test]
+fn a_stranger_that_contests_a_nodes_address_does_not_become_that_node_in_turn() {
+    let mut world = World::new(&node("rpi2", None, Some(12)));
+    world.see(12, 2);
+    world.see(80, 7);
+    for _ in 0..3 {
+        world.see(12, 7);
+        world.see(12, 2);
+    }
+    let stranger = world.nodes.by_name("node-00-00-07").unwrap().id;
+    for _ in 0..3 {
+        world.see(12, 7);
+        world.see(12, 2);
+        assert_eq!(world.nodes.by_name("node-00-00-07").map(|node| node.id), Some(stranger));
+    }
+    assert_eq!(world.list(), ["rpi2 2 12", "node-00-00-07 7 80"]);
+}
+
+#[test]
+fn a_node_that_is_worked_on_is_so_under_its_next_name_until_it_is_taken_out() {
+    let health = |world: &World, name: &str| world.nodes.by_name(name).map(|node| node.health);
+    let mut world = World::new("");
+    world.see(77, 7);
+    world.nodes.note_drained("node-00-00-07", true);
+    world.lease(&lease(7, 77, Some("worker"), None));
+    assert_eq!(world.nodes.drained().iter().collect::<Vec<_>>(), ["worker"], "as it calls itself");
+    world.settings = settings(&node("window", Some(7), Some(77)));
+    world.nodes.reload(&world.settings, second(1));
+    assert_eq!(health(&world, "window"), Some(NodeHealth::Maintenance), "adopted");
+    world.settings = settings(&node("door", Some(7), Some(77)));
+    world.nodes.reload(&world.settings, second(2));
+    assert_eq!(health(&world, "door"), Some(NodeHealth::Maintenance), "renamed");
+    assert_eq!(health(&world, "window"), None);
+    world.settings = settings("");
+    world.nodes.reload(&world.settings, second(3));
+    assert!(world.nodes.drained().is_empty(), "taken out of the settings");
+}
+
+#[test]
+fn a_found_node_that_is_silent_when_the_groups_change_is_in_the_right_one() {
+    let mut world = World::new("");
+    world.see(77, 7);
+    world.lose(77);
+    world.settings = load(
+        &[("t", format!("{PORTS}[[group]]\nname = \"even\"\nmembers = \"*[02468]\"\n"))],
+        &Board::built_in("emulated").unwrap(),
+    )
+    .unwrap();
+    world.nodes.reload(&world.settings, second(1));
+    assert_eq!(world.nodes.by_name("node-00-00-07").unwrap().group, None);
+    super::super::tests::recount(&world.nodes);
 }
 
 #[test]
