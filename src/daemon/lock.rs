@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -24,6 +25,18 @@ pub enum LockError {
         path: PathBuf,
         error: io::Error,
     },
+}
+
+/// How long the lock of a process that has died is waited for, and in what steps.
+const PATIENCE: Duration = Duration::from_secs(1);
+const STEP: Duration = Duration::from_millis(10);
+
+/// The process that wrote itself into the lock.
+fn holder(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
 }
 
 impl InstanceLock {
@@ -48,10 +61,16 @@ impl InstanceLock {
         fs::create_dir_all(run_directory).map_err(broken)?;
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = options.map_err(broken)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let mut text = String::new();
-            let _ = file.read_to_string(&mut text);
-            return Err(LockError::Held { path, pid: text.trim().parse().ok() });
+        let mut patience = PATIENCE;
+        while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let pid = holder(&mut file);
+            // A child that one who was killed had just begun to start holds it for a moment longer.
+            let dead = pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists());
+            if !dead || patience.is_zero() {
+                return Err(LockError::Held { path, pid });
+            }
+            std::thread::sleep(STEP);
+            patience = patience.saturating_sub(STEP);
         }
         file.set_len(0).map_err(broken)?;
         file.rewind().map_err(broken)?;
