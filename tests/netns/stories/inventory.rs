@@ -228,7 +228,7 @@ pub fn changes_at_once_are_all_written() -> Result<()> {
             ),
         )?;
         ensure(&format!("it is said and nothing is left behind: {said}"), {
-            said.contains("code 73") && said.contains(&before) && !said.contains(".new")
+            said.contains("code 71") && said.contains(&before) && !said.contains(".new")
         })
     })
 }
