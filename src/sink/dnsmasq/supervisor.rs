@@ -298,7 +298,7 @@ impl Supervisor {
     }
 
     async fn copy_leases(&mut self) {
-        let Some(watch) = &self.leases else { return };
+        let Some(watch) = &mut self.leases else { return };
         let leases = watch.read().await;
         // Nothing was lost on the disk by what is being written in memory.
         if !leases.damaged.is_empty() {

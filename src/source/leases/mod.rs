@@ -2,7 +2,7 @@
 
 pub mod file;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io;
@@ -21,8 +21,10 @@ use file::{Entry, Leases};
 
 /// dnsmasq writes its file in several steps.
 const SETTLE: Duration = Duration::from_millis(20);
-/// A line that is damaged may be one that is being written.
-const AGAIN: Duration = Duration::from_millis(50);
+/// dnsmasq cuts its file off and writes it anew in place: a line that is damaged, or not there, may be one that is being
+/// written. So often, and after so long each time, it is looked at again.
+const LOOKS: u32 = 4;
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// A lease file, watched.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub struct Watch {
     watched: AsyncFd<OwnedFd>,
     /// it was written, and is still left alone until then
     settled: Option<Instant>,
+    /// who had a lease when it was last read
+    known: BTreeSet<Mac>,
 }
 
 impl Watch {
@@ -45,17 +49,25 @@ impl Watch {
         // The folder, for the file comes, goes and is replaced.
         let flags = WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::DELETE | WatchFlags::ONLYDIR;
         inotify::add_watch(watched.get_ref(), folder, flags)?;
-        Ok(Self { path: path.to_owned(), watched, settled: None })
+        Ok(Self { path: path.to_owned(), watched, settled: None, known: BTreeSet::new() })
     }
 
     /// What the file holds now; none if there is no file.
-    pub async fn read(&self) -> Leases {
-        let leases = self.parse();
-        if leases.damaged.is_empty() {
-            return leases;
+    pub async fn read(&mut self) -> Leases {
+        let mut leases = self.parse();
+        for _ in 1..LOOKS {
+            let held: BTreeSet<Mac> = leases.entries.iter().map(|entry| entry.mac).collect();
+            if leases.damaged.is_empty() && self.known.is_subset(&held) {
+                break;
+            }
+            sleep(AGAIN).await;
+            let again = self.parse();
+            if again.entries.len() >= leases.entries.len() {
+                leases = again;
+            }
         }
-        sleep(AGAIN).await;
-        self.parse()
+        self.known = leases.entries.iter().map(|entry| entry.mac).collect();
+        leases
     }
 
     fn parse(&self) -> Leases {
@@ -78,7 +90,7 @@ impl Watch {
             let heard = self.drain(name.as_deref().map(std::os::unix::ffi::OsStrExt::as_bytes).unwrap_or_default());
             guard.clear_ready();
             if heard == Heard::FolderGone {
-                *self = Self::open(&self.path)?;
+                self.watched = Self::open(&self.path)?.watched;
             }
             self.settled = (heard != Heard::Nothing).then(|| Instant::now() + SETTLE);
         }
@@ -188,6 +200,27 @@ mod tests {
             let _ = tokio::time::timeout(SETTLE / 8, watch.changed()).await;
         }
         tokio::time::timeout(SETTLE * 50, watch.changed()).await.unwrap().unwrap();
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_just_being_written_takes_no_lease_away() {
+        let folder = std::env::temp_dir().join(format!("bramblegate-leases-cut-{}", std::process::id()));
+        let path = folder.join("leases");
+        let mut watch = Watch::open(&path).unwrap();
+        let line = |last: u32| format!("0 b8:27:eb:00:00:0{last} 192.168.50.10{last} * *\n");
+        std::fs::write(&path, line(1) + &line(2)).unwrap();
+        assert_eq!(watch.read().await.entries.len(), 2);
+        std::fs::write(&path, line(1)).unwrap();
+        let (whole, written) = (line(1) + &line(2), path.clone());
+        let writer = tokio::spawn(async move {
+            sleep(AGAIN / 2).await;
+            std::fs::write(written, whole).unwrap();
+        });
+        assert_eq!(watch.read().await.entries.len(), 2, "it was cut off between two lines");
+        writer.await.unwrap();
+        std::fs::write(&path, line(1)).unwrap();
+        assert_eq!(watch.read().await.entries.len(), 1, "and what is gone is gone");
         std::fs::remove_dir_all(folder).unwrap();
     }
 

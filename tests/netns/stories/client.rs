@@ -35,29 +35,14 @@ pub struct Client {
 impl Client {
     /// busybox's, by the name that it gives.
     pub fn udhcpc(node: &str, name: &str) -> Result<Self> {
-        let script = script()?;
-        Self::start(
-            node,
-            "busybox",
-            &[
-                "udhcpc",
-                "-f",
-                "-i",
-                "eth0",
-                "-t",
-                "9",
-                "-T",
-                "1",
-                "-A",
-                "1",
-                "-x",
-                &format!("hostname:{name}"),
-                "-O",
-                "ntpsrv",
-                "-s",
-                &script,
-            ],
-        )
+        Self::udhcpc_with(node, name, &[])
+    }
+
+    /// The same with more said to it.
+    pub fn udhcpc_with(node: &str, name: &str, more: &[&str]) -> Result<Self> {
+        let (script, name) = (script()?, format!("hostname:{name}"));
+        let plain = ["udhcpc", "-f", "-i", "eth0", "-t", "9", "-T", "1", "-A", "1", "-O", "ntpsrv", "-s", &script];
+        Self::start(node, "busybox", &[plain.as_slice(), &["-x", &name], more].concat())
     }
 
     /// The one of Raspberry Pi OS (and of all BSDs).

@@ -189,6 +189,61 @@ pub fn control_socket_refuses_strangers_and_rubbish() -> Result<()> {
     })
 }
 
+pub fn changes_at_once_are_all_written() -> Result<()> {
+    gateway(|world| {
+        let command = |words: &str| {
+            format!(
+                "RUNTIME_DIRECTORY={HOME}/run {} nodes {words} -c {HOME}/bramblegate.toml",
+                crate::program().display()
+            )
+        };
+        let adds: Vec<String> =
+            (31..39).map(|number| command(&format!("add n{number} --address 192.168.50.{number}"))).collect();
+        let all = must("head", &format!("({} & wait) 2>&1", adds.join(" & ")))?;
+        let text = fs::read_to_string(format!("{HOME}/bramblegate.toml.d/60-nodes.toml")).unwrap_or_default();
+        for number in 31..39 {
+            ensure(&format!("n{number} is written: {all}\n{text}"), text.contains(&format!("\"n{number}\"")))?;
+        }
+        until("the daemon knows it", || node(world, "name", "n31").is_some())?;
+        succeed(world, &["nodes", "drain", "n31"])?;
+        succeed(world, &["nodes", "rename", "N31", "window"])?;
+        until("it is worked on under its next name", || health(world, "window") == "maintenance")?;
+        until("and that is kept", || {
+            fs::read_to_string(format!("{HOME}/state/drained")).is_ok_and(|text| text == "window\n")
+        })?;
+        for refused in ["add two words --address 192.168.50.40", "add 'two words'", "add x --mac b8:27", "add WINDOW"] {
+            let (code, said) = bramblegate::venue::shell::exec("head", &command(refused))?;
+            ensure(&format!("{refused} is refused ({code}): {said}"), code != 0)?;
+        }
+        // A disk that takes nothing any more.
+        let folder = format!("{HOME}/bramblegate.toml.d");
+        let before = fs::read_to_string(format!("{folder}/60-nodes.toml")).unwrap_or_default();
+        let full = command("add big --address 192.168.50.40");
+        let said = must(
+            "head",
+            &format!(
+                "cp {folder}/60-nodes.toml {HOME}/kept; mount -t tmpfs -o size=8k tmpfs {folder}; \
+                 cp {HOME}/kept {folder}/60-nodes.toml; dd if=/dev/zero of={folder}/filler bs=1k count=8 2>&1; \
+                 {full} 2>&1; echo code $?; ls -A {folder}; cat {folder}/60-nodes.toml"
+            ),
+        )?;
+        ensure(&format!("it is said and nothing is left behind: {said}"), {
+            said.contains("code 71") && said.contains(&before) && !said.contains(".new")
+        })
+    })
+}
+
+pub fn control_socket_moves_at_a_reload() -> Result<()> {
+    gateway(|world| {
+        let settings = SETTINGS.replace("HOME", HOME);
+        super::scene::reload(world, &settings.replace("control.sock", "orders.sock"))?;
+        until("orders are taken where the settings say now", || {
+            verb(world, &["nodes", "drain", "rpi1"]).is_ok_and(|(code, _, _)| code == 0)
+        })?;
+        ensure("the other one is gone", !PathBuf::from(format!("{HOME}/control.sock")).exists())
+    })
+}
+
 pub fn ssh_config_is_read_by_ssh() -> Result<()> {
     gateway(|world| {
         let file = format!("{HOME}/ssh-config");

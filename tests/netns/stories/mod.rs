@@ -80,6 +80,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("buttons::power_held_leaves_the_order_and_let_go_does_not", buttons::power_held_leaves_the_order),
     ("service::nodes_get_addresses_and_names_at_once", service::nodes_get_addresses_and_names),
     ("service::leases_outlive_restart_kill_and_power_cut", service::leases_outlive_everything),
+    ("service::leases_are_heard_of_again_after_a_pause", service::leases_are_heard_of_again),
     ("service::dnsmasq_killed_fifty_times_comes_back", service::dnsmasq_killed_fifty_times),
     ("service::port_53_taken_leaves_addresses", service::port_53_taken_leaves_addresses),
     ("service::full_disk_is_said_and_serves_on", service::full_disk_is_said),
@@ -111,6 +112,8 @@ pub const ALL: &[(&str, Story)] = &[
         "inventory::control_socket_refuses_strangers_and_rubbish",
         inventory::control_socket_refuses_strangers_and_rubbish,
     ),
+    ("inventory::changes_at_once_are_all_written", inventory::changes_at_once_are_all_written),
+    ("inventory::control_socket_moves_at_a_reload", inventory::control_socket_moves_at_a_reload),
     ("inventory::ssh_config_is_read_by_ssh", inventory::ssh_config_is_read_by_ssh),
     ("status::status_verb_tells_by_its_exit_code", status::status_verb_tells_by_its_exit_code),
 ];

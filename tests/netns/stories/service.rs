@@ -130,6 +130,41 @@ pub fn leases_outlive_everything() -> Result<()> {
     })
 }
 
+pub fn leases_are_heard_of_again() -> Result<()> {
+    serving(PLAIN, SERVE, |world| {
+        let listed = |world: &World, name: &str, address: &str| {
+            world.status().ok().and_then(|status| {
+                let nodes = status.get("nodes")?.as_array()?.iter();
+                let field = |node: &serde_json::Value, key: &str| node.get(key)?.as_str().map(str::to_owned);
+                let is = |node: &&serde_json::Value| field(node, "name").as_deref() == Some(name);
+                nodes.clone().find(is).and_then(|node| field(node, "address"))
+            }) == Some(address.to_owned())
+        };
+        let client = Client::udhcpc_with("rpi2", "worker", &["-x", "0x3d:ff0000000100"])?;
+        let (address, _) = client.wait()?;
+        until("it is listed", || listed(world, "rpi2", &address))?;
+        super::scene::reload(world, "")?;
+        until("nothing is served", || dnsmasq_of_ours().is_none())?;
+        ensure("who has an address has it still", listed(world, "rpi2", &address))?;
+        super::scene::reload(world, SERVE)?;
+        until("it serves again", || is(world, "cluster.dhcp", "serving") && dnsmasq_of_ours().is_some())?;
+        must("switch", "ip link set head down")?;
+        until("nothing is served on a port without a cable", || dnsmasq_of_ours().is_none())?;
+        must("switch", "ip link set head up")?;
+        until("it serves again", || is(world, "cluster.dhcp", "serving") && dnsmasq_of_ours().is_some())?;
+        // Another card in the same board: its system calls itself by another identifier.
+        drop(client);
+        let client = Client::udhcpc_with("rpi2", "kitchen", &["-x", "0x3d:ff0000000200"])?;
+        let (again, _) = client.wait()?;
+        ensure(&format!("one board has one lease: {address}, {again}"), again == address)?;
+        let (other, _) = Client::udhcpc("rpi1", "second")?.wait()?;
+        until("a lease of now is heard of", || listed(world, "rpi1", &other))?;
+        let copy = format!("{HOME}/state/dnsmasq.leases");
+        until("and kept", || fs::read_to_string(&copy).is_ok_and(|text| text.contains(&other)))?;
+        ensure("once", fs::read_to_string(&copy).is_ok_and(|text| text.matches("b8:27:eb:00:00:02").count() == 1))
+    })
+}
+
 pub fn dnsmasq_killed_fifty_times() -> Result<()> {
     serving(PLAIN, SERVE, |world| {
         another_board("rpi2")?;

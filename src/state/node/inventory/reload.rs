@@ -1,6 +1,6 @@
 //! The nodes of the settings, taken anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::{Counts, Fresh, NodeState, Nodes, Origin};
 use super::name;
@@ -15,10 +15,17 @@ impl Nodes {
         let dropped =
             |node: &&NodeState| node.origin == Origin::Settings && !names.contains(&node.name.to_ascii_lowercase());
         let dropped: Vec<NodeId> = self.iter().filter(dropped).map(|node| node.id).collect();
-        let written: BTreeSet<_> = settings.nodes.iter().filter_map(|node| node.mac).collect();
+        let macs: BTreeSet<_> = settings.nodes.iter().filter_map(|node| node.mac).collect();
+        let new = |known: &&Node| self.by_name(&known.name).is_none_or(|node| node.origin == Origin::Found);
+        let fresh = settings.nodes.iter().filter(new).filter_map(|known| Some((known.address?, known.mac)));
+        let addresses: BTreeMap<_, _> = fresh.collect();
         for id in dropped {
-            // One that has only another name now stays: its board says who it is.
-            let renamed = self.get(id).and_then(|node| node.mac).is_some_and(|mac| written.contains(&mac));
+            // One that has only another name now stays: its board says who it is, or else its address.
+            let renamed = self.get(id).is_some_and(|node| {
+                let there = node.home.and_then(|home| addresses.get(&home));
+                let same = there.is_some_and(|mac| mac.is_none() || *mac == node.mac);
+                same || node.mac.is_some_and(|mac| macs.contains(&mac))
+            });
             if renamed {
                 self.identify(id, |node| {
                     (node.origin, node.written_mac, node.home) = (Origin::Found, None, None);

@@ -274,6 +274,20 @@ fn a_node_that_is_worked_on_is_so_under_its_next_name_until_it_is_taken_out() {
 }
 
 #[test]
+fn a_node_known_by_its_address_alone_stays_itself_under_another_name() {
+    let mut world = World::new(&(node("rpi1", None, Some(11)) + &node("rpi2", None, Some(12))));
+    let id = world.nodes.by_name("rpi1").unwrap().id;
+    world.nodes.note_drained("rpi1", true);
+    world.settings = settings(&(node("window", None, Some(11)) + &node("rpi2", None, Some(12))));
+    world.nodes.reload(&world.settings, second(1));
+    let window = world.nodes.by_name("window").unwrap();
+    assert_eq!((window.id, window.health), (id, NodeHealth::Maintenance));
+    world.settings = settings(&node("rpi2", None, Some(11)));
+    world.nodes.reload(&world.settings, second(2));
+    assert_eq!(world.list(), ["rpi2 - 11"], "another that is known takes the place of one that is not");
+}
+
+#[test]
 fn a_found_node_that_is_silent_when_the_groups_change_is_in_the_right_one() {
     let mut world = World::new("");
     world.see(77, 7);
