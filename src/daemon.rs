@@ -1,6 +1,7 @@
 //! The daemon: the only place that ties sources, facts, decisions and outputs together, and the only `select!`.
 
 mod appliers;
+mod heap;
 mod lock;
 mod orders;
 mod outputs;
@@ -99,6 +100,7 @@ struct Daemon {
 /// # Errors
 /// What keeps it from starting. Afterwards nothing does: a part that fails is shown and tried again.
 pub async fn run(options: Options) -> Result<(), Fatal> {
+    heap::share();
     let (events, queue) = mpsc::channel(QUEUE);
     let (failed, failures) = mpsc::channel(16);
     let mut state = State::new(Arc::clone(&options.settings), clock::now());
@@ -299,6 +301,7 @@ impl Daemon {
         if !self.options.settings.gateway.enabled || essential.into_iter().all(set) {
             self.ready = true;
             manager::ready();
+            heap::trim();
         }
         Ok(())
     }
@@ -331,6 +334,7 @@ impl Daemon {
                 let mut told = self.state.reload(Arc::clone(&self.options.settings), clock::now());
                 told.extend(self.state.apply(&Event::Vital(host::read()), clock::now()));
                 told.extend(self.state.apply(&Event::Applied(moved), clock::now()));
+                heap::trim();
                 told
             }
             Err(faults) => {

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
@@ -127,35 +128,47 @@ impl Start<'_> {
         Task: Fn() -> Run + Send + 'static,
         Run: Future<Output = io::Result<Infallible>> + Send + 'static,
     {
-        let failed = self.failed.clone();
-        let after = self.after.clone();
-        tokio::spawn(async move {
-            if let Some(mut after) = after {
-                if after.wait_for(|begins| *begins).await.is_err() {
-                    return;
-                }
-            }
-            let mut pause = FIRST_PAUSE;
-            let mut told = String::new();
-            loop {
-                let error = match tokio::spawn(task()).await {
-                    Ok(Err(error)) => error,
-                    Err(ended) => io::Error::other(ended.to_string()),
-                };
-                // The daemon itself ends: nobody listens any more.
-                if error.kind() == io::ErrorKind::BrokenPipe {
-                    return;
-                }
-                let text = error.to_string();
-                let news = told != text;
-                told = text;
-                if news && failed.send(Failure { source, essential, error }).await.is_err() {
-                    return;
-                }
-                sleep(pause).await;
-                pause = (pause * 2).min(LAST_PAUSE);
-            }
-        });
+        // Boxed: the runtime's machinery around a task is made once, not once for each source.
+        let begin: Begin = Box::new(move || Box::pin(task()));
+        tokio::spawn(keep(source, essential, begin, self.failed.clone(), self.after.clone()));
+    }
+}
+
+/// Begins a source.
+type Begin = Box<dyn Fn() -> BoxFuture<'static, io::Result<Infallible>> + Send>;
+
+/// See [`Start::source`].
+async fn keep(
+    source: &'static str,
+    essential: bool,
+    begin: Begin,
+    failed: mpsc::Sender<Failure>,
+    after: Option<watch::Receiver<bool>>,
+) {
+    if let Some(mut after) = after {
+        if after.wait_for(|begins| *begins).await.is_err() {
+            return;
+        }
+    }
+    let mut pause = FIRST_PAUSE;
+    let mut told = String::new();
+    loop {
+        let error = match tokio::spawn(begin()).await {
+            Ok(Err(error)) => error,
+            Err(ended) => io::Error::other(ended.to_string()),
+        };
+        // The daemon itself ends: nobody listens any more.
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return;
+        }
+        let text = error.to_string();
+        let news = told != text;
+        told = text;
+        if news && failed.send(Failure { source, essential, error }).await.is_err() {
+            return;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LAST_PAUSE);
     }
 }
 

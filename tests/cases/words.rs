@@ -9,6 +9,7 @@
 //! forwarding eth1 off
 //! internet eth1 online|portal|nothing
 //! node rpi1 310us | node rpi1 silent                      one round of probes; "x 3" at the end of any line repeats it
+//! node rpi1 310us retried                                 the first try was lost
 //! flushed [by nft (4711)]                                 somebody changed our rules
 //! blocked ip filter FORWARD: a remedy | unblocked         another tool's drop
 //! passed 10 9                                             packets accepted in forward, seen at postrouting
@@ -251,7 +252,8 @@ fn node(words: &mut Words<'_>, nodes: &Nodes) -> Result<Probe> {
         "silent" => None,
         rtt => Some(duration(rtt)?),
     };
-    Ok(Probe::Nodes(vec![Round { node, rtt, first_lost: rtt.is_none() }]))
+    let first_lost = rtt.is_none() || words.flag("retried");
+    Ok(Probe::Nodes(vec![Round { node, rtt, first_lost }]))
 }
 
 fn firewall(verb: &str, words: &mut Words<'_>) -> Result<Firewall> {

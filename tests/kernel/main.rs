@@ -11,6 +11,7 @@ mod dhcp;
 mod disturbance;
 mod doctor;
 mod firewall;
+mod healthz;
 mod lab;
 mod links;
 mod netlink;
@@ -28,6 +29,7 @@ fn tests() -> Vec<Trial> {
     all.extend(disturbance::tests());
     all.extend(doctor::tests());
     all.extend(firewall::tests());
+    all.extend(healthz::tests());
     all.extend(links::tests());
     all.extend(netlink::tests());
     all.extend(packets::tests());

@@ -32,7 +32,7 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// A thread in a network namespace of its own at the other end of a cable; `set_up` runs there and starts servers.
-fn elsewhere(name: &str, here: &str, set_up: impl FnOnce() + Send + 'static) {
+pub fn elsewhere(name: &str, here: &str, set_up: impl FnOnce() + Send + 'static) {
     let there = format!("{name}-peer");
     sh(&format!("ip link add {here} type veth peer name {there}; ip link set {here} up"));
     let (tell, told) = std::sync::mpsc::channel();
