@@ -20,6 +20,7 @@ mod validate;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -216,8 +217,8 @@ pub struct Node {
     pub name: String,
     pub mac: Option<Mac>,
     pub address: Option<Ipv4Addr>,
-    /// empty: not probed
-    pub probes: Vec<NodeProbe>,
+    /// empty: not probed; one list for all nodes that are asked the same
+    pub probes: Arc<[NodeProbe]>,
     /// place in [`Settings::groups`]
     pub group: Option<usize>,
 }

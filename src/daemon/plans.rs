@@ -67,16 +67,15 @@ impl NodeProbes {
 
 /// The nodes that have an address and something to be asked. Those that were found are pinged.
 fn targets(settings: &Settings, state: &State) -> Vec<NodeTarget> {
-    let written: HashMap<&str, &[NodeProbe]> =
-        settings.nodes.iter().map(|node| (node.name.as_str(), node.probes.as_slice())).collect();
-    let mut shared: HashMap<&[NodeProbe], Arc<[NodeProbe]>> = HashMap::new();
-    let mut target = |node: &NodeState| {
-        let probes = *written.get(node.name.as_str()).unwrap_or(&[NodeProbe::Icmp].as_slice());
+    let written: HashMap<&str, &Arc<[NodeProbe]>> =
+        settings.nodes.iter().map(|node| (node.name.as_str(), &node.probes)).collect();
+    let found: Arc<[NodeProbe]> = [NodeProbe::Icmp].into();
+    let target = |node: &NodeState| {
+        let probes = *written.get(node.name.as_str()).unwrap_or(&&found);
         let address = node.address.filter(|_| !probes.is_empty())?;
-        let probes = Arc::clone(shared.entry(probes).or_insert_with(|| probes.into()));
-        Some(NodeTarget { node: node.id, address, probes })
+        Some(NodeTarget { node: node.id, address, probes: Arc::clone(probes) })
     };
-    state.nodes().iter().filter_map(&mut target).collect()
+    state.nodes().iter().filter_map(target).collect()
 }
 
 /// The cluster port, while addresses are to be served there and it has a carrier.

@@ -98,8 +98,8 @@ fn later_files_win_by_key_and_nodes_merge_by_name() {
     assert_eq!(names, ["A", "b", "c"]);
     assert_eq!(settings.nodes[0].address.unwrap().to_string(), "192.168.50.11");
     assert_eq!(settings.nodes[0].mac.unwrap().to_string(), "b8:27:eb:00:00:01");
-    assert_eq!(settings.nodes[0].probes, [NodeProbe::Tcp(22)]);
-    assert_eq!(settings.nodes[1].probes, [NodeProbe::Icmp]);
+    assert_eq!(*settings.nodes[0].probes, [NodeProbe::Tcp(22)]);
+    assert_eq!(*settings.nodes[1].probes, [NodeProbe::Icmp]);
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn every_form_of_a_port() {
 #[test]
 fn every_form_of_a_probe() {
     let node = |probe: &str| {
-        good(&format!("[[node]]\nname = \"n\"\naddress = \"192.168.50.9\"\nprobe = {probe}")).nodes[0].probes.clone()
+        good(&format!("[[node]]\nname = \"n\"\naddress = \"192.168.50.9\"\nprobe = {probe}")).nodes[0].probes.to_vec()
     };
     assert_eq!(node("\"icmp\""), [NodeProbe::Icmp]);
     assert_eq!(node("[\"arp\", \"tcp:22\"]"), [NodeProbe::Arp, NodeProbe::Tcp(22)]);
@@ -354,7 +354,9 @@ fn a_room_of_modules_takes_ten_lines() {
     assert_eq!((settings.groups.len(), settings.nodes.len()), (5, 750));
     let node = &settings.nodes[2 * 150 + 16];
     assert_eq!((node.name.as_str(), node.address.unwrap().to_string().as_str()), ("module3-17", "10.21.3.17"));
-    assert_eq!((node.group, node.probes.as_slice()), (Some(2), [NodeProbe::Tcp(22)].as_slice()));
+    assert_eq!((node.group, &*node.probes), (Some(2), [NodeProbe::Tcp(22)].as_slice()));
+    let others = settings.nodes.iter().filter(|other| std::sync::Arc::ptr_eq(&other.probes, &node.probes)).count();
+    assert_eq!(others, 750, "one list for all");
     assert_eq!(settings.groups[2].fault_below, Some(Threshold::Percent(90)));
     let named = good(&ROOM.replace("numbers", "node = \"m{group}n{slot}\"\nnumbers"));
     assert_eq!(named.nodes[0].name, "m1n1");
@@ -365,7 +367,7 @@ fn a_node_in_a_slot_may_be_told_more_about() {
     let settings = good(&format!("{ROOM}[[node]]\nname = \"module3-17\"\nmac = \"b8:27:eb:00:00:01\"\n"));
     let node = settings.nodes.iter().find(|node| node.name == "module3-17").unwrap();
     assert_eq!(node.address.unwrap().to_string(), "10.21.3.17");
-    assert_eq!((node.mac.is_some(), node.probes.as_slice()), (true, [NodeProbe::Tcp(22)].as_slice()));
+    assert_eq!((node.mac.is_some(), &*node.probes), (true, [NodeProbe::Tcp(22)].as_slice()));
     assert_eq!(settings.nodes.len(), 750);
 }
 
