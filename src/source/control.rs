@@ -32,7 +32,7 @@ pub const LONGEST: usize = 4096;
 const MOST_CLIENTS: usize = 16;
 /// One that says nothing for so long is closed; a reply that nobody takes is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// One whose line is too long may end it so long.
+/// One that is refused may write on so long.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// After a failed `accept` (no file descriptors left, say).
 const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
@@ -113,19 +113,20 @@ async fn listen(path: &Path, place: &mut watch::Receiver<PathBuf>, requests: &mp
             tokio::time::sleep(ACCEPT_AGAIN).await;
             continue;
         };
-        if !is_allowed(&stream, user, group) {
-            let line = reply(&Err(format!("you may not: orders are for root and for members of the group {GROUP}")));
-            // A new socket's buffer takes this.
-            let _ = stream.try_write(line.as_bytes());
-            continue;
-        }
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            // A new socket's buffer takes this.
             let _ = stream.try_write(reply(&Err("too many are connected: try again".to_owned())).as_bytes());
             continue;
         };
+        let allowed = is_allowed(&stream, user, group);
         let requests = requests.clone();
         tokio::spawn(async move {
-            let _ = serve(&mut stream, &requests).await;
+            let _ = if allowed {
+                serve(&mut stream, &requests).await
+            } else {
+                dismiss(&mut stream, format!("you may not: orders are for root and for members of the group {GROUP}"))
+                    .await
+            };
             drop(place);
         });
     }
@@ -149,10 +150,7 @@ async fn serve(stream: &mut UnixStream, requests: &mpsc::Sender<Request>) -> io:
             timeout(PATIENCE, stream.write_all(reply(&result).as_bytes())).await??;
         }
         if held.len() > LONGEST {
-            let refusal = reply(&Err(format!("no order is longer than {LONGEST} bytes")));
-            timeout(PATIENCE, stream.write_all(refusal.as_bytes())).await??;
-            // What is left unread would end the connection before the refusal is read.
-            return timeout(LAST_WORDS, drain(stream)).await.unwrap_or(Ok(()));
+            return dismiss(stream, format!("no order is longer than {LONGEST} bytes")).await;
         }
         let count = timeout(PATIENCE, stream.read(&mut chunk)).await??;
         if count == 0 {
@@ -160,6 +158,13 @@ async fn serve(stream: &mut UnixStream, requests: &mpsc::Sender<Request>) -> io:
         }
         held.extend_from_slice(chunk.get(..count).unwrap_or_default());
     }
+}
+
+/// Says why nothing is done, and lets the client finish: one that still writes would find the connection closed, and
+/// never read the refusal.
+async fn dismiss(stream: &mut UnixStream, why: String) -> io::Result<()> {
+    timeout(PATIENCE, stream.write_all(reply(&Err(why)).as_bytes())).await??;
+    timeout(LAST_WORDS, drain(stream)).await.unwrap_or(Ok(()))
 }
 
 /// Reads on to the end, and forgets.
