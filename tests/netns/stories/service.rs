@@ -91,10 +91,15 @@ pub fn nodes_get_addresses_and_names() -> Result<()> {
     })
 }
 
+/// Asks for the lease again. That the client has sent for it is no answer yet.
 fn renew(client: &Client) -> Result<String> {
-    let before = fs::read_to_string(&client.log).unwrap_or_default().matches("renew ").count();
+    let renewals = || {
+        let log = fs::read_to_string(&client.log).unwrap_or_default();
+        log.lines().filter(|line| line.starts_with("renew ")).count()
+    };
+    let before = renewals();
     client.running.signal("USR1")?;
-    until("it is renewed", || fs::read_to_string(&client.log).unwrap_or_default().matches("renew ").count() > before)?;
+    until("it is renewed", || renewals() > before)?;
     Ok(client.address().unwrap_or_default())
 }
 
