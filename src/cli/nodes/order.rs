@@ -23,7 +23,7 @@ const DEFAULT_SOCKET: &str = "/run/bramblegate/control.sock";
 /// A card may take its time to keep an order.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Say which nodes are worked on (drain), or no longer (resume)
+/// Which nodes are meant.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct OrderArgs {
