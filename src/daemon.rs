@@ -23,6 +23,7 @@ use crate::sink::journal::Journal;
 use crate::sink::manager;
 use crate::source::alarm::Alarm;
 use crate::source::host;
+use crate::source::signals::Signals;
 use crate::state::{State, Transition};
 
 pub use lock::{InstanceLock, LockError};
@@ -81,18 +82,18 @@ struct Daemon {
     ping_at: Alarm,
 }
 
-/// Runs until it is told to stop.
+/// Runs until it is told to stop, by a signal that may have come already.
 ///
 /// # Errors
 /// What keeps it from starting. Afterwards nothing does: a part that fails is shown and tried again.
-pub async fn run(options: Options) -> Result<(), Fatal> {
+pub async fn run(options: Options, signals: Signals) -> Result<(), Fatal> {
     let (events, queue) = mpsc::channel(QUEUE);
     let (failed, failures) = mpsc::channel(16);
     let mut state = State::new(Arc::new(options.settings.clone()), clock::now());
     state.apply(&Event::Vital(host::read()), clock::now());
     let alarm = Arc::new(Notify::new());
     let outputs = Outputs::spawn(&options.settings, &options.state_directory, &events, alarm.clone())?;
-    let plans = sources::spawn(&events, &failed, alarm);
+    let plans = sources::spawn(signals, &events, &failed, alarm);
     let mut daemon = Daemon {
         options,
         events,
@@ -259,14 +260,15 @@ impl Daemon {
         }
         let told = match (self.options.load)() {
             Ok(settings) => {
-                self.outputs.reconfigure(&self.options.settings, &settings);
+                let report = self.outputs.reconfigure(&self.options.settings, &settings, &self.events);
                 let enabled = settings.gateway.enabled;
                 for error in self.outputs.switch(enabled, &self.options.state_directory, &self.events).await {
                     self.journal.write(&journal::not_put_back(&error));
                 }
                 self.options.settings = settings.clone();
                 let mut told = self.state.reload(Arc::new(settings), clock::now());
-                told.extend(self.state.apply(&Event::Vital(host::read()), clock::now()));
+                let news = std::iter::once(Event::Vital(host::read())).chain(report.map(Event::Applied));
+                told.extend(news.flat_map(|event| self.state.apply(&event, clock::now())));
                 told
             }
             Err(faults) => {

@@ -1,6 +1,6 @@
 //! All outputs: the appliers of the network half, the panel, the status socket.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use crate::config::Settings;
-use crate::event::{ApplyError, ApplyErrorKind, Event, Stop};
+use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output, Stop};
 use crate::panel::playlist::Playlist;
 use crate::panel::{Geometry, Signal};
 use crate::policy::Desired;
@@ -37,6 +37,8 @@ pub struct Outputs {
     pub display: DisplayHandle,
     pub indicator: IndicatorHandle,
     status: StatusHandle,
+    /// where it is
+    socket: PathBuf,
     /// the status socket knows all nodes of the settings
     nodes_told: bool,
     status_line: String,
@@ -59,16 +61,14 @@ impl Outputs {
             true => Some(Appliers::spawn(state_directory, events, alarm.clone()).map_err(fatal)?),
             false => None,
         };
-        let socket = settings.status.socket.clone();
-        let status = status_socket::spawn(settings.status.clone(), events.clone()).map_err(|error| {
-            Fatal::CannotCreate(format!("the status socket {} cannot be made: {error}", socket.display()))
-        })?;
+        let status = serve_status(settings, events).map_err(Fatal::CannotCreate)?;
         Ok(Self {
             appliers,
             alarm,
             display: display::spawn(settings.lcd.clone(), events.clone()),
             indicator: indicator::spawn(settings.led.clone(), events.clone()),
             status,
+            socket: settings.status.socket.clone(),
             nodes_told: false,
             status_line: String::new(),
             shown: None,
@@ -117,8 +117,14 @@ impl Outputs {
         }
     }
 
-    /// New settings: the panel's hardware may be another; nodes may have come and gone.
-    pub fn reconfigure(&mut self, before: &Settings, now: &Settings) {
+    /// New settings: the panel's hardware and the status socket may be others; nodes may have come and gone. Tells what
+    /// became of a new status socket; one that cannot be made leaves the old one.
+    pub fn reconfigure(
+        &mut self,
+        before: &Settings,
+        now: &Settings,
+        events: &mpsc::Sender<Event>,
+    ) -> Option<ApplyReport> {
         if before.lcd != now.lcd {
             self.display.reconfigure(now.lcd.clone());
         }
@@ -126,6 +132,22 @@ impl Outputs {
             self.indicator.reconfigure(now.led.clone());
         }
         self.nodes_told &= before.nodes == now.nodes;
+        if before.status == now.status {
+            return None;
+        }
+        // It is that already if an earlier change came to nothing and is taken back.
+        let another = (self.socket != now.status.socket).then(|| serve_status(now, events));
+        let result = match another.transpose() {
+            Ok(None) => Ok(Applied::Done),
+            Ok(Some(status)) => {
+                self.status = status;
+                self.socket.clone_from(&now.status.socket);
+                self.nodes_told = false;
+                Ok(Applied::Done)
+            }
+            Err(message) => Err(ApplyError { kind: ApplyErrorKind::Failed, message }),
+        };
+        Some(ApplyReport { output: Output::Status, result })
     }
 
     /// Switches the network half on, or off: then everything of ours is taken away. Tells what could not be done.
@@ -160,6 +182,13 @@ impl Outputs {
         }
         errors
     }
+}
+
+fn serve_status(settings: &Settings, events: &mpsc::Sender<Event>) -> Result<StatusHandle, String> {
+    status_socket::spawn(settings.status.clone(), events.clone()).map_err(|error| {
+        let (socket, remedy) = (settings.status.socket.display(), status_socket::remedy(&error));
+        format!("the status socket {socket} cannot be made: {error}; {remedy}")
+    })
 }
 
 /// Waited for, so that nobody puts anything there again meanwhile.

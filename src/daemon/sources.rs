@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::time::sleep;
 
 use crate::config::Settings;
@@ -14,6 +14,7 @@ use crate::event::Event;
 use crate::policy::Desired;
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, UplinkProbePlan};
+use crate::source::signals::Signals;
 use crate::source::wayout::WayOutPlan;
 use crate::source::{firewall, hotplug, netlink, probe, resolvers, signals, vitals, wayout};
 use crate::state::State;
@@ -44,7 +45,12 @@ pub struct Plans {
 }
 
 /// Starts all sources. `alarm` rings when somebody else touches our rules.
-pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>, alarm: Arc<Notify>) -> Plans {
+pub fn spawn(
+    signals: Signals,
+    events: &mpsc::Sender<Event>,
+    failed: &mpsc::Sender<Failure>,
+    alarm: Arc<Notify>,
+) -> Plans {
     let (uplinks, uplinks_seen) = watch::channel(UplinkProbePlan::default());
     let (nodes, nodes_seen) = watch::channel(NodeProbePlan::default());
     let (way_out, way_out_seen) = watch::channel(None);
@@ -52,7 +58,8 @@ pub fn spawn(events: &mpsc::Sender<Event>, failed: &mpsc::Sender<Failure>, alarm
     let (vitals, vitals_seen) = watch::channel(false);
     let start = Start { failed };
     let sender = events.clone();
-    start.source("signals", true, move || signals::run(sender.clone()));
+    let caught = Arc::new(Mutex::new(signals));
+    start.source("signals", true, move || signals::run(Arc::clone(&caught), sender.clone()));
     let sender = events.clone();
     start.source("netlink", true, move || netlink::run(sender.clone()));
     let sender = events.clone();

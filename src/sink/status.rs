@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use self::bind::Bound;
+pub use self::bind::remedy;
 use self::board::Board;
 use self::client::Queue;
 use super::clock;

@@ -47,6 +47,18 @@ impl Drop for Bound {
     }
 }
 
+/// What to do about a socket that cannot be made.
+pub fn remedy(error: &io::Error) -> &'static str {
+    use io::ErrorKind::{AddrInUse, AlreadyExists, NotADirectory, NotFound, PermissionDenied};
+    match error.kind() {
+        AddrInUse => "stop that process, or name another path in status.socket",
+        AlreadyExists => "remove it, or name another path in status.socket",
+        NotFound | NotADirectory => "make its folder, or name another path in status.socket",
+        PermissionDenied => "let this user write to its folder, or name another path in status.socket",
+        _ => "name a path in status.socket where a file can be made",
+    }
+}
+
 /// Removes a socket that nobody answers at. Never a file of another kind.
 fn clear_the_way(path: &Path) -> io::Result<()> {
     let file = match fs::symlink_metadata(path) {
@@ -55,7 +67,7 @@ fn clear_the_way(path: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     if !file.file_type().is_socket() {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket; remove it"));
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
     }
     if is_answered(path)? {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process answers there"));
