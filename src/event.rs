@@ -215,6 +215,8 @@ pub enum Probe {
     Uplink { index: LinkIndex, reachability: Reachability },
     /// one round of one node; `rtt` is `None` when neither the probe nor its retries were answered
     Node { name: String, rtt: Option<Duration> },
+    /// probes of this kind ("icmp") may not be sent: a capability is missing; or they may be again
+    Denied { probe: String, denied: bool },
 }
 
 /// A device came or went.
@@ -313,7 +315,10 @@ pub enum Applied {
     /// entries deleted from connection tracking
     Conntrack { deleted: u32 },
     /// the ports hold their settings and addresses
-    Link,
+    Link {
+        /// why it could not be written down how they were before
+        unkept: Option<String>,
+    },
 }
 
 /// Why an output does not hold what it should.

@@ -1,7 +1,7 @@
 //! Which alerts the facts raise.
 
 use crate::config::{Settings, Threshold, UplinkProbe};
-use crate::event::{ApplyErrorKind, LinkIndex, Output, Reachability};
+use crate::event::{Applied, ApplyErrorKind, LinkIndex, Output, Reachability};
 use crate::state::State;
 use crate::state::kernel::HeldAddress;
 use crate::state::node::NodeHealth;
@@ -26,6 +26,7 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
         }
     }
     nodes(settings, state, &mut raised);
+    host(state, &mut raised);
     ornaments(state, &mut raised);
     raised.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.code.cmp(b.code)).then(a.text.cmp(&b.text)));
     raised
@@ -200,6 +201,8 @@ fn overlap(settings: &Settings, state: &State, placement: &Placement, raised: &m
     }
     match placement.overlap {
         Overlap::None => {}
+        // Without a port there is nothing to keep apart; a port that was renamed has the address for a moment more.
+        Overlap::Routed if state.cluster_port().is_none() => {}
         Overlap::Routed => {
             let text = format!("the venue uses {} too: policy routing keeps both working", home.trunc());
             raised.push(alert(Severity::Notice, "gateway-overlap", text, "OVERLAP"));
@@ -237,6 +240,23 @@ fn nodes(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     if down > NAMED_NODES {
         let text = format!("{} more nodes down", down - NAMED_NODES);
         raised.push(alert(severity, "node-down", text, format!("{down} down")));
+    }
+}
+
+/// What this machine keeps from us.
+fn host(state: &State, raised: &mut Vec<Alert>) {
+    let denied = &state.vitals().denied_probes;
+    if !denied.is_empty() {
+        let kinds: Vec<&str> = denied.iter().map(String::as_str).collect();
+        let text = format!(
+            "CAP_NET_RAW is missing, so nothing can be asked by {}: start the gateway by its service, or as root",
+            kinds.join(" and ")
+        );
+        raised.push(alert(Severity::Warning, "host-no-net-raw", text, "NO PROBES"));
+    }
+    if let Some(Applied::Link { unkept: Some(why) }) = state.outputs().held(Output::Link) {
+        let text = format!("{why}: how the ports were before is known to this run only");
+        raised.push(alert(Severity::Notice, "host-state", text, "STATE NOT KEPT"));
     }
 }
 

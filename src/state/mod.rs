@@ -7,6 +7,7 @@ pub mod node;
 pub mod output;
 pub mod port;
 pub mod transition;
+mod upkeep;
 pub mod uplink;
 mod vitals;
 
@@ -20,10 +21,8 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::config::Settings;
-use crate::event::{
-    Address, Change, Dump, Event, Instant, Link, LinkIndex, Netconf, Output, Probe, Route, Rule, Stop, Vital,
-};
+use crate::config::{Settings, UplinkProbe};
+use crate::event::{Address, Change, Dump, Event, Instant, Link, LinkIndex, Netconf, Probe, Route, Rule, Stop};
 
 pub use firewall::FirewallFacts;
 use kernel::KernelFacts;
@@ -31,6 +30,7 @@ use node::{NodeHealth, Nodes};
 use output::Outputs;
 use port::Roles;
 pub use transition::Transition;
+use upkeep::Upkeep;
 use uplink::{UplinkMemory, primary};
 pub use vitals::{Revisions, Vitals};
 
@@ -66,6 +66,7 @@ pub struct State {
     firewall: FirewallFacts,
     vitals: Vitals,
     revisions: Revisions,
+    upkeep: Upkeep,
     facts_generation: u64,
     stop: Option<Stop>,
 }
@@ -96,6 +97,7 @@ impl State {
             firewall: FirewallFacts::default(),
             vitals: Vitals { ssh_ports: vec![22], ..Vitals::default() },
             revisions: Revisions::default(),
+            upkeep: Upkeep::default(),
             facts_generation: 0,
             stop: None,
         }
@@ -114,6 +116,10 @@ impl State {
         self.nodes.reload(&settings, now);
         self.roles = Roles::of(&settings, &self.facts);
         self.revisions.link += 1;
+        if settings.uplink.probe == UplinkProbe::Off {
+            // Nobody asks any more: the last answer would stand for ever.
+            self.uplinks.values_mut().for_each(|memory| memory.reachability = None);
+        }
         let mut told = vec![Transition::Reloaded];
         told.extend(self.refresh());
         told
@@ -144,13 +150,7 @@ impl State {
             Event::Probe(probe) => self.apply_probe(probe),
             Event::Firewall(firewall) => self.apply_firewall(firewall),
             Event::Vital(vital) => self.apply_vital(vital),
-            Event::Applied(report) => {
-                let mut told = self.outputs.apply(report);
-                if self.firewall.fight.is_some() {
-                    told.retain(|told| !matches!(told, Transition::RulesetApplied { .. }));
-                }
-                told
-            }
+            Event::Applied(report) => self.apply_report(report),
             Event::Stop(stop) => {
                 self.stop = Some(*stop);
                 Vec::new()
@@ -184,7 +184,7 @@ impl State {
 
     fn apply_link(&mut self, change: &Change<Link>) -> Vec<Transition> {
         let (Change::Present(told) | Change::Gone(told)) = change;
-        let was_up = self.facts.link(told.index).is_some_and(|link| link.up);
+        let known = self.facts.link(told.index).cloned();
         if !self.facts.apply_link(change) {
             return Vec::new();
         }
@@ -192,30 +192,34 @@ impl State {
             // It may come back under its old number before anybody looks, with nothing of ours on it.
             self.revisions.link += u64::from(self.roles.is_port(told.index));
         }
-        let mut transitions = Vec::new();
         if let Change::Present(link) = change {
             // Somebody switched the cluster port off: the applier switches it on again.
             if Some(link.index) == self.roles.cluster && !link.up {
                 self.revisions.link += 1;
-                if was_up && self.settings.gateway.enabled && self.stop.is_none() {
-                    let what = format!("the cluster port {} was switched off", link.name);
-                    transitions.push(Transition::Disturbed { output: Output::Link, what, by: None });
+                if known.as_ref().is_some_and(|link| link.up) {
+                    self.note_undone(link.index, format!("the cluster port {} was switched off", link.name));
                 }
             }
         }
-        transitions.extend(self.links_changed(Some(told)));
-        transitions
+        // Of all others, of which there may be hundreds, nothing depends.
+        if [known.as_ref(), Some(told)].into_iter().flatten().any(|link| port::is_named(&self.settings, link)) {
+            return self.links_changed(known.as_ref());
+        }
+        Vec::new()
     }
 
-    /// `told`: the interface that changed, which may be gone by now.
-    fn links_changed(&mut self, told: Option<&Link>) -> Vec<Transition> {
+    /// `known`: the interface that changed, as it was before; it may be gone by now, or have another name.
+    fn links_changed(&mut self, known: Option<&Link>) -> Vec<Transition> {
         let roles = Roles::of(&self.settings, &self.facts);
         let before = std::mem::replace(&mut self.roles, roles);
+        self.forget_undone();
         if before.cluster == self.roles.cluster {
             return Vec::new();
         }
-        let index = self.roles.cluster.or(before.cluster);
-        let link = index.and_then(|index| self.facts.link(index).or(told.filter(|link| link.index == index)));
+        let link = match (self.roles.cluster, before.cluster) {
+            (Some(index), _) => self.facts.link(index),
+            (None, gone) => known.filter(|link| Some(link.index) == gone),
+        };
         let port = link.map_or_else(|| "the cluster port".to_owned(), |link| link.name.clone());
         vec![Transition::ClusterPort { port, present: self.roles.cluster.is_some() }]
     }
@@ -227,10 +231,8 @@ impl State {
             return Vec::new();
         }
         self.revisions.link += 1;
-        let expected = IpNet::V4(self.settings.cluster.address) == gone.address && !self.is_clashing();
-        if self.settings.gateway.enabled && expected && self.stop.is_none() {
-            let what = format!("address {} was removed from the cluster port", gone.address);
-            return vec![Transition::Disturbed { output: Output::Link, what, by: None }];
+        if IpNet::V4(self.settings.cluster.address) == gone.address && !self.is_clashing() {
+            self.note_undone(gone.index, format!("address {} was removed from the cluster port", gone.address));
         }
         Vec::new()
     }
@@ -259,12 +261,11 @@ impl State {
         }
         // Known to be on or not: of a port that is down the kernel does not tell what we wrote.
         self.revisions.link += 1;
-        if !was_on {
-            return Vec::new();
+        if was_on {
+            let port = self.facts.link(netconf.index).map_or_else(String::new, |link| link.name.clone());
+            self.note_undone(netconf.index, format!("forwarding was switched off on {port}"));
         }
-        let port = self.facts.link(netconf.index).map_or_else(String::new, |link| link.name.clone());
-        let what = format!("forwarding was switched off on {port}");
-        vec![Transition::Disturbed { output: Output::Link, what, by: None }]
+        Vec::new()
     }
 
     fn apply_probe(&mut self, probe: &Probe) -> Vec<Transition> {
@@ -287,22 +288,15 @@ impl State {
                 let port = self.facts.link(*index).map_or_else(String::new, |link| link.name.clone());
                 vec![Transition::Reachability { port, to: *reachability }]
             }
-        }
-    }
-
-    fn apply_vital(&mut self, vital: &Vital) -> Vec<Transition> {
-        match vital {
-            Vital::Conntrack { count, max } => self.vitals.conntrack = Some((*count, *max)),
-            Vital::Resolvers { index, servers } => {
-                self.vitals.resolvers.insert(*index, servers.clone());
-            }
-            Vital::WayOut { index } => self.vitals.way_out = Some(*index),
-            Vital::Host { name, ssh_ports } => {
-                self.vitals.host_name.clone_from(name);
-                self.vitals.ssh_ports.clone_from(ssh_ports);
+            Probe::Denied { probe, denied } => {
+                if *denied {
+                    self.vitals.denied_probes.insert(probe.clone());
+                } else {
+                    self.vitals.denied_probes.remove(probe);
+                }
+                Vec::new()
             }
         }
-        Vec::new()
     }
 
     /// Brings everything that follows from facts and time up to date.
@@ -318,6 +312,7 @@ impl State {
         told.extend(self.choose_active());
         self.watch_egress();
         self.revisions.firewall += u64::from(self.firewall.repair_is_due(self.now));
+        self.revisions.link += u64::from(self.upkeep.record_is_due(self.now));
         let offline = !self.uplinks.values().any(|memory| memory.address.is_some());
         self.offline_since = offline.then(|| self.offline_since.unwrap_or(self.now));
         let clashing = self.is_clashing();
@@ -369,11 +364,9 @@ impl State {
     fn watch_egress(&mut self) {
         let best = self
             .facts
-            .routes()
+            .default_routes()
             .filter(|r| {
-                r.table == kernel::TABLE_MAIN
-                    && r.destination.prefix_len() == 0
-                    && matches!(r.destination, IpNet::V4(_))
+                matches!(r.destination, IpNet::V4(_))
                     && self.roles.uplinks.contains(&r.index)
                     && self.facts.link(r.index).is_some_and(|link| link.carrier)
             })
@@ -402,6 +395,7 @@ impl State {
             self.uplinks.values().filter_map(UplinkMemory::settled_since).map(|since| since + BETTER_UPLINK_TIME);
         let offline = self.offline_since.map(|since| since + OFFLINE_TIME);
         let moved = self.clash_changed.map(|at| at + FORMER_ADDRESS_TIME);
-        uplinks.chain(better).chain(offline).chain(moved).chain(self.firewall.deadlines()).filter(|at| *at > now).min()
+        let repairs = self.firewall.deadlines().chain(self.upkeep.deadline());
+        uplinks.chain(better).chain(offline).chain(moved).chain(repairs).filter(|at| *at > now).min()
     }
 }

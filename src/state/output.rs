@@ -26,7 +26,7 @@ impl Outputs {
 
     fn succeeded(&mut self, output: Output, applied: &Applied) -> Vec<Transition> {
         let mut told = Vec::new();
-        if self.errors.remove(&output).is_some() {
+        if self.errors.remove(&output).is_some_and(|error| !is_quiet(output, &error)) {
             told.push(Transition::OutputHealed { output });
         }
         match applied {
@@ -49,9 +49,8 @@ impl Outputs {
     }
 
     fn failed(&mut self, output: Output, error: &ApplyError) -> Vec<Transition> {
-        let quiet = error.kind == ApplyErrorKind::Off;
         let known = self.errors.insert(output, error.clone());
-        if quiet || known.as_ref() == Some(error) {
+        if is_quiet(output, error) || known.as_ref() == Some(error) {
             return Vec::new();
         }
         vec![Transition::OutputFailed { output, message: error.message.clone() }]
@@ -70,4 +69,9 @@ impl Outputs {
     pub fn is_well(&self, output: Output) -> bool {
         self.held.contains_key(&output) && !self.errors.contains_key(&output)
     }
+}
+
+/// Whether it is no news: switched off, or a port that went while we were at it, whose end is told otherwise.
+fn is_quiet(output: Output, error: &ApplyError) -> bool {
+    error.kind == ApplyErrorKind::Off || error.kind == ApplyErrorKind::Absent && output.is_essential()
 }

@@ -1,6 +1,7 @@
 //! Properties of the facts under events in any order, with a clock that is only a number.
 
 mod properties;
+mod upkeep;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -9,6 +9,7 @@
 //! forwarding eth1 off
 //! internet eth1 online|portal|nothing
 //! node rpi1 310us | node rpi1 silent                      one round of probes; "x 3" at the end of any line repeats it
+//! denied icmp | allowed icmp                              whether such probes may be sent
 //! flushed [by nft (4711)]                                 somebody changed our rules
 //! blocked ip filter FORWARD: a remedy | unblocked         another tool's drop
 //! passed 10 9                                             packets accepted in forward, seen at postrouting
@@ -17,6 +18,7 @@
 //! way-out eth1 | way-out none
 //! host bramble 22 2222                                    name, ports of sshd
 //! fails firewall: a message | well firewall               absent lcd: a message
+//! unkept: a message                                       the ports are well, their record could not be written
 //! reload | stop | restart | power-off | reboot
 //! ```
 
@@ -76,6 +78,13 @@ impl Reader {
             }
             "internet" => Event::Probe(self.internet(&mut words)?),
             "node" => Event::Probe(node(&mut words)?),
+            "denied" | "allowed" => {
+                Event::Probe(Probe::Denied { probe: words.next()?.to_owned(), denied: verb == "denied" })
+            }
+            "unkept:" => Event::Applied(ApplyReport {
+                output: Output::Link,
+                result: Ok(Applied::Link { unkept: Some(words.take_rest().to_owned()) }),
+            }),
             "resolvers" | "way-out" | "conntrack" | "host" => Event::Vital(self.vital(verb, &mut words)?),
             "flushed" | "blocked" | "unblocked" | "passed" => Event::Firewall(firewall(verb, &mut words)?),
             "fails" | "absent" | "well" => Event::Applied(report(verb, &mut words)?),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bramblegate::event::{Applied, ApplyErrorKind, Change, Event};
 use bramblegate::policy::{InterfaceConf, LinkPlan, PortPlan};
 use bramblegate::sink::Sink;
-use bramblegate::sink::link::{LinkSink, record, restore};
+use bramblegate::sink::link::{LinkSink, record};
 use bramblegate::source::netlink;
 use libtest_mimic::Trial;
 
@@ -91,15 +91,15 @@ fn set_and_restore() {
     let before = (conf("uplink"), conf("cluster"));
     block_on(async {
         let wanted = plan(vec![port("cluster", &["192.168.50.1/24"]), port("uplink", &[])]);
-        assert_eq!(LinkSink::new(&directory.0).apply(&wanted).await, Ok(Applied::Link));
+        assert_eq!(LinkSink::new(&directory.0).apply(&wanted).await, Ok(Applied::Link { unkept: None }));
         // An earlier run's record is kept by the next: what counts is what was there before the first.
-        assert_eq!(LinkSink::new(&directory.0).apply(&wanted).await, Ok(Applied::Link));
+        assert_eq!(LinkSink::new(&directory.0).apply(&wanted).await, Ok(Applied::Link { unkept: None }));
         assert_eq!(sh("cat /proc/sys/net/ipv4/ip_forward").trim(), "0");
         assert_eq!((conf("uplink"), conf("cluster")), ("1 1 2 2".into(), "1 1 2 2".into()));
         assert_eq!(addresses("cluster"), "192.168.50.1/24");
         assert!(sh("ip -o link show cluster").contains("state UP"));
         assert!(record(&directory.0).exists());
-        let done = restore(&directory.0).await.unwrap();
+        let done = LinkSink::new(&directory.0).put_back().unwrap();
         assert!(done.iter().any(|line| line.contains("192.168.50.1/24")), "{done:?}");
     });
     assert_eq!((conf("uplink"), conf("cluster")), before);
@@ -120,7 +120,7 @@ fn others_stay() {
         sink.apply(&plan(vec![moved])).await.unwrap();
         // .1 was there before us, and .7 of the released subnet was never ours.
         assert_eq!(addresses("cluster"), "10.213.50.7/24 172.30.50.1/24 192.168.50.1/24 192.168.50.9/24");
-        restore(&directory.0).await.unwrap();
+        LinkSink::new(&directory.0).put_back().unwrap();
         assert_eq!(addresses("cluster"), "10.213.50.7/24 192.168.50.1/24 192.168.50.9/24");
     });
 }

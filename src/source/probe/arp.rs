@@ -5,13 +5,13 @@ use std::io;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use rustix::net::netdevice::name_to_index;
 use rustix::net::{RecvFlags, recv};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 use tokio::time::{Instant, sleep};
 
 use super::{Probe, Question};
-use crate::event::{Change, Event, LinkIndex, Mac};
-use crate::source::netlink::{Connection, Listing, parse};
+use crate::event::{LinkIndex, Mac};
 
 /// `AF_PACKET`, `ETH_P_ARP`
 const AF_PACKET: u16 = 17;
@@ -21,11 +21,14 @@ const TYPES: [u8; 6] = [0, 1, 8, 0, 6, 4];
 const REQUEST: u8 = 1;
 const REPLY: u8 = 2;
 const LENGTH: usize = 28;
+/// Bytes of a `sockaddr_ll`.
+const SOCKADDR_LL: u8 = 20;
 
 /// `arp`
 #[derive(Debug, Default)]
 pub struct ArpProbe {
     wire: Option<Wire>,
+    denied: bool,
 }
 
 /// A packet socket on one port.
@@ -34,58 +37,56 @@ struct Wire {
     socket: Socket,
     port: String,
     index: LinkIndex,
-    mac: Mac,
 }
 
 impl Wire {
     fn open(port: &str) -> io::Result<Self> {
-        let (index, mac) = find(port)?;
         // Without a protocol until it is bound, so that nothing of another port comes in between.
         let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(0)))?;
+        let index = name_to_index(&socket, port)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address(index, [0; 6]))?;
-        Ok(Self { socket, port: port.to_owned(), index, mac })
+        Ok(Self { socket, port: port.to_owned(), index })
     }
 
-    fn ask(&self, node: [u8; 4]) -> io::Result<usize> {
-        self.socket.send_to(&request(self.mac, node), &address(self.index, [0xff; 6]))
+    /// The port's hardware address as it is now: one that changes it is still the same port.
+    fn mac(&self) -> Option<Mac> {
+        let mut storage = self.socket.local_addr().ok()?.as_storage();
+        // SAFETY: twenty bytes, the size of a `sockaddr_ll`, lie within the storage, and any bytes are valid there.
+        let bytes: &mut [u8; SOCKADDR_LL as usize] = unsafe { storage.view_as() };
+        match *bytes {
+            // `sll_halen` and `sll_addr`; none for a port that has gone
+            [.., 6, a, b, c, d, e, f, _, _] => Some(Mac([a, b, c, d, e, f])),
+            _ => None,
+        }
     }
 
-    fn answered(&self) -> Option<[u8; 4]> {
+    fn ask(&self, ours: Mac, node: [u8; 4]) -> io::Result<usize> {
+        self.socket.send_to(&request(ours, node), &address(self.index, [0xff; 6]))
+    }
+
+    fn answered(&self, ours: Mac) -> Option<[u8; 4]> {
         let mut buffer = [0; 64];
         loop {
             let (length, _) = recv(&self.socket, &mut buffer, RecvFlags::DONTWAIT).ok()?;
-            if let Some(node) = buffer.get(..length).and_then(|packet| reply(packet, self.mac)) {
+            if let Some(node) = buffer.get(..length).and_then(|packet| reply(packet, ours)) {
                 return Some(node);
             }
         }
     }
 }
 
-fn find(port: &str) -> io::Result<(LinkIndex, Mac)> {
-    let mut events = Vec::new();
-    Connection::open()?.dump(Listing::LINKS, |message| {
-        parse(message, &mut events);
-    })?;
-    let found = events.into_iter().find_map(|event| match event {
-        Event::Link(Change::Present(link)) if link.name == port => Some((link.index, link.mac?)),
-        _ => None,
-    });
-    found.ok_or_else(|| io::ErrorKind::NotFound.into())
-}
-
 /// `struct sockaddr_ll` (packet(7)).
 fn address(index: LinkIndex, mac: [u8; 6]) -> SockAddr {
-    const SIZE: u8 = 20;
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: twenty bytes, the size of a `sockaddr_ll`, lie within the storage, and any bytes are valid there.
-    let bytes: &mut [u8; SIZE as usize] = unsafe { storage.view_as() };
+    let bytes: &mut [u8; SOCKADDR_LL as usize] = unsafe { storage.view_as() };
     let family = AF_PACKET.to_ne_bytes();
     let protocol = ETH_P_ARP.to_be_bytes();
     let fields = family.into_iter().chain(protocol).chain(index.to_ne_bytes()).chain([0, 0, 0, 6]).chain(mac);
     bytes.iter_mut().zip(fields).for_each(|(byte, field)| *byte = field);
     // SAFETY: the storage holds an address of `AF_PACKET` of this size.
-    unsafe { SockAddr::new(storage, SIZE.into()) }
+    unsafe { SockAddr::new(storage, SOCKADDR_LL.into()) }
 }
 
 fn request(Mac(ours): Mac, node: [u8; 4]) -> Vec<u8> {
@@ -103,7 +104,9 @@ pub(super) fn reply(packet: &[u8], Mac(ours): Mac) -> Option<[u8; 4]> {
 impl ArpProbe {
     fn wire(&mut self, port: &str) -> Option<&Wire> {
         if self.wire.as_ref().is_none_or(|wire| wire.port != port) {
-            self.wire = Wire::open(port).ok();
+            let opened = Wire::open(port);
+            self.denied = opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+            self.wire = opened.ok();
         }
         self.wire.as_ref()
     }
@@ -120,10 +123,16 @@ impl Probe for ArpProbe {
         Box::pin(async move {
             let begin = Instant::now();
             let mut answers = vec![None; questions.len()];
-            let Some(wire) = port.and_then(|port| self.wire(port)) else { return answers };
-            let sent = questions.iter().filter(|question| wire.ask(question.address.octets()).is_ok()).count();
+            let wire = port.and_then(|port| self.wire(port)).and_then(|wire| Some((wire, wire.mac()?)));
+            let Some((wire, ours)) = wire else {
+                // A round takes its time also where nothing can be asked, and the port may come back.
+                sleep(within).await;
+                self.wire = None;
+                return answers;
+            };
+            let sent = questions.iter().filter(|question| wire.ask(ours, question.address.octets()).is_ok()).count();
             sleep(within).await;
-            while let Some(node) = wire.answered() {
+            while let Some(node) = wire.answered(ours) {
                 for (question, answer) in questions.iter().zip(&mut answers) {
                     if question.address.octets() == node {
                         *answer = Some(begin.elapsed());
@@ -136,6 +145,10 @@ impl Probe for ArpProbe {
             }
             answers
         })
+    }
+
+    fn is_denied(&self) -> bool {
+        self.denied
     }
 }
 

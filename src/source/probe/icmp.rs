@@ -155,6 +155,7 @@ pub(super) fn reply(bytes: &[u8], ipv6: bool, cookie: [u8; 8]) -> Option<u16> {
 #[derive(Debug, Default)]
 pub struct IcmpProbe {
     echo: Option<(Echo, Option<String>)>,
+    denied: bool,
     asked: VecDeque<Asked>,
 }
 
@@ -170,7 +171,9 @@ impl IcmpProbe {
     /// The socket; a new one when the port has another name, or the old one was of no use.
     fn echo(&mut self, port: Option<&str>) -> Option<&mut Echo> {
         if self.echo.as_ref().is_none_or(|(_, name)| name.as_deref() != port) {
-            self.echo = Some((Echo::open(false, port, None).ok()?, port.map(Into::into)));
+            let opened = Echo::open(false, port, None);
+            self.denied = opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+            self.echo = Some((opened.ok()?, port.map(Into::into)));
         }
         self.echo.as_mut().map(|(echo, _)| echo)
     }
@@ -225,6 +228,10 @@ impl Probe for IcmpProbe {
             self.collect(questions, &mut answers);
             answers
         })
+    }
+
+    fn is_denied(&self) -> bool {
+        self.denied
     }
 }
 

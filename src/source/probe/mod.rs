@@ -80,6 +80,11 @@ pub trait Probe: Send {
         port: Option<&'a str>,
         within: Duration,
     ) -> BoxFuture<'a, Vec<Option<Duration>>>;
+
+    /// Nothing could be asked the last time: the right to is missing, so silence says nothing of the nodes.
+    fn is_denied(&self) -> bool {
+        false
+    }
 }
 
 /// A kind of probe.

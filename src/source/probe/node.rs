@@ -1,7 +1,7 @@
 //! Rounds of questions to the nodes. One round asks every node, and those that do not answer at once twice more; all
 //! within one interval. The state decides what a failed round means.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::io;
 use std::net::Ipv4Addr;
@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Kind, NodeProbePlan, NodeTarget, PROBES, Probe, Question};
+use crate::config::NodeProbe;
 use crate::event::{self, Event};
 
 /// Asked at most this often in a round.
@@ -32,14 +33,12 @@ pub async fn run(mut plan: watch::Receiver<NodeProbePlan>, events: mpsc::Sender<
     loop {
         let current = plan.borrow_and_update().clone();
         if current.nodes.iter().all(|node| node.probes.is_empty()) {
+            tell(&events, rounds.denials(BTreeSet::new())).await?;
             plan.changed().await.map_err(|_| io::ErrorKind::BrokenPipe)?;
             next = Instant::now();
             continue;
         }
-        for (name, rtt) in rounds.round(&current).await {
-            let event = Event::Probe(event::Probe::Node { name, rtt });
-            events.send(event).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
-        }
+        tell(&events, rounds.round(&current).await).await?;
         next = (next + current.interval.max(SHORTEST_INTERVAL)).max(Instant::now());
         tokio::select! {
             () = sleep_until(next) => {}
@@ -48,20 +47,31 @@ pub async fn run(mut plan: watch::Receiver<NodeProbePlan>, events: mpsc::Sender<
     }
 }
 
+async fn tell(events: &mpsc::Sender<Event>, probes: Vec<event::Probe>) -> io::Result<()> {
+    for probe in probes {
+        events.send(Event::Probe(probe)).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+    }
+    Ok(())
+}
+
 /// The probes, and how long each node took lately.
 struct Rounds {
     probes: Vec<(&'static Kind, Box<dyn Probe>)>,
     smoothed: HashMap<Ipv4Addr, Duration>,
+    /// kinds of probes that we have no right to send, as told
+    denied: BTreeSet<&'static str>,
 }
 
 impl Rounds {
     fn new() -> Self {
         static KINDS: [Kind; PROBES.len()] = PROBES;
-        Self { probes: KINDS.iter().map(|kind| (kind, (kind.make)())).collect(), smoothed: HashMap::new() }
+        let probes = KINDS.iter().map(|kind| (kind, (kind.make)())).collect();
+        Self { probes, smoothed: HashMap::new(), denied: BTreeSet::new() }
     }
 
-    /// One round: each node's name and its first probe's round trip time, `None` if one of its probes failed thrice.
-    async fn round(&mut self, plan: &NodeProbePlan) -> Vec<(String, Option<Duration>)> {
+    /// One round: for each node its first probe's round trip time, `None` if one of its probes failed thrice. Probes that may
+    /// not be sent are told once and say nothing of a node.
+    async fn round(&mut self, plan: &NodeProbePlan) -> Vec<event::Probe> {
         let port = plan.port.as_deref();
         let longest = LONGEST_WAIT.min(plan.interval.max(SHORTEST_INTERVAL) / TRIES);
         let smoothed = &self.smoothed;
@@ -70,17 +80,36 @@ impl Rounds {
             async move { ask_patiently(probe.as_mut(), questions, port, smoothed, longest).await }
         });
         let answers: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
+        let asked = |kind: &Kind| plan.nodes.iter().flat_map(|node| &node.probes).any(|probe| (kind.takes)(probe));
+        let denied = self.probes.iter().filter(|(kind, probe)| asked(kind) && probe.is_denied());
+        let mut told = self.denials(denied.map(|(kind, _)| kind.name).collect());
+        let able = |probe: &&NodeProbe| {
+            self.probes.iter().any(|(kind, _)| (kind.takes)(probe) && !self.denied.contains(kind.name))
+        };
         let results: Vec<_> = plan
             .nodes
             .iter()
-            .filter(|node| node.probes.iter().any(|probe| self.probes.iter().any(|(kind, _)| (kind.takes)(probe))))
-            .map(|node| (node, result(node, &answers)))
+            .map(|node| NodeTarget { probes: node.probes.iter().filter(able).cloned().collect(), ..node.clone() })
+            .filter(|node| !node.probes.is_empty())
+            .map(|node| (result(&node, &answers), node))
             .collect();
         self.smoothed.retain(|address, _| plan.nodes.iter().any(|node| node.address == *address));
-        for (node, rtt) in &results {
+        for (rtt, node) in &results {
             self.smooth(node.address, *rtt);
         }
-        results.into_iter().map(|(node, rtt)| (node.name.clone(), rtt)).collect()
+        told.extend(results.into_iter().map(|(rtt, node)| event::Probe::Node { name: node.name, rtt }));
+        told
+    }
+
+    /// What is to be told when these kinds may not be sent.
+    fn denials(&mut self, now: BTreeSet<&'static str>) -> Vec<event::Probe> {
+        let before = std::mem::replace(&mut self.denied, now);
+        let changed = before.symmetric_difference(&self.denied);
+        let told = changed.map(|kind| {
+            let denied = self.denied.contains(kind);
+            event::Probe::Denied { probe: (*kind).to_owned(), denied }
+        });
+        told.collect()
     }
 
     /// As TCP smooths its round trip time (RFC 6298); a node that fails gets all the patience there is.
@@ -152,7 +181,6 @@ fn result(node: &NodeTarget, answers: &[(Question, Option<Duration>)]) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::NodeProbe;
     use futures_util::future::BoxFuture;
 
     fn node(last: u8, probes: &[NodeProbe]) -> NodeTarget {
