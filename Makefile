@@ -13,7 +13,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 export CARGO
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain build release demo test lint bench system-test fuzz install uninstall clean
+.PHONY: help toolchain build release demo test soak lint bench system-test fuzz install uninstall clean
 
 help: ## this list
 	@echo "Bramblegate: gateway and panel for the head node of a small cluster"
@@ -42,11 +42,16 @@ test: toolchain ## every test but the whole-system one
 	@scripts/packages.sh test
 	$(CARGO) test --locked --no-fail-fast $(ARGS)
 
+soak: toolchain ## ten thousand nodes that die, flap, come and go, for ten minutes (SECONDS=600)
+	@scripts/packages.sh test
+	$(CARGO) build --locked --release
+	BRAMBLEGATE_SOAK=$(or $(SECONDS),600) BRAMBLEGATE_PROGRAM=$(abspath $(RELEASE)) $(CARGO) test --locked --test netns -- --nocapture scale::soak
+
 lint: toolchain ## format, clippy, printed rules, boards, units, scripts, manual pages
 	@scripts/packages.sh lint
 	@scripts/lint.sh
 
-bench: toolchain ## figures, side by side with other ways to do the same (5 minutes; BENCH=bus,rules picks some)
+bench: toolchain ## figures, side by side with other ways to do the same (8 minutes; BENCH=bus,rules picks some)
 	@scripts/packages.sh bench
 	$(CARGO) bench --locked --bench figures $(ARGS)
 

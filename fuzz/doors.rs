@@ -8,15 +8,16 @@ use std::time::Duration;
 use bramblegate::board::{Board, Wiring};
 use bramblegate::config::HttpExpectation;
 use bramblegate::hal::emulator::Script;
+use bramblegate::source::leases::file;
 use bramblegate::source::probe::{dns, http};
-use bramblegate::source::{firewall, hotplug, netlink, probe};
+use bramblegate::source::{control, dhcp, firewall, hotplug, netlink, probe};
 use bramblegate::venue::Venue;
 
 /// A door: its name, which is also that of its corpus and of its target, and the function.
 pub type Door = (&'static str, fn(&[u8]));
 
 /// All doors.
-pub const DOORS: [Door; 10] = [
+pub const DOORS: [Door; 13] = [
     ("settings", settings),
     ("boards", boards),
     ("venues", venues),
@@ -27,6 +28,9 @@ pub const DOORS: [Door; 10] = [
     ("dns", dns_answers),
     ("echoes", echoes),
     ("scripts", scripts),
+    ("leases", leases),
+    ("offers", offers),
+    ("orders", orders),
 ];
 
 /// A settings file with a drop-in after a line of `---`. What is accepted must be accepted again as it is printed.
@@ -120,5 +124,29 @@ pub fn scripts(bytes: &[u8]) {
             count += 1;
         }
         assert!(count <= text.lines().count());
+    }
+}
+
+/// What a DHCP server says, as a whole frame. Who sent it is read from where it stands, or nothing is.
+pub fn offers(bytes: &[u8]) {
+    if let Some(mac) = dhcp::read_any(bytes) {
+        assert_eq!(bytes.get(6..12), Some(&mac.0[..]));
+    }
+}
+
+/// dnsmasq's file of leases. What is read must be read again as it is written.
+pub fn leases(bytes: &[u8]) {
+    let read = file::parse(bytes);
+    let again = file::parse(read.to_text().as_bytes());
+    assert_eq!((&again.entries, again.damaged.len()), (&read.entries, 0), "written as\n{}", read.to_text());
+}
+
+/// Lines of the control socket: an order, or a reply that is one line and says what is wrong.
+pub fn orders(bytes: &[u8]) {
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let result = control::parse(line).map(drop);
+        let reply = control::reply(&result);
+        assert!(reply.ends_with('\n') && reply.matches('\n').count() == 1, "{reply}");
+        assert!(result.is_ok() || reply.contains("\"error\":"), "{reply}");
     }
 }

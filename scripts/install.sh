@@ -13,6 +13,8 @@ helpers=$syslib/bramblegate
 plan() {
     echo "$binary|$program|755"
     echo "$top/systemd/bramblegate.service|$syslib/systemd/system/bramblegate.service|644"
+    echo "$top/systemd/bramblegate-poweroff.path|$syslib/systemd/system/bramblegate-poweroff.path|644"
+    echo "$top/systemd/bramblegate-poweroff.service|$syslib/systemd/system/bramblegate-poweroff.service|644"
     echo "$top/systemd/bramblegate.sysusers|$syslib/sysusers.d/bramblegate.conf|644"
     echo "$top/systemd/bramblegate.tmpfiles|$syslib/tmpfiles.d/bramblegate.conf|644"
     echo "$top/systemd/bramblegate.modules-load|$syslib/modules-load.d/bramblegate.conf|644"

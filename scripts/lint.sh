@@ -64,12 +64,21 @@ printed_ruleset() {
     unshare -rn nft -c -f - <"$work/ruleset.nft"
 }
 
+printed_dnsmasq() {
+    { settings_for emulated; printf '[cluster.dhcp]\n[cluster.netboot]\n'; } >"$work/dnsmasq.toml"
+    "$program" print dnsmasq -c "$work/dnsmasq.toml" >"$work/dnsmasq.conf" || return 1
+    [ -s "$work/dnsmasq.conf" ] || { echo "   it is empty"; return 1; }
+    dnsmasq --test -C "$work/dnsmasq.conf"
+}
+
 # The unit as it is installed, in a root of its own, so that every path it names is there.
 units() {
-    local root=$work/root out score
+    local root=$work/root out score target
     scripts/install.sh install "$program" "$root" /usr /usr/lib >/dev/null || return 1
     install -D "$(type -P sh)" "$root/bin/sh"
-    out=$(systemd-analyze verify --man=no --root="$root" "$root/usr/lib/systemd/system/bramblegate.service" 2>&1 |
+    # What units depend on by default.
+    for target in sysinit basic paths shutdown; do echo "[Unit]" >"$root/usr/lib/systemd/system/$target.target"; done
+    out=$(systemd-analyze verify --man=no --root="$root" "$root"/usr/lib/systemd/system/bramblegate* 2>&1 |
         grep -F bramblegate)
     [ -z "$out" ] || { printf "%s\n" "$out"; return 1; }
     score=$(systemd-analyze security --offline=true --no-pager systemd/bramblegate.service | sed -n 's/.*exposure level.*: \([0-9.]*\) .*/\1/p')
@@ -105,6 +114,7 @@ check "build" "$cargo" build --locked
 check "boards pass bramblegate check" every_board
 check "shipped settings pass bramblegate check" shipped_settings
 check "the printed rule set passes nft -c" with nft printed_ruleset
+check "the printed settings pass dnsmasq --test" with dnsmasq printed_dnsmasq
 check "systemd unit" with systemd-analyze units
 check "udev rules" udev_rules
 check "manual pages" with mandoc manual_pages

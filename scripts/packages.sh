@@ -27,9 +27,13 @@ test   | cmd tcpdump              | tcpdump                | what is on the wire
 test   | cmd iptables             | iptables               | another tool with a drop policy
 test   | cmd ethtool              | ethtool                | offload settings of the imitated cables
 test   | cmd nc                   | netcat-openbsd         | plain connections, the port scan
+test   | cmd dhcpcd              | dhcpcd-base            | DHCP client of a node, another kind
+test   | cmd ssh                  | openssh-client         | reads the settings written for it
 test   | cmd sysctl               | procps                 | settings of the private networks
 bench  | cmd python3              | python3                | the scripts it is compared with
+bench  | cmd fping                | fping                  | another way to ask many nodes
 lint   | cmd nft                  | nftables               | checks the printed rule set
+lint   | cmd dnsmasq             | dnsmasq-base           | checks the settings printed for it
 lint   | cmd unshare              | util-linux             | a private place to do it in
 lint   | cmd systemd-analyze      | systemd                | checks the units
 lint   | cmd shellcheck           | shellcheck             | checks the scripts

@@ -1,9 +1,13 @@
 //! The daemon: the only place that ties sources, facts, decisions and outputs together, and the only `select!`.
 
 mod appliers;
+mod heap;
 mod lock;
+mod orders;
 mod outputs;
+mod people;
 mod plans;
+mod service;
 mod sources;
 
 use std::path::PathBuf;
@@ -11,22 +15,26 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::{Instant as Timer, sleep_until};
 
 use crate::config::{LcdBus, LedDevice, OnStop, Settings};
-use crate::event::{ApplyErrorKind, Event, Hotplug, Instant, Output, Probe, Stop};
-use crate::policy::{Desired, decide};
+use crate::event::{ApplyErrorKind, Button, Event, Instant, Order, Output, Probe, Stop, Vital};
+use crate::policy::{Desired, acknowledge, decide};
 use crate::render::journal;
 use crate::sink::clock;
 use crate::sink::journal::Journal;
+use crate::sink::link;
 use crate::sink::manager;
 use crate::source::alarm::Alarm;
+use crate::source::control::Request;
 use crate::source::host;
 use crate::source::signals::Signals;
 use crate::state::{State, Transition};
 
 pub use lock::{InstanceLock, LockError};
+use orders::Keeper;
 use outputs::Outputs;
 use sources::{Failure, Plans};
 
@@ -44,9 +52,11 @@ pub type Load = Box<dyn Fn() -> Result<Settings, String>>;
 
 /// What the daemon is started with.
 pub struct Options {
-    pub settings: Settings,
+    /// shared with the facts: ten thousand nodes are kept once
+    pub settings: Arc<Settings>,
     pub load: Load,
     pub state_directory: PathBuf,
+    pub run_directory: PathBuf,
 }
 
 impl std::fmt::Debug for Options {
@@ -68,9 +78,11 @@ pub enum Fatal {
 
 struct Daemon {
     options: Options,
-    events: mpsc::Sender<Event>,
     queue: mpsc::Receiver<Event>,
     failures: mpsc::Receiver<Failure>,
+    /// orders of the control socket
+    requests: mpsc::Receiver<Request>,
+    keeper: Keeper,
     state: State,
     plans: Plans,
     outputs: Outputs,
@@ -79,6 +91,8 @@ struct Daemon {
     /// changes of fact from before the first listing's end
     untold: Vec<Transition>,
     ready: bool,
+    /// an essential output that does not answer, as last told
+    overdue: Option<Output>,
     ping_at: Alarm,
 }
 
@@ -87,18 +101,26 @@ struct Daemon {
 /// # Errors
 /// What keeps it from starting. Afterwards nothing does: a part that fails is shown and tried again.
 pub async fn run(options: Options, signals: Signals) -> Result<(), Fatal> {
+    heap::share();
     let (events, queue) = mpsc::channel(QUEUE);
     let (failed, failures) = mpsc::channel(16);
-    let mut state = State::new(Arc::new(options.settings.clone()), clock::now());
+    let mut state = State::new(Arc::clone(&options.settings), clock::now());
     state.apply(&Event::Vital(host::read()), clock::now());
-    let alarm = Arc::new(Notify::new());
-    let outputs = Outputs::spawn(&options.settings, &options.state_directory, &events, alarm.clone())?;
-    let plans = sources::spawn(signals, &events, &failed, alarm);
+    state.apply(&Event::Vital(Vital::Added(link::added(&options.state_directory))), clock::now());
+    state.restore_acknowledged(people::known(&options.state_directory));
+    let drained = orders::kept(&options.state_directory);
+    state.restore_drained(&drained);
+    let (ordered, requests) = mpsc::channel(16);
+    let keeper = Keeper::spawn(&options.state_directory, drained);
+    let outputs = Outputs::spawn(&options, &events)?;
+    let control = (options.settings.control.socket.as_path(), ordered);
+    let plans = sources::spawn(signals, &events, &failed, &options.run_directory, control);
     let mut daemon = Daemon {
         options,
-        events,
         queue,
         failures,
+        requests,
+        keeper,
         state,
         plans,
         outputs,
@@ -106,6 +128,7 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Fatal> {
         desired: None,
         untold: Vec::new(),
         ready: false,
+        overdue: None,
         ping_at: Alarm::new().map_err(|error| Fatal::CannotCreate(format!("no timer: {error}")))?,
     };
     daemon.ping();
@@ -131,7 +154,8 @@ impl Daemon {
                 next = self.queue.try_recv().ok();
             }
             if news || !transitions.is_empty() {
-                self.publish(&transitions);
+                self.publish(&transitions).await;
+                self.keep_orders();
             }
             self.check_start()?;
         }
@@ -159,10 +183,14 @@ impl Daemon {
                 self.source_failed(&failure)?;
                 Ok(None)
             }
+            Some(request) = self.requests.recv() => {
+                self.order(request).await;
+                Ok(None)
+            }
         }
     }
 
-    /// The main loop lives: says so to the service manager and the panel.
+    /// The main loop lives: says so to the panel, and to the service manager if the essential outputs live too.
     fn ping(&mut self) {
         let settings = &self.options.settings;
         let heart = settings.lcd.heartbeat && settings.lcd.bus != LcdBus::Off;
@@ -170,8 +198,19 @@ impl Daemon {
         let (interval, term) = if moving { LEASE } else { CALM_LEASE };
         let interval = manager::watchdog_interval().map_or(interval, |allowed| allowed.min(interval));
         self.ping_at.set(Some(Timer::now() + interval));
-        manager::watchdog();
         self.outputs.renew_lease(term);
+        match self.outputs.overdue() {
+            None => {
+                self.overdue = None;
+                manager::watchdog();
+            }
+            // The loop lives, the gateway does not: only the service manager can begin it again.
+            Some(output) => {
+                if self.overdue.replace(output) != Some(output) {
+                    self.journal.write(&journal::overdue(output));
+                }
+            }
+        }
     }
 
     /// Takes one event in. Returns whether outputs may differ now.
@@ -181,13 +220,21 @@ impl Daemon {
                 transitions.extend(self.reload().await);
                 return true;
             }
-            Event::Hotplug(Hotplug::Display) => self.outputs.display.hotplug(),
-            Event::Hotplug(Hotplug::Indicator) => self.outputs.indicator.hotplug(),
+            Event::Order(Order::Acknowledge) => {
+                transitions.extend(self.acknowledge());
+                return true;
+            }
+            Event::Button(Button::Next) => {
+                self.outputs.next_page();
+                return false;
+            }
+            Event::Hotplug(device) => self.outputs.hotplug(device),
             _ => {}
         }
         let told = self.state.apply(event, clock::now());
-        if let Event::Probe(Probe::Node { name, .. }) = event {
-            self.outputs.node(&self.options.settings, &self.state, name);
+        self.outputs.nodes_changed(&self.state, &told);
+        if let Event::Probe(Probe::Nodes(rounds)) = event {
+            self.outputs.round_trips(&self.state, rounds);
             // Nearly all rounds only confirm what is known.
             if told.is_empty() {
                 return false;
@@ -197,22 +244,38 @@ impl Daemon {
         true
     }
 
-    /// Works out what should be true and hands it to everybody it concerns.
-    fn publish(&mut self, transitions: &[Transition]) {
+    /// Works out what should be true and hands it to everybody it concerns; the network half first.
+    async fn publish(&mut self, transitions: &[Transition]) {
         if !self.state.is_synced() {
             self.untold = transitions.to_vec();
             return;
         }
         let settings = &self.options.settings;
-        let desired = decide(settings, &self.state);
+        let mut desired = decide(settings, &self.state);
+        if let Some(known) = acknowledge::remaining(&self.state, &desired) {
+            self.state.apply(&Event::Acknowledged(known), clock::now());
+            desired = decide(settings, &self.state);
+            self.remember();
+        }
+        let settings = &self.options.settings;
         let before = self.desired.as_ref();
-        let records = journal::records(transitions, before, &desired, &self.state);
-        self.outputs.publish(settings, &self.state, &desired);
-        for record in records {
+        self.outputs.order(&desired);
+        let firewall_port = self.outputs.firewall_port();
+        if before.is_none() {
+            // The first rules are in the kernel, and watched, before anything is drawn or said.
+            self.plans.publish(settings, &self.state, &desired, firewall_port);
+            yield_now().await;
+            self.plans.begin_the_rest();
+        }
+        self.outputs.show(settings, &self.state, &desired);
+        for record in journal::records(transitions, before, &desired, &self.state) {
             self.journal.write(&record);
         }
-        self.plans.publish(settings, &self.state, &desired, self.outputs.firewall_port());
+        self.plans.publish(settings, &self.state, &desired, firewall_port);
         self.desired = Some(desired);
+        if transitions.contains(&Transition::PowerOffOrdered) {
+            self.power_off();
+        }
     }
 
     /// READY when the rule set is in the kernel and every port that exists is set.
@@ -240,6 +303,7 @@ impl Daemon {
         if !self.options.settings.gateway.enabled || essential.into_iter().all(set) {
             self.ready = true;
             manager::ready();
+            heap::trim();
         }
         Ok(())
     }
@@ -260,15 +324,19 @@ impl Daemon {
         }
         let told = match (self.options.load)() {
             Ok(settings) => {
-                let report = self.outputs.reconfigure(&self.options.settings, &settings, &self.events);
+                let moved = self.outputs.reconfigure(&self.options.settings, &settings);
                 let enabled = settings.gateway.enabled;
-                for error in self.outputs.switch(enabled, &self.options.state_directory, &self.events).await {
+                for error in self.outputs.switch(enabled, &self.options.state_directory).await {
                     self.journal.write(&journal::not_put_back(&error));
                 }
-                self.options.settings = settings.clone();
-                let mut told = self.state.reload(Arc::new(settings), clock::now());
-                let news = std::iter::once(Event::Vital(host::read())).chain(report.map(Event::Applied));
-                told.extend(news.flat_map(|event| self.state.apply(&event, clock::now())));
+                self.options.settings = Arc::new(settings);
+                // Another port may be the cluster's from now on.
+                let added = Vital::Added(link::added(&self.options.state_directory));
+                self.state.apply(&Event::Vital(added), clock::now());
+                let mut told = self.state.reload(Arc::clone(&self.options.settings), clock::now());
+                told.extend(self.state.apply(&Event::Vital(host::read()), clock::now()));
+                told.extend(self.state.apply(&Event::Applied(moved), clock::now()));
+                heap::trim();
                 told
             }
             Err(faults) => {

@@ -2,13 +2,21 @@
 //!
 //! Sources make events, [`crate::state::State::apply`] takes them in, sinks answer with [`Event::Applied`].
 
+mod dhcp;
+mod vital;
+
+pub use vital::{Button, Head, Pressure, Vital};
+
+use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::ops::Add;
 use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+pub use dhcp::{Dhcp, Lease, Said, Saying};
 
 /// A moment on the boot clock (`CLOCK_BOOTTIME`): never set back, counts through suspend.
 ///
@@ -116,6 +124,8 @@ pub struct Address {
     pub link_local: bool,
     /// `ifa_valid` of `IFA_CACHEINFO`; `None` = for ever
     pub valid_for: Option<Duration>,
+    /// `IFA_PROTO`: who put it there; 0 where nobody said so, and before kernel 5.18
+    pub protocol: u8,
 }
 
 /// A unicast route (`RTM_NEWROUTE`); a multipath route is told once for each next hop.
@@ -181,6 +191,36 @@ pub struct Neighbour {
     pub reachable: bool,
 }
 
+/// A node's number, for as long as the daemon runs: dense, so that ten thousand nodes are an array, and never confused with
+/// that of an earlier node in the same slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct NodeId {
+    pub slot: u32,
+    /// counts up each time the slot is used again
+    pub generation: u32,
+}
+
+/// One round of questions to one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Round {
+    pub node: NodeId,
+    /// `None`: neither the first try nor its retries were answered
+    pub rtt: Option<Duration>,
+    /// the first try was not answered in time
+    pub first_lost: bool,
+}
+
+/// What a person orders, on the control socket or by a button.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// the node of this name is worked on: no alarm
+    Drain(String),
+    /// the work is done
+    Resume(String),
+    /// what is wrong now is known
+    Acknowledge,
+}
+
 /// Something that is there (new or changed), or that has gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change<T> {
@@ -213,8 +253,8 @@ pub enum Reachability {
 pub enum Probe {
     /// the internet through the uplink with this index
     Uplink { index: LinkIndex, reachability: Reachability },
-    /// one round of one node; `rtt` is `None` when neither the probe nor its retries were answered
-    Node { name: String, rtt: Option<Duration> },
+    /// rounds of nodes that ended together
+    Nodes(Vec<Round>),
     /// probes of this kind ("icmp") may not be sent: a capability is missing; or they may be again
     Denied { probe: String, denied: bool },
 }
@@ -248,19 +288,6 @@ pub struct Blocker {
     pub chain: Option<String>,
     /// a command or a setting that would help
     pub remedy: String,
-}
-
-/// The head's own vitals that the gateway depends on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Vital {
-    /// entries in the connection tracking table and its size
-    Conntrack { count: u32, max: u32 },
-    /// resolvers known for an uplink (or of the machine: `index` 0)
-    Resolvers { index: LinkIndex, servers: Vec<IpAddr> },
-    /// the port by which the kernel would send a packet of the cluster to the internet; `None`: unreachable
-    WayOut { index: Option<LinkIndex> },
-    /// host name, and TCP ports on which sshd listens
-    Host { name: String, ssh_ports: Vec<u16> },
 }
 
 /// The outputs, one applier each.
@@ -308,8 +335,9 @@ pub enum Applied {
         /// rules that were already there (ours, of an earlier run) were adopted
         adopted: bool,
     },
-    /// the LCD acknowledged these lines (columns × rows scalars each); `bytes` since the start
-    Display { lines: Vec<String>, bytes: u64 },
+    /// the LCD acknowledged these lines (columns × rows scalars each); `bytes` since the start; `blind`: adapter or chip cannot
+    /// be read, so a short loss of power stays unseen until the next full draw
+    Display { lines: Vec<String>, bytes: u64, blind: bool },
     /// the LED is driven; how many LEDs it has and what it is ("blinkstick BS012345-3.0")
     Indicator { leds: u16, name: String },
     /// entries deleted from connection tracking
@@ -319,6 +347,8 @@ pub enum Applied {
         /// why it could not be written down how they were before
         unkept: Option<String>,
     },
+    /// the nodes are served; why without names, where names were wanted
+    Dnsmasq { without_names: Option<String> },
 }
 
 /// Why an output does not hold what it should.
@@ -335,6 +365,8 @@ pub enum ApplyErrorKind {
     Absent,
     /// switched off in the settings
     Off,
+    /// what it builds on is another output's, which is at work on it or tells what is wrong: tried again without a word
+    Waiting,
     /// it did not work; the applier tries again, backing off
     Failed,
     /// the kernel cannot do it at all
@@ -374,12 +406,13 @@ pub enum Event {
     Rule(Change<Rule>),
     Netconf(Netconf),
     Neighbour(Change<Neighbour>),
-    /// a DHCP lease given to a node
-    Lease {
-        mac: Mac,
-        address: Ipv4Addr,
-        host_name: Option<String>,
-    },
+    /// a DHCP lease given to a node, or its end
+    Lease(Change<Lease>),
+    Dhcp(Dhcp),
+    Order(Order),
+    /// the alerts that people know of, all of them, by their keys
+    Acknowledged(BTreeSet<String>),
+    Button(Button),
     Probe(Probe),
     Hotplug(Hotplug),
     Firewall(Firewall),

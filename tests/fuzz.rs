@@ -151,7 +151,7 @@ macro_rules! doors {
     };
 }
 
-doors! { settings boards venues netlink nfnetlink uevents http dns echoes scripts }
+doors! { settings boards venues netlink nfnetlink uevents http dns echoes scripts leases offers orders }
 
 #[test]
 fn every_door_is_tried_here_and_by_cargo_fuzz() {

@@ -83,12 +83,12 @@ fn roff(text: &str) -> String {
 fn reference() -> String {
     let mut text = String::new();
     let mut section = None;
-    for key in keys::KEYS {
+    for key in keys::all() {
         let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
         if section != Some(table) {
             let title = match table {
                 "" => "At the top".to_owned(),
-                "node" | "group" => format!("[[{table}]]"),
+                "node" | "group" | "forward" => format!("[[{table}]]"),
                 _ => format!("[{table}]"),
             };
             text += &format!(".SS {title}\n");

@@ -105,7 +105,9 @@ fn every_settings_example_for_people_is_good() {
 /// Codes of alerts as the policy spells them: `"uplink-none"`.
 #[test]
 fn every_alert_is_in_the_manual() {
-    let source = fs::read_to_string(root().join("src/policy/alerts.rs")).unwrap();
+    let mut sources = files("src/policy/alerts", "rs");
+    sources.push(root().join("src/policy/alerts.rs"));
+    let source: String = sources.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
     let manual = fs::read_to_string(root().join("docs/man/bramblegate.8")).unwrap().replace("\\-", "-");
     let is_code = |word: &&str| {
         let subject = word.split('-').next().unwrap_or_default();

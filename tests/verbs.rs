@@ -13,7 +13,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const SETTINGS: &str = "board = \"generic-pc\"\nuplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n";
-const SNAPSHOT: &str = "{\"schema\":1,\"type\":\"snapshot\",\"severity\":\"ok\",\"panel\":{\"lcd\":{\"state\":\"ok\",\"lines\":[\"10.99.0.126\",\"\"]}}}\n";
+const SNAPSHOT: &str = concat!(
+    r#"{"schema":1,"type":"snapshot","severity":"ok","panel":{"lcd":{"state":"ok","lines":["10.99.0.126",""]}},"#,
+    r#""nodes":[{"name":"rpi1","address":"192.168.50.11","health":"up"}]}"#,
+    "\n"
+);
 
 /// A folder of its own, with good settings in it; removed at the end.
 struct Folder(PathBuf);
@@ -119,7 +123,20 @@ fn what_cannot_be_written_is_said() {
     let folder = Folder::new();
     let settings = format!("-c {}", folder.path("settings.toml").display());
     let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
-    for words in ["detect".to_owned(), format!("print settings {settings}"), format!("print ruleset {settings}")] {
+    let socket = somebody(&folder, SNAPSHOT.as_bytes(), true);
+    let told = format!("--socket {}", socket.display());
+    for words in [
+        "detect".to_owned(),
+        format!("print settings {settings}"),
+        format!("print ruleset {settings}"),
+        format!("print dnsmasq {settings}"),
+        format!("status {told}"),
+        format!("status --json {told}"),
+        format!("panel --once {told}"),
+        format!("nodes list {told}"),
+        format!("nodes hosts {told}"),
+        format!("ssh-config {told}"),
+    ] {
         let output = verb(&words).stdout(full()).output().unwrap();
         assert_eq!(output.status.code(), Some(71), "{words}: {}", complaint(&output));
         assert!(complaint(&output).contains("No space left on device"), "{words}: {}", complaint(&output));

@@ -14,11 +14,20 @@ pub fn bus_ms(bytes: u64) -> f64 {
 
 const NANOS_PER_BYTE: u64 = 90_000;
 
-/// Feeds the log to the emulated controller; the stamp (nanoseconds) from which `text` stood in a row, if that was after
-/// `since`.
-pub fn readable(log: &Path, geometry: Geometry, text: &str, since: u128) -> Option<u128> {
+/// When the glass came to look so, and what that took.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Seen {
+    /// nanoseconds of the machine's clock, as in the log
+    pub at: u128,
+    /// milliseconds that the bytes sent until then, since it was asked for, take on the bus
+    pub bus: f64,
+}
+
+/// Feeds the log to the emulated controller: the first moment after `since` at which the rows are as wanted.
+pub fn when(log: &Path, geometry: Geometry, since: u128, wanted: impl Fn(&[String]) -> bool) -> Option<Seen> {
     let log = std::fs::read_to_string(log).ok()?;
     let mut chip: Option<(Chip, u128)> = None;
+    let mut bus = 0.0;
     for line in log.lines() {
         let mut words = line.split_whitespace();
         let (Some(stamp), Some("T"), Some(_), hex) = (words.next(), words.next(), words.next(), words.next()) else {
@@ -35,10 +44,17 @@ pub fn readable(log: &Path, geometry: Geometry, text: &str, since: u128) -> Opti
             let left = count - 1 - number as u64;
             chip.drive(Wiring::default().decode(byte), end.saturating_sub(Duration::from_nanos(left * NANOS_PER_BYTE)));
         }
-        let shown = || chip.seen(geometry, Charset::A00).lines();
-        if stamp > since && shown().iter().any(|row| row.trim_end() == text) {
-            return Some(stamp);
+        if stamp > since {
+            bus += bus_ms(count);
+            if wanted(&chip.seen(geometry, Charset::A00).lines()) {
+                return Some(Seen { at: stamp, bus });
+            }
         }
     }
     None
+}
+
+/// A row is this text.
+pub fn shows(text: &str) -> impl Fn(&[String]) -> bool {
+    move |rows| rows.iter().any(|row| row.trim_end() == text)
 }

@@ -134,7 +134,7 @@ pub fn cable(left: &Namespace, left_port: &str, right: &Namespace, right_port: &
 pub struct Head {
     pub namespace: Namespace,
     pub venue: Namespace,
-    _nodes: Namespace,
+    pub nodes: Namespace,
 }
 
 /// The head's first address in the venue.
@@ -152,7 +152,7 @@ impl Head {
             "addr add 192.168.50.11/24 dev n0\naddr add 192.168.50.12/24 dev n0\naddr add 192.168.50.13/24 dev n0",
         )?;
         namespace.ip(&format!("addr add {FIRST}/24 dev eth1\nroute add default via 10.99.0.1"))?;
-        Ok(Self { namespace, venue, _nodes: nodes })
+        Ok(Self { namespace, venue, nodes })
     }
 
     /// Settings of a gateway that does and shows no more than it must, and `more` (after them, so in whatever table).

@@ -7,13 +7,17 @@
 
 mod address;
 mod bus;
+#[path = "../../tests/common/dhcp.rs"]
+mod dhcp;
 mod forward;
 mod glass;
 mod idle;
 mod lab;
+mod lease;
 mod repair;
 mod rules;
 mod start;
+mod sweep;
 mod table;
 
 use std::process::ExitCode;
@@ -26,13 +30,15 @@ use table::{Row, Table};
 type Figure = (&'static str, fn() -> Result<Vec<Row>>);
 
 /// All, the quick ones first.
-const FIGURES: [Figure; 7] = [
+const FIGURES: [Figure; 9] = [
     ("bus", bus::measure),
     ("rules", rules::measure),
     ("start", start::measure),
     ("repair", repair::measure),
     ("address", address::measure),
+    ("lease", lease::measure),
     ("forward", forward::measure),
+    ("sweep", sweep::measure),
     ("idle", idle::measure),
 ];
 

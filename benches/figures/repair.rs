@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bramblegate::sink::firewall::{Form, Removal, encode, transact};
+use bramblegate::sink::firewall::{encode, transact};
 use bramblegate::source::nfnetlink::{GROUP_NFTABLES, Socket};
 use bramblegate::venue::shell::{run, spawn, within};
 use bramblegate::venue::{Error, Result};
@@ -12,7 +12,9 @@ use crate::lab::{Ear, Head, Heard, fail, file, median, ms};
 use crate::rules;
 use crate::table::Row;
 
-const ROUNDS: usize = 11;
+const ROUNDS: usize = 41;
+/// Milliseconds.
+const LIMIT: f64 = 10.0;
 const QUIET: &str = "[lcd]\nbus = \"off\"\n[led]\ndevice = \"off\"\n";
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -49,19 +51,28 @@ pub fn measure() -> Result<Vec<Row>> {
     };
     let limit = head.namespace.on(answered_at_once)??;
     let lost = if kept { 0.0 } else { f64::NAN };
+    let (share, scripted_share) = (within_limit(&unprotected), within_limit(&scripted));
+    let (unprotected, scripted) = (median(&unprotected), median(&scripted));
     Ok(vec![
         Row::new("rules gone after a flush", unprotected, "ms")
             .against("nft monitor | sh", scripted)
             .limit("answered at once", limit)
-            .target("<= 10 ms", unprotected <= 10.0),
+            .target("<= 10 ms", unprotected <= LIMIT),
+        Row::new("of these, within 10 ms", share, "%").against("nft monitor | sh", scripted_share),
         Row::new("the same, protected", lost, "ms").target("0 ms", kept),
     ])
 }
 
-/// Milliseconds between the deletion of our table and its return.
-fn gone(head: &Head) -> Result<f64> {
+/// Percent of them that are no longer than the figure asks for.
+fn within_limit(times: &[f64]) -> f64 {
+    100.0 * times.iter().filter(|time| **time <= LIMIT).count() as f64 / times.len() as f64
+}
+
+/// Milliseconds between the deletion of our table and its return, each time. The kernel wakes us first, for we have begun to
+/// listen last: only so the moment of the deletion is the true one, though it holds up a little those who have to answer.
+fn gone(head: &Head) -> Result<Vec<f64>> {
     let mut times = Vec::new();
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         let ear = Ear::new(&head.namespace)?;
         let listener = std::thread::spawn(move || -> Option<(Instant, Instant)> {
             Some((ear.hear(Heard::Deleted, PATIENCE)?, ear.hear(Heard::Made, PATIENCE)?))
@@ -70,9 +81,9 @@ fn gone(head: &Head) -> Result<f64> {
         let (deleted, made) =
             listener.join().ok().flatten().ok_or_else(|| Error("the rules did not come back".into()))?;
         times.push(ms(made - deleted));
-        std::thread::sleep(Duration::from_millis(150));
+        std::thread::sleep(Duration::from_millis(130 + round as u64));
     }
-    Ok(median(&times))
+    Ok(times)
 }
 
 /// What could be reached: the ready-made batch is sent with the first word of the deletion. Tools that end soon after a
@@ -82,7 +93,7 @@ fn answered_at_once() -> Result<f64> {
     let wrong = fail("nfnetlink");
     let socket = Socket::open(0).map_err(fail("nfnetlink"))?;
     let ear = Socket::open(GROUP_NFTABLES).map_err(wrong)?;
-    let batch = encode(&rules::ruleset()?, &Form { removal: Removal::Destroy, owned: false });
+    let batch = encode(&rules::ruleset()?, false);
     let refused = |refusal| Error(format!("{refusal:?}"));
     transact(&socket, &batch).map_err(refused)?;
     let mut times = Vec::new();

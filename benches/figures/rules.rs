@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use bramblegate::policy::ruleset::{Ruleset, RulesetInput, build};
-use bramblegate::sink::firewall::{FirewallSink, Form, Removal, encode, transact};
+use bramblegate::sink::firewall::{FirewallSink, encode, transact};
 use bramblegate::source::nfnetlink::Socket;
 use bramblegate::venue::{Error, Result};
 
@@ -82,7 +82,7 @@ fn take_turns(first: bool) -> Result<(f64, f64, f64)> {
         theirs.push(spawned("nft", &["-f", &path])?);
         let socket = Socket::open(0).map_err(fail("nfnetlink"))?;
         let begin = Instant::now();
-        let encoded = encode(&ruleset, &Form { removal: Removal::Destroy, owned: false });
+        let encoded = encode(&ruleset, false);
         let encoding = begin.elapsed();
         let begin = Instant::now();
         transact(&socket, &encoded).map_err(|refusal| Error(format!("{refusal:?}")))?;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::output;
 use super::settings::{self, ConfigArg};
+use crate::sink::dnsmasq;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,5 +33,11 @@ pub fn main(args: Args) -> ExitCode {
         count => format!("{count} nodes"),
     };
     output::out(&format!("{}: ok, board {}, {nodes}\n", args.config.config.display(), settings.board));
+    let served = settings.cluster.dhcp.is_some() || settings.cluster.dns.is_some();
+    if served && settings.gateway.enabled && dnsmasq::program().is_none() {
+        output::err(
+            "note: dnsmasq is not installed, so the nodes would get no addresses and names: sudo apt install dnsmasq-base\n",
+        );
+    }
     ExitCode::SUCCESS
 }

@@ -5,11 +5,17 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use serde_json::Value;
 
+use super::status::client::Client;
 use crate::event::Blocker;
 use crate::source::firewall::{self, FirewallWatch};
+
+/// A daemon that does not say its status in this time is not asked again.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Everything from outside. Reads only, but for [`Machine::write`].
 #[derive(Debug, Clone)]
@@ -43,6 +49,10 @@ impl Machine {
 
     pub fn exists(&self, path: &str) -> bool {
         self.path(path).symlink_metadata().is_ok()
+    }
+
+    pub fn is_file(&self, path: &str) -> bool {
+        self.path(path).is_file()
     }
 
     /// A file's text without its final line end; bytes that are no UTF-8 are replaced.
@@ -97,6 +107,16 @@ impl Machine {
             });
         }
         firewall::blocker_now(watch).ok().flatten()
+    }
+
+    /// The status of a daemon that runs. In tests the answer to "status".
+    pub fn status(&self, socket: &Path) -> Option<Value> {
+        if let Some(answers) = &self.answers {
+            return serde_json::from_str(answers.get("status")?).ok();
+        }
+        let mut client = Client::connect(socket).ok()?;
+        client.patience(Some(PATIENCE)).ok()?;
+        client.next_line().ok()?.map(|line| line.value)
     }
 
     /// Runs a program that changes something.

@@ -28,8 +28,6 @@ pub mod exit {
     pub const USAGE: u8 = 64;
     /// the kernel lacks something that is needed
     pub const UNAVAILABLE: u8 = 69;
-    /// our own mistake, or not built yet
-    pub const SOFTWARE: u8 = 70;
     /// what is needed at the start cannot be made
     pub const CANNOT_CREATE: u8 = 71;
     /// another instance runs
@@ -115,12 +113,6 @@ fn usage(error: &clap::Error) -> ExitCode {
             ExitCode::from(exit::USAGE)
         }
     }
-}
-
-/// For verbs that are declared and not built.
-fn not_built(verb: &str) -> ExitCode {
-    output::err(&format!("bramblegate {verb}: not built yet\n"));
-    ExitCode::from(exit::SOFTWARE)
 }
 
 #[cfg(test)]

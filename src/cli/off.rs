@@ -6,7 +6,7 @@ use super::{exit, output, run};
 use crate::daemon::{InstanceLock, LockError};
 use crate::event::{ApplyError, ApplyErrorKind};
 use crate::sink::link::LinkSink;
-use crate::sink::{firewall, routing};
+use crate::sink::{dnsmasq, firewall, routing};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,6 +43,9 @@ pub fn main(_args: Args) -> ExitCode {
             }
         }
     });
+    if let Err(error) = dnsmasq::remove(&run::run_directory()) {
+        output::err(&format!("dnsmasq's files: {error}\n"));
+    }
     // Last: nothing is forwarded that is not judged.
     errors.extend(firewall::remove().err());
     for error in &errors {

@@ -10,15 +10,16 @@ use super::settings::{self, ConfigArg};
 use super::{exit, output};
 use crate::config::Settings;
 use crate::event::{Dump, Event};
-use crate::policy::{GatewayPlan, RoutingPlan, decide};
-use crate::render::page;
-use crate::sink::clock;
-use crate::source::{host, netlink, resolvers};
+use crate::policy::{GatewayPlan, RoutingPlan, decide, service, subnet};
+use crate::render::{dnsmasq as render, page};
+use crate::sink::{clock, dnsmasq};
+use crate::source::{host, netlink, resolvers, time};
 use crate::state::State;
 
 const EXAMPLES: &str = "\
 Examples:
   bramblegate print ruleset | unshare -rn nft -c -f -    let nft check the rules
+  bramblegate print dnsmasq | dnsmasq --test -C -        let dnsmasq check its settings
   bramblegate print settings                             every value, and where it was written
   bramblegate print frame                                what the display would hold";
 
@@ -57,9 +58,6 @@ pub fn main(args: Args) -> ExitCode {
     if args.what == What::Settings {
         return ExitCode::from(output::deliver(&merged.to_toml()));
     }
-    if args.what == What::Dnsmasq {
-        return super::not_built("print dnsmasq");
-    }
     let state = match state(&merged.settings, args.facts.as_deref()) {
         Ok(state) => state,
         Err((code, message)) => {
@@ -79,6 +77,7 @@ fn state(settings: &Settings, facts: Option<&Path>) -> Result<State, (u8, String
             let mut events = netlink::snapshot()
                 .map_err(|error| (exit::CANNOT_CREATE, format!("the kernel's interfaces cannot be read: {error}")))?;
             events.push(Event::Vital(host::read()));
+            events.push(Event::Vital(time::read(Path::new("/"))));
             let known = resolvers::read(Path::new("/")).into_iter();
             events
                 .extend(known.map(|(index, servers)| Event::Vital(crate::event::Vital::Resolvers { index, servers })));
@@ -92,6 +91,9 @@ fn state(settings: &Settings, facts: Option<&Path>) -> Result<State, (u8, String
 }
 
 fn text(args: &Args, settings: &Settings, state: &State) -> String {
+    if args.what == What::Dnsmasq {
+        return dnsmasq_files(settings, state);
+    }
     let desired = decide(settings, state);
     let Some(gateway) = desired.gateway.as_ref().filter(|_| args.what != What::Frame) else {
         if args.what != What::Frame {
@@ -106,6 +108,27 @@ fn text(args: &Args, settings: &Settings, state: &State) -> String {
         _ if args.kernel => kernel_form(gateway),
         _ => gateway.firewall.ruleset.to_string(),
     }
+}
+
+/// The main file, and the others as comments.
+fn dnsmasq_files(settings: &Settings, state: &State) -> String {
+    let placement = subnet::place(settings, state);
+    let Some(plan) = service::intended(settings, state, &placement).filter(|_| settings.gateway.enabled) else {
+        return "# neither addresses nor names are served: [cluster.dhcp] is left out or switched off\n".to_owned();
+    };
+    let folder = dnsmasq::folder(&super::run::run_directory()).display().to_string();
+    let files = render::files(&plan, render::nodes(&plan, settings, state), &folder);
+    let mut text = files.config;
+    for (name, lines) in [
+        ("servers", files.servers.as_str()),
+        ("options", &files.options),
+        ("hosts", &files.nodes.hosts),
+        ("names", &files.nodes.names),
+    ] {
+        text += &format!("# {folder}/{name}:\n");
+        text.extend(lines.lines().map(|line| format!("#   {line}\n")));
+    }
+    text
 }
 
 fn kernel_form(gateway: &GatewayPlan) -> String {

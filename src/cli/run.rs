@@ -43,13 +43,15 @@ fn start(args: Args) -> Result<(), (u8, String)> {
         .block_on(async { Signals::catch() })
         .map_err(|error| (exit::CANNOT_CREATE, format!("signals cannot be caught: {error}")))?;
     let path = args.config.config;
-    let merged = settings::load(&path).map_err(|faults| (exit::CONFIG, lines(&faults)))?;
-    check_capabilities(&merged.settings)?;
+    // Only the settings are kept: the files they came from may be many times as long.
+    let settings = settings::load(&path).map_err(|faults| (exit::CONFIG, lines(&faults)))?.settings;
+    check_capabilities(&settings)?;
     let _lock = InstanceLock::take(&run_directory()).map_err(refused)?;
     let options = Options {
-        settings: merged.settings,
+        settings: settings.into(),
         load: Box::new(move || settings::load(&path).map(|merged| merged.settings).map_err(|faults| lines(&faults))),
         state_directory: state_directory(),
+        run_directory: run_directory(),
     };
     let result = runtime.block_on(daemon::run(options, signals));
     // A bus that hangs must not hold the end up.

@@ -8,6 +8,7 @@ use super::detect::decide::{Proposal, decide, list, text};
 use super::detect::look;
 use super::detect::write::write;
 use super::doctor::host::overlay_root;
+use super::doctor::services;
 use super::machine::Machine;
 use super::settings::{self, DEFAULT_FILE};
 use super::{doctor, exit, output};
@@ -57,6 +58,7 @@ pub fn main(args: Args) -> ExitCode {
         output::err(&format!("{line}\n"));
     }
     let done = choose(&mut proposal, &args, &mut ask)
+        .and_then(|()| serve(&mut proposal, &args, obstacle(&machine), &mut ask))
         .and_then(|()| install(&machine, &proposal, &board))
         .and_then(|()| check_whole(&machine));
     match done {
@@ -87,6 +89,10 @@ fn ask(question: &str, proposal: &str) -> Option<String> {
 
 type Failure = (u8, String);
 
+fn nobody() -> Failure {
+    (exit::USAGE, "nobody answers: give --uplink, --cluster and --yes".to_owned())
+}
+
 /// Puts the arguments' and the answers' values into the proposal.
 fn choose(
     proposal: &mut Proposal,
@@ -104,9 +110,7 @@ fn choose(
     let mut decide = |given: &Option<String>, question: &str, value: String| match given {
         Some(given) => Ok(given.clone()),
         None if args.yes => Ok(value),
-        None => {
-            ask(question, &value).ok_or((exit::USAGE, "nobody answers: give --uplink, --cluster and --yes".to_owned()))
-        }
+        None => ask(question, &value).ok_or_else(nobody),
     };
     let cluster = decide(&args.cluster, "Which port leads to the nodes?", cluster)?;
     let rest: Vec<&str> = uplink.split(',').map(str::trim).filter(|name| *name != cluster).collect();
@@ -114,7 +118,44 @@ fn choose(
     let names: Vec<String> = uplink.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect();
     proposal.set("cluster.interface", text(&cluster));
     proposal.set("uplink.interfaces", list(&names));
-    // Whether to serve addresses is not asked: that is not built yet.
+    Ok(())
+}
+
+/// What speaks against serving addresses from this machine.
+fn obstacle(machine: &Machine) -> Option<String> {
+    if let Some((unit, what)) = services::other_servers(machine).first() {
+        return Some(format!("{what} serves addresses already (sudo systemctl disable --now {unit})"));
+    }
+    let missing = "dnsmasq is not installed (sudo apt install dnsmasq-base)";
+    (!services::has_dnsmasq(machine)).then(|| missing.to_owned())
+}
+
+/// Whether the nodes get their addresses and names from here. That nobody else serves on the cluster's port is found out by
+/// the gateway itself, each time before it serves.
+fn serve(
+    proposal: &mut Proposal,
+    args: &Args,
+    obstacle: Option<String>,
+    ask: &mut dyn FnMut(&str, &str) -> Option<String>,
+) -> Result<(), Failure> {
+    if let Some(obstacle) = &obstacle {
+        output::err(&format!("dhcp: {obstacle}\n"));
+    }
+    let usual = if obstacle.is_none() { "yes" } else { "no" };
+    let wanted = loop {
+        let answer = match args.yes {
+            true => usual.to_owned(),
+            false => ask("Give the nodes addresses and names from here (DHCP)?", usual).ok_or_else(nobody)?,
+        };
+        match answer.to_ascii_lowercase().as_str() {
+            "y" | "yes" => break true,
+            "n" | "no" => break false,
+            _ => output::err("Answer yes or no.\n"),
+        }
+    };
+    if wanted {
+        proposal.set("cluster.dhcp.enabled", "true".to_owned());
+    }
     Ok(())
 }
 
@@ -207,7 +248,6 @@ mod tests {
         let mut proposal = proposal(true);
         choose(&mut proposal, &args(None, None, true), &mut |question, _| panic!("{question}")).unwrap();
         assert_eq!(proposal.value("uplink.interfaces"), Some("[\"wlan0\", \"eth1\"]"));
-        assert_eq!(proposal.value("cluster.dhcp.enabled"), None, "not built yet, so not promised");
     }
 
     #[test]
@@ -229,7 +269,43 @@ mod tests {
         assert_eq!(asked, ["eth0", "wlan0"]);
         assert_eq!(proposal.value("cluster.interface"), Some("\"eth1\""));
         assert_eq!(proposal.value("uplink.interfaces"), Some("[\"wlan0\"]"));
-        assert_eq!(proposal.value("cluster.dhcp.enabled"), None);
+    }
+
+    /// The question whether to serve: what it proposed, and what was written for these answers.
+    fn served(obstacle: Option<&str>, yes: bool, answers: &[&str]) -> (Vec<String>, bool) {
+        let (mut proposal, mut proposed) = (proposal(true), Vec::new());
+        let mut answers = answers.iter();
+        let mut answer = |_: &str, value: &str| {
+            proposed.push(value.to_owned());
+            answers.next().map(|answer| if answer.is_empty() { value } else { answer }.to_owned())
+        };
+        serve(&mut proposal, &args(None, None, yes), obstacle.map(str::to_owned), &mut answer).unwrap();
+        (proposed, proposal.value("cluster.dhcp.enabled") == Some("true"))
+    }
+
+    #[test]
+    fn addresses_are_served_unless_something_speaks_against_it_or_somebody_says_no() {
+        let proposed = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        assert_eq!(served(None, true, &[]), (proposed(&[]), true), "--yes asks nothing");
+        assert_eq!(served(Some("no dnsmasq"), true, &[]), (proposed(&[]), false));
+        assert_eq!(served(None, false, &[""]), (proposed(&["yes"]), true));
+        assert_eq!(served(None, false, &["perhaps", "N"]), (proposed(&["yes", "yes"]), false));
+        assert_eq!(served(Some("no dnsmasq"), false, &[""]), (proposed(&["no"]), false));
+        assert_eq!(served(Some("no dnsmasq"), false, &["y"]), (proposed(&["no"]), true), "it will be installed");
+        let silent = serve(&mut proposal(true), &args(None, None, false), None, &mut |_, _| None);
+        assert_eq!(silent.unwrap_err().0, exit::USAGE);
+    }
+
+    #[test]
+    fn another_server_or_no_dnsmasq_speaks_against_serving() {
+        let root = std::env::temp_dir().join(format!("bramblegate-setup-serve-{}", std::process::id()));
+        let machine = Machine::pretend(&root, &[]);
+        assert!(obstacle(&machine).unwrap().contains("dnsmasq-base"));
+        machine.write("/usr/sbin/dnsmasq", b"").unwrap();
+        assert_eq!(obstacle(&machine), None);
+        machine.write("/etc/systemd/system/multi-user.target.wants/isc-dhcp-server.service", b"").unwrap();
+        assert!(obstacle(&machine).unwrap().contains("disable --now isc-dhcp-server.service"));
+        std::fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use self::client::{Client, Error, View};
+pub use self::text::{age, round_trip};
 use super::{output, settings};
 
 const EXAMPLES: &str = "\

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::fault::{Origin, Sources};
-use super::keys::{KEYS, Preset};
+use super::keys::{self, Preset};
 use super::print::quote;
 use super::tree::{Item, Table, Value};
 use super::{Ports, grammar};
@@ -14,7 +14,7 @@ use crate::panel::Charset;
 
 /// The table's own defaults as a TOML text.
 pub(super) fn defaults() -> String {
-    let presets = KEYS.iter().filter_map(|key| match key.default {
+    let presets = keys::all().filter_map(|key| match key.default {
         Preset::Toml(value) => Some(format!("{} = {value}\n", key.path)),
         _ => None,
     });
@@ -63,9 +63,17 @@ pub(super) fn complete(tree: &mut Table, board: &Board, ports: Option<&Ports>) {
     if matches!(tree.get("cluster.dhcp"), Some(Item { value: Value::Table(_), .. })) {
         preset(tree, "cluster.dhcp.enabled", Value::Bool(true));
         preset(tree, "cluster.dhcp.lease", Value::Text("1h".to_owned()));
+        preset(tree, "cluster.dhcp.ntp", Value::Text("auto".to_owned()));
         if let Some((first, last)) = head.and_then(range) {
             preset(tree, "cluster.dhcp.range", Value::Text(format!("{first}-{last}")));
         }
+    }
+    let served = matches!(tree.get("cluster.dhcp.enabled"), Some(Item { value: Value::Bool(true), .. }));
+    preset(tree, "cluster.dns.enabled", Value::Bool(served));
+    if matches!(tree.get("cluster.netboot"), Some(Item { value: Value::Table(_), .. })) {
+        preset(tree, "cluster.netboot.enabled", Value::Bool(true));
+        preset(tree, "cluster.netboot.root", Value::Text("/srv/tftp".to_owned()));
+        preset(tree, "cluster.netboot.folders", Value::Text("shared".to_owned()));
     }
     if let Some(Item { value: Value::Tables(nodes), .. }) = tree.entries.get_mut("node") {
         for node in nodes {

@@ -158,3 +158,44 @@ pub(super) fn file(text: &str) -> Parsed<PathBuf> {
 pub(super) fn name(text: &str) -> Parsed<String> {
     if text.is_empty() { Err(Complaint::new("it is empty", "write a name")) } else { Ok(text.to_owned()) }
 }
+
+/// A folder's absolute path.
+pub(super) fn folder(text: &str) -> Parsed<PathBuf> {
+    if !text.starts_with('/') || text.chars().any(char::is_control) || text.contains(',') {
+        return Err(Complaint::new(format!("{text:?} is no absolute path"), "write one as \"/srv/tftp\""));
+    }
+    Ok(PathBuf::from(text))
+}
+
+/// What a node is told to load: a file below the folder that is served, or a URL.
+pub(super) fn boot_file(text: &str) -> Parsed<String> {
+    let clean = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',' && byte != b'"');
+    let below = !text.starts_with('/') && !text.split('/').any(|part| part == "..");
+    let url = text.strip_prefix("http://").is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
+    // 128 bytes are the field `file` of a DHCP message (RFC 2131, 2), its final NUL included.
+    if clean && !text.is_empty() && text.len() < 128 && (url || below && !text.contains(':')) {
+        return Ok(text.to_owned());
+    }
+    Err(Complaint::new(
+        format!("{text:?} cannot be loaded"),
+        "write a file below cluster.netboot.root, as \"grubx64.efi\", or an http:// URL",
+    ))
+}
+
+/// `buttons.chip`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ButtonChip {
+    Gpio(String),
+    Emulator(PathBuf),
+    Off,
+}
+
+pub(super) fn buttons(text: &str) -> Parsed<ButtonChip> {
+    if text == "off" {
+        return Ok(ButtonChip::Off);
+    }
+    match text.strip_prefix("emulator:") {
+        Some(path) => file(path).map(ButtonChip::Emulator),
+        None => name(text).map(ButtonChip::Gpio),
+    }
+}

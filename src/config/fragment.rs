@@ -111,7 +111,7 @@ impl Reader<'_> {
             let dotted = key.name.contains('.');
             let item = if let Some(known) = keys::find(&inner).filter(|_| !dotted) {
                 self.value(known, value)
-            } else if path.is_empty() && keys::ARRAYS.contains(&inner.as_str()) {
+            } else if path.is_empty() && keys::known_by(&inner).is_some() {
                 self.array_of_tables(&inner, value)
             } else if keys::is_table(&inner) && !dotted {
                 self.inner_table(&inner, value)
@@ -145,6 +145,7 @@ impl Reader<'_> {
 
     fn array_of_tables(&mut self, path: &str, value: &TomlValue<'_>) -> Item {
         let at = self.at(value);
+        let key = keys::known_by(path).unwrap_or("name");
         let ValueInner::Array(elements) = value.as_ref() else {
             self.complain(at, format!("there can be many of {path}"), format!("write [[{path}]] with two brackets"));
             return Item { value: Value::Faulty, at };
@@ -153,17 +154,19 @@ impl Reader<'_> {
         let mut seen: HashMap<String, Origin> = HashMap::new();
         for element in elements {
             let Item { value: Value::Table(table), at } = self.inner_table(path, element) else { continue };
-            let Some(name) = table.entries.get("name") else {
-                self.complain(at, format!("this {path} has no name"), "give it one, as name = \"rpi1\"");
+            let Some(name) = table.entries.get(key) else {
+                let example = if key == "name" { "name = \"rpi1\"" } else { "listen = 2201" };
+                self.complain(at, format!("this {path} has no {key}"), format!("give it one, as {example}"));
                 continue;
             };
             let name_at = name.at;
-            let Some(name) = name.text().map(str::to_ascii_lowercase) else { continue };
+            let Some(name) = table.identity(key) else { continue };
             if let Some(first) = seen.get(&name) {
                 let place = self.sources.place(*first);
+                let called = if key == "name" { "named" } else { "with listen =" };
                 self.complain(
                     name_at,
-                    format!("there are two {path}s named \"{name}\""),
+                    format!("there are two {path}s {called} \"{name}\""),
                     format!("the first is at {place}: rename or join them"),
                 );
                 continue;

@@ -109,7 +109,7 @@ fn port_range(text: &str) -> Option<(u16, u16)> {
     (first <= last).then_some((first, last))
 }
 
-fn port(text: &str) -> Option<u16> {
+pub(super) fn port(text: &str) -> Option<u16> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|port| digits && *port > 0)
 }
@@ -133,6 +133,7 @@ pub(super) fn node_probe(text: &str) -> Parsed<NodeProbe> {
         ));
     }
     let rest = text.strip_prefix("http://").ok_or_else(bad)?;
+    let (rest, expect) = rest.split_once(' ').map_or((rest, None), |(rest, expect)| (rest, Some(expect)));
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     if !authority.is_empty() && !authority.starts_with(':') {
         return Err(Complaint::new(
@@ -141,7 +142,10 @@ pub(super) fn node_probe(text: &str) -> Parsed<NodeProbe> {
         ));
     }
     let port = authority.strip_prefix(':').map_or(Some(80), port).ok_or_else(bad)?;
-    Ok(NodeProbe::Http { port, path: url_path(path).ok_or_else(bad)? })
+    let path = url_path(path).ok_or_else(bad)?;
+    let expect =
+        expect.map(|text| expectation(text.parse().map_or(Scalar::Text(text), Scalar::Integer))).transpose()?;
+    Ok(NodeProbe::Http { port, path, expect })
 }
 
 fn url_path(path: &str) -> Option<String> {

@@ -1,7 +1,9 @@
-//! Layers: a later one wins. Tables merge, scalars and lists replace, `[[node]]` and `[[group]]` merge by name.
+//! Layers: a later one wins. Tables merge, scalars and lists replace, `[[node]]` and `[[group]]` merge by name, `[[forward]]`
+//! by the port that it listens on.
 
 use std::collections::HashMap;
 
+use super::keys;
 use super::tree::{Item, Table, Value};
 
 /// Puts `above` over `below`.
@@ -11,7 +13,7 @@ pub(super) fn merge(below: &mut Table, above: Table) {
     }
     for (name, item) in above.entries {
         match below.entries.get_mut(&name) {
-            Some(held) => merge_item(held, item),
+            Some(held) => merge_item(keys::known_by(&name).unwrap_or("name"), held, item),
             None => {
                 below.entries.insert(name, item);
             }
@@ -19,10 +21,10 @@ pub(super) fn merge(below: &mut Table, above: Table) {
     }
 }
 
-fn merge_item(below: &mut Item, above: Item) {
+fn merge_item(key: &str, below: &mut Item, above: Item) {
     match (&mut below.value, above.value) {
         (Value::Table(held), Value::Table(table)) => merge(held, table),
-        (Value::Tables(held), Value::Tables(tables)) => merge_by_name(held, tables),
+        (Value::Tables(held), Value::Tables(tables)) => merge_by(key, held, tables),
         // what is wrong does not hide what was right below it
         (Value::Table(_) | Value::Tables(_), Value::Faulty) => {}
         (held, value) => {
@@ -32,17 +34,16 @@ fn merge_item(below: &mut Item, above: Item) {
     }
 }
 
-/// Names are host names: upper and lower case are one.
-fn merge_by_name(below: &mut Vec<Table>, above: Vec<Table>) {
-    let name = |table: &Table| table.text("name").map(str::to_ascii_lowercase);
+/// Tables that are known by the same value of `key` become one.
+pub(super) fn merge_by(key: &str, below: &mut Vec<Table>, above: Vec<Table>) {
     let mut places: HashMap<String, usize> =
-        below.iter().enumerate().filter_map(|(index, table)| Some((name(table)?, index))).collect();
+        below.iter().enumerate().filter_map(|(index, table)| Some((table.identity(key)?, index))).collect();
     for table in above {
-        let Some(key) = name(&table) else { continue };
-        match places.get(&key).and_then(|index| below.get_mut(*index)) {
+        let Some(identity) = table.identity(key) else { continue };
+        match places.get(&identity).and_then(|index| below.get_mut(*index)) {
             Some(held) => merge(held, table),
             None => {
-                places.insert(key, below.len());
+                places.insert(identity, below.len());
                 below.push(table);
             }
         }

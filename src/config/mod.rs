@@ -5,11 +5,13 @@ mod devices;
 mod fault;
 mod fragment;
 mod grammar;
+mod group;
 pub mod keys;
 mod load;
 mod merge;
 mod network;
 mod print;
+mod rule;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -18,6 +20,7 @@ mod validate;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -39,11 +42,17 @@ pub struct Settings {
     pub uplink: Uplink,
     pub gateway: Gateway,
     pub cluster: Cluster,
+    /// those of `[[node]]` and those that groups make
     pub nodes: Vec<Node>,
+    pub groups: Vec<Group>,
+    pub forwards: Vec<Forward>,
     pub health: Health,
+    pub vitals: VitalLimits,
+    pub buttons: Option<Buttons>,
     pub lcd: Lcd,
     pub led: Led,
     pub status: Status,
+    pub control: Control,
 }
 
 /// `[uplink]`
@@ -80,8 +89,8 @@ pub enum UplinkProbe {
     Off,
 }
 
-/// What answer says that the internet is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What answer says that the internet is there, or that a node is well.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum HttpExpectation {
     /// this status code
     Status(u16),
@@ -130,6 +139,8 @@ pub struct Cluster {
     pub alternatives: Vec<Ipv4Net>,
     pub domain: String,
     pub dhcp: Option<Dhcp>,
+    pub dns: Option<Dns>,
+    pub netboot: Option<Netboot>,
 }
 
 /// `[cluster.dhcp]`
@@ -138,6 +149,66 @@ pub struct Dhcp {
     pub first: Ipv4Addr,
     pub last: Ipv4Addr,
     pub lease: Duration,
+    pub ntp: TimeServer,
+}
+
+/// `cluster.dhcp.ntp`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeServer {
+    /// the head where it serves time, else whom it asks itself
+    Auto,
+    Off,
+    At(Ipv4Addr),
+}
+
+/// `[cluster.dns]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dns {
+    /// for when the venue names no resolver
+    pub fallback: Vec<IpAddr>,
+}
+
+/// `[cluster.netboot]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Netboot {
+    pub root: PathBuf,
+    /// each node sees only the folder of its own hardware address
+    pub folder_per_mac: bool,
+    pub bios: Option<String>,
+    pub uefi_x86: Option<String>,
+    pub uefi_arm64: Option<String>,
+}
+
+/// `[[group]]`; one for each of its numbers
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    pub name: String,
+    /// globs of names
+    pub members: Vec<String>,
+    pub fault_below: Option<Threshold>,
+}
+
+/// `[[forward]]`: a port of the head on its uplinks that leads to a node
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forward {
+    pub transport: Transport,
+    pub listen: u16,
+    pub to: ForwardTarget,
+    pub port: u16,
+}
+
+/// Whom a forwarded port leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ForwardTarget {
+    /// by name: where it has its address now
+    Node(String),
+    Address(Ipv4Addr),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    Tcp,
+    Udp,
 }
 
 /// `[[node]]`
@@ -146,8 +217,10 @@ pub struct Node {
     pub name: String,
     pub mac: Option<Mac>,
     pub address: Option<Ipv4Addr>,
-    /// empty: not probed
-    pub probes: Vec<NodeProbe>,
+    /// empty: not probed; one list for all nodes that are asked the same
+    pub probes: Arc<[NodeProbe]>,
+    /// place in [`Settings::groups`]
+    pub group: Option<usize>,
 }
 
 /// `node.probe`
@@ -156,7 +229,12 @@ pub enum NodeProbe {
     Icmp,
     Arp,
     Tcp(u16),
-    Http { port: u16, path: String },
+    Http {
+        port: u16,
+        path: String,
+        /// `None`: any status of 2xx or 3xx
+        expect: Option<HttpExpectation>,
+    },
 }
 
 /// `[health]`
@@ -167,6 +245,54 @@ pub struct Health {
     pub success_threshold: u32,
     /// `fault_below`: how many nodes may be down before it is a fault
     pub fault_below: Threshold,
+    /// the longest wait for one answer
+    pub timeout: Duration,
+    /// smoothed round trips above this are degraded
+    pub degraded_rtt: Option<Duration>,
+    /// a larger share (percent) of lost first tries is degraded
+    pub degraded_loss: Option<u8>,
+    /// so many changes between up and down within `flap_window` are flapping
+    pub flap_changes: u32,
+    pub flap_window: Duration,
+}
+
+/// `[vitals]`: from when on the head itself is not well; shares in percent
+#[derive(Debug, Clone, PartialEq)]
+pub struct VitalLimits {
+    /// degrees Celsius
+    pub temperature: i32,
+    /// less available
+    pub memory: Option<u8>,
+    /// less space or inodes free
+    pub disk: Option<u8>,
+    /// tasks waited longer
+    pub pressure: Option<u8>,
+}
+
+/// `[buttons]`, where there are any
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Buttons {
+    pub chip: ButtonChip,
+    /// line offsets
+    pub next: Option<u32>,
+    pub acknowledge: Option<u32>,
+    pub power: Option<u32>,
+    pub active_low: bool,
+}
+
+/// `buttons.chip`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ButtonChip {
+    /// a GPIO chip by its label
+    Gpio(String),
+    /// a file in the chip's place, for demo and tests
+    Emulator(PathBuf),
+}
+
+/// `[control]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Control {
+    pub socket: PathBuf,
 }
 
 /// A count or a share of the nodes that must be up.

@@ -1,7 +1,8 @@
 //! Addresses and ports that cannot stand together.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 
@@ -9,7 +10,7 @@ use super::derive::overlap;
 use super::fault::Origin;
 use super::tree::{Table, Value};
 use super::validate::{Check, texts};
-use super::{Cluster, Dhcp, Node, PortPattern, Uplink, grammar};
+use super::{Cluster, Dhcp, Group, Node, NodeProbe, PortPattern, Uplink, grammar};
 use crate::event::Mac;
 
 impl Check<'_> {
@@ -85,13 +86,12 @@ impl Check<'_> {
         }
     }
 
-    pub fn nodes(&mut self, cluster: Option<&Cluster>) -> Vec<Node> {
-        let tree = self.tree;
+    pub fn nodes(&mut self, tables: &[Table], cluster: Option<&Cluster>, groups: &[Group]) -> Vec<Node> {
         let mut seen = Seen::default();
-        tree.tables("node").iter().filter_map(|table| self.node(table, cluster, &mut seen)).collect()
+        tables.iter().filter_map(|table| self.node(table, cluster, groups, &mut seen)).collect()
     }
 
-    fn node(&mut self, table: &Table, cluster: Option<&Cluster>, seen: &mut Seen) -> Option<Node> {
+    fn node(&mut self, table: &Table, cluster: Option<&Cluster>, groups: &[Group], seen: &mut Seen) -> Option<Node> {
         let name = grammar::host_name(table.text("name")?).ok()?;
         let mac = table.text("mac").and_then(|text| grammar::mac(text).ok());
         let address = table.text("address").and_then(|text| grammar::ipv4(text).ok());
@@ -117,7 +117,9 @@ impl Check<'_> {
             let wrong = format!("node \"{name}\" has the hardware address of \"{other}\"");
             self.complain(at("mac"), wrong, format!("that one is at {}: give each its own", self.sources.place(first)));
         }
-        Some(Node { name, mac, address, probes: texts(table, "probe", grammar::node_probe)? })
+        let group = self.membership(table, &name, groups);
+        let probes = seen.share(texts(table, "probe", grammar::node_probe)?);
+        Some(Node { name, mac, address, probes, group })
     }
 
     fn node_address(&mut self, at: Origin, name: &str, address: Ipv4Addr, cluster: &Cluster) {
@@ -147,6 +149,19 @@ impl Check<'_> {
 struct Seen {
     addresses: HashMap<Ipv4Addr, (String, Origin)>,
     macs: HashMap<Mac, (String, Origin)>,
+    probes: HashSet<Arc<[NodeProbe]>>,
+}
+
+impl Seen {
+    /// The same list for all that are asked the same: ten thousand of them would be a megabyte.
+    fn share(&mut self, probes: Vec<NodeProbe>) -> Arc<[NodeProbe]> {
+        if let Some(known) = self.probes.get(probes.as_slice()) {
+            return Arc::clone(known);
+        }
+        let shared: Arc<[NodeProbe]> = probes.into();
+        self.probes.insert(Arc::clone(&shared));
+        shared
+    }
 }
 
 fn within(dhcp: &Dhcp, address: Ipv4Addr) -> bool {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Merged;
 use super::fault::Origin;
-use super::keys::{ARRAYS, KEYS};
+use super::keys;
 use super::tree::{Item, Table, Value};
 
 impl Merged {
@@ -12,9 +12,9 @@ impl Merged {
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
         let mut section = "";
-        for key in KEYS {
+        for key in keys::all() {
             let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
-            if ARRAYS.contains(&table) {
+            if keys::known_by(table).is_some() {
                 if section != table {
                     self.array(&mut text, table);
                 }
@@ -45,7 +45,7 @@ impl Merged {
     }
 
     fn entries(&self, text: &mut String, path: &str, table: &Table) {
-        for key in KEYS {
+        for key in keys::all() {
             let name = key.path.strip_prefix(path).and_then(|rest| rest.strip_prefix('.'));
             if let Some((name, item)) = name.and_then(|name| Some((name, table.get(name)?))) {
                 self.line(text, name, item);

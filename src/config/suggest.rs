@@ -22,8 +22,7 @@ pub(super) fn remedy(table: &str, unknown: &str) -> String {
 
 /// The one table that has a key of this name.
 fn elsewhere(name: &str) -> Option<&'static str> {
-    let mut homes = keys::KEYS
-        .iter()
+    let mut homes = keys::all()
         .filter_map(|key| key.path.rsplit_once('.'))
         .filter(|(home, last)| *last == name && *home != "lcd.pins");
     let (home, _) = homes.next()?;

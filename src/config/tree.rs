@@ -19,7 +19,7 @@ pub(super) enum Value {
     Bool(bool),
     List(Vec<Item>),
     Table(Table),
-    /// `[[node]]`, `[[group]]`
+    /// `[[node]]`, `[[group]]`, `[[forward]]`
     Tables(Vec<Table>),
     /// was wrong and has been told; stands here so that it is not missed as well
     Faulty,
@@ -67,6 +67,14 @@ impl Table {
 
     pub fn text(&self, path: &str) -> Option<&str> {
         self.get(path).and_then(Item::text)
+    }
+
+    /// By what one of many tables is known: the value of this key; upper and lower case are one, as in host names.
+    pub fn identity(&self, key: &str) -> Option<String> {
+        Some(match self.get(key)?.scalar()? {
+            Scalar::Text(text) => text.to_ascii_lowercase(),
+            Scalar::Integer(number) => number.to_string(),
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The merged tree to settings that are valid by construction.
 
-use super::devices::{self, Bus, Light};
+use super::devices::{self, Bus, ButtonChip as Chip, Light};
 use super::fault::{Fault, Origin, Sources};
 use super::grammar::{self, Parsed};
 use super::tree::{Scalar, Table, Value};
@@ -16,21 +16,31 @@ pub(super) fn settings(tree: &Table, sources: &Sources, faults: &mut Vec<Fault>)
     if let (Some(uplink), Some(cluster)) = (&uplink, &cluster) {
         check.ports(uplink, cluster);
     }
-    let nodes = check.nodes(cluster.as_ref());
+    let (groups, tables) = check.groups();
+    let nodes = check.nodes(&tables, cluster.as_ref(), &groups);
+    let forwards = check.forwards(&nodes);
     let health = check.health();
+    let vitals = check.vitals();
+    let buttons = check.buttons();
     let lcd = check.lcd();
     let led = check.led();
     let socket = check.text("status.socket", devices::socket);
+    let control = check.text("control.socket", devices::socket);
     Some(Settings {
         board: board?,
         uplink: uplink?,
         gateway: gateway?,
         cluster: cluster?,
         nodes,
+        groups,
+        forwards,
         health: health?,
+        vitals: vitals?,
+        buttons: buttons?,
         lcd: lcd?,
         led: led?,
         status: Status { socket: socket? },
+        control: Control { socket: control? },
     })
 }
 
@@ -132,6 +142,8 @@ impl Check<'_> {
             address: address?,
             alternatives: alternatives?,
             domain: self.text("cluster.domain", grammar::domain)?,
+            dns: self.dns()?,
+            netboot: self.netboot(),
             dhcp: dhcp.filter(|_| enabled),
         })
     }
@@ -139,9 +151,31 @@ impl Check<'_> {
     fn dhcp(&mut self, head: Ipv4Net) -> Option<Dhcp> {
         self.require("cluster.dhcp.range", "give the addresses to serve, as range = \"FIRST-LAST\"");
         let (first, last) = self.text("cluster.dhcp.range", grammar::range)?;
-        let dhcp = Dhcp { first, last, lease: self.duration("cluster.dhcp.lease")? };
+        let ntp = self.text("cluster.dhcp.ntp", rule::time_server)?;
+        let dhcp = Dhcp { first, last, lease: self.duration("cluster.dhcp.lease")?, ntp };
         self.dhcp_range(head, &dhcp);
         Some(dhcp)
+    }
+
+    /// `Some(None)`: names are not resolved.
+    fn dns(&self) -> Option<Option<Dns>> {
+        let fallback = texts(self.tree, "cluster.dns.fallback", grammar::ip)?;
+        Some(self.bool("cluster.dns.enabled")?.then_some(Dns { fallback }))
+    }
+
+    fn netboot(&mut self) -> Option<Netboot> {
+        self.bool("cluster.netboot.enabled").filter(|enabled| *enabled)?;
+        if self.tree.get("cluster.dhcp").is_none() {
+            let right = "add [cluster.dhcp]: a node learns by DHCP from whom it boots";
+            self.complain(self.place("cluster.netboot.enabled"), "cluster.netboot needs cluster.dhcp", right);
+        }
+        Some(Netboot {
+            root: self.text("cluster.netboot.root", devices::folder)?,
+            folder_per_mac: self.tree.text("cluster.netboot.folders") == Some("mac"),
+            bios: self.text("cluster.netboot.bios", devices::boot_file),
+            uefi_x86: self.text("cluster.netboot.uefi_x86", devices::boot_file),
+            uefi_arm64: self.text("cluster.netboot.uefi_arm64", devices::boot_file),
+        })
     }
 
     fn health(&self) -> Option<Health> {
@@ -150,7 +184,58 @@ impl Check<'_> {
             failure_threshold: self.count("health.failure_threshold")?,
             success_threshold: self.count("health.success_threshold")?,
             fault_below: self.scalar("health.fault_below", grammar::threshold)?,
+            timeout: self.duration("health.timeout")?,
+            degraded_rtt: self.text("health.degraded_rtt", devices::duration_or_off)?,
+            degraded_loss: self.text("health.degraded_loss", rule::share_or_off)?,
+            flap_changes: self.count("health.flap_changes")?,
+            flap_window: self.duration("health.flap_window")?,
         })
+    }
+
+    fn vitals(&self) -> Option<VitalLimits> {
+        Some(VitalLimits {
+            temperature: i32::try_from(self.count("vitals.temperature")?).ok()?,
+            memory: self.text("vitals.memory", rule::share_or_off)?,
+            disk: self.text("vitals.disk", rule::share_or_off)?,
+            pressure: self.text("vitals.pressure", rule::share_or_off)?,
+        })
+    }
+
+    /// `Some(None)`: there are none.
+    fn buttons(&mut self) -> Option<Option<Buttons>> {
+        let chip = match self.text("buttons.chip", devices::buttons)? {
+            Chip::Gpio(label) => ButtonChip::Gpio(label),
+            Chip::Emulator(file) => ButtonChip::Emulator(file),
+            Chip::Off => return Some(None),
+        };
+        let lines = ["next", "acknowledge", "power"];
+        if lines.iter().all(|name| self.tree.get(&format!("buttons.{name}")).is_none()) {
+            let right = "name the line of at least one, as next = 5 in [buttons]";
+            self.complain(self.place("buttons.chip"), "there are buttons, but no line of one", right);
+        }
+        self.lines_differ("buttons", &lines);
+        Some(Some(Buttons {
+            chip,
+            next: self.count("buttons.next"),
+            acknowledge: self.count("buttons.acknowledge"),
+            power: self.count("buttons.power"),
+            active_low: self.bool("buttons.active_low")?,
+        }))
+    }
+
+    /// No two keys of this table name the same line of a GPIO chip.
+    fn lines_differ(&mut self, table: &str, names: &[&str]) {
+        let mut used = std::collections::BTreeMap::new();
+        for name in names {
+            let path = format!("{table}.{name}");
+            if let Some(other) = self.count(&path).and_then(|line| used.insert(line, name)) {
+                self.complain(
+                    self.place(&path),
+                    format!("{path}: {other} and {name} are on one line"),
+                    "give each its own",
+                );
+            }
+        }
     }
 
     fn lcd(&mut self) -> Option<Lcd> {
@@ -193,17 +278,7 @@ impl Check<'_> {
             );
             return None;
         }
-        let mut used = std::collections::BTreeMap::new();
-        for name in ["rs", "e", "d4", "d5", "d6", "d7", "backlight"] {
-            let path = format!("lcd.pins.{name}");
-            if let Some(other) = self.count(&path).and_then(|line| used.insert(line, name)) {
-                self.complain(
-                    self.place(&path),
-                    format!("{path}: {other} and {name} are on one line"),
-                    "give each its own",
-                );
-            }
-        }
+        self.lines_differ("lcd.pins", &["rs", "e", "d4", "d5", "d6", "d7", "backlight"]);
         let chip = self.text("lcd.gpio_chip", devices::name)?;
         let pin = |name: &str| self.count(&format!("lcd.pins.{name}"));
         let pins = GpioPins {

@@ -2,29 +2,43 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::event::{ApplyError, Event};
+use crate::event::{ApplyError, Event, Output};
 use crate::policy::GatewayPlan;
+use crate::sink::Sink;
+use crate::sink::applier::{self, Owed};
 use crate::sink::conntrack::ConntrackSink;
 use crate::sink::firewall::FirewallSink;
 use crate::sink::link::LinkSink;
 use crate::sink::routing::{self, RoutingSink};
-use crate::sink::{self, Sink};
+
+/// The service manager hears no sign of life when an essential sink owes an answer for longer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A sink in its task, and the channel of what it should hold.
 #[derive(Debug)]
 struct Applier<S: Sink> {
     desired: watch::Sender<Option<S::Desired>>,
+    owed: Owed,
     task: JoinHandle<S>,
 }
 
 impl<S: Sink> Applier<S> {
-    fn spawn(sink: S, events: &mpsc::Sender<Event>) -> Self {
+    /// `anew` makes another sink should this one panic.
+    fn spawn(sink: S, anew: impl Fn() -> S + Send + 'static, events: &mpsc::Sender<Event>) -> Self {
         let (desired, receiver) = watch::channel(None);
-        Self { desired, task: tokio::spawn(sink::run(sink, receiver, events.clone())) }
+        let owed = Owed::default();
+        Self { desired, task: tokio::spawn(applier::run(sink, anew, receiver, events.clone(), owed.clone())), owed }
+    }
+
+    /// What it is, if it has owed an answer for longer than `patience`.
+    fn overdue(&self, patience: Duration) -> Option<Output> {
+        self.owed.time().filter(|time| *time > patience).map(|_| S::OUTPUT)
     }
 
     /// An equal value wakes nobody.
@@ -52,8 +66,7 @@ pub struct Appliers {
     link: Applier<LinkSink>,
     routing: Applier<RoutingSink>,
     conntrack: Applier<ConntrackSink>,
-    /// netlink port of the firewall's applier
-    pub firewall_port: u32,
+    firewall_port: Arc<AtomicU32>,
 }
 
 impl Appliers {
@@ -61,16 +74,35 @@ impl Appliers {
     ///
     /// # Errors
     /// The kernel gives no nfnetlink socket.
-    pub fn spawn(state_directory: &Path, events: &mpsc::Sender<Event>, alarm: Arc<Notify>) -> Result<Self, ApplyError> {
-        let mut firewall = FirewallSink::with_alarm(alarm);
-        let firewall_port = firewall.port()?;
+    pub fn spawn(state_directory: &Path, events: &mpsc::Sender<Event>) -> Result<Self, ApplyError> {
+        let mut firewall = FirewallSink::guarding();
+        let firewall_port = Arc::new(AtomicU32::new(firewall.port()?));
+        let known = Arc::clone(&firewall_port);
+        let another_firewall = move || {
+            let mut firewall = FirewallSink::guarding();
+            // Without a socket the first order says what is wrong.
+            known.store(firewall.port().unwrap_or_default(), Ordering::Relaxed);
+            firewall
+        };
+        let directory = state_directory.to_owned();
         Ok(Self {
-            firewall: Applier::spawn(firewall, events),
-            link: Applier::spawn(LinkSink::new(state_directory), events),
-            routing: Applier::spawn(RoutingSink::default(), events),
-            conntrack: Applier::spawn(ConntrackSink, events),
+            firewall: Applier::spawn(firewall, another_firewall, events),
+            link: Applier::spawn(LinkSink::new(state_directory), move || LinkSink::new(&directory), events),
+            routing: Applier::spawn(RoutingSink::default(), RoutingSink::default, events),
+            conntrack: Applier::spawn(ConntrackSink, || ConntrackSink, events),
             firewall_port,
         })
+    }
+
+    /// Netlink port of the firewall's applier: changes that carry it are our own.
+    pub fn firewall_port(&self) -> u32 {
+        self.firewall_port.load(Ordering::Relaxed)
+    }
+
+    /// An essential one that has not answered for so long that nobody may say the gateway works.
+    pub fn overdue(&self) -> Option<Output> {
+        let (firewall, link) = (self.firewall.overdue(PATIENCE), self.link.overdue(PATIENCE));
+        firewall.or(link).or_else(|| self.routing.overdue(PATIENCE))
     }
 
     /// The firewall first: nothing is forwarded before it is judged.
@@ -96,5 +128,42 @@ impl Appliers {
         // Last: nothing is forwarded that is not judged.
         errors.extend(firewall.and_then(|mut firewall| firewall.remove().err()));
         errors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::event::Applied;
+
+    /// Answers `true`, keeps `false` waiting for ever.
+    #[derive(Debug)]
+    struct Moody;
+
+    impl Sink for Moody {
+        type Desired = bool;
+        const OUTPUT: Output = Output::Routing;
+
+        async fn apply(&mut self, answers: &bool) -> Result<Applied, ApplyError> {
+            if *answers { Ok(Applied::Done) } else { std::future::pending().await }
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_does_not_answer_is_overdue_and_named() {
+        let (events, mut heard) = mpsc::channel(4);
+        let applier = Applier::spawn(Moody, || Moody, &events);
+        let patience = Duration::from_millis(50);
+        applier.publish(&true);
+        assert!(matches!(heard.recv().await, Some(Event::Applied(_))));
+        sleep(patience * 2).await;
+        assert_eq!(applier.overdue(patience), None, "nothing is owed");
+        applier.publish(&false);
+        sleep(patience / 2).await;
+        assert_eq!(applier.overdue(patience), None, "not for long");
+        sleep(patience).await;
+        assert_eq!(applier.overdue(patience), Some(Output::Routing));
     }
 }

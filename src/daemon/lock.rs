@@ -9,10 +9,6 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-/// Who has just taken the lock needs a moment to write down who it is.
-const TRIES: u32 = 20;
-const MOMENT: Duration = Duration::from_millis(5);
-
 /// Held as long as the daemon runs; the kernel lets go of it whatever happens.
 #[derive(Debug)]
 pub struct InstanceLock {
@@ -33,7 +29,30 @@ pub enum LockError {
     },
 }
 
+/// How long a lock is waited for that belongs to a process that has died, or to one that has not written down yet who it is;
+/// and in what steps.
+const PATIENCE: Duration = Duration::from_secs(1);
+const STEP: Duration = Duration::from_millis(10);
+
+/// The living process that wrote itself into the lock.
+fn holder(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.read_to_string(&mut text).ok()?;
+    let pid = text.trim().parse::<u32>().ok()?;
+    Path::new("/proc").join(pid.to_string()).exists().then_some(pid)
+}
+
 impl InstanceLock {
+    /// The process that holds the lock of `run_directory`, if one does. Changes nothing there.
+    pub fn holder(run_directory: &Path) -> Option<u32> {
+        let mut file = File::open(run_directory.join("lock")).ok()?;
+        if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
+            return None;
+        }
+        holder(&mut file)
+    }
+
     /// Takes the lock of `run_directory`, which is made if it is not there.
     ///
     /// # Errors
@@ -44,30 +63,25 @@ impl InstanceLock {
         fs::create_dir_all(run_directory).map_err(broken)?;
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = options.map_err(broken)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(LockError::Held { pid: holder(&mut file), path }),
-            Err(errno) => return Err(broken(errno.into())),
+        let mut patience = PATIENCE;
+        while let Err(errno) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            if errno != Errno::WOULDBLOCK {
+                return Err(broken(errno.into()));
+            }
+            let pid = holder(&mut file);
+            // A child that one who was killed had just begun to start holds it for a moment longer; and who has just taken it
+            // needs a moment to write down who it is.
+            if pid.is_some() || patience.is_zero() {
+                return Err(LockError::Held { path, pid });
+            }
+            sleep(STEP);
+            patience = patience.saturating_sub(STEP);
         }
         file.set_len(0).map_err(broken)?;
         file.rewind().map_err(broken)?;
         write!(file, "{}", std::process::id()).map_err(broken)?;
         Ok(Self { _file: file })
     }
-}
-
-/// The process that holds the lock: not one that held it before and is dead.
-fn holder(file: &mut File) -> Option<u32> {
-    for _ in 0..TRIES {
-        let mut text = String::new();
-        let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
-        let pid = read.ok().and_then(|_| text.trim().parse::<u32>().ok());
-        if let Some(pid) = pid.filter(|pid| Path::new(&format!("/proc/{pid}")).exists()) {
-            return Some(pid);
-        }
-        sleep(MOMENT);
-    }
-    None
 }
 
 #[cfg(test)]

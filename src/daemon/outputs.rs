@@ -1,49 +1,58 @@
 //! All outputs: the appliers of the network half, the panel, the status socket.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::config::Settings;
-use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output, Stop};
+use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Hotplug, Output, Round, Stop};
 use crate::panel::playlist::Playlist;
 use crate::panel::{Geometry, Signal};
 use crate::policy::Desired;
-use crate::render::{self, page, status};
+use crate::render::{light, page, status, status_line};
 use crate::sink::display::{self, DisplayHandle};
 use crate::sink::indicator::{self, IndicatorHandle};
 use crate::sink::manager;
 use crate::sink::status::{self as status_socket, StatusHandle};
-use crate::state::State;
+use crate::source::bind;
+use crate::state::{State, Transition};
 
-use super::Fatal;
 use super::appliers::Appliers;
+use super::service::Service;
+use super::{Fatal, Options};
 
 /// The panel's last frame is waited for no longer.
 const LAST_FRAME: Duration = Duration::from_millis(1500);
 /// The network half is waited for no longer.
 const PUT_BACK: Duration = Duration::from_secs(2);
+/// The setting that says where the status socket is.
+const STATUS_SOCKET: &str = "status.socket";
+
+/// Display and LED.
+#[derive(Debug)]
+struct Panel {
+    display: DisplayHandle,
+    indicator: IndicatorHandle,
+}
 
 /// Handles of everything that shows or does something.
 #[derive(Debug)]
 pub struct Outputs {
     /// `None` while the gateway is switched off
     appliers: Option<Appliers>,
-    /// rings when somebody else touches our rules
-    alarm: Arc<Notify>,
-    pub display: DisplayHandle,
-    pub indicator: IndicatorHandle,
+    service: Service,
+    /// begins with the first thing to show: the first rules do not wait for its threads
+    panel: Option<Panel>,
     status: StatusHandle,
-    /// where it is
-    socket: PathBuf,
-    /// the status socket knows all nodes of the settings
-    nodes_told: bool,
+    events: mpsc::Sender<Event>,
+    /// the layout of the nodes that the status socket knows
+    layout_told: Option<u64>,
     status_line: String,
     /// as last handed to the panel: an equal value wakes nobody
-    shown: Option<(Playlist, Vec<Signal>)>,
+    playlist: Option<Playlist>,
+    lights: Option<Vec<Signal>>,
 }
 
 impl Outputs {
@@ -51,114 +60,141 @@ impl Outputs {
     ///
     /// # Errors
     /// The kernel or a missing capability forbids what is needed, or the status socket cannot be made.
-    pub fn spawn(
-        settings: &Settings,
-        state_directory: &Path,
-        events: &mpsc::Sender<Event>,
-        alarm: Arc<Notify>,
-    ) -> Result<Self, Fatal> {
+    pub fn spawn(options: &Options, events: &mpsc::Sender<Event>) -> Result<Self, Fatal> {
+        let (settings, state_directory) = (&options.settings, &options.state_directory);
         let appliers = match settings.gateway.enabled {
-            true => Some(Appliers::spawn(state_directory, events, alarm.clone()).map_err(fatal)?),
+            true => Some(Appliers::spawn(state_directory, events).map_err(fatal)?),
             false => None,
         };
-        let status = serve_status(settings, events).map_err(Fatal::CannotCreate)?;
+        let socket = &settings.status.socket;
+        let status = status_socket::spawn(settings.status.clone(), events.clone()).map_err(|error| {
+            let remedy = bind::remedy(&error, STATUS_SOCKET);
+            Fatal::CannotCreate(format!("the status socket {} cannot be made: {error}; {remedy}", socket.display()))
+        })?;
         Ok(Self {
             appliers,
-            alarm,
-            display: display::spawn(settings.lcd.clone(), events.clone()),
-            indicator: indicator::spawn(settings.led.clone(), events.clone()),
+            service: Service::spawn(&options.run_directory, state_directory, events),
+            panel: None,
             status,
-            socket: settings.status.socket.clone(),
-            nodes_told: false,
+            events: events.clone(),
+            layout_told: None,
             status_line: String::new(),
-            shown: None,
+            playlist: None,
+            lights: None,
         })
     }
 
     /// The main loop lives, and will say so again within `term`.
     pub fn renew_lease(&self, term: Duration) {
-        self.display.renew_lease(term);
-        self.indicator.renew_lease(term);
+        if let Some(panel) = &self.panel {
+            panel.display.renew_lease(term);
+            panel.indicator.renew_lease(term);
+        }
+    }
+
+    /// A device of the panel may have come: try now.
+    pub fn hotplug(&self, device: &Hotplug) {
+        match (&self.panel, device) {
+            (Some(panel), Hotplug::Display) => panel.display.hotplug(),
+            (Some(panel), Hotplug::Indicator) => panel.indicator.hotplug(),
+            (None, _) => {}
+        }
+    }
+
+    /// The next page now, and for longer.
+    pub fn next_page(&self) {
+        if let Some(panel) = &self.panel {
+            panel.display.turn();
+        }
+    }
+
+    /// An essential applier that has not answered for too long.
+    pub fn overdue(&self) -> Option<Output> {
+        self.appliers.as_ref()?.overdue()
     }
 
     /// Netlink port of the firewall's applier; 0 while there is none.
     pub fn firewall_port(&self) -> u32 {
-        self.appliers.as_ref().map_or(0, |appliers| appliers.firewall_port)
+        self.appliers.as_ref().map_or(0, Appliers::firewall_port)
     }
 
-    /// Hands out what should be true; the network half first.
-    pub fn publish(&mut self, settings: &Settings, state: &State, desired: &Desired) {
+    /// Orders what should be true of the network.
+    pub fn order(&self, desired: &Desired) {
         if let (Some(appliers), Some(plan)) = (&self.appliers, &desired.gateway) {
             appliers.publish(plan);
         }
-        let rendered = render::render(settings, state, desired);
-        let (playlist, lights) = (rendered.playlist, rendered.lights);
-        if self.shown.as_ref().is_none_or(|(shown, _)| *shown != playlist) {
-            self.display.show(playlist.clone());
+    }
+
+    /// Shows what is true: first on the panel, where somebody waits for an address.
+    pub fn show(&mut self, settings: &Settings, state: &State, desired: &Desired) {
+        let panel = self.panel.get_or_insert_with(|| Panel {
+            display: display::spawn(settings.lcd.clone(), self.events.clone()),
+            indicator: indicator::spawn(settings.led.clone(), self.events.clone()),
+        });
+        let playlist = page::playlist(settings, state, desired);
+        if self.playlist.as_ref() != Some(&playlist) {
+            panel.display.show(playlist.clone());
+            self.playlist = Some(playlist);
         }
-        if self.shown.as_ref().is_none_or(|(_, shown)| *shown != lights) {
-            self.indicator.show(lights.clone());
+        let lights = light::lights(settings, state, desired);
+        if self.lights.as_ref() != Some(&lights) {
+            panel.indicator.show(lights.clone());
+            self.lights = Some(lights);
         }
-        self.shown = Some((playlist, lights));
-        if !std::mem::replace(&mut self.nodes_told, true) {
-            self.status.nodes(status::nodes(settings, state));
+        self.service.publish(settings, state, desired.service.as_ref());
+        let layout = Some(state.nodes().layout);
+        if std::mem::replace(&mut self.layout_told, layout) != layout {
+            self.status.nodes(status::nodes(state));
         }
-        self.status.publish(rendered.snapshot);
-        if self.status_line != rendered.status_line {
-            manager::status(&rendered.status_line);
-            self.status_line = rendered.status_line;
+        self.status.publish(status::snapshot(settings, state, desired));
+        let line = status_line(state, desired);
+        if self.status_line != line {
+            manager::status(&line);
+            self.status_line = line;
         }
     }
 
-    /// One node's record, in place.
-    pub fn node(&self, settings: &Settings, state: &State, name: &str) {
-        if let Some(node) = status::node(settings, state, name) {
-            self.status.node(node);
-        }
-    }
-
-    /// New settings: the panel's hardware and the status socket may be others; nodes may have come and gone. Tells what
-    /// became of a new status socket; one that cannot be made leaves the old one.
-    pub fn reconfigure(
-        &mut self,
-        before: &Settings,
-        now: &Settings,
-        events: &mpsc::Sender<Event>,
-    ) -> Option<ApplyReport> {
-        if before.lcd != now.lcd {
-            self.display.reconfigure(now.lcd.clone());
-        }
-        if before.led != now.led {
-            self.indicator.reconfigure(now.led.clone());
-        }
-        self.nodes_told &= before.nodes == now.nodes;
-        if before.status == now.status {
-            return None;
-        }
-        // It is that already if an earlier change came to nothing and is taken back.
-        let another = (self.socket != now.status.socket).then(|| serve_status(now, events));
-        let result = match another.transpose() {
-            Ok(None) => Ok(Applied::Done),
-            Ok(Some(status)) => {
-                self.status = status;
-                self.socket.clone_from(&now.status.socket);
-                self.nodes_told = false;
-                Ok(Applied::Done)
+    /// The records of the nodes whose health is another.
+    pub fn nodes_changed(&self, state: &State, told: &[Transition]) {
+        for transition in told {
+            if let Transition::NodeHealth { name, .. } = transition {
+                status::node(state, name).into_iter().for_each(|node| self.status.node(node));
             }
-            Err(message) => Err(ApplyError { kind: ApplyErrorKind::Failed, message }),
-        };
-        Some(ApplyReport { output: Output::Status, result })
+        }
+    }
+
+    /// Round trips of the nodes in `rounds`; they wake nobody.
+    pub fn round_trips(&self, state: &State, rounds: &[Round]) {
+        let nodes = rounds.iter().filter_map(|round| state.nodes().get(round.node));
+        self.status.round_trips(nodes.map(|node| (node.name.as_str(), node.rtt)));
+    }
+
+    /// New settings: the panel's hardware may be another; nodes may have come and gone. Tells how it goes with the
+    /// status socket, which may have to move.
+    pub fn reconfigure(&mut self, before: &Settings, now: &Settings) -> ApplyReport {
+        if let Some(panel) = &self.panel {
+            if before.lcd != now.lcd {
+                panel.display.reconfigure(now.lcd.clone());
+            }
+            if before.led != now.led {
+                panel.indicator.reconfigure(now.led.clone());
+            }
+        }
+        // Not what the settings said before: that may not have come about.
+        let (wanted, held) = (&now.status.socket, self.status.path().to_owned());
+        let moved = if *wanted == held { Ok(()) } else { self.status.relocate(wanted) };
+        let result = moved.map(|()| Applied::Done).map_err(|error| {
+            let (wanted, held, remedy) = (wanted.display(), held.display(), bind::remedy(&error, STATUS_SOCKET));
+            let message = format!("{wanted} cannot be made: {error}; {held} stays: {remedy} and reload");
+            ApplyError { kind: ApplyErrorKind::Failed, message }
+        });
+        ApplyReport { output: Output::Status, result }
     }
 
     /// Switches the network half on, or off: then everything of ours is taken away. Tells what could not be done.
-    pub async fn switch(
-        &mut self,
-        enabled: bool,
-        state_directory: &Path,
-        events: &mpsc::Sender<Event>,
-    ) -> Vec<ApplyError> {
+    pub async fn switch(&mut self, enabled: bool, state_directory: &Path) -> Vec<ApplyError> {
         if enabled && self.appliers.is_none() {
-            match Appliers::spawn(state_directory, events, self.alarm.clone()) {
+            match Appliers::spawn(state_directory, &self.events) {
                 Ok(appliers) => self.appliers = Some(appliers),
                 Err(error) => return vec![error],
             }
@@ -172,7 +208,9 @@ impl Outputs {
     /// Ends the panel and, if wanted, takes the gateway away. Tells what could not be put back.
     pub async fn stop(self, stop: Stop, remove: bool, state_directory: &Path, geometry: Geometry) -> Vec<ApplyError> {
         let last = (stop != Stop::Restart).then(|| page::last_words(geometry, Some(stop)));
-        let panel = last.map(|frame| (self.display.stop(frame, true), self.indicator.stop()));
+        let service = tokio::spawn(self.service.stop());
+        let stop = |(frame, panel): (_, Panel)| (panel.display.stop((frame, true)), panel.indicator.stop(()));
+        let panel = last.zip(self.panel).map(stop);
         let errors = match self.appliers.filter(|_| remove) {
             Some(appliers) => take_away(appliers, state_directory).await,
             None => Vec::new(),
@@ -180,15 +218,9 @@ impl Outputs {
         if let Some((display, indicator)) = panel {
             let _ = timeout(LAST_FRAME, async { (display.await, indicator.await) }).await;
         }
+        let _ = timeout(LAST_FRAME, service).await;
         errors
     }
-}
-
-fn serve_status(settings: &Settings, events: &mpsc::Sender<Event>) -> Result<StatusHandle, String> {
-    status_socket::spawn(settings.status.clone(), events.clone()).map_err(|error| {
-        let (socket, remedy) = (settings.status.socket.display(), status_socket::remedy(&error));
-        format!("the status socket {socket} cannot be made: {error}; {remedy}")
-    })
 }
 
 /// Waited for, so that nobody puts anything there again meanwhile.

@@ -1,14 +1,19 @@
 //! What the sources are to look at and ask, given the settings and the facts.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
-use crate::config::Settings;
+use crate::config::{NodeProbe, Settings};
 use crate::policy::ruleset::{COMMENT_FORWARDED, COMMENT_MASQUERADE, TABLE};
 use crate::policy::{Desired, subnet};
+use crate::source::dhcp::DhcpWatchPlan;
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, NodeTarget, UplinkProbePlan, UplinkTarget};
+use crate::source::vitals::VitalsPlan;
 use crate::source::wayout::WayOutPlan;
 use crate::state::State;
+use crate::state::node::NodeState;
 use crate::state::uplink::UplinkView;
 
 /// Every uplink with an address and a way out; without a way out only after a renewal would have brought one.
@@ -35,17 +40,49 @@ fn resolvers(state: &State, uplink: &UplinkView<'_>) -> Vec<IpAddr> {
     own.or(machine).cloned().unwrap_or_else(|| uplink.gateway.into_iter().collect())
 }
 
-/// The nodes of the settings that have an address and something to be asked.
-pub fn node_probes(settings: &Settings, state: &State) -> NodeProbePlan {
-    let asked = settings.nodes.iter().filter(|node| !node.probes.is_empty());
-    let nodes = asked.filter_map(|node| {
-        Some(NodeTarget { name: node.name.clone(), address: node.address?, probes: node.probes.clone() })
-    });
-    NodeProbePlan {
-        nodes: nodes.collect(),
-        interval: settings.health.interval,
-        port: state.cluster_port().map(|port| port.name.clone()),
+/// The nodes to ask, worked out only when somebody came, went or changed.
+#[derive(Debug, Default)]
+pub struct NodeProbes {
+    /// layout of the nodes, and who they were then
+    known: Option<(u64, Arc<Vec<NodeTarget>>)>,
+}
+
+impl NodeProbes {
+    /// New settings come with a new layout.
+    pub fn plan(&mut self, settings: &Settings, state: &State) -> NodeProbePlan {
+        let layout = state.nodes().layout;
+        let nodes = match &self.known {
+            Some((known, nodes)) if *known == layout => Arc::clone(nodes),
+            _ => Arc::new(targets(settings, state)),
+        };
+        self.known = Some((layout, Arc::clone(&nodes)));
+        NodeProbePlan {
+            nodes,
+            interval: settings.health.interval,
+            timeout: settings.health.timeout,
+            port: state.cluster_port().map(|port| port.name.clone()),
+        }
     }
+}
+
+/// The nodes that have an address and something to be asked. Those that were found are pinged.
+fn targets(settings: &Settings, state: &State) -> Vec<NodeTarget> {
+    let written: HashMap<&str, &Arc<[NodeProbe]>> =
+        settings.nodes.iter().map(|node| (node.name.as_str(), &node.probes)).collect();
+    let found: Arc<[NodeProbe]> = [NodeProbe::Icmp].into();
+    let target = |node: &NodeState| {
+        let probes = *written.get(node.name.as_str()).unwrap_or(&&found);
+        let address = node.address.filter(|_| !probes.is_empty())?;
+        Some(NodeTarget { node: node.id, address, probes: Arc::clone(probes) })
+    };
+    state.nodes().iter().filter_map(target).collect()
+}
+
+/// The cluster port, while addresses are to be served there and it has a carrier.
+pub fn other_dhcp(state: &State) -> Option<DhcpWatchPlan> {
+    let (index, generation) = state.dhcp_port()?;
+    let port = state.facts().link(index)?;
+    Some(DhcpWatchPlan { index, name: port.name.clone(), mac: port.mac?, generation })
 }
 
 /// Asked again whenever anything in the kernel changed.
@@ -56,6 +93,11 @@ pub fn way_out(settings: &Settings, state: &State, desired: &Desired) -> Option<
     let other = net.hosts().find(|address| *address != net.addr());
     let source: Ipv4Addr = node.or(other)?;
     Some(WayOutPlan { from_port: port.index, source, generation: state.facts_generation() })
+}
+
+/// Connection tracking is the gateway's.
+pub fn vitals(settings: &Settings) -> VitalsPlan {
+    VitalsPlan { conntrack: settings.gateway.enabled, limits: Some(settings.vitals.clone()) }
 }
 
 /// What the firewall's source is to recognise.

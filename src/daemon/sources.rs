@@ -3,20 +3,28 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Notify, mpsc, watch};
+use futures_util::future::BoxFuture;
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::sleep;
 
-use crate::config::Settings;
-use crate::event::Event;
+use crate::config::{Buttons, Settings};
+use crate::event::{Event, LinkIndex};
 use crate::policy::Desired;
+use crate::sink::dnsmasq;
+use crate::source::control::{self, Request};
+use crate::source::dhcp::DhcpWatchPlan;
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, UplinkProbePlan};
 use crate::source::signals::Signals;
+use crate::source::vitals::VitalsPlan;
 use crate::source::wayout::WayOutPlan;
-use crate::source::{firewall, hotplug, netlink, probe, resolvers, signals, vitals, wayout};
+use crate::source::{
+    buttons, dhcp, firewall, hotplug, leases, netlink, probe, resolvers, signals, time, vitals, wayout,
+};
 use crate::state::State;
 
 use super::plans;
@@ -39,48 +47,82 @@ pub struct Failure {
 pub struct Plans {
     uplinks: watch::Sender<UplinkProbePlan>,
     nodes: watch::Sender<NodeProbePlan>,
+    node_probes: plans::NodeProbes,
     way_out: watch::Sender<Option<WayOutPlan>>,
+    other_dhcp: watch::Sender<Option<DhcpWatchPlan>>,
     firewall: watch::Sender<FirewallWatch>,
-    vitals: watch::Sender<bool>,
+    vitals: watch::Sender<VitalsPlan>,
+    buttons: watch::Sender<Option<Buttons>>,
+    /// the port whose neighbours are heard
+    neighbours: watch::Sender<Option<LinkIndex>>,
+    /// where orders are taken
+    control: watch::Sender<PathBuf>,
+    /// what the first decision did not need may begin
+    rest: watch::Sender<bool>,
 }
 
-/// Starts all sources. `alarm` rings when somebody else touches our rules.
+/// Starts all sources: at once those without which nothing can be decided or our rules would be unwatched, the others when
+/// [`Plans::begin_the_rest`] says so. `run_directory` outlives a restart; orders are taken at the control socket.
 pub fn spawn(
     signals: Signals,
     events: &mpsc::Sender<Event>,
     failed: &mpsc::Sender<Failure>,
-    alarm: Arc<Notify>,
+    run_directory: &Path,
+    (control, orders): (&Path, mpsc::Sender<Request>),
 ) -> Plans {
     let (uplinks, uplinks_seen) = watch::channel(UplinkProbePlan::default());
     let (nodes, nodes_seen) = watch::channel(NodeProbePlan::default());
     let (way_out, way_out_seen) = watch::channel(None);
+    let (other_dhcp, other_dhcp_seen) = watch::channel(None);
     let (firewall, firewall_seen) = watch::channel(FirewallWatch::default());
-    let (vitals, vitals_seen) = watch::channel(false);
-    let start = Start { failed };
+    let (vitals, vitals_seen) = watch::channel(VitalsPlan::default());
+    let (buttons, buttons_seen) = watch::channel(None);
+    let (neighbours, neighbours_seen) = watch::channel(None);
+    let (control, control_seen) = watch::channel(control.to_owned());
+    let (rest, rest_begins) = watch::channel(false);
+    let at_once = Start { failed, after: None };
     let sender = events.clone();
     let caught = Arc::new(Mutex::new(signals));
-    start.source("signals", true, move || signals::run(Arc::clone(&caught), sender.clone()));
+    at_once.source("signals", true, move || signals::run(Arc::clone(&caught), sender.clone()));
     let sender = events.clone();
-    start.source("netlink", true, move || netlink::run(sender.clone()));
+    at_once.source("netlink", true, move || netlink::run(sender.clone()));
     let sender = events.clone();
-    start.source("firewall", false, move || firewall::run(sender.clone(), firewall_seen.clone(), Arc::clone(&alarm)));
+    at_once.source("firewall", false, move || firewall::run(sender.clone(), firewall_seen.clone()));
+    let later = Start { failed, after: Some(rest_begins) };
     let sender = events.clone();
-    start.source("resolvers", false, move || resolvers::run(sender.clone()));
+    later.source("neighbours", false, move || netlink::run_neighbours(neighbours_seen.clone(), sender.clone()));
+    later.source("control socket", false, move || control::run(control_seen.clone(), orders.clone()));
     let sender = events.clone();
-    start.source("way out", false, move || wayout::run(way_out_seen.clone(), sender.clone()));
+    later.source("resolvers", false, move || resolvers::run(sender.clone()));
     let sender = events.clone();
-    start.source("uplink probe", false, move || probe::run_uplinks(uplinks_seen.clone(), sender.clone()));
+    later.source("way out", false, move || wayout::run(way_out_seen.clone(), sender.clone()));
+    let leases_file = dnsmasq::leases(run_directory);
+    let (sender, run_directory) = (events.clone(), run_directory.to_owned());
+    later.source("another DHCP server", false, move || {
+        dhcp::run(other_dhcp_seen.clone(), sender.clone(), run_directory.clone())
+    });
     let sender = events.clone();
-    start.source("node probe", false, move || probe::run_nodes(nodes_seen.clone(), sender.clone()));
+    later.source("uplink probe", false, move || probe::run_uplinks(uplinks_seen.clone(), sender.clone()));
     let sender = events.clone();
-    start.source("hot plug", false, move || hotplug::run(sender.clone()));
+    later.source("node probe", false, move || probe::run_nodes(nodes_seen.clone(), sender.clone()));
     let sender = events.clone();
-    start.source("vitals", false, move || vitals::run(sender.clone(), vitals_seen.clone()));
-    Plans { uplinks, nodes, way_out, firewall, vitals }
+    later.source("hot plug", false, move || hotplug::run(sender.clone()));
+    let sender = events.clone();
+    later.source("leases", false, move || leases::run(sender.clone(), leases_file.clone()));
+    let sender = events.clone();
+    later.source("time servers", false, move || time::run(sender.clone()));
+    let sender = events.clone();
+    later.source("vitals", false, move || vitals::run(sender.clone(), vitals_seen.clone()));
+    let sender = events.clone();
+    later.source("buttons", false, move || buttons::run(sender.clone(), buttons_seen.clone()));
+    let node_probes = plans::NodeProbes::default();
+    Plans { uplinks, nodes, node_probes, way_out, other_dhcp, firewall, vitals, buttons, neighbours, control, rest }
 }
 
 struct Start<'a> {
     failed: &'a mpsc::Sender<Failure>,
+    /// not before this is true
+    after: Option<watch::Receiver<bool>>,
 }
 
 impl Start<'_> {
@@ -90,40 +132,67 @@ impl Start<'_> {
         Task: Fn() -> Run + Send + 'static,
         Run: Future<Output = io::Result<Infallible>> + Send + 'static,
     {
-        let failed = self.failed.clone();
-        tokio::spawn(async move {
-            let mut pause = FIRST_PAUSE;
-            let mut told = String::new();
-            loop {
-                let error = match tokio::spawn(task()).await {
-                    Ok(Err(error)) => error,
-                    Err(ended) => io::Error::other(ended.to_string()),
-                };
-                // The daemon itself ends: nobody listens any more.
-                if error.kind() == io::ErrorKind::BrokenPipe {
-                    return;
-                }
-                let text = error.to_string();
-                let news = told != text;
-                told = text;
-                if news && failed.send(Failure { source, essential, error }).await.is_err() {
-                    return;
-                }
-                sleep(pause).await;
-                pause = (pause * 2).min(LAST_PAUSE);
-            }
-        });
+        // Boxed: the runtime's machinery around a task is made once, not once for each source.
+        let begin: Begin = Box::new(move || Box::pin(task()));
+        tokio::spawn(keep(source, essential, begin, self.failed.clone(), self.after.clone()));
+    }
+}
+
+/// Begins a source.
+type Begin = Box<dyn Fn() -> BoxFuture<'static, io::Result<Infallible>> + Send>;
+
+/// See [`Start::source`].
+async fn keep(
+    source: &'static str,
+    essential: bool,
+    begin: Begin,
+    failed: mpsc::Sender<Failure>,
+    after: Option<watch::Receiver<bool>>,
+) {
+    if let Some(mut after) = after {
+        if after.wait_for(|begins| *begins).await.is_err() {
+            return;
+        }
+    }
+    let mut pause = FIRST_PAUSE;
+    let mut told = String::new();
+    loop {
+        let error = match tokio::spawn(begin()).await {
+            Ok(Err(error)) => error,
+            Err(ended) => io::Error::other(ended.to_string()),
+        };
+        // The daemon itself ends: nobody listens any more.
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return;
+        }
+        let text = error.to_string();
+        let news = told != text;
+        told = text;
+        if news && failed.send(Failure { source, essential, error }).await.is_err() {
+            return;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LAST_PAUSE);
     }
 }
 
 impl Plans {
+    /// The first decision is carried out: nothing is in its way any more.
+    pub fn begin_the_rest(&self) {
+        set(&self.rest, true);
+    }
+
     /// Hands out what changed.
-    pub fn publish(&self, settings: &Settings, state: &State, desired: &Desired, firewall_port: u32) {
+    pub fn publish(&mut self, settings: &Settings, state: &State, desired: &Desired, firewall_port: u32) {
         set(&self.uplinks, plans::uplink_probes(settings, state));
-        set(&self.nodes, plans::node_probes(settings, state));
+        set(&self.nodes, self.node_probes.plan(settings, state));
         set(&self.way_out, plans::way_out(settings, state, desired));
+        set(&self.other_dhcp, plans::other_dhcp(state));
         set(&self.firewall, plans::firewall_watch(settings, state, firewall_port));
-        set(&self.vitals, settings.gateway.enabled);
+        set(&self.vitals, plans::vitals(settings));
+        set(&self.buttons, settings.buttons.clone());
+        set(&self.neighbours, state.roles().cluster);
+        set(&self.control, settings.control.socket.clone());
     }
 }
 

@@ -27,6 +27,13 @@ pub trait CharDisplay: Send {
     /// Initialises again and draws everything, without a visible flash: interference may have disturbed what is held.
     fn refresh(&mut self) -> Result<(), ApplyError>;
 
+    /// Looks whether the display still holds what it was sent, where that can be seen: a short loss of power may pass between
+    /// two transfers without failing either. If it does not, the next [`CharDisplay::show`] begins anew. False: it cannot be
+    /// seen here, and there is no use in asking again.
+    fn check(&mut self) -> bool {
+        true
+    }
+
     /// Bytes acknowledged by the bus since this display was opened.
     fn bytes(&self) -> u64;
 }

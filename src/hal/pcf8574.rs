@@ -18,6 +18,9 @@ pub const ADDRESSES: [std::ops::RangeInclusive<u8>; 2] = [0x20..=0x27, 0x38..=0x
 /// The bus speed the expander is specified for.
 pub const CLOCK_HZ: u32 = 100_000;
 
+/// So many reads in a row that fail while writes succeed: adapter or chip cannot do it.
+const UNREADABLE: u8 = 3;
+
 /// What went wrong on the bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BusFault {
@@ -54,6 +57,10 @@ pub struct Pcf8574<I, D> {
     /// the longest message the adapter takes, as far as is known
     limit: usize,
     bytes: u64,
+    /// what stands at the pins, as acknowledged last
+    last: Option<u8>,
+    /// reads in a row that failed
+    failed_reads: u8,
 }
 
 impl<I: I2c, D: DelayNs> Pcf8574<I, D>
@@ -66,9 +73,21 @@ where
         // 60 µs is more than the slowest controller needs (53 µs).
         let bytes_needed = (u64::from(clock_hz) * 60).div_ceil(9_000_000);
         let padding = usize::try_from(bytes_needed.saturating_sub(2)).unwrap_or(0);
-        let name = name.to_owned();
-        let limit = usize::MAX;
-        Self { bus, delay, address, wiring, name, lit: true, stale: true, rs: None, padding, limit, bytes: 0 }
+        Self {
+            bus,
+            delay,
+            address,
+            wiring,
+            name: name.to_owned(),
+            lit: true,
+            stale: true,
+            rs: None,
+            padding,
+            limit: usize::MAX,
+            bytes: 0,
+            last: None,
+            failed_reads: 0,
+        }
     }
 
     fn byte(&self, nibble: u8, rs: bool, e: bool) -> u8 {
@@ -103,6 +122,7 @@ where
             match self.bus.write(self.address, message) {
                 Ok(()) => {
                     sent = end;
+                    self.last = message.last().copied();
                     self.bytes += u64::try_from(message.len()).unwrap_or(0);
                 }
                 Err(error) if error.fault() == BusFault::TooLong && message.len() > 9 => {
@@ -110,6 +130,7 @@ where
                 }
                 Err(error) => {
                     self.rs = None;
+                    self.last = None;
                     return Err(self.explain(&error));
                 }
             }
@@ -162,6 +183,24 @@ where
 
     fn wait(&mut self, time: Duration) {
         self.delay.delay_us(u32::try_from(time.as_micros()).unwrap_or(u32::MAX));
+    }
+
+    /// A pin that is driven low reads low; power-on leaves all of them high, E among them. What is held high says nothing:
+    /// the pull-up is weak (100 µA), and the backlight's transistor or the controller may pull it down.
+    fn holds(&mut self) -> Option<bool> {
+        let Some(last) = self.last else { return Some(true) };
+        if self.failed_reads >= UNREADABLE {
+            return None;
+        }
+        let mut found = [0];
+        if self.bus.read(self.address, &mut found).is_err() {
+            // If nobody is there any more the next write tells.
+            self.failed_reads += 1;
+            return (self.failed_reads < UNREADABLE).then_some(true);
+        }
+        self.failed_reads = 0;
+        let [found] = found;
+        Some(found & !last == 0)
     }
 
     fn bytes(&self) -> u64 {

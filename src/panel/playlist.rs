@@ -52,12 +52,17 @@ pub struct Rotation {
     index: usize,
     since: Duration,
     news: Duration,
+    /// a person turned to this page: it stands longer
+    turned: bool,
 }
+
+/// A page that a person turned to stands so many times as long.
+const TURNED: u32 = 3;
 
 impl Rotation {
     /// Starts with nothing to show.
     pub fn new(now: Duration) -> Self {
-        Self { playlist: Playlist::default(), index: 0, since: now, news: now }
+        Self { playlist: Playlist::default(), index: 0, since: now, news: now, turned: false }
     }
 
     /// Takes a new playlist. The turn is kept when the number of pages is the same, so that updates do not restart the
@@ -72,6 +77,7 @@ impl Rotation {
         if urgent || self.playlist.pages.len() != playlist.pages.len() {
             self.index = 0;
             self.since = now;
+            self.turned = false;
         }
         self.playlist = playlist;
         if before.as_ref() == self.frame() {
@@ -81,6 +87,14 @@ impl Rotation {
         } else {
             Urgency::Soon
         }
+    }
+
+    /// Turns to the next page at once and lets it stand longer than it would by itself.
+    pub fn turn(&mut self, now: Duration) {
+        self.advance(now);
+        self.index = (self.index + 1) % self.playlist.pages.len().max(1);
+        self.since = now;
+        self.turned = true;
     }
 
     /// Lets the turns that have passed pass. True if another page is up now.
@@ -94,6 +108,7 @@ impl Rotation {
             }
             self.since = self.since.saturating_add(self.dwell());
             self.index = (self.index + 1) % pages.max(1);
+            self.turned = false;
         }
         if self.next_turn(now).is_some_and(|left| left.is_zero()) {
             // More than a whole round behind (the machine slept): start the turn afresh.
@@ -122,7 +137,9 @@ impl Rotation {
 
     fn dwell(&self) -> Duration {
         // A page of no time would spin.
-        self.playlist.pages.get(self.index).map_or(Duration::MAX, |page| page.dwell.max(Duration::from_millis(100)))
+        let dwell = self.playlist.pages.get(self.index).map_or(Duration::MAX, |page| page.dwell);
+        let dwell = dwell.max(Duration::from_millis(100));
+        if self.turned { dwell.saturating_mul(TURNED) } else { dwell }
     }
 }
 
@@ -183,6 +200,29 @@ mod tests {
         assert_eq!(rotation.update(playlist(&[["10.0.0.2", "1"], ["10.0.0.2", "2"]]), now), Urgency::Now);
         assert_eq!(rotation.frame().unwrap().lines()[0].trim(), "10.0.0.2");
         assert_eq!(rotation.last_news(), now);
+    }
+
+    #[test]
+    fn a_page_that_somebody_turned_to_is_there_at_once_and_stands_longer() {
+        let mut rotation = Rotation::new(Duration::ZERO);
+        rotation.update(playlist(&[["a", "1"], ["a", "2"], ["a", "3"]]), Duration::ZERO);
+        rotation.turn(SECOND);
+        assert_eq!(second_row(&rotation), "2");
+        assert_eq!(rotation.next_turn(SECOND), Some(12 * SECOND));
+        rotation.turn(2 * SECOND);
+        assert_eq!(second_row(&rotation), "3");
+        assert!(!rotation.advance(13 * SECOND));
+        assert!(rotation.advance(14 * SECOND));
+        assert_eq!((second_row(&rotation).as_str(), rotation.next_turn(14 * SECOND)), ("1", Some(4 * SECOND)));
+    }
+
+    #[test]
+    fn turning_a_single_page_changes_nothing() {
+        let mut rotation = Rotation::new(Duration::ZERO);
+        rotation.turn(SECOND);
+        rotation.update(playlist(&[["a", "1"]]), SECOND);
+        rotation.turn(SECOND);
+        assert_eq!((second_row(&rotation).as_str(), rotation.next_turn(SECOND)), ("1", None));
     }
 
     #[test]

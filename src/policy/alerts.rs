@@ -1,18 +1,21 @@
 //! Which alerts the facts raise.
 
-use crate::config::{Settings, Threshold, UplinkProbe};
-use crate::event::{Applied, ApplyErrorKind, LinkIndex, Output, Reachability};
+mod dhcp;
+mod forward;
+mod host;
+mod inventory;
+mod nodes;
+mod service;
+
+use crate::config::{Settings, UplinkProbe};
+use crate::event::{ApplyErrorKind, LinkIndex, Output, Reachability};
 use crate::state::State;
 use crate::state::kernel::HeldAddress;
-use crate::state::node::NodeHealth;
 use crate::state::uplink::{UplinkState, UplinkView};
 
 use super::Overlap;
 use super::alert::{Alert, Severity};
 use super::subnet::Placement;
-
-/// This many nodes are named in alerts of their own; the rest are counted.
-const NAMED_NODES: usize = 8;
 
 /// All alerts, the most severe first, then by code and text.
 pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<Alert> {
@@ -22,19 +25,26 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
         enslaved(state, &mut raised);
         if settings.gateway.enabled {
             gateway(state, &mut raised);
+            service::alerts(settings, state, &mut raised);
             overlap(settings, state, placement, &mut raised);
+            dhcp::other_server(state, &mut raised);
+            forward::forwards(settings, state, placement, &mut raised);
         }
     }
-    nodes(settings, state, &mut raised);
-    host(state, &mut raised);
+    nodes::alerts(settings, state, &mut raised);
+    inventory::alerts(state, &mut raised);
     ornaments(state, &mut raised);
+    host::alerts(settings, state, &mut raised);
+    for alert in raised.iter_mut().filter(|_| !state.acknowledged().is_empty()) {
+        alert.acknowledged = state.acknowledged().contains(&alert.key());
+    }
     raised.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.code.cmp(b.code)).then(a.text.cmp(&b.text)));
     raised
 }
 
 fn alert(severity: Severity, code: &'static str, text: impl Into<String>, panel: impl Into<String>) -> Alert {
     // Not cut: half a number would be another number. The pages make it fit.
-    Alert { severity, code, text: text.into(), panel: panel.into() }
+    Alert { severity, code, text: text.into(), panel: panel.into(), acknowledged: false }
 }
 
 fn uplink(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
@@ -123,7 +133,8 @@ fn gateway(state: &State, raised: &mut Vec<Alert>) {
         (Output::Link, "gateway-link", "PORT FAULT"),
         (Output::Routing, "gateway-routing", "ROUTING FAULT"),
     ] {
-        if let Some(error) = outputs.error(output).filter(|error| error.kind != ApplyErrorKind::Absent) {
+        let silent = |kind| matches!(kind, ApplyErrorKind::Absent | ApplyErrorKind::Waiting);
+        if let Some(error) = outputs.error(output).filter(|error| !silent(error.kind)) {
             raised.push(alert(Severity::Fault, code, error.message.clone(), panel));
         }
     }
@@ -221,51 +232,15 @@ fn overlap(settings: &Settings, state: &State, placement: &Placement, raised: &m
     }
 }
 
-fn nodes(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
-    let nodes = state.nodes();
-    let down = nodes.count(NodeHealth::Down);
-    if down == 0 {
-        return;
-    }
-    let left = nodes.total().saturating_sub(down);
-    let too_few = match settings.health.fault_below {
-        Threshold::Count(least) => left < least as usize,
-        Threshold::Percent(share) => left * 100 < nodes.total() * usize::from(share),
-    };
-    let severity = if too_few { Severity::Fault } else { Severity::Warning };
-    let names = nodes.iter().filter(|(_, node)| node.health == NodeHealth::Down).map(|(name, _)| name);
-    for name in names.take(NAMED_NODES) {
-        raised.push(alert(severity, "node-down", format!("{name} down"), format!("{name} down")));
-    }
-    if down > NAMED_NODES {
-        let text = format!("{} more nodes down", down - NAMED_NODES);
-        raised.push(alert(severity, "node-down", text, format!("{down} down")));
-    }
-}
-
-/// What this machine keeps from us.
-fn host(state: &State, raised: &mut Vec<Alert>) {
-    let denied = &state.vitals().denied_probes;
-    if !denied.is_empty() {
-        let kinds: Vec<&str> = denied.iter().map(String::as_str).collect();
-        let text = format!(
-            "CAP_NET_RAW is missing, so nothing can be asked by {}: start the gateway by its service, or as root",
-            kinds.join(" and ")
-        );
-        raised.push(alert(Severity::Warning, "host-no-net-raw", text, "NO PROBES"));
-    }
-    if let Some(Applied::Link { unkept: Some(why) }) = state.outputs().held(Output::Link) {
-        let text = format!("{why}: how the ports were before is known to this run only");
-        raised.push(alert(Severity::Notice, "host-state", text, "STATE NOT KEPT"));
-    }
-}
-
-/// A panel that is not there is no alarm; one that fails is told.
+/// A panel that is not there is no alarm; one that fails is told, and so is a status socket that is not where it should be.
 fn ornaments(state: &State, raised: &mut Vec<Alert>) {
-    for (output, code) in [(Output::Display, "lcd-error"), (Output::Indicator, "led-error")] {
+    for (output, code, panel) in [
+        (Output::Display, "lcd-error", "LCD ERROR"),
+        (Output::Indicator, "led-error", "LED ERROR"),
+        (Output::Status, "host-status-socket", "STATUS SOCKET"),
+    ] {
         let error = state.outputs().error(output);
         if let Some(error) = error.filter(|e| !matches!(e.kind, ApplyErrorKind::Absent | ApplyErrorKind::Off)) {
-            let panel = if output == Output::Display { "LCD ERROR" } else { "LED ERROR" };
             raised.push(alert(Severity::Notice, code, error.message.clone(), panel));
         }
     }

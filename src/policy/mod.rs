@@ -1,9 +1,12 @@
 //! What should be true: `decide(&Settings, &State) -> Desired`, a pure function.
 
+pub mod acknowledge;
 pub mod alert;
 mod alerts;
+pub mod forwards;
 pub mod routing;
 pub mod ruleset;
+pub mod service;
 pub mod subnet;
 
 use std::collections::BTreeSet;
@@ -16,6 +19,7 @@ use crate::event::{LinkIndex, Route, Rule};
 use crate::state::State;
 use alert::{Alert, Severity};
 use ruleset::{Ruleset, RulesetInput};
+use service::ServicePlan;
 use subnet::Placement;
 
 /// Everything that should be true, complete each time; an equal value is no work.
@@ -25,6 +29,8 @@ use subnet::Placement;
 pub struct Desired {
     /// `None` when `gateway.enabled = false`: nothing in the network is changed
     pub gateway: Option<GatewayPlan>,
+    /// `None`: the nodes are served nothing
+    pub service: Option<ServicePlan>,
     pub severity: Severity,
     /// most severe first, then by code and text
     pub alerts: Vec<Alert>,
@@ -57,10 +63,8 @@ pub struct PortPlan {
     pub name: String,
     /// switch it on (never off)
     pub up: bool,
-    /// to be there, in this order; addresses of others are never touched
+    /// to be there, in this order; others that are ours go, those of others are never touched
     pub addresses: Vec<Ipv4Net>,
-    /// ours, to be taken away if still there
-    pub release: Vec<Ipv4Net>,
     pub conf: InterfaceConf,
 }
 
@@ -137,6 +141,7 @@ pub fn decide(settings: &Settings, state: &State) -> Desired {
     let alerts = alerts::alerts(settings, state, &placement);
     Desired {
         gateway: settings.gateway.enabled.then(|| gateway(settings, state, &placement)),
+        service: service::decide(settings, state, &placement),
         severity: alerts.iter().map(|alert| alert.severity).max().unwrap_or(Severity::Ok),
         alerts,
         overlap: placement.overlap,
@@ -174,7 +179,6 @@ fn ports(state: &State, placement: &Placement) -> Vec<PortPlan> {
             name: uplink.link.name.clone(),
             up: false,
             addresses: Vec::new(),
-            release: Vec::new(),
             conf: InterfaceConf {
                 rp_filter: Some(2),
                 accept_local: Some(ours),
@@ -188,7 +192,6 @@ fn ports(state: &State, placement: &Placement) -> Vec<PortPlan> {
         name: link.name.clone(),
         up: true,
         addresses: std::iter::once(placement.address).chain(placement.kept.iter().copied()).collect(),
-        release: placement.release.clone(),
         conf: silent,
     });
     uplinks.chain(cluster).collect()
@@ -210,6 +213,7 @@ fn ruleset_input(settings: &Settings, state: &State, placement: &Placement) -> R
         uplinks: uplinks.into_iter().chain(expected).collect(),
         allow: settings.uplink.allow.clone(),
         ssh_ports: state.vitals().ssh_ports.clone(),
+        forwards: forwards::ways(settings, state, placement),
         overlap_routed: placement.overlap == Overlap::Routed,
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! Pure: [`build`] turns what is known into a [`Ruleset`], the firewall sink encodes that same value for the kernel.
 
+mod forwarded;
 mod rules;
 #[cfg(test)]
 mod tests;
 mod text;
+
+use std::net::Ipv4Addr;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
@@ -38,8 +41,20 @@ pub struct RulesetInput {
     pub ssh_ports: Vec<u16>,
     /// the venue uses the cluster's subnet too: its sources are then legitimate on an uplink
     pub overlap_routed: bool,
+    /// ports of the head, at the uplinks, that lead to nodes
+    pub forwards: Vec<ForwardedPort>,
     /// ports whose established connections may take the fast path; all must exist. Empty: no flow table
     pub flow_table_devices: Vec<String>,
+}
+
+/// A port of the head that leads to a node. A node that gets another address is another value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ForwardedPort {
+    pub transport: Transport,
+    pub listen: u16,
+    /// in a network of the cluster, and not the head's own
+    pub to: Ipv4Addr,
+    pub port: u16,
 }
 
 /// The table `inet bramblegate`.
@@ -85,6 +100,7 @@ pub enum ChainKind {
 pub enum Hook {
     Input,
     Forward,
+    Prerouting,
     Postrouting,
 }
 
@@ -108,6 +124,10 @@ pub enum Match {
     Family(Family),
     /// `ip saddr`
     Source(Ipv4Net),
+    /// `ip daddr`
+    Destination(Ipv4Addr),
+    /// `fib daddr type local`: to an address of this machine
+    ToThisMachine,
     /// `ip6 saddr`
     Source6(Ipv6Net),
     /// `ip protocol`
@@ -120,6 +140,8 @@ pub enum Match {
     Assured,
     /// `ct status ! confirmed`: the first packet of a connection has not left yet
     Unconfirmed,
+    /// `ct status dnat`: its destination was translated when it was opened
+    Redirected,
     /// `tcp sport` …: first and last port
     Port(Transport, Side, u16, u16),
     /// `icmp type`
@@ -140,7 +162,7 @@ pub enum Family {
     Ipv6,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Transport {
     Tcp,
     Udp,
@@ -160,6 +182,8 @@ pub enum Action {
     /// the chain of this name, and no way back
     Goto(&'static str),
     Masquerade,
+    /// `dnat ip to ADDRESS:PORT`
+    Redirect(Ipv4Addr, u16),
     /// `tcp option maxseg size set rt mtu`: the smaller MTU of both directions' routes; then the next rule
     ClampMss,
     /// `flow add`: offer the connection to the flow table; then the next rule

@@ -11,14 +11,12 @@ use crate::state::kernel::TABLE_MAIN;
 
 use super::{Overlap, ROUTE_PROTOCOL};
 
-/// Where the head's address in the cluster is, and what becomes of the others.
+/// Where the head's address in the cluster is, and which others stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
     pub address: Ipv4Net,
     /// a former address that stays for a while
     pub kept: Vec<Ipv4Net>,
-    /// addresses of ours to be taken away
-    pub release: Vec<Ipv4Net>,
     pub overlap: Overlap,
     /// an uplink holds an address of the cluster: (interface, address)
     pub clash: Option<(LinkIndex, Ipv4Addr)>,
@@ -44,26 +42,22 @@ pub fn place(settings: &Settings, state: &State) -> Placement {
     } else {
         Overlap::None
     };
-    let (kept, release) = former(settings, state, address);
-    Placement { address, kept, release, overlap, clash }
+    Placement { address, kept: kept(state, address), overlap, clash }
 }
 
-/// Addresses of ours on the cluster port other than `address`: those that may stay, and those that must go.
-fn former(settings: &Settings, state: &State, address: Ipv4Net) -> (Vec<Ipv4Net>, Vec<Ipv4Net>) {
-    let Some(port) = state.roles().cluster else { return (Vec::new(), Vec::new()) };
-    let ours: Vec<Ipv4Net> = state.own_addresses().chain(state.former_addresses().iter().copied()).collect();
+/// Addresses of ours on the cluster port other than `address` that may stay there for a while.
+fn kept(state: &State, address: Ipv4Net) -> Vec<Ipv4Net> {
+    let Some(port) = state.roles().cluster.filter(|_| state.recently_moved()) else { return Vec::new() };
     let held = state.facts().addresses(port).iter().filter_map(|held| match held.address {
         IpNet::V4(net) => Some(net),
         IpNet::V6(_) => None,
     });
-    held.filter(|net| *net != address && ours.contains(net)).partition(|net| {
-        let of_the_settings = *net == settings.cluster.address || settings.cluster.alternatives.contains(net);
-        of_the_settings && state.recently_moved() && !is_taken(state, *net)
-    })
+    let ours: Vec<Ipv4Net> = state.own_addresses().collect();
+    held.filter(|net| *net != address && ours.contains(net) && !is_taken(state, *net)).collect()
 }
 
 /// Another port has an address in this network, or a route that overlaps it: not the default one, nor one of the two halves
-/// of everything that tunnels put before it (0.0.0.0/1 and 128.0.0.0/1).
+/// of everything that tunnels put before it (0.0.0.0/1 and 128.0.0.0/1); nor what is left of ours on a former cluster port.
 pub fn is_taken(state: &State, net: Ipv4Net) -> bool {
     let cluster = state.roles().cluster;
     let network = IpNet::V4(net.trunc());
@@ -71,6 +65,7 @@ pub fn is_taken(state: &State, net: Ipv4Net) -> bool {
     let by_route = state.facts().routes().any(|route| {
         route.table == TABLE_MAIN
             && Some(route.index) != cluster
+            && !state.facts().is_of_ours(route)
             && route.protocol != ROUTE_PROTOCOL
             && route.destination.prefix_len() > 1
             && overlaps(route.destination)
@@ -79,7 +74,12 @@ pub fn is_taken(state: &State, net: Ipv4Net) -> bool {
     by_route
         || others
             .flat_map(|link| state.facts().addresses(link.index))
-            .any(|held| network.contains(&held.address.addr()))
+            .any(|held| !held.ours && network.contains(&held.address.addr()))
+}
+
+/// `address` with its host part in the subnet of `net`.
+pub fn keep_host(address: Ipv4Addr, net: Ipv4Net) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(net.network()) | (u32::from(address) & u32::from(net.hostmask())))
 }
 
 /// A gateway or resolver of the venue has an address in this network.

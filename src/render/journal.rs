@@ -1,6 +1,8 @@
 //! The logbook: from changes of fact to journal records, one for each; none for what only went on as it was.
 
+mod inventory;
 mod kinds;
+mod service;
 #[cfg(test)]
 mod tests;
 
@@ -9,7 +11,7 @@ pub use kinds::{KINDS, Kind, Priority, catalog};
 use crate::event::{ApplyError, Output, Reachability, Stop};
 use crate::policy::Desired;
 use crate::policy::alert::Alert;
-use crate::state::node::NodeHealth;
+use crate::state::node::{NodeHealth, Trouble};
 use crate::state::uplink::UplinkState;
 use crate::state::{State, Transition};
 
@@ -25,16 +27,23 @@ pub struct Record {
 }
 
 /// Alerts whose cause has a record of its own.
-const TOLD_OTHERWISE: [&str; 9] = [
+const TOLD_OTHERWISE: [&str; 16] = [
     "uplink-none",
     "uplink-portal",
     "uplink-no-internet",
     "node-down",
+    "node-group-down",
+    "node-degraded",
+    "node-flapping",
     "lcd-error",
     "led-error",
     "gateway-not-loaded",
     "gateway-link",
     "gateway-routing",
+    "host-status-socket",
+    "gateway-dnsmasq-missing",
+    "gateway-dnsmasq-failed",
+    "gateway-foreign-dhcp",
 ];
 
 impl Record {
@@ -113,6 +122,17 @@ pub fn source_failed(source: &str, error: &str) -> Record {
     Record::new(&kinds::SOURCE_FAILED, format!("{source} cannot be watched: {error}; trying again"))
 }
 
+/// An essential output owes an answer for so long that the service manager is told no more that all is well.
+pub fn overdue(output: Output) -> Record {
+    let message = format!("{}: no answer; the watchdog is left to begin the gateway again", name(output));
+    Record::new(&kinds::OUTPUT_FAILED, message).at(Priority::Error)
+}
+
+/// A file of ours could not be written.
+pub fn not_written(what: &str) -> Record {
+    Record::new(&kinds::OUTPUT_FAILED, what)
+}
+
 /// Something of ours could not be taken away at the end.
 pub fn not_put_back(error: &ApplyError) -> Record {
     Record::new(&kinds::OUTPUT_FAILED, format!("not put back: {error}"))
@@ -154,6 +174,9 @@ fn alerts(before: &[Alert], after: &[Alert]) -> Vec<Record> {
 
 /// The record of one change; `None` where another change tells the same.
 fn record(transition: &Transition, state: &State) -> Option<Record> {
+    if let Some(record) = inventory::record(transition) {
+        return Some(record);
+    }
     Some(match transition {
         Transition::UplinkState { port, from, to } => return uplink_state(port, *from, *to),
         Transition::UplinkAddress { port, address, gateway } => {
@@ -178,7 +201,7 @@ fn record(transition: &Transition, state: &State) -> Option<Record> {
         }
         Transition::ActiveUplink { from, to } => return active_uplink(from.as_deref(), to.as_deref()),
         Transition::Reachability { port, to } => reachability(port, *to),
-        Transition::NodeHealth { name, from, to } => return node_health(name, *from, *to),
+        Transition::NodeHealth { name, from, to, why } => return node_health(name, *from, *to, *why),
         other => gateway_record(other, state)?,
     })
 }
@@ -223,13 +246,43 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
             let connections = if *deleted == 1 { "connection" } else { "connections" };
             Record::new(&kinds::CONNTRACK_FLUSHED, format!("{deleted} stale {connections} of another uplink forgotten"))
         }
+        Transition::DisplayBlind => Record::new(
+            &kinds::DISPLAY_BLIND,
+            "display: it cannot be read back; after a loss of its power it is drawn again within three minutes",
+        ),
+        Transition::ServerSaid(said) => service::said(said, state),
+        Transition::ForeignDhcp { server, mac } => {
+            let by = mac.map(|mac| format!(" ({mac})")).unwrap_or_default();
+            let message =
+                format!("another DHCP server answers on the cluster port: {server}{by}; no addresses are served there");
+            let record = Record::new(&kinds::DHCP_FOREIGN, message).with("SERVER", server);
+            match mac {
+                Some(mac) => record.with("MAC", mac),
+                None => record,
+            }
+        }
+        Transition::ForeignDhcpGone { server } => Record::new(
+            &kinds::DHCP_FOREIGN_GONE,
+            format!("the DHCP server {server} is not heard on the cluster port any more"),
+        )
+        .with("SERVER", server),
         Transition::Reloaded => Record::new(&kinds::RELOADED, "settings read again"),
+        Transition::Acknowledged { alerts } => {
+            Record::new(&kinds::ACKNOWLEDGED, format!("somebody knows of this now: {}", alerts.join(", ")))
+        }
+        Transition::PowerOffOrdered => Record::new(&kinds::POWER_OFF, "the power button was held: powering off"),
+        Transition::PowerOffUnheard => {
+            let message = "nobody has powered the machine off: is bramblegate-poweroff.path enabled?";
+            Record::new(&kinds::POWER_OFF, message).at(Priority::Warning)
+        }
         Transition::UplinkState { .. }
         | Transition::UplinkAddress { .. }
         | Transition::UplinkRenewed { .. }
         | Transition::UplinkAddressLost { .. }
         | Transition::ActiveUplink { .. }
         | Transition::Reachability { .. }
+        | Transition::NodeFound { .. }
+        | Transition::NodeForgotten { .. }
         | Transition::NodeHealth { .. } => return None,
     })
 }
@@ -269,14 +322,21 @@ fn reachability(port: &str, to: Reachability) -> Record {
     record.with("UPLINK", port)
 }
 
-fn node_health(name: &str, from: NodeHealth, to: NodeHealth) -> Option<Record> {
-    let kind = match to {
-        NodeHealth::Up => &kinds::NODE_UP,
-        NodeHealth::Degraded | NodeHealth::Down => &kinds::NODE_DOWN,
-        NodeHealth::Unknown => return None,
+fn node_health(name: &str, from: NodeHealth, to: NodeHealth, why: Option<Trouble>) -> Option<Record> {
+    let (kind, what) = match to {
+        NodeHealth::Up if from == NodeHealth::Down => (&kinds::NODE_UP, " again"),
+        NodeHealth::Up => (&kinds::NODE_UP, ""),
+        NodeHealth::Down => (&kinds::NODE_DOWN, ""),
+        NodeHealth::Booting => (&kinds::NODE_BOOTING, ""),
+        NodeHealth::Degraded => match why {
+            Some(Trouble::Flapping) => (&kinds::NODE_DEGRADED, ": it goes down and comes back again and again"),
+            Some(Trouble::Lossy) => (&kinds::NODE_DEGRADED, ": it leaves many probes unanswered"),
+            Some(Trouble::Slow) => (&kinds::NODE_DEGRADED, ": it answers slowly"),
+            None => (&kinds::NODE_DEGRADED, ""),
+        },
+        NodeHealth::Unknown | NodeHealth::Maintenance => return None,
     };
-    let again = if to == NodeHealth::Up && from == NodeHealth::Down { " again" } else { "" };
-    let record = Record::new(kind, format!("{name} is {}{again}", to.name()));
+    let record = Record::new(kind, format!("{name} is {}{what}", to.name()));
     Some(record.with("NODE", name).with("HEALTH", to.name()))
 }
 

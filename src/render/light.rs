@@ -1,11 +1,12 @@
 //! What the LEDs say.
 
 use crate::config::Settings;
+use crate::event::{Applied, Output};
 use crate::panel::{Colour, Pattern, Signal};
 use crate::policy::Desired;
-use crate::policy::alert::Severity;
+use crate::policy::alert::{Alert, Severity};
 use crate::state::State;
-use crate::state::node::NodeHealth;
+use crate::state::node::{Counts, NodeHealth, Nodes};
 
 /// No stick has more LEDs than this: three channels of 64.
 pub const MAX_LEDS: usize = 192;
@@ -28,21 +29,69 @@ pub const fn of_severity(severity: Severity) -> Signal {
 pub const fn of_node(health: NodeHealth) -> Signal {
     match health {
         NodeHealth::Up => of_severity(Severity::Ok),
-        NodeHealth::Unknown => of_severity(Severity::Notice),
+        NodeHealth::Unknown | NodeHealth::Booting | NodeHealth::Maintenance => of_severity(Severity::Notice),
         NodeHealth::Degraded => of_severity(Severity::Warning),
         NodeHealth::Down => of_severity(Severity::Fault),
     }
 }
 
 /// One signal for each LED: the first is the cluster, the others are the nodes in the order of the settings; at most
-/// [`MAX_LEDS`].
+/// [`MAX_LEDS`]. Where nodes outnumber the LEDs of a stick, an LED is a group, or an equal share of the groups or nodes, and
+/// tells how the worst of them is.
 ///
 /// Brightness, night and `led.animate = false` (the patterns stand still: for measurements) are the indicator's: it is told
 /// the pattern all the same, and so is the status.
 pub fn lights(_settings: &Settings, state: &State, desired: &Desired) -> Vec<Signal> {
-    let cluster = of_severity(desired.severity);
-    let nodes = state.nodes().iter().map(|(_, node)| of_node(node.health));
-    std::iter::once(cluster).chain(nodes).take(MAX_LEDS).collect()
+    let urgency = desired.alerts.iter().map(Alert::urgency).max().unwrap_or(Severity::Ok);
+    let cluster = of_severity(urgency);
+    let nodes = state.nodes();
+    let others = match leds(state) {
+        Some(leds) if leds < nodes.total() => shared(nodes, leds),
+        _ => nodes.iter().map(|node| of_node(node.health)).take(MAX_LEDS - 1).collect(),
+    };
+    std::iter::once(cluster).chain(others).collect()
+}
+
+/// How many LEDs a stick has beside the cluster's; `None` while that is not known. A lamp of one LED is told them all: it
+/// shows the first.
+fn leds(state: &State) -> Option<usize> {
+    match state.outputs().held(Output::Indicator) {
+        Some(Applied::Indicator { leds, .. }) => {
+            Some(usize::from(*leds).min(MAX_LEDS)).filter(|leds| *leds > 1).map(|leds| leds - 1)
+        }
+        _ => None,
+    }
+}
+
+/// As many signals as there are LEDs, or groups.
+fn shared(nodes: &Nodes, leds: usize) -> Vec<Signal> {
+    let grouped: usize = nodes.groups().iter().map(Counts::total).sum();
+    let worst: Vec<Option<NodeHealth>> = if grouped == nodes.total() {
+        nodes.groups().iter().map(worst_of).collect()
+    } else {
+        nodes.iter().map(|node| Some(node.health)).collect()
+    };
+    let count = leds.min(worst.len()).max(1);
+    let share = |led: usize| worst.get(led * worst.len() / count..(led + 1) * worst.len() / count).unwrap_or_default();
+    let worst_in = |share: &[Option<NodeHealth>]| share.iter().copied().flatten().max_by_key(|health| gravity(*health));
+    (0..count).map(|led| worst_in(share(led)).map_or(Signal::DARK, of_node)).collect()
+}
+
+/// `None` for a group without nodes.
+fn worst_of(counts: &Counts) -> Option<NodeHealth> {
+    NodeHealth::ALL.into_iter().filter(|health| counts.of(*health) > 0).max_by_key(|health| gravity(*health))
+}
+
+/// What is worse has more of it.
+const fn gravity(health: NodeHealth) -> u8 {
+    match health {
+        NodeHealth::Up => 0,
+        NodeHealth::Maintenance => 1,
+        NodeHealth::Booting => 2,
+        NodeHealth::Unknown => 3,
+        NodeHealth::Degraded => 4,
+        NodeHealth::Down => 5,
+    }
 }
 
 #[cfg(test)]

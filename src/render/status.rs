@@ -11,12 +11,13 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::light;
 use crate::config::{LcdBus, LedDevice, Settings};
-use crate::event::{Applied, ApplyErrorKind, Blocker, Instant, Mac, Output};
+use crate::event::{Applied, ApplyErrorKind, Blocker, Head, Instant, Mac, Output};
 use crate::panel::Signal;
 use crate::policy::alert::{Alert, Severity};
+use crate::policy::service::{self, Verdict};
 use crate::policy::{Desired, Overlap};
 use crate::state::State;
-use crate::state::node::NodeHealth;
+use crate::state::node::{NodeHealth, NodeState, Origin};
 use crate::state::output::Outputs;
 use crate::state::uplink::{UplinkState, UplinkView};
 
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub uplinks: Vec<UplinkStatus>,
     pub gateway: GatewayStatus,
     pub cluster: ClusterStatus,
+    /// `None`: not looked at yet
+    pub host: Option<Head>,
     pub lcd: LcdStatus,
     pub led: LedStatus,
 }
@@ -76,8 +79,12 @@ pub struct ClusterStatus {
 pub enum DhcpStatus {
     Serving,
     Off,
+    /// there is no cluster port, or it is not known yet whether somebody else serves there
+    Waiting,
     /// somebody else serves on the cluster port
     RefusedForeignServer,
+    /// dnsmasq is missing or does not start
+    Failed,
 }
 
 impl DhcpStatus {
@@ -86,7 +93,23 @@ impl DhcpStatus {
         match self {
             Self::Serving => "serving",
             Self::Off => "off",
+            Self::Waiting => "waiting",
             Self::RefusedForeignServer => "refused-foreign-server",
+            Self::Failed => "failed",
+        }
+    }
+
+    fn of(settings: &Settings, state: &State) -> Self {
+        if settings.cluster.dhcp.is_none() {
+            return Self::Off;
+        }
+        match service::verdict(settings, state) {
+            Verdict::Off => Self::Off,
+            Verdict::Waiting => Self::Waiting,
+            Verdict::Refused => Self::RefusedForeignServer,
+            Verdict::Serve if state.outputs().error(Output::Dnsmasq).is_some() => Self::Failed,
+            Verdict::Serve if state.outputs().serves() => Self::Serving,
+            Verdict::Serve => Self::Waiting,
         }
     }
 }
@@ -116,7 +139,7 @@ impl DeviceState {
         match outputs.error(output).map(|error| error.kind) {
             _ if switched_off => Self::Off,
             None if outputs.held(output).is_some() => Self::Ok,
-            None | Some(ApplyErrorKind::Absent) => Self::Absent,
+            None | Some(ApplyErrorKind::Absent | ApplyErrorKind::Waiting) => Self::Absent,
             Some(ApplyErrorKind::Off) => Self::Off,
             Some(ApplyErrorKind::Failed | ApplyErrorKind::Unsupported | ApplyErrorKind::Denied) => Self::Error,
         }
@@ -150,12 +173,16 @@ pub struct NodeStatus {
     pub health: NodeHealth,
     pub rtt: Option<Duration>,
     pub since: Instant,
+    pub origin: Origin,
+    /// its group's name
+    pub group: Option<String>,
 }
 
 impl NodeStatus {
     /// Whether `other` is worth a line after this: more than the round trip and the time differ.
     pub fn is_told_by(&self, other: &Self) -> bool {
-        (&self.name, self.mac, self.address, self.health) == (&other.name, other.mac, other.address, other.health)
+        let told = |node: &Self| (node.mac, node.address, node.health, node.origin);
+        (&self.name, &self.group, told(self)) == (&other.name, &other.group, told(other))
     }
 }
 
@@ -171,37 +198,37 @@ pub fn snapshot(settings: &Settings, state: &State, desired: &Desired) -> Snapsh
         cluster: ClusterStatus {
             interface: state.cluster_port().map(|link| link.name.clone()),
             address: desired.cluster_address,
-            // Serving addresses to nodes is not built yet; the settings are accepted.
-            dhcp: DhcpStatus::Off,
+            dhcp: DhcpStatus::of(settings, state),
             up: state.nodes().count(NodeHealth::Up),
             total: state.nodes().total(),
         },
+        host: state.vitals().head,
         lcd: lcd(settings, state.outputs()),
         led: led(settings, state, desired),
     }
 }
 
-/// One node; `None` if the settings have no node of this name.
-pub fn node(settings: &Settings, state: &State, name: &str) -> Option<NodeStatus> {
-    let known = settings.nodes.iter().find(|node| node.name == name)?;
-    node_status(known, state)
+/// One node; `None` if there is none of this name.
+pub fn node(state: &State, name: &str) -> Option<NodeStatus> {
+    state.nodes().by_name(name).map(|node| node_status(state, node))
 }
 
-/// All nodes, in the order of the settings.
-pub fn nodes(settings: &Settings, state: &State) -> Vec<NodeStatus> {
-    settings.nodes.iter().filter_map(|node| node_status(node, state)).collect()
+/// All nodes, in their order.
+pub fn nodes(state: &State) -> Vec<NodeStatus> {
+    state.nodes().iter().map(|node| node_status(state, node)).collect()
 }
 
-fn node_status(known: &crate::config::Node, state: &State) -> Option<NodeStatus> {
-    let seen = state.nodes().get(&known.name)?;
-    Some(NodeStatus {
-        name: known.name.clone(),
-        mac: known.mac,
-        address: known.address,
-        health: seen.health,
-        rtt: seen.rtt,
-        since: seen.since,
-    })
+fn node_status(state: &State, node: &NodeState) -> NodeStatus {
+    NodeStatus {
+        name: node.name.clone(),
+        mac: node.mac,
+        address: node.address,
+        health: node.health,
+        rtt: node.rtt,
+        since: node.since,
+        origin: node.origin,
+        group: node.group.and_then(|group| state.settings().groups.get(group)).map(|group| group.name.clone()),
+    }
 }
 
 fn uplink(view: &UplinkView<'_>) -> UplinkStatus {
@@ -257,7 +284,7 @@ fn gateway(state: &State, desired: &Desired) -> GatewayStatus {
 fn lcd(settings: &Settings, outputs: &Outputs) -> LcdStatus {
     let state = DeviceState::of(outputs, Output::Display, settings.lcd.bus == LcdBus::Off);
     let (lines, bytes) = match outputs.held(Output::Display) {
-        Some(Applied::Display { lines, bytes }) => (Some(lines.clone()), *bytes),
+        Some(Applied::Display { lines, bytes, .. }) => (Some(lines.clone()), *bytes),
         _ => (None, 0),
     };
     LcdStatus { state, lines: lines.filter(|_| state == DeviceState::Ok), bytes }

@@ -3,16 +3,15 @@
 
 mod encode;
 mod expr;
+mod guard;
 mod look;
 mod transact;
 
-use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, capabilities};
-use tokio::sync::Notify;
+use tokio::task::yield_now;
 
 use crate::event::{Applied, ApplyError, ApplyErrorKind, Output};
 use crate::policy::FirewallPlan;
@@ -20,46 +19,43 @@ use crate::policy::ruleset::{Action, Rule, Ruleset, TABLE};
 use crate::sink::Sink;
 use crate::source::nfnetlink::Socket;
 
-pub use encode::{Encoded, Form, Label, Removal, encode, encode_removal};
+pub use encode::{Encoded, Label, encode, encode_removal};
 pub use look::{Seen, look};
 pub use transact::{Refusal, transact};
 
+use guard::{Guard, Hold};
+
 /// Each try learns one thing about the kernel or the table; there is no more to learn than this.
 const TRIES: usize = 8;
-/// See [`FirewallSink::restore`].
-const RESTORE_INTERVAL: Duration = Duration::from_millis(50);
+/// What is asked before and after, in messages.
+const LISTING: &str = "listing of tables";
 
 /// Puts the rule set into the kernel.
 #[derive(Debug, Default)]
 pub struct FirewallSink {
-    socket: Option<Socket>,
+    hold: Option<Hold>,
+    /// puts a table back that the kernel does not protect
+    guarding: bool,
+    guard: Option<Guard>,
     known: Known,
-    /// the transaction sent last: to put the same rules back, it is only sent again
-    sent: Option<Sent>,
-    /// rings when somebody else touches our table
-    alarm: Arc<Notify>,
-    last_restored: Option<Instant>,
-    /// put back without having been told to
-    restored: Option<(FirewallPlan, Applied)>,
-    /// this process has loaded the table before
-    loaded: bool,
+    /// what this process has put there last
+    loaded: Option<Loaded>,
     /// what was found at the first look was of an earlier run
     adopted: bool,
 }
 
-/// A transaction, and what it was made from.
+/// An order that was carried out.
 #[derive(Debug)]
-struct Sent {
+struct Loaded {
     ruleset: Ruleset,
-    form: Form,
-    encoded: Encoded,
+    protect: bool,
+    /// with one, or without because the kernel would not have it
+    flow_table: bool,
 }
 
 /// What was learnt of this kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Known {
-    /// `NFT_MSG_DESTROYTABLE` (≥ 6.3)
-    destroy: bool,
     /// the flags owner and persist (≥ 6.9)
     persist: bool,
     flow_table: bool,
@@ -67,7 +63,7 @@ struct Known {
 
 impl Default for Known {
     fn default() -> Self {
-        Self { destroy: true, persist: true, flow_table: true }
+        Self { persist: true, flow_table: true }
     }
 }
 
@@ -77,27 +73,14 @@ impl Sink for FirewallSink {
 
     /// The kernel answers within the system call: some 0.2 ms, or 10 ms where it has to wait for RCU.
     async fn apply(&mut self, desired: &FirewallPlan) -> Result<Applied, ApplyError> {
-        // Done already, in haste: what is in the kernel is the same but for the number of the order.
-        match self.restored.take() {
-            Some((plan, applied)) if FirewallPlan { revision: plan.revision, ..desired.clone() } == plan => Ok(applied),
-            _ => self.load(&desired.ruleset, desired.protect),
+        if let Some(applied) = self.put_back(desired) {
+            return Ok(applied);
         }
-    }
-
-    async fn undone(&mut self) {
-        self.alarm.notified().await;
-    }
-
-    /// Not more often than somebody else could want in earnest: with one who takes the rules away again and again, the
-    /// usual way remains.
-    fn restore(&mut self, desired: &FirewallPlan) {
-        let now = Instant::now();
-        self.restored = None;
-        if self.last_restored.is_some_and(|last| now.duration_since(last) < RESTORE_INTERVAL) {
-            return;
+        if self.load_first(&desired.ruleset, desired.protect)? {
+            // The rules are in place: others have their turn before the kernel is asked for more.
+            yield_now().await;
         }
-        self.last_restored = Some(now);
-        self.restored = self.load(&desired.ruleset, desired.protect).ok().map(|applied| (desired.clone(), applied));
+        self.replace(&desired.ruleset, desired.protect)
     }
 }
 
@@ -107,80 +90,82 @@ impl FirewallSink {
         Self::default()
     }
 
-    /// A sink that puts its rules back when `alarm` rings, before it is told to.
-    pub fn with_alarm(alarm: Arc<Notify>) -> Self {
+    /// A sink that puts its table back by itself, in the moment somebody else takes it away, where the kernel does not
+    /// protect it.
+    pub fn guarding() -> Self {
         let mut sink = Self::new();
-        sink.alarm = alarm;
+        sink.guarding = true;
         sink
     }
 
     /// Opens the socket, if it is not, and tells its port: changes that carry it are our own.
     pub fn port(&mut self) -> Result<u32, ApplyError> {
-        Ok(self.socket()?.port())
+        Ok(self.hold()?.port())
     }
 
-    fn socket(&mut self) -> Result<&mut Socket, ApplyError> {
-        match self.socket {
-            Some(ref mut socket) => Ok(socket),
-            None => Ok(self.socket.insert(Socket::open(0).map_err(|errno| refused(errno, "nfnetlink"))?)),
+    /// What is shared with the guard.
+    fn hold(&mut self) -> Result<Hold, ApplyError> {
+        match &self.hold {
+            Some(hold) => Ok(hold.clone()),
+            None => {
+                let socket = Socket::open(0).map_err(|errno| refused(errno, "nfnetlink"))?;
+                Ok(self.hold.insert(Hold::new(socket)).clone())
+            }
         }
     }
 
     /// Replaces the table by `ruleset` and reads back what is there.
     pub fn load(&mut self, ruleset: &Ruleset, protect: bool) -> Result<Applied, ApplyError> {
-        if !self.loaded && self.known.flow_table && ruleset.flow_table.is_some() {
-            // A kernel without flow tables refuses the whole, and takes its time over it (a grace period of RCU, some
-            // 10 ms): until that is known, the rules first.
-            self.replace(&ruleset.without_flow_table(), protect)?;
-        }
+        self.load_first(ruleset, protect)?;
         self.replace(ruleset, protect)
     }
 
-    fn replace(&mut self, ruleset: &Ruleset, protect: bool) -> Result<Applied, ApplyError> {
-        let mut known = self.known;
-        let (loaded, adopted) = (self.loaded, self.adopted);
-        let mut sent = self.sent.take();
-        let socket = self.socket()?;
-        // To put our rules back it does not matter what is there, and haste does: see docs/decisions/haste.md.
-        let before = match loaded && known.destroy {
-            true => None,
-            false => look(socket).map_err(|errno| refused(errno, "listing of tables"))?,
-        };
-        let plain = (ruleset.flow_table.is_some() && !known.flow_table).then(|| ruleset.without_flow_table());
-        let mut ruleset = plain.as_ref().unwrap_or(ruleset).clone();
-        let mut seen = before.clone();
-        for _ in 0..TRIES {
-            let removal = match (known.destroy, &seen) {
-                (true, _) => Removal::Destroy,
-                (false, Some(_)) => Removal::Delete,
-                (false, None) => Removal::Nothing,
-            };
-            let form = Form { removal, owned: protect && known.persist };
-            let again = sent.take().filter(|sent| sent.form == form && sent.ruleset == ruleset);
-            let ready =
-                again.unwrap_or_else(|| Sent { ruleset: ruleset.clone(), form, encoded: encode(&ruleset, &form) });
-            let result = transact(socket, &ready.encoded);
-            let Err(refusal) = result else {
-                sent = Some(ready);
-                break;
-            };
-            seen = look(socket).map_err(|errno| refused(errno, "listing of tables"))?;
-            if !learn(&mut known, &mut ruleset, &refusal, &form) {
-                return Err(explain(&refusal, &ruleset, seen.as_ref(), socket.port()));
-            }
+    /// The rules without their flow table, if they have one and none was loaded before. A kernel without flow tables refuses
+    /// the whole, and takes its time over it (a grace period of RCU, some 10 ms).
+    fn load_first(&mut self, ruleset: &Ruleset, protect: bool) -> Result<bool, ApplyError> {
+        let first = self.loaded.is_none() && self.known.flow_table && ruleset.flow_table.is_some();
+        if first {
+            self.replace(&ruleset.without_flow_table(), protect)?;
         }
-        let after = look(socket).map_err(|errno| refused(errno, "listing of tables"))?;
-        let Some(after) = after else {
-            return Err(failed("the rule set was accepted, but is not in the kernel".into()));
-        };
-        let masquerade = look::masquerades(socket).map_err(|errno| refused(errno, "listing of rules"))?;
-        let adopted = if loaded { adopted } else { before.is_some_and(|table| table.ours) };
-        let owned = after.owner == Some(socket.port());
-        self.known = known;
-        self.sent = sent;
-        self.adopted = adopted;
-        self.loaded = true;
-        Ok(Applied::Firewall { masquerade, owned, flow_table: ruleset.flow_table.is_some(), adopted })
+        Ok(first)
+    }
+
+    fn replace(&mut self, wanted: &Ruleset, protect: bool) -> Result<Applied, ApplyError> {
+        let hold = self.hold()?;
+        let mut held = hold.lock();
+        held.disarm();
+        let socket = held.socket();
+        if self.loaded.is_none() {
+            let before = look(socket).map_err(|errno| refused(errno, LISTING))?;
+            self.adopted = before.is_some_and(|table| table.ours);
+        }
+        let mut ruleset = wanted.clone();
+        if !self.known.flow_table {
+            ruleset = ruleset.without_flow_table();
+        }
+        let sent = send(socket, &mut self.known, &mut ruleset, protect)?;
+        let flow_table = ruleset.flow_table.is_some();
+        let (applied, owned) = read_back(socket, flow_table, self.adopted)?;
+        self.loaded = Some(Loaded { ruleset: wanted.clone(), protect, flow_table });
+        if self.guarding && !owned {
+            held.arm(sent);
+            if self.guard.is_none() {
+                self.guard = Guard::start(hold.clone());
+            }
+        } else {
+            self.guard = None;
+        }
+        Ok(applied)
+    }
+
+    /// What is there, if the guard was faster than this order.
+    fn put_back(&mut self, desired: &FirewallPlan) -> Option<Applied> {
+        let loaded = self.loaded.as_ref().filter(|l| l.ruleset == desired.ruleset && l.protect == desired.protect)?;
+        let mut held = self.hold.as_ref()?.lock();
+        if !held.take_restored() {
+            return None;
+        }
+        read_back(held.socket(), loaded.flow_table, self.adopted).ok().map(|(applied, _)| applied)
     }
 
     /// Takes the table away, with all rules.
@@ -188,9 +173,13 @@ impl FirewallSink {
     /// # Errors
     /// If a process that lives owns it, or the capability is missing. That it is not there is no error.
     pub fn remove(&mut self) -> Result<(), ApplyError> {
-        let socket = self.socket()?;
-        let Some(seen) = look(socket).map_err(|errno| refused(errno, "listing of tables"))? else { return Ok(()) };
-        match transact(socket, &encode_removal(Removal::Delete)) {
+        self.guard = None;
+        let hold = self.hold()?;
+        let mut held = hold.lock();
+        held.disarm();
+        let socket = held.socket();
+        let Some(seen) = look(socket).map_err(|errno| refused(errno, LISTING))? else { return Ok(()) };
+        match transact(socket, &encode_removal()) {
             Err(refusal) if refusal.errno != Errno::NOENT => {
                 Err(explain(&refusal, &Ruleset::default(), Some(&seen), socket.port()))
             }
@@ -202,8 +191,9 @@ impl FirewallSink {
 impl Drop for FirewallSink {
     /// Closing the socket waits for the kernel to tidy up (some 15 ms): not on the thread that runs the daemon.
     fn drop(&mut self) {
-        if let Some(socket) = self.socket.take() {
-            drop(thread::Builder::new().name("nft-close".into()).spawn(move || drop(socket)));
+        self.guard = None;
+        if let Some(hold) = self.hold.take() {
+            drop(thread::Builder::new().name("nft-close".into()).spawn(move || drop(hold)));
         }
     }
 }
@@ -216,14 +206,37 @@ pub fn remove() -> Result<(), ApplyError> {
     FirewallSink::new().remove()
 }
 
+/// Sends `ruleset` until the kernel takes it, without what this kernel turns out not to have. The transaction that was taken.
+fn send(socket: &mut Socket, known: &mut Known, ruleset: &mut Ruleset, protect: bool) -> Result<Encoded, ApplyError> {
+    let mut tries = 1;
+    loop {
+        let owned = protect && known.persist;
+        let encoded = encode(ruleset, owned);
+        let Err(refusal) = transact(socket, &encoded) else { return Ok(encoded) };
+        let news = learn(known, ruleset, &refusal, owned);
+        if !news || tries == TRIES {
+            let seen = look(socket).map_err(|errno| refused(errno, LISTING))?;
+            return Err(explain(&refusal, ruleset, seen.as_ref(), socket.port()));
+        }
+        tries += 1;
+    }
+}
+
+/// What is in the kernel, and whether it protects it.
+fn read_back(socket: &mut Socket, flow_table: bool, adopted: bool) -> Result<(Applied, bool), ApplyError> {
+    let Some(seen) = look(socket).map_err(|errno| refused(errno, LISTING))? else {
+        return Err(failed("the rule set was accepted, but is not in the kernel".into()));
+    };
+    let masquerade = look::masquerades(socket).map_err(|errno| refused(errno, "listing of rules"))?;
+    let owned = seen.owner == Some(socket.port());
+    Ok((Applied::Firewall { masquerade, owned, flow_table, adopted }, owned))
+}
+
 /// Takes a refusal as news of what the kernel cannot do. False: it is no such news, trying again is of no use.
-fn learn(known: &mut Known, ruleset: &mut Ruleset, refusal: &Refusal, form: &Form) -> bool {
+fn learn(known: &mut Known, ruleset: &mut Ruleset, refusal: &Refusal, owned: bool) -> bool {
     let cannot = matches!(refusal.errno, Errno::OPNOTSUPP | Errno::INVAL);
     match refusal.label {
-        Label::Removal if form.removal == Removal::Destroy && cannot => known.destroy = false,
-        // Somebody was faster: look again.
-        Label::Removal if refusal.errno == Errno::NOENT => {}
-        Label::Table if cannot && form.owned => known.persist = false,
+        Label::Table if cannot && owned => known.persist = false,
         Label::Table if matches!(refusal.errno, Errno::EXIST | Errno::OPNOTSUPP) => {}
         Label::FlowTable if refusal.errno != Errno::PERM => {
             // A device that has just gone is no reason to do without for ever.
@@ -282,7 +295,7 @@ fn refused(errno: Errno, subject: &str) -> ApplyError {
         Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT => {
             unsupported("the kernel has no nfnetlink (CONFIG_NETFILTER_NETLINK)")
         }
-        Errno::OPNOTSUPP if matches!(subject, "the rule set" | "listing of tables") => {
+        Errno::OPNOTSUPP if matches!(subject, "the rule set" | LISTING) => {
             unsupported("the kernel has no nf_tables (CONFIG_NF_TABLES, module nf_tables)")
         }
         _ => failed(format!("the kernel refused {subject}: {errno}")),
@@ -309,17 +322,14 @@ mod tests {
 
     fn told(label: Label, errno: Errno) -> (bool, Known, Ruleset) {
         let (mut known, mut ruleset) = (Known::default(), fast());
-        let form = Form { removal: Removal::Destroy, owned: true };
-        let again = learn(&mut known, &mut ruleset, &Refusal { label, errno }, &form);
+        let again = learn(&mut known, &mut ruleset, &Refusal { label, errno }, true);
         (again, known, ruleset)
     }
 
     #[test]
-    fn an_old_kernel_is_learnt_step_by_step() {
-        let (again, known, _) = told(Label::Removal, Errno::INVAL);
-        assert!(again && !known.destroy && known.persist, "before 6.3");
+    fn an_old_kernel_is_not_asked_for_protection_again() {
         let (again, known, _) = told(Label::Table, Errno::OPNOTSUPP);
-        assert!(again && !known.persist && known.destroy, "before 6.9");
+        assert!(again && !known.persist && known.flow_table, "before 6.9");
     }
 
     #[test]
@@ -344,13 +354,13 @@ mod tests {
     #[test]
     fn a_transaction_asks_for_one_answer_and_labels_every_message() {
         use crate::source::nfnetlink::messages;
-        let encoded = encode(&fast(), &Form { removal: Removal::Destroy, owned: true });
+        let encoded = encode(&fast(), true);
         let read: Vec<_> = messages(&encoded.bytes).collect();
         assert_eq!(read.len(), encoded.labels.len());
         assert!(read.iter().zip(1..).all(|(message, number)| message.sequence == number));
         let asking: Vec<usize> = (0..read.len()).filter(|index| read[*index].flags & 4 != 0).collect();
         assert_eq!(asking, [read.len() - 2]);
-        assert_eq!(encoded.labels[1..4], [Label::Removal, Label::Table, Label::FlowTable]);
+        assert_eq!(encoded.labels[1..5], [Label::Removal, Label::Removal, Label::Table, Label::FlowTable]);
         let rules = encoded.labels.iter().filter(|label| matches!(label, Label::Rule(..))).count();
         assert_eq!(rules, fast().len() + 2, "the set of ICMPv6 types and its elements belong to a rule");
     }

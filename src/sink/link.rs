@@ -4,6 +4,7 @@
 //! ARP for an address of the cluster.
 
 mod conf;
+mod faults;
 mod previous;
 
 use std::path::{Path, PathBuf};
@@ -14,13 +15,14 @@ use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::{AddressMessageBuilder, LinkUnspec};
 use rustix::io::Errno;
 
-use crate::event::{Address, Applied, ApplyError, ApplyErrorKind, Change, Event, LinkIndex, Output};
+use crate::event::{Address, Applied, ApplyError, Change, Event, LinkIndex, Output};
 use crate::policy::{LinkPlan, PortPlan, ROUTE_PROTOCOL};
 use crate::sink::Sink;
 use crate::sink::rtnl::{ADD, Rtnl, failed};
-use crate::source::netlink::{Attributes, Listing, RequestError, parse};
+use crate::source::netlink::{Listing, RequestError, parse};
 
 use conf::Conf;
+use faults::Faults;
 use previous::Previous;
 
 /// Brings ports to their [`PortPlan`].
@@ -57,26 +59,26 @@ impl LinkSink {
 
     fn apply_all(&mut self, plan: &LinkPlan) -> Result<Applied, ApplyError> {
         let ports = read_ports(&mut self.rtnl)?;
-        let mut absent = None;
+        let mut faults = Faults::default();
         let mut here = Vec::new();
         for wanted in &plan.ports {
             match ports.iter().find(|port| port.index == wanted.index) {
                 Some(port) => here.push((wanted, port)),
-                None => absent = Some(gone(&wanted.name)),
+                None => faults.gone(&wanted.name),
             }
         }
         for (wanted, port) in &here {
-            keep_absent(self.set_conf(wanted, port), &mut absent)?;
+            self.set_conf(wanted, port, &mut faults);
         }
         let addresses = read_addresses(&mut self.rtnl)?;
         for (wanted, port) in &here {
             let mine: Vec<_> = addresses.iter().filter(|held| held.index == port.index).copied().collect();
-            keep_absent(self.set_addresses(wanted, port, &mine), &mut absent)?;
+            self.set_addresses(wanted, port, &mine, &mut faults);
         }
         self.let_go(plan, &ports, &addresses);
         self.previous.catch_up();
         let unkept = self.previous.unkept().map(str::to_owned);
-        absent.map_or(Ok(Applied::Link { unkept }), Err)
+        faults.result(unkept)
     }
 
     /// Puts back what this run and earlier ones changed: settings as they were, addresses that were added. Links stay up.
@@ -85,7 +87,7 @@ impl LinkSink {
     /// # Errors
     /// The first thing that could not be put back; the rest is tried all the same.
     pub fn put_back(self) -> Result<Vec<String>, ApplyError> {
-        let Self { mut rtnl, previous, .. } = self;
+        let Self { mut rtnl, mut previous, .. } = self;
         let ports = read_ports(&mut rtnl)?;
         let addresses = read_addresses(&mut rtnl)?;
         let mut done = Vec::new();
@@ -96,7 +98,7 @@ impl LinkSink {
             Err(error) => failure = failure.take().or(Some(error)),
         };
         for port in &ports {
-            note(put_back_addresses(&mut rtnl, &previous, &port.name, port, &addresses));
+            note(put_back_addresses(&mut rtnl, &mut previous, &port.name, port, &addresses));
         }
         for port in &ports {
             note(put_back_conf(&mut rtnl, &previous, &port.name, port));
@@ -107,43 +109,50 @@ impl LinkSink {
         }
     }
 
-    fn set_conf(&mut self, wanted: &PortPlan, port: &Port) -> Result<(), ApplyError> {
+    fn set_conf(&mut self, wanted: &PortPlan, port: &Port, faults: &mut Faults) {
         let changes = conf::changes(&wanted.conf, port.conf.as_ref());
         if changes.is_empty() {
-            return Ok(());
+            return;
         }
         if let Some(conf) = &port.conf {
             self.previous.remember_conf(&port.name, &changes, conf);
         }
-        conf::write(&mut self.rtnl, port.index, &changes)
-            .map_err(|error| failed(format!("{}: cannot set {}", port.name, conf::named(&changes)), &error))
+        if let Err(error) = conf::write(&mut self.rtnl, port.index, &changes) {
+            faults.settings_refused(&port.name, &changes, &error);
+        }
     }
 
-    fn set_addresses(&mut self, wanted: &PortPlan, port: &Port, held: &[Held]) -> Result<(), ApplyError> {
+    fn set_addresses(&mut self, wanted: &PortPlan, port: &Port, held: &[Held], faults: &mut Faults) {
         if wanted.up && !port.up {
             let up = LinkUnspec::new_with_index(port.index).up().build();
             let sent = self.rtnl.send(&RouteNetlinkMessage::SetLink(up), 0);
-            sent.map_err(|error| failed(format!("{}: cannot be switched on", port.name), &error))?;
+            faults.note(sent.map_err(|error| failed(format!("{}: cannot be switched on", port.name), &error)));
         }
         for &address in wanted.addresses.iter().filter(|&address| !held.iter().any(|held| held.address == *address)) {
-            self.previous.remember_address(&port.name, address);
-            let message = address_message(port.index, address);
-            match self.rtnl.send(&RouteNetlinkMessage::NewAddress(message), ADD) {
-                Err(error) if error.errno() == Some(Errno::EXIST) => self.previous.forget_address(&port.name, address),
-                result => result
-                    .map_err(|error| failed(format!("{}: cannot be given the address {address}", port.name), &error))?,
+            if faults.permit(&port.name, address) {
+                faults.note(self.add_address(port, address));
             }
         }
-        // Beyond what is to be released: an earlier run may have had other settings.
+        // Also of an earlier run, with other settings.
         for held in held.iter().filter(|held| !wanted.addresses.contains(&held.address)) {
             if held.marked || self.previous.added(&port.name, held.address) {
-                give_back(&mut self.rtnl, port, held.address)?;
+                faults.note(give_back(&mut self.rtnl, &mut self.previous, port, held.address));
             }
         }
-        for &address in wanted.release.iter().filter(|address| !wanted.addresses.contains(address)) {
-            self.previous.forget_address(&port.name, address);
+    }
+
+    fn add_address(&mut self, port: &Port, address: Ipv4Net) -> Result<(), ApplyError> {
+        self.previous.remember_address(&port.name, address);
+        let message = address_message(port.index, address);
+        match self.rtnl.send(&RouteNetlinkMessage::NewAddress(message), ADD) {
+            Err(error) if error.errno() == Some(Errno::EXIST) => {
+                self.previous.forget_address(&port.name, address);
+                Ok(())
+            }
+            result => {
+                result.map_err(|error| failed(format!("{}: cannot be given the address {address}", port.name), &error))
+            }
         }
-        Ok(())
     }
 
     /// Ports that were in the plan and are no longer: put back, as far as it goes. The first time that may be any port: an
@@ -154,7 +163,7 @@ impl LinkSink {
         for (index, name) in held.iter().filter(|(index, _)| !plan.ports.iter().any(|port| port.index == *index)) {
             if let Some(port) = ports.iter().find(|port| port.index == *index) {
                 // A port that does not take it back is not a fault of those that stay; `off` tries again.
-                let _ = put_back_addresses(&mut self.rtnl, &self.previous, name, port, addresses)
+                let _ = put_back_addresses(&mut self.rtnl, &mut self.previous, name, port, addresses)
                     .and_then(|_| put_back_conf(&mut self.rtnl, &self.previous, name, port));
             }
         }
@@ -171,6 +180,11 @@ impl Sink for LinkSink {
     }
 }
 
+/// The addresses that we gave to ports since the machine started and have not taken away, by port.
+pub fn added(state_directory: &Path) -> Vec<(String, Ipv4Net)> {
+    Previous::open(state_directory).all_added()
+}
+
 /// The file that remembers; for messages.
 pub fn record(state_directory: &Path) -> PathBuf {
     previous::path(state_directory)
@@ -178,7 +192,7 @@ pub fn record(state_directory: &Path) -> PathBuf {
 
 fn put_back_addresses(
     rtnl: &mut Rtnl,
-    previous: &Previous,
+    previous: &mut Previous,
     name: &str,
     port: &Port,
     addresses: &[Held],
@@ -186,7 +200,7 @@ fn put_back_addresses(
     let mut done = Vec::new();
     for held in addresses.iter().filter(|held| held.index == port.index) {
         if held.marked || previous.added(name, held.address) {
-            give_back(rtnl, port, held.address)?;
+            give_back(rtnl, previous, port, held.address)?;
             done.push(format!("{name}: removed the address {}", held.address));
         }
     }
@@ -203,8 +217,9 @@ fn put_back_conf(rtnl: &mut Rtnl, previous: &Previous, name: &str, port: &Port) 
     Ok(vec![format!("{name}: put back {}", conf::named(&changes))])
 }
 
-/// Takes an address away without taking others of its subnet along (`promote_secondaries`).
-fn give_back(rtnl: &mut Rtnl, port: &Port, address: Ipv4Net) -> Result<(), ApplyError> {
+/// Takes an address away without taking others of its subnet along (`promote_secondaries`), and forgets it: who adds it to
+/// this port later is somebody else.
+fn give_back(rtnl: &mut Rtnl, previous: &mut Previous, port: &Port, address: Ipv4Net) -> Result<(), ApplyError> {
     let promote = |value| vec![conf::Change { setting: conf::PROMOTE_SECONDARIES, value }];
     let alters = port.conf.as_ref().and_then(|conf| conf.get(conf::PROMOTE_SECONDARIES)) == Some(0);
     let tell = |error: RequestError| failed(format!("{}: cannot give back the address {address}", port.name), &error);
@@ -216,8 +231,11 @@ fn give_back(rtnl: &mut Rtnl, port: &Port, address: Ipv4Net) -> Result<(), Apply
         conf::write(rtnl, port.index, &promote(0)).map_err(tell)?;
     }
     match removed {
-        Err(error) if error.errno() == Some(Errno::ADDRNOTAVAIL) => Ok(()),
-        result => result.map_err(tell),
+        Err(error) if error.errno() != Some(Errno::ADDRNOTAVAIL) => Err(tell(error)),
+        _ => {
+            previous.forget_address(&port.name, address);
+            Ok(())
+        }
     }
 }
 
@@ -244,35 +262,17 @@ fn read_ports(rtnl: &mut Rtnl) -> Result<Vec<Port>, ApplyError> {
 }
 
 fn read_addresses(rtnl: &mut Rtnl) -> Result<Vec<Held>, ApplyError> {
-    /// `IFA_PROTO`
-    const PROTOCOL: u16 = 11;
     let mut held = Vec::new();
     let mut events = Vec::new();
     rtnl.dump(Listing::ADDRESSES, |message| {
         events.clear();
         parse(message, &mut events);
-        if let Some(Event::Address(Change::Present(Address { index, address: IpNet::V4(address), .. }))) =
+        if let Some(Event::Address(Change::Present(Address { index, address: IpNet::V4(address), protocol, .. }))) =
             events.first()
         {
-            let marked = Attributes::after(message.payload, 8).find(PROTOCOL) == Some(&[ROUTE_PROTOCOL]);
-            held.push(Held { index: *index, address: *address, marked });
+            held.push(Held { index: *index, address: *address, marked: *protocol == ROUTE_PROTOCOL });
         }
     })
     .map_err(|error| failed("cannot list the addresses", &error))?;
     Ok(held)
-}
-
-fn gone(name: &str) -> ApplyError {
-    ApplyError { kind: ApplyErrorKind::Absent, message: format!("{name}: the interface is not there") }
-}
-
-/// A port that vanished meanwhile does not keep the others from their due.
-fn keep_absent(result: Result<(), ApplyError>, absent: &mut Option<ApplyError>) -> Result<(), ApplyError> {
-    match result {
-        Err(error) if error.kind == ApplyErrorKind::Absent => {
-            *absent = Some(error);
-            Ok(())
-        }
-        other => other,
-    }
 }

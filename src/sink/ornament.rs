@@ -1,6 +1,7 @@
 //! What the threads of display and indicator have in common: their lease, their reports, their patience.
 
-use std::any::Any;
+mod thread;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -8,6 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output};
+
+pub use thread::{Handle, Worker, start};
 
 /// How long the daemon may be silent at its start before the panel says that nobody drives it.
 pub const LEASE: Duration = Duration::from_secs(15);
@@ -109,7 +112,9 @@ impl Reporter {
 /// was found out.
 fn same(a: &Result<Applied, ApplyError>, b: &Result<Applied, ApplyError>) -> bool {
     match (a, b) {
-        (Ok(Applied::Display { lines: a, .. }), Ok(Applied::Display { lines: b, .. })) => a == b,
+        (Ok(Applied::Display { lines: a, blind: c, .. }), Ok(Applied::Display { lines: b, blind: d, .. })) => {
+            (a, c) == (b, d)
+        }
         (Err(a), Err(b)) if a.kind == ApplyErrorKind::Absent => a.kind == b.kind,
         (a, b) => a == b,
     }
@@ -151,14 +156,9 @@ impl Patience {
     }
 }
 
-/// What a thread panicked with, as an error to report.
-pub fn panicked(what: &str, payload: &(dyn Any + Send)) -> ApplyError {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
-    ApplyError {
-        kind: ApplyErrorKind::Failed,
-        message: format!("the {what}'s thread panicked and begins again: {text}"),
-    }
+/// The first of these times that there is.
+pub fn earliest<const N: usize>(times: [Option<Duration>; N]) -> Option<Duration> {
+    times.into_iter().flatten().min()
 }
 
 /// The report of an output that is switched off.
@@ -217,7 +217,7 @@ mod tests {
     fn the_same_is_reported_once_and_what_finds_no_room_later() {
         let (sender, mut events) = mpsc::channel(1);
         let mut reporter = Reporter::new(sender, Output::Display);
-        let lines = |bytes| Ok(Applied::Display { lines: vec!["a".to_owned()], bytes });
+        let lines = |bytes| Ok(Applied::Display { lines: vec!["a".to_owned()], bytes, blind: false });
         let absent = |message: &str| Err(ApplyError { kind: ApplyErrorKind::Absent, message: message.to_owned() });
         reporter.report(lines(1));
         reporter.report(lines(2));

@@ -13,7 +13,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::RouteMessageBuilder;
 use rustix::io::Errno;
 
-use crate::event::{Applied, ApplyError, Change, Event, Output, Route, Rule};
+use crate::event::{Applied, ApplyError, ApplyErrorKind, Change, Event, Output, Route, Rule};
 use crate::policy::{ROUTE_PROTOCOL, RoutingPlan};
 use crate::sink::Sink;
 use crate::sink::rtnl::{ADD, REPLACE, Rtnl, failed};
@@ -100,17 +100,26 @@ fn compare(plan: &RoutingPlan, rules: &BTreeSet<Rule>, routes: &BTreeSet<Route>)
     }
 }
 
-/// Does all that can be done; the first thing that could not is told. An uplink that has just gone does not keep the
-/// others from their routes.
+/// Does all that can be done; the first thing that could not is told, and that something has to wait only if that is all. An
+/// uplink that has just gone does not keep the others from their routes.
 fn carry_out(rtnl: &mut Rtnl, diff: &Diff) -> Result<(), ApplyError> {
     let mut failure = None;
+    let mut waiting = None;
     let mut note = |what: &str, name: String, result: Result<(), RequestError>| {
         if let Err(error) = result {
             failure.get_or_insert_with(|| failed(format!("cannot {what} {name}"), &error));
         }
     };
     for (route, flags) in &diff.routes_to_add {
-        note("add", name_of_route(route), add_route(rtnl, route, *flags));
+        match add_route(rtnl, route, *flags) {
+            Err(error) if error.errno() == Some(Errno::INVAL) && lacks_its_source(rtnl, route) => {
+                waiting.get_or_insert_with(|| ApplyError {
+                    kind: ApplyErrorKind::Waiting,
+                    message: format!("{} waits for its source address", name_of_route(route)),
+                });
+            }
+            result => note("add", name_of_route(route), result),
+        }
     }
     for rule in &diff.rules_to_add {
         let added = rtnl.send(&RouteNetlinkMessage::NewRule(rule_message(rule)), ADD);
@@ -124,7 +133,16 @@ fn carry_out(rtnl: &mut Rtnl, diff: &Diff) -> Result<(), ApplyError> {
         let removed = route_message(route).and_then(|message| rtnl.send(&RouteNetlinkMessage::DelRoute(message), 0));
         note("remove", name_of_route(route), accept(removed, &[Errno::SRCH, Errno::NODEV]));
     }
-    failure.map_or(Ok(()), Err)
+    failure.or(waiting).map_or(Ok(()), Err)
+}
+
+/// No port holds the address that the route prefers as its source: somebody has just taken it away, and the applier of the
+/// ports has not put it back yet.
+fn lacks_its_source(rtnl: &mut Rtnl, route: &Route) -> bool {
+    let Some(source) = route.preferred_source else { return false };
+    let is_source =
+        |event: &Event| matches!(event, Event::Address(Change::Present(held)) if held.address.addr() == source);
+    rtnl.events(Listing::ADDRESSES).is_ok_and(|events| !events.iter().any(is_source))
 }
 
 /// The plain form first: with `onlink` the kernel refuses a gateway that is one of our own addresses on another port,

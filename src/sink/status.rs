@@ -1,13 +1,13 @@
 //! The status socket: JSON lines for everybody on this machine. What clients send is thrown away; none of them can hold the
 //! daemon up or make it grow. While nothing changes, nothing wakes.
 
-mod bind;
 mod board;
 mod client;
 #[cfg(test)]
 mod tests;
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,15 +17,16 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use self::bind::Bound;
-pub use self::bind::remedy;
 use self::board::Board;
 use self::client::Queue;
 use super::clock;
 use crate::config;
-use crate::event::{ApplyError, ApplyErrorKind, ApplyReport, Event, Output};
+use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output};
 use crate::render::status::{NodeStatus, Snapshot};
+use crate::source::bind::Bound;
 
+/// Everybody on this machine may look: there is nothing secret in it, and nothing can be sent.
+const MODE: u32 = 0o666;
 /// So many can look at once; the next is told so and closed.
 pub const MOST_CLIENTS: usize = 128;
 /// Between two lines of changes: at most ten in any second.
@@ -60,6 +61,8 @@ impl Shared {
 pub struct StatusHandle {
     shared: Arc<Shared>,
     server: JoinHandle<()>,
+    path: PathBuf,
+    moves: mpsc::UnboundedSender<Bound>,
 }
 
 impl Drop for StatusHandle {
@@ -74,14 +77,31 @@ impl Drop for StatusHandle {
 /// # Errors
 /// The socket cannot be made, or somebody answers there ([`io::ErrorKind::AddrInUse`]).
 pub fn spawn(settings: config::Status, events: mpsc::Sender<Event>) -> io::Result<StatusHandle> {
-    let bound = Bound::at(&settings.socket)?;
+    let bound = Bound::at(&settings.socket, MODE)?;
     let shared =
         Arc::new(Shared { board: Mutex::new(Board::default()), news: Notify::new(), clients: AtomicUsize::new(0) });
-    let server = Server { bound, shared: Arc::clone(&shared), queues: Vec::new(), events };
-    Ok(StatusHandle { shared, server: tokio::spawn(server.run()) })
+    let (moves, moved) = mpsc::unbounded_channel();
+    let server = Server { bound, moved, shared: Arc::clone(&shared), queues: Vec::new(), events, refusing: false };
+    Ok(StatusHandle { shared, server: tokio::spawn(server.run()), path: settings.socket, moves })
 }
 
 impl StatusHandle {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Goes to another place: the socket there is made before this one is closed and its file removed. Clients stay connected.
+    ///
+    /// # Errors
+    /// As [`spawn`]; then it stays where it is.
+    pub fn relocate(&mut self, path: &Path) -> io::Result<()> {
+        let bound = Bound::at(path, MODE)?;
+        self.moves.send(bound).map_err(|_| io::Error::other("nobody serves it any more"))?;
+        path.clone_into(&mut self.path);
+        Ok(())
+    }
+
     /// Everything but the nodes, as it is now.
     pub fn publish(&self, snapshot: Snapshot) {
         let (first, news) = self.shared.board().publish(snapshot);
@@ -103,9 +123,10 @@ impl StatusHandle {
         self.shared.wake_if(news);
     }
 
-    /// The last round trip of one node, which wakes nobody; costs the same with ten thousand nodes.
-    pub fn round_trip(&self, name: &str, rtt: Option<Duration>) {
-        self.shared.board().set_round_trip(name, rtt);
+    /// Round trips of nodes, which wake nobody; each costs the same with ten thousand nodes.
+    pub fn round_trips<'n>(&self, nodes: impl Iterator<Item = (&'n str, Option<Duration>)>) {
+        let mut board = self.shared.board();
+        nodes.for_each(|(name, rtt)| board.set_round_trip(name, rtt));
     }
 
     pub fn remove_node(&self, name: &str) {
@@ -117,9 +138,13 @@ impl StatusHandle {
 /// Accepts clients and hands out lines.
 struct Server {
     bound: Bound,
+    /// sockets to take the place of `bound`
+    moved: mpsc::UnboundedReceiver<Bound>,
     shared: Arc<Shared>,
     queues: Vec<Arc<Queue>>,
     events: mpsc::Sender<Event>,
+    /// the last `accept` failed
+    refusing: bool,
 }
 
 impl Server {
@@ -131,6 +156,10 @@ impl Server {
         loop {
             let accepted = tokio::select! {
                 accepted = accept(&self.bound.listener) => accepted,
+                Some(bound) = self.moved.recv() => {
+                    self.bound = bound;
+                    continue;
+                }
                 () = self.shared.news.notified(), if !pending => {
                     pending = true;
                     continue;
@@ -142,7 +171,12 @@ impl Server {
                 }
             };
             match accepted {
-                Ok(stream) => self.admit(stream),
+                Ok(stream) => {
+                    if std::mem::take(&mut self.refusing) {
+                        self.report(Ok(Applied::Done));
+                    }
+                    self.admit(stream);
+                }
                 Err(error) => self.accept_failed(&error).await,
             }
         }
@@ -185,12 +219,15 @@ impl Server {
         });
     }
 
-    async fn accept_failed(&self, error: &io::Error) {
+    async fn accept_failed(&mut self, error: &io::Error) {
         let message = format!("{} accepts nobody: {error}", self.bound.path().display());
-        let report =
-            ApplyReport { output: Output::Status, result: Err(ApplyError { kind: ApplyErrorKind::Failed, message }) };
-        let _ = self.events.try_send(Event::Applied(report));
+        self.refusing = true;
+        self.report(Err(ApplyError { kind: ApplyErrorKind::Failed, message }));
         sleep(ACCEPT_AGAIN).await;
+    }
+
+    fn report(&self, result: Result<Applied, ApplyError>) {
+        let _ = self.events.try_send(Event::Applied(ApplyReport { output: Output::Status, result }));
     }
 }
 

@@ -11,14 +11,12 @@ mod tests;
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
-use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::yield_now;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::event::{Blocker, Event, Firewall};
@@ -27,7 +25,8 @@ use crate::source::nfnetlink::{GROUP_NFTABLES, Socket, messages};
 use crate::source::readable;
 
 use counters::Counts;
-use disturbance::{Disturbance, Watcher};
+use disturbance::Disturbance;
+pub use disturbance::Watcher;
 use judge::Way;
 
 /// Changes of other programs come in bursts (Docker writes hundreds of rules): look when it has been quiet this long, …
@@ -56,20 +55,14 @@ pub struct FirewallWatch {
     pub postrouted: &'static str,
 }
 
-/// Tells disturbances of our table, other tables that block us, and counters, until the receiver is gone. `alarm` rings
-/// with the first word of a disturbance, before anything else is read or told.
+/// Tells disturbances of our table, other tables that block us, and counters, until the receiver is gone.
 ///
 /// # Errors
 /// The sockets cannot be made (no nfnetlink in the kernel, no CAP_NET_ADMIN), or the receiver is gone (`BrokenPipe`).
-pub async fn run(
-    events: mpsc::Sender<Event>,
-    mut watch: watch::Receiver<FirewallWatch>,
-    alarm: Arc<Notify>,
-) -> io::Result<Infallible> {
+pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<FirewallWatch>) -> io::Result<Infallible> {
     let listener = readable(Socket::open(GROUP_NFTABLES)?)?;
     let mut source = Source {
         events,
-        alarm,
         requests: Socket::open(0)?,
         watcher: Watcher::default(),
         watch: watch.borrow_and_update().clone(),
@@ -83,15 +76,8 @@ pub async fn run(
     loop {
         alarm.set(count_at);
         tokio::select! {
-            guard = listener.readable() => {
-                let mut guard = guard?;
-                match guard.get_inner().receive() {
-                    Ok(Some(datagram)) => if source.heard(&datagram).await? { look_at.put_off() },
-                    Ok(None) => guard.clear_ready(),
-                    Err(Errno::NOBUFS) => { source.lost().await?; look_at.put_off() }
-                    Err(error) => return Err(error.into()),
-                }
-            }
+            biased;
+            // First: what waits to be heard may be about what is to be watched from now on.
             changed = watch.changed() => {
                 changed.map_err(|_| io::ErrorKind::BrokenPipe)?;
                 if source.rewatch(watch.borrow_and_update().clone()) {
@@ -107,6 +93,15 @@ pub async fn run(
                 count_at = count_at.map(|at| if source.blocker.is_some() { at.min(soon) } else { at });
             }
             () = alarm.rings() => count_at = source.count().await?,
+            guard = listener.readable() => {
+                let mut guard = guard?;
+                match guard.get_inner().receive() {
+                    Ok(Some(datagram)) => if source.heard(&datagram).await? { look_at.put_off() },
+                    Ok(None) => guard.clear_ready(),
+                    Err(Errno::NOBUFS) => { source.lost().await?; look_at.put_off() }
+                    Err(error) => return Err(error.into()),
+                }
+            }
         }
     }
 }
@@ -180,7 +175,6 @@ impl Due {
 
 struct Source {
     events: mpsc::Sender<Event>,
-    alarm: Arc<Notify>,
     requests: Socket,
     watcher: Watcher,
     watch: FirewallWatch,
@@ -197,15 +191,8 @@ impl Source {
     /// Takes in what the kernel tells; true if another table was changed.
     async fn heard(&mut self, datagram: &[u8]) -> io::Result<bool> {
         let mut foreign = false;
-        let mut calm = !self.watcher.is_touched();
         for message in messages(datagram) {
             match self.watcher.take(&message, self.watch.table, self.watch.own_port) {
-                Disturbance::None if calm && self.watcher.is_touched() => {
-                    calm = false;
-                    self.alarm.notify_one();
-                    // Who repairs has his turn now.
-                    yield_now().await;
-                }
                 Disturbance::None => {}
                 Disturbance::Foreign => foreign = true,
                 Disturbance::Ours { by } => {
@@ -237,7 +224,11 @@ impl Source {
     /// Looks for a chain of others that drops what we forward; tells it if the answer is a new one.
     async fn look(&mut self) -> io::Result<()> {
         let ways = self.watch.ways();
-        let blocker = match foreign::read(&mut self.requests, self.watch.table) {
+        let ruleset = match ways.is_empty() {
+            true => Ok(foreign::Ruleset::default()),
+            false => foreign::read(&mut self.requests, self.watch.table),
+        };
+        let blocker = match ruleset {
             Ok(ruleset) => ways.iter().find_map(|way| judge::blocker(&ruleset, way)),
             // A listing that is refused says nothing; the next change asks again.
             Err(_) => return Ok(()),

@@ -1,14 +1,21 @@
 //! Sources turn the outside into events. A source knows nothing but [`crate::event::Event`].
 
 pub mod alarm;
+pub mod bind;
+pub mod buttons;
+pub mod control;
+pub mod dhcp;
 pub mod firewall;
 pub mod host;
 pub mod hotplug;
+pub mod leases;
 pub mod netlink;
 pub mod nfnetlink;
+mod packet;
 pub mod probe;
 pub mod resolvers;
 pub mod signals;
+pub mod time;
 pub mod vitals;
 pub mod wayout;
 

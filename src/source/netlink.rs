@@ -3,6 +3,7 @@
 //! Subscribed first, listed afterwards: what changes while the listing runs waits in the groups' socket and is told after
 //! it, so the last word is always right. The socket is read and parsed here, one datagram at a time, straight into events.
 
+mod neighbours;
 mod parse;
 mod socket;
 mod wire;
@@ -18,6 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::event::{Change, Dump, Event};
 use crate::source::readable;
 
+pub use neighbours::{neighbour, run as run_neighbours};
 pub use parse::{INET_CONF_ATTRIBUTE, inet_conf, parse};
 pub use socket::{Connection, LISTINGS, Listing, RequestError};
 pub use wire::{Attributes, Message, Messages, u32_of};
@@ -35,7 +37,7 @@ const DUMP_SPACING: Duration = Duration::from_millis(100);
 /// # Errors
 /// The sockets cannot be made or read, or the receiver is gone (`BrokenPipe`).
 pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
-    let groups = readable(Groups::subscribe()?)?;
+    let groups = readable(Groups::subscribe(&socket::GROUPS)?)?;
     let mut requests = Connection::open()?;
     let mut list_at = list(&mut requests, &events).await?;
     let mut listed = Instant::now();

@@ -11,6 +11,7 @@ use super::kernel::KernelFacts;
 use super::node::Nodes;
 use super::output::Outputs;
 use super::port::Roles;
+use super::power::Power;
 use super::uplink::{UplinkMemory, UplinkView};
 use super::{FORMER_ADDRESS_TIME, FirewallFacts, OFFLINE_TIME, Revisions, State, Vitals};
 
@@ -20,18 +21,22 @@ impl State {
         std::iter::once(self.settings.cluster.address).chain(self.settings.cluster.alternatives.iter().copied())
     }
 
-    /// The address leased to this uplink that is the cluster port's own, or a node's. One that a renewal dropped a moment ago
+    /// The address leased to this uplink that is the cluster port's own, or a node's; one that we put there when it was the
+    /// cluster's port is no lease. One that a renewal dropped a moment ago
     /// counts: the cluster does not move back and forth for it.
     pub fn lease_clash(&self, index: LinkIndex) -> Option<Ipv4Addr> {
         let cluster = &self.settings.cluster;
         let renewing = self.uplinks.get(&index).filter(|memory| memory.lost_at.is_some());
-        let held = self.facts.addresses(index).iter().map(|held| held.address);
+        let held = self.facts.addresses(index).iter().filter(|held| !held.ours).map(|held| held.address);
         held.chain(renewing.and_then(|memory| memory.address))
             .filter_map(|address| match address {
                 IpNet::V4(net) => Some(net.addr()),
                 IpNet::V6(_) => None,
             })
-            .find(|a| *a == cluster.address.addr() || self.settings.nodes.iter().any(|n| n.address == Some(*a)))
+            .find(|address| {
+                let leased = || cluster.address.contains(address) && self.nodes.is_leased(*address, cluster.address);
+                *address == cluster.address.addr() || self.nodes.is_home(*address) || leased()
+            })
     }
 
     /// An uplink holds an address of the cluster.
@@ -48,7 +53,8 @@ impl State {
         let route = self.facts.default_route(link.index);
         let address = memory.shown_address(self.now);
         let held = self.facts.addresses(link.index);
-        let others = held.iter().filter(|h| h.is_usable()).map(|h| h.address).filter(|a| Some(*a) != address);
+        let others =
+            held.iter().filter(|h| h.is_usable() && !h.ours).map(|h| h.address).filter(|a| Some(*a) != address);
         UplinkView {
             link,
             state: memory.state,
@@ -129,6 +135,11 @@ impl State {
         &self.vitals
     }
 
+    /// The power button, as it is held or was.
+    pub fn power(&self) -> Power {
+        self.power
+    }
+
     pub fn revisions(&self) -> Revisions {
         self.revisions
     }
@@ -136,11 +147,6 @@ impl State {
     /// Counts up with all that the kernel tells: what was asked of it before may have another answer now.
     pub fn facts_generation(&self) -> u64 {
         self.facts_generation
-    }
-
-    /// Addresses of ours of earlier settings, to be released.
-    pub fn former_addresses(&self) -> &[Ipv4Net] {
-        &self.former
     }
 
     /// Translated sources whose connections are stuck, and the number of that order.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::ROUTE_PROTOCOL;
 use crate::event::{Address, Change, Instant, Link, LinkIndex, Netconf, Route, Rule};
 
 /// The main routing table's number.
@@ -20,6 +21,8 @@ pub struct HeldAddress {
     pub link_local: bool,
     /// `None` = for ever
     pub valid_until: Option<Instant>,
+    /// put there by us, in this run or an earlier one: no lease
+    pub ours: bool,
 }
 
 impl HeldAddress {
@@ -160,6 +163,7 @@ impl KernelFacts {
                     temporary: told.temporary,
                     link_local: told.link_local,
                     valid_until: told.valid_for.map(|rest| now + rest),
+                    ours: told.protocol == ROUTE_PROTOCOL,
                 };
                 let held = self.addresses.entry(told.index).or_default();
                 match held.iter_mut().find(|h| h.address == told.address) {
@@ -236,6 +240,18 @@ impl KernelFacts {
         known.forwarding = told.forwarding.or(known.forwarding);
         known.rp_filter = told.rp_filter.or(known.rp_filter);
         before != *known
+    }
+
+    /// Notes that an address is ours, where the kernel keeps no mark of it (before 5.18). False: it is not there.
+    pub fn claim(&mut self, index: LinkIndex, address: IpNet) -> bool {
+        let mut held = self.addresses.get_mut(&index).into_iter().flatten();
+        held.find(|held| held.address == address).map(|held| held.ours = true).is_some()
+    }
+
+    /// A route that came along with an address of ours.
+    pub fn is_of_ours(&self, route: &Route) -> bool {
+        let of_ours = |held: &HeldAddress| held.ours && route.preferred_source == Some(held.address.addr());
+        self.addresses(route.index).iter().any(of_ours)
     }
 
     /// Whether `address` is held by any interface.

@@ -1,11 +1,16 @@
 //! The facts and nothing else. [`State::apply`] takes an event in and says what changed; it never reads a clock.
 
+mod acknowledged;
 mod answers;
+pub mod dhcp;
 mod firewall;
+mod inventory;
 pub mod kernel;
 pub mod node;
 pub mod output;
 pub mod port;
+pub mod power;
+mod probes;
 pub mod transition;
 mod upkeep;
 pub mod uplink;
@@ -14,25 +19,27 @@ mod vitals;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use crate::config::{Settings, UplinkProbe};
 use crate::event::{Address, Change, Dump, Event, Instant, Link, LinkIndex, Netconf, Probe, Route, Rule, Stop};
 
+use dhcp::DhcpFacts;
 pub use firewall::FirewallFacts;
 use kernel::KernelFacts;
-use node::{NodeHealth, Nodes};
+use node::Nodes;
 use output::Outputs;
 use port::Roles;
+use power::Power;
 pub use transition::Transition;
 use upkeep::Upkeep;
 use uplink::{UplinkMemory, primary};
-pub use vitals::{Revisions, Vitals};
+pub use vitals::{Revisions, TimeFacts, Trouble, Vitals};
 
 /// A better uplink takes row 1 after it has been good for this long.
 pub const BETTER_UPLINK_TIME: Duration = Duration::from_secs(5);
@@ -60,11 +67,13 @@ pub struct State {
     conntrack_orders: u64,
     clash_changed: Option<Instant>,
     clashing: bool,
-    former: Vec<Ipv4Net>,
     nodes: Nodes,
+    dhcp: DhcpFacts,
     outputs: Outputs,
     firewall: FirewallFacts,
     vitals: Vitals,
+    acknowledged: BTreeSet<String>,
+    power: Power,
     revisions: Revisions,
     upkeep: Upkeep,
     facts_generation: u64,
@@ -91,11 +100,13 @@ impl State {
             conntrack_orders: 0,
             clash_changed: None,
             clashing: false,
-            former: Vec::new(),
             nodes,
+            dhcp: DhcpFacts::default(),
             outputs: Outputs::default(),
             firewall: FirewallFacts::default(),
             vitals: Vitals { ssh_ports: vec![22], ..Vitals::default() },
+            acknowledged: BTreeSet::new(),
+            power: Power::default(),
             revisions: Revisions::default(),
             upkeep: Upkeep::default(),
             facts_generation: 0,
@@ -105,14 +116,8 @@ impl State {
 
     /// Takes new settings; what is known stays known.
     pub fn reload(&mut self, settings: Arc<Settings>, now: Instant) -> Vec<Transition> {
-        let old = std::mem::replace(&mut self.settings, settings);
-        let ours: Vec<Ipv4Net> = self.own_addresses().collect();
-        self.former.extend(std::iter::once(old.cluster.address).chain(old.cluster.alternatives.iter().copied()));
-        self.former.retain(|address| !ours.contains(address));
-        self.former.sort_unstable();
-        self.former.dedup();
+        self.settings = Arc::clone(&settings);
         self.now = now;
-        let settings = Arc::clone(&self.settings);
         self.nodes.reload(&settings, now);
         self.roles = Roles::of(&settings, &self.facts);
         self.revisions.link += 1;
@@ -127,6 +132,9 @@ impl State {
 
     /// Takes an event in at `now` and says what changed.
     pub fn apply(&mut self, event: &Event, now: Instant) -> Vec<Transition> {
+        if let Event::Probe(Probe::Nodes(rounds)) = event {
+            return self.apply_rounds(rounds, now);
+        }
         self.now = now;
         let of_the_kernel = matches!(
             event,
@@ -147,21 +155,34 @@ impl State {
             Event::Route(change) => self.apply_route(change),
             Event::Rule(change) => self.apply_rule(change),
             Event::Netconf(netconf) => self.apply_netconf(netconf),
-            Event::Probe(probe) => self.apply_probe(probe),
+            Event::Probe(Probe::Uplink { index, reachability }) => self.apply_reachability(*index, *reachability),
+            Event::Probe(Probe::Denied { probe, denied }) => {
+                self.vitals.probe_denied(probe, *denied);
+                Vec::new()
+            }
+            Event::Neighbour(change) => self.apply_neighbour(change),
+            Event::Lease(change) => self.apply_lease(change),
+            Event::Order(order) => self.apply_order(order),
+            Event::Dhcp(dhcp) => self.apply_dhcp(dhcp),
             Event::Firewall(firewall) => self.apply_firewall(firewall),
             Event::Vital(vital) => self.apply_vital(vital),
             Event::Applied(report) => self.apply_report(report),
+            Event::Acknowledged(keys) => self.apply_acknowledged(keys),
+            Event::Button(button) => {
+                self.power.apply(*button, now);
+                Vec::new()
+            }
             Event::Stop(stop) => {
                 self.stop = Some(*stop);
                 Vec::new()
             }
-            Event::Overrun
-            | Event::Tick
-            | Event::Reload
-            | Event::Hotplug(_)
-            | Event::Neighbour(_)
-            | Event::Lease { .. } => Vec::new(),
+            Event::Overrun | Event::Tick | Event::Reload | Event::Hotplug(_) | Event::Probe(Probe::Nodes(_)) => {
+                Vec::new()
+            }
         };
+        if of_the_kernel {
+            self.claim_added();
+        }
         if ours.is_some_and(|before| self.facts.count_of_protocol(ROUTE_PROTOCOL) < before) {
             // The kernel dropped routes of ours along with an address or a port.
             self.revisions.routing += 1;
@@ -237,6 +258,15 @@ impl State {
         Vec::new()
     }
 
+    /// Knows the addresses that we gave to ports as ours. One that has gone is forgotten: who adds it again is somebody else.
+    fn claim_added(&mut self) {
+        let (facts, synced) = (&mut self.facts, self.synced);
+        self.vitals.added.retain(|(name, address)| {
+            let port = facts.links().find(|link| link.name == *name).map(|link| link.index);
+            port.is_some_and(|port| facts.claim(port, IpNet::V4(*address))) || !synced
+        });
+    }
+
     fn apply_route(&mut self, change: &Change<Route>) -> Vec<Transition> {
         if let (Change::Gone(route), true) = (change, self.facts.apply_route(change)) {
             self.revisions.routing += u64::from(route.protocol == ROUTE_PROTOCOL);
@@ -268,37 +298,6 @@ impl State {
         Vec::new()
     }
 
-    fn apply_probe(&mut self, probe: &Probe) -> Vec<Transition> {
-        match probe {
-            Probe::Node { name, rtt } => {
-                // Silence through a port without a cable says nothing of a node that was never seen.
-                let never_seen = self.nodes.get(name).is_some_and(|node| node.health == NodeHealth::Unknown);
-                if rtt.is_none() && never_seen && !self.cluster_port().is_some_and(|port| port.carrier) {
-                    return Vec::new();
-                }
-                let change = self.nodes.round(name, *rtt, &self.settings.health, self.now);
-                change.map(|(from, to)| Transition::NodeHealth { name: name.clone(), from, to }).into_iter().collect()
-            }
-            Probe::Uplink { index, reachability } => {
-                let Some(memory) = self.uplinks.get_mut(index) else { return Vec::new() };
-                if memory.address.is_none() || memory.reachability == Some(*reachability) {
-                    return Vec::new();
-                }
-                memory.reachability = Some(*reachability);
-                let port = self.facts.link(*index).map_or_else(String::new, |link| link.name.clone());
-                vec![Transition::Reachability { port, to: *reachability }]
-            }
-            Probe::Denied { probe, denied } => {
-                if *denied {
-                    self.vitals.denied_probes.insert(probe.clone());
-                } else {
-                    self.vitals.denied_probes.remove(probe);
-                }
-                Vec::new()
-            }
-        }
-    }
-
     /// Brings everything that follows from facts and time up to date.
     fn refresh(&mut self) -> Vec<Transition> {
         let mut told = Vec::new();
@@ -310,15 +309,20 @@ impl State {
             told.extend(memory.refresh(link, &self.facts, clash, self.now));
         }
         told.extend(self.choose_active());
+        told.extend(self.watch_dhcp());
         self.watch_egress();
         self.revisions.firewall += u64::from(self.firewall.repair_is_due(self.now));
         self.revisions.link += u64::from(self.upkeep.record_is_due(self.now));
+        self.vitals.refresh(self.now);
+        told.extend(self.power.refresh(self.now));
         let offline = !self.uplinks.values().any(|memory| memory.address.is_some());
         self.offline_since = offline.then(|| self.offline_since.unwrap_or(self.now));
         let clashing = self.is_clashing();
         if std::mem::replace(&mut self.clashing, clashing) != clashing {
             self.clash_changed = Some(self.now);
         }
+        told.extend(self.expire_nodes());
+        told.extend(self.sweep_nodes());
         told
     }
 
@@ -395,7 +399,10 @@ impl State {
             self.uplinks.values().filter_map(UplinkMemory::settled_since).map(|since| since + BETTER_UPLINK_TIME);
         let offline = self.offline_since.map(|since| since + OFFLINE_TIME);
         let moved = self.clash_changed.map(|at| at + FORMER_ADDRESS_TIME);
+        let nodes = self.nodes.next_deadline().into_iter().chain(self.nodes.sweep_at());
+        let machine = self.vitals.deadline().into_iter().chain(self.power.deadline(now));
         let repairs = self.firewall.deadlines().chain(self.upkeep.deadline());
-        uplinks.chain(better).chain(offline).chain(moved).chain(repairs).filter(|at| *at > now).min()
+        let network = uplinks.chain(better).chain(offline).chain(moved).chain(repairs);
+        network.chain(nodes).chain(machine).filter(|at| *at > now).min()
     }
 }

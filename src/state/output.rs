@@ -39,6 +39,7 @@ impl Outputs {
                     owned: *owned,
                 });
             }
+            Applied::Display { blind: true, .. } if !self.is_blind(output) => told.push(Transition::DisplayBlind),
             Applied::Conntrack { deleted } if *deleted > 0 => {
                 told.push(Transition::ConntrackFlushed { deleted: *deleted });
             }
@@ -46,6 +47,10 @@ impl Outputs {
         }
         self.held.insert(output, applied.clone());
         told
+    }
+
+    fn is_blind(&self, output: Output) -> bool {
+        matches!(self.held(output), Some(Applied::Display { blind: true, .. }))
     }
 
     fn failed(&mut self, output: Output, error: &ApplyError) -> Vec<Transition> {
@@ -61,8 +66,18 @@ impl Outputs {
         self.held.get(&output)
     }
 
+    /// dnsmasq runs: it said so, and not since that it was stopped.
+    pub fn serves(&self) -> bool {
+        matches!(self.held(Output::Dnsmasq), Some(Applied::Dnsmasq { .. })) && self.is_well(Output::Dnsmasq)
+    }
+
     pub fn error(&self, output: Output) -> Option<&ApplyError> {
         self.errors.get(&output)
+    }
+
+    /// It could not do its work because another one had not.
+    pub fn is_waiting(&self, output: Output) -> bool {
+        self.error(output).is_some_and(|error| error.kind == ApplyErrorKind::Waiting)
     }
 
     /// It holds something and has not failed since.
@@ -71,7 +86,12 @@ impl Outputs {
     }
 }
 
-/// Whether it is no news: switched off, or a port that went while we were at it, whose end is told otherwise.
+/// Whether it is no news: switched off, waiting for another one, or a port that went while we were at it, whose end is told
+/// otherwise.
 fn is_quiet(output: Output, error: &ApplyError) -> bool {
-    error.kind == ApplyErrorKind::Off || error.kind == ApplyErrorKind::Absent && output.is_essential()
+    match error.kind {
+        ApplyErrorKind::Off | ApplyErrorKind::Waiting => true,
+        ApplyErrorKind::Absent => output.is_essential(),
+        _ => false,
+    }
 }

@@ -1,7 +1,9 @@
 //! Properties of the facts under events in any order, with a clock that is only a number.
 
+mod former;
 mod properties;
 mod upkeep;
+mod waiting;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,7 +16,9 @@ use super::uplink::UplinkState;
 use super::{State, Transition, kernel};
 use crate::board::Board;
 use crate::config::{self, Settings};
-use crate::event::{Address, Change, Dump, Event, Instant, Link, LinkIndex, Netconf, Probe, Reachability, Route};
+use crate::event::{
+    Address, Change, Dump, Event, Instant, Link, LinkIndex, Netconf, Probe, Reachability, Round, Route,
+};
 
 const CLUSTER: LinkIndex = 2;
 const WIRED: LinkIndex = 3;
@@ -93,7 +97,16 @@ fn address(index: LinkIndex, net: &str) -> Address {
         IpNet::V4(v4) => v4.addr().is_link_local(),
         IpNet::V6(v6) => v6.addr().is_unicast_link_local(),
     };
-    Address { index, address: net, tentative: false, deprecated: false, temporary: false, link_local, valid_for: None }
+    Address {
+        index,
+        address: net,
+        tentative: false,
+        deprecated: false,
+        temporary: false,
+        link_local,
+        valid_for: None,
+        protocol: 0,
+    }
 }
 
 fn default_route(index: LinkIndex, gateway: &str, metric: u32) -> Route {
@@ -246,8 +259,9 @@ fn a_node_is_down_after_three_silent_rounds_and_up_after_two_answers() {
     let mut evening = Evening::at_a_venue();
     let round = |evening: &mut Evening, answered: bool| {
         let rtt = answered.then_some(Duration::from_micros(310));
-        evening.tell(Event::Probe(Probe::Node { name: "rpi1".into(), rtt }));
-        evening.state.nodes().get("rpi1").unwrap().health
+        let node = evening.state.nodes().by_name("rpi1").unwrap().id;
+        evening.tell(Event::Probe(Probe::Nodes(vec![Round { node, rtt, first_lost: !answered }])));
+        evening.state.nodes().get(node).unwrap().health
     };
     assert_eq!(round(&mut evening, true), NodeHealth::Up, "the first answer counts");
     assert_eq!([false; 3].map(|r| round(&mut evening, r)), [NodeHealth::Up, NodeHealth::Up, NodeHealth::Down]);
@@ -356,18 +370,4 @@ fn a_renewal_does_not_hand_row_1_to_the_other_uplink() {
     evening.tell(Event::Route(Change::Gone(route)));
     evening.wait(3_000);
     assert_eq!(evening.row1().as_deref(), Some("10.77.0.5"), "a way out that stays away is no renewal");
-}
-
-#[test]
-fn an_address_of_earlier_settings_is_remembered_once_and_forgotten_when_it_is_ours_again() {
-    let mut evening = Evening::at_a_venue();
-    for _ in 0..5 {
-        evening.tell(Event::Reload);
-    }
-    let former =
-        |evening: &Evening| evening.state.former_addresses().iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert!(former(&evening).contains(&"192.168.50.1/24".to_owned()));
-    assert_eq!(former(&evening).len(), 2, "the address and its alternative: {:?}", former(&evening));
-    evening.tell(Event::Reload);
-    assert!(!former(&evening).contains(&"192.168.50.1/24".to_owned()), "{:?}", former(&evening));
 }

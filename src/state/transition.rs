@@ -1,12 +1,12 @@
 //! What changed, as facts: the journal makes lines of them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::event::{Output, Reachability};
+use crate::event::{Mac, Output, Reachability, Said};
 
-use super::node::NodeHealth;
+use super::node::{NodeHealth, Trouble};
 use super::uplink::UplinkState;
 
 /// One change of fact.
@@ -24,8 +24,12 @@ pub enum Transition {
     ActiveUplink { from: Option<String>, to: Option<String> },
     /// the internet behind the uplink
     Reachability { port: String, to: Reachability },
-    /// a node's health
-    NodeHealth { name: String, from: NodeHealth, to: NodeHealth },
+    /// a node's health, and why one is degraded
+    NodeHealth { name: String, from: NodeHealth, to: NodeHealth, why: Option<Trouble> },
+    /// a node that the settings do not name was found
+    NodeFound { name: String, mac: Option<Mac>, address: Option<Ipv4Addr> },
+    /// a node that was found is gone for good
+    NodeForgotten { name: String },
     /// the cluster port appeared or vanished
     ClusterPort { port: String, present: bool },
     /// somebody undid our work and it is being put back
@@ -40,6 +44,20 @@ pub enum Transition {
     ClusterMoved { from: Ipv4Net, to: Ipv4Net },
     /// stale connection tracking entries were deleted
     ConntrackFlushed { deleted: u32 },
+    /// whether the display has lost its power cannot be seen on this hardware
+    DisplayBlind,
+    /// our DHCP and DNS server had something to say
+    ServerSaid(Said),
+    /// somebody else serves addresses on the cluster port: we do not
+    ForeignDhcp { server: Ipv4Addr, mac: Option<Mac> },
+    /// that one is not heard any more, or its cable was pulled
+    ForeignDhcpGone { server: Ipv4Addr },
+    /// people know of these alerts now; by their keys
+    Acknowledged { alerts: Vec<String> },
+    /// the power button was held long enough
+    PowerOffOrdered,
+    /// nobody has carried the order out
+    PowerOffUnheard,
     /// settings were read again
     Reloaded,
 }

@@ -42,6 +42,9 @@ impl State {
 
     pub(super) fn apply_report(&mut self, report: &ApplyReport) -> Vec<Transition> {
         let mut told = self.outputs.apply(report);
+        // The address that it waits for may be there now.
+        let ports_set = report.output == Output::Link && report.result.is_ok();
+        self.revisions.routing += u64::from(ports_set && self.outputs.is_waiting(Output::Routing));
         if self.firewall.fight.is_some() {
             told.retain(|told| !matches!(told, Transition::RulesetApplied { .. }));
         }

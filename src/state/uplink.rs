@@ -257,10 +257,11 @@ impl UplinkMemory {
 }
 
 /// The address of an interface that answers ssh: IPv4 first (the one the default route prefers), then a stable global
-/// IPv6 address, then a unique local one. A privacy address rotates away: it is none to show.
+/// IPv6 address, then a unique local one. A privacy address rotates away: it is none to show. Nor is one of ours, from
+/// when this was the cluster's port.
 pub fn primary(facts: &KernelFacts, index: LinkIndex) -> Option<&HeldAddress> {
     let preferred = facts.default_route(index).and_then(|route| route.preferred_source);
-    let candidates = facts.addresses(index).iter().filter(|h| h.is_usable() && !h.temporary);
+    let candidates = facts.addresses(index).iter().filter(|h| h.is_usable() && !h.temporary && !h.ours);
     candidates.min_by_key(|h| match h.address {
         IpNet::V4(net) => (0, preferred != Some(IpAddr::V4(net.addr()))),
         IpNet::V6(net) => (1, net.addr().segments().first().is_some_and(|s| s & 0xfe00 == 0xfc00)),

@@ -54,11 +54,39 @@ esac
 echo "$1 $interface ip=$ip/$mask router=$router dns=$dns lease=$lease"
 "#;
 
-/// Writes the script.
+/// What a node's client does: address and way out. The file of resolvers is the head's.
+const NODE_SCRIPT: &str = r#"#!/bin/sh
+case "$1" in
+deconfig) ip -4 addr flush dev eth0; ip link set eth0 up ;;
+bound|renew)
+    ip -4 addr show dev eth0 | grep -q "inet $ip/$mask " || ip -4 addr flush dev eth0
+    ip addr replace "$ip/$mask" brd + dev eth0
+    ip route replace default via "$router" ;;
+esac
+echo "$1 ip=$ip/$mask router=$router dns=$dns domain=$domain lease=$lease"
+"#;
+
+/// Writes the scripts.
 pub fn prepare() -> Result<()> {
-    let path = script();
-    fs::write(&path, SCRIPT.replace("@HOME@", HOME)).map_err(while_doing(path.display()))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(while_doing(path.display()))
+    for (path, text) in [(script(), SCRIPT), (node_script(), NODE_SCRIPT)] {
+        fs::write(&path, text.replace("@HOME@", HOME)).map_err(while_doing(path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(while_doing(path.display()))?;
+    }
+    Ok(())
+}
+
+fn node_script() -> PathBuf {
+    PathBuf::from(format!("{HOME}/node-udhcpc.sh"))
+}
+
+/// Takes a node's own address away and starts a client in its place, which asks each second until somebody answers.
+pub fn start_node(number: u8) -> Result<Running> {
+    let node = format!("rpi{number}");
+    let mut command = within(&node, "busybox");
+    command
+        .args(["udhcpc", "-f", "-i", "eth0", "-t", "1", "-T", "1", "-A", "1", "-x", &format!("hostname:{node}"), "-s"])
+        .arg(node_script());
+    spawn(&mut command, &log(&node))
 }
 
 fn script() -> PathBuf {

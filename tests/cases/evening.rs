@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bramblegate::board::Board;
 use bramblegate::config::{self, Settings};
-use bramblegate::event::{Event, Instant};
+use bramblegate::event::{Event, Instant, Order};
 use bramblegate::panel::Frame;
-use bramblegate::policy::{self, Desired};
+use bramblegate::policy::{self, Desired, acknowledge};
 use bramblegate::render::journal::{self, Record};
 use bramblegate::render::{light, page};
 use bramblegate::state::{State, Transition};
@@ -70,7 +70,7 @@ impl Evening {
     }
 
     fn happen(&mut self, events: &str, new_settings: Option<&str>) -> Result<(), String> {
-        for event in self.reader.events(events)? {
+        for event in self.reader.events(events, self.state.nodes())? {
             if event == Event::Reload {
                 let text = new_settings.ok_or("a reload needs settings")?;
                 let told = self.state.reload(settings(&self.board, text)?, self.now);
@@ -96,7 +96,12 @@ impl Evening {
     }
 
     fn tell(&mut self, event: &Event) -> Result<(), String> {
-        let told = self.state.apply(event, self.now);
+        // As in the daemon: only the policy knows what stands.
+        let known = (*event == Event::Order(Order::Acknowledge)).then(|| {
+            let desired = policy::decide(self.state.settings(), &self.state);
+            Event::Acknowledged(acknowledge::everything(&self.state, &desired))
+        });
+        let told = self.state.apply(known.as_ref().unwrap_or(event), self.now);
         self.held.extend(told);
         if let Event::Stop(stop) = event {
             self.write_down(&[journal::stopping(*stop)]);
@@ -112,7 +117,11 @@ impl Evening {
             return Ok(());
         }
         for _ in 0..6 {
-            let desired = policy::decide(self.state.settings(), &self.state);
+            let mut desired = policy::decide(self.state.settings(), &self.state);
+            if let Some(known) = acknowledge::remaining(&self.state, &desired) {
+                self.state.apply(&Event::Acknowledged(known), self.now);
+                desired = policy::decide(self.state.settings(), &self.state);
+            }
             let told = std::mem::take(&mut self.held);
             let records = journal::records(&told, self.desired.as_ref(), &desired, &self.state);
             self.write_down(&records);

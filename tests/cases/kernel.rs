@@ -46,8 +46,11 @@ fn links(state: &State, port: &PortPlan) -> Vec<Event> {
     for net in port.addresses.iter().filter(|net| !held(net)) {
         events.push(Event::Address(Change::Present(address(port.index, *net))));
     }
-    for net in port.release.iter().filter(|net| held(net)) {
-        events.push(Event::Address(Change::Gone(address(port.index, *net))));
+    for ours in state.facts().addresses(port.index).iter().filter(|held| held.ours) {
+        if let IpNet::V4(net) = ours.address {
+            let gone = (!port.addresses.contains(&net)).then(|| Event::Address(Change::Gone(address(port.index, net))));
+            events.extend(gone);
+        }
     }
     let known = state.facts().netconf(port.index).and_then(|netconf| netconf.forwarding);
     if port.conf.forwarding.is_some() && port.conf.forwarding != known {
@@ -78,5 +81,6 @@ fn address(index: LinkIndex, net: Ipv4Net) -> Address {
         temporary: false,
         link_local: false,
         valid_for: None,
+        protocol: ROUTE_PROTOCOL,
     }
 }

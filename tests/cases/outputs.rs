@@ -7,7 +7,7 @@ use bramblegate::event::Stop;
 use bramblegate::panel::{Frame, Playlist, Signal};
 use bramblegate::policy::{self, Desired};
 use bramblegate::render::status::{self, json};
-use bramblegate::render::{self, page};
+use bramblegate::render::{light, page, status_line};
 use bramblegate::state::State;
 use serde_json::Value;
 
@@ -64,15 +64,18 @@ fn block(name: &str, text: &str) -> String {
 }
 
 fn all(state: &State, desired: &Desired) -> Vec<(&'static str, String)> {
-    let rendered = render::render(state.settings(), state, desired);
-    let alerts = desired.alerts.iter().map(|alert| format!("{} {}: {}\n", alert.severity, alert.code, alert.text));
+    let settings = state.settings();
+    let alerts = desired.alerts.iter().map(|alert| {
+        let known = if alert.acknowledged { " (acknowledged)" } else { "" };
+        format!("{} {}{known}: {}\n", alert.severity, alert.code, alert.text)
+    });
     vec![
         ("severity", desired.severity.to_string()),
         ("alerts", alerts.collect()),
-        ("panel", panel(state, &rendered.playlist)),
-        ("lights", lights(&rendered.lights)),
-        ("status line", rendered.status_line),
-        ("status", status(state, &rendered.snapshot)),
+        ("panel", panel(state, &page::playlist(settings, state, desired))),
+        ("lights", lights(&light::lights(settings, state, desired))),
+        ("status line", status_line(state, desired)),
+        ("status", status(state, &status::snapshot(settings, state, desired))),
         ("ports", ports(desired)),
         ("routing", routing(state, desired)),
         ("rules", rules(desired)),
@@ -108,7 +111,7 @@ pub fn lights(signals: &[Signal]) -> String {
 
 /// A line for each value of the snapshot, but for ages and counts and what is told elsewhere.
 fn status(state: &State, snapshot: &status::Snapshot) -> String {
-    let nodes = status::nodes(state.settings(), state);
+    let nodes = status::nodes(state);
     let line = json::snapshot(snapshot, &nodes, state.now());
     let value: Value = serde_json::from_slice(&line).unwrap();
     let mut lines = Vec::new();
@@ -154,9 +157,6 @@ fn ports(desired: &Desired) -> String {
         let mut line = port.name.clone();
         line += if port.up { " up" } else { "" };
         line += &nets(&port.addresses);
-        if !port.release.is_empty() {
-            line += &format!(" without{}", nets(&port.release));
-        }
         for (name, value) in [
             ("forwarding", conf.forwarding.map(u8::from)),
             ("arp_ignore", conf.arp_ignore),

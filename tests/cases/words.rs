@@ -4,30 +4,40 @@
 //! listing | listed | overrun                              the kernel's dump begins, ends; messages were lost
 //! link 3 eth1 [cable] [radio] [down] [in br0]             an interface; without "cable" it has no carrier
 //! link eth1 gone
-//! address eth1 10.99.0.126/24 [for 120s] [tentative]      [deprecated] [temporary] [gone]
+//! address eth1 10.99.0.126/24 [for 120s] [tentative]      [deprecated] [temporary] [ours] [gone]
 //! route eth1 default via 10.99.0.1 metric 100             [table 254] [src ADDRESS] [onlink] [gone]
 //! forwarding eth1 off
 //! internet eth1 online|portal|nothing
 //! node rpi1 310us | node rpi1 silent                      one round of probes; "x 3" at the end of any line repeats it
+//! node rpi1 310us retried                                 the first try was lost
 //! denied icmp | allowed icmp                              whether such probes may be sent
 //! flushed [by nft (4711)]                                 somebody changed our rules
 //! blocked ip filter FORWARD: a remedy | unblocked         another tool's drop
 //! passed 10 9                                             packets accepted in forward, seen at postrouting
+//! dhcp eth0 alone | dhcp eth0 foreign 10.0.0.1 MAC        who else serves addresses there
 //! conntrack 900 of 1000
 //! resolvers eth1 10.99.0.1
 //! way-out eth1 | way-out none
 //! host bramble 22 2222                                    name, ports of sshd
-//! fails firewall: a message | well firewall               absent lcd: a message
+//! all up | all silent                                     one round of every node
+//! head 48C load 0.30 memory 62 disk 83 [sags] [slow]      the head's vitals; [read-only] [clockless]
+//! power pressed | power released                          the power button
+//! acknowledge                                             somebody knows of what stands
+//! fails firewall: a message | well firewall | well led: 8 absent lcd: a message
 //! unkept: a message                                       the ports are well, their record could not be written
+//! well firewall: adopted | well lcd: blind
 //! reload | stop | restart | power-off | reboot
 //! ```
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bramblegate::event::{
-    Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Change, Dump, Event, Firewall, Link, LinkIndex,
-    Netconf, Output, Probe, Reachability, Route, Stop, Vital,
+    Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button, Change, Dhcp, Dump, Event, Firewall,
+    Head, Link, LinkIndex, Netconf, Order, Output, Probe, Reachability, Round, Route, Stop, Vital,
 };
+use bramblegate::policy::ROUTE_PROTOCOL;
+use bramblegate::state::node::Nodes;
 use ipnet::IpNet;
 
 use crate::file::duration;
@@ -42,20 +52,20 @@ type Result<T> = std::result::Result<T, String>;
 
 impl Reader {
     /// The events of a moment.
-    pub fn events(&mut self, text: &str) -> Result<Vec<Event>> {
+    pub fn events(&mut self, text: &str, nodes: &Nodes) -> Result<Vec<Event>> {
         let mut events = Vec::new();
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
             let (line, times) = match line.rsplit_once(" x ") {
                 Some((line, times)) => (line, times.parse().map_err(|_| format!("{times:?} times?"))?),
                 None => (line, 1),
             };
-            let event = self.event(line).map_err(|error| format!("{line:?}: {error}"))?;
+            let event = self.event(line, nodes).map_err(|error| format!("{line:?}: {error}"))?;
             events.extend(std::iter::repeat_n(event, times));
         }
         Ok(events)
     }
 
-    fn event(&mut self, line: &str) -> Result<Event> {
+    fn event(&mut self, line: &str, nodes: &Nodes) -> Result<Event> {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         let mut words = Words::new(rest);
         let event = match verb {
@@ -77,7 +87,14 @@ impl Reader {
                 Event::Netconf(Netconf { index, forwarding, rp_filter: None })
             }
             "internet" => Event::Probe(self.internet(&mut words)?),
-            "node" => Event::Probe(node(&mut words)?),
+            "head" => Event::Vital(Vital::Head(head(&mut words)?)),
+            "power" => {
+                let held = words.choice(&[("pressed", true), ("released", false)])?;
+                Event::Button(Button::Power { held })
+            }
+            "acknowledge" => Event::Order(Order::Acknowledge),
+            "all" => Event::Probe(all(&mut words, nodes)?),
+            "node" => Event::Probe(node(&mut words, nodes)?),
             "denied" | "allowed" => {
                 Event::Probe(Probe::Denied { probe: words.next()?.to_owned(), denied: verb == "denied" })
             }
@@ -86,6 +103,7 @@ impl Reader {
                 result: Ok(Applied::Link { unkept: Some(words.take_rest().to_owned()) }),
             }),
             "resolvers" | "way-out" | "conntrack" | "host" => Event::Vital(self.vital(verb, &mut words)?),
+            "dhcp" => Event::Dhcp(self.dhcp(&mut words)?),
             "flushed" | "blocked" | "unblocked" | "passed" => Event::Firewall(firewall(verb, &mut words)?),
             "fails" | "absent" | "well" => Event::Applied(report(verb, &mut words)?),
             _ => return Err("no such event".to_owned()),
@@ -143,6 +161,7 @@ impl Reader {
             temporary: words.flag("temporary"),
             link_local,
             valid_for: words.after("for")?.map(duration).transpose()?,
+            protocol: if words.flag("ours") { ROUTE_PROTOCOL } else { 0 },
         };
         Ok(if gone { Change::Gone(held) } else { Change::Present(held) })
     }
@@ -177,6 +196,19 @@ impl Reader {
         Ok(Probe::Uplink { index, reachability: words.choice(&kinds)? })
     }
 
+    fn dhcp(&self, words: &mut Words<'_>) -> Result<Dhcp> {
+        let index = self.index(words.next()?)?;
+        Ok(match words.next()? {
+            "alone" => Dhcp::Alone { index },
+            "foreign" => {
+                let server = words.parse()?;
+                let mac = words.next()?.parse().map_err(|()| "no hardware address".to_owned())?;
+                Dhcp::Foreign { index, server, mac: Some(mac) }
+            }
+            other => return Err(format!("{other:?}?")),
+        })
+    }
+
     fn vital(&self, verb: &str, words: &mut Words<'_>) -> Result<Vital> {
         Ok(match verb {
             "resolvers" => {
@@ -198,13 +230,39 @@ impl Reader {
     }
 }
 
-fn node(words: &mut Words<'_>) -> Result<Probe> {
-    let name = words.next()?.to_owned();
+fn head(words: &mut Words<'_>) -> Result<Head> {
+    let degrees = words.next()?;
+    let percent = |text: Option<&str>| text.map(parse).transpose();
+    let load: Option<f64> = words.after("load")?.map(parse).transpose()?;
+    Ok(Head {
+        temperature: Some(parse(degrees.trim_end_matches('C'))?),
+        load: load.map(|load| (load * 100.0) as u32),
+        memory: percent(words.after("memory")?)?,
+        disk: percent(words.after("disk")?)?,
+        under_voltage: Some(words.flag("sags")),
+        throttled: Some(words.flag("slow")),
+        read_only: Some(words.flag("read-only")),
+        clock_set: Some(!words.flag("clockless")),
+        ..Head::default()
+    })
+}
+
+/// One round of every node.
+fn all(words: &mut Words<'_>, nodes: &Nodes) -> Result<Probe> {
+    let up = words.choice(&[("up", true), ("silent", false)])?;
+    let rtt = up.then(|| Duration::from_micros(300));
+    Ok(Probe::Nodes(nodes.iter().map(|node| Round { node: node.id, rtt, first_lost: !up }).collect()))
+}
+
+fn node(words: &mut Words<'_>, nodes: &Nodes) -> Result<Probe> {
+    let name = words.next()?;
+    let node = nodes.by_name(name).ok_or_else(|| format!("there is no node {name}"))?.id;
     let rtt = match words.next()? {
         "silent" => None,
         rtt => Some(duration(rtt)?),
     };
-    Ok(Probe::Node { name, rtt })
+    let first_lost = rtt.is_none() || words.flag("retried");
+    Ok(Probe::Nodes(vec![Round { node, rtt, first_lost }]))
 }
 
 fn firewall(verb: &str, words: &mut Words<'_>) -> Result<Firewall> {
@@ -242,8 +300,11 @@ fn report(verb: &str, words: &mut Words<'_>) -> Result<ApplyReport> {
             Output::Firewall => {
                 Applied::Firewall { masquerade: true, owned: true, flow_table: false, adopted: message == "adopted" }
             }
-            Output::Display => Applied::Display { lines: Vec::new(), bytes: 0 },
-            Output::Indicator => Applied::Indicator { leds: 1, name: "emulator".to_owned() },
+            Output::Display => Applied::Display { lines: Vec::new(), bytes: 0, blind: message == "blind" },
+            Output::Indicator => {
+                let leds = if message.is_empty() { 1 } else { parse(message)? };
+                Applied::Indicator { leds, name: "emulator".to_owned() }
+            }
             _ => Applied::Done,
         })
     } else {

@@ -47,7 +47,7 @@ impl Ear {
             postrouted: COMMENT_MASQUERADE,
         });
         runtime.spawn(async move {
-            let Err(error) = run(sender, receiver, std::sync::Arc::default()).await;
+            let Err(error) = run(sender, receiver).await;
             assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe, "{error}");
         });
         let mut ear = Self { runtime, events, _watch: watch };

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use bramblegate::config::Allow;
 use bramblegate::event::{Applied, ApplyErrorKind};
-use bramblegate::policy::ruleset::{Action, Ruleset, RulesetInput, build};
-use bramblegate::sink::firewall::{FirewallSink, Form, Removal, encode};
+use bramblegate::policy::ruleset::{Action, ForwardedPort, Ruleset, RulesetInput, Transport, build};
+use bramblegate::sink::firewall::{FirewallSink, encode};
 use libtest_mimic::Trial;
 
 use crate::lab::{feed, sh, start_helper, trial, try_sh};
@@ -19,6 +19,8 @@ pub fn tests() -> Vec<Trial> {
             "firewall::an_unprotected_table_is_flushed_and_comes_back",
             an_unprotected_table_is_flushed_and_comes_back,
         ),
+        trial("firewall::a_guarded_table_comes_back_by_itself", a_guarded_table_comes_back_by_itself),
+        trial("firewall::a_guard_lets_go_of_what_is_removed", a_guard_lets_go_of_what_is_removed),
         trial("firewall::protection_can_be_switched_off_and_on", protection_can_be_switched_off_and_on),
         trial("firewall::an_orphan_of_a_killed_daemon_is_adopted", an_orphan_of_a_killed_daemon_is_adopted),
         trial("firewall::the_table_of_a_living_daemon_is_left_alone", the_table_of_a_living_daemon_is_left_alone),
@@ -43,6 +45,10 @@ pub fn home() -> RulesetInput {
         uplinks: vec!["eth1".into(), "wlan0".into()],
         allow: vec![Allow::Ssh, Allow::Icmp, Allow::Mdns, Allow::Tcp(8000, 8010), Allow::Udp(51820, 51820)],
         ssh_ports: vec![2222],
+        forwards: vec![
+            ForwardedPort { transport: Transport::Tcp, listen: 2201, to: [192, 168, 50, 11].into(), port: 22 },
+            ForwardedPort { transport: Transport::Udp, listen: 5000, to: [192, 168, 50, 12].into(), port: 5001 },
+        ],
         ..RulesetInput::default()
     }
 }
@@ -139,6 +145,50 @@ fn an_unprotected_table_is_flushed_and_comes_back() {
     assert!(!exists());
     load(&mut sink, &build(&home()), false);
     assert_same(&listing(), &lines(&build(&home()).kernel(false).to_string()));
+}
+
+/// Whether that becomes true within a second.
+fn soon(true_now: impl Fn() -> bool) -> bool {
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(1) {
+        if true_now() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    false
+}
+
+/// Is there a thread of this name in this process? Other tests run in processes of their own.
+fn is_guarded() -> bool {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let names = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+    names.into_iter().any(|name| name.trim() == "nft-guard")
+}
+
+fn a_guarded_table_comes_back_by_itself() {
+    let mut sink = FirewallSink::guarding();
+    load(&mut sink, &build(&home()), false);
+    let whole = lines(&build(&home()).kernel(false).to_string());
+    for attack in ["flush ruleset", "delete table inet bramblegate", "insert rule inet bramblegate forward drop"] {
+        sh(&format!("nft {attack}"));
+        soon(|| exists() && listing() == whole);
+        assert_same(&listing(), &whole);
+        // It answers twenty times a second, not more.
+        std::thread::sleep(Duration::from_millis(60));
+    }
+}
+
+fn a_guard_lets_go_of_what_is_removed() {
+    let mut sink = FirewallSink::guarding();
+    load(&mut sink, &build(&home()), false);
+    assert!(soon(is_guarded));
+    load(&mut sink, &build(&home()), true);
+    assert!(soon(|| !is_guarded()), "the kernel does it now");
+    load(&mut sink, &build(&home()), false);
+    sink.remove().unwrap();
+    assert!(soon(|| !is_guarded()));
+    assert!(!exists(), "nobody has put back what we took away ourselves");
 }
 
 fn protection_can_be_switched_off_and_on() {
@@ -243,8 +293,7 @@ fn replacing_is_many_times_faster_than_nft() {
         load(&mut sink, &ruleset, false);
         ours.push(begin.elapsed());
         let begin = Instant::now();
-        let form = Form { removal: Removal::Delete, owned: false };
-        std::hint::black_box(encode(&ruleset, &form));
+        std::hint::black_box(encode(&ruleset, false));
         sent.push(begin.elapsed());
         let begin = Instant::now();
         assert!(feed("exec nft -f -", &text).0);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bramblegate::event::{Applied, ApplyErrorKind, Change, Event};
-use bramblegate::policy::{InterfaceConf, LinkPlan, PortPlan};
+use bramblegate::policy::{InterfaceConf, LinkPlan, PortPlan, ROUTE_PROTOCOL};
 use bramblegate::sink::Sink;
 use bramblegate::sink::link::{LinkSink, record};
 use bramblegate::source::netlink;
@@ -17,6 +17,7 @@ pub fn tests() -> Vec<Trial> {
         trial("links::settings_and_addresses_are_set_and_put_back", set_and_restore),
         trial("links::addresses_of_others_stay", others_stay),
         trial("links::a_missing_port_is_absent_and_the_others_get_theirs", missing_port),
+        trial("links::an_uplink_without_ipv4_is_named_and_the_others_get_theirs", odd_uplink),
         trial("links::a_port_that_leaves_the_plan_is_put_back", leaves_the_plan),
         trial("links::what_settings_of_an_earlier_run_changed_is_put_back", earlier_settings),
         trial("links::a_removed_address_is_given_back_on_the_next_revision", given_back),
@@ -57,7 +58,6 @@ fn port(name: &str, addresses: &[&str]) -> PortPlan {
         name: name.into(),
         up: true,
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
-        release: Vec::new(),
         conf: InterfaceConf {
             forwarding: Some(true),
             arp_ignore: Some(1),
@@ -98,6 +98,13 @@ fn set_and_restore() {
         assert_eq!((conf("uplink"), conf("cluster")), ("1 1 2 2".into(), "1 1 2 2".into()));
         assert_eq!(addresses("cluster"), "192.168.50.1/24");
         assert!(sh("ip -o link show cluster").contains("state UP"));
+        let marked = netlink::snapshot().unwrap().into_iter().any(|event| match event {
+            Event::Address(Change::Present(told)) => {
+                told.protocol == ROUTE_PROTOCOL && told.index == index_of("cluster")
+            }
+            _ => false,
+        });
+        assert!(marked, "the source knows it as ours");
         assert!(record(&directory.0).exists());
         let done = LinkSink::new(&directory.0).put_back().unwrap();
         assert!(done.iter().any(|line| line.contains("192.168.50.1/24")), "{done:?}");
@@ -115,10 +122,8 @@ fn others_stay() {
         let mut sink = LinkSink::new(&directory.0);
         sink.apply(&plan(vec![port("cluster", &["192.168.50.1/24", "10.213.50.1/24"])])).await.unwrap();
         sh("ip addr add 10.213.50.7/24 dev cluster");
-        let mut moved = port("cluster", &["172.30.50.1/24"]);
-        moved.release = vec!["192.168.50.1/24".parse().unwrap(), "10.213.50.1/24".parse().unwrap()];
-        sink.apply(&plan(vec![moved])).await.unwrap();
-        // .1 was there before us, and .7 of the released subnet was never ours.
+        sink.apply(&plan(vec![port("cluster", &["172.30.50.1/24"])])).await.unwrap();
+        // .1 was there before us, and .7 of the subnet that went was never ours.
         assert_eq!(addresses("cluster"), "10.213.50.7/24 172.30.50.1/24 192.168.50.1/24 192.168.50.9/24");
         LinkSink::new(&directory.0).put_back().unwrap();
         assert_eq!(addresses("cluster"), "10.213.50.7/24 192.168.50.1/24 192.168.50.9/24");
@@ -135,6 +140,26 @@ fn missing_port() {
         assert_eq!(error.kind, ApplyErrorKind::Absent);
         assert!(error.message.contains("usb0"), "{error}");
         assert_eq!(addresses("cluster"), "192.168.50.1/24");
+    });
+}
+
+/// The kernel takes IPv4 away from a port whose MTU falls below 68: it takes no settings of it, and answers no ARP. Here `lo`
+/// stands for such an uplink, as most drivers do not let it come to that.
+fn odd_uplink() {
+    ports();
+    sh("ip link set lo mtu 60");
+    let directory = Directory::new();
+    block_on(async {
+        let mut sink = LinkSink::new(&directory.0);
+        let wanted = plan(vec![port("lo", &[]), port("uplink", &[]), port("cluster", &["192.168.50.1/24"])]);
+        let error = sink.apply(&wanted).await.unwrap_err();
+        assert_eq!(error.kind, ApplyErrorKind::Absent, "{error}");
+        assert!(error.message.contains("lo: "), "{error}");
+        assert_eq!((conf("uplink"), conf("cluster")), ("1 1 2 2".into(), "1 1 2 2".into()));
+        assert_eq!(addresses("cluster"), "192.168.50.1/24");
+        sh("ip link set lo mtu 1500");
+        assert_eq!(sink.apply(&wanted).await, Ok(Applied::Link { unkept: None }));
+        assert_eq!(conf("lo"), "1 1 2 2");
     });
 }
 
@@ -168,6 +193,14 @@ fn earlier_settings() {
     assert_eq!((addresses("cluster"), conf("cluster")), ("10.8.0.2/24".into(), before), "no port of ours any more");
     assert_eq!(addresses("uplink"), "10.9.0.2/24", "another role");
     assert_eq!(addresses("other"), "192.168.50.1/24");
+    // The venue leases the former uplink what was ours there once.
+    sh("ip addr add 172.30.50.1/24 dev uplink");
+    block_on(async {
+        let mut now = LinkSink::new(&directory.0);
+        now.apply(&plan(vec![port("uplink", &[]), port("other", &["192.168.50.1/24"])])).await.unwrap();
+        LinkSink::new(&directory.0).put_back().unwrap();
+    });
+    assert_eq!(addresses("uplink"), "10.9.0.2/24 172.30.50.1/24");
 }
 
 fn given_back() {

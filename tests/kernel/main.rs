@@ -7,9 +7,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod conntrack;
+mod dhcp;
 mod disturbance;
 mod doctor;
 mod firewall;
+mod healthz;
 mod lab;
 mod links;
 mod netlink;
@@ -23,9 +25,11 @@ use libtest_mimic::{Arguments, Trial};
 fn tests() -> Vec<Trial> {
     let mut all = Vec::new();
     all.extend(conntrack::tests());
+    all.extend(dhcp::tests());
     all.extend(disturbance::tests());
     all.extend(doctor::tests());
     all.extend(firewall::tests());
+    all.extend(healthz::tests());
     all.extend(links::tests());
     all.extend(netlink::tests());
     all.extend(packets::tests());

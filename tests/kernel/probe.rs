@@ -8,7 +8,7 @@ use std::thread::spawn;
 use std::time::Duration;
 
 use bramblegate::config::{HttpExpectation, NodeProbe, UplinkProbe};
-use bramblegate::event::{Event, Probe, Reachability};
+use bramblegate::event::{Event, NodeId, Probe, Reachability, Round};
 use bramblegate::source::probe::{NodeProbePlan, NodeTarget, UplinkProbePlan, UplinkTarget, run_nodes, run_uplinks};
 use libtest_mimic::Trial;
 use simple_dns::rdata::{A, RData};
@@ -32,7 +32,7 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// A thread in a network namespace of its own at the other end of a cable; `set_up` runs there and starts servers.
-fn elsewhere(name: &str, here: &str, set_up: impl FnOnce() + Send + 'static) {
+pub fn elsewhere(name: &str, here: &str, set_up: impl FnOnce() + Send + 'static) {
     let there = format!("{name}-peer");
     sh(&format!("ip link add {here} type veth peer name {there}; ip link set {here} up"));
     let (tell, told) = std::sync::mpsc::channel();
@@ -199,30 +199,38 @@ fn cluster() {
 }
 
 fn node(last: u8, probe: NodeProbe) -> NodeTarget {
-    NodeTarget { name: format!("rpi{last}"), address: [192, 168, 50, last].into(), probes: vec![probe] }
+    NodeTarget {
+        node: NodeId { slot: last.into(), generation: 0 },
+        address: [192, 168, 50, last].into(),
+        probes: [probe].into(),
+    }
 }
 
 fn probing(nodes: Vec<NodeTarget>) -> (watch::Sender<NodeProbePlan>, mpsc::Receiver<Event>) {
-    let plan = NodeProbePlan { nodes, interval: Duration::from_millis(300), port: Some("cluster".into()) };
+    let ms = Duration::from_millis;
+    let plan = NodeProbePlan { nodes: nodes.into(), interval: ms(300), timeout: ms(100), port: Some("cluster".into()) };
     let (plan, wanted) = watch::channel(plan);
     let (sender, events) = mpsc::channel(64);
     tokio::spawn(run_nodes(wanted, sender));
     (plan, events)
 }
 
-async fn answer(events: &mut mpsc::Receiver<Event>) -> (String, Option<Duration>) {
+/// The rounds that end together.
+async fn rounds(events: &mut mpsc::Receiver<Event>) -> Vec<Round> {
     match timeout(Duration::from_secs(5), events.recv()).await {
-        Ok(Some(Event::Probe(Probe::Node { name, rtt }))) => (name, rtt),
+        Ok(Some(Event::Probe(Probe::Nodes(rounds)))) => rounds,
         other => panic!("{other:?}"),
     }
 }
 
-/// The names of those that answered in one round.
+/// The names of those that answered in one round of so many nodes.
 async fn round(events: &mut mpsc::Receiver<Event>, nodes: usize) -> Vec<String> {
-    let mut answered = Vec::new();
-    for _ in 0..nodes {
-        let (name, rtt) = answer(events).await;
-        answered.extend(rtt.map(|_| name));
+    let (mut asked, mut answered) = (0, Vec::new());
+    while asked < nodes {
+        let rounds = rounds(events).await;
+        asked += rounds.len();
+        let up = rounds.iter().filter(|round| round.rtt.is_some());
+        answered.extend(up.map(|round| format!("rpi{}", round.node.slot)));
     }
     answered
 }
@@ -234,13 +242,12 @@ fn nodes() {
         let asked = vec![node(11, NodeProbe::Icmp), tcp(12), tcp(13), node(14, NodeProbe::Icmp)];
         let (plan, mut events) = probing(asked);
         assert_eq!(round(&mut events, 4).await, ["rpi11", "rpi12"], "13 refuses, 14 is not there");
-        plan.send_modify(|plan| plan.nodes = vec![node(13, NodeProbe::Arp), node(14, NodeProbe::Arp)]);
+        plan.send_modify(|plan| plan.nodes = vec![node(13, NodeProbe::Arp), node(14, NodeProbe::Arp)].into());
         while round(&mut events, 2).await != ["rpi13"] {}
-        plan.send_modify(|plan| plan.nodes = vec![node(11, NodeProbe::Icmp), node(12, NodeProbe::Icmp)]);
+        plan.send_modify(|plan| plan.nodes = vec![node(11, NodeProbe::Icmp), node(12, NodeProbe::Icmp)].into());
         while round(&mut events, 2).await != ["rpi11", "rpi12"] {}
-        let (_, rtt) = answer(&mut events).await;
+        let rtt = rounds(&mut events).await[0].rtt;
         assert!(rtt.unwrap() < Duration::from_millis(3), "the kernel noted the arrival: {rtt:?}");
-        answer(&mut events).await;
         sh("ip neigh replace 192.168.50.12 lladdr 02:00:00:00:00:99 dev cluster nud permanent");
         let died = Instant::now();
         let mut failed = 0;
@@ -249,7 +256,7 @@ fn nodes() {
             assert!(answered.contains(&"rpi11".to_owned()));
             failed += usize::from(!answered.contains(&"rpi12".to_owned()));
         }
-        assert!(died.elapsed() < Duration::from_millis(1400), "three failed rounds took {:?}", died.elapsed());
+        assert!(died.elapsed() < Duration::from_millis(1050), "three failed rounds took {:?}", died.elapsed());
         // The port goes and comes back, as a USB adapter does.
         sh("ip link set cluster down");
         while !round(&mut events, 2).await.is_empty() {}

@@ -18,6 +18,7 @@ pub fn tests() -> Vec<Trial> {
         trial("routing::a_new_gateway_takes_the_old_ones_place", new_gateway),
         trial("routing::a_gateway_that_is_our_own_address_elsewhere_is_accepted", own_gateway),
         trial("routing::an_uplink_that_has_gone_does_not_hold_up_the_rest", gone_uplink),
+        trial("routing::a_route_whose_source_is_not_there_yet_waits_for_it", missing_source),
         trial("routing::the_way_out_is_the_kernels", which_way_out),
     ]
 }
@@ -131,6 +132,32 @@ fn gone_uplink() {
         let error = RoutingSink::default().apply(&plan).await.unwrap_err();
         assert_eq!(error.kind, ApplyErrorKind::Absent, "{error}");
         assert_eq!(ours().lines().count(), 6, "{}", ours());
+    });
+}
+
+/// `ip addr flush` on the cluster port: the address is put back by another applier, a moment sooner or later.
+fn missing_source() {
+    let (cluster, uplink) = ports();
+    let mut plan = overlap(cluster, uplink, "192.168.50.254");
+    let from = |source: &str| Route {
+        preferred_source: Some(source.parse().unwrap()),
+        ..route(TABLE_CLUSTER, cluster, "192.168.50.0/24", None)
+    };
+    plan.routes.retain(|route| route.table != TABLE_CLUSTER);
+    plan.routes.insert(from("192.168.50.1"));
+    sh("ip addr flush dev cluster");
+    block_on(async {
+        let mut sink = RoutingSink::default();
+        let error = sink.apply(&plan).await.unwrap_err();
+        assert_eq!(error.kind, ApplyErrorKind::Waiting, "{error}");
+        assert_eq!(ours().lines().count(), 5, "the rest is there: {}", ours());
+        sh("ip addr add 192.168.50.1/24 dev cluster");
+        assert_eq!(sink.apply(&plan).await, Ok(Applied::Done));
+        assert!(ours().contains("192.168.50.0/24 dev cluster table 50980 scope link src 192.168.50.1"), "{}", ours());
+        plan.routes.insert(route(TABLE_CLUSTER, 4711, "10.0.0.0/8", None));
+        sh("ip addr flush dev cluster");
+        let error = sink.apply(&plan).await.unwrap_err();
+        assert_eq!(error.kind, ApplyErrorKind::Absent, "what has another cause is told: {error}");
     });
 }
 

@@ -1,6 +1,9 @@
 //! The real binary on the real kernel: every venue of `tests/venues/`, and stories of the gateway's behaviour, each in
 //! private namespaces of its own. A test that cannot run fails.
 
+#[path = "../common/dhcp.rs"]
+mod dhcp;
+mod responder;
 mod stories;
 
 use std::path::{Path, PathBuf};
@@ -21,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(code) = serve::helper(&arguments) {
+    if let Some(code) = serve::helper(&arguments).or_else(|| responder::helper(&arguments)) {
         return code;
     }
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
@@ -38,7 +41,15 @@ fn main() -> ExitCode {
     let mut trials: Vec<Trial> =
         venues().into_iter().map(|(name, _)| Trial::test(name.clone(), move || outer(&name))).collect();
     trials.extend(stories::ALL.iter().map(|(name, _)| Trial::test(*name, move || outer(name))));
+    if soak().is_some() {
+        trials = vec![Trial::test(stories::SOAK.0, || outer(stories::SOAK.0))];
+    }
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// How long the long form of the scale test is to take, if it is wanted.
+fn soak() -> Option<Duration> {
+    std::env::var(stories::scale::SOAK).ok()?.parse().ok().map(Duration::from_secs)
 }
 
 /// The venue files: (`venue::NAME`, path).
@@ -69,10 +80,11 @@ fn outer(name: &str) -> std::result::Result<(), Failed> {
         .spawn()
         .map_err(|error| error.to_string())?;
     let start = Instant::now();
+    let limit = LIMIT + soak().unwrap_or_default();
     let status = loop {
         match child.try_wait().map_err(|error| error.to_string())? {
             Some(status) => break Some(status),
-            None if start.elapsed() > LIMIT => {
+            None if start.elapsed() > limit => {
                 let _ = child.kill();
                 let _ = child.wait();
                 break None;
@@ -83,9 +95,14 @@ fn outer(name: &str) -> std::result::Result<(), Failed> {
     let text = std::fs::read(&folder).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let _ = std::fs::remove_file(&folder);
     match status {
-        Some(status) if status.success() => Ok(()),
+        Some(status) if status.success() => {
+            if soak().is_some() {
+                print!("{text}");
+            }
+            Ok(())
+        }
         Some(_) => Err(text.into()),
-        None => Err(format!("took longer than {LIMIT:?}\n{text}").into()),
+        None => Err(format!("took longer than {limit:?}\n{text}").into()),
     }
 }
 
@@ -93,7 +110,7 @@ fn outer(name: &str) -> std::result::Result<(), Failed> {
 fn inner(name: &str) -> ExitCode {
     let result = match venues().into_iter().find(|(venue, _)| venue == name) {
         Some((_, path)) => visit(&path),
-        None => match stories::ALL.iter().find(|(story, _)| *story == name) {
+        None => match stories::ALL.iter().chain([&stories::SOAK]).find(|(story, _)| *story == name) {
             Some((_, story)) => story(),
             None => Err(Error(format!("there is no test {name}"))),
         },

@@ -163,7 +163,12 @@ pub fn facts(status: &Value) -> Vec<(String, String)> {
         ("severity".to_owned(), get("severity")),
     ];
     for alert in at(status, "alerts").and_then(Value::as_array).into_iter().flatten() {
-        facts.push((text(alert.get("code")), text(alert.get("text"))));
+        let (code, words) = (text(alert.get("code")), text(alert.get("text")));
+        // Several of one kind are one fact: told apart they would take turns in being the news.
+        match facts.iter_mut().find(|(known, _)| *known == code) {
+            Some((_, told)) => *told += &format!("; {words}"),
+            None => facts.push((code, words)),
+        }
     }
     for node in at(status, "nodes").and_then(Value::as_array).into_iter().flatten() {
         facts.push((text(node.get("name")), text(node.get("health"))));

@@ -11,6 +11,7 @@ use crate::cli::panel::Style;
 use crate::cli::{exit, output};
 use crate::venue::file::Internet;
 use crate::venue::play::{Audience, play};
+use crate::venue::world::Finger;
 use crate::venue::{Error, Result, Venue, World};
 
 use super::terminal::{self, Screen};
@@ -20,8 +21,8 @@ use super::{Args, is_plain, picture};
 const STORY: [(&str, &str); 3] =
     [("home", include_str!("home.toml")), ("hotel", include_str!("hotel.toml")), ("hall", include_str!("hall.toml"))];
 
-const KEYS: &str =
-    "[c]able  [n]ode  [v]enue  [o]verlap  [f]lush rules  [s]witch forwarding off  [p]ortal  [r]enew lease  [q]uit";
+const KEYS: &str = "[c]able  [n]ode  [v]enue  [o]verlap  [f]lush rules  [s]witch forwarding off  [p]ortal  [r]enew lease  [a]cknowledge  [b]utton: next page  \
+     [q]uit";
 
 /// Tells the story, or plays the venue of `--venue`.
 pub fn perform(args: &Args) -> ExitCode {
@@ -149,12 +150,16 @@ impl Show {
             's' => world.act(&crate::venue::file::Action::ForwardingOff)?,
             'p' => world.internet(&port, if self.portal { Internet::Open } else { Internet::Portal })?,
             'r' => world.renew(&port)?,
+            'a' => world.press(Finger::Acknowledge, Duration::ZERO)?,
+            'b' => world.press(Finger::Next, Duration::ZERO)?,
             'v' | 'o' => return self.travel(world, key == 'o'),
             _ => return Ok(()),
         }
         let caption = match key {
             'c' => toggle(&mut self.pulled, "You pull the cable", "You plug the cable in again"),
             'n' => toggle(&mut self.node_down, "rpi2 dies", "rpi2 comes back"),
+            'a' => "You press the button: you know what is wrong",
+            'b' => "You press the button for the next page",
             'f' => "Another tool runs nft flush ruleset",
             's' => "Another tool switches forwarding off",
             'p' => toggle(&mut self.portal, "A captive portal stands in the way", "The portal opens"),

@@ -2,7 +2,7 @@
 
 use super::decide::Proposal;
 use crate::board::Board;
-use crate::config::keys::KEYS;
+use crate::config::keys;
 use crate::config::{self, Merged};
 
 const WIDTH: usize = 110;
@@ -11,6 +11,21 @@ const WIDTH: usize = 110;
 const EXAMPLES: &[(&str, &str)] = &[
     ("cluster.dhcp.enabled", "true"),
     ("cluster.dhcp.lease", "\"1h\""),
+    ("cluster.dhcp.ntp", "\"auto\""),
+    ("cluster.netboot.enabled", "true"),
+    ("cluster.netboot.root", "\"/srv/tftp\""),
+    ("cluster.netboot.folders", "\"shared\""),
+    ("cluster.netboot.bios", "\"pxelinux.0\""),
+    ("cluster.netboot.uefi_x86", "\"grubx64.efi\""),
+    ("cluster.netboot.uefi_arm64", "\"grubaa64.efi\""),
+    ("node.group", "\"rack1\""),
+    ("group.members", "[\"rpi*\"]"),
+    ("group.fault_below", "\"80%\""),
+    ("forward.listen", "2201"),
+    ("forward.to", "\"rpi1:22\""),
+    ("buttons.next", "5"),
+    ("buttons.acknowledge", "6"),
+    ("buttons.power", "13"),
     ("node.name", "\"rpi1\""),
     ("node.mac", "\"b8:27:eb:00:00:01\""),
     ("node.probe", "[\"icmp\", \"tcp:22\"]"),
@@ -36,7 +51,7 @@ pub fn write(proposal: &Proposal, board: &Board) -> String {
     );
     let effective = effective(proposal, board);
     let mut section = "";
-    for key in KEYS {
+    for key in keys::all() {
         let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
         if table != section {
             let decided =
@@ -75,13 +90,14 @@ fn shown(path: &str, effective: Option<&Merged>) -> Option<String> {
 fn header(table: &str, decided: bool) -> String {
     let (about, header) = match table {
         "node" => ("# A node of the cluster; repeat for each.\n", "[[node]]".to_owned()),
-        "group" => ("", "[[group]]".to_owned()),
+        "group" | "forward" => ("", format!("[[{table}]]")),
         "cluster.dhcp" => {
             ("# Addresses for the nodes; without this table none are served.\n", "[cluster.dhcp]".to_owned())
         }
         _ => ("", format!("[{table}]")),
     };
-    let optional = matches!(table, "node" | "group" | "cluster.dhcp" | "lcd.pins");
+    let optional =
+        matches!(table, "node" | "group" | "forward" | "cluster.dhcp" | "cluster.netboot" | "buttons" | "lcd.pins");
     let mark = if optional && !decided { "#" } else { "" };
     format!("\n{about}{mark}{header}\n")
 }

@@ -2,12 +2,14 @@
 
 mod devices;
 mod firewall;
+mod forward;
 pub mod host;
 mod leftovers;
 mod probes;
-mod services;
+pub mod services;
 mod sockets;
 mod ssh;
+mod swap;
 #[cfg(test)]
 mod tests;
 
@@ -152,6 +154,8 @@ type Check = fn(&Patient<'_>) -> Vec<Finding>;
 /// All checks, in the order in which they are told.
 pub static CHECKS: &[(&str, Check)] = &[
     ("the ports are there and nobody's", host::ports),
+    ("the cables are in their own ports", swap::swapped),
+    ("no forwarded port hides a program of the head", forward::hidden_listeners),
     ("no other table drops what is forwarded", firewall::foreign_drop),
     ("our table is not saved in another's rules", firewall::saved_table),
     ("no masquerade of old", firewall::old_masquerade),

@@ -90,30 +90,38 @@ fn ifupdown(machine: &Machine, port: &str) -> Option<String> {
     })
 }
 
-/// DHCP servers of old, and whoever has port 53 or 67 where ours would serve.
-pub fn servers(patient: &Patient<'_>) -> Vec<Finding> {
-    let machine = patient.machine;
-    let mut findings = Vec::new();
-    for (unit, what) in [
+/// DHCP servers that start with the machine: (unit, what it is).
+pub fn other_servers(machine: &Machine) -> Vec<(&'static str, &'static str)> {
+    let known = [
         ("isc-dhcp-server.service", "isc-dhcp-server"),
         ("kea-dhcp4-server.service", "kea"),
         ("udhcpd.service", "udhcpd"),
         ("dnsmasq.service", "the system's own dnsmasq"),
-    ] {
-        if machine.exists(&format!("/etc/systemd/system/multi-user.target.wants/{unit}")) {
-            findings.push(Finding::new(
-                "cluster-dhcp-other",
-                format!("{what} starts with the machine and would answer the nodes as well"),
-                format!("sudo systemctl disable --now {unit}"),
-            ));
-        }
-    }
+    ];
+    let starts = |unit: &str| machine.exists(&format!("/etc/systemd/system/multi-user.target.wants/{unit}"));
+    known.into_iter().filter(|(unit, _)| starts(unit)).collect()
+}
+
+/// Whether there is a dnsmasq to run.
+pub fn has_dnsmasq(machine: &Machine) -> bool {
+    ["/usr/sbin/dnsmasq", "/sbin/dnsmasq", "/usr/bin/dnsmasq"].iter().any(|path| machine.is_file(path))
+}
+
+/// DHCP servers of old, and whoever has port 53 or 67 where ours would serve.
+pub fn servers(patient: &Patient<'_>) -> Vec<Finding> {
+    let machine = patient.machine;
+    let other = |(unit, what): (&str, &str)| {
+        Finding::new(
+            "cluster-dhcp-other",
+            format!("{what} starts with the machine and would answer the nodes as well"),
+            format!("sudo systemctl disable --now {unit}"),
+        )
+    };
+    let mut findings: Vec<Finding> = other_servers(machine).into_iter().map(other).collect();
     if patient.settings.cluster.dhcp.is_some() {
         findings.extend(taken(patient));
     }
-    if patient.settings.cluster.dhcp.is_some()
-        && !["/usr/sbin/dnsmasq", "/sbin/dnsmasq", "/usr/bin/dnsmasq"].iter().any(|path| machine.exists(path))
-    {
+    if patient.settings.cluster.dhcp.is_some() && !has_dnsmasq(machine) {
         findings.push(Finding::new(
             "cluster-dhcp-missing",
             "dnsmasq is not installed, so the nodes get no addresses from here",

@@ -315,3 +315,68 @@ fn a_gateway_that_may_not_send_its_probes() {
     let dead = head("dead", "\"icmp\"", &without).with("/run/bramblegate/lock", "4712");
     assert_eq!(dead.findings(), [], "it does not run");
 }
+
+const WIRED: &str = "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\nled.device = \"off\"\n\
+    [[node]]\nname = \"rpi1\"\nmac = \"b8:27:eb:00:00:01\"\n[[node]]\nname = \"rpi2\"\naddress = \"192.168.50.12\"\n";
+const ARP: &str = "IP address       HW type     Flags       HW address            Mask     Device\n";
+const REFUSED: &str = r#"{"alerts":[{"severity":"fault","code":"gateway-foreign-dhcp","text":
+    "another DHCP server, 10.0.0.1, answers on the cluster port eth0, so the gateway serves no addresses there: if"}],
+    "uplinks":[{"interface":"eth1","state":"no-dhcp"}]}"#;
+
+fn wired(name: &str) -> Head {
+    Head::new(name).set(WIRED).with("/sys/class/net/eth1/address", "02:00:00:00:00:02\n")
+}
+
+#[test]
+fn a_server_on_the_cluster_port_and_none_at_the_uplink_are_swapped_cables() {
+    let finding = wired("swap").answer("status", REFUSED).suffers(
+        "gateway-ports-swapped",
+        "none on any uplink, though eth1 has a cable",
+        "move the cable in eth0 to eth1, and the one in eth1 to eth0",
+    );
+    assert!(finding.blocked);
+}
+
+#[test]
+fn a_node_at_the_uplink_is_a_swapped_cable_and_another_neighbour_is_not() {
+    let node = format!("{ARP}10.0.0.7  0x1  0x2  b8:27:eb:00:00:01  *  eth1\n");
+    wired("met").with("/proc/net/arp", &node).suffers(
+        "gateway-ports-swapped",
+        "rpi1 was met at eth1",
+        "move the cable",
+    );
+    for (case, line) in [
+        ("silent", "10.0.0.7  0x1  0x0  b8:27:eb:00:00:01  *  eth1"),
+        ("inside", "192.168.50.11  0x1  0x2  b8:27:eb:00:00:01  *  eth0"),
+        ("venue", "192.168.50.12  0x1  0x2  02:00:00:00:00:55  *  eth1"),
+        ("rubbish", "x 0x 0xg"),
+    ] {
+        assert_eq!(wired(case).with("/proc/net/arp", &format!("{ARP}{line}\n")).findings(), [], "{case}");
+    }
+}
+
+#[test]
+fn a_server_on_the_cluster_port_beside_one_at_the_uplink_is_not_certain() {
+    let both: &str = r#"{"alerts":[{"code":"gateway-foreign-dhcp","text":"another DHCP server, 10.0.0.1, answers: if"}],
+        "uplinks":[{"interface":"eth1","state":"online"}]}"#;
+    let finding = wired("two").answer("status", both).suffers("gateway-foreign-dhcp", "10.0.0.1", "switch off DHCP");
+    assert!(!finding.blocked);
+    // Its node was met at the uplink by address too: then it is.
+    let arp = format!("{ARP}192.168.50.12  0x1  0x2  02:00:00:00:00:55  *  eth1\n");
+    wired("two-met").answer("status", both).with("/proc/net/arp", &arp).suffers(
+        "gateway-ports-swapped",
+        "rpi2",
+        "move",
+    );
+}
+
+#[test]
+fn a_program_behind_a_forwarded_port_is_told() {
+    let forward = format!("{WIRED}[[forward]]\nlisten = 2201\nto = \"rpi1:22\"\n");
+    let listens =
+        |address: &str| format!("sl local rem st\n 0: {address}:0899 00000000:0000 0A 0:0 0:0 0 0 0 77 1 0\n");
+    let open = wired("hides").set(&forward).with("/proc/net/tcp", &listens("00000000"));
+    open.suffers("node-forward-hides", "tcp:2201 of the head, but for the venue that port leads to rpi1:22", "another");
+    let local = wired("local").set(&forward).with("/proc/net/tcp", &listens("0100007F"));
+    assert_eq!(local.findings(), []);
+}

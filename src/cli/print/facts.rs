@@ -99,6 +99,7 @@ fn address(told: &Value, index: LinkIndex) -> Option<Address> {
         temporary: flag("temporary"),
         link_local: string(told, "scope") == Some("link"),
         valid_for: valid.map(Duration::from_secs),
+        protocol: string(told, "protocol").and_then(|number| number.parse().ok()).unwrap_or(0),
     })
 }
 

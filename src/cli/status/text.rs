@@ -60,14 +60,35 @@ pub fn page(view: &View, colours: bool) -> String {
         ],
     );
     for alert in list(&status, "/alerts") {
-        let line = format!("{}: {}", page.word(&text(alert, "/severity")), text(alert, "/text"));
+        let known = alert.pointer("/acknowledged").and_then(Value::as_bool) == Some(true);
+        let known = if known { page.paint(DIM, " (acknowledged)") } else { String::new() };
+        let line = format!("{}: {}{known}", page.word(&text(alert, "/severity")), text(alert, "/text"));
         page.row("", &[line]);
     }
     uplinks(&mut page, &status);
     gateway(&mut page, &status);
     nodes(&mut page, &status);
+    host(&mut page, &status);
     panel(&mut page, &status);
     page.text
+}
+
+/// What the machine tells of itself.
+fn host(page: &mut Page, status: &Value) {
+    let load = status.pointer("/host/load").and_then(Value::as_f64).map(|load| format!("load {load:.1}"));
+    let figure = |path: &str, before: &str, after: &str| match number(status, path) {
+        Some(figure) => format!("{before}{figure}{after}"),
+        None => String::new(),
+    };
+    let parts = [
+        figure("/host/temperature_c", "", " degrees"),
+        load.unwrap_or_default(),
+        figure("/host/memory_available_percent", "memory ", " % free"),
+        figure("/host/disk_free_percent", "disk ", " % free"),
+    ];
+    if parts.iter().any(|part| !part.is_empty()) {
+        page.row("host", &parts);
+    }
 }
 
 fn uplinks(page: &mut Page, status: &Value) {
@@ -193,7 +214,7 @@ fn list<'v>(value: &'v Value, path: &str) -> impl Iterator<Item = &'v Value> {
 }
 
 /// `42 s`, `7 min`, `3 h 5 min`, `12 d 4 h`.
-fn age(seconds: u64) -> String {
+pub fn age(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match seconds {
         0..=119 => format!("{seconds} s"),
@@ -203,7 +224,8 @@ fn age(seconds: u64) -> String {
     }
 }
 
-fn round_trip(microseconds: u64) -> String {
+/// `310 µs`, `4.2 ms`.
+pub fn round_trip(microseconds: u64) -> String {
     match microseconds {
         0..=999 => format!("{microseconds} µs"),
         _ => format!("{}.{} ms", microseconds / 1000, microseconds % 1000 / 100),

@@ -1,6 +1,9 @@
 //! The one table of settings: the reader checks by it, the man page and the list of known keys come from it.
 
-mod table;
+mod form;
+mod network;
+mod nodes;
+mod panel;
 
 use std::time::Duration;
 
@@ -8,7 +11,10 @@ use super::fault::Complaint;
 use super::grammar;
 use super::tree::Scalar;
 
-pub use table::KEYS;
+/// Every key, in the order of the man page.
+pub fn all() -> impl Iterator<Item = &'static Key> {
+    network::NETWORK.iter().chain(nodes::NODES).chain(panel::PANEL)
+}
 
 /// One key that the settings may hold.
 #[derive(Debug)]
@@ -81,23 +87,28 @@ impl Kind {
     }
 }
 
-/// Tables that stand more than once, each with a `name`.
-pub(super) const ARRAYS: &[&str] = &["node", "group"];
+/// Tables that stand more than once, each with the key by which it is known.
+pub(super) const ARRAYS: &[(&str, &str)] = &[("node", "name"), ("group", "name"), ("forward", "listen")];
+
+/// The key by which a table of this array is known; `None`: there is no such array.
+pub(super) fn known_by(array: &str) -> Option<&'static str> {
+    ARRAYS.iter().find(|(name, _)| *name == array).map(|(_, key)| *key)
+}
 
 /// The key of that path.
 pub(super) fn find(path: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.path == path)
+    all().find(|key| key.path == path)
 }
 
 /// Is there a table of that path?
 pub(super) fn is_table(path: &str) -> bool {
-    KEYS.iter().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+    all().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
 }
 
 /// Names that may stand directly in a table (`""` is the whole file): keys and tables.
 pub(super) fn names_in(table: &str) -> Vec<&'static str> {
     let mut names = Vec::new();
-    for key in KEYS {
+    for key in all() {
         let rest = if table.is_empty() {
             Some(key.path)
         } else {

@@ -98,8 +98,8 @@ fn later_files_win_by_key_and_nodes_merge_by_name() {
     assert_eq!(names, ["A", "b", "c"]);
     assert_eq!(settings.nodes[0].address.unwrap().to_string(), "192.168.50.11");
     assert_eq!(settings.nodes[0].mac.unwrap().to_string(), "b8:27:eb:00:00:01");
-    assert_eq!(settings.nodes[0].probes, [NodeProbe::Tcp(22)]);
-    assert_eq!(settings.nodes[1].probes, [NodeProbe::Icmp]);
+    assert_eq!(*settings.nodes[0].probes, [NodeProbe::Tcp(22)]);
+    assert_eq!(*settings.nodes[1].probes, [NodeProbe::Icmp]);
 }
 
 #[test]
@@ -188,12 +188,16 @@ fn every_form_of_a_port() {
 #[test]
 fn every_form_of_a_probe() {
     let node = |probe: &str| {
-        good(&format!("[[node]]\nname = \"n\"\naddress = \"192.168.50.9\"\nprobe = {probe}")).nodes[0].probes.clone()
+        good(&format!("[[node]]\nname = \"n\"\naddress = \"192.168.50.9\"\nprobe = {probe}")).nodes[0].probes.to_vec()
     };
     assert_eq!(node("\"icmp\""), [NodeProbe::Icmp]);
     assert_eq!(node("[\"arp\", \"tcp:22\"]"), [NodeProbe::Arp, NodeProbe::Tcp(22)]);
-    assert_eq!(node("\"http://:8080/healthz?x\""), [NodeProbe::Http { port: 8080, path: "/healthz?x".to_owned() }]);
-    assert_eq!(node("\"http:///\""), [NodeProbe::Http { port: 80, path: "/".to_owned() }]);
+    let http = |port, path: &str, expect| NodeProbe::Http { port, path: path.to_owned(), expect };
+    assert_eq!(node("\"http://:8080/healthz?x\""), [http(8080, "/healthz?x", None)]);
+    assert_eq!(node("\"http:///\""), [http(80, "/", None)]);
+    assert_eq!(node("\"http:///ready 204\""), [http(80, "/ready", Some(HttpExpectation::Status(204)))]);
+    let body = HttpExpectation::Body("all is well".to_owned());
+    assert_eq!(node("\"http:///ready all is well\""), [http(80, "/ready", Some(body))]);
     assert_eq!(node("[]"), []);
     for probe in ["\"ping\"", "\"tcp\"", "\"tcp:0\"", "\"http://host:80/\"", "\"https://:443/\"", "7", "[22]"] {
         let faults = bad(&format!("[[node]]\nname = \"n\"\naddress = \"192.168.50.9\"\nprobe = {probe}"));
@@ -338,4 +342,85 @@ fn every_default_and_every_board_pass_their_own_checks() {
         let settings = load(&[("t", PORTS)], &board).unwrap_or_else(|faults| panic!("{name}: {faults:?}"));
         assert_eq!(settings.board, name);
     }
+}
+
+/// Five modules of 150 boards, as in a machine room: ten lines.
+const ROOM: &str = "cluster.address = \"10.21.0.1/16\"\n[[group]]\nname = \"module\"\nnumbers = \"1-5\"\nslots = \"1-150\"\n\
+                    address = \"10.21.{group}.{slot}\"\nprobe = \"tcp:22\"\nfault_below = \"90%\"\n";
+
+#[test]
+fn a_room_of_modules_takes_ten_lines() {
+    let settings = good(ROOM);
+    assert_eq!((settings.groups.len(), settings.nodes.len()), (5, 750));
+    let node = &settings.nodes[2 * 150 + 16];
+    assert_eq!((node.name.as_str(), node.address.unwrap().to_string().as_str()), ("module3-17", "10.21.3.17"));
+    assert_eq!((node.group, &*node.probes), (Some(2), [NodeProbe::Tcp(22)].as_slice()));
+    let others = settings.nodes.iter().filter(|other| std::sync::Arc::ptr_eq(&other.probes, &node.probes)).count();
+    assert_eq!(others, 750, "one list for all");
+    assert_eq!(settings.groups[2].fault_below, Some(Threshold::Percent(90)));
+    let named = good(&ROOM.replace("numbers", "node = \"m{group}n{slot}\"\nnumbers"));
+    assert_eq!(named.nodes[0].name, "m1n1");
+}
+
+#[test]
+fn a_node_in_a_slot_may_be_told_more_about() {
+    let settings = good(&format!("{ROOM}[[node]]\nname = \"module3-17\"\nmac = \"b8:27:eb:00:00:01\"\n"));
+    let node = settings.nodes.iter().find(|node| node.name == "module3-17").unwrap();
+    assert_eq!(node.address.unwrap().to_string(), "10.21.3.17");
+    assert_eq!((node.mac.is_some(), &*node.probes), (true, [NodeProbe::Tcp(22)].as_slice()));
+    assert_eq!(settings.nodes.len(), 750);
+}
+
+#[test]
+fn members_and_named_groups_find_each_other() {
+    let node = |name: &str, last: u8, group: &str| {
+        format!("[[node]]\nname = \"{name}\"\naddress = \"192.168.50.{last}\"\n{group}")
+    };
+    let text = format!(
+        "[[group]]\nname = \"blades\"\nmembers = \"Blade*\"\n[[group]]\nname = \"spare\"\n{}{}{}",
+        node("blade1", 11, ""),
+        node("rpi1", 12, "group = \"SPARE\"\n"),
+        node("rpi2", 13, ""),
+    );
+    let groups: Vec<_> = good(&text).nodes.iter().map(|node| node.group).collect();
+    assert_eq!(groups, [Some(0), Some(1), None]);
+    let wrong = node("rpi1", 12, "group = \"rack\"\n");
+    fault(&wrong, "t.toml:6:9: node \"rpi1\": there is no group \"rack\", write a [[group]]");
+}
+
+#[test]
+fn rules_that_cannot_be_are_told_at_the_group() {
+    let told = |from: &str, to: &str| bad(&ROOM.replace(from, to));
+    assert!(told("1-150", "1-300")[0].contains("slot 256 of group \"module1\" would have the address 10.21.1.256"));
+    assert!(told("{slot}", "7")[0].contains("gives all slots one address"));
+    assert!(told("1-5", "5-1")[0].contains("ends before it begins, write \"1-5\""));
+    assert!(
+        told("address = \"10.21.{group}.{slot}\"\n", "").iter().any(|fault| fault.contains("has slots but no address"))
+    );
+    assert!(told("10.21.{group}", "10.22.{group}")[0].contains("is outside the cluster's subnet"));
+    assert!(told("name = \"module\"", "name = \"a b\"")[0].contains("is not a host name"));
+}
+
+#[test]
+fn ports_lead_to_nodes_that_exist() {
+    let node = "[[node]]\nname = \"rpi1\"\naddress = \"192.168.50.11\"\n";
+    let settings = good(&format!(
+        "{node}[[forward]]\nlisten = 2201\nto = \"RPI1:22\"\n[[forward]]\nlisten = \"udp:5000\"\nto = \"192.168.50.12:5000\"\n"
+    ));
+    assert_eq!(settings.forwards[0].to, ForwardTarget::Node("RPI1".to_owned()));
+    assert_eq!((settings.forwards[1].transport, settings.forwards[1].port), (Transport::Udp, 5000));
+    let faults = bad(&format!("{node}[[forward]]\nlisten = 2201\nto = \"rpi9:22\"\n[[forward]]\nto = \"rpi1:22\"\n"));
+    assert!(faults.iter().any(|fault| fault.contains("there is no node \"rpi9\"")), "{faults:?}");
+    assert!(faults.iter().any(|fault| fault.contains("this forward has no listen")), "{faults:?}");
+}
+
+#[test]
+fn net_boot_and_names_go_with_addresses() {
+    let settings = good("[cluster.dhcp]\n[cluster.netboot]\nuefi_x86 = \"grubx64.efi\"\n");
+    assert_eq!(settings.cluster.dns.unwrap().fallback.len(), 2);
+    assert_eq!(settings.cluster.netboot.unwrap().root, std::path::PathBuf::from("/srv/tftp"));
+    assert_eq!(good("").cluster.dns, None, "nobody asked for any service");
+    assert!(bad("[cluster.netboot]\n")[0].contains("needs cluster.dhcp"));
+    assert!(bad("[cluster.dhcp]\n[cluster.netboot]\nbios = \"../shadow\"\n")[0].contains("cannot be loaded"));
+    assert!(bad("[buttons]\nchip = \"pinctrl-bcm2711\"\n")[0].contains("no line of one"));
 }

@@ -5,8 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn soup() -> impl Strategy<Value = String> {
-    let tokens: Vec<String> = keys::KEYS
-        .iter()
+    let tokens: Vec<String> = keys::all()
         .flat_map(|key| key.path.split('.').map(str::to_owned))
         .chain(
             [
@@ -76,8 +75,8 @@ proptest! {
     }
 
     #[test]
-    fn no_value_makes_it_panic(lines in proptest::collection::vec((0..keys::KEYS.len(), value()), 0..8)) {
-        let text: String = lines.iter().map(|(index, value)| format!("{} = {value}\n", keys::KEYS[*index].path)).collect();
+    fn no_value_makes_it_panic(lines in proptest::collection::vec((0..keys::all().count(), value()), 0..8)) {
+        let text: String = lines.iter().map(|(index, value)| format!("{} = {value}\n", keys::all().nth(*index).unwrap().path)).collect();
         if let Err(faults) = load(&[("a", PORTS), ("b", text.as_str())], &board()) {
             prop_assert!(faults.iter().all(|fault| fault.line >= 1 && fault.column >= 1 && !fault.remedy.is_empty()));
         }

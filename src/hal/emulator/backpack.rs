@@ -1,13 +1,13 @@
 //! A PCF8574 with an HD44780 behind it, on an emulated I²C bus.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use embedded_hal::i2c::{ErrorKind, ErrorType, I2c, NoAcknowledgeSource, Operation};
 
-use super::{Chip, Clock, Fault, Log, Script};
+use super::fate::Trouble;
+use super::{Chip, Clock, Fate, Fault};
 use crate::board::Wiring;
 use crate::hal::pcf8574::{BusError, BusFault};
 use crate::panel::{Charset, Frame, Geometry};
@@ -27,12 +27,8 @@ struct Device {
     chip: Chip,
     /// the expander's output latch: all ones at power-on
     latch: u8,
-    plugged: bool,
-    refuse: Option<(u32, usize)>,
-    stuck: Option<Duration>,
     longest: usize,
-    script: Script,
-    log: Log,
+    fate: Fate,
     logged_violations: usize,
     transactions: u64,
     bytes: u64,
@@ -59,12 +55,8 @@ impl Backpack {
             clock_hz: crate::hal::pcf8574::CLOCK_HZ,
             chip,
             latch: 0xff,
-            plugged: true,
-            refuse: None,
-            stuck: None,
             longest: usize::MAX,
-            script: Script::default(),
-            log: Log::default(),
+            fate: Fate::default(),
             logged_violations: 0,
             transactions: 0,
             bytes: 0,
@@ -72,15 +64,9 @@ impl Backpack {
         Self { clock, device: Arc::new(Mutex::new(device)) }
     }
 
-    /// Writes each transaction to a file.
-    pub fn with_log(self, path: Option<&Path>) -> std::io::Result<Self> {
-        self.lock().log = Log::open(path)?;
-        Ok(self)
-    }
-
-    /// Lets faults happen.
-    pub fn with_script(self, script: Script) -> Self {
-        self.lock().script = script;
+    /// Lets faults happen, and writes each transaction to a file.
+    pub fn with_fate(self, fate: Fate) -> Self {
+        self.lock().fate = fate;
         self
     }
 
@@ -108,7 +94,10 @@ impl Backpack {
     /// Makes a fault happen now.
     pub fn inject(&self, fault: Fault) {
         let now = self.clock.now();
-        self.lock().suffer(fault, now);
+        let mut device = self.lock();
+        if let Some(fault) = device.fate.suffer(fault) {
+            device.suffer(fault, now);
+        }
     }
 
     /// The controller as it is now.
@@ -143,61 +132,79 @@ impl Backpack {
     }
 }
 
+impl Backpack {
+    /// Lets the bus be busy and answers a byte. Reads are not logged: the log is what the display was sent.
+    fn receive(&self, address: u8) -> Result<u8, EmulatedError> {
+        let (result, time) = self.lock().receive(address, self.clock.now());
+        self.clock.pass(time);
+        result
+    }
+}
+
 impl Device {
     fn suffer(&mut self, fault: Fault, now: Duration) {
         match fault {
-            Fault::Nack { count, bytes } => self.refuse = Some((count, bytes)),
             Fault::Glitch(nibble) => self.chip.glitch(nibble, now),
-            Fault::Unplug => self.plugged = false,
-            Fault::Plug => {
-                self.plugged = true;
-                self.chip = Chip::powered(now);
-                self.latch = 0xff;
-            }
-            Fault::Stuck(time) => self.stuck = Some(time),
+            _ => (self.chip, self.latch) = (Chip::powered(now), 0xff),
         }
+    }
+
+    /// A byte read: the levels at the pins when the address was acknowledged. The latch pulls a pin low, or lets it be high.
+    fn receive(&mut self, address: u8, start: Duration) -> (Result<u8, EmulatedError>, Duration) {
+        self.play(start);
+        if address != self.address || !self.fate.plugged {
+            return (Err(EmulatedError::Nack), self.bits(11));
+        }
+        let pins = self.wiring.decode(self.latch);
+        let driven = if pins.e && pins.rw { self.chip.answers(pins.rs, start) } else { 0x0f };
+        let data = self.wiring.encode(0x0f, false, false, false) ^ self.wiring.encode(0, false, false, false);
+        let levels = self.wiring.encode(driven, false, false, false) & data | !data;
+        (Ok(self.latch & levels), self.bits(9 * 2 + 2))
+    }
+
+    fn play(&mut self, now: Duration) {
+        while let Some(fault) = self.fate.due(now) {
+            self.suffer(fault, now);
+        }
+    }
+
+    fn bits(&self, bits: u64) -> Duration {
+        Duration::from_nanos(bits * 1_000_000_000 / u64::from(self.clock_hz))
     }
 
     /// The answer and how long the bus is taken: start, address, bytes of nine clocks each, stop.
     fn transfer(&mut self, address: u8, bytes: &[u8], start: Duration) -> (Result<(), EmulatedError>, Duration) {
-        while let Some(fault) = self.script.due(start) {
-            self.suffer(fault, start);
-        }
-        let bits = |bits: u64| Duration::from_nanos(bits * 1_000_000_000 / u64::from(self.clock_hz));
+        self.play(start);
         let count = u64::try_from(bytes.len()).unwrap_or(0);
         if bytes.len() > self.longest {
             return (Err(EmulatedError::TooLong), Duration::ZERO);
         }
-        if let Some(time) = self.stuck.take() {
-            return (Err(EmulatedError::TimedOut), time);
-        }
-        if address != self.address || !self.plugged {
-            return (Err(EmulatedError::Nack), bits(11));
-        }
-        let refused = self.refuse.take();
-        if let Some((count, after)) = refused.filter(|(count, _)| *count > 1) {
-            self.refuse = Some((count - 1, after));
-        }
-        let accepted = refused.map_or(bytes.len(), |(_, after)| after.min(bytes.len()));
-        let mut time = start + bits(10);
-        let byte_time = bits(9);
+        let trouble = if address == self.address { self.fate.trouble() } else { Some(Trouble::Gone) };
+        let accepted = match trouble {
+            None => bytes.len(),
+            Some(Trouble::Refused(after)) => after.min(bytes.len()),
+            Some(Trouble::Gone) => 0,
+            Some(Trouble::Stuck(time)) => return (Err(EmulatedError::TimedOut), time),
+        };
+        let mut time = start + self.bits(10);
+        let byte_time = self.bits(9);
         for byte in bytes.iter().take(accepted) {
             time += byte_time;
             self.latch = *byte;
             self.chip.drive(self.wiring.decode(*byte), time);
         }
-        if refused.is_some() {
-            return (Err(EmulatedError::Nack), bits(11));
+        if trouble.is_some() {
+            return (Err(EmulatedError::Nack), self.bits(11));
         }
         self.transactions += 1;
         self.bytes += count;
-        (Ok(()), bits(9 * (count + 1) + 2))
+        (Ok(()), self.bits(9 * (count + 1) + 2))
     }
 
     fn note(&mut self, address: u8, bytes: &[u8]) {
-        self.log.transaction(address, bytes);
+        self.fate.log.transaction(address, bytes);
         for violation in self.chip.violations().iter().skip(self.logged_violations) {
-            self.log.violation(violation);
+            self.fate.log.violation(violation);
         }
         self.logged_violations = self.chip.violations().len();
     }
@@ -213,8 +220,9 @@ impl I2c for Backpack {
             match operation {
                 Operation::Write(bytes) => self.transfer(address, bytes)?,
                 Operation::Read(bytes) => {
-                    self.transfer(address, &[])?;
-                    bytes.fill(self.lock().latch);
+                    for byte in bytes.iter_mut() {
+                        *byte = self.receive(address)?;
+                    }
                 }
             }
         }

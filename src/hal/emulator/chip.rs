@@ -105,6 +105,16 @@ impl Chip {
         }
     }
 
+    /// D7–D4 as the controller drives them while E and RW are high: the upper half of what is read.
+    pub fn answers(&self, rs: bool, now: Duration) -> u8 {
+        let byte = match (rs, self.in_cgram) {
+            (false, _) => u8::from(now < self.busy_until) << 7 | self.counter & 0x7f,
+            (true, true) => self.cgram.get(usize::from(self.counter & 0x3f)).copied().unwrap_or(0),
+            (true, false) => self.ddram.get(self.cell(self.counter)).copied().unwrap_or(0),
+        };
+        byte >> 4
+    }
+
     /// A false pulse on E.
     pub fn glitch(&mut self, nibble: Option<u8>, now: Duration) {
         self.latch(nibble.unwrap_or(self.pins.nibble), self.pins.rs, now);

@@ -3,11 +3,13 @@
 //!
 //! Each can write a log of what went over its bus, one line a transaction: `ns T ADDR HEX`. `ns` is the time at which the
 //! last bit had passed, nanoseconds of `CLOCK_REALTIME`, so that other programs' stamps can be compared; `ADDR` is the
-//! I²C address (or a USB report's number) in hexadecimal, `HEX` the bytes, two digits each (none: not acknowledged). What
+//! I²C address (or a USB report's number) in hexadecimal, `HEX` the bytes, two digits each (none: not acknowledged). What is
+//! read is not written down. What
 //! a real chip would not have forgiven is written as `ns V what`.
 
 pub mod backpack;
 pub mod chip;
+mod fate;
 mod script;
 pub mod stick;
 
@@ -22,6 +24,7 @@ use embedded_hal::delay::DelayNs;
 
 pub use backpack::Backpack;
 pub use chip::Chip;
+pub use fate::Fate;
 pub use script::{Fault, Script};
 pub use stick::Stick;
 

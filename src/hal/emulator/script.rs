@@ -4,11 +4,12 @@
 //!
 //! | fault | what happens |
 //! |---|---|
-//! | `nack [COUNT [BYTES]]` | the next COUNT transfers (1) are not acknowledged, after BYTES bytes (0) |
+//! | `nack [COUNT [BYTES]]` | the next COUNT writes (1) are not acknowledged, after BYTES bytes (0) |
 //! | `glitch [NIBBLE]` | a false pulse on E latches what is on the data lines, or this hexadecimal digit |
 //! | `unplug` | the device goes |
 //! | `plug` | it comes back, just powered |
-//! | `stuck MS` | the next transfer hangs this long, then times out |
+//! | `power` | its power fails for a moment, between two transfers |
+//! | `stuck MS` | the next write hangs this long, then times out |
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use std::time::Duration;
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// `count` transfers are refused after `bytes` bytes
+    /// `count` writes are refused after `bytes` bytes
     Nack {
         count: u32,
         bytes: usize,
@@ -25,7 +26,9 @@ pub enum Fault {
     Glitch(Option<u8>),
     Unplug,
     Plug,
-    /// the next transfer takes this long, then fails
+    /// it begins anew, and no transfer failed for it
+    Power,
+    /// the next write takes this long, then fails
     Stuck(Duration),
 }
 
@@ -45,7 +48,7 @@ impl Script {
                 continue;
             }
             let fault = parse_line(line).ok_or_else(|| {
-                let known = "nack [COUNT [BYTES]], glitch [NIBBLE], unplug, plug, stuck MS";
+                let known = "nack [COUNT [BYTES]], glitch [NIBBLE], unplug, plug, power, stuck MS";
                 format!("line {}: not `AT_MS FAULT` with one of {known}: {line}", number + 1)
             })?;
             faults.push(fault);
@@ -82,6 +85,7 @@ fn parse_line(line: &str) -> Option<(Duration, Fault)> {
         ("glitch", Some(digit), None) => Fault::Glitch(Some(u8::from_str_radix(digit, 16).ok().filter(|n| *n < 16)?)),
         ("unplug", None, None) => Fault::Unplug,
         ("plug", None, None) => Fault::Plug,
+        ("power", None, None) => Fault::Power,
         ("stuck", Some(time), None) => Fault::Stuck(Duration::from_millis(time.parse().ok()?)),
         _ => return None,
     };
@@ -95,13 +99,15 @@ mod tests {
     #[test]
     fn faults_come_in_order_of_time() {
         let mut script =
-            Script::parse("# a story\n200 unplug\n100 nack 3 7 # refused\n\n900 plug\n950 glitch f\n").unwrap();
+            Script::parse("# a story\n200 unplug\n100 nack 3 7 # refused\n\n900 plug\n950 glitch f\n990 power\n")
+                .unwrap();
         assert_eq!(script.due(Duration::from_millis(99)), None);
         assert_eq!(script.due(Duration::from_millis(250)), Some(Fault::Nack { count: 3, bytes: 7 }));
         assert_eq!(script.due(Duration::from_millis(250)), Some(Fault::Unplug));
         assert_eq!(script.due(Duration::from_millis(250)), None);
         assert_eq!(script.due(Duration::from_secs(1)), Some(Fault::Plug));
         assert_eq!(script.due(Duration::from_secs(1)), Some(Fault::Glitch(Some(15))));
+        assert_eq!(script.due(Duration::from_secs(1)), Some(Fault::Power));
     }
 
     #[test]

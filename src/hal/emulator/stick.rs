@@ -1,10 +1,10 @@
 //! A BlinkStick at the level of its feature reports.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Clock, Fault, Log, Script};
+use super::fate::Trouble;
+use super::{Clock, Fate, Fault};
 use crate::event::ApplyError;
 use crate::hal::blinkstick::{HidTransport, Identity, Model};
 use crate::hal::{absent, failed};
@@ -27,11 +27,7 @@ struct Device {
     model: Model,
     mode: u8,
     leds: Vec<Colour>,
-    plugged: bool,
-    refuse: u32,
-    stuck: Option<Duration>,
-    script: Script,
-    log: Log,
+    fate: Fate,
     /// id and time of each report that was accepted
     history: Vec<(u8, Duration)>,
     violations: Vec<String>,
@@ -52,29 +48,24 @@ impl Stick {
             model,
             mode: if leds > 1 { 2 } else { 0 },
             leds: vec![Colour::OFF; leds],
-            plugged: true,
-            refuse: 0,
-            stuck: None,
-            script: Script::default(),
-            log: Log::default(),
+            fate: Fate::default(),
             history: Vec::new(),
             violations: Vec::new(),
         };
         Self { clock, device: Arc::new(Mutex::new(device)) }
     }
 
-    pub fn with_log(self, path: Option<&Path>) -> std::io::Result<Self> {
-        self.lock().log = Log::open(path)?;
-        Ok(self)
-    }
-
-    pub fn with_script(self, script: Script) -> Self {
-        self.lock().script = script;
+    /// Lets faults happen, and writes each report to a file.
+    pub fn with_fate(self, fate: Fate) -> Self {
+        self.lock().fate = fate;
         self
     }
 
     pub fn inject(&self, fault: Fault) {
-        self.lock().suffer(fault);
+        let mut device = self.lock();
+        if let Some(fault) = device.fate.suffer(fault) {
+            device.suffer(fault);
+        }
     }
 
     pub fn identity(&self) -> Identity {
@@ -99,7 +90,11 @@ impl Stick {
     pub fn open(&self) -> Result<Self, ApplyError> {
         let mut device = self.lock();
         device.play(self.clock.now());
-        if device.plugged { Ok(self.clone()) } else { Err(absent("the emulated BlinkStick is unplugged".to_owned())) }
+        if device.fate.plugged {
+            Ok(self.clone())
+        } else {
+            Err(absent("the emulated BlinkStick is unplugged".to_owned()))
+        }
     }
 
     fn take_time(&self, time: Duration) {
@@ -115,38 +110,26 @@ impl Stick {
 
 impl Device {
     fn play(&mut self, now: Duration) {
-        while let Some(fault) = self.script.due(now) {
+        while let Some(fault) = self.fate.due(now) {
             self.suffer(fault);
         }
     }
 
     fn suffer(&mut self, fault: Fault) {
-        match fault {
-            Fault::Nack { count, .. } => self.refuse = count,
-            Fault::Unplug => self.plugged = false,
-            Fault::Plug => {
-                self.plugged = true;
-                self.leds.fill(Colour::OFF);
-            }
-            Fault::Stuck(time) => self.stuck = Some(time),
-            Fault::Glitch(_) => {}
+        if fault == Fault::Power {
+            self.leds.fill(Colour::OFF);
         }
     }
 
     /// The answer to any transfer, and how long it took.
     fn answer(&mut self, now: Duration) -> (Result<(), ApplyError>, Duration) {
         self.play(now);
-        if let Some(time) = self.stuck.take() {
-            return (Err(failed("emulated BlinkStick: timed out".to_owned())), time);
+        match self.fate.trouble() {
+            None => (Ok(()), TRANSFER),
+            Some(Trouble::Stuck(time)) => (Err(failed("emulated BlinkStick: timed out".to_owned())), time),
+            Some(Trouble::Gone) => (Err(absent("emulated BlinkStick: unplugged".to_owned())), Duration::ZERO),
+            Some(Trouble::Refused(_)) => (Err(failed("emulated BlinkStick: stalled".to_owned())), TRANSFER),
         }
-        if !self.plugged {
-            return (Err(absent("emulated BlinkStick: unplugged".to_owned())), Duration::ZERO);
-        }
-        if self.refuse > 0 {
-            self.refuse -= 1;
-            return (Err(failed("emulated BlinkStick: stalled".to_owned())), TRANSFER);
-        }
-        (Ok(()), TRANSFER)
     }
 
     fn set(&mut self, led: usize, colour: Colour) {
@@ -183,11 +166,11 @@ impl Device {
             self.history.remove(0);
         }
         self.history.push((id, now));
-        self.log.transaction(id, report);
+        self.fate.log.transaction(id, report);
     }
 
     fn violation(&mut self, now: Duration, what: &str) {
-        self.log.violation(what);
+        self.fate.log.violation(what);
         if self.violations.len() < 100 {
             self.violations.push(format!("{what} at {} ms", now.as_millis()));
         }

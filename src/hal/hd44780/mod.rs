@@ -17,6 +17,11 @@ pub trait Transport: Send {
     fn execute(&mut self, ops: &[Op]) -> Result<(), ApplyError>;
     /// The backlight's state from the next [`Transport::execute`] on, which may be of no ops.
     fn backlight(&mut self, lit: bool);
+    /// Whether what was sent last still stands at the pins; `None` where that cannot be read. With pins of the machine's own
+    /// there is nothing to ask.
+    fn holds(&mut self) -> Option<bool> {
+        Some(true)
+    }
     /// Waits at least this long.
     fn wait(&mut self, time: Duration);
     /// Bytes sent and acknowledged.
@@ -69,6 +74,10 @@ pub struct Hd44780<T> {
     slots: [Option<usize>; CGRAM_SLOTS],
     /// the DDRAM cell the address counter stands on
     at: Option<usize>,
+    /// what was read was not what was sent: a loss of power, or reading is no good here
+    doubt: bool,
+    /// reading has turned out to be no good
+    blind: bool,
 }
 
 impl<T: Transport> Hd44780<T> {
@@ -88,6 +97,8 @@ impl<T: Transport> Hd44780<T> {
             cgram: [None; CGRAM],
             slots,
             at: None,
+            doubt: false,
+            blind: false,
         }
     }
 
@@ -219,7 +230,21 @@ impl<T: Transport> CharDisplay for Hd44780<T> {
         }
         let result = if self.running { self.update(frame, lit) } else { self.start(Start::Cold, frame, lit) };
         self.running = result.is_ok();
+        if self.running && std::mem::take(&mut self.doubt) {
+            self.blind = self.transport.holds() != Some(true);
+        }
         result
+    }
+
+    fn check(&mut self) -> bool {
+        if self.running && !self.blind {
+            match self.transport.holds() {
+                Some(true) => {}
+                Some(false) => (self.running, self.doubt) = (false, true),
+                None => self.blind = true,
+            }
+        }
+        !self.blind
     }
 
     fn refresh(&mut self) -> Result<(), ApplyError> {

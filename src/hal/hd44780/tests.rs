@@ -1,5 +1,7 @@
 //! The driver against the emulated chip.
 
+mod power;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -318,6 +320,7 @@ fn any_fault() -> impl Strategy<Value = Option<Fault>> {
         1 => proptest::option::of(0..16_u8).prop_map(|nibble| Some(Fault::Glitch(nibble))),
         1 => Just(Some(Fault::Unplug)),
         1 => Just(Some(Fault::Plug)),
+        1 => Just(Some(Fault::Power)),
         1 => Just(Some(Fault::Stuck(Duration::from_secs(1)))),
     ]
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Action, Base, COMMENT_FORWARDED, COMMENT_MASQUERADE, Chain, ChainKind, Family, FlowTable, Hook, Match, Rule,
-    Ruleset, RulesetInput, Side, Transport,
+    Ruleset, RulesetInput, Side, Transport, forwarded,
 };
 use crate::config::Allow;
 
@@ -29,7 +29,8 @@ pub fn build(input: &RulesetInput) -> Ruleset {
     let mut seen = BTreeSet::new();
     input.uplinks.retain(|name| Some(name) != input.cluster_port.as_ref() && seen.insert(name.clone()));
     let flow_table = flow_table(&input);
-    let chains = vec![
+    let mut chains = forwarded::chains(&input);
+    chains.extend([
         forward(&input, flow_table.as_ref()),
         from_cluster(&input),
         to_cluster(&input),
@@ -39,7 +40,7 @@ pub fn build(input: &RulesetInput) -> Ruleset {
         from_uplink(&input),
         base("postrouting", ChainKind::Nat, Hook::Postrouting, SRCNAT, postrouting_rules(&input)),
         hide_cluster(&input),
-    ];
+    ]);
     Ruleset { flow_table, chains }
 }
 
@@ -103,6 +104,7 @@ fn cluster_to_uplink(input: &RulesetInput) -> Chain {
 fn uplink_to_cluster(input: &RulesetInput) -> Chain {
     let mut rules = opening();
     rules.extend(strangers(input));
+    rules.extend(forwarded::accepted(input));
     rules.push(rule([], Action::Drop, "nothing new from the uplink to the nodes"));
     chain("uplink_to_cluster", rules)
 }
@@ -210,7 +212,7 @@ fn udp(side: Side, port: u16) -> Match {
     Match::Port(Transport::Udp, side, port, port)
 }
 
-fn rule(matches: impl Into<Vec<Match>>, action: Action, purpose: &str) -> Rule {
+pub(super) fn rule(matches: impl Into<Vec<Match>>, action: Action, purpose: &str) -> Rule {
     let comment = match purpose.starts_with("bramblegate: ") {
         true => purpose.to_owned(),
         false => format!("bramblegate: {purpose}"),
@@ -218,10 +220,10 @@ fn rule(matches: impl Into<Vec<Match>>, action: Action, purpose: &str) -> Rule {
     Rule { matches: matches.into(), action, comment }
 }
 
-fn chain(name: &'static str, rules: Vec<Rule>) -> Chain {
+pub(super) fn chain(name: &'static str, rules: Vec<Rule>) -> Chain {
     Chain { name, base: None, rules }
 }
 
-fn base(name: &'static str, kind: ChainKind, hook: Hook, priority: i32, rules: Vec<Rule>) -> Chain {
+pub(super) fn base(name: &'static str, kind: ChainKind, hook: Hook, priority: i32, rules: Vec<Rule>) -> Chain {
     Chain { name, base: Some(Base { kind, hook, priority }), rules }
 }

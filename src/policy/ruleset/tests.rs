@@ -8,6 +8,7 @@ fn home() -> RulesetInput {
         allow: vec![Allow::Ssh, Allow::Icmp, Allow::Mdns],
         ssh_ports: vec![22, 2222],
         overlap_routed: false,
+        forwards: Vec::new(),
         flow_table_devices: vec!["eth1".into(), "eth0".into()],
     }
 }
@@ -118,4 +119,35 @@ fn odd_names_of_interfaces_stay_names() {
     let text = chain(&odd, "input").to_string();
     assert!(text.contains("iifname \"usb\\*\" "), "{text}");
     assert!(text.contains("iifname \"a?b\" "), "{text}");
+}
+
+fn forwarding() -> RulesetInput {
+    let ssh = ForwardedPort { transport: Transport::Tcp, listen: 2201, to: [192, 168, 50, 11].into(), port: 22 };
+    let game = ForwardedPort { transport: Transport::Udp, listen: 5000, to: [192, 168, 50, 12].into(), port: 5001 };
+    RulesetInput { forwards: vec![ssh, game], ..home() }
+}
+
+#[test]
+fn forwarded_ports_are_the_golden_text() {
+    let text = build(&forwarding()).to_string();
+    let golden = include_str!("golden/forward.nft");
+    assert_eq!(text, golden, "expected: src/policy/ruleset/golden/forward.nft; got:\n{text}");
+}
+
+#[test]
+fn a_forwarded_port_adds_its_own_rules_and_nothing_else() {
+    let (plain, more) = (build(&home()), build(&forwarding()));
+    let known = |rule: &&Rule| plain.chains.iter().any(|chain| chain.rules.contains(rule));
+    let new: Vec<_> = more.chains.iter().flat_map(|chain| &chain.rules).filter(|rule| !known(rule)).collect();
+    // two uplinks, two translations, two permissions
+    assert_eq!(new.len(), 6, "{new:#?}");
+    assert_eq!(chain(&plain, "from_uplink"), chain(&more, "from_uplink"), "the head itself is as open as before");
+    let permitted: Vec<_> = chain(&more, "uplink_to_cluster").rules.iter().filter(|rule| new.contains(rule)).collect();
+    assert!(permitted.iter().all(|rule| rule.matches.contains(&Match::Redirected)), "{permitted:#?}");
+}
+
+#[test]
+fn nothing_is_translated_without_a_cluster_port() {
+    let early = build(&RulesetInput { cluster_port: None, ..forwarding() });
+    assert!(early.chains.iter().all(|chain| chain.name != "dstnat" && chain.name != "prerouting"));
 }

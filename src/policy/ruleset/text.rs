@@ -75,13 +75,15 @@ impl Display for Chain {
 
 impl Display for Base {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let (kind, name, origin) = match self.kind {
-            ChainKind::Filter => ("filter", "filter", 0),
-            ChainKind::Nat => ("nat", "srcnat", 100),
+        let (kind, name, origin) = match (self.kind, self.hook) {
+            (ChainKind::Filter, _) => ("filter", "filter", 0),
+            (ChainKind::Nat, Hook::Prerouting) => ("nat", "dstnat", -100),
+            (ChainKind::Nat, _) => ("nat", "srcnat", 100),
         };
         let hook = match self.hook {
             Hook::Input => "input",
             Hook::Forward => "forward",
+            Hook::Prerouting => "prerouting",
             Hook::Postrouting => "postrouting",
         };
         write!(f, "type {kind} hook {hook} priority {name}")?;
@@ -112,6 +114,8 @@ impl Display for Match {
             Self::Family(Family::Ipv6) => write!(f, "meta nfproto ipv6"),
             Self::Source(net) if net.prefix_len() == 32 => write!(f, "ip saddr {}", net.addr()),
             Self::Source(net) => write!(f, "ip saddr {net}"),
+            Self::Destination(address) => write!(f, "ip daddr {address}"),
+            Self::ToThisMachine => write!(f, "fib daddr type local"),
             Self::Source6(net) => write!(f, "ip6 saddr {net}"),
             Self::Protocol4(2) => write!(f, "ip protocol igmp"),
             Self::Protocol4(number) => write!(f, "ip protocol {number}"),
@@ -119,6 +123,7 @@ impl Display for Match {
             Self::Invalid => write!(f, "ct state invalid"),
             Self::Assured => write!(f, "ct status assured"),
             Self::Unconfirmed => write!(f, "ct status ! confirmed"),
+            Self::Redirected => write!(f, "ct status dnat"),
             Self::Port(transport, side, first, last) => {
                 let transport = match transport {
                     Transport::Tcp => "tcp",
@@ -154,6 +159,7 @@ impl Display for Action {
             Self::Drop => write!(f, "drop"),
             Self::Goto(chain) => write!(f, "goto {chain}"),
             Self::Masquerade => write!(f, "masquerade"),
+            Self::Redirect(address, port) => write!(f, "dnat ip to {address}:{port}"),
             Self::ClampMss => write!(f, "tcp option maxseg size set rt mtu"),
             Self::Offload(table) => write!(f, "flow add @{table}"),
         }

@@ -93,15 +93,36 @@ kinds! {
     NODE_UP "5d4504f5481a4ca8ae3a3cba2d3df850" Info
         "The node @NODE@ is up"
         "It answered as often as health.success_threshold asks for."
+    NODE_DEGRADED "80fe8f74dae947fca2298b6326a518ef" Warning
+        "The node @NODE@ is degraded"
+        "It answers, but slowly (health.degraded_rtt), with losses (health.degraded_loss), or not all the time (health.flap_changes): the record says which. A bad cable, a weak power supply or too much work are the usual causes."
+    NODE_BOOTING "73f2cf93a58a46e2b4e07675f4432820" Info
+        "The node @NODE@ boots"
+        "It loads its system from this machine. If it does not answer within three minutes of the last file it is shown as its probes see it."
     NODE_DOWN "53f99e282cbb40a188baf186fa23777f" Warning
         "The node @NODE@ is @HEALTH@"
         "It left as many rounds unanswered as health.failure_threshold allows. Has it power, is its cable in, is the switch on?"
+    NODE_FOUND "e2a9b03d64d1442ea9165ff191c56d1a" Info
+        "The node @NODE@ was found"
+        "It asked for an address or was heard on the cluster port, and the settings do not name it. It is probed and counted from now on. `bramblegate nodes adopt @NODE@` writes it into the settings."
+    NODE_FORGOTTEN "5c013fc5181f47fc865fecf4986a23ea" Info
+        "The node @NODE@ is forgotten"
+        "It was found, not named by the settings, and has not been heard of since its lease ended, or for ten minutes."
+    NODE_DRAINED "3076b5516b3e4384861aeea1354bb978" Info
+        "The node @NODE@ is worked on, or no longer"
+        "By order of `bramblegate nodes drain` or `resume`. While it is worked on it raises no alarm."
     CLUSTER_PORT "9fedaed33ad74ada9d83db405cfc9491" Notice
         "The cluster port has come or gone"
         "The interface that cluster.interface names. When it is there it gets its address at once."
     CLUSTER_MOVED "660fdb8bed6c4a249e052ed01ad49f69" Warning
         "The cluster has moved to another subnet"
         "The venue leased this machine an address of the cluster, so the cluster port took the first of cluster.alternatives that clashes with nothing, or it is back where it was. Nodes with static addresses have to follow by hand."
+    DHCP_FOREIGN "b4d4aa0daba4471eb4dd25f2b87e10d2" Error
+        "Another DHCP server, @SERVER@, answers on the cluster port"
+        "The gateway serves no addresses there, so that it never does so in somebody else's network. Most often the cables of the uplink and of the cluster are swapped. It asks again every 30 seconds."
+    DHCP_FOREIGN_GONE "51ca45ca8da74c5099133268bc3f39bc" Info
+        "The other DHCP server is not heard any more"
+        "Nobody else answered on the cluster port, or its cable was pulled. Before addresses are served there the gateway asks again."
     RULES_ABOUT "1ec5bd6d2d124c8a920fcc52df2cbbf0" Debug
         "A rule set is about to be applied"
         "The whole text, in the syntax of nft(8), before the kernel gets it. `bramblegate print ruleset` prints what it would be now."
@@ -117,15 +138,33 @@ kinds! {
     OUTPUT_HEALED "043537d06884403e838a39c3b82f1c2b" Info
         "A part of the gateway is well again"
         "It holds what it should after it did not."
+    DISPLAY_BLIND "c3fe05fbcfde404398e1ceefa93a0df1" Info
+        "The display cannot be read back"
+        "The adapter or the chip on the backpack does not say what stands at its pins. If the display loses its power for a moment, nobody sees it; it is drawn anew every three minutes in any case."
     CONNTRACK_FLUSHED "c3757bc6a0584e7cb51947f721cbea8c" Info
         "Stale connections were forgotten"
         "The default route moved to another uplink. Connections that were translated to the old one's address could only hang; now their ends notice."
+    LEASED "364cadd71e604a9f84ea517a170fd0cd" Info
+        "A node has got an address"
+        "@ADDRESS@ was given to @MAC@ by DHCP. Renewals are not told."
+    LEASE_REFUSED "bafbc9767da942b8ab9ad5b974993a69" Notice
+        "A node may not have the address it wants"
+        "It asked for an address of another subnet, or of another node; it asks again and gets one that is right. So it should be after the cluster has moved."
+    DNSMASQ_TROUBLE "c6d50e2b2b884a678d64e9850cc0dc63" Warning
+        "The server of addresses and names complains"
+        "dnsmasq, which the gateway runs for the nodes, or the file of its leases. If it ends it is started again at once."
     ALERT_RAISED "1f6e88a72bf04b349267fbf10834de60" Warning
         "An alert was raised"
         "It stands in `bramblegate status` and on the panel until its cause is gone. `bramblegate doctor` knows the remedies."
     ALERT_CLEARED "c6a7607faefa4547a6de9a899a982477" Info
         "An alert is over"
         "Its cause is gone."
+    ACKNOWLEDGED "39b3871973bc46ecb1c22916fd07af67" Info
+        "Somebody knows of the alerts that stand"
+        "By a button or an order. They are told until their cause is gone, but they alarm nobody any more: they wait for their turn among the pages, and a fault's light falls to the warning's. What comes again after that is news."
+    POWER_OFF "3c26fb7153394cb6ac62be8398c9f08d" Notice
+        "The power button was held for five seconds"
+        "The machine is asked to power off by bramblegate-poweroff.path, which waits for the file power-off in the daemon's runtime directory. Unplug it when the display says that it is safe."
     SOURCE_FAILED "4f60d409cb8b4f068845a786f60e1b9b" Warning
         "The gateway cannot see a part of the machine any more"
         "One of its watchers ended and is begun again, less and less often while it fails. The rest works on."

@@ -33,7 +33,7 @@ fn messages(records: &[Record]) -> Vec<&str> {
 }
 
 fn alert(severity: Severity, code: &'static str, text: &str) -> Alert {
-    Alert { severity, code, text: text.to_owned(), panel: String::new() }
+    Alert { severity, code, text: text.to_owned(), panel: String::new(), acknowledged: false }
 }
 
 #[test]
@@ -46,9 +46,9 @@ fn the_evening_reads_like_a_logbook() {
         Transition::UplinkState { port: port(), from: UplinkState::Searching, to: UplinkState::Addressed },
         Transition::Reachability { port: port(), to: Reachability::Online },
         Transition::UplinkState { port: port(), from: UplinkState::Addressed, to: UplinkState::Online },
-        Transition::NodeHealth { name: "rpi1".to_owned(), from: NodeHealth::Unknown, to: NodeHealth::Up },
-        Transition::NodeHealth { name: "rpi1".to_owned(), from: NodeHealth::Up, to: NodeHealth::Down },
-        Transition::NodeHealth { name: "rpi1".to_owned(), from: NodeHealth::Down, to: NodeHealth::Up },
+        Transition::NodeHealth { name: "rpi1".to_owned(), from: NodeHealth::Unknown, to: NodeHealth::Up, why: None },
+        Transition::NodeHealth { name: "rpi1".to_owned(), from: NodeHealth::Up, to: NodeHealth::Down, why: None },
+        Transition::NodeHealth { name: "rpi1".to_owned(), from: NodeHealth::Down, to: NodeHealth::Up, why: None },
         Transition::UplinkAddressLost { port: port(), address },
         Transition::UplinkState { port: port(), from: UplinkState::Online, to: UplinkState::NoCarrier },
     ];
@@ -70,7 +70,7 @@ fn records_carry_their_fields() {
     let address = "10.99.0.126/24".parse().unwrap();
     let records = told(&[
         Transition::UplinkAddress { port: "eth1".to_owned(), address, gateway: Some("10.99.0.1".parse().unwrap()) },
-        Transition::NodeHealth { name: "rpi1".to_owned(), from: NodeHealth::Up, to: NodeHealth::Down },
+        Transition::NodeHealth { name: "rpi1".to_owned(), from: NodeHealth::Up, to: NodeHealth::Down, why: None },
         Transition::RulesetApplied { generation: 7, adopted: false, flow_table: false, owned: true },
     ]);
     let [uplink, node, rules] = records.as_slice() else { panic!("{records:?}") };

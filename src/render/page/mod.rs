@@ -5,13 +5,16 @@
 
 mod addresses;
 mod gateway;
+mod groups;
 mod host;
 mod nat;
 mod nodes;
+mod power;
 mod room;
 mod split;
 mod topic;
 mod uplink;
+mod vitals;
 mod words;
 
 #[cfg(test)]
@@ -49,10 +52,12 @@ pub type PageFn = fn(&Scene<'_>) -> Vec<Topic>;
 /// All pages in their order.
 pub const PAGES: &[(&str, PageFn)] = &[
     ("nodes", nodes::topics),
+    ("groups", groups::topics),
     ("uplink", uplink::topics),
     ("gateway", gateway::topics),
     ("nat", nat::topics),
     ("host", host::topics),
+    ("vitals", vitals::topics),
     ("addresses", addresses::topics),
 ];
 
@@ -96,12 +101,26 @@ impl Scene<'_> {
         let heading = self.heading(geometry);
         let rows = heading.first().map_or(0, Vec::len);
         let total = usize::from(geometry.rows);
+        if let Some(topic) = power::topic(self.state) {
+            return self.only(geometry, &heading, &topic);
+        }
         let pages = if rows < total {
             self.below(geometry, heading.first().map_or(&[], Vec::as_slice))
         } else {
             self.in_turn(geometry, &heading)
         };
         Playlist { pages, urgent_rows: u8::try_from(rows.min(total)).unwrap_or(u8::MAX) }
+    }
+
+    /// One thing, whatever else there is to say. Where the heading leaves no room it has to wait: a person stands there with a
+    /// finger on the button.
+    fn only(&self, geometry: Geometry, heading: &[Vec<String>], topic: &Topic) -> Playlist {
+        let rows = heading.first().map_or(&[][..], Vec::as_slice);
+        let rows = if rows.len() < usize::from(geometry.rows) { rows } else { &[] };
+        let slots = room::slots(geometry, rows.len());
+        let mut frame = Frame::from_lines(geometry, rows);
+        room::place(&mut frame, &slots, &topic.groups(&slots).concat());
+        Playlist::still(frame)
     }
 
     /// The heading stays, the pages take turns below it.
@@ -144,10 +163,11 @@ impl Scene<'_> {
 
     /// What stands in the slots, in turn. Alerts pre-empt the pages; where there is room they share it.
     fn screens(&self, slots: &[room::Slot]) -> Vec<Vec<String>> {
-        let urgent = room::pack(&self.alerts_where(|severity| severity >= Severity::Warning), slots);
+        let is_urgent = |alert: &Alert| alert.severity >= Severity::Warning && !alert.acknowledged;
+        let urgent = room::pack(&self.alerts_where(is_urgent), slots);
         let calm = || -> Vec<Topic> {
-            let notices = self.alerts_where(|severity| severity == Severity::Notice);
-            PAGES.iter().flat_map(|(_, page)| page(self)).chain(notices).collect()
+            let known = self.alerts_where(|alert| !is_urgent(alert));
+            PAGES.iter().flat_map(|(_, page)| page(self)).chain(known).collect()
         };
         match urgent.as_slice() {
             [] => room::pack(&calm(), slots),
@@ -164,10 +184,10 @@ impl Scene<'_> {
     }
 
     /// The alerts' words for the panel, without what row 1 says already.
-    fn alerts_where(&self, wanted: impl Fn(Severity) -> bool) -> Vec<Topic> {
+    fn alerts_where(&self, wanted: impl Fn(&Alert) -> bool) -> Vec<Topic> {
         let addressed = self.active.as_ref().is_some_and(|active| active.address.is_some());
         let words = if addressed { "" } else { words::no_address(self.state) };
-        let alerts = self.alerts.iter().filter(|alert| wanted(alert.severity));
+        let alerts = self.alerts.iter().filter(|alert| wanted(alert));
         let news = alerts.map(|alert| alert.panel.as_str()).filter(|panel| !panel.is_empty() && *panel != words);
         news.map(|panel| Topic::Text(panel.to_owned())).collect()
     }

@@ -10,6 +10,8 @@ pub enum Topic {
     Wordings(Vec<String>),
     /// must be said whole: broken between words where it does not fit
     Text(String),
+    /// cells that mean something each: on as many rows as they need, left out where one screen does not hold them
+    Cells(String),
     /// an address that is not the one on row 1, with the name of its port; always whole
     Address { port: String, address: String },
 }
@@ -27,6 +29,11 @@ impl Topic {
             Self::Wordings(wordings) => {
                 let fitting = wordings.iter().find(|wording| wording.chars().count() <= width);
                 fitting.map(|wording| vec![wording.clone()]).into_iter().collect()
+            }
+            Self::Cells(cells) => {
+                let cells: Vec<char> = cells.chars().collect();
+                let rows: Vec<String> = cells.chunks(width.max(1)).map(|row| row.iter().collect()).collect();
+                if rows.len() <= slots.len() { vec![rows] } else { Vec::new() }
             }
             Self::Text(text) => wrap(text, width).chunks(slots.len().max(1)).map(<[String]>::to_vec).collect(),
             Self::Address { port, address } => address_groups(port, address, slots, width),
@@ -135,6 +142,15 @@ mod tests {
         assert_eq!(topic.groups(&slots("16x2", 1)), [["gw 10.99.0.1"]]);
         assert_eq!(topic.groups(&slots("8x2", 0)), [["gw .1"]]);
         assert!(Topic::wordings(["too long for it"]).groups(&slots("8x2", 0)).is_empty());
+    }
+
+    #[test]
+    fn cells_are_broken_anywhere_and_shown_all_at_once_or_not_at_all() {
+        let groups = |count: usize, size: &str| Topic::Cells("x".repeat(count)).groups(&slots(size, 1));
+        assert_eq!(groups(15, "16x2"), [["x".repeat(15)]]);
+        assert!(groups(16, "16x2").is_empty());
+        assert_eq!(groups(40, "20x4"), [["x".repeat(19), "x".repeat(19), "xx".to_owned()]]);
+        assert!(groups(58, "20x4").is_empty());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{GatewayStatus, LcdStatus, LedStatus, NodeStatus, Snapshot, UplinkStatus};
-use crate::event::Instant;
+use crate::event::{Head, Instant};
 use crate::panel::Signal;
 use crate::policy::alert::Alert;
 
@@ -12,7 +12,7 @@ use crate::policy::alert::Alert;
 pub const SCHEMA: u32 = 1;
 
 /// Names of the objects that a change line tells whole, in the order of a snapshot; `nodes` is told apart.
-pub const PARTS: [&str; 7] = ["severity", "alerts", "uplink", "uplinks", "gateway", "cluster", "panel"];
+pub const PARTS: [&str; 8] = ["severity", "alerts", "uplink", "uplinks", "gateway", "cluster", "host", "panel"];
 
 /// A whole snapshot line.
 pub fn snapshot<'a>(snapshot: &Snapshot, nodes: impl IntoIterator<Item = &'a NodeStatus>, now: Instant) -> Vec<u8> {
@@ -66,6 +66,8 @@ pub fn node(node: &NodeStatus, now: Instant) -> Vec<u8> {
         health: &'static str,
         rtt_us: Option<u64>,
         since_s: u64,
+        origin: &'static str,
+        group: Option<&'a str>,
     }
     bytes(&Node {
         name: &node.name,
@@ -74,6 +76,8 @@ pub fn node(node: &NodeStatus, now: Instant) -> Vec<u8> {
         health: node.health.name(),
         rtt_us: node.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
         since_s: now.saturating_since(node.since).as_secs(),
+        origin: node.origin.name(),
+        group: node.group.as_deref(),
     })
 }
 
@@ -90,6 +94,7 @@ pub fn changed_parts(before: &Snapshot, after: &Snapshot) -> Vec<&'static str> {
         "uplinks" => before.uplinks != after.uplinks,
         "gateway" => before.gateway != after.gateway,
         "cluster" => before.cluster != after.cluster,
+        "host" => before.host != after.host,
         _ => before.lcd != after.lcd || before.led != after.led,
     };
     PARTS.into_iter().filter(differs).collect()
@@ -162,13 +167,38 @@ fn part(snapshot: &Snapshot, name: &str, now: Instant) -> Value {
             "up": snapshot.cluster.up,
             "total": snapshot.cluster.total,
         }),
+        "host" => snapshot.host.as_ref().map_or(Value::Null, host),
         "panel" => json!({ "lcd": lcd(&snapshot.lcd), "led": led(&snapshot.led) }),
         _ => Value::Null,
     }
 }
 
 fn alert(alert: &Alert) -> Value {
-    json!({ "severity": alert.severity.name(), "code": alert.code, "text": alert.text })
+    json!({
+        "severity": alert.severity.name(),
+        "code": alert.code,
+        "text": alert.text,
+        "acknowledged": alert.acknowledged,
+    })
+}
+
+fn host(head: &Head) -> Value {
+    json!({
+        "temperature_c": head.temperature,
+        "under_voltage": head.under_voltage,
+        "throttled": head.throttled,
+        "load": head.load.map(|load| f64::from(load) / 100.0),
+        "memory_available_percent": head.memory,
+        "disk_free_percent": head.disk,
+        "inodes_free_percent": head.inodes,
+        "pressure_percent": {
+            "processor": head.pressure.processor,
+            "memory": head.pressure.memory,
+            "disk": head.pressure.disk,
+        },
+        "read_only": head.read_only,
+        "clock_set": head.clock_set,
+    })
 }
 
 fn uplink(uplink: &UplinkStatus, now: Instant) -> Value {

@@ -10,7 +10,7 @@ use super::*;
 use crate::board::Board;
 use crate::config;
 use crate::event::{
-    Address, ApplyError, ApplyReport, Change, Dump, Event, Firewall, Link, Netconf, Probe, Reachability, Route,
+    Address, ApplyError, ApplyReport, Change, Dump, Event, Firewall, Link, Netconf, Probe, Reachability, Round, Route,
 };
 use crate::policy::decide;
 use schema::Schema;
@@ -92,7 +92,12 @@ impl Stage {
 
     fn node(&mut self, name: &str, answered: bool) -> &mut Self {
         let rtt = answered.then_some(Duration::from_micros(310));
-        self.tell(Event::Probe(Probe::Node { name: name.to_owned(), rtt }))
+        self.round(name, rtt)
+    }
+
+    fn round(&mut self, name: &str, rtt: Option<Duration>) -> &mut Self {
+        let node = self.state.nodes().by_name(name).unwrap().id;
+        self.tell(Event::Probe(Probe::Nodes(vec![Round { node, rtt, first_lost: rtt.is_none() }])))
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -101,7 +106,7 @@ impl Stage {
 
     /// The snapshot line, as a client reads it; it must be as the schema says.
     fn line(&self) -> Value {
-        let nodes = nodes(&self.settings, &self.state);
+        let nodes = nodes(&self.state);
         let text = json::snapshot(&self.snapshot(), &nodes, self.now());
         parse(&text)
     }
@@ -142,6 +147,7 @@ fn address(index: u32, net: &str) -> Event {
         temporary: false,
         link_local: false,
         valid_for: Some(Duration::from_secs(120)),
+        protocol: 0,
     }))
 }
 
@@ -150,7 +156,11 @@ fn error(kind: ApplyErrorKind) -> ApplyError {
 }
 
 fn display() -> Applied {
-    Applied::Display { lines: vec!["10.99.0.126     ".to_owned(), "2/2 up  eth1   ♥".to_owned()], bytes: 140 }
+    Applied::Display {
+        lines: vec!["10.99.0.126     ".to_owned(), "2/2 up  eth1   ♥".to_owned()],
+        bytes: 140,
+        blind: false,
+    }
 }
 
 fn keys(value: &Value) -> Vec<&str> {
@@ -211,7 +221,7 @@ fn an_evening_online() {
         line["nodes"][0],
         serde_json::json!({
             "name": "rpi1", "mac": "b8:27:eb:00:00:01", "address": "192.168.50.11",
-            "health": "up", "rtt_us": 310, "since_s": 12,
+            "health": "up", "rtt_us": 310, "since_s": 12, "origin": "settings", "group": null,
         })
     );
     assert_eq!(line["nodes"][1]["mac"], Value::Null);
@@ -300,13 +310,13 @@ fn time_alone_is_no_news() {
     // The lease is renewed, the display has sent more bytes, the round trip took longer.
     stage.tell(address(3, "10.99.0.126/24"));
     let Applied::Display { lines, .. } = display() else { unreachable!() };
-    stage.report(Output::Display, Ok(Applied::Display { lines, bytes: 9999 }));
+    stage.report(Output::Display, Ok(Applied::Display { lines, bytes: 9999, blind: false }));
     let after = stage.snapshot();
     assert_ne!(before, after, "a snapshot has to tell it");
     assert_eq!(json::changed_parts(&before, &after), [""; 0]);
-    let first = node(&stage.settings, &stage.state, "rpi1").unwrap();
-    stage.tell(Event::Probe(Probe::Node { name: "rpi1".to_owned(), rtt: Some(Duration::from_millis(7)) }));
-    let second = node(&stage.settings, &stage.state, "rpi1").unwrap();
+    let first = node(&stage.state, "rpi1").unwrap();
+    stage.round("rpi1", Some(Duration::from_millis(7)));
+    let second = node(&stage.state, "rpi1").unwrap();
     assert_ne!(first, second);
     assert!(first.is_told_by(&second));
 }
@@ -322,7 +332,7 @@ fn a_change_tells_just_what_changed() {
     let after = stage.snapshot();
     let parts = json::changed_parts(&before, &after);
     assert_eq!(parts, ["severity", "alerts", "cluster"]);
-    let down = node(&stage.settings, &stage.state, "rpi2").unwrap();
+    let down = node(&stage.state, "rpi2").unwrap();
     let text = json::change(7, &after, &parts, [&down], &["rpi9".to_owned()], stage.now()).unwrap();
     let line = parse(&text);
     assert_eq!(keys(&line), ["alerts", "cluster", "nodes", "nodes_removed", "schema", "seq", "severity", "type"]);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::config::{Lcd, LcdBus};
 use crate::event::{ApplyError, ApplyErrorKind};
-use crate::hal::emulator::{Backpack, Clock, Script};
+use crate::hal::emulator::{Backpack, Clock, Fate, Script};
 use crate::hal::gpio::Pins;
 use crate::hal::hd44780::Hd44780;
 use crate::hal::pcf8574::{CLOCK_HZ, Pcf8574};
@@ -61,11 +61,8 @@ fn emulator(settings: &Lcd) -> Option<Connector> {
     Some(Box::new(move || {
         if device.is_none() {
             let clock = Clock::real();
-            let backpack = Backpack::new(clock.clone(), address, wiring)
-                .with_script(read_script(script.as_deref())?)
-                .with_log(log.as_deref())
-                .map_err(|error| fault(format!("emulator's log: {error}")))?;
-            device = Some((backpack, clock));
+            let fate = fate(script.as_deref(), log.as_deref())?;
+            device = Some((Backpack::new(clock.clone(), address, wiring).with_fate(fate), clock));
         }
         let Some((backpack, clock)) = device.clone() else { return Err(fault("no emulator".to_owned())) };
         let expander = Pcf8574::new(backpack, clock, address, wiring, "the emulated bus", CLOCK_HZ);
@@ -73,11 +70,14 @@ fn emulator(settings: &Lcd) -> Option<Connector> {
     }))
 }
 
-/// A script of faults; none is an empty one.
-pub(in crate::sink) fn read_script(path: Option<&Path>) -> Result<Script, ApplyError> {
-    let Some(path) = path else { return Ok(Script::default()) };
-    let text = std::fs::read_to_string(path).map_err(|error| fault(format!("{}: {error}", path.display())))?;
-    Script::parse(&text).map_err(|error| fault(format!("{}: {error}", path.display())))
+/// Script and log of an emulated device.
+pub(in crate::sink) fn fate(script: Option<&Path>, log: Option<&Path>) -> Result<Fate, ApplyError> {
+    let read = |path: &Path| -> Result<Script, ApplyError> {
+        let text = std::fs::read_to_string(path).map_err(|error| fault(format!("{}: {error}", path.display())))?;
+        Script::parse(&text).map_err(|error| fault(format!("{}: {error}", path.display())))
+    };
+    let script = script.map_or_else(|| Ok(Script::default()), read)?;
+    Fate::new(script, log).map_err(|error| fault(format!("emulator's log: {error}")))
 }
 
 fn fault(message: String) -> ApplyError {

@@ -1,12 +1,12 @@
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::*;
 use crate::board::Wiring;
 use crate::config::{Backlight, LcdBus};
-use crate::event::{Applied, ApplyErrorKind, ApplyReport};
+use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport};
 use crate::hal::CharDisplay;
 use crate::hal::emulator::Chip;
 use crate::panel::{Charset, Geometry, Page};
@@ -105,7 +105,7 @@ fn real_bytes_on_the_emulated_bus_say_what_was_to_be_shown() {
     let (_, bytes, screen) = screens.last().unwrap();
     assert_eq!(screen[0], "10.99.0.127     ");
     assert_eq!(*bytes, 9, "one character after an instruction");
-    let acknowledged = display.stop(Frame::from_lines(SIXTEEN, &["STOPPED"]), false);
+    let acknowledged = display.stop((Frame::from_lines(SIXTEEN, &["STOPPED"]), false));
     acknowledged.blocking_recv().unwrap().unwrap();
     assert_eq!(replay(&log.0).last().unwrap().2[0], "STOPPED         ");
 }
@@ -122,7 +122,7 @@ fn the_heart_beats_once_a_second_and_stops_with_the_main_loop() {
     let beats = replay(&log.0).len() - before;
     assert!((2..=5).contains(&beats), "{beats} transfers in two seconds");
     assert!(events.try_recv().is_err(), "a beat is no news");
-    display.lease.backdate();
+    display.fall_silent();
     std::thread::sleep(Duration::from_millis(700));
     let stopped = replay(&log.0);
     assert_eq!(stopped.last().unwrap().2[1], "3/3 up          ");
@@ -148,6 +148,54 @@ fn faults_from_a_script_are_reported_once_and_heal() {
 }
 
 #[test]
+fn a_display_that_lost_its_power_is_drawn_again_with_the_next_beat() {
+    let log = Temporary::new("power");
+    let script = Temporary::new("power-file");
+    std::fs::write(&script.0, "700 power\n").unwrap();
+    let (sender, mut events) = mpsc::channel(16);
+    let display = spawn(Lcd { emulator_script: Some(script.0.clone()), ..emulated(&log) }, sender);
+    display.show(page("10.99.0.126", "3/3 up"));
+    await_lines(&mut events, "10.99.0.126", "3/3 up         ♥");
+    let first = replay(&log.0);
+    std::thread::sleep(Duration::from_millis(1500));
+    let later = replay(&log.0).split_off(first.len());
+    // A beat is some ten bytes, a page with its glyphs more than a hundred.
+    let whole: Vec<u64> = later.iter().filter(|(_, bytes, _)| *bytes > 100).map(|(at, ..)| *at).collect();
+    assert_eq!(whole.len(), 1, "drawn again once: {later:?}");
+    let after = Duration::from_nanos(whole[0] - first[0].0);
+    assert!(after < Duration::from_millis(1500), "{after:?}");
+    assert!(events.try_recv().is_err(), "nothing has failed");
+}
+
+#[test]
+fn that_nobody_can_see_a_loss_of_power_is_reported_and_not_looked_for_again() {
+    let fake = Fake::default();
+    fake.blind.store(true, Ordering::SeqCst);
+    let (display, mut events) = fake.spawn(settings(LcdBus::Off));
+    display.show(page("10.99.0.1", ""));
+    await_report(&mut events, |result| matches!(result, Ok(Applied::Display { blind: true, .. })));
+    display.hotplug();
+    std::thread::sleep(Duration::from_millis(1200));
+    assert_eq!(fake.checks.load(Ordering::SeqCst), 1);
+    assert!(events.try_recv().is_err(), "told once");
+}
+
+#[test]
+fn nobody_looks_before_a_new_address_is_shown() {
+    let fake = Fake::default();
+    let (display, mut events) = fake.spawn(Lcd { heartbeat: false, ..settings(LcdBus::Off) });
+    let address = |text: &str| Playlist { urgent_rows: 1, ..page(text, "") };
+    display.show(address("10.99.0.1"));
+    await_lines(&mut events, "10.99.0.1", "");
+    display.show(address("10.99.0.2"));
+    await_lines(&mut events, "10.99.0.2", "");
+    assert_eq!(fake.checks.load(Ordering::SeqCst), 0);
+    display.show(Playlist { urgent_rows: 1, ..page("10.99.0.2", "news") });
+    await_lines(&mut events, "10.99.0.2", "news");
+    assert_eq!(fake.checks.load(Ordering::SeqCst), 1);
+}
+
+#[test]
 fn a_wrong_script_is_a_failure_that_names_the_line() {
     let log = Temporary::new("wrong");
     let script = Temporary::new("wrong-file");
@@ -163,7 +211,7 @@ fn a_display_switched_off_is_said_to_be_off() {
     let (sender, mut events) = mpsc::channel(16);
     let display = spawn(settings(LcdBus::Off), sender);
     await_report(&mut events, |result| matches!(result, Err(error) if error.kind == ApplyErrorKind::Off));
-    let stopped = display.stop(Frame::blank(SIXTEEN), true).blocking_recv().unwrap();
+    let stopped = display.stop((Frame::blank(SIXTEEN), true)).blocking_recv().unwrap();
     assert_eq!(stopped.unwrap_err().kind, ApplyErrorKind::Off);
 }
 
@@ -185,6 +233,8 @@ struct Fake {
     shown: Arc<Mutex<Vec<Shown>>>,
     panics: Arc<AtomicU32>,
     refreshes: Arc<AtomicU32>,
+    checks: Arc<AtomicU32>,
+    blind: Arc<AtomicBool>,
 }
 
 impl Fake {
@@ -215,6 +265,10 @@ impl CharDisplay for Fake {
     fn refresh(&mut self) -> Result<(), ApplyError> {
         self.refreshes.fetch_add(1, Ordering::SeqCst);
         Ok(())
+    }
+    fn check(&mut self) -> bool {
+        self.checks.fetch_add(1, Ordering::SeqCst);
+        !self.blind.load(Ordering::SeqCst)
     }
     fn bytes(&self) -> u64 {
         0

@@ -1,16 +1,15 @@
 //! What the display's thread does.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use super::{Connector, Order};
+use super::Connector;
 use crate::config::{Backlight, Lcd};
 use crate::event::{Applied, ApplyError};
 use crate::hal::CharDisplay;
 use crate::panel::charset::HEARTBEAT;
 use crate::panel::playlist::{Rotation, Urgency};
 use crate::panel::{Frame, Playlist};
-use crate::sink::ornament::{Lease, Patience, Reporter, switched_off};
+use crate::sink::ornament::{self, Lease, Patience, Reporter, earliest, switched_off};
 
 /// The least time between two frames that are not urgent.
 const FRAME_TIME: Duration = Duration::from_millis(100);
@@ -42,6 +41,8 @@ pub(super) struct Worker {
     started: bool,
     /// bytes of displays that were closed
     bytes: u64,
+    /// nobody can see on this hardware whether the display has lost its power
+    blind: bool,
 }
 
 impl Worker {
@@ -64,73 +65,7 @@ impl Worker {
             urgent: false,
             started: false,
             bytes: 0,
-        }
-    }
-
-    /// Returns when the daemon stops.
-    pub fn run(&mut self, orders: &Receiver<Order>) {
-        loop {
-            let wait = self.work();
-            let order = match wait {
-                Some(wait) => orders.recv_timeout(wait),
-                None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            let mut next = match order {
-                Ok(order) => Some(order),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            // The latest value wins: what has piled up during a transfer is not drawn one by one.
-            while let Some(order) = next {
-                if self.obey(order) {
-                    return;
-                }
-                next = orders.try_recv().ok();
-            }
-        }
-    }
-
-    /// After a panic: nothing about the device is known.
-    pub fn recover(&mut self, error: ApplyError) {
-        self.close();
-        self.connector = (self.connect)(&self.settings);
-        self.reporter.report(Err(error));
-    }
-
-    /// True when it was the last one.
-    fn obey(&mut self, order: Order) -> bool {
-        let now = self.start.elapsed();
-        match order {
-            Order::Show(playlist) => self.take(playlist, now),
-            Order::Hotplug => {
-                // Whatever it was may have taken the panel's power: open and initialise it again.
-                self.close();
-                self.patience = Patience::new();
-            }
-            Order::Reconfigure(settings) => self.reconfigure(*settings),
-            Order::Wake => {}
-            Order::Stop { last, lit, done } => {
-                let result = self.put(&last, lit);
-                let _ = done.send(result);
-                return true;
-            }
-        }
-        false
-    }
-
-    fn take(&mut self, playlist: Playlist, now: Duration) {
-        self.started = true;
-        self.urgent |= self.rotation.update(playlist, now) == Urgency::Now;
-    }
-
-    fn reconfigure(&mut self, settings: Lcd) {
-        let device = |lcd: &Lcd| (lcd.bus.clone(), lcd.geometry, lcd.charset, lcd.emulator_script.clone());
-        let same = device(&settings) == device(&self.settings);
-        self.settings = settings;
-        if !same {
-            self.close();
-            self.connector = (self.connect)(&self.settings);
-            self.patience = Patience::new();
+            blind: false,
         }
     }
 
@@ -141,33 +76,6 @@ impl Worker {
         self.shown = None;
     }
 
-    /// Does what is due; how long until there is something to do again.
-    fn work(&mut self) -> Option<Duration> {
-        if self.connector.is_none() {
-            self.reporter.report(Err(switched_off("the display")));
-            return self.reporter.flush();
-        }
-        if !self.started {
-            return None;
-        }
-        let now = self.start.elapsed();
-        let retry = self.patience.left(now);
-        if self.display.is_none() && !retry.is_zero() {
-            return earliest([Some(retry), self.reporter.flush()]);
-        }
-        self.rotation.advance(now);
-        let (frame, lit) = self.wanted(now);
-        let since = now.saturating_sub(self.shown_at);
-        let differs = self.shown.as_ref() != Some(&(frame.clone(), lit));
-        if differs && !self.urgent && self.shown.is_some() && since < FRAME_TIME {
-            return earliest([Some(FRAME_TIME - since), self.reporter.flush()]);
-        }
-        self.urgent = false;
-        let result = if differs { self.put(&frame, lit) } else { self.refresh(now) };
-        self.conclude(result);
-        earliest([self.next(), self.reporter.flush()])
-    }
-
     /// Reports, and after a failure lets the device be opened anew.
     fn conclude(&mut self, result: Result<(), ApplyError>) {
         match result {
@@ -176,7 +84,7 @@ impl Worker {
                 if let Some((frame, _)) = &self.shown {
                     let bytes = self.bytes + self.display.as_ref().map_or(0, |display| display.bytes());
                     let lines = self.settings.charset.shown(&self.with_heart(frame.clone(), true)).lines();
-                    self.reporter.report(Ok(Applied::Display { lines, bytes }));
+                    self.reporter.report(Ok(Applied::Display { lines, bytes, blind: self.blind }));
                 }
             }
             Err(error) => {
@@ -189,14 +97,18 @@ impl Worker {
         }
     }
 
-    /// Brings a frame on the glass, opening the display if need be.
-    fn put(&mut self, frame: &Frame, lit: bool) -> Result<(), ApplyError> {
+    /// Brings a frame on the glass, opening the display if need be. What is not urgent has time to look first whether the
+    /// display has lost its power: whatever is written covers the traces.
+    fn put(&mut self, frame: &Frame, lit: bool, urgent: bool) -> Result<(), ApplyError> {
         if self.display.is_none() {
             let Some(connector) = &mut self.connector else { return Err(switched_off("the display")) };
             self.display = Some(connector()?);
             self.refreshed_at = self.start.elapsed();
         }
         let Some(display) = &mut self.display else { return Ok(()) };
+        if !urgent && !self.blind {
+            self.blind = !display.check();
+        }
         display.show(frame, lit)?;
         self.shown = Some((frame.clone(), lit));
         self.shown_at = self.start.elapsed();
@@ -257,6 +169,72 @@ impl Worker {
     }
 }
 
-fn earliest<const N: usize>(times: [Option<Duration>; N]) -> Option<Duration> {
-    times.into_iter().flatten().min()
+impl ornament::Worker for Worker {
+    type Picture = Playlist;
+    type Settings = Lcd;
+    type Last = (Frame, bool);
+
+    fn work(&mut self) -> Option<Duration> {
+        if self.connector.is_none() {
+            self.reporter.report(Err(switched_off("the display")));
+            return self.reporter.flush();
+        }
+        if !self.started {
+            return None;
+        }
+        let now = self.start.elapsed();
+        let retry = self.patience.left(now);
+        if self.display.is_none() && !retry.is_zero() {
+            return earliest([Some(retry), self.reporter.flush()]);
+        }
+        self.rotation.advance(now);
+        let (frame, lit) = self.wanted(now);
+        let since = now.saturating_sub(self.shown_at);
+        let differs = self.shown.as_ref() != Some(&(frame.clone(), lit));
+        if differs && !self.urgent && self.shown.is_some() && since < FRAME_TIME {
+            return earliest([Some(FRAME_TIME - since), self.reporter.flush()]);
+        }
+        let urgent = std::mem::take(&mut self.urgent);
+        let result = if differs { self.put(&frame, lit, urgent) } else { self.refresh(now) };
+        self.conclude(result);
+        earliest([self.next(), self.reporter.flush()])
+    }
+
+    fn show(&mut self, playlist: Playlist) {
+        self.started = true;
+        self.urgent |= self.rotation.update(playlist, self.start.elapsed()) == Urgency::Now;
+    }
+
+    fn turn(&mut self) {
+        self.rotation.turn(self.start.elapsed());
+        self.urgent = true;
+    }
+
+    fn hotplug(&mut self) {
+        // Whatever it was may have taken the panel's power: open and initialise it again.
+        self.close();
+        self.patience = Patience::new();
+    }
+
+    fn reconfigure(&mut self, settings: Lcd) {
+        let device = |lcd: &Lcd| (lcd.bus.clone(), lcd.geometry, lcd.charset, lcd.emulator_script.clone());
+        let same = device(&settings) == device(&self.settings);
+        self.settings = settings;
+        if !same {
+            self.close();
+            self.connector = (self.connect)(&self.settings);
+            self.patience = Patience::new();
+            self.blind = false;
+        }
+    }
+
+    fn finish(&mut self, (last, lit): (Frame, bool)) -> Result<(), ApplyError> {
+        self.put(&last, lit, true)
+    }
+
+    fn recover(&mut self, error: ApplyError) {
+        self.close();
+        self.connector = (self.connect)(&self.settings);
+        self.reporter.report(Err(error));
+    }
 }

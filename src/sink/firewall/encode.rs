@@ -13,32 +13,12 @@ use crate::policy::ruleset::{Base, ChainKind, FlowTable, Hook, Ruleset, TABLE, T
 
 /// `NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST`
 pub const OWNED: u32 = 0x2 | 0x4;
-/// `NFT_MSG_DELTABLE`, `NFT_MSG_DESTROYTABLE`, `NFT_MSG_NEWTABLE`, `NFT_MSG_NEWFLOWTABLE`
+/// `NFT_MSG_DELTABLE`, `NFT_MSG_NEWTABLE`, `NFT_MSG_NEWFLOWTABLE`
 const DELETE_TABLE: u16 = 2;
-const DESTROY_TABLE: u16 = 26;
 const NEW_TABLE: u16 = 0;
 const NEW_FLOW_TABLE: u16 = 22;
 /// One page of the batch; it grows by pages.
 const PAGE: u32 = 32 * 1024;
-
-/// How the table that may be there is taken away, in the same transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Removal {
-    /// whether it is there or not (kernel ≥ 6.3)
-    Destroy,
-    /// it is there
-    Delete,
-    /// it is not there
-    Nothing,
-}
-
-/// What depends on the kernel and on what it holds, not on the rule set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Form {
-    pub removal: Removal,
-    /// ask for the flags owner and persist
-    pub owned: bool,
-}
 
 /// What a message of the transaction is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,12 +42,14 @@ pub struct Encoded {
     pub labels: Vec<Label>,
 }
 
-/// The transaction that replaces our table by `ruleset`.
-pub fn encode(ruleset: &Ruleset, form: &Form) -> Encoded {
+/// The transaction that replaces our table by `ruleset`, whether there is one or not: a table that has just been added can
+/// be deleted on every kernel (`NFT_MSG_DESTROYTABLE` came with 6.3). `owned` asks for the flags owner and persist.
+pub fn encode(ruleset: &Ruleset, owned: bool) -> Encoded {
     let mut writer = Writer::new();
-    writer.remove(form.removal);
-    let flags = if form.owned { OWNED } else { 0 };
-    writer.add(&RawTable::new(NEW_TABLE, flags, Some(TABLE_COMMENT)), Label::Table);
+    writer.add(&RawTable::new(NEW_TABLE, None, None), Label::Removal);
+    writer.add(&RawTable::new(DELETE_TABLE, None, None), Label::Removal);
+    let flags = if owned { OWNED } else { 0 };
+    writer.add(&RawTable::new(NEW_TABLE, Some(flags), Some(TABLE_COMMENT)), Label::Table);
     if let Some(table) = &ruleset.flow_table {
         writer.add(&RawFlowTable::new(table), Label::FlowTable);
     }
@@ -96,10 +78,10 @@ pub fn encode(ruleset: &Ruleset, form: &Form) -> Encoded {
     writer.finish()
 }
 
-/// The transaction that takes our table away.
-pub fn encode_removal(removal: Removal) -> Encoded {
+/// The transaction that takes our table away; refused with `ENOENT` when it is not there.
+pub fn encode_removal() -> Encoded {
     let mut writer = Writer::new();
-    writer.remove(removal);
+    writer.add(&RawTable::new(DELETE_TABLE, None, None), Label::Removal);
     writer.finish()
 }
 
@@ -109,6 +91,7 @@ fn kernel_chain<'a>(chain: &crate::policy::ruleset::Chain, table: &'a Table) -> 
         let hook = match hook {
             Hook::Input => KernelHook::In,
             Hook::Forward => KernelHook::Forward,
+            Hook::Prerouting => KernelHook::PreRouting,
             Hook::Postrouting => KernelHook::PostRouting,
         };
         kernel.set_hook(hook, priority);
@@ -134,15 +117,6 @@ impl Writer {
     fn add(&mut self, message: &impl NlMsg, label: Label) {
         self.batch.add(message, MsgType::Add);
         self.labels.push(label);
-    }
-
-    fn remove(&mut self, removal: Removal) {
-        let command = match removal {
-            Removal::Destroy => DESTROY_TABLE,
-            Removal::Delete => DELETE_TABLE,
-            Removal::Nothing => return,
-        };
-        self.add(&RawTable::new(command, 0, None), Label::Removal);
     }
 
     /// Joins the pages, numbers the messages by their place (from 1), and asks for one acknowledgement only: that of the
@@ -175,7 +149,7 @@ struct RawTable {
 }
 
 impl RawTable {
-    fn new(command: u16, flags: u32, comment: Option<&str>) -> Self {
+    fn new(command: u16, flags: Option<u32>, comment: Option<&str>) -> Self {
         // SAFETY: no arguments; the pointer is checked before it is used.
         let table = allocated(unsafe { sys::nftnl_table_alloc() });
         let raw = table.as_ptr();
@@ -183,7 +157,7 @@ impl RawTable {
         unsafe {
             sys::nftnl_table_set_u32(raw, sys::NFTNL_TABLE_FAMILY as u16, libc::NFPROTO_INET as u32);
             sys::nftnl_table_set_str(raw, sys::NFTNL_TABLE_NAME as u16, text(TABLE).as_ptr());
-            if command == NEW_TABLE {
+            if let Some(flags) = flags {
                 sys::nftnl_table_set_u32(raw, sys::NFTNL_TABLE_FLAGS as u16, flags);
             }
             if let Some(comment) = comment {

@@ -2,9 +2,12 @@
 
 use std::alloc::{Layout, handle_alloc_error};
 use std::ffi::{CStr, CString, c_void};
+use std::net::Ipv4Addr;
 use std::ptr::NonNull;
 
-use nftnl::expr::{Bitwise, Cmp, CmpOp, Counter, Expression, Masquerade, Meta, Verdict};
+use nftnl::expr::{
+    Bitwise, Cmp, CmpOp, Counter, Expression, Immediate, Masquerade, Meta, Nat, NatType, Register, Verdict,
+};
 use nftnl::nftnl_sys::{self as sys, libc};
 use nftnl::set::{Set, SetKey};
 use nftnl::{ProtoFamily, Rule as Kernel, Table, expr::Lookup};
@@ -23,6 +26,12 @@ const RST: u8 = 4;
 /// `NF_CT_STATE_INVALID_BIT`, `NF_CT_STATE_BIT(IP_CT_ESTABLISHED)` and `(IP_CT_RELATED)`
 const STATE_INVALID: u32 = 1;
 const STATE_ESTABLISHED_RELATED: u32 = 2 | 4;
+/// `NFT_FIB_RESULT_ADDRTYPE`, `NFTA_FIB_F_DADDR`, and `RTN_LOCAL` of `linux/rtnetlink.h`
+const FIB_ADDRESS_TYPE: u32 = 3;
+const FIB_DESTINATION: u32 = 2;
+const LOCAL: u32 = 2;
+/// `IPS_DST_NAT`
+const STATUS_DNAT: u32 = 32;
 /// `IPS_ASSURED`, `IPS_CONFIRMED`
 const STATUS_ASSURED: u32 = 4;
 const STATUS_CONFIRMED: u32 = 8;
@@ -81,6 +90,19 @@ impl Writer<'_, '_> {
                 self.family(Family::Ipv6);
                 self.prefix(8, &net.addr().octets(), &net.netmask().octets());
             }
+            Match::Destination(address) => {
+                self.family(Family::Ipv4);
+                self.prefix(16, &address.octets(), &[0xff; 4]);
+            }
+            Match::ToThisMachine => {
+                let values = [
+                    (sys::NFTNL_EXPR_FIB_RESULT, Value::U32(FIB_ADDRESS_TYPE)),
+                    (sys::NFTNL_EXPR_FIB_FLAGS, Value::U32(FIB_DESTINATION)),
+                    (sys::NFTNL_EXPR_FIB_DREG, REG),
+                ];
+                self.rule.add_expr(&Raw { name: c"fib", values: &values });
+                self.equal(&LOCAL.to_ne_bytes());
+            }
             Match::Protocol4(number) => {
                 self.family(Family::Ipv4);
                 self.load(NETWORK_HEADER, 9, 1);
@@ -89,6 +111,7 @@ impl Writer<'_, '_> {
             Match::Established => self.bits(libc::NFT_CT_STATE as u32, STATE_ESTABLISHED_RELATED, CmpOp::Neq),
             Match::Invalid => self.bits(libc::NFT_CT_STATE as u32, STATE_INVALID, CmpOp::Neq),
             Match::Assured => self.bits(libc::NFT_CT_STATUS as u32, STATUS_ASSURED, CmpOp::Neq),
+            Match::Redirected => self.bits(libc::NFT_CT_STATUS as u32, STATUS_DNAT, CmpOp::Neq),
             Match::Unconfirmed => self.bits(libc::NFT_CT_STATUS as u32, STATUS_CONFIRMED, CmpOp::Eq),
             Match::Port(transport, side, first, last) => self.port(*transport, *side, *first, *last),
             Match::Icmp(number) => self.icmp(Family::Ipv4, ICMP, *number),
@@ -118,6 +141,7 @@ impl Writer<'_, '_> {
             Action::Drop => self.rule.add_expr(&Verdict::Drop),
             Action::Goto(chain) => self.rule.add_expr(&Verdict::Goto { chain: text(chain) }),
             Action::Masquerade => self.rule.add_expr(&Masquerade),
+            Action::Redirect(address, port) => self.redirect(address, port),
             Action::ClampMss => self.clamp_mss(),
             Action::Offload(table) => {
                 let name = text(table);
@@ -125,6 +149,17 @@ impl Writer<'_, '_> {
                 self.rule.add_expr(&Raw { name: c"flow_offload", values: &values });
             }
         }
+    }
+
+    fn redirect(&mut self, address: Ipv4Addr, port: u16) {
+        self.rule.add_expr(&Immediate::new(address.octets(), Register::Reg1));
+        self.rule.add_expr(&Immediate::new(port.to_be_bytes(), Register::Reg2));
+        self.rule.add_expr(&Nat {
+            nat_type: NatType::DNat,
+            family: ProtoFamily::Ipv4,
+            ip_register: Register::Reg1,
+            port_register: Some(Register::Reg2),
+        });
     }
 
     /// The name with zeros up to `IFNAMSIZ`: the kernel has a short way for 16 bytes.

@@ -8,7 +8,7 @@ use crate::hal::blinkstick::{BlinkStick, Identity};
 use crate::hal::emulator::{Clock, Stick};
 use crate::hal::sysfs_led::{LEDS, SysfsLed};
 use crate::hal::{Indicator, hid};
-use crate::sink::display::read_script;
+use crate::sink::display::fate;
 
 /// Opens an indicator, again and again as it comes and goes; lives as long as the settings stand.
 pub type Connector = Box<dyn FnMut() -> Result<Box<dyn Indicator>, ApplyError> + Send>;
@@ -74,11 +74,8 @@ fn emulator(settings: &Led) -> Option<Connector> {
     Some(Box::new(move || {
         if device.is_none() {
             let identity = Identity { serial: "BS000000-3.0".to_owned(), release: 0x200 };
-            let stick = Stick::new(Clock::real(), identity, 8)
-                .with_script(read_script(script.as_deref())?)
-                .with_log(log.as_deref())
-                .map_err(|error| fault(format!("emulator's log: {error}")))?;
-            device = Some(stick);
+            let fate = fate(script.as_deref(), log.as_deref())?;
+            device = Some(Stick::new(Clock::real(), identity, 8).with_fate(fate));
         }
         let Some(stick) = &device else { return Err(fault("no emulator".to_owned())) };
         let transport = stick.open()?;

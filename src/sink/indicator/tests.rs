@@ -1,9 +1,9 @@
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::config::LedDevice;
-use crate::event::{Applied, ApplyReport};
+use crate::event::{Applied, ApplyErrorKind, ApplyReport};
 use crate::hal::Indicator;
 use crate::hal::blinkstick::{BlinkStick, Identity};
 use crate::hal::emulator::{Clock, Fault, Stick};
@@ -107,7 +107,7 @@ fn without_the_main_loop_it_is_steady_amber() {
     let (stick, indicator, _events) = bench("BS000001-1.1", settings());
     indicator.show(vec![signal(Colour::GREEN, Pattern::Breathe)]);
     wait();
-    indicator.lease.backdate();
+    indicator.fall_silent();
     // It is noticed with the next step of the animation.
     std::thread::sleep(Duration::from_secs(1));
     let amber = stick.seen()[0];
@@ -169,7 +169,7 @@ fn stop_is_dark() {
     let (stick, indicator, _events) = bench("BS000003-3.0", settings());
     indicator.show(vec![signal(Colour::GREEN, Pattern::Steady); 3]);
     await_seen(&stick, &[Colour::GREEN; 3]);
-    indicator.stop().blocking_recv().unwrap().unwrap();
+    indicator.stop(()).blocking_recv().unwrap().unwrap();
     assert!(stick.seen().iter().all(|colour| *colour == Colour::OFF));
 }
 
@@ -182,7 +182,7 @@ fn the_log_of_the_emulated_stick_has_each_report() {
     let indicator = spawn(Led { device, ..settings() }, sender);
     indicator.show(vec![signal(Colour::RED, Pattern::Steady)]);
     wait();
-    indicator.stop().blocking_recv().unwrap().unwrap();
+    indicator.stop(()).blocking_recv().unwrap().unwrap();
     let text = std::fs::read_to_string(&log).unwrap();
     std::fs::remove_file(&log).unwrap();
     let reports: Vec<&str> = text.lines().map(|line| line.split_once(' ').unwrap().1).collect();

@@ -1,16 +1,15 @@
 //! What the indicator's thread does.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use super::Connector;
 use super::daytime::{is_night, local_minute};
-use super::{Connector, Order};
 use crate::config::Led;
 use crate::event::{Applied, ApplyError};
 use crate::hal::Indicator;
 use crate::hal::light::pulse_widths;
 use crate::panel::signal::{Colour, Pattern, Signal, level};
-use crate::sink::ornament::{Lease, Patience, Reporter, switched_off};
+use crate::sink::ornament::{self, Lease, Patience, Reporter, earliest, switched_off};
 
 /// What is left of the brightness when dimmed.
 const DIMMED: f32 = 0.2;
@@ -65,123 +64,9 @@ impl Worker {
         }
     }
 
-    /// Returns when the daemon stops.
-    pub fn run(&mut self, orders: &Receiver<Order>) {
-        loop {
-            let order = match self.work() {
-                Some(wait) => orders.recv_timeout(wait),
-                None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            let mut next = match order {
-                Ok(order) => Some(order),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            while let Some(order) = next {
-                if self.obey(order) {
-                    return;
-                }
-                next = orders.try_recv().ok();
-            }
-        }
-    }
-
-    /// After a panic: nothing about the device is known.
-    pub fn recover(&mut self, error: ApplyError) {
-        self.close();
-        self.connector = (self.connect)(&self.settings);
-        self.reporter.report(Err(error));
-    }
-
-    /// True when it was the last one.
-    fn obey(&mut self, order: Order) -> bool {
-        match order {
-            Order::Show(signals) => self.take(signals),
-            Order::Hotplug => {
-                // A stand-in gives way to a stick just plugged in, and one that went and came back is dark.
-                self.close();
-                self.patience = Patience::new();
-            }
-            Order::Reconfigure(settings) => self.reconfigure(*settings),
-            Order::Wake => {}
-            Order::Stop(done) => {
-                let result = self.put(Vec::new(), self.start.elapsed());
-                let _ = done.send(result);
-                return true;
-            }
-        }
-        false
-    }
-
-    fn take(&mut self, signals: Vec<Signal>) {
-        if self.signals.as_ref() == Some(&signals) {
-            return;
-        }
-        let now = self.start.elapsed();
-        self.since = now;
-        self.began.retain(|(pattern, _)| signals.iter().any(|signal| signal.pattern == *pattern));
-        for signal in &signals {
-            if !self.began.iter().any(|(pattern, _)| *pattern == signal.pattern) {
-                self.began.push((signal.pattern, now));
-            }
-        }
-        self.signals = Some(signals);
-    }
-
-    fn reconfigure(&mut self, settings: Led) {
-        let same = settings.device == self.settings.device && settings.emulator_script == self.settings.emulator_script;
-        self.settings = settings;
-        if !same {
-            self.close();
-            self.connector = (self.connect)(&self.settings);
-            self.patience = Patience::new();
-        }
-    }
-
     fn close(&mut self) {
         self.indicator = None;
         self.shown = None;
-    }
-
-    /// Does what is due; how long until there is something to do again.
-    fn work(&mut self) -> Option<Duration> {
-        if self.connector.is_none() {
-            self.reporter.report(Err(switched_off("the LED")));
-            return self.reporter.flush();
-        }
-        // Nothing is touched before there is something to say: a restart leaves the LED as it is.
-        let signals = self.signals.clone()?;
-        let now = self.start.elapsed();
-        let retry = self.patience.left(now);
-        if self.indicator.is_none() && !retry.is_zero() {
-            return earliest([Some(retry), self.reporter.flush()]);
-        }
-        if let Err(error) = self.open() {
-            return self.fail(error);
-        }
-        let left = self.lease.left();
-        let signals = if left.is_some() { signals } else { vec![ABANDONED] };
-        let step = self.step(&signals);
-        let brightness = self.brightness(&signals, now);
-        let wanted = self.colours(&signals, brightness, now);
-        if self.shown.as_ref() != Some(&wanted) {
-            let early = (self.shown_at + step).saturating_sub(now);
-            if self.shown.is_some() && !early.is_zero() {
-                return earliest([Some(early), self.reporter.flush()]);
-            }
-            if let Err(error) = self.put(wanted, now) {
-                return self.fail(error);
-            }
-            self.patience = Patience::new();
-        }
-        let night = self.settings.night.map(|_| MINUTE);
-        earliest([
-            self.next_change(&signals, brightness, step, now),
-            left,
-            self.until_dim(now),
-            night,
-            self.reporter.flush(),
-        ])
     }
 
     fn fail(&mut self, error: ApplyError) -> Option<Duration> {
@@ -304,6 +189,89 @@ fn is_well(signals: &[Signal]) -> bool {
     signals.first() == Some(&WELL)
 }
 
-fn earliest<const N: usize>(times: [Option<Duration>; N]) -> Option<Duration> {
-    times.into_iter().flatten().min()
+impl ornament::Worker for Worker {
+    type Picture = Vec<Signal>;
+    type Settings = Led;
+    type Last = ();
+
+    fn work(&mut self) -> Option<Duration> {
+        if self.connector.is_none() {
+            self.reporter.report(Err(switched_off("the LED")));
+            return self.reporter.flush();
+        }
+        // Nothing is touched before there is something to say: a restart leaves the LED as it is.
+        let signals = self.signals.clone()?;
+        let now = self.start.elapsed();
+        let retry = self.patience.left(now);
+        if self.indicator.is_none() && !retry.is_zero() {
+            return earliest([Some(retry), self.reporter.flush()]);
+        }
+        if let Err(error) = self.open() {
+            return self.fail(error);
+        }
+        let left = self.lease.left();
+        let signals = if left.is_some() { signals } else { vec![ABANDONED] };
+        let step = self.step(&signals);
+        let brightness = self.brightness(&signals, now);
+        let wanted = self.colours(&signals, brightness, now);
+        if self.shown.as_ref() != Some(&wanted) {
+            let early = (self.shown_at + step).saturating_sub(now);
+            if self.shown.is_some() && !early.is_zero() {
+                return earliest([Some(early), self.reporter.flush()]);
+            }
+            if let Err(error) = self.put(wanted, now) {
+                return self.fail(error);
+            }
+            self.patience = Patience::new();
+        }
+        let night = self.settings.night.map(|_| MINUTE);
+        earliest([
+            self.next_change(&signals, brightness, step, now),
+            left,
+            self.until_dim(now),
+            night,
+            self.reporter.flush(),
+        ])
+    }
+
+    fn show(&mut self, signals: Vec<Signal>) {
+        if self.signals.as_ref() == Some(&signals) {
+            return;
+        }
+        let now = self.start.elapsed();
+        self.since = now;
+        self.began.retain(|(pattern, _)| signals.iter().any(|signal| signal.pattern == *pattern));
+        for signal in &signals {
+            if !self.began.iter().any(|(pattern, _)| *pattern == signal.pattern) {
+                self.began.push((signal.pattern, now));
+            }
+        }
+        self.signals = Some(signals);
+    }
+
+    fn hotplug(&mut self) {
+        // A stand-in gives way to a stick just plugged in, and one that went and came back is dark.
+        self.close();
+        self.patience = Patience::new();
+    }
+
+    fn reconfigure(&mut self, settings: Led) {
+        let same = settings.device == self.settings.device && settings.emulator_script == self.settings.emulator_script;
+        self.settings = settings;
+        if !same {
+            self.close();
+            self.connector = (self.connect)(&self.settings);
+            self.patience = Patience::new();
+        }
+    }
+
+    fn finish(&mut self, (): ()) -> Result<(), ApplyError> {
+        self.put(Vec::new(), self.start.elapsed())
+    }
+
+    fn recover(&mut self, error: ApplyError) {
+        self.close();
+        self.connector = (self.connect)(&self.settings);
+        self.reporter.report(Err(error));
+    }
 }

@@ -104,6 +104,14 @@ impl Previous {
         self.record.ports.get(name).is_some_and(|port| port.added.contains(&address.to_string()))
     }
 
+    /// All of them, by port.
+    pub fn all_added(&self) -> Vec<(String, Ipv4Net)> {
+        let ports = self.record.ports.iter();
+        ports
+            .flat_map(|(name, port)| port.added.iter().filter_map(|text| Some((name.clone(), text.parse().ok()?))))
+            .collect()
+    }
+
     /// The settings as they were, as far as we changed them.
     pub fn conf(&self, name: &str) -> InterfaceConf {
         let value = |setting| {
@@ -176,6 +184,7 @@ mod tests {
         let mut previous = Previous::open(&directory);
         previous.remember_address("eth0", address);
         assert!(Previous::open(&directory).added("eth0", address));
+        assert_eq!(Previous::open(&directory).all_added(), [("eth0".to_owned(), address)]);
         previous.record.boot = "another".into();
         previous.save();
         assert!(!Previous::open(&directory).added("eth0", address));

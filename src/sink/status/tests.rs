@@ -1,5 +1,6 @@
 //! The socket as its clients find it: real sockets, in folders that are removed.
 
+mod moved;
 mod properties;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -19,7 +20,7 @@ use crate::policy::alert::{Alert, Severity};
 use crate::render::status::{
     ClusterStatus, DeviceState, DhcpStatus, GatewayStatus, LcdStatus, LedStatus, UplinkStatus,
 };
-use crate::state::node::NodeHealth;
+use crate::state::node::{NodeHealth, Origin};
 use crate::state::uplink::UplinkState;
 
 /// A folder of its own, removed at the end.
@@ -81,6 +82,7 @@ pub(super) fn snapshot() -> Snapshot {
             up: 0,
             total: 0,
         },
+        host: None,
         lcd: LcdStatus { state: DeviceState::Off, lines: None, bytes: 0 },
         led: LedStatus { state: DeviceState::Off, signals: None },
     }
@@ -94,7 +96,16 @@ fn repaired(times: u64) -> Snapshot {
 }
 
 pub(super) fn node(name: &str, health: NodeHealth) -> NodeStatus {
-    NodeStatus { name: name.to_owned(), mac: None, address: None, health, rtt: None, since: Moment::default() }
+    NodeStatus {
+        name: name.to_owned(),
+        mac: None,
+        address: None,
+        health,
+        rtt: None,
+        since: Moment::default(),
+        origin: Origin::Settings,
+        group: None,
+    }
 }
 
 /// A client that reads lines, each within five seconds.
@@ -186,7 +197,7 @@ async fn what_is_not_worth_a_line_wakes_nobody() {
     let mut slower = node("rpi1", NodeHealth::Up);
     slower.rtt = Some(Duration::from_millis(9));
     handle.node(slower);
-    handle.round_trip("rpi1", Some(Duration::from_millis(8)));
+    handle.round_trips([("rpi1", Some(Duration::from_millis(8)))].into_iter());
     let mut later = snapshot();
     later.lcd.bytes = 1000;
     handle.publish(later);
@@ -270,7 +281,13 @@ async fn a_slow_client_is_closed_and_a_fast_one_gets_all() {
     for round in 0..12 {
         let mut large = snapshot();
         let text = format!("{round}{}", "x".repeat(100_000));
-        large.alerts.push(Alert { severity: Severity::Fault, code: "host-test", text, panel: String::new() });
+        large.alerts.push(Alert {
+            severity: Severity::Fault,
+            code: "host-test",
+            text,
+            panel: String::new(),
+            acknowledged: false,
+        });
         handle.publish(large);
         sleep(SPACING + Duration::from_millis(5)).await;
     }

@@ -186,6 +186,7 @@ fn address(payload: &[u8]) -> Option<Address> {
         temporary: v6 && flags & TEMPORARY != 0,
         link_local: link_local || u8_at(payload, 3)? == SCOPE_LINK,
         valid_for: valid.map(|seconds| Duration::from_secs(seconds.into())),
+        protocol: attributes().find(11).and_then(|value| u8_at(value, 0)).unwrap_or(0),
     })
 }
 

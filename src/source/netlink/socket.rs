@@ -22,7 +22,9 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 const DO_NOT_WAIT: i32 = 0x40;
 
 /// `RTNLGRP_*` of `linux/rtnetlink.h`: link, IPv4 address, route, rule; IPv6 address, route, rule; IPv4 netconf.
-const GROUPS: [u32; 8] = [1, 5, 7, 8, 9, 11, 19, 24];
+pub const GROUPS: [u32; 8] = [1, 5, 7, 8, 9, 11, 19, 24];
+/// `RTNLGRP_NEIGH`: has a socket of its own, because it is the busiest by far
+pub const NEIGHBOURS: [u32; 1] = [3];
 
 /// `NLM_F_REQUEST`, `NLM_F_ACK`, `NLM_F_DUMP`, `NLM_F_DUMP_INTR`, `NLM_F_CAPPED`, `NLM_F_ACK_TLVS`
 const REQUEST: u16 = 0x1;
@@ -60,18 +62,20 @@ impl Listing {
     pub const ADDRESSES: Self = Self { kind: 22, family: 0, header: 8 };
     pub const ROUTES: Self = Self { kind: 26, family: 0, header: 12 };
     pub const RULES: Self = Self { kind: 34, family: 0, header: 12 };
+    /// IPv4 only
+    pub const NEIGHBOURS: Self = Self { kind: 30, family: 2, header: 12 };
 }
 
 /// The socket that hears of changes. Never blocks.
 pub struct Groups(Socket);
 
 impl Groups {
-    pub fn subscribe() -> io::Result<Self> {
+    pub fn subscribe(groups: &[u32]) -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         enlarge(&socket)?;
         socket.bind(&SocketAddr::new(0, 0))?;
-        for group in GROUPS {
-            socket.add_membership(group)?;
+        for group in groups {
+            socket.add_membership(*group)?;
         }
         Ok(Self(socket))
     }

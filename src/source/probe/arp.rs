@@ -1,34 +1,35 @@
 //! An ARP request (RFC 826) in the form of an address probe (RFC 5227: no sender address), on the cluster port: answered
 //! by a node whose firewall lets nothing else through, and before it has services.
 
+use std::collections::HashMap;
 use std::io;
-use std::time::Duration;
+use std::net::Ipv4Addr;
+use std::time::SystemTime;
 
-use futures_util::future::BoxFuture;
-use rustix::net::netdevice::name_to_index;
-use rustix::net::{RecvFlags, recv};
-use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
-use tokio::time::{Instant, sleep};
+use socket2::{Socket, Type};
 
-use super::{Probe, Question};
+use super::batch::{Inbox, SENT_AT_ONCE, prepare, send};
+use super::icmp::is_full;
+use super::{Answer, Key, Probe, Question};
 use crate::event::{LinkIndex, Mac};
+use crate::source::packet::{self, ETHERTYPE_ARP};
 
-/// `AF_PACKET`, `ETH_P_ARP`
-const AF_PACKET: u16 = 17;
-const ETH_P_ARP: u16 = 0x0806;
 /// Ethernet, IPv4, lengths 6 and 4
 const TYPES: [u8; 6] = [0, 1, 8, 0, 6, 4];
 const REQUEST: u8 = 1;
 const REPLY: u8 = 2;
 const LENGTH: usize = 28;
-/// Bytes of a `sockaddr_ll`.
-const SOCKADDR_LL: u8 = 20;
+/// For bursts of replies.
+const ROOM: usize = 4 << 20;
 
 /// `arp`
 #[derive(Debug, Default)]
 pub struct ArpProbe {
     wire: Option<Wire>,
     denied: bool,
+    inbox: Inbox,
+    /// of each address what was asked last, and when: a reply says no more than who sends it
+    asked: HashMap<[u8; 4], (Key, SystemTime)>,
 }
 
 /// A packet socket on one port.
@@ -37,60 +38,24 @@ struct Wire {
     socket: Socket,
     port: String,
     index: LinkIndex,
+    /// as it was when somebody was asked last: a port that changes it is still the same port
+    mac: Mac,
 }
 
 impl Wire {
     fn open(port: &str) -> io::Result<Self> {
-        // Without a protocol until it is bound, so that nothing of another port comes in between.
-        let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(0)))?;
-        let index = name_to_index(&socket, port)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address(index, [0; 6]))?;
-        Ok(Self { socket, port: port.to_owned(), index })
-    }
-
-    /// The port's hardware address as it is now: one that changes it is still the same port.
-    fn mac(&self) -> Option<Mac> {
-        let mut storage = self.socket.local_addr().ok()?.as_storage();
-        // SAFETY: twenty bytes, the size of a `sockaddr_ll`, lie within the storage, and any bytes are valid there.
-        let bytes: &mut [u8; SOCKADDR_LL as usize] = unsafe { storage.view_as() };
-        match *bytes {
-            // `sll_halen` and `sll_addr`; none for a port that has gone
-            [.., 6, a, b, c, d, e, f, _, _] => Some(Mac([a, b, c, d, e, f])),
-            _ => None,
-        }
-    }
-
-    fn ask(&self, ours: Mac, node: [u8; 4]) -> io::Result<usize> {
-        self.socket.send_to(&request(ours, node), &address(self.index, [0xff; 6]))
-    }
-
-    fn answered(&self, ours: Mac) -> Option<[u8; 4]> {
-        let mut buffer = [0; 64];
-        loop {
-            let (length, _) = recv(&self.socket, &mut buffer, RecvFlags::DONTWAIT).ok()?;
-            if let Some(node) = buffer.get(..length).and_then(|packet| reply(packet, ours)) {
-                return Some(node);
-            }
-        }
+        let (socket, index) = packet::open_at(port, Type::DGRAM, ETHERTYPE_ARP)?;
+        let mac = packet::own_mac(&socket).ok_or(io::ErrorKind::NotFound)?;
+        prepare(&socket, ROOM);
+        Ok(Self { socket, port: port.to_owned(), index, mac })
     }
 }
 
-/// `struct sockaddr_ll` (packet(7)).
-fn address(index: LinkIndex, mac: [u8; 6]) -> SockAddr {
-    let mut storage = SockAddrStorage::zeroed();
-    // SAFETY: twenty bytes, the size of a `sockaddr_ll`, lie within the storage, and any bytes are valid there.
-    let bytes: &mut [u8; SOCKADDR_LL as usize] = unsafe { storage.view_as() };
-    let family = AF_PACKET.to_ne_bytes();
-    let protocol = ETH_P_ARP.to_be_bytes();
-    let fields = family.into_iter().chain(protocol).chain(index.to_ne_bytes()).chain([0, 0, 0, 6]).chain(mac);
-    bytes.iter_mut().zip(fields).for_each(|(byte, field)| *byte = field);
-    // SAFETY: the storage holds an address of `AF_PACKET` of this size.
-    unsafe { SockAddr::new(storage, SOCKADDR_LL.into()) }
-}
-
-fn request(Mac(ours): Mac, node: [u8; 4]) -> Vec<u8> {
-    [&TYPES[..], &[0, REQUEST], &ours, &[0; 4], &[0; 6], &node].concat()
+fn request(Mac(ours): Mac, node: [u8; 4]) -> [u8; LENGTH] {
+    let mut packet = [0; LENGTH];
+    let fields = TYPES.into_iter().chain([0, REQUEST]).chain(ours).chain([0; 4]).chain([0; 6]).chain(node);
+    packet.iter_mut().zip(fields).for_each(|(place, byte)| *place = byte);
+    packet
 }
 
 /// Whose reply to us this is.
@@ -103,7 +68,9 @@ pub(super) fn reply(packet: &[u8], Mac(ours): Mac) -> Option<[u8; 4]> {
 
 impl ArpProbe {
     fn wire(&mut self, port: &str) -> Option<&Wire> {
-        if self.wire.as_ref().is_none_or(|wire| wire.port != port) {
+        let held = self.wire.take().filter(|wire| wire.port == port);
+        self.wire = held.and_then(|wire| Some(Wire { mac: packet::own_mac(&wire.socket)?, ..wire }));
+        if self.wire.is_none() {
             let opened = Wire::open(port);
             self.denied = opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
             self.wire = opened.ok();
@@ -113,38 +80,42 @@ impl ArpProbe {
 }
 
 impl Probe for ArpProbe {
-    /// The time told is that until the answers were read: an upper bound.
-    fn ask<'a>(
-        &'a mut self,
-        questions: &'a [Question],
-        port: Option<&'a str>,
-        within: Duration,
-    ) -> BoxFuture<'a, Vec<Option<Duration>>> {
-        Box::pin(async move {
-            let begin = Instant::now();
-            let mut answers = vec![None; questions.len()];
-            let wire = port.and_then(|port| self.wire(port)).and_then(|wire| Some((wire, wire.mac()?)));
-            let Some((wire, ours)) = wire else {
-                // A round takes its time also where nothing can be asked, and the port may come back.
-                sleep(within).await;
-                self.wire = None;
-                return answers;
-            };
-            let sent = questions.iter().filter(|question| wire.ask(ours, question.address.octets()).is_ok()).count();
-            sleep(within).await;
-            while let Some(node) = wire.answered(ours) {
-                for (question, answer) in questions.iter().zip(&mut answers) {
-                    if question.address.octets() == node {
-                        *answer = Some(begin.elapsed());
+    fn ask(&mut self, questions: &[Question<'_>], port: Option<&str>) -> usize {
+        let Some(wire) = port.and_then(|port| self.wire(port)) else { return questions.len() };
+        let to = packet::address(wire.index, ETHERTYPE_ARP, Mac([0xff; 6]));
+        let (mut taken, mut went) = (0, Vec::new());
+        for chunk in questions.chunks(SENT_AT_ONCE) {
+            let now = SystemTime::now();
+            let packets: Vec<_> = chunk.iter().map(|q| (request(wire.mac, q.address.octets()), to.clone())).collect();
+            match send(&wire.socket, &packets) {
+                Ok(sent) => {
+                    went.extend(chunk.iter().take(sent).map(|q| (q.address.octets(), (q.key, now))));
+                    taken += sent;
+                    if sent < chunk.len() {
+                        break;
                     }
                 }
+                Err(error) if is_full(&error) => break,
+                Err(_) => taken += chunk.len(),
             }
-            if sent == 0 {
-                // The interface went away under the socket.
-                self.wire = None;
+        }
+        if went.is_empty() && taken > 0 {
+            // The interface went away under the socket.
+            self.wire = None;
+        }
+        self.asked.extend(went);
+        taken
+    }
+
+    fn answers(&mut self, told: &mut Vec<Answer>) {
+        let Self { wire: Some(wire), inbox, asked, .. } = self else { return };
+        inbox.read(&wire.socket, |datagram| {
+            let Some(node) = reply(datagram.bytes, wire.mac) else { return };
+            if let Some((key, sent)) = asked.remove(&node) {
+                let rtt = datagram.at.duration_since(sent).ok();
+                told.push(Answer { key, rtt, from: Some(Ipv4Addr::from(node)) });
             }
-            answers
-        })
+        });
     }
 
     fn is_denied(&self) -> bool {

@@ -2,15 +2,12 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
 
 use super::tcp::connect;
-use super::{Probe, Question};
 use crate::config::{HttpExpectation, NodeProbe};
 use crate::event::Reachability;
 
@@ -114,30 +111,27 @@ pub async fn ask(stream: &mut TcpStream, request: &[u8], expect: &HttpExpectatio
     }
 }
 
-/// `http://:PORT/PATH` of a node: healthy when the status is 2xx or 3xx.
-#[derive(Debug)]
-pub struct HttpProbe;
-
-impl Probe for HttpProbe {
-    fn ask<'a>(
-        &'a mut self,
-        questions: &'a [Question],
-        port: Option<&'a str>,
-        within: Duration,
-    ) -> BoxFuture<'a, Vec<Option<Duration>>> {
-        let asked = questions.iter().map(move |question| async move {
-            let NodeProbe::Http { port: number, path } = &question.probe else { return None };
-            let begin = Instant::now();
-            let healthy = timeout(within, is_healthy(question.address, *number, path, port)).await;
-            healthy.is_ok_and(|healthy| healthy.unwrap_or(false)).then(|| begin.elapsed())
-        });
-        Box::pin(join_all(asked))
-    }
+/// `http://:PORT/PATH` of a node: well when it answers as expected; where nothing is said, with a status of 2xx or 3xx.
+pub fn is_well(address: Ipv4Addr, probe: NodeProbe, port: Option<String>) -> BoxFuture<'static, bool> {
+    Box::pin(async move {
+        let NodeProbe::Http { port: number, path, expect } = probe else { return false };
+        is_healthy(address, number, &path, expect.as_ref(), port.as_deref()).await.unwrap_or(false)
+    })
 }
 
-async fn is_healthy(address: Ipv4Addr, number: u16, path: &str, port: Option<&str>) -> io::Result<bool> {
+async fn is_healthy(
+    address: Ipv4Addr,
+    number: u16,
+    path: &str,
+    expect: Option<&HttpExpectation>,
+    port: Option<&str>,
+) -> io::Result<bool> {
     let mut stream = connect(SocketAddr::new(IpAddr::V4(address), number), port, None).await?;
-    stream.write_all(&request(&address.to_string(), number, path)).await?;
+    let request = request(&address.to_string(), number, path);
+    if let Some(expect) = expect {
+        return Ok(ask(&mut stream, &request, expect).await? == Reachability::Online);
+    }
+    stream.write_all(&request).await?;
     let mut bytes = Vec::new();
     while stream.read_buf(&mut bytes).await? > 0 {
         match head(&bytes) {

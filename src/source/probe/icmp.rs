@@ -1,238 +1,183 @@
-//! ICMP echo (RFC 792, RFC 4443), bound to a port.
-//!
-//! All nodes are asked in one go, and their answers read together a little later: the kernel notes when each arrived, so
-//! a round is two wake-ups however many nodes there are.
+//! `icmp`: all nodes are asked through one socket, many by one call. A request carries whom, in which round and at which try it
+//! asks, so that an answer needs no search and none of an earlier run, or of another program, counts.
 
-use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::time::{Duration, SystemTime};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures_util::future::BoxFuture;
-use rustix::ioctl;
-use rustix::net::{RecvFlags, recvfrom};
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::time::{Instant, sleep};
+use socket2::{SockFilter, Socket};
 
-use super::{Probe, Question, unguessable};
+use super::batch::{Inbox, SENT_AT_ONCE, prepare, send};
+use super::echo::{self, TYPES_V4};
+use super::{Answer, Key, Probe, Question, unguessable};
+use crate::event::NodeId;
 
-/// `ICMP_ECHO`, `ICMP_ECHOREPLY`; `ICMPV6_ECHO_REQUEST`, `ICMPV6_ECHO_REPLY`
-const TYPES_V4: (u8, u8) = (8, 0);
-const TYPES_V6: (u8, u8) = (128, 129);
-const HEADER: usize = 8;
-
-/// Questions are forgotten after this: an answer that late is none.
-const MEMORY: Duration = Duration::from_secs(2);
-
-/// A socket that sends echo requests and reads replies; never blocks.
-#[derive(Debug)]
-pub struct Echo {
-    socket: Socket,
-    ipv6: bool,
-    identifier: u16,
-    cookie: [u8; 8],
-    sequence: u16,
-}
-
-/// An echo reply to one of our requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reply {
-    pub from: IpAddr,
-    pub sequence: u16,
-    /// when it arrived, by the wall clock
-    pub at: SystemTime,
-}
-
-impl Echo {
-    /// # Errors
-    /// No such interface, or no right to (CAP_NET_RAW).
-    pub fn open(ipv6: bool, port: Option<&str>, source: Option<IpAddr>) -> io::Result<Self> {
-        let (domain, protocol) = if ipv6 { (Domain::IPV6, Protocol::ICMPV6) } else { (Domain::IPV4, Protocol::ICMPV4) };
-        // Where the system lets everybody ping, the kernel sorts the replies for us.
-        let socket = Socket::new(domain, Type::DGRAM, Some(protocol))
-            .or_else(|_| Socket::new(domain, Type::RAW, Some(protocol)))?;
-        socket.set_nonblocking(true)?;
-        socket.bind_device(port.map(str::as_bytes))?;
-        if let Some(source) = source.filter(|source| source.is_ipv6() == ipv6) {
-            socket.bind(&SocketAddr::new(source, 0).into())?;
-        }
-        let cookie = unguessable().to_ne_bytes();
-        let [high, low, ..] = unguessable().to_ne_bytes();
-        let echo = Self { socket, ipv6, identifier: u16::from_ne_bytes([high, low]), cookie, sequence: 0 };
-        // The first question for a time stamp switches them on; it has no answer yet.
-        let _ = echo.arrival();
-        Ok(echo)
-    }
-
-    /// Sends one request; its sequence number.
-    ///
-    /// # Errors
-    /// No route, no interface, or the queue is full.
-    pub fn send(&mut self, to: SocketAddr) -> io::Result<u16> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let types = if self.ipv6 { TYPES_V6 } else { TYPES_V4 };
-        let message = request(types.0, self.identifier, self.sequence, self.cookie);
-        self.socket.send_to(&message, &to.into())?;
-        Ok(self.sequence)
-    }
-
-    /// The next reply to us that waits; others are passed over.
-    pub fn receive(&self) -> Option<Reply> {
-        let mut buffer = [0; 256];
-        loop {
-            let (length, _, from) = recvfrom(&self.socket, &mut buffer, RecvFlags::DONTWAIT).ok()?;
-            let from = SocketAddr::try_from(from?).ok()?.ip();
-            let sequence = buffer.get(..length).and_then(|bytes| reply(bytes, self.ipv6, self.cookie));
-            if let Some(sequence) = sequence {
-                return Some(Reply { from, sequence, at: self.arrival().unwrap_or_else(SystemTime::now) });
-            }
-        }
-    }
-
-    /// When the packet read last arrived (`SIOCGSTAMPNS_NEW`, kernel ≥ 5.1).
-    fn arrival(&self) -> Option<SystemTime> {
-        const SIOCGSTAMPNS_NEW: ioctl::Opcode = ioctl::opcode::read::<[i64; 2]>(0x89, 7);
-        // SAFETY: the opcode writes one `__kernel_timespec`, two `i64`, into the memory that `Getter` gives it.
-        let [seconds, nanos] =
-            unsafe { ioctl::ioctl(&self.socket, ioctl::Getter::<SIOCGSTAMPNS_NEW, [i64; 2]>::new()) }.ok()?;
-        let since = Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanos).ok()?);
-        Some(SystemTime::UNIX_EPOCH + since)
-    }
-}
-
-impl AsFd for Echo {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
-impl AsRawFd for Echo {
-    fn as_raw_fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
-    }
-}
-
-/// An echo request with its checksum (the kernel makes its own where it owns the identifier).
-fn request(kind: u8, identifier: u16, sequence: u16, cookie: [u8; 8]) -> Vec<u8> {
-    let mut message = vec![kind, 0, 0, 0];
-    message.extend(identifier.to_be_bytes());
-    message.extend(sequence.to_be_bytes());
-    message.extend(cookie);
-    let [high, low] = checksum(&message).to_be_bytes();
-    message.splice(2..4, [high, low]);
-    message
-}
-
-/// The internet checksum (RFC 1071).
-fn checksum(bytes: &[u8]) -> u16 {
-    let words = bytes.chunks(2).map(|pair| match *pair {
-        [high, low] => u32::from(u16::from_be_bytes([high, low])),
-        [high] => u32::from(high) << 8,
-        _ => 0,
-    });
-    let mut sum: u32 = words.sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !u16::try_from(sum).unwrap_or(0)
-}
-
-/// The sequence number of a reply that carries our cookie. Raw IPv4 sockets give the IP header along.
-pub(super) fn reply(bytes: &[u8], ipv6: bool, cookie: [u8; 8]) -> Option<u16> {
-    let first = *bytes.first()?;
-    let bytes = if !ipv6 && first >> 4 == 4 { bytes.get(usize::from(first & 0xf) * 4..)? } else { bytes };
-    let wanted = if ipv6 { TYPES_V6.1 } else { TYPES_V4.1 };
-    match *bytes.first_chunk::<HEADER>()? {
-        [kind, 0, _, _, _, _, high, low] if kind == wanted && bytes.get(HEADER..) == Some(&cookie) => {
-            Some(u16::from_be_bytes([high, low]))
-        }
-        _ => None,
-    }
-}
+/// For as many requests as wait for nodes that do not answer ARP (three seconds each), and for bursts of replies.
+const ROOM: usize = 16 << 20;
+/// Header, cookie, slot, generation, turn, probe, try, two bytes of nothing, time.
+const LENGTH: usize = 8 + PAYLOAD;
+const PAYLOAD: usize = 8 + 4 + 4 + 4 + 4 + 8;
 
 /// `icmp`
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct IcmpProbe {
-    echo: Option<(Echo, Option<String>)>,
+    wire: Option<Wire>,
     denied: bool,
-    asked: VecDeque<Asked>,
+    inbox: Inbox,
+    /// of this run
+    cookie: [u8; 8],
 }
 
 #[derive(Debug)]
-struct Asked {
-    sequence: u16,
-    address: IpAddr,
-    at: SystemTime,
-    forget: Instant,
+struct Wire {
+    socket: Socket,
+    port: Option<String>,
+    identifier: u16,
+}
+
+impl Default for IcmpProbe {
+    fn default() -> Self {
+        Self { wire: None, denied: false, inbox: Inbox::default(), cookie: unguessable().to_ne_bytes() }
+    }
+}
+
+impl Wire {
+    fn open(port: Option<&str>) -> io::Result<Self> {
+        let socket = echo::socket(false, port)?;
+        prepare(&socket, ROOM);
+        let [high, low, ..] = unguessable().to_ne_bytes();
+        let identifier = u16::from_ne_bytes([high, low]);
+        if socket.r#type()? == socket2::Type::RAW {
+            // A raw socket gets a copy of every ICMP message of this machine.
+            socket.attach_filter(&replies_to(identifier))?;
+        }
+        Ok(Self { socket, port: port.map(Into::into), identifier })
+    }
+}
+
+/// Lets echo replies with this identifier through (classic BPF, as in `linux/filter.h`).
+fn replies_to(identifier: u16) -> [SockFilter; 7] {
+    // X = length of the IP header; A = type; A = identifier
+    const LENGTH_TO_X: u16 = 0xb1;
+    const LOAD_BYTE_AT_X: u16 = 0x50;
+    const LOAD_HALF_AT_X: u16 = 0x48;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    [
+        SockFilter::new(LENGTH_TO_X, 0, 0, 0),
+        SockFilter::new(LOAD_BYTE_AT_X, 0, 0, 0),
+        // An echo reply is type 0; else to the last, which lets nothing through.
+        SockFilter::new(JUMP_IF_EQUAL, 0, 3, TYPES_V4.1.into()),
+        SockFilter::new(LOAD_HALF_AT_X, 0, 0, 4),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, identifier.into()),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ]
 }
 
 impl IcmpProbe {
     /// The socket; a new one when the port has another name, or the old one was of no use.
-    fn echo(&mut self, port: Option<&str>) -> Option<&mut Echo> {
-        if self.echo.as_ref().is_none_or(|(_, name)| name.as_deref() != port) {
-            let opened = Echo::open(false, port, None);
+    fn wire(&mut self, port: Option<&str>) -> Option<&Wire> {
+        if self.wire.as_ref().is_none_or(|wire| wire.port.as_deref() != port) {
+            let opened = Wire::open(port);
             self.denied = opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
-            self.echo = Some((opened.ok()?, port.map(Into::into)));
+            self.wire = opened.ok();
         }
-        self.echo.as_mut().map(|(echo, _)| echo)
-    }
-
-    fn send_all(&mut self, questions: &[Question], port: Option<&str>) {
-        let now = Instant::now();
-        self.asked.retain(|asked| asked.forget > now);
-        let mut asked = Vec::new();
-        let Some(echo) = self.echo(port) else { return };
-        for question in questions {
-            let at = SystemTime::now();
-            if let Ok(sequence) = echo.send((question.address, 0).into()) {
-                asked.push(Asked { sequence, address: question.address.into(), at, forget: now + MEMORY });
-            }
-        }
-        if asked.is_empty() && !questions.is_empty() {
-            // The interface went away under the socket: it would not work with the one that comes back.
-            self.echo = None;
-        }
-        self.asked.extend(asked);
-    }
-
-    /// Reads what has arrived; late answers to earlier requests count too.
-    fn collect(&mut self, questions: &[Question], answers: &mut [Option<Duration>]) {
-        let Some((echo, _)) = &self.echo else { return };
-        while let Some(reply) = echo.receive() {
-            let mut matching = self.asked.iter();
-            let Some(asked) = matching.find(|a| a.sequence == reply.sequence && a.address == reply.from) else {
-                continue;
-            };
-            let rtt = reply.at.duration_since(asked.at).unwrap_or_default().min(MEMORY);
-            for (question, answer) in questions.iter().zip(answers.iter_mut()) {
-                if IpAddr::V4(question.address) == reply.from {
-                    *answer = Some(answer.map_or(rtt, |known| known.min(rtt)));
-                }
-            }
-        }
+        self.wire.as_ref()
     }
 }
 
 impl Probe for IcmpProbe {
-    fn ask<'a>(
-        &'a mut self,
-        questions: &'a [Question],
-        port: Option<&'a str>,
-        within: Duration,
-    ) -> BoxFuture<'a, Vec<Option<Duration>>> {
-        Box::pin(async move {
-            let mut answers = vec![None; questions.len()];
-            self.send_all(questions, port);
-            sleep(within).await;
-            self.collect(questions, &mut answers);
-            answers
-        })
+    fn ask(&mut self, questions: &[Question<'_>], port: Option<&str>) -> usize {
+        let cookie = self.cookie;
+        // Without a socket all of them go unanswered.
+        let Some(wire) = self.wire(port) else { return questions.len() };
+        let (mut taken, mut went) = (0, 0);
+        for chunk in questions.chunks(SENT_AT_ONCE) {
+            let now = SystemTime::now();
+            let datagrams: Vec<_> = chunk
+                .iter()
+                .map(|question| {
+                    let payload = payload(cookie, question.key, now);
+                    let message =
+                        echo::request::<LENGTH>(TYPES_V4.0, wire.identifier, question.key.turn as u16, &payload);
+                    (message, SocketAddr::from((question.address, 0)).into())
+                })
+                .collect();
+            let mut rest = datagrams.as_slice();
+            while !rest.is_empty() {
+                match send(&wire.socket, rest) {
+                    Ok(sent) => {
+                        (taken, went) = (taken + sent, went + sent);
+                        rest = rest.get(sent.max(1)..).unwrap_or_default();
+                    }
+                    // No room: that says nothing of a node.
+                    Err(error) if is_full(&error) => return taken,
+                    Err(_) => {
+                        taken += 1;
+                        rest = rest.get(1..).unwrap_or_default();
+                    }
+                }
+            }
+        }
+        if went == 0 && taken > 0 {
+            // The interface went away under the socket: it would not work with the one that comes back.
+            self.wire = None;
+        }
+        taken
+    }
+
+    fn answers(&mut self, told: &mut Vec<Answer>) {
+        let Some(wire) = &self.wire else { return };
+        let cookie = self.cookie;
+        self.inbox.read(&wire.socket, |datagram| {
+            let reply = echo::answer(datagram.bytes, false).and_then(|(_, payload)| read(payload, cookie));
+            let Some((key, sent)) = reply else { return };
+            let [_, _, _, _, a, b, c, d, ..] = *datagram.from;
+            let rtt = datagram.at.duration_since(sent).ok();
+            told.push(Answer { key, rtt, from: Some(Ipv4Addr::new(a, b, c, d)) });
+        });
     }
 
     fn is_denied(&self) -> bool {
         self.denied
     }
+}
+
+/// `ENOBUFS` is the port's own queue.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error())
+}
+
+fn payload(cookie: [u8; 8], key: Key, now: SystemTime) -> [u8; PAYLOAD] {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let nanos = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+    let mut payload = [0; PAYLOAD];
+    let bytes = cookie
+        .into_iter()
+        .chain(key.node.slot.to_be_bytes())
+        .chain(key.node.generation.to_be_bytes())
+        .chain(key.turn.to_be_bytes())
+        .chain([key.probe, key.nth, 0, 0])
+        .chain(nanos.to_be_bytes());
+    payload.iter_mut().zip(bytes).for_each(|(place, byte)| *place = byte);
+    payload
+}
+
+/// What was asked, and when, if it was us who asked.
+pub(super) fn read(payload: &[u8], cookie: [u8; 8]) -> Option<(Key, SystemTime)> {
+    if payload.len() != PAYLOAD || !payload.starts_with(&cookie) {
+        return None;
+    }
+    let word = |at: usize| payload.get(at..)?.first_chunk().copied().map(u32::from_be_bytes);
+    let nanos = u64::from_be_bytes(*payload.last_chunk()?);
+    let key = Key {
+        node: NodeId { slot: word(8)?, generation: word(12)? },
+        turn: word(16)?,
+        probe: *payload.get(20)?,
+        nth: *payload.get(21)?,
+    };
+    Some((key, UNIX_EPOCH.checked_add(Duration::from_nanos(nanos))?))
 }
 
 #[cfg(test)]
@@ -242,33 +187,21 @@ mod tests {
 
     const COOKIE: [u8; 8] = *b"bramble!";
 
-    fn answered(ipv6: bool) -> Vec<u8> {
-        let mut bytes = request(if ipv6 { 128 } else { 8 }, 1, 513, COOKIE);
-        bytes[0] = if ipv6 { 129 } else { 0 };
-        bytes
-    }
-
-    #[test]
-    fn a_request_sums_to_zero() {
-        assert_eq!(checksum(&request(8, 0x1234, 7, COOKIE)), 0);
-    }
-
-    #[test]
-    fn a_reply_is_ours_by_its_cookie_with_and_without_ip_header() {
-        assert_eq!(reply(&answered(false), false, COOKIE), Some(513));
-        let mut with_header = vec![0x45];
-        with_header.resize(20, 0);
-        with_header.extend(answered(false));
-        assert_eq!(reply(&with_header, false, COOKIE), Some(513));
-        assert_eq!(reply(&answered(true), true, COOKIE), Some(513));
-        assert_eq!(reply(&answered(false), false, *b"not ours"), None);
-        assert_eq!(reply(&request(8, 1, 513, COOKIE), false, COOKIE), None, "the request itself");
-    }
-
     proptest! {
         #[test]
-        fn arbitrary_packets_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80), ipv6: bool) {
-            reply(&bytes, ipv6, COOKIE);
+        fn what_is_asked_comes_back(slot: u32, generation: u32, turn: u32, probe: u8, nth: u8, nanos in 0..u64::MAX / 2) {
+            let key = Key { node: NodeId { slot, generation }, turn, probe, nth };
+            let now = UNIX_EPOCH + Duration::from_nanos(nanos);
+            let mut message = echo::request::<LENGTH>(TYPES_V4.0, 1, 2, &payload(COOKIE, key, now));
+            message[0] = TYPES_V4.1;
+            let (_, payload) = echo::answer(&message, false).unwrap();
+            prop_assert_eq!(read(payload, COOKIE), Some((key, now)));
+            prop_assert_eq!(read(payload, *b"an older"), None, "an answer to an earlier run");
+        }
+
+        #[test]
+        fn arbitrary_payloads_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            read(&bytes, COOKIE);
         }
     }
 }

@@ -3,20 +3,23 @@
 //! A new kind of health probe is a file here with an `impl Probe`, and a line in [`PROBES`].
 
 mod arp;
+mod batch;
 pub mod dns;
+mod echo;
 pub mod http;
 mod icmp;
 mod node;
+mod rounds;
+mod stream;
 mod tcp;
 mod uplink;
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-
 use crate::config::{NodeProbe, UplinkProbe};
-use crate::event::LinkIndex;
+use crate::event::{LinkIndex, NodeId};
 
 /// What is to be asked of the uplinks. An equal plan disturbs nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,12 +48,14 @@ pub struct UplinkTarget {
     pub generation: u64,
 }
 
-/// Which nodes to ask, and how often. An equal plan disturbs nothing.
+/// Which nodes to ask, and how often. An equal plan disturbs nothing; comparing it with itself costs nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NodeProbePlan {
-    pub nodes: Vec<NodeTarget>,
+    pub nodes: Arc<Vec<NodeTarget>>,
     /// from the beginning of one round to that of the next
     pub interval: Duration,
+    /// a round's longest wait for an answer
+    pub timeout: Duration,
     /// the cluster port's name; everything is bound to it, so that an overlap with the venue does not matter
     pub port: Option<String>,
 }
@@ -58,28 +63,52 @@ pub struct NodeProbePlan {
 /// A node and what it is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeTarget {
-    pub name: String,
+    pub node: NodeId,
     pub address: Ipv4Addr,
-    /// all of them must be answered
-    pub probes: Vec<NodeProbe>,
+    /// all of them must be answered; shared by the nodes that are asked the same
+    pub probes: Arc<[NodeProbe]>,
+}
+
+/// Which question an answer belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    pub node: NodeId,
+    /// counts up with every round that begins
+    pub turn: u32,
+    /// place in the node's probes
+    pub probe: u8,
+    /// 0 is the first try
+    pub nth: u8,
 }
 
 /// One question to one node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    pub key: Key,
     pub address: Ipv4Addr,
-    pub probe: NodeProbe,
+    pub probe: &'a NodeProbe,
+    /// what is answered later than this is not waited for
+    pub within: Duration,
 }
 
-/// One way to ask nodes whether they live: all at once, so that a round costs a wake-up or two.
+/// An answer that says that the node is well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    pub key: Key,
+    /// `None` when a clock that was set in between made it meaningless
+    pub rtt: Option<Duration>,
+    /// who answered, where that has to be compared with who was asked
+    pub from: Option<Ipv4Addr>,
+}
+
+/// One way to ask nodes whether they live. Who is asked when, and again, is the business of [`rounds`].
 pub trait Probe: Send {
-    /// Asks, and waits for at most `within`. One answer for each question, in order: the round trip time, or `None`.
-    fn ask<'a>(
-        &'a mut self,
-        questions: &'a [Question],
-        port: Option<&'a str>,
-        within: Duration,
-    ) -> BoxFuture<'a, Vec<Option<Duration>>>;
+    /// Asks without waiting. How many of the questions, from the first on, were taken; for the others there was no room, and
+    /// they come again a moment later.
+    fn ask(&mut self, questions: &[Question<'_>], port: Option<&str>) -> usize;
+
+    /// Adds what was answered since it was called last, without waiting.
+    fn answers(&mut self, told: &mut Vec<Answer>);
 
     /// Nothing could be asked the last time: the right to is missing, so silence says nothing of the nodes.
     fn is_denied(&self) -> bool {
@@ -102,11 +131,19 @@ impl std::fmt::Debug for Kind {
 }
 
 /// All kinds of node probes.
-pub const PROBES: [Kind; 4] = [
+pub static PROBES: [Kind; 4] = [
     Kind { name: "arp", takes: |probe| matches!(probe, NodeProbe::Arp), make: || Box::<arp::ArpProbe>::default() },
     Kind { name: "icmp", takes: |probe| matches!(probe, NodeProbe::Icmp), make: || Box::<icmp::IcmpProbe>::default() },
-    Kind { name: "tcp", takes: |probe| matches!(probe, NodeProbe::Tcp(_)), make: || Box::new(tcp::TcpProbe) },
-    Kind { name: "http", takes: |probe| matches!(probe, NodeProbe::Http { .. }), make: || Box::new(http::HttpProbe) },
+    Kind {
+        name: "tcp",
+        takes: |probe| matches!(probe, NodeProbe::Tcp(_)),
+        make: || Box::new(stream::Streams::new(tcp::is_well)),
+    },
+    Kind {
+        name: "http",
+        takes: |probe| matches!(probe, NodeProbe::Http { .. }),
+        make: || Box::new(stream::Streams::new(http::is_well)),
+    },
 ];
 
 pub use node::run as run_nodes;
@@ -116,12 +153,13 @@ pub use uplink::run as run_uplinks;
 #[doc(hidden)]
 pub fn read_any(bytes: &[u8]) {
     arp::reply(bytes, crate::event::Mac([2; 6]));
-    icmp::reply(bytes, false, [7; 8]);
-    icmp::reply(bytes, true, [7; 8]);
+    echo::reply(bytes, false, [7; 8]);
+    echo::reply(bytes, true, [7; 8]);
+    echo::answer(bytes, false).and_then(|(_, payload)| icmp::read(payload, [7; 8]));
 }
 
 /// A number that others cannot guess, for query ids and cookies.
-fn unguessable() -> u64 {
+pub(in crate::source) fn unguessable() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     RandomState::new().build_hasher().finish()
 }

@@ -1,14 +1,11 @@
 //! A TCP connection, bound to a port. Accepted is healthy; refused means that the host lives, but not the service.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::BoxFuture;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, timeout};
 
-use super::{Probe, Question};
 use crate::config::NodeProbe;
 
 /// Connects through `port`, from `source` where one is given.
@@ -25,22 +22,9 @@ pub async fn connect(to: SocketAddr, port: Option<&str>, source: Option<IpAddr>)
 }
 
 /// `tcp:PORT`
-#[derive(Debug)]
-pub struct TcpProbe;
-
-impl Probe for TcpProbe {
-    fn ask<'a>(
-        &'a mut self,
-        questions: &'a [Question],
-        port: Option<&'a str>,
-        within: Duration,
-    ) -> BoxFuture<'a, Vec<Option<Duration>>> {
-        let asked = questions.iter().map(move |question| async move {
-            let NodeProbe::Tcp(number) = question.probe else { return None };
-            let begin = Instant::now();
-            let connected = timeout(within, connect((question.address, number).into(), port, None)).await;
-            connected.is_ok_and(|connected| connected.is_ok()).then(|| begin.elapsed())
-        });
-        Box::pin(join_all(asked))
-    }
+pub fn is_well(address: Ipv4Addr, probe: NodeProbe, port: Option<String>) -> BoxFuture<'static, bool> {
+    Box::pin(async move {
+        let NodeProbe::Tcp(number) = probe else { return false };
+        connect((address, number).into(), port.as_deref(), None).await.is_ok()
+    })
 }

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::icmp::Echo;
+use super::echo::Echo;
 use super::tcp::connect;
 use super::{UplinkProbePlan, UplinkTarget, dns, http};
 use crate::config::{HttpExpectation, UplinkProbe};

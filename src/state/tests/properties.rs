@@ -6,7 +6,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Firewall, Netconf, Output, Rule, Vital};
+use crate::event::{
+    Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Firewall, Netconf, NodeId, Output, Round, Rule, Vital,
+};
 use crate::policy::{self, Desired};
 use crate::state::uplink::ROW1_GRACE;
 
@@ -35,12 +37,16 @@ fn any_link() -> impl Strategy<Value = Link> {
 }
 
 fn any_address() -> impl Strategy<Value = Address> {
-    let flags = (prop::bool::weighted(0.1), prop::bool::weighted(0.1), prop::option::of(1_u64..100));
-    (index(), prop::sample::select(&NETS[..]), flags).prop_map(|(index, net, (tentative, deprecated, valid))| Address {
-        tentative,
-        deprecated,
-        valid_for: valid.map(Duration::from_secs),
-        ..address(index, net)
+    let rarely = || prop::bool::weighted(0.1);
+    let flags = (rarely(), rarely(), rarely(), prop::option::of(1_u64..100));
+    (index(), prop::sample::select(&NETS[..]), flags).prop_map(|(index, net, (tentative, deprecated, ours, valid))| {
+        Address {
+            tentative,
+            deprecated,
+            valid_for: valid.map(Duration::from_secs),
+            protocol: if ours { crate::state::ROUTE_PROTOCOL } else { 0 },
+            ..address(index, net)
+        }
     })
 }
 
@@ -72,8 +78,11 @@ fn probe() -> impl Strategy<Value = Event> {
     let found = vec![Reachability::Online, Reachability::Portal, Reachability::Nothing];
     let uplink = (index(), prop::sample::select(found))
         .prop_map(|(index, reachability)| Event::Probe(Probe::Uplink { index, reachability }));
-    let node = (prop::sample::select(vec!["rpi1", "rpi2", "nobody"]), prop::option::of(1_u64..9))
-        .prop_map(|(name, rtt)| Event::Probe(Probe::Node { name: name.into(), rtt: rtt.map(Duration::from_millis) }));
+    // The third is nobody.
+    let node = (0_u32..3, prop::option::of(1_u64..9)).prop_map(|(slot, rtt)| {
+        let (node, rtt) = (NodeId { slot, generation: 0 }, rtt.map(Duration::from_millis));
+        Event::Probe(Probe::Nodes(vec![Round { node, rtt, first_lost: rtt.is_none() }]))
+    });
     prop_oneof![uplink, node]
 }
 
@@ -204,7 +213,7 @@ proptest! {
         evening.play(&story);
         let nodes = evening.state.nodes();
         for health in [NodeHealth::Unknown, NodeHealth::Up, NodeHealth::Degraded, NodeHealth::Down] {
-            prop_assert_eq!(nodes.count(health), nodes.iter().filter(|(_, node)| node.health == health).count());
+            prop_assert_eq!(nodes.count(health), nodes.iter().filter(|node| node.health == health).count());
         }
         prop_assert_eq!(nodes.total(), nodes.iter().count());
     }

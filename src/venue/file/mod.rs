@@ -22,6 +22,8 @@ pub struct Venue {
     pub purpose: String,
     /// TOML text added to the gateway's settings as a drop-in
     pub settings: String,
+    /// the nodes ask the head for their addresses; else they have them of their own
+    pub nodes_by_dhcp: bool,
     /// one for each uplink of the head; the first is the preferred one
     pub networks: Vec<Network>,
     /// what happens and what must be seen, in order of time; never empty

@@ -171,6 +171,7 @@ impl Reader<'_> {
             self.fault(keys.span, "purpose is missing: one sentence, what kind of network is this?");
         }
         let settings = self.string(&mut keys, "settings").map(|(text, _)| text).unwrap_or_default();
+        let nodes_by_dhcp = self.boolean(&mut keys, "nodes_by_dhcp", false);
         let mut networks: Vec<Network> = Vec::new();
         for table in self.tables(&mut keys, "network") {
             let span = table.span;
@@ -193,7 +194,7 @@ impl Reader<'_> {
             self.expect(table, &mut moments);
         }
         self.finish(keys, "the file");
-        Venue { purpose: purpose.unwrap_or_default(), settings, networks, moments }
+        Venue { purpose: purpose.unwrap_or_default(), settings, nodes_by_dhcp, networks, moments }
     }
 
     fn network(&mut self, mut keys: Keys<'_>) -> Network {

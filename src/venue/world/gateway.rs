@@ -1,16 +1,30 @@
 //! The gateway under test: its settings, its life, and what can be seen of it.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 
 use super::super::inside::HOME;
 use super::super::shell::{self, Running, must, spawn, within};
 use super::super::{Error, Result, client, glass, watch, while_doing, wiring};
 use super::World;
+
+/// A touch of a button takes this long.
+const TOUCH: Duration = Duration::from_millis(100);
+
+/// The buttons of the played world, by their lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finger {
+    Next = 17,
+    Acknowledge = 27,
+    Power = 22,
+}
 
 impl World {
     /// Writes the gateway's settings and starts it in the head.
@@ -21,6 +35,10 @@ impl World {
     /// Like [`World::start_gateway`], by another program (`setpriv …`) and with more in its environment.
     pub fn start_gateway_by(&mut self, wrapper: &[&str], environment: &[(&str, &str)]) -> Result<()> {
         self.write_settings()?;
+        // Whoever the gateway runs as may read it.
+        let fifo = format!("{HOME}/buttons");
+        let _ = mknodat(CWD, &fifo, FileType::Fifo, Mode::empty(), 0);
+        fs::set_permissions(&fifo, fs::Permissions::from_mode(0o666)).map_err(while_doing(&fifo))?;
         let log = self.journal_file();
         let mut command = self.command_by(wrapper, "run");
         command.envs(environment.iter().copied());
@@ -65,6 +83,7 @@ impl World {
         fs::write(&drop_in, &self.settings).map_err(while_doing(&drop_in))
     }
 
+    /// The vitals are those of the machine that this is played on, however busy: no part of the world.
     fn settings_text(&self) -> String {
         let ports: Vec<String> = self.networks.iter().map(|network| format!("\"{}\"", network.port)).collect();
         let mut text = format!(
@@ -72,14 +91,41 @@ impl World {
              probe_url = \"http://connectivity.example/generate_204\"\n\
              [cluster]\ninterface = \"eth0\"\n\
              [lcd]\nbus = \"emulator:{HOME}/lcd.log\"\n[led]\ndevice = \"emulator:{HOME}/led.log\"\n\
+             [vitals]\ntemperature = 120\nmemory = \"off\"\ndisk = \"off\"\npressure = \"off\"\n\
+             [buttons]\nchip = \"emulator:{HOME}/buttons\"\nnext = {}\nacknowledge = {}\npower = {}\n\
              [status]\nsocket = \"{HOME}/status.sock\"\n",
-            ports.join(", ")
+            ports.join(", "),
+            Finger::Next as u32,
+            Finger::Acknowledge as u32,
+            Finger::Power as u32,
         );
         for number in 1..=wiring::NODES {
             let address = wiring::node_address(number);
             text += &format!("[[node]]\nname = \"rpi{number}\"\naddress = \"{address}\"\nprobe = \"icmp\"\n");
+            if !self.clients.is_empty() {
+                text += &format!("mac = \"{}\"\n", wiring::node_mac(number));
+            }
+        }
+        if !self.clients.is_empty() {
+            text += "[cluster.dhcp]\n";
         }
         text
+    }
+
+    /// Puts a finger on a button for so long; returns at once where that is no time.
+    pub fn press(&self, finger: Finger, hold: Duration) -> Result<()> {
+        let file = format!("{HOME}/buttons");
+        // For reading too: so it does not wait for a gateway that is gone.
+        let mut fifo = fs::OpenOptions::new().read(true).write(true).open(&file).map_err(while_doing(&file))?;
+        let line = finger as u32;
+        // Ground is pressed. A touch is told at once with the times that it would have had.
+        let mut edge = |at: Duration, level: u8| {
+            fifo.write_all(format!("{} {line} {level}\n", at.as_nanos()).as_bytes()).map_err(while_doing(&file))
+        };
+        let start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        edge(start, 0)?;
+        sleep(hold);
+        edge(start + hold.max(TOUCH), 1)
     }
 
     /// The gateway, if it was started.
@@ -157,6 +203,7 @@ impl World {
         let router = self.networks.first().and_then(|network| network.address.first());
         match router {
             Some(router) if !place.starts_with("rpi") => router.addr().to_string(),
+            _ if !self.clients.is_empty() => "192.168.50.1".to_owned(),
             _ => wiring::DNS.to_owned(),
         }
     }

@@ -3,6 +3,8 @@
 mod events;
 mod gateway;
 
+pub use gateway::Finger;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +29,8 @@ pub struct World {
     names: Option<Servers>,
     services: Vec<Running>,
     gateway: Option<Running>,
+    /// DHCP clients of the nodes, where they ask for their addresses
+    clients: Vec<Running>,
 }
 
 /// One uplink port of the head; its place is that of its network.
@@ -55,6 +59,7 @@ impl World {
             names: None,
             services: Vec::new(),
             gateway: None,
+            clients: Vec::new(),
         };
         let web = world.serve("internet", "web", "[::]:80")?;
         world.internet.push(web);
@@ -100,6 +105,9 @@ impl World {
     fn arrive(&mut self, venue: &Venue) -> Result<()> {
         self.networks.clone_from(&venue.networks);
         self.settings.clone_from(&venue.settings);
+        if venue.nodes_by_dhcp && self.clients.is_empty() {
+            self.clients = (1..=wiring::NODES).map(client::start_node).collect::<Result<_>>()?;
+        }
         self.ports.resize_with(self.networks.len(), Port::default);
         let ipv6 = self.networks.iter().any(|network| network.ipv6.is_some());
         self.names = None;

@@ -75,6 +75,30 @@ pub fn cluster_address_removed_comes_back() -> Result<()> {
     })
 }
 
+/// `ip addr flush` goes over the port again and again until nothing is left, and we put it back as often. In the end all is
+/// there, and nothing false was said.
+pub fn flush_of_the_cluster_port_during_an_overlap() -> Result<()> {
+    let venue = PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
+    online(&venue, |world| {
+        ensure("the venue uses our subnet", is(world, "gateway.overlap", "routed"))?;
+        let lines = world.journal().lines().count();
+        for _ in 0..20 {
+            let _ = exec("head", "ip addr flush dev eth0")?;
+            let whole = || {
+                must("head", "ip -4 addr show dev eth0").is_ok_and(|text| text.contains("192.168.50.1/24"))
+                    && must("head", "ip route show table 50980").is_ok_and(|text| text.contains("src 192.168.50.1"))
+            };
+            until("address and route are back", whole)?;
+        }
+        until("a node reaches the internet", || try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
+        let journal = world.journal();
+        let told: Vec<&str> = journal.lines().skip(lines).collect();
+        ensure("it was told", told.iter().any(|line| line.contains("was removed from the cluster port")))?;
+        let wrong: Vec<_> = told.iter().filter(|line| line.contains("routing: ") || line.contains("ports: ")).collect();
+        ensure(&format!("nothing false: {wrong:?}"), wrong.is_empty())
+    })
+}
+
 /// Docker's, firewalld's or somebody's own: an accept of ours does not beat it.
 pub fn foreign_drop_policy_is_named() -> Result<()> {
     online(PLAIN, |world| {

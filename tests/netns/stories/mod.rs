@@ -1,12 +1,21 @@
 //! Stories of the gateway's behaviour on the real kernel.
 
+mod buttons;
+mod client;
 mod cluster;
 mod firewall;
+mod forward;
 mod ground;
 mod hardship;
+mod inventory;
 mod journal;
+mod lease;
+mod netboot;
 mod restart;
+mod rogue;
+pub mod scale;
 mod scene;
+mod service;
 mod status;
 mod uplink;
 
@@ -38,6 +47,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("firewall::unprotected_table_is_put_back", firewall::unprotected_table_is_put_back),
     ("firewall::forwarding_cleared_comes_back", firewall::forwarding_cleared_comes_back),
     ("firewall::cluster_address_removed_comes_back", firewall::cluster_address_removed_comes_back),
+    ("firewall::flush_of_the_cluster_port_during_an_overlap", firewall::flush_of_the_cluster_port_during_an_overlap),
     ("firewall::foreign_drop_policy_is_named", firewall::foreign_drop_policy_is_named),
     ("firewall::venue_reaches_only_what_is_allowed", firewall::venue_reaches_only_what_is_allowed),
     ("firewall::venue_does_not_reach_the_nodes", firewall::venue_does_not_reach_the_nodes),
@@ -47,6 +57,17 @@ pub const ALL: &[(&str, Story)] = &[
     ("firewall::foreign_table_of_our_name_is_replaced", firewall::foreign_table_of_our_name_is_replaced),
     ("firewall::ipv6_is_not_forwarded", firewall::ipv6_is_not_forwarded),
     ("firewall::printed_rule_set_is_what_the_kernel_holds", firewall::printed_rule_set_is_what_the_kernel_holds),
+    ("forward::laptop_reaches_a_node_through_the_head", forward::laptop_reaches_a_node_through_the_head),
+    ("forward::forwarded_port_outlives_the_daemon", forward::forwarded_port_outlives_the_daemon),
+    ("forward::forwarded_port_follows_the_node", forward::forwarded_port_follows_the_node),
+    ("forward::forwarded_port_under_an_overlap_is_said", forward::forwarded_port_under_an_overlap_is_said),
+    ("forward::forwarded_port_that_leads_nowhere_is_said", forward::forwarded_port_that_leads_nowhere_is_said),
+    ("rogue::another_server_on_the_cluster_port_is_a_fault", rogue::another_server_on_the_cluster_port_is_a_fault),
+    (
+        "rogue::swapped_cables_are_certain_when_a_node_is_met_at_the_uplink",
+        rogue::swapped_cables_are_certain_when_a_node_is_met_at_the_uplink,
+    ),
+    ("rogue::restart_asks_without_waiting", rogue::restart_asks_without_waiting),
     ("restart::transfer_survives_kill_and_restart", restart::transfer_survives_kill_and_restart),
     ("restart::second_instance_refuses_and_names_the_first", restart::second_instance_refuses),
     ("restart::on_stop_keep_leaves_the_nat", restart::on_stop_keep_leaves_the_nat),
@@ -54,6 +75,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("restart::off_cleans_up_after_a_dead_daemon", restart::off_cleans_up_after_a_dead_daemon),
     ("restart::reload_takes_new_settings_and_drops_nothing", restart::reload_takes_new_settings),
     ("restart::reload_switches_the_gateway_off_and_on", restart::reload_switches_the_gateway_off_and_on),
+    ("restart::former_cluster_port_makes_no_clash", restart::former_cluster_port_makes_no_clash),
     ("restart::disabled_gateway_changes_nothing", restart::disabled_gateway_changes_nothing),
     ("restart::three_capabilities_are_enough", restart::three_capabilities_are_enough),
     ("restart::service_manager_is_told", restart::service_manager_is_told),
@@ -65,8 +87,48 @@ pub const ALL: &[(&str, Story)] = &[
     ("hardship::storms_are_ridden_out", hardship::storms_are_ridden_out),
     ("hardship::stopped_while_it_starts", hardship::stopped_while_it_starts),
     ("journal::changes_are_records_with_fields", journal::changes_are_records_with_fields),
+    ("buttons::acknowledged_alert_stays_known_across_a_restart", buttons::acknowledged_alert_stays_known),
+    ("buttons::next_page_is_there_at_once", buttons::next_page_is_there_at_once),
+    ("buttons::power_held_leaves_the_order_and_let_go_does_not", buttons::power_held_leaves_the_order),
+    ("service::nodes_get_addresses_and_names_at_once", service::nodes_get_addresses_and_names),
+    ("service::leases_outlive_restart_kill_and_power_cut", service::leases_outlive_everything),
+    ("service::leases_are_heard_of_again_after_a_pause", service::leases_are_heard_of_again),
+    ("service::dnsmasq_killed_fifty_times_comes_back", service::dnsmasq_killed_fifty_times),
+    ("service::port_53_taken_leaves_addresses", service::port_53_taken_leaves_addresses),
+    ("service::full_disk_is_said_and_serves_on", service::full_disk_is_said),
+    ("service::cluster_that_moves_keeps_host_parts", service::cluster_that_moves_keeps_host_parts),
+    ("service::names_follow_the_venue", service::names_follow_the_venue),
+    ("service::missing_dnsmasq_is_named_and_all_else_works", service::missing_dnsmasq_is_named),
+    ("service::three_capabilities_are_enough_to_serve", service::three_capabilities_are_enough),
+    ("netboot::raspberry_pi_boots_from_the_head", netboot::raspberry_pi_boots),
+    ("netboot::uefi_boots_by_tftp_or_http", netboot::uefi_boots_by_tftp_or_http),
+    ("netboot::nodes_are_told_a_time_server", netboot::nodes_are_told_a_time_server),
+    ("lease::cluster_that_moves_refuses_the_former_subnet", lease::cluster_that_moves_refuses_the_former_subnet),
+    ("lease::address_of_a_silent_node_is_not_given_away", lease::address_of_a_silent_node_is_not_given_away),
     ("status::many_clients_are_served", status::many_clients_are_served),
     ("status::client_that_never_reads_is_closed", status::client_that_never_reads_is_closed),
+    ("status::socket_moves_at_a_reload", status::socket_moves_at_a_reload),
     ("status::changes_arrive_as_lines", status::changes_arrive_as_lines),
+    ("scale::four_nodes_are_judged_right", scale::four),
+    ("scale::forty_nodes_are_judged_right", scale::forty),
+    ("scale::seven_hundred_and_fifty_nodes_are_judged_right", scale::seven_hundred_and_fifty),
+    ("scale::ten_thousand_nodes_are_judged_right", scale::ten_thousand),
+    ("inventory::static_node_is_found_and_adopted", inventory::static_node_is_found_and_adopted),
+    ("inventory::two_boards_with_one_address_are_told", inventory::two_boards_with_one_address_are_told),
+    ("inventory::swapped_boards_are_told", inventory::swapped_boards_are_told),
+    (
+        "inventory::drained_node_raises_no_alarm_and_stays_drained",
+        inventory::drained_node_raises_no_alarm_and_stays_drained,
+    ),
+    (
+        "inventory::control_socket_refuses_strangers_and_rubbish",
+        inventory::control_socket_refuses_strangers_and_rubbish,
+    ),
+    ("inventory::changes_at_once_are_all_written", inventory::changes_at_once_are_all_written),
+    ("inventory::control_socket_moves_at_a_reload", inventory::control_socket_moves_at_a_reload),
+    ("inventory::ssh_config_is_read_by_ssh", inventory::ssh_config_is_read_by_ssh),
     ("status::status_verb_tells_by_its_exit_code", status::status_verb_tells_by_its_exit_code),
 ];
+
+/// Told only when it is asked for: it takes as long as the environment says.
+pub const SOAK: (&str, Story) = ("scale::soak", scale::soak);

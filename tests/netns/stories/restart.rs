@@ -178,6 +178,30 @@ pub fn reload_switches_the_gateway_off_and_on() -> Result<()> {
     })
 }
 
+/// The two ports change roles while the daemon is dead: what an earlier run left on the new uplink is no lease.
+pub fn former_cluster_port_makes_no_clash() -> Result<()> {
+    before_start(PLAIN, |world| {
+        leased()?;
+        world.set_settings("[uplink]\ninterfaces = [\"eth0\"]\n[cluster]\ninterface = \"eth1\"\n");
+        world.start_gateway()?;
+        let held = |port: &str| must("head", &format!("ip -4 -br addr show dev {port}")).unwrap_or_default();
+        until("eth1 is the cluster's", || held("eth1").contains("192.168.50.1/24"))?;
+        kill(world)?;
+        ensure("it outlived the daemon", held("eth1").contains("192.168.50.1/24"))?;
+        let lines = world.journal().lines().count();
+        world.set_settings("");
+        world.start_gateway()?;
+        wait_online(world)?;
+        ensure("the ports have changed roles", !held("eth1").contains("192.168.50.1/24"))?;
+        let told: Vec<String> = world.journal().lines().skip(lines).map(str::to_owned).collect();
+        let heard = |word: &str| told.iter().any(|line| line.contains(word));
+        ensure(&format!("it has told something: {told:?}"), heard("eth1 has 10.99.0.126/24"))?;
+        let wrong = ["clash", "moved", "overlap", "192.168.50.1/24"].into_iter().find(|word| heard(word));
+        ensure(&format!("nothing is told of {wrong:?}: {told:?}"), wrong.is_none())?;
+        ensure("no alternative stays", held("eth0").split_whitespace().count() == 3)
+    })
+}
+
 pub fn disabled_gateway_changes_nothing() -> Result<()> {
     before_start(PLAIN, |world| {
         leased()?;

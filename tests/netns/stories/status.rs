@@ -2,15 +2,17 @@
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use bramblegate::venue::inside::HOME;
 use bramblegate::venue::shell::{ip, must, within};
-use bramblegate::venue::watch::{Watch, at, text};
+use bramblegate::venue::watch::{Watch, at, snapshot, text};
 use bramblegate::venue::{Error, Result};
 
 use serde_json::Value;
 
-use super::scene::{PLAIN, STOP, ensure, is, online, told, try_from, until};
+use super::scene::{PLAIN, STOP, alert, ensure, is, online, reload, told, try_from, until};
 
 /// None of them can block or grow the daemon: not the silent, not the talkative.
 pub fn many_clients_are_served() -> Result<()> {
@@ -36,6 +38,32 @@ pub fn many_clients_are_served() -> Result<()> {
         drop((silent, talkative));
         world.pull_cable("eth1")?;
         until("the panel works on", || world.glass().concat().contains("NO CABLE")).map(drop)
+    })
+}
+
+/// `status.socket` is taken at a reload; where the new one cannot be made the old one stays, and that is said.
+pub fn socket_moves_at_a_reload() -> Result<()> {
+    online(PLAIN, |world| {
+        let (old, new) = (world.socket(), Path::new(HOME).join("moved/status.sock"));
+        let settings = |path: &Path| format!("[status]\nsocket = \"{}\"\n", path.display());
+        let mut watch = Watch::open(&old)?;
+        watch.next_line()?;
+        reload(world, &settings(&new))?;
+        until("the new one answers", || snapshot(&new).is_ok())?;
+        until("the old one is gone", || !old.exists())?;
+        world.pull_cable("eth1")?;
+        ensure("who was connected still hears", watch.next_line()?.is_some())?;
+        world.plug_cable("eth1")?;
+        reload(world, &settings(Path::new("/proc/status.sock")))?;
+        until("that it cannot be made is said", || {
+            world.journal().contains("status socket: /proc/status.sock cannot be made: ")
+        })?;
+        let alerts = || snapshot(&new).map(|status| text(at(&status, "alerts"))).unwrap_or_default();
+        until("it stands as an alert", || alerts().contains("host-status-socket"))?;
+        reload(world, "")?;
+        until("it is where it was", || is(world, "uplink.interface", "eth1"))?;
+        ensure("the alert is over", alert(world, "host-status-socket").is_none())?;
+        ensure("the other one is gone", !new.exists())
     })
 }
 

@@ -3,7 +3,9 @@ mod story;
 
 use std::time::Duration;
 
-use crate::event::{Blocker, Event, Firewall, Reachability, Vital};
+use crate::event::{
+    Applied, ApplyReport, Blocker, Button, Event, Firewall, Head, Output, Probe, Reachability, Round, Vital,
+};
 use crate::panel::Pattern;
 use crate::policy;
 use crate::render::light::lights;
@@ -125,4 +127,95 @@ fn the_leds_are_the_cluster_and_a_node_each() {
     let desired = policy::decide(&fresh.settings, &fresh.state);
     let patterns: Vec<Pattern> = lights(&fresh.settings, &fresh.state, &desired).iter().map(|s| s.pattern).collect();
     assert_eq!(patterns, [Pattern::QuickBreathe; 4]);
+}
+
+#[test]
+fn not_all_is_well_and_people_know() {
+    let story = Story::fair().node("rpi2", 3, false);
+    let known = policy::acknowledge::everything(&story.state, &policy::decide(&story.settings, &story.state));
+    golden!("known", story.tell(Event::Acknowledged(known)));
+}
+
+#[test]
+fn the_heads_own_vitals_have_a_page() {
+    let head = Head { temperature: Some(48), load: Some(30), memory: Some(62), disk: Some(83), ..Head::default() };
+    golden!("vitals", Story::fair().tell(Event::Vital(Vital::Head(head))));
+}
+
+#[test]
+fn the_power_button_counts_down_on_every_display() {
+    golden!("power", Story::fair().tell(Event::Button(Button::Power { held: true })).wait(Duration::from_secs(2)));
+}
+
+const RACKS: &str = "\
+uplink.interfaces = [\"eth1\"]
+cluster.interface = \"eth0\"
+cluster.address = \"10.21.0.1/16\"
+[[group]]
+name = \"rack\"
+numbers = \"1-67\"
+slots = \"1-150\"
+address = \"10.21.{group}.{slot}\"
+";
+
+/// So many rounds of those nodes of the racks.
+fn rounds(mut story: Story, wanted: impl Fn(usize) -> bool, rtt: Option<Duration>) -> Story {
+    let nodes: Vec<Round> = story
+        .state
+        .nodes()
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| wanted(*place))
+        .map(|(_, node)| Round { node: node.id, rtt, first_lost: rtt.is_none() })
+        .collect();
+    for _ in 0..3 {
+        story = story.tell(Event::Probe(Probe::Nodes(nodes.clone())));
+    }
+    story
+}
+
+fn racks() -> Story {
+    let story = Story::of(RACKS).port(ETH1, "eth1", true).address(ETH1, "10.99.0.126/24");
+    let story = story.default_route(ETH1, "10.99.0.1", 100).reached(ETH1, Reachability::Online).loaded();
+    rounds(story, |_| true, Some(Duration::from_micros(300)))
+}
+
+#[test]
+fn ten_thousand_nodes_are_told_by_rack() {
+    let story = rounds(racks(), |place| place % 1001 == 7, None);
+    let known = policy::acknowledge::everything(&story.state, &policy::decide(&story.settings, &story.state));
+    golden!("ten-thousand", story.tell(Event::Acknowledged(known)));
+}
+
+#[test]
+fn where_nodes_outnumber_the_leds_each_is_a_share_and_the_worst_of_it() {
+    let lit = |story: Story, leds: u16| -> Vec<Pattern> {
+        let held = Applied::Indicator { leds, name: "stick".into() };
+        let story = story.tell(Event::Applied(ApplyReport { output: Output::Indicator, result: Ok(held) }));
+        let desired = policy::decide(&story.settings, &story.state);
+        lights(&story.settings, &story.state, &desired).iter().map(|signal| signal.pattern).collect()
+    };
+    let (well, down, warned) = (Pattern::Breathe, Pattern::FastBlink, Pattern::DoubleBlink);
+    // 67 racks on seven LEDs: nodes of racks 1 and 67 are down.
+    let racks = || rounds(racks(), |place| place == 0 || place == 10_049, None);
+    assert_eq!(lit(racks(), 8), [warned, down, well, well, well, well, well, down]);
+    let each = lit(racks(), 80);
+    assert_eq!((each.len(), each[1], each[2], each[67]), (68, down, well, down), "a rack each");
+    // Three nodes without groups on two LEDs.
+    let three = || Story::fair().node("rpi3", 3, false);
+    assert_eq!(lit(three(), 3), [warned, well, down]);
+    assert_eq!(lit(three(), 4), [warned, well, well, down], "a node each");
+}
+
+#[test]
+fn a_known_fault_falls_to_the_warnings_rhythm_and_a_new_one_is_red_again() {
+    let cluster = |story: &Story| {
+        lights(&story.settings, &story.state, &policy::decide(&story.settings, &story.state))[0].pattern
+    };
+    let story = Story::fair().node("rpi1", 3, false).node("rpi2", 3, false);
+    assert_eq!(cluster(&story), Pattern::FastBlink);
+    let known = policy::acknowledge::everything(&story.state, &policy::decide(&story.settings, &story.state));
+    let story = story.tell(Event::Acknowledged(known));
+    assert_eq!(cluster(&story), Pattern::DoubleBlink);
+    assert_eq!(cluster(&story.node("rpi3", 3, false)), Pattern::FastBlink);
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::board::Board;
 use crate::config::{self, Settings};
 use crate::event::{
-    Address, Applied, ApplyReport, Change, Dump, Event, Instant, Link, LinkIndex, Output, Probe, Reachability, Route,
-    Vital,
+    Address, Applied, ApplyReport, Change, Dump, Event, Instant, Link, LinkIndex, Output, Probe, Reachability, Round,
+    Route, Vital,
 };
 use crate::panel::Playlist;
 use crate::policy;
@@ -46,7 +46,12 @@ pub struct Story {
 impl Story {
     /// The cluster's port is there, and the kernel has told so.
     pub fn new() -> Self {
-        let settings = settings(SETTINGS);
+        Self::of(SETTINGS)
+    }
+
+    /// The same with other settings.
+    pub fn of(text: &str) -> Self {
+        let settings = settings(text);
         let now = Instant::from_boot(Duration::from_secs(100));
         let state = State::new(Arc::new(settings.clone()), now);
         let story = Self { settings, state, now };
@@ -95,6 +100,7 @@ impl Story {
             temporary: false,
             link_local: false,
             valid_for,
+            protocol: 0,
         })))
     }
 
@@ -121,7 +127,9 @@ impl Story {
     pub fn node(mut self, name: &str, rounds: u32, answered: bool) -> Self {
         for _ in 0..rounds {
             let rtt = answered.then(|| Duration::from_micros(300));
-            self = self.tell(Event::Probe(Probe::Node { name: name.into(), rtt }));
+            let node = self.state.nodes().by_name(name).unwrap().id;
+            let round = Round { node, rtt, first_lost: !answered };
+            self = self.tell(Event::Probe(Probe::Nodes(vec![round])));
         }
         self
     }

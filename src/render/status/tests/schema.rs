@@ -49,7 +49,7 @@ impl Schema {
                         self.at(&format!("{path}[{place}]"), wanted, inner)?;
                     }
                 }
-                "minimum" if value.is_number() && value.as_i64() < wanted.as_i64() => {
+                "minimum" if value.is_number() && value.as_f64() < wanted.as_f64() => {
                     return Err(format!("{path}: {value} is less than {wanted}"));
                 }
                 "$schema" | "$id" | "$defs" | "title" | "description" | "const" | "enum" | "required"
@@ -95,7 +95,7 @@ fn the_check_finds_faults() {
         (r#"{"schema":1,"type":"change"}"#, "missing"),
         (r#"{"schema":2,"type":"change","seq":1}"#, "not 1"),
         (r#"{"schema":1,"type":"change","seq":1,"mood":"good"}"#, "has no mood"),
-        (r#"{"schema":1,"type":"change","seq":1.5}"#, "1.5 is less"),
+        (r#"{"schema":1,"type":"change","seq":1.5}"#, "number is not \"integer\""),
         (r#"{"schema":1,"type":"change","seq":-1}"#, "less than"),
         (r#"{"schema":1,"type":"change","seq":1,"nodes":[{"name":"a"}]}"#, "missing"),
     ];

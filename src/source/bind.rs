@@ -1,4 +1,4 @@
-//! Making the socket, and taking its file away again.
+//! Making a socket that people's programs connect to, and taking its file away again.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -7,9 +7,6 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
-
-/// Everybody on this machine may look: there is nothing secret in it, and nothing can be sent.
-const MODE: u32 = 0o666;
 
 /// A listening socket and its file.
 #[derive(Debug)]
@@ -20,15 +17,18 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Listens at `path`; its folder is made if need be, a file that nobody answers at is replaced.
-    pub fn at(path: &Path) -> io::Result<Self> {
+    /// Listens at `path`, for those whom `mode` lets; its folder is made if need be, a file that nobody answers at is replaced.
+    ///
+    /// # Errors
+    /// The socket cannot be made, or somebody answers there ([`io::ErrorKind::AddrInUse`]).
+    pub fn at(path: &Path, mode: u32) -> io::Result<Self> {
         if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
             DirBuilder::new().mode(0o755).create(folder)?;
             fs::set_permissions(folder, Permissions::from_mode(0o755))?;
         }
         clear_the_way(path)?;
         let listener = UnixListener::bind(path)?;
-        fs::set_permissions(path, Permissions::from_mode(MODE))?;
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
         let inode = fs::metadata(path)?.ino();
         Ok(Self { listener, path: path.to_owned(), inode })
     }
@@ -47,16 +47,17 @@ impl Drop for Bound {
     }
 }
 
-/// What to do about a socket that cannot be made.
-pub fn remedy(error: &io::Error) -> &'static str {
+/// What to do about a socket that cannot be made at the path of this setting.
+pub fn remedy(error: &io::Error, setting: &str) -> String {
     use io::ErrorKind::{AddrInUse, AlreadyExists, NotADirectory, NotFound, PermissionDenied};
-    match error.kind() {
-        AddrInUse => "stop that process, or name another path in status.socket",
-        AlreadyExists => "remove it, or name another path in status.socket",
-        NotFound | NotADirectory => "make its folder, or name another path in status.socket",
-        PermissionDenied => "let this user write to its folder, or name another path in status.socket",
-        _ => "name a path in status.socket where a file can be made",
-    }
+    let help = match error.kind() {
+        AddrInUse => "stop that process",
+        AlreadyExists => "remove it",
+        NotFound | NotADirectory => "make its folder",
+        PermissionDenied => "let this user write to its folder",
+        _ => return format!("name a path in {setting} where a file can be made"),
+    };
+    format!("{help}, or name another path in {setting}")
 }
 
 /// Removes a socket that nobody answers at. Never a file of another kind.

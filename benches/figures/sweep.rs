@@ -1,0 +1,316 @@
+//! The nodes' probes: what asking 40, 750 and 10,000 of them once a second costs, against fping and a C program that does nothing
+//! else; how soon a dead node is noticed; what one change costs in a cluster of 10,000.
+//!
+//! The nodes are addresses that the kernel at the other end of a cable answers for.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bramblegate::board::Board;
+use bramblegate::config::{Settings, load};
+use bramblegate::event::{self, Event, NodeId, Probe, Round};
+use bramblegate::policy::decide;
+use bramblegate::render;
+use bramblegate::state::State;
+use bramblegate::venue::inside::HOME;
+use bramblegate::venue::shell::{Running, run, spawn, within};
+use bramblegate::venue::{Error, Result};
+
+use crate::lab::{Namespace, cable, fail, file, median, ms, program, pss, used, write};
+use crate::table::Row;
+
+/// (nodes, groups, nodes of each)
+const SIZES: [(usize, u32, u32); 3] = [(40, 4, 10), (750, 5, 150), (10_000, 40, 250)];
+const TURNS: usize = 3;
+const WARM: Duration = Duration::from_millis(2500);
+const WATCHED: Duration = Duration::from_secs(4);
+/// Deaths of each size of cluster.
+const DEATHS: u32 = 7;
+
+pub fn measure() -> Result<Vec<Row>> {
+    let room = Room::new()?;
+    let floor = room.compile()?;
+    let mut rows = Vec::new();
+    for (count, groups, slots) in SIZES {
+        rows.extend(room.compare(count, groups, slots, &floor)?);
+    }
+    for (count, groups, slots) in [(3, 1, 3), (40, 4, 10), (750, 5, 150)] {
+        rows.push(room.deaths(count, groups, slots)?);
+    }
+    rows.push(change()?);
+    Ok(rows)
+}
+
+/// A head, and all nodes behind a router.
+struct Room {
+    head: Namespace,
+    far: Namespace,
+}
+
+/// One way to ask, over some seconds.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    /// microseconds of processor time for each packet sent
+    each: f64,
+    /// share of a core
+    core: f64,
+    /// MiB
+    memory: f64,
+}
+
+impl Room {
+    fn new() -> Result<Self> {
+        let (head, far) = (Namespace::new("sweep")?, Namespace::new("sweep-nodes")?);
+        cable(&head, "eth0", &far, "n0")?;
+        head.ip("addr add 10.21.0.1/16 dev eth0\nroute add 10.21.0.2/32 dev eth0\nroute add 10.21.0.0/18 via 10.21.0.2 dev eth0")?;
+        far.ip("addr add 10.21.0.2/16 dev n0")?;
+        let local: Vec<String> = (1..=40).map(|group| format!("route add local 10.21.{group}.0/24 dev lo")).collect();
+        far.ip(&local.join("\n"))?;
+        far.nft(
+            "table ip t {\nset dead { type ipv4_addr; }\n\
+             chain c {\ntype filter hook prerouting priority -300\nip daddr @dead drop\n}\n}\n",
+        )?;
+        Ok(Self { head, far })
+    }
+
+    fn compile(&self) -> Result<PathBuf> {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/sweep.c");
+        let program = file("sweep");
+        run("cc", &["-O2", "-o", &program.to_string_lossy(), &source.to_string_lossy()])?;
+        Ok(program)
+    }
+
+    /// Ours, fping and the floor, taking turns; one of a hundred nodes is dead.
+    fn compare(&self, count: usize, groups: u32, slots: u32, floor: &Path) -> Result<Vec<Row>> {
+        let addresses: Vec<String> =
+            (1..=groups).flat_map(|group| (1..=slots).map(move |slot| format!("10.21.{group}.{slot}"))).collect();
+        let list = write("nodes.list", &(addresses.join("\n") + "\n"))?;
+        let dead: Vec<&str> = addresses.iter().step_by(100).map(String::as_str).collect();
+        self.far.nft(&format!("flush set ip t dead\nadd element ip t dead {{ {} }}", dead.join(", ")))?;
+        let list = list.to_string_lossy().into_owned();
+        let mut costs = [const { Vec::new() }; 3];
+        for _ in 0..TURNS {
+            costs[0].push(self.cost(&self.gateway(groups, slots, "interval = \"1s\"")?)?);
+            // Ten thousand in a second are more than fping has sequence numbers for: it ends. Every other second it can.
+            let pace = if count > 900 { ["-p", "2000", "-i0"] } else { ["-p", "1000", "-i1"] };
+            let words = [&["-l", "-q", "-r", "0", "-f", &list], pace.as_slice()].concat();
+            costs[1].push(self.cost(&self.other("fping", &words)?)?);
+            costs[2].push(self.cost(&self.other(&floor.to_string_lossy(), &[&list])?)?);
+        }
+        let of = |who: usize, what: fn(&Cost) -> f64| median(&costs[who].iter().map(what).collect::<Vec<_>>());
+        let each = |who| of(who, |cost| cost.each);
+        let most = count == 10_000;
+        let row =
+            Row::new(format!("CPU a probe, {count} nodes every second"), each(0), "us").against("fping -l", each(1));
+        let ratio = each(0) / each(2);
+        let limit = format!("C, sendmmsg (ours {ratio:.2}x)");
+        let row = row.limit(limit, each(2));
+        let mut rows = vec![match most {
+            true => row.target("<= fping / 4, <= 1.5x C", each(0) * 4.0 <= each(1) && ratio <= 1.5),
+            false => row,
+        }];
+        let (core, memory) = (of(0, |cost| cost.core), of(0, |cost| cost.memory));
+        let row = Row::new(format!("CPU, {count} nodes every second"), core, "% of a core");
+        let row = row.limit("C, sendmmsg", of(2, |cost| cost.core));
+        rows.push(if most { row.target("<= 12 %", core <= 12.0) } else { row });
+        let row = Row::new(format!("memory (PSS), {count} nodes"), memory, "MiB");
+        let row = row.against("fping -l", of(1, |cost| cost.memory));
+        rows.push(if most { row.target("<= 20 MB", memory * 1.048_576 <= 20.0) } else { row });
+        Ok(rows)
+    }
+
+    fn other(&self, program: &str, arguments: &[&str]) -> Result<Running> {
+        spawn(within(&self.head.0, program).args(arguments), Path::new("/dev/null"))
+    }
+
+    fn gateway(&self, groups: u32, slots: u32, health: &str) -> Result<Running> {
+        let settings = write("sweep.toml", &settings(groups, slots, health))?;
+        let mut command = within(&self.head.0, &program().to_string_lossy());
+        command.args(["run".as_ref(), "-c".as_ref(), settings.as_os_str()]);
+        for (variable, folder) in [("STATE_DIRECTORY", "sweep-state"), ("RUNTIME_DIRECTORY", "sweep-run")] {
+            fs::create_dir_all(file(folder)).map_err(fail(folder))?;
+            command.env(variable, file(folder));
+        }
+        command.env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM");
+        spawn(&mut command, &file("sweep.journal"))
+    }
+
+    /// What a program that has begun costs from now on, but for its beginnings.
+    fn cost(&self, program: &Running) -> Result<Cost> {
+        std::thread::sleep(WARM);
+        let (cpu, packets) = (used(program.id())?.cpu, self.sent()?);
+        std::thread::sleep(WATCHED);
+        let cpu = (used(program.id())?.cpu - cpu).as_secs_f64();
+        let packets = (self.sent()? - packets) as f64;
+        Ok(Cost { each: cpu * 1e6 / packets, core: cpu * 100.0 / WATCHED.as_secs_f64(), memory: pss(program.id())? })
+    }
+
+    /// Packets that have gone to the nodes.
+    fn sent(&self) -> Result<u64> {
+        let text = self.head.sh("cat /sys/class/net/eth0/statistics/tx_packets")?;
+        text.trim().parse().map_err(fail("packets sent"))
+    }
+
+    /// How long until a node's death is told, at default settings.
+    fn deaths(&self, count: usize, groups: u32, slots: u32) -> Result<Row> {
+        self.far.nft("flush set ip t dead")?;
+        // The same few nodes die again and again: that is no flapping here.
+        let _gateway = self.gateway(groups, slots, "flap_changes = 1000")?;
+        let mut stream = Stream::open()?;
+        stream.until(Duration::from_secs(20), |line| line.matches("\"health\":\"up\"").count() > 0)?;
+        std::thread::sleep(Duration::from_secs(3));
+        let mut times = Vec::new();
+        for death in 0..DEATHS {
+            let (group, slot) = (1 + death % groups, 1 + (death * 7) % slots);
+            let name = format!("\"name\":\"rack{group}-{slot}\"");
+            stream.drain();
+            let begin = Instant::now();
+            self.far.nft(&format!("add element ip t dead {{ 10.21.{group}.{slot} }}"))?;
+            stream.until(Duration::from_secs(10), |line| says(line, &name, "down"))?;
+            times.push(ms(begin.elapsed()));
+            self.far.nft("flush set ip t dead")?;
+            stream.until(Duration::from_secs(10), |line| says(line, &name, "up"))?;
+            std::thread::sleep(Duration::from_millis(400 + 73 * u64::from(death)));
+        }
+        let worst = times.iter().copied().fold(0.0, f64::max);
+        let row = Row::new(format!("death of one of {count} nodes noticed"), median(&times), "ms");
+        Ok(row.target(format!("<= 1000 ms each time ({worst:.0})"), worst <= 1000.0))
+    }
+}
+
+/// Whether a line of the status tells this of a node.
+fn says(line: &str, name: &str, health: &str) -> bool {
+    let node = line.split('{').find(|object| object.contains(name));
+    node.is_some_and(|node| node.contains(&format!("\"health\":\"{health}\"")))
+}
+
+fn settings(groups: u32, slots: u32, health: &str) -> String {
+    let numbers = (1..=groups).map(|number| {
+        format!("[[group]]\nname = \"rack{number}\"\nslots = \"1-{slots}\"\naddress = \"10.21.{number}.{{slot}}\"\n")
+    });
+    format!(
+        "board = \"emulated\"\n[uplink]\ninterfaces = [\"eth1\"]\nprobe = \"off\"\n\
+         [cluster]\ninterface = \"eth0\"\naddress = \"10.21.0.1/16\"\n{}[lcd]\nbus = \"off\"\n[led]\ndevice = \"off\"\n\
+         [status]\nsocket = \"{HOME}/sweep.sock\"\n[health]\n{health}\n",
+        numbers.collect::<String>()
+    )
+}
+
+/// The status socket's lines.
+struct Stream(BufReader<UnixStream>);
+
+impl Stream {
+    fn open() -> Result<Self> {
+        let begin = Instant::now();
+        loop {
+            match UnixStream::connect(file("sweep.sock")) {
+                Ok(stream) => return Ok(Self(BufReader::new(stream))),
+                Err(_) if begin.elapsed() < Duration::from_secs(10) => std::thread::sleep(Duration::from_millis(20)),
+                Err(error) => return Err(Error(format!("sweep.sock: {error}"))),
+            }
+        }
+    }
+
+    fn line(&mut self, patience: Duration) -> Option<String> {
+        self.0.get_ref().set_read_timeout(Some(patience.max(Duration::from_millis(1)))).ok()?;
+        let mut line = String::new();
+        self.0.read_line(&mut line).ok().filter(|length| *length > 0).map(|_| line)
+    }
+
+    fn drain(&mut self) {
+        while self.line(Duration::from_millis(5)).is_some() {}
+    }
+
+    fn until(&mut self, patience: Duration, wanted: impl Fn(&str) -> bool) -> Result<()> {
+        let begin = Instant::now();
+        while begin.elapsed() < patience {
+            if self.line(patience - begin.elapsed()).is_some_and(|line| wanted(&line)) {
+                return Ok(());
+            }
+        }
+        Err(Error(format!("not told within {patience:?}")))
+    }
+}
+
+/// From an event to what all outputs should hold, with 10,000 nodes and with 40.
+fn change() -> Result<Row> {
+    let mut times = [const { Vec::new() }; 2];
+    let mut worlds = [Decided::new(40, 250)?, Decided::new(4, 10)?];
+    for _ in 0..200 {
+        for (times, world) in times.iter_mut().zip(&mut worlds) {
+            times.push(world.change().as_secs_f64() * 1e6);
+        }
+    }
+    let [many, few] = times.map(|times| median(&times));
+    let row =
+        Row::new("change of a node's health decided and rendered, 10,000 nodes", many, "us").against("with 40", few);
+    Ok(row.target("<= 2x that of 40", many <= 2.0 * few))
+}
+
+/// The pure half of the gateway.
+struct Decided {
+    settings: Settings,
+    state: State,
+    node: NodeId,
+    now: event::Instant,
+    up: bool,
+}
+
+impl Decided {
+    fn new(groups: u32, slots: u32) -> Result<Self> {
+        let board = Board::built_in("emulated").map_err(|_| Error("no emulated board".into()))?;
+        let text = settings(groups, slots, "failure_threshold = 1\nsuccess_threshold = 1\nflap_changes = 1000");
+        let settings = load(&[("bench", text)], &board).map_err(|_| Error("settings".into()))?;
+        let now = event::Instant::from_boot(Duration::from_secs(100));
+        let mut state = State::new(Arc::new(settings.clone()), now);
+        let port = event::Link {
+            index: 2,
+            name: "eth0".into(),
+            alternative_names: Vec::new(),
+            mac: None,
+            up: true,
+            carrier: true,
+            loopback: false,
+            wireless: false,
+            master: None,
+            kind: None,
+            parent: None,
+            mtu: 1500,
+        };
+        for event in
+            [Event::Dump(event::Dump::Begin), Event::Link(event::Change::Present(port)), Event::Dump(event::Dump::End)]
+        {
+            state.apply(&event, now);
+        }
+        let ids: Vec<NodeId> = state.nodes().iter().map(|node| node.id).collect();
+        let round = |node| Round { node, rtt: Some(Duration::from_micros(300)), first_lost: false };
+        state.apply(&Event::Probe(Probe::Nodes(ids.iter().copied().map(round).collect())), now);
+        let node = ids.get(7).copied().unwrap_or_default();
+        Ok(Self { settings, state, node, now, up: true })
+    }
+
+    /// One node dies, or returns.
+    fn change(&mut self) -> Duration {
+        self.up = !self.up;
+        self.now = self.now + Duration::from_millis(300);
+        let round = Round { node: self.node, rtt: self.up.then_some(Duration::from_micros(300)), first_lost: !self.up };
+        let begin = Instant::now();
+        let told = self.state.apply(&Event::Probe(Probe::Nodes(vec![round])), self.now);
+        let desired = decide(&self.settings, &self.state);
+        let (settings, state) = (&self.settings, &self.state);
+        let rendered = (
+            render::page::playlist(settings, state, &desired),
+            render::light::lights(settings, state, &desired),
+            render::status::snapshot(settings, state, &desired),
+            render::status_line(state, &desired),
+        );
+        let passed = begin.elapsed();
+        assert_eq!(told.len(), 1, "{told:?}");
+        drop(rendered);
+        passed
+    }
+}

@@ -1,0 +1,87 @@
+//! Cables of uplink and cluster in each other's ports, by what the daemon has heard and whom the kernel has met.
+
+use std::net::Ipv4Addr;
+
+use serde_json::Value;
+
+use super::{Finding, Patient};
+use crate::event::Mac;
+
+/// Another DHCP server on the cluster port, and whether that means swapped cables.
+pub fn swapped(patient: &Patient<'_>) -> Vec<Finding> {
+    let Some(cluster) = patient.cluster_port() else { return Vec::new() };
+    let status = patient.machine.status(&patient.settings.status.socket).unwrap_or_default();
+    let foreign = foreign_server(&status);
+    let wired = patient.uplinks().into_iter().filter(|name| !is_radio(patient, name));
+    let evidence = wired.filter_map(|uplink| {
+        let node = node_at(patient, &uplink, foreign.is_some());
+        let silent = foreign.is_some() && is_silent(&status, &uplink);
+        let why = match node {
+            Some(node) => format!("the node {node} was met at {uplink}"),
+            None if silent => {
+                format!("a DHCP server answers on the cluster port {cluster}, and none on any uplink, though {uplink} has a cable")
+            }
+            None => return None,
+        };
+        Some((uplink, why))
+    });
+    match (evidence.into_iter().next(), foreign) {
+        (Some((uplink, why)), _) => vec![Finding::blocking(
+            "gateway-ports-swapped",
+            format!("the cables of cluster and uplink are swapped: {why}"),
+            format!("move the cable in {cluster} to {uplink}, and the one in {uplink} to {cluster}"),
+        )],
+        (None, Some(text)) => vec![Finding::new(
+            "gateway-foreign-dhcp",
+            text,
+            format!(
+                "is the cable in {cluster} the one to the nodes? If it is, switch off DHCP on that server or unplug it"
+            ),
+        )],
+        (None, None) => Vec::new(),
+    }
+}
+
+/// The text of the daemon's alert.
+fn foreign_server(status: &Value) -> Option<String> {
+    let alerts = status.get("alerts")?.as_array()?;
+    let alert =
+        alerts.iter().find(|alert| alert.get("code").and_then(Value::as_str) == Some("gateway-foreign-dhcp"))?;
+    // The remedy is told better here.
+    alert.get("text")?.as_str()?.split(": ").next().map(str::to_owned)
+}
+
+/// This uplink has a cable, and no uplink at all has found a DHCP server.
+fn is_silent(status: &Value, uplink: &str) -> bool {
+    let uplinks = status.get("uplinks").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let text = |of: &Value, name: &str| of.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let waits = |of: &Value| matches!(text(of, "state").as_str(), "searching" | "no-dhcp");
+    let here = uplinks.iter().any(|of| text(of, "interface") == uplink && waits(of));
+    here && uplinks.iter().all(|of| waits(of) || matches!(text(of, "state").as_str(), "absent" | "no-carrier"))
+}
+
+/// A node that the kernel has met at this port, by its hardware address; by its address only where there is other evidence,
+/// for the venue may have the same subnet.
+fn node_at(patient: &Patient<'_>, port: &str, suspected: bool) -> Option<String> {
+    let table = patient.machine.read("/proc/net/arp").unwrap_or_default();
+    let met: Vec<(Ipv4Addr, Mac)> = table.lines().skip(1).filter_map(|line| neighbour(line, port)).collect();
+    let node = patient.settings.nodes.iter().find(|node| {
+        met.iter().any(|(address, mac)| match node.mac {
+            Some(own) => own == *mac,
+            None => suspected && node.address == Some(*address),
+        })
+    })?;
+    Some(node.name.clone())
+}
+
+/// A line of `/proc/net/arp` (proc(5)) about a neighbour that has answered: IP HW-type Flags HW-address Mask Device.
+fn neighbour(line: &str, port: &str) -> Option<(Ipv4Addr, Mac)> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let flags = u32::from_str_radix(fields.get(2)?.strip_prefix("0x")?, 16).ok()?;
+    let complete = flags & 2 != 0 && fields.get(5) == Some(&port);
+    complete.then_some((fields.first()?.parse().ok()?, fields.get(3)?.parse().ok()?))
+}
+
+fn is_radio(patient: &Patient<'_>, name: &str) -> bool {
+    name.starts_with("wl") || patient.machine.exists(&format!("/sys/class/net/{name}/phy80211"))
+}

@@ -1,0 +1,182 @@
+//! `nodes list` and `nodes hosts`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use super::super::settings::ConfigArg;
+use super::super::{exit, output, settings, status};
+use super::code;
+use super::known::{Known, Unknown, snapshot};
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  bramblegate nodes list
+  bramblegate nodes list --json | jq -r '.[].name'";
+const HOSTS_EXAMPLES: &str = "\
+Examples:
+  bramblegate nodes hosts | sudo tee -a /etc/hosts";
+const HEADINGS: [&str; 8] = ["NAME", "ADDRESS", "MAC", "HEALTH", "RTT", "SINCE", "ORIGIN", "GROUP"];
+/// Place of the health among the columns.
+const HEALTH: usize = 3;
+
+/// All nodes, with their health
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = LIST_EXAMPLES)]
+pub struct ListArgs {
+    /// As JSON: an array, as in the status
+    #[arg(long)]
+    pub json: bool,
+    /// The daemon's status socket; without it the one that the settings name
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    #[command(flatten)]
+    pub config: ConfigArg,
+}
+
+/// Lines for /etc/hosts
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = HOSTS_EXAMPLES)]
+pub struct HostsArgs {
+    /// The daemon's status socket; without it the one that the settings name
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    #[command(flatten)]
+    pub config: ConfigArg,
+}
+
+pub fn main(args: ListArgs) -> ExitCode {
+    let status = match snapshot(args.socket, &args.config.config) {
+        Ok(status) => status,
+        Err(unknown) => return tell("nodes list", &unknown),
+    };
+    let nodes = status.get("nodes").cloned().unwrap_or_else(|| Value::Array(Vec::new()));
+    let text = match args.json {
+        true => format!("{nodes}\n"),
+        false => table(nodes.as_array().map_or(&[], Vec::as_slice), output::colours()),
+    };
+    ExitCode::from(output::deliver(&text))
+}
+
+pub fn hosts(args: HostsArgs) -> ExitCode {
+    let domain = settings::load(&args.config.config).ok().map(|merged| merged.settings.cluster.domain);
+    match Known::look(args.socket, &args.config.config) {
+        Ok(known) => ExitCode::from(output::deliver(&hosts_file(&known, domain.as_deref()))),
+        Err(unknown) => tell("nodes hosts", &unknown),
+    }
+}
+
+/// Says why nothing is known; the exit code.
+pub fn tell(verb: &str, unknown: &Unknown) -> ExitCode {
+    match unknown {
+        Unknown::Socket(socket, error) => {
+            let remedy = status::remedy(error);
+            output::err(&format!("bramblegate {verb}: {}: {error}\n{remedy}\n", socket.display()));
+            ExitCode::from(code::NOT_REACHABLE)
+        }
+        Unknown::Settings(faults) => {
+            faults.iter().for_each(|fault| output::err(&format!("{fault}\n")));
+            output::err(&format!("bramblegate {verb}: no daemon answers, and the settings have faults\n"));
+            ExitCode::from(exit::CONFIG)
+        }
+    }
+}
+
+fn hosts_file(known: &Known, domain: Option<&str>) -> String {
+    let mut text = String::new();
+    for node in &known.nodes {
+        let Some(address) = node.address else { continue };
+        let whole = domain.map(|domain| format!("{}.{domain} ", node.name)).unwrap_or_default();
+        text += &format!("{address}\t{whole}{}\n", node.name);
+    }
+    text
+}
+
+fn table(nodes: &[Value], colours: bool) -> String {
+    let mut rows = vec![HEADINGS.map(str::to_owned)];
+    rows.extend(nodes.iter().map(row));
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..HEADINGS.len()).map(width).collect();
+    let mut text = String::new();
+    for (number, row) in rows.iter().enumerate() {
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let padding = " ".repeat(width - cell.chars().count() + 2);
+            let cell = if colours && column == HEALTH && number > 0 { painted(cell) } else { cell.clone() };
+            line += &format!("{cell}{padding}");
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+fn row(node: &Value) -> [String; 8] {
+    let text = |key: &str| {
+        let value = node.get(key).and_then(Value::as_str).unwrap_or("-");
+        value.chars().filter(|c| !c.is_control()).collect::<String>()
+    };
+    let number = |key: &str| node.get(key).and_then(Value::as_u64);
+    [
+        text("name"),
+        text("address"),
+        text("mac"),
+        text("health"),
+        number("rtt_us").map_or_else(|| "-".to_owned(), status::round_trip),
+        number("since_s").map_or_else(|| "-".to_owned(), status::age),
+        text("origin"),
+        text("group"),
+    ]
+}
+
+fn painted(health: &str) -> String {
+    let colour = match health {
+        "up" => 32,
+        "down" => 31,
+        "degraded" | "maintenance" => 33,
+        _ => 36,
+    };
+    format!("\x1b[{colour}m{health}\x1b[0m")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status() -> Value {
+        serde_json::json!({
+            "uplink": { "address": "10.99.0.126/24" },
+            "nodes": [
+                { "name": "rpi1", "mac": "b8:27:eb:00:00:01", "address": "192.168.50.11", "health": "up",
+                  "rtt_us": 310, "since_s": 4000, "origin": "settings", "group": null },
+                { "name": "node-00-00-07", "mac": null, "address": null, "health": "down",
+                  "rtt_us": null, "since_s": 3, "origin": "found", "group": "rack1" },
+                { "name": "\u{1b}[31m", "address": "192.168.50.13", "origin": "found" },
+            ],
+        })
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_node_and_no_colours_where_none_are_wanted() {
+        let nodes = status().get("nodes").and_then(Value::as_array).cloned().unwrap();
+        let text = table(&nodes[..2], false);
+        assert_eq!(
+            text,
+            "NAME           ADDRESS        MAC                HEALTH  RTT     SINCE   ORIGIN    GROUP\n\
+             rpi1           192.168.50.11  b8:27:eb:00:00:01  up      310 µs  66 min  settings  -\n\
+             node-00-00-07  -              -                  down    -       3 s     found     rack1\n"
+        );
+        assert!(table(&nodes, true).contains("\x1b[32mup\x1b[0m"));
+        assert!(!table(&nodes, false).contains('\x1b'), "a name paints nothing");
+    }
+
+    #[test]
+    fn a_hosts_file_has_those_that_have_an_address_and_a_name_that_is_one() {
+        let known = Known::of_status(&status());
+        assert_eq!(hosts_file(&known, Some("bramble")), "192.168.50.11\trpi1.bramble rpi1\n");
+        assert_eq!(known.head, Some("10.99.0.126".parse().unwrap()));
+    }
+}

@@ -1,0 +1,75 @@
+//! `bramblegate nodes`: the inventory by hand.
+
+mod change;
+mod edit;
+pub mod known;
+mod list;
+mod order;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::settings::ConfigArg;
+
+pub use list::tell;
+
+const EXAMPLES: &str = "\
+Examples:
+  bramblegate nodes                        list them
+  bramblegate nodes list --json | jq '.[] | select(.health == \"down\").name'
+  bramblegate nodes drain rpi2             no alarm while it is worked on
+  bramblegate nodes resume rpi2
+  sudo bramblegate nodes adopt node-00-00-07 --as rpi7
+  sudo bramblegate nodes add rpi8 --mac b8:27:eb:00:00:08 --address 192.168.50.18";
+
+/// Exit codes of this verb.
+pub mod code {
+    /// it cannot be done as it was said
+    pub const REFUSED: u8 = 1;
+    /// the daemon does not answer
+    pub const NOT_REACHABLE: u8 = 3;
+}
+
+/// The inventory of nodes: list, name, add and forget them, say which are worked on
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+pub struct Args {
+    #[command(subcommand)]
+    pub action: Option<Action>,
+    #[command(flatten)]
+    pub list: list::ListArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    List(list::ListArgs),
+    Hosts(list::HostsArgs),
+    Add(change::Add),
+    Adopt(change::Adopt),
+    Rename(change::Rename),
+    Forget(change::Forget),
+    Drain(order::OrderArgs),
+    Resume(order::OrderArgs),
+}
+
+/// Where the inventory's own drop-in is: `FILE.d/60-nodes.toml`.
+fn drop_in(config: &ConfigArg) -> PathBuf {
+    let mut folder = config.config.clone().into_os_string();
+    folder.push(".d");
+    PathBuf::from(folder).join("60-nodes.toml")
+}
+
+pub fn main(args: Args) -> ExitCode {
+    match args.action.unwrap_or(Action::List(args.list)) {
+        Action::List(args) => list::main(args),
+        Action::Hosts(args) => list::hosts(args),
+        Action::Add(args) => change::add(args),
+        Action::Adopt(args) => change::adopt(args),
+        Action::Rename(args) => change::rename(args),
+        Action::Forget(args) => change::forget(args),
+        Action::Drain(args) => order::main(args, "drain"),
+        Action::Resume(args) => order::main(args, "resume"),
+    }
+}

@@ -1,0 +1,187 @@
+//! Groups, the nodes that they make by rule, and the ports that lead to nodes.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::fault::{Origin, Sources};
+use super::tree::{Item, Table, Value};
+use super::validate::{Check, texts};
+use super::{Forward, ForwardTarget, Group, Node, Transport, grammar, merge, rule};
+
+/// More nodes than this are a slip of the finger.
+const MOST_NODES: usize = 65_536;
+
+/// One group with its number, and the table that made it.
+struct Numbered<'t> {
+    name: String,
+    number: u32,
+    table: &'t Table,
+}
+
+impl Check<'_> {
+    /// All groups, and the tables of all nodes: those that groups make, with what `[[node]]` says of them, and the others.
+    pub fn groups(&mut self) -> (Vec<Group>, Vec<Table>) {
+        let tree = self.tree;
+        let mut numbered: Vec<Numbered<'_>> = Vec::new();
+        let mut places: HashMap<String, Origin> = HashMap::new();
+        for table in tree.tables("group") {
+            let Some(name) = table.text("name") else { continue };
+            let numbers = table.text("numbers").and_then(|text| rule::numbers(text).ok());
+            let (first, last) = numbers.unwrap_or((1, 1));
+            for number in first..=last {
+                let name = if numbers.is_some() { format!("{name}{number}") } else { name.to_owned() };
+                if let Some(other) = places.insert(name.to_ascii_lowercase(), table.at) {
+                    let right =
+                        format!("the first is at {}: give each its own name or numbers", self.sources.place(other));
+                    self.complain(table.at, format!("there are two groups named \"{name}\""), right);
+                    break;
+                }
+                numbered.push(Numbered { name, number, table });
+            }
+        }
+        let mut nodes = Vec::new();
+        for group in &numbered {
+            self.slots(group, &mut nodes);
+        }
+        let written = written(tree.tables("node"), &nodes);
+        merge::merge_by("name", &mut nodes, written);
+        (numbered.iter().map(group).collect(), nodes)
+    }
+
+    /// Adds a table for each slot of a group.
+    fn slots(&mut self, group: &Numbered<'_>, nodes: &mut Vec<Table>) {
+        let at = |key: &str| group.table.get(key).map_or(group.table.at, |item| item.at);
+        let address = group.table.text("address").and_then(|text| rule::address_rule(text).ok());
+        let slots = group.table.text("slots").and_then(|text| rule::numbers(text).ok());
+        let (Some((first, last)), Some(address)) = (slots, &address) else {
+            if slots.is_some() && group.table.get("address").is_none() {
+                let right = "give the rule for their addresses, as address = \"10.21.{group}.{slot}\"";
+                self.complain(at("slots"), format!("group \"{}\" has slots but no address", group.name), right);
+            }
+            return;
+        };
+        let name = group.table.text("node").and_then(|text| rule::name_rule(text).ok());
+        for slot in first..=last {
+            let text = address.fill(group.number, slot);
+            let name =
+                name.as_ref().map_or_else(|| format!("{}-{slot}", group.name), |name| name.fill(group.number, slot));
+            if nodes.len() >= MOST_NODES {
+                self.complain(
+                    at("slots"),
+                    "the groups have too many slots",
+                    format!("{MOST_NODES} nodes are the most"),
+                );
+                return;
+            }
+            if grammar::ipv4(&text).is_err() {
+                let wrong = format!("slot {slot} of group \"{}\" would have the address {text}", group.name);
+                self.complain(at("address"), wrong, "let no number of the rule go beyond 255");
+                return;
+            }
+            nodes.push(node_table(group, name, text));
+        }
+    }
+
+    /// Where nodes belong that name their group, or that a group's members name.
+    pub fn membership(&mut self, table: &Table, name: &str, groups: &[Group]) -> Option<usize> {
+        if let Some(wanted) = table.text("group") {
+            let found = groups.iter().position(|group| group.name.eq_ignore_ascii_case(wanted));
+            if found.is_none() {
+                let at = table.get("group").map_or(table.at, |item| item.at);
+                let right = if groups.is_empty() {
+                    format!("write a [[group]] with name = \"{wanted}\"")
+                } else {
+                    format!("there are {}", shortened(groups))
+                };
+                self.complain(at, format!("node \"{name}\": there is no group \"{wanted}\""), right);
+            }
+            return found;
+        }
+        groups.iter().position(|group| group.takes(name))
+    }
+
+    pub fn forwards(&mut self, nodes: &[Node]) -> Vec<Forward> {
+        let tree = self.tree;
+        let mut seen: BTreeMap<(Transport, u16), Origin> = BTreeMap::new();
+        let mut forwards = Vec::new();
+        for table in tree.tables("forward") {
+            let at = |key: &str| table.get(key).map_or(table.at, |item| item.at);
+            let listen = table.get("listen").and_then(Item::scalar).and_then(|value| rule::listen(value).ok());
+            let Some((transport, listen)) = listen else { continue };
+            if let Some(first) = seen.insert((transport, listen), at("listen")) {
+                let right = format!("the first is at {}: keep one", self.sources.place(first));
+                self.complain(at("listen"), format!("port {listen} is forwarded twice"), right);
+            }
+            if table.get("to").is_none() {
+                let right = "say where it leads, as to = \"rpi1:22\"";
+                self.complain(table.at, format!("the forwarded port {listen} leads nowhere"), right);
+            }
+            let Some((to, port)) = table.text("to").and_then(|text| rule::forward_target(text).ok()) else { continue };
+            if let ForwardTarget::Node(name) = &to {
+                if !nodes.iter().any(|node| node.name.eq_ignore_ascii_case(name)) {
+                    let right = "name a node of the settings, or write its address";
+                    self.complain(at("to"), format!("there is no node \"{name}\""), right);
+                }
+            }
+            forwards.push(Forward { transport, listen, to, port });
+        }
+        forwards
+    }
+}
+
+impl Group {
+    /// One of its members' globs means this name.
+    pub fn takes(&self, name: &str) -> bool {
+        let folded = glob::MatchOptions { case_sensitive: false, ..glob::MatchOptions::new() };
+        let globs = self.members.iter().filter_map(|text| glob::Pattern::new(text).ok());
+        globs.into_iter().any(|glob| glob.matches_with(name, folded))
+    }
+}
+
+fn group(numbered: &Numbered<'_>) -> Group {
+    Group {
+        name: numbered.name.clone(),
+        members: texts(numbered.table, "members", rule::member).unwrap_or_default(),
+        fault_below: numbered
+            .table
+            .get("fault_below")
+            .and_then(Item::scalar)
+            .and_then(|value| grammar::threshold(value).ok()),
+    }
+}
+
+/// What `[[node]]` says; of a node in a slot not the probe that nobody wrote: the group's counts.
+fn written(tables: &[Table], in_slots: &[Table]) -> Vec<Table> {
+    let slots: HashSet<String> = in_slots.iter().filter_map(|table| table.identity("name")).collect();
+    let mut tables = tables.to_vec();
+    for table in &mut tables {
+        let in_slot = table.identity("name").is_some_and(|name| slots.contains(&name));
+        if in_slot && table.get("probe").is_some_and(|item| item.at.source == Sources::DEFAULT) {
+            table.entries.remove("probe");
+        }
+    }
+    tables
+}
+
+/// The table that somebody would have written by hand; faults in it point to the group.
+fn node_table(group: &Numbered<'_>, name: String, address: String) -> Table {
+    let at = group.table.get("address").map_or(group.table.at, |item| item.at);
+    let mut table = Table { at, ..Table::default() };
+    let icmp = || Value::List(vec![Item { value: Value::Text("icmp".to_owned()), at }]);
+    let probe = group.table.get("probe").map_or_else(icmp, |item| item.value.clone());
+    for (key, value) in [
+        ("name", Value::Text(name)),
+        ("address", Value::Text(address)),
+        ("group", Value::Text(group.name.clone())),
+        ("probe", probe),
+    ] {
+        table.set(key, Item { value, at });
+    }
+    table
+}
+
+/// The first names, for a message.
+fn shortened(groups: &[Group]) -> String {
+    let names: Vec<String> = groups.iter().take(8).map(|group| format!("\"{}\"", group.name)).collect();
+    let more = if groups.len() > names.len() { ", …" } else { "" };
+    format!("{}{more}", names.join(", "))
+}

@@ -1,0 +1,140 @@
+//! The grammars of groups and of what leads to nodes: numbers, rules for names and addresses, forwarded ports.
+
+use std::net::Ipv4Addr;
+
+use super::fault::Complaint;
+use super::grammar::{self, Parsed};
+use super::tree::Scalar;
+use super::{ForwardTarget, TimeServer, Transport};
+
+/// More groups, or slots in one, is a slip of the finger.
+const MOST: u32 = 16_384;
+
+/// `group.numbers`, `group.slots`: first and last.
+pub(super) fn numbers(text: &str) -> Parsed<(u32, u32)> {
+    let bad = || Complaint::new(format!("{text:?} are no numbers"), "write first and last, as \"1-5\"");
+    let number = |text: &str| -> Option<u32> {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|_| digits)
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (number(first).ok_or_else(bad)?, number(last).ok_or_else(bad)?);
+    if first > last {
+        return Err(Complaint::new(format!("{text:?} ends before it begins"), format!("write \"{last}-{first}\"")));
+    }
+    if last - first >= MOST {
+        return Err(Complaint::new(format!("{text:?} is too many"), format!("{MOST} are the most")));
+    }
+    Ok((first, last))
+}
+
+/// A text with `{group}` and `{slot}` in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rule(String);
+
+impl Rule {
+    /// The text for one slot of one group.
+    pub fn fill(&self, group: u32, slot: u32) -> String {
+        self.0.replace("{group}", &group.to_string()).replace("{slot}", &slot.to_string())
+    }
+}
+
+/// `group.address`.
+pub(super) fn address_rule(text: &str) -> Parsed<Rule> {
+    let rule = Rule(text.to_owned());
+    // 1 stands for any number: whether all of them are addresses is seen when there are nodes.
+    match rule.fill(1, 1).parse::<Ipv4Addr>() {
+        Ok(_) if text.contains("{slot}") => Ok(rule),
+        Ok(_) => Err(Complaint::new(
+            format!("{text:?} gives all slots one address"),
+            "put {slot} where they differ, as \"10.21.{group}.{slot}\"",
+        )),
+        Err(_) => Err(Complaint::new(
+            format!("{text:?} is no rule for IPv4 addresses"),
+            "write four numbers with {group} and {slot} among them, as \"10.21.{group}.{slot}\"",
+        )),
+    }
+}
+
+/// `group.node`.
+pub(super) fn name_rule(text: &str) -> Parsed<Rule> {
+    let rule = Rule(text.to_owned());
+    if !text.contains("{slot}") {
+        return Err(Complaint::new(
+            format!("{text:?} gives all slots one name"),
+            "put {slot} where they differ, as \"r{group}n{slot}\"",
+        ));
+    }
+    grammar::host_name(&rule.fill(1, 1)).map(|_| rule).map_err(|_| {
+        Complaint::new(
+            format!("{text:?} is no rule for host names"),
+            "use letters, digits, '-', {group} and {slot}, as \"r{group}n{slot}\"",
+        )
+    })
+}
+
+/// One of `group.members`: a name, or a glob of names.
+pub(super) fn member(text: &str) -> Parsed<String> {
+    let clean = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-*?[]".contains(&byte));
+    if clean && !text.is_empty() && glob::Pattern::new(text).is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err(Complaint::new(format!("{text:?} is no name of nodes"), "write a name, or a glob as \"blade1-*\""))
+}
+
+/// `forward.listen`.
+pub(super) fn listen(value: Scalar<'_>) -> Parsed<(Transport, u16)> {
+    let right = "write a TCP port as 2201, or \"tcp:2201\", \"udp:5000\"";
+    match value {
+        Scalar::Integer(number) => match u16::try_from(number) {
+            Ok(port) if port > 0 => Ok((Transport::Tcp, port)),
+            _ => Err(Complaint::new(format!("{number} is not a port"), "ports are 1 to 65535")),
+        },
+        Scalar::Text(text) => {
+            let found = text.split_once(':').and_then(|(transport, number)| {
+                let transport = match transport {
+                    "tcp" => Transport::Tcp,
+                    "udp" => Transport::Udp,
+                    _ => return None,
+                };
+                Some((transport, grammar::port(number)?))
+            });
+            found.ok_or_else(|| Complaint::new(format!("{text:?} is no port to listen on"), right))
+        }
+    }
+}
+
+/// `forward.to`.
+pub(super) fn forward_target(text: &str) -> Parsed<(ForwardTarget, u16)> {
+    let bad = || Complaint::new(format!("{text:?} is no port of a node"), "write \"rpi1:22\" or \"192.168.50.11:22\"");
+    let (host, number) = text.rsplit_once(':').ok_or_else(bad)?;
+    let number = grammar::port(number).ok_or_else(bad)?;
+    let target = match host.parse() {
+        Ok(address) => ForwardTarget::Address(address),
+        Err(_) => ForwardTarget::Node(grammar::host_name(host).map_err(|_| bad())?),
+    };
+    Ok((target, number))
+}
+
+/// `cluster.dhcp.ntp`.
+pub(super) fn time_server(text: &str) -> Parsed<TimeServer> {
+    match text {
+        "auto" => Ok(TimeServer::Auto),
+        "off" => Ok(TimeServer::Off),
+        _ => text.parse().map(TimeServer::At).map_err(|_| {
+            Complaint::new(format!("{text:?} is no time server"), "write \"auto\", \"off\" or an IPv4 address")
+        }),
+    }
+}
+
+/// A share in percent, or "off".
+pub(super) fn share_or_off(text: &str) -> Parsed<Option<u8>> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let digits = text.strip_suffix('%').filter(|share| share.bytes().all(|byte| byte.is_ascii_digit()));
+    let share = digits.and_then(|share| share.parse::<u8>().ok()).filter(|share| (1..=100).contains(share));
+    share
+        .map(Some)
+        .ok_or_else(|| Complaint::new(format!("{text:?} is no share"), "write \"1%\" to \"100%\", or \"off\""))
+}

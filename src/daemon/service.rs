@@ -1,0 +1,48 @@
+//! What serves the nodes: dnsmasq's files are rendered here, those that name nodes only when those have changed.
+
+use std::path::{Path, PathBuf};
+
+use tokio::sync::mpsc;
+
+use crate::config::Settings;
+use crate::event::Event;
+use crate::policy::service::ServicePlan;
+use crate::render::dnsmasq::{self as files, NodeFiles};
+use crate::sink::dnsmasq::{self, DnsmasqHandle};
+use crate::state::State;
+
+/// dnsmasq, and what it was given last.
+#[derive(Debug)]
+pub struct Service {
+    dnsmasq: DnsmasqHandle,
+    folder: PathBuf,
+    /// the plan, and the files that name nodes, which follow from it
+    given: Option<(ServicePlan, NodeFiles)>,
+}
+
+impl Service {
+    pub fn spawn(run_directory: &Path, state_directory: &Path, events: &mpsc::Sender<Event>) -> Self {
+        let dnsmasq = dnsmasq::spawn(run_directory, state_directory, events.clone());
+        Self { dnsmasq, folder: dnsmasq::folder(run_directory), given: None }
+    }
+
+    /// An equal plan is no work.
+    pub fn publish(&mut self, settings: &Settings, state: &State, plan: Option<&ServicePlan>) {
+        if self.given.as_ref().map(|(given, _)| given) == plan {
+            return;
+        }
+        let of_nodes = |plan: &ServicePlan| (plan.names, plan.address, plan.head.clone());
+        let known = self.given.take().filter(|(given, _)| plan.is_some_and(|plan| of_nodes(plan) == of_nodes(given)));
+        self.given = plan.map(|plan| {
+            let nodes = known.map_or_else(|| files::nodes(plan, settings, state), |(_, nodes)| nodes);
+            (plan.clone(), nodes)
+        });
+        let folder = self.folder.display().to_string();
+        self.dnsmasq.publish(self.given.as_ref().map(|(plan, nodes)| files::files(plan, nodes.clone(), &folder)));
+    }
+
+    /// Ends dnsmasq.
+    pub async fn stop(self) {
+        self.dnsmasq.stop().await;
+    }
+}

@@ -1,0 +1,54 @@
+//! What happens between the nodes and the servers of addresses: ours, and others'.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::{LinkIndex, Mac};
+
+/// An address that our DHCP server has given to a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    pub mac: Mac,
+    pub address: Ipv4Addr,
+    /// as the node calls itself (DHCP option 12)
+    pub host_name: Option<String>,
+    /// `None` = for ever
+    pub valid_for: Option<Duration>,
+}
+
+/// What was seen of DHCP on the cluster port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dhcp {
+    /// nobody else offers addresses there: it may be served
+    Alone { index: LinkIndex },
+    /// somebody else does: the ports may be swapped
+    Foreign { index: LinkIndex, server: Ipv4Addr, mac: Option<Mac> },
+    /// it cannot be asked: nobody knows, so it must not be served
+    Unasked { index: LinkIndex, why: String },
+    /// a node loads this file: it boots
+    Boots { address: Ipv4Addr, file: String },
+    /// our own server gave or refused an address, or complains
+    Said(Said),
+}
+
+/// One thing that our DHCP and DNS server said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    pub what: Saying,
+    /// for people
+    pub text: String,
+    /// the node it is about, where it is about one
+    pub mac: Option<Mac>,
+    pub address: Option<Ipv4Addr>,
+}
+
+/// What our DHCP and DNS server speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saying {
+    /// a node has an address it did not have before
+    Leased,
+    /// a node may not have the address that it wants
+    Refused,
+    /// something is wrong
+    Trouble,
+}

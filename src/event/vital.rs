@@ -1,0 +1,68 @@
+//! The head's own vitals, and its buttons.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::Ipv4Net;
+
+use super::LinkIndex;
+
+/// The head's own vitals that the gateway depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Vital {
+    /// entries in the connection tracking table and its size
+    Conntrack { count: u32, max: u32 },
+    /// resolvers known for an uplink (or of the machine: `index` 0)
+    Resolvers { index: LinkIndex, servers: Vec<IpAddr> },
+    /// the port by which the kernel would send a packet of the cluster to the internet; `None`: unreachable
+    WayOut { index: Option<LinkIndex> },
+    /// a time server of the head listens where the nodes reach it; whom the head asks for the time
+    Time { served: bool, servers: Vec<Ipv4Addr> },
+    /// host name, and TCP ports on which sshd listens
+    Host { name: String, ssh_ports: Vec<u16> },
+    /// addresses that we gave to ports, by the record of what we changed: (port, address)
+    Added(Vec<(String, Ipv4Net)>),
+    /// how the machine itself is
+    Head(Head),
+}
+
+/// How the head itself is; `None` where the machine does not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Head {
+    /// degrees Celsius, of the hottest thermal zone
+    pub temperature: Option<i32>,
+    /// the supply is below what the board needs
+    pub under_voltage: Option<bool>,
+    /// the firmware slows the processor down: for heat, or for want of voltage
+    pub throttled: Option<bool>,
+    /// mean number of runnable tasks of the last minute, in hundredths
+    pub load: Option<u32>,
+    /// percent of the memory that is available (`MemAvailable`)
+    pub memory: Option<u8>,
+    /// percent of the root file system that is free to ordinary users
+    pub disk: Option<u8>,
+    /// percent of the root file system's inodes that are free
+    pub inodes: Option<u8>,
+    /// percent of the last minute in which some task waited (PSI `some avg60`) …
+    pub pressure: Pressure,
+    /// the root file system has become read-only, though it is meant to be written to
+    pub read_only: Option<bool>,
+    /// somebody has set the clock since the machine started, or it has one of its own
+    pub clock_set: Option<bool>,
+}
+
+/// … for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pressure {
+    pub processor: Option<u8>,
+    pub memory: Option<u8>,
+    pub disk: Option<u8>,
+}
+
+/// What a button says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Button {
+    /// show the next page
+    Next,
+    /// the power button is held from now on, or let go
+    Power { held: bool },
+}

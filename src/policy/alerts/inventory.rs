@@ -1,0 +1,65 @@
+//! Boards that are not where, or not called, as they should be.
+
+use std::collections::BTreeMap;
+
+use super::super::alert::{Alert, Severity};
+use super::alert;
+use crate::state::State;
+use crate::state::node::{Misplaced, NodeState, Nodes, Origin};
+
+/// This many of a kind are named.
+const NAMED: usize = 8;
+
+pub fn alerts(state: &State, raised: &mut Vec<Alert>) {
+    let nodes = state.nodes();
+    raised.extend(nodes.misplaced().take(NAMED).map(|misplaced| swapped(&misplaced)));
+    raised.extend(contested(nodes));
+    raised.extend(homonyms(nodes));
+}
+
+fn swapped(misplaced: &Misplaced<'_>) -> Alert {
+    let Misplaced { address, mac, owner, node } = misplaced;
+    let wanted = owner.written_mac.map_or_else(String::new, |mac| mac.to_string());
+    let text = match node.filter(|node| node.origin == Origin::Settings) {
+        Some(node) => format!(
+            "{address} is {}'s, but the board of {} ({mac}) answers there: were they swapped? Put them back, or exchange their mac in the settings",
+            owner.name, node.name
+        ),
+        None => format!(
+            "{address} is {}'s, but another board ({mac}, not {wanted}) answers there: if it replaces the former one, write its mac into the settings; if not, give it another address",
+            owner.name
+        ),
+    };
+    alert(Severity::Warning, "node-swapped", text, format!("{} SWAPPED", owner.name))
+}
+
+fn contested(nodes: &Nodes) -> impl Iterator<Item = Alert> + '_ {
+    nodes.contests().take(NAMED).map(|(address, contest)| {
+        let (one, other) = contest.boards;
+        let text = format!(
+            "two boards have the address {address} ({one} and {other}): give one of them another, or let both ask by DHCP"
+        );
+        alert(Severity::Warning, "node-duplicate-address", text, format!("TWICE {address}"))
+    })
+}
+
+/// One alert for each name, however many want it: fresh systems all call themselves the same.
+fn homonyms(nodes: &Nodes) -> Vec<Alert> {
+    let mut by_name: BTreeMap<&str, (&NodeState, Vec<&NodeState>)> = BTreeMap::new();
+    for (without, with) in nodes.homonyms() {
+        by_name.entry(&with.name).or_insert_with(|| (with, Vec::new())).1.push(without);
+    }
+    let told = by_name.into_iter().take(NAMED).map(|(name, (with, others))| {
+        let listed: Vec<&str> = others.iter().take(NAMED).map(|node| node.name.as_str()).collect();
+        let more = if others.len() > listed.len() { ", …" } else { "" };
+        let text = format!(
+            "{} more call themselves {name} and are listed as {}{more}: give each its own host name, or name it with `bramblegate nodes rename`",
+            others.len(),
+            listed.join(", ")
+        );
+        // Between nodes that nobody named it is no more than untidy.
+        let severity = if with.origin == Origin::Settings { Severity::Warning } else { Severity::Notice };
+        alert(severity, "node-duplicate-name", text, format!("TWICE {name}"))
+    });
+    told.collect()
+}

@@ -1,0 +1,26 @@
+//! Alerts of what serves the nodes.
+
+use super::alert;
+use crate::config::Settings;
+use crate::event::{Applied, ApplyErrorKind, Output};
+use crate::policy::alert::{Alert, Severity};
+use crate::policy::service::{Verdict, verdict};
+use crate::state::State;
+
+/// dnsmasq that is missing, does not start, or cannot resolve names.
+pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
+    if verdict(settings, state) != Verdict::Serve {
+        return;
+    }
+    let outputs = state.outputs();
+    if let Some(error) = outputs.error(Output::Dnsmasq) {
+        let (code, panel) = match error.kind {
+            ApplyErrorKind::Absent => ("gateway-dnsmasq-missing", "NO DNSMASQ"),
+            _ => ("gateway-dnsmasq-failed", "DHCP FAULT"),
+        };
+        raised.push(alert(Severity::Warning, code, error.message.clone(), panel));
+    } else if let Some(Applied::Dnsmasq { without_names: Some(why) }) = outputs.held(Output::Dnsmasq) {
+        let text = format!("nodes get addresses, but no names are resolved for them here: {why}");
+        raised.push(alert(Severity::Warning, "gateway-dnsmasq-no-names", text, "NO NODE DNS"));
+    }
+}

@@ -1,0 +1,148 @@
+//! DHCP, names and net boot for the nodes: what dnsmasq should do.
+
+mod resolvers;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+use crate::config::{Netboot, PortPattern, Settings, TimeServer};
+use crate::state::State;
+use crate::state::dhcp::OtherServers;
+use crate::state::node::Origin;
+
+use super::Overlap;
+use super::subnet::{Placement, keep_host};
+
+pub use resolvers::Upstream;
+
+/// While the venue and the cluster use the same addresses the cluster may have to move: nodes are to notice soon. The
+/// shortest that dnsmasq knows.
+const SHORT_LEASE: Duration = Duration::from_secs(120);
+
+/// What dnsmasq should do. Names no node: their list may be long, and is made anew only when `names` has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePlan {
+    /// the cluster port
+    pub port: String,
+    /// the head's own address there
+    pub address: Ipv4Net,
+    pub dhcp: Option<DhcpPlan>,
+    /// whether names are resolved
+    pub dns: bool,
+    /// who is asked for other names; where none are resolved here, whom the nodes are to ask
+    pub upstreams: Vec<Upstream>,
+    pub domain: String,
+    /// the head's own name, without a domain
+    pub head: Option<String>,
+    pub netboot: Option<Netboot>,
+    /// [`crate::state::node::Nodes::layout`]: counts up when a node has another name or address
+    pub names: u64,
+}
+
+/// Addresses for the nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DhcpPlan {
+    pub first: Ipv4Addr,
+    pub last: Ipv4Addr,
+    pub lease: Duration,
+    /// DHCP option 42
+    pub time_servers: Vec<Ipv4Addr>,
+}
+
+/// May the nodes be served?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// the settings want neither addresses nor names to be served
+    Off,
+    /// there is no port, or not known yet whether somebody else serves there
+    Waiting,
+    /// somebody else does
+    Refused,
+    Serve,
+}
+
+/// Whether the nodes may be served. Never where somebody else does: the port may be the venue's.
+pub fn verdict(settings: &Settings, state: &State) -> Verdict {
+    let cluster = &settings.cluster;
+    if !settings.gateway.enabled || (cluster.dhcp.is_none() && cluster.dns.is_none()) {
+        return Verdict::Off;
+    }
+    if state.cluster_port().is_none_or(|link| link.master.is_some()) {
+        return Verdict::Waiting;
+    }
+    match state.other_servers() {
+        // Names are given to those who ask for them: there is nothing to find out.
+        _ if cluster.dhcp.is_none() => Verdict::Serve,
+        OtherServers::Unknown => Verdict::Waiting,
+        OtherServers::Foreign { .. } => Verdict::Refused,
+        OtherServers::None => Verdict::Serve,
+    }
+}
+
+/// What is served now; nothing unless it may be.
+pub fn decide(settings: &Settings, state: &State, placement: &Placement) -> Option<ServicePlan> {
+    let port = state.cluster_port().filter(|_| verdict(settings, state) == Verdict::Serve)?;
+    Some(plan(settings, state, placement, &port.name))
+}
+
+/// What would be served if nothing stood against it, for `print`; on the port that the settings name if it is not there.
+pub fn intended(settings: &Settings, state: &State, placement: &Placement) -> Option<ServicePlan> {
+    if settings.cluster.dhcp.is_none() && settings.cluster.dns.is_none() {
+        return None;
+    }
+    let named = match &settings.cluster.interface {
+        PortPattern::Glob(name) => name.clone(),
+        PortPattern::Mac(mac) => format!("mac:{mac}"),
+    };
+    let port = state.cluster_port().map_or(named, |link| link.name.clone());
+    Some(plan(settings, state, placement, &port))
+}
+
+fn plan(settings: &Settings, state: &State, placement: &Placement, port: &str) -> ServicePlan {
+    let cluster = &settings.cluster;
+    let address = placement.address;
+    let dhcp = cluster.dhcp.as_ref().map(|dhcp| DhcpPlan {
+        first: keep_host(dhcp.first, address),
+        last: keep_host(dhcp.last, address),
+        lease: if placement.overlap == Overlap::None { dhcp.lease } else { dhcp.lease.min(SHORT_LEASE) },
+        time_servers: time_servers(dhcp.ntp, state, address.addr()),
+    });
+    ServicePlan {
+        port: port.to_owned(),
+        address,
+        netboot: cluster.netboot.clone().filter(|_| dhcp.is_some()),
+        dhcp,
+        dns: cluster.dns.is_some(),
+        upstreams: resolvers::upstreams(settings, state, placement),
+        domain: cluster.domain.clone(),
+        head: head_name(state),
+        names: state.nodes().layout,
+    }
+}
+
+/// The head where it serves time, else whom it asks itself.
+fn time_servers(wanted: TimeServer, state: &State, head: Ipv4Addr) -> Vec<Ipv4Addr> {
+    let time = &state.vitals().time;
+    match wanted {
+        TimeServer::Off => Vec::new(),
+        TimeServer::At(address) => vec![address],
+        TimeServer::Auto if time.served => vec![head],
+        TimeServer::Auto => {
+            let outside = time.servers.iter().filter(|server| !server.is_loopback());
+            outside.copied().filter(|server| !state.facts().is_local(IpAddr::V4(*server))).collect()
+        }
+    }
+}
+
+/// The first label of the host name, unless a node of the settings has it or it says nothing. One that merely calls itself
+/// so, as every fresh system does, must not take it.
+fn head_name(state: &State) -> Option<String> {
+    let label = state.vitals().host_name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let fine = !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let taken = || state.nodes().by_name(&label).is_some_and(|node| node.origin == Origin::Settings);
+    (fine && label != "localhost" && !taken()).then_some(label)
+}

@@ -1,0 +1,162 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::board::Board;
+use crate::config;
+use crate::event::{Change, Event, Instant, Lease, Mac, Vital};
+use crate::policy::service;
+use crate::policy::subnet;
+
+const SETTINGS: &str = r#"
+[uplink]
+interfaces = ["eth1"]
+[cluster]
+interface = "eth0"
+[cluster.dhcp]
+[cluster.netboot]
+bios = "pxelinux.0"
+uefi_x86 = "http://192.168.50.1/grubx64.efi"
+uefi_arm64 = "grubaa64.efi"
+folders = "mac"
+[[node]]
+name = "rpi1"
+mac = "b8:27:eb:00:00:01"
+address = "192.168.50.11"
+[[node]]
+name = "rpi2"
+address = "192.168.50.12"
+[[node]]
+name = "rpi3"
+mac = "b8:27:eb:00:00:03"
+"#;
+
+/// A machine that only knows its name and the machine's resolver.
+fn rendered(settings: &str) -> Files {
+    rendered_after(settings, &[])
+}
+
+/// The same after something else has happened.
+fn rendered_after(settings: &str, more: &[Event]) -> Files {
+    let settings = config::load(&[("t", settings)], &Board::built_in("emulated").unwrap()).unwrap();
+    let mut state = State::new(Arc::new(settings.clone()), Instant::default());
+    for vital in [
+        Vital::Host { name: "head.example.org".to_owned(), ssh_ports: vec![22] },
+        Vital::Resolvers { index: 0, servers: vec!["10.99.0.1".parse().unwrap()] },
+        Vital::Time { served: true, servers: vec![] },
+    ] {
+        state.apply(&Event::Vital(vital), Instant::default());
+    }
+    for event in more {
+        state.apply(event, Instant::default());
+    }
+    let placement = subnet::place(&settings, &state);
+    let plan = service::intended(&settings, &state, &placement).unwrap();
+    files(&plan, nodes(&plan, &settings, &state), "/run/bramblegate/dnsmasq")
+}
+
+fn has(text: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(text.lines().any(|known| known == *line), "{line:?} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn it_serves_the_cluster_port_alone_and_what_changes_often_stands_elsewhere() {
+    let files = rendered(SETTINGS);
+    has(
+        &files.config,
+        &[
+            "interface=eth0",
+            "except-interface=lo",
+            "bind-dynamic",
+            "port=53",
+            "domain=bramble",
+            "local=/bramble/",
+            "rev-server=192.168.50.0/24",
+            "dhcp-range=192.168.50.100,192.168.50.199,255.255.255.0,3600",
+            "dhcp-authoritative",
+            "no-ping",
+            "dhcp-ignore-clid",
+            "dhcp-leasefile=/run/bramblegate/dnsmasq/leases",
+        ],
+    );
+    assert!(!files.config.contains("10.99.0.1") && !files.config.contains("rpi"), "{}", files.config);
+    assert_eq!(files.servers, "server=10.99.0.1\n");
+    assert_eq!(files.options, "option:ntp-server,192.168.50.1\n");
+}
+
+#[test]
+fn nodes_have_their_addresses_and_all_have_names_and_so_has_the_head() {
+    let files = rendered(SETTINGS);
+    assert_eq!(
+        &*files.nodes.hosts,
+        "b8:27:eb:00:00:01,192.168.50.11,rpi1\nrpi2,192.168.50.12\nb8:27:eb:00:00:03,rpi3\n"
+    );
+    assert_eq!(&*files.nodes.names, "192.168.50.1 head\n192.168.50.11 rpi1\n192.168.50.12 rpi2\n");
+}
+
+fn lease(last: u8, address: u8) -> Event {
+    Event::Lease(Change::Present(Lease {
+        mac: Mac([0xb8, 0x27, 0xeb, 0, 0, last]),
+        address: Ipv4Addr::new(192, 168, 50, address),
+        host_name: None,
+        valid_for: None,
+    }))
+}
+
+#[test]
+fn who_has_an_address_of_the_range_keeps_it() {
+    let known = "b8:27:eb:00:00:01,192.168.50.11,rpi1\nrpi2,192.168.50.12\n";
+    let found =
+        |events: &[Event]| rendered_after(SETTINGS, events).nodes.hosts.strip_prefix(known).map(str::to_owned).unwrap();
+    assert_eq!(found(&[lease(9, 150)]), "b8:27:eb:00:00:03,rpi3\nb8:27:eb:00:00:09,192.168.50.150\n");
+    assert_eq!(found(&[lease(3, 151)]), "b8:27:eb:00:00:03,192.168.50.151,rpi3\n", "one line for one board");
+    assert_eq!(found(&[lease(9, 20)]), "b8:27:eb:00:00:03,rpi3\n", "outside the range nobody gets it anyhow");
+    assert_eq!(found(&[lease(1, 150)]), "b8:27:eb:00:00:03,rpi3\n", "who is given another address has to move");
+}
+
+#[test]
+fn a_found_node_that_calls_itself_as_the_head_does_not_take_its_name() {
+    let lease = Lease {
+        mac: Mac([2, 0, 0, 0, 0, 7]),
+        address: Ipv4Addr::new(192, 168, 50, 107),
+        host_name: Some("HEAD".to_owned()),
+        valid_for: None,
+    };
+    let names = rendered_after(SETTINGS, &[Event::Lease(Change::Present(lease))]).nodes.names;
+    assert_eq!(&*names, "192.168.50.1 head\n192.168.50.11 rpi1\n192.168.50.12 rpi2\n");
+    let named = format!("{SETTINGS}[[node]]\nname = \"head\"\naddress = \"192.168.50.107\"\n");
+    assert!(!rendered(&named).nodes.names.contains("192.168.50.1 head"), "the settings may give it away");
+}
+
+#[test]
+fn where_names_cannot_be_served_the_nodes_ask_the_venues_resolver() {
+    let files = rendered(SETTINGS);
+    has(&files.config_without_names, &["port=0", "domain=bramble"]);
+    assert!(!files.config_without_names.contains("servers-file"));
+    has(&files.options_without_names, &["option:dns-server,10.99.0.1"]);
+    let off = rendered(&SETTINGS.replace("[cluster.netboot]", "[cluster.dns]\nenabled = false\n[cluster.netboot]"));
+    assert_eq!((&off.config, &off.options), (&off.config_without_names, &off.options_without_names));
+}
+
+#[test]
+fn a_raspberry_pi_is_told_apart_from_a_pc_that_calls_itself_the_same() {
+    let files = rendered(SETTINGS);
+    has(
+        &files.config,
+        &[
+            "enable-tftp=eth0",
+            "tftp-root=/srv/tftp",
+            "tftp-unique-root=mac",
+            "dhcp-mac=set:pi,b8:27:eb:*:*:*",
+            "pxe-service=tag:pi,0,\"Raspberry Pi Boot   \"",
+            "dhcp-boot=tag:bios,tag:!pi,pxelinux.0",
+            "dhcp-boot=tag:x86-http,http://192.168.50.1/grubx64.efi",
+            "dhcp-option-force=tag:x86-http,60,HTTPClient",
+            "dhcp-boot=tag:arm64,grubaa64.efi",
+        ],
+    );
+    assert!(
+        !rendered(&SETTINGS.replace("[cluster.netboot]", "[cluster.netboot]\nenabled = false")).config.contains("tftp")
+    );
+}

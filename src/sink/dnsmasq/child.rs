@@ -1,0 +1,124 @@
+//! dnsmasq as a child of ours: found, started, listened to, ended.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{ChildStderr, Command};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// Folders of administrators' programs, which a `PATH` may lack.
+const FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"];
+/// It is asked to end for so long before it is made to.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Longer lines are cut.
+const LONGEST: u64 = 4096;
+
+/// Where dnsmasq is, if it is installed.
+pub fn program() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).chain(FOLDERS.iter().map(PathBuf::from)).collect();
+    folders.into_iter().map(|folder| folder.join("dnsmasq")).find(|file| file.is_file())
+}
+
+/// A dnsmasq that runs.
+#[derive(Debug)]
+pub struct Running {
+    child: tokio::process::Child,
+    id: Option<Pid>,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Running {
+    /// Starts it. It ends when we do, however that happens.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start(program: &Path, config: &Path) -> io::Result<Self> {
+        let mut command = std::process::Command::new(program);
+        command.arg(format!("--conf-file={}", config.display())).args(["--log-facility=-", "--pid-file="]);
+        command.args(foreground()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.env_clear().process_group(0);
+        let parent = rustix::process::getpid();
+        // SAFETY: only system calls that a forked child may make.
+        unsafe {
+            command.pre_exec(move || {
+                rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+                // Died between fork and that call: nobody would tell.
+                if rustix::process::getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+            });
+        }
+        let mut child = Command::from(command).kill_on_drop(true).spawn()?;
+        let (sender, lines) = mpsc::channel(256);
+        if let Some(stderr) = child.stderr.take() {
+            tokio::spawn(listen(stderr, sender));
+        }
+        let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        Ok(Self { child, id, lines })
+    }
+
+    /// The next line that it says, or how it ended once it has said everything.
+    pub async fn next(&mut self) -> Result<String, io::Result<ExitStatus>> {
+        tokio::select! {
+            biased;
+            Some(line) = self.lines.recv() => Ok(line),
+            status = self.child.wait() => match timeout(Duration::from_millis(20), self.lines.recv()).await {
+                Ok(Some(line)) => Ok(line),
+                _ => Err(status),
+            },
+        }
+    }
+
+    /// Lets it read its files again, all but the main one.
+    pub fn reload(&self) {
+        self.id.map(|id| kill_process(id, Signal::HUP));
+    }
+
+    /// Ends it, and what it has started for connections by TCP.
+    pub async fn end(mut self) {
+        self.id.map(|id| kill_process(id, Signal::TERM));
+        if timeout(PATIENCE, self.child.wait()).await.is_err() {
+            let _ = self.child.kill().await;
+        }
+        self.sweep();
+    }
+
+    /// It has ended: so do those that it started.
+    pub fn sweep(&self) {
+        self.id.map(|id| kill_process_group(id, Signal::KILL));
+    }
+}
+
+/// In the foreground, as whom we are. An ordinary user's dnsmasq changes to nobody; root's would change to a user who may
+/// not read our files. Where no groups can be set (an unprivileged user namespace) only the debugging mode changes nothing.
+fn foreground() -> &'static [&'static str] {
+    if !rustix::process::geteuid().is_root() {
+        return &["--keep-in-foreground"];
+    }
+    match std::fs::read_to_string("/proc/self/setgroups") {
+        Ok(text) if text.trim() == "deny" => &["--no-daemon"],
+        _ => &["--keep-in-foreground", "--user=root", "--group=root"],
+    }
+}
+
+async fn listen(stderr: ChildStderr, lines: mpsc::Sender<String>) {
+    let mut reader = BufReader::new(stderr);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let mut limited = tokio::io::AsyncReadExt::take(&mut reader, LONGEST);
+        match limited.read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        if !text.is_empty() && lines.send(text).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Leases that outlive a power cut: dnsmasq works with a file in memory (`$RUNTIME_DIRECTORY`), and what has to last is
+//! copied to the disk (`$STATE_DIRECTORY`), whole or not at all, and no more often than it must.
+//!
+//! When the cluster moves, leases of the other subnet are not handed on: who has a lease and asks all for another address is
+//! taken by dnsmasq for another server's client, and not answered. They become reservations, so that dnsmasq says no to the
+//! former address and the node keeps its host part when it asks anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ipnet::Ipv4Net;
+
+use crate::event::Mac;
+use crate::policy::subnet::keep_host;
+use crate::source::leases::file::{self, Entry, Leases};
+
+/// Both files, and what the one on the disk holds.
+#[derive(Debug)]
+pub struct Keep {
+    working: PathBuf,
+    copy: PathBuf,
+    /// as on the disk
+    kept: Option<BTreeMap<Mac, Entry>>,
+    /// leases of another subnet, as they were there, of nodes that have none in this one yet
+    moving: Vec<Entry>,
+    /// where each of those is expected, in their order
+    reserved: Vec<(Mac, Ipv4Addr)>,
+}
+
+impl Keep {
+    pub fn new(working: PathBuf, state_directory: &Path) -> Self {
+        let copy = state_directory.join("dnsmasq.leases");
+        Self { working, copy, kept: None, moving: Vec::new(), reserved: Vec::new() }
+    }
+
+    /// Gives dnsmasq, before its start, the leases that it had in `net`, where the cluster is now: of the working file, and
+    /// where there is none or it is damaged, of the copy. Those of another subnet are reserved their host part in
+    /// this one. Answers what the nodes were given before, and what to tell of damage.
+    ///
+    /// # Errors
+    /// The working file cannot be written.
+    pub fn prepare(&mut self, net: Ipv4Net) -> io::Result<(Leases, Vec<String>)> {
+        let mut told = Vec::new();
+        let mut leases = self.read(&self.working.clone(), &mut told);
+        let copied = self.read(&self.copy.clone(), &mut told);
+        self.kept.get_or_insert_with(|| by_mac(copied.as_ref()));
+        let whole = leases.as_ref().is_some_and(|leases| leases.damaged.is_empty());
+        // Of a whole working file only those are missing that wait for their node to move.
+        let copied = copied.into_iter().flat_map(|copied| copied.entries);
+        let copied = copied.filter(|entry| !whole || !net.contains(&entry.address));
+        let mut leases = leases.take().unwrap_or_default();
+        leases.damaged.clear();
+        let (mut macs, mut addresses) = (BTreeSet::new(), BTreeSet::new());
+        leases.entries.extend(std::mem::take(&mut self.moving).into_iter().chain(copied));
+        leases.entries.retain(|entry| macs.insert(entry.mac) && addresses.insert(entry.address));
+        let (here, moving): (Vec<Entry>, _) =
+            leases.entries.iter().cloned().partition(|entry| net.contains(&entry.address));
+        let here = Leases { entries: here, damaged: Vec::new() };
+        fs::write(&self.working, here.to_text())?;
+        self.reserved = reserved(&moving, &here, net);
+        self.moving = moving;
+        Ok((leases, told))
+    }
+
+    /// Lines for `dhcp-hostsfile` that reserve nodes of another subnet their host part; not for a node or an address that
+    /// `hosts` names.
+    pub fn reservations(&self, hosts: &str) -> String {
+        let named: BTreeSet<&str> = hosts.split([',', '\n']).collect();
+        let mut text = String::new();
+        for (mac, address) in &self.reserved {
+            let (mac, address) = (mac.to_string(), address.to_string());
+            if !named.contains(mac.as_str()) && !named.contains(address.as_str()) {
+                let _ = writeln!(text, "{mac},{address}");
+            }
+        }
+        text
+    }
+
+    fn read(&self, path: &Path, told: &mut Vec<String>) -> Option<Leases> {
+        let leases = file::parse(&fs::read(path).ok()?);
+        if !leases.damaged.is_empty() {
+            let lines: Vec<String> = leases.damaged.iter().map(usize::to_string).collect();
+            let (path, kept) = (path.display(), leases.entries.len());
+            told.push(format!("{path}: line {} is damaged and was left out; {kept} leases are kept", lines.join(", ")));
+        }
+        Some(leases)
+    }
+
+    /// Copies the leases to the disk if that is due: one came, went or is another, or what the disk says of one ends soon.
+    ///
+    /// # Errors
+    /// The disk is full, or read-only; told as often as it happens, and tried again with the next change.
+    pub fn copy(&mut self, leases: &Leases) -> io::Result<bool> {
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let leases = &self.with_moving(leases, clock);
+        let now = by_mac(Some(leases));
+        if !is_due(self.kept.as_ref(), &now, clock) {
+            return Ok(false);
+        }
+        let new = self.copy.with_extension("leases.new");
+        let mut file = File::create(&new)?;
+        file.write_all(leases.to_text().as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, &self.copy)?;
+        if let Some(folder) = self.copy.parent() {
+            File::open(folder)?.sync_all()?;
+        }
+        self.kept = Some(now);
+        Ok(true)
+    }
+
+    /// The leases, and those of nodes that have not moved here yet and still could.
+    fn with_moving(&mut self, leases: &Leases, clock: u64) -> Leases {
+        let come: BTreeSet<Mac> = leases.entries.iter().map(|entry| entry.mac).collect();
+        let over = |entry: &Entry| entry.expiry != 0 && entry.expiry <= clock;
+        self.moving.retain(|entry| !come.contains(&entry.mac) && !over(entry));
+        let waiting: BTreeSet<Mac> = self.moving.iter().map(|entry| entry.mac).collect();
+        self.reserved.retain(|(mac, _)| waiting.contains(mac));
+        let entries = leases.entries.iter().chain(&self.moving).cloned().collect();
+        Leases { entries, damaged: Vec::new() }
+    }
+
+    /// The file in which the leases outlive a power cut; for messages.
+    pub fn place(&self) -> &Path {
+        &self.copy
+    }
+}
+
+fn by_mac(leases: Option<&Leases>) -> BTreeMap<Mac, Entry> {
+    leases.into_iter().flat_map(|leases| &leases.entries).map(|entry| (entry.mac, entry.clone())).collect()
+}
+
+/// A renewal alone is not written each time: the disk may believe that a lease ends earlier than it does, as long as it does
+/// not believe it is over.
+fn is_due(kept: Option<&BTreeMap<Mac, Entry>>, now: &BTreeMap<Mac, Entry>, clock: u64) -> bool {
+    let Some(kept) = kept else { return !now.is_empty() };
+    let left = |entry: &Entry| if entry.expiry == 0 { u64::MAX } else { entry.expiry.saturating_sub(clock) };
+    let same = |entry: &Entry| {
+        kept.get(&entry.mac).is_some_and(|known| {
+            let unchanged = Entry { expiry: entry.expiry, ..known.clone() } == *entry;
+            unchanged && left(known) >= left(entry) / 4
+        })
+    };
+    kept.len() != now.len() || !now.values().all(same)
+}
+
+/// Where the nodes of leases in another subnet are expected in `net`. Two that were apart there, or whose host part is the
+/// head's own or somebody's already: the first keeps it.
+fn reserved(moving: &[Entry], here: &Leases, net: Ipv4Net) -> Vec<(Mac, Ipv4Addr)> {
+    let mut taken: BTreeSet<Ipv4Addr> = here.entries.iter().map(|entry| entry.address).collect();
+    taken.insert(net.addr());
+    let places = moving.iter().map(|entry| (entry.mac, keep_host(entry.address, net)));
+    places.filter(|(_, address)| taken.insert(*address)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO: &str = "2000 b8:27:eb:00:00:01 192.168.50.101 rpi1 *\n2000 b8:27:eb:00:00:02 192.168.50.102 * *\n";
+
+    fn held(text: &str) -> BTreeMap<Mac, Entry> {
+        by_mac(Some(&file::parse(text.as_bytes())))
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("bramblegate-keep-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    #[test]
+    fn each_change_is_written_once_and_every_other_renewal_not_at_all() {
+        let two = held(TWO);
+        assert!(is_due(Some(&held("")), &two, 1000), "one came");
+        assert!(is_due(Some(&two), &held(TWO.lines().next().unwrap().to_owned().as_str()), 1000), "one went");
+        assert!(!is_due(Some(&two), &two, 1000));
+        assert!(is_due(Some(&two), &held(&TWO.replace(".102", ".103")), 1000), "another address");
+        assert!(is_due(Some(&two), &held(&TWO.replace("rpi1", "rpi9")), 1000), "another name");
+        let renewed = held(&TWO.replace("2000 ", "2500 "));
+        assert!(!is_due(Some(&two), &renewed, 1500), "half of it is over: the disk still says that it is valid");
+        let again = held(&TWO.replace("2000 ", "3000 "));
+        assert!(is_due(Some(&two), &again, 2000), "and now it would not any more");
+        assert!(!is_due(None, &held(""), 1000), "nothing is written for nothing");
+    }
+
+    #[test]
+    fn leases_of_another_subnet_become_reservations_until_their_nodes_have_come() {
+        let folder = folder("move");
+        let working = folder.join("leases");
+        let far = TWO.replace("2000 ", "4000000000 ");
+        fs::write(&working, &far).unwrap();
+        let (away, home) = ("10.213.50.1/24".parse().unwrap(), "192.168.50.1/24".parse().unwrap());
+        let mut keep = Keep::new(working.clone(), &folder);
+        assert_eq!(keep.prepare(away).unwrap().0.to_text(), far, "those were given before");
+        assert_eq!(fs::read_to_string(&working).unwrap(), "", "dnsmasq knows nobody who is elsewhere");
+        let both = "b8:27:eb:00:00:01,10.213.50.101\nb8:27:eb:00:00:02,10.213.50.102\n";
+        assert_eq!(keep.reservations(""), both);
+        assert_eq!(keep.reservations("b8:27:eb:00:00:01,rpi1\nrpi9,10.213.50.102\n"), "", "the settings name them");
+        let come = "4000000000 b8:27:eb:00:00:01 10.213.50.101 rpi1 *\n";
+        fs::write(&working, come).unwrap();
+        assert!(keep.copy(&file::parse(come.as_bytes())).unwrap());
+        let waits = "b8:27:eb:00:00:02,10.213.50.102\n";
+        assert_eq!(keep.reservations(""), waits);
+        for stop in ["a restart", "a power cut"] {
+            if stop == "a power cut" {
+                fs::remove_file(&working).unwrap();
+            }
+            keep = Keep::new(working.clone(), &folder);
+            keep.prepare(away).unwrap();
+            assert_eq!(fs::read_to_string(&working).unwrap(), come, "{stop}");
+            assert_eq!(keep.reservations(""), waits, "{stop}");
+        }
+        keep.prepare(home).unwrap();
+        assert_eq!(keep.reservations(""), "b8:27:eb:00:00:01,192.168.50.101\n", "back home only one has to move");
+        assert_eq!(fs::read_to_string(&working).unwrap(), far.lines().nth(1).unwrap().to_owned() + "\n");
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn nobody_is_reserved_the_heads_address_or_one_that_another_has() {
+        let here = file::parse(b"2000 b8:27:eb:00:00:09 10.0.0.101 * *\n");
+        let moving = file::parse(TWO.replace(".102", ".1").as_bytes()).entries;
+        assert_eq!(reserved(&moving, &here, "10.0.0.1/24".parse().unwrap()), []);
+    }
+
+    #[test]
+    fn what_was_copied_is_there_after_a_power_cut_and_damage_costs_one_lease_and_is_said() {
+        let folder = folder("power");
+        let working = folder.join("leases");
+        let mut keep = Keep::new(working.clone(), &folder);
+        let net: Ipv4Net = "192.168.50.1/24".parse().unwrap();
+        assert_eq!(keep.prepare(net).unwrap().0, Leases::default());
+        assert!(keep.copy(&file::parse(TWO.as_bytes())).unwrap());
+        assert!(!keep.copy(&file::parse(TWO.as_bytes())).unwrap(), "an equal list is no write");
+        fs::remove_file(&working).unwrap();
+        let (leases, told) = Keep::new(working.clone(), &folder).prepare(net).unwrap();
+        assert_eq!((leases.to_text().as_str(), told.len()), (TWO, 0));
+        fs::write(&working, &TWO.as_bytes()[..TWO.len() - 5]).unwrap();
+        let (leases, told) = Keep::new(working.clone(), &folder).prepare(net).unwrap();
+        assert_eq!(leases.to_text(), TWO, "what was damaged in the one is whole in the other");
+        assert!(told[0].contains("line 2 is damaged"), "{told:?}");
+        fs::write(keep.place(), &TWO.as_bytes()[..TWO.len() - 5]).unwrap();
+        fs::remove_file(&working).unwrap();
+        let (leases, told) = Keep::new(working, &folder).prepare(net).unwrap();
+        assert_eq!((leases.entries.len(), told.len()), (1, 1));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_is_an_error_and_the_old_copy_stays() {
+        let folder = folder("full");
+        let mut keep = Keep::new(folder.join("leases"), &folder.join("nowhere"));
+        assert!(keep.copy(&file::parse(TWO.as_bytes())).is_err());
+        assert!(keep.copy(&file::parse(TWO.as_bytes())).is_err(), "it is tried again");
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

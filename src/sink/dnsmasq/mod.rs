@@ -1,0 +1,72 @@
+//! Runs dnsmasq for the nodes: gives it its files, listens to it, starts it again when it dies, keeps its leases.
+
+mod child;
+mod keep;
+mod port;
+mod said;
+mod supervisor;
+
+use std::path::{Path, PathBuf};
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::event::Event;
+use crate::render::dnsmasq::Files;
+use supervisor::Supervisor;
+
+pub use child::program;
+
+/// The folder of its files.
+pub fn folder(run_directory: &Path) -> PathBuf {
+    run_directory.join("dnsmasq")
+}
+
+/// The file in which dnsmasq has its leases.
+pub fn leases(run_directory: &Path) -> PathBuf {
+    folder(run_directory).join("leases")
+}
+
+/// The task that runs dnsmasq.
+#[derive(Debug)]
+pub struct DnsmasqHandle {
+    desired: watch::Sender<Option<Files>>,
+    task: JoinHandle<()>,
+}
+
+/// Starts the task; nothing is served before the first [`DnsmasqHandle::publish`].
+pub fn spawn(run_directory: &Path, state_directory: &Path, events: mpsc::Sender<Event>) -> DnsmasqHandle {
+    let (desired, receiver) = watch::channel(None);
+    let supervisor = Supervisor::new(folder(run_directory), state_directory, events);
+    DnsmasqHandle { desired, task: tokio::spawn(supervisor.run(receiver)) }
+}
+
+impl DnsmasqHandle {
+    /// What is to be served; an equal value wakes nobody.
+    pub fn publish(&self, files: Option<Files>) {
+        self.desired.send_if_modified(|held| {
+            let differs = *held != files;
+            if differs {
+                *held = files;
+            }
+            differs
+        });
+    }
+
+    /// Ends dnsmasq.
+    pub async fn stop(self) {
+        drop(self.desired);
+        let _ = self.task.await;
+    }
+}
+
+/// Takes the files away that a daemon which died has left.
+///
+/// # Errors
+/// As the file system says.
+pub fn remove(run_directory: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(folder(run_directory)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

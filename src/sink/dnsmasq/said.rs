@@ -1,0 +1,192 @@
+//! dnsmasq's log lines: what is worth a record, and what is a fact.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use crate::event::{Dhcp, Event, Mac, Said, Saying};
+use crate::source::leases::file::Leases;
+
+/// Words by which a complaint is known; dnsmasq gives no priority with its lines.
+const COMPLAINTS: [&str; 13] = [
+    "failed",
+    "cannot",
+    "could not",
+    "error",
+    "no address",
+    "not giving",
+    "duplicate",
+    "Maximum number",
+    "ignoring",
+    "bad ",
+    "inconsistent",
+    "out of",
+    "reached",
+];
+/// Complaints that are none: of what nodes do as a matter of course.
+const COMMONPLACE: [&str; 4] = ["not found", "aborted", "Early terminate", "ignoring query"];
+
+/// Listens to one dnsmasq after the other.
+#[derive(Debug, Default)]
+pub struct Listener {
+    /// addresses told already: a renewal is no news
+    known: BTreeMap<Mac, Ipv4Addr>,
+    /// names that were not given: said again for each lease whenever the files are read
+    not_given: BTreeSet<String>,
+}
+
+/// So many are remembered; then they are said again.
+const NOT_GIVEN: usize = 1000;
+
+impl Listener {
+    /// These leases were given before.
+    pub fn remember(&mut self, leases: &Leases) {
+        self.known.extend(leases.entries.iter().map(|entry| (entry.mac, entry.address)));
+    }
+
+    /// What a line says, if it is worth knowing.
+    pub fn hear(&mut self, line: &str) -> Option<Event> {
+        let (part, text) = split(line)?;
+        let dhcp = match part {
+            "dhcp" => self.address(text),
+            "tftp" => file(text),
+            _ => None,
+        };
+        let mut trouble = || {
+            let complains = COMPLAINTS.iter().any(|word| text.contains(word));
+            let commonplace = COMMONPLACE.iter().any(|word| text.contains(word));
+            (complains && !commonplace && !self.was_said(text)).then(|| trouble(format!("dnsmasq: {text}")))
+        };
+        match dhcp {
+            Some(heard) => heard,
+            None => trouble(),
+        }
+    }
+
+    /// That a name was not given is told once.
+    fn was_said(&mut self, text: &str) -> bool {
+        if !text.starts_with("not giving") {
+            return false;
+        }
+        if self.not_given.len() >= NOT_GIVEN {
+            self.not_given.clear();
+        }
+        !self.not_given.insert(text.to_owned())
+    }
+
+    /// `Some(None)`: understood, and no news.
+    fn address(&mut self, text: &str) -> Option<Option<Event>> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let (verb, rest) = words.split_first()?;
+        let verb = verb.split('(').next().unwrap_or_default();
+        let address = rest.iter().find_map(|word| word.parse::<Ipv4Addr>().ok());
+        let mac = rest.iter().find_map(|word| word.parse::<Mac>().ok());
+        let name = || rest.get(2).map_or_else(String::new, |name| format!(" ({name})"));
+        let said = |what, text: String| Some(Event::Dhcp(Dhcp::Said(Said { what, text, mac, address })));
+        match (verb, mac, address) {
+            ("DHCPACK", Some(mac), Some(address)) => {
+                let renewed = self.known.insert(mac, address) == Some(address);
+                let news = said(Saying::Leased, format!("{mac}{} has the address {address}", name()));
+                Some(news.filter(|_| !renewed))
+            }
+            ("DHCPNAK" | "DHCPDECLINE", Some(mac), Some(address)) => {
+                self.known.remove(&mac);
+                let why = rest.get(2..).unwrap_or_default().join(" ");
+                let text = match verb {
+                    "DHCPNAK" => format!("{mac} may not have {address}: {why}"),
+                    _ => format!("{mac} does not take {address}: somebody uses it already"),
+                };
+                Some(said(Saying::Refused, text))
+            }
+            ("DHCPRELEASE", Some(mac), _) => {
+                self.known.remove(&mac);
+                Some(None)
+            }
+            ("DHCPDISCOVER" | "DHCPREQUEST", Some(mac), _) if text.contains("no address") => {
+                Some(said(Saying::Trouble, format!("there is no address left for {mac}: widen cluster.dhcp.range")))
+            }
+            ("DHCPDISCOVER" | "DHCPOFFER" | "DHCPREQUEST" | "DHCPINFORM", _, _) => Some(None),
+            _ => None,
+        }
+    }
+}
+
+/// A record of trouble.
+pub fn trouble(text: String) -> Event {
+    Event::Dhcp(Dhcp::Said(Said { what: Saying::Trouble, text, mac: None, address: None }))
+}
+
+/// `sent FILE to ADDRESS`: a node boots.
+fn file(text: &str) -> Option<Option<Event>> {
+    let (file, address) = text.strip_prefix("sent ")?.rsplit_once(" to ")?;
+    let address = address.parse().ok()?;
+    Some(Some(Event::Dhcp(Dhcp::Boots { address, file: file.to_owned() })))
+}
+
+/// `… dnsmasq-dhcp[123]: text`, with or without date and number: (`dhcp`, text). The part is empty for DNS and the rest.
+pub fn split(line: &str) -> Option<(&str, &str)> {
+    let (_, rest) = line.split_once("dnsmasq")?;
+    let (head, text) = rest.split_once(": ")?;
+    let part = head.split('[').next().unwrap_or_default();
+    Some((part.trim_start_matches('-'), text.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(listener: &mut Listener, line: &str) -> Option<(Saying, String)> {
+        match listener.hear(line)? {
+            Event::Dhcp(Dhcp::Said(said)) => Some((said.what, said.text)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_address_is_told_once_and_its_renewals_are_not() {
+        let mut listener = Listener::default();
+        let line = "Nov 24 19:00:00 dnsmasq-dhcp[12]: DHCPACK(eth0) 192.168.50.101 b8:27:eb:00:00:01 rpi1";
+        let (what, text) = heard(&mut listener, line).unwrap();
+        assert_eq!((what, text.as_str()), (Saying::Leased, "b8:27:eb:00:00:01 (rpi1) has the address 192.168.50.101"));
+        assert_eq!(heard(&mut listener, line), None);
+        assert!(heard(&mut listener, &line.replace(".101", ".102")).is_some(), "another address is news");
+        heard(&mut listener, "dnsmasq-dhcp: DHCPRELEASE(eth0) 192.168.50.102 b8:27:eb:00:00:01 rpi1");
+        assert!(heard(&mut listener, &line.replace(".101", ".102")).is_some(), "so is one that was given back");
+    }
+
+    #[test]
+    fn refusals_and_want_are_told_with_their_reason() {
+        let mut listener = Listener::default();
+        let line = "dnsmasq-dhcp[1]: DHCPNAK(eth0) 192.168.50.101 b8:27:eb:00:00:01 wrong network";
+        let (what, text) = heard(&mut listener, line).unwrap();
+        assert_eq!(what, Saying::Refused);
+        assert!(text.ends_with("may not have 192.168.50.101: wrong network"), "{text}");
+        let line = "dnsmasq-dhcp[1]: DHCPDISCOVER(eth0) b8:27:eb:00:00:01 no address available";
+        assert!(heard(&mut listener, line).unwrap().1.contains("cluster.dhcp.range"));
+    }
+
+    #[test]
+    fn a_file_that_was_sent_is_a_fact() {
+        let mut listener = Listener::default();
+        let told = listener.hear("dnsmasq-tftp[1]: sent /srv/tftp/boot code.bin to 192.168.50.101");
+        let file = "/srv/tftp/boot code.bin".to_owned();
+        assert_eq!(told, Some(Event::Dhcp(Dhcp::Boots { address: "192.168.50.101".parse().unwrap(), file })));
+        assert_eq!(listener.hear("dnsmasq-tftp[1]: file /srv/tftp/bootsig.bin not found for 192.168.50.101"), None);
+    }
+
+    #[test]
+    fn routine_is_no_news_and_complaints_are() {
+        let mut listener = Listener::default();
+        for line in [
+            "dnsmasq[1]: started, version 2.90 cachesize 150",
+            "dnsmasq-dhcp[1]: DHCPDISCOVER(eth0) b8:27:eb:00:00:01",
+            "dnsmasq[1]: using nameserver 10.99.0.1#53",
+            "dnsmasq[1]: read /run/bramblegate/dnsmasq/names - 3 names",
+            "",
+        ] {
+            assert_eq!(listener.hear(line), None, "{line}");
+        }
+        let line = "dnsmasq-dhcp[1]: not giving name rpi1 to the DHCP lease of 192.168.50.101 because …";
+        assert_eq!(heard(&mut listener, line).unwrap().0, Saying::Trouble);
+        assert_eq!(heard(&mut listener, line), None, "it says so each time it reads its files");
+    }
+}

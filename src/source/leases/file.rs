@@ -1,0 +1,192 @@
+//! dnsmasq's lease file: a line for each lease, `EXPIRY MAC ADDRESS NAME CLIENT-ID`, where `*` stands for what is not known.
+//!
+//! Read leniently: a power cut or a worn SD card may leave anything there, and one bad line must not cost the others.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use crate::event::Mac;
+
+/// One lease as dnsmasq writes it down.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    pub address: Ipv4Addr,
+    pub mac: Mac,
+    /// seconds since 1970; 0 = for ever
+    pub expiry: u64,
+    /// without the domain
+    pub host_name: Option<String>,
+    /// DHCP option 61 in hexadecimal, as `01:b8:27:eb:00:00:01`
+    pub client_id: Option<String>,
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let or_star = |text: &Option<String>| text.clone().unwrap_or_else(|| "*".to_owned());
+        let (name, id) = (or_star(&self.host_name), or_star(&self.client_id));
+        write!(f, "{} {} {} {name} {id}", self.expiry, self.mac, self.address)
+    }
+}
+
+/// What a lease file holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Leases {
+    /// in the order of the file; no address and no hardware address twice
+    pub entries: Vec<Entry>,
+    /// numbers of the lines that were no lease, from 1
+    pub damaged: Vec<usize>,
+}
+
+impl Leases {
+    /// As dnsmasq reads it.
+    pub fn to_text(&self) -> String {
+        self.entries.iter().map(|entry| format!("{entry}\n")).collect()
+    }
+}
+
+/// Reads a lease file. Lines of DHCPv6, which we do not serve, are passed over.
+pub fn parse(bytes: &[u8]) -> Leases {
+    let mut leases = Leases::default();
+    let (mut addresses, mut macs) = (BTreeSet::new(), BTreeSet::new());
+    for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        // dnsmasq ends each line: one without an end was cut off, and what is left of its last word may be another word.
+        let (line, whole) = line.strip_suffix(b"\n").map_or((line, false), |line| (line, true));
+        let text = String::from_utf8_lossy(line);
+        let words: Vec<&str> = text.split(' ').collect();
+        if is_of_ipv6(&words) || line.is_empty() {
+            continue;
+        }
+        let entry = entry(&words).filter(|_| whole);
+        if entry.is_none() {
+            leases.damaged.push(number + 1);
+        }
+        // Where a line's end is damaged the next lease stands on the same line.
+        let Some(entry) = entry.or_else(|| behind(&words).filter(|_| whole)) else { continue };
+        if addresses.insert(entry.address) && macs.insert(entry.mac) {
+            leases.entries.push(entry);
+        } else if leases.damaged.last() != Some(&(number + 1)) {
+            leases.damaged.push(number + 1);
+        }
+    }
+    leases
+}
+
+/// `duid …`, or a lease whose address is one of IPv6.
+fn is_of_ipv6(words: &[&str]) -> bool {
+    words.first() == Some(&"duid") || words.get(2).is_some_and(|word| word.parse::<std::net::Ipv6Addr>().is_ok())
+}
+
+fn entry(words: &[&str]) -> Option<Entry> {
+    let [expiry, mac, address, name, id] = words else { return None };
+    let expiry = expiry.parse().ok().filter(|_| expiry.bytes().all(|byte| byte.is_ascii_digit()))?;
+    rest(expiry, mac, address, name, id)
+}
+
+fn rest(expiry: u64, mac: &str, address: &str, name: &str, id: &str) -> Option<Entry> {
+    let known = |word: &str, valid: fn(&str) -> bool| match word {
+        "*" => Some(None),
+        _ => valid(word).then(|| Some(word.to_owned())),
+    };
+    Some(Entry {
+        address: address.parse().ok()?,
+        mac: mac.parse().ok()?,
+        expiry,
+        host_name: known(name, is_host_name)?,
+        client_id: known(id, is_client_id)?,
+    })
+}
+
+/// The last four words of a line with too many, and the digits before them.
+fn behind(words: &[&str]) -> Option<Entry> {
+    /// digits of a moment from 2001 to 2286
+    const DIGITS: usize = 10;
+    let [_, _, .., before, mac, address, name, id] = words else { return None };
+    let digits = before.len() - before.bytes().rev().take_while(u8::is_ascii_digit).count();
+    let digits = before.get(digits.max(before.len().saturating_sub(DIGITS))..)?;
+    rest(digits.parse().ok()?, mac, address, name, id)
+}
+
+/// As dnsmasq lets through: letters, digits, `-`, `_`, `.`.
+fn is_host_name(word: &str) -> bool {
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    !word.is_empty() && word.len() <= 255 && word.bytes().all(fine)
+}
+
+fn is_client_id(word: &str) -> bool {
+    let pair = |pair: &str| pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit());
+    word.len() <= 3 * 255 && word.split(':').all(pair)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FILE: &str = "1900000000 b8:27:eb:00:00:01 192.168.50.101 rpi1 01:b8:27:eb:00:00:01\n\
+                        1900000060 b8:27:eb:00:00:02 192.168.50.102 * ff:eb:00:00:02:00:01\n\
+                        0 b8:27:eb:00:00:03 192.168.50.103 rpi3 *\n";
+
+    #[test]
+    fn what_dnsmasq_writes_is_read_and_written_the_same() {
+        let leases = parse(FILE.as_bytes());
+        assert_eq!(leases.entries.len(), 3);
+        assert_eq!(leases.damaged, Vec::<usize>::new());
+        assert_eq!(leases.to_text(), FILE);
+    }
+
+    #[test]
+    fn leases_of_ipv6_are_nobodys_damage() {
+        let six = "duid 00:01:00:01\n1900000000 15379456 fd00::1 rpi1 00:01:00:01\n";
+        assert_eq!(parse(format!("{FILE}{six}").as_bytes()), parse(FILE.as_bytes()));
+    }
+
+    #[test]
+    fn cut_off_at_any_byte_only_the_cut_lease_is_lost() {
+        for length in 0..=FILE.len() {
+            let whole = FILE[..length].matches('\n').count();
+            let leases = parse(&FILE.as_bytes()[..length]);
+            let told: Vec<String> = leases.entries.iter().map(|entry| format!("{entry}\n")).collect();
+            let expected: Vec<String> = FILE.split_inclusive('\n').take(whole).map(str::to_owned).collect();
+            assert_eq!(told, expected, "at {length}");
+            let between = length == 0 || FILE.as_bytes()[length - 1] == b'\n';
+            assert_eq!(leases.damaged.is_empty(), between, "it is said, at {length}");
+        }
+    }
+
+    #[test]
+    fn with_any_byte_damaged_the_other_leases_are_as_they_were() {
+        for place in 0..FILE.len() {
+            for byte in [0, b'x', b' ', b'\n', b'7', 0xff] {
+                let mut bytes = FILE.as_bytes().to_vec();
+                bytes[place] = byte;
+                let damaged_line = FILE[..place].matches('\n').count();
+                let kept = parse(&bytes);
+                for (number, line) in FILE.lines().enumerate().filter(|(number, _)| *number != damaged_line) {
+                    // a damaged digit may make an address that another has: then the first in the file keeps it
+                    let first = kept.entries.iter().any(|entry| entry.to_string() == line);
+                    let doubled = number > damaged_line && !kept.damaged.is_empty();
+                    assert!(first || doubled, "byte {byte} at {place}: line {number} of {kept:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_address_or_a_node_that_stands_there_twice_is_said() {
+        let twice = format!("{FILE}1900000000 b8:27:eb:00:00:09 192.168.50.101 rpi9 *\n");
+        assert_eq!(parse(twice.as_bytes()).damaged, [4]);
+        let twice = format!("{FILE}1900000000 b8:27:eb:00:00:01 192.168.50.109 rpi9 *\n");
+        assert_eq!(parse(twice.as_bytes()).damaged, [4]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_and_what_is_read_is_written_the_same(bytes: Vec<u8>) {
+            let leases = parse(&bytes);
+            let again = parse(leases.to_text().as_bytes());
+            prop_assert_eq!(again, Leases { damaged: Vec::new(), ..leases });
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Packet sockets (packet(7)): whole frames of one port, heard and sent whatever addresses it has, or none.
+
+use std::io;
+
+use rustix::io::Errno;
+use rustix::net::netdevice::name_to_index;
+use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
+
+use super::netlink::{Attributes, Connection, Listing, parse, u32_of};
+use crate::event::{Change, Event, LinkIndex, Mac};
+
+/// `AF_PACKET`, `ETH_P_IP`, `ETH_P_ARP`
+const AF_PACKET: u16 = 17;
+pub const ETHERTYPE_IPV4: u16 = 0x0800;
+pub const ETHERTYPE_ARP: u16 = 0x0806;
+/// Bytes of a `sockaddr_ll`.
+const SOCKADDR_LL: u8 = 20;
+/// `IFLA_CARRIER_CHANGES`
+const CARRIER_CHANGES: u16 = 35;
+/// `sizeof(struct ifinfomsg)`
+const LINK_HEADER: usize = 16;
+
+/// A port as the kernel sees it now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Port {
+    pub index: LinkIndex,
+    pub mac: Mac,
+    /// how often its carrier came or went since it was made
+    pub carrier_changes: u32,
+}
+
+/// Looks a port up by its name.
+///
+/// # Errors
+/// The kernel was not to be asked, or there is no such port with a hardware address.
+pub fn find(name: &str) -> io::Result<Port> {
+    let mut found = None;
+    let mut events = Vec::new();
+    Connection::open()?.dump(Listing::LINKS, |message| {
+        parse(message, &mut events);
+        let changes = Attributes::after(message.payload, LINK_HEADER).find(CARRIER_CHANGES).and_then(u32_of);
+        for event in events.drain(..) {
+            let Event::Link(Change::Present(link)) = event else { continue };
+            let port = |mac| Port { index: link.index, mac, carrier_changes: changes.unwrap_or(0) };
+            found = found.or(link.mac.filter(|_| link.name == name).map(port));
+        }
+    })?;
+    found.ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// A socket that hears what comes in at one port and passes `filter` (classic BPF; empty: everything), and nothing else: not
+/// even what waits in between, nor what this machine itself sends there.
+///
+/// # Errors
+/// `CAP_NET_RAW` is missing, or the port is not there.
+pub fn open(kind: Type, ethertype: u16, index: LinkIndex, filter: &[SockFilter]) -> io::Result<Socket> {
+    let socket = unbound(kind)?;
+    if !filter.is_empty() {
+        socket.attach_filter(filter)?;
+    }
+    socket.bind(&address(index, ethertype, Mac([0; 6])))?;
+    Ok(socket)
+}
+
+/// As [`open`], for a port by its name: the right to is asked for before the port is looked up.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_at(name: &str, kind: Type, ethertype: u16) -> io::Result<(Socket, LinkIndex)> {
+    let socket = unbound(kind)?;
+    let index = name_to_index(&socket, name)?;
+    socket.bind(&address(index, ethertype, Mac([0; 6])))?;
+    Ok((socket, index))
+}
+
+/// Without a protocol until it is bound, so that nothing of another port comes in between.
+fn unbound(kind: Type) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::PACKET, kind, Some(Protocol::from(0)))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// The hardware address of the port that a packet socket is bound to, as it is now; `None` for a port that has gone.
+pub fn own_mac(socket: &Socket) -> Option<Mac> {
+    let mut storage = socket.local_addr().ok()?.as_storage();
+    // SAFETY: twenty bytes, the size of a `sockaddr_ll`, lie within the storage, and any bytes are valid there.
+    let bytes: &mut [u8; SOCKADDR_LL as usize] = unsafe { storage.view_as() };
+    match *bytes {
+        // `sll_halen` and `sll_addr`
+        [.., 6, a, b, c, d, e, f, _, _] => Some(Mac([a, b, c, d, e, f])),
+        _ => None,
+    }
+}
+
+/// `struct sockaddr_ll`.
+pub fn address(index: LinkIndex, ethertype: u16, Mac(mac): Mac) -> SockAddr {
+    let mut storage = SockAddrStorage::zeroed();
+    // SAFETY: twenty bytes, the size of a `sockaddr_ll`, lie within the storage, and any bytes are valid there.
+    let bytes: &mut [u8; SOCKADDR_LL as usize] = unsafe { storage.view_as() };
+    let family = AF_PACKET.to_ne_bytes();
+    let protocol = ethertype.to_be_bytes();
+    let fields = family.into_iter().chain(protocol).chain(index.to_ne_bytes()).chain([0, 0, 0, 6]).chain(mac);
+    bytes.iter_mut().zip(fields).for_each(|(byte, field)| *byte = field);
+    // SAFETY: the storage holds an address of `AF_PACKET` of this size.
+    unsafe { SockAddr::new(storage, SOCKADDR_LL.into()) }
+}
+
+/// The port went away under the socket, or is switched off: it will be told by netlink, and is no fault.
+pub fn is_port_gone(error: &io::Error) -> bool {
+    let gone = [Errno::NETDOWN, Errno::NXIO, Errno::NODEV].map(Errno::raw_os_error);
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error().is_some_and(|code| gone.contains(&code))
+}

@@ -1,0 +1,206 @@
+//! Many datagrams by one call of the kernel (`sendmmsg(2)`, `recvmmsg(2)`), and when each of them arrived.
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, SystemTime};
+
+use nftnl::nftnl_sys::libc;
+use socket2::SockAddr;
+
+/// Sent by one call, at most: the time told of the first is still that of the last, within a tenth of a millisecond or two.
+pub const SENT_AT_ONCE: usize = 32;
+/// Read by one call, at most.
+const READ_AT_ONCE: usize = 64;
+/// Of a longer datagram the rest is cut off.
+const LONGEST: usize = 128;
+/// `SO_TIMESTAMPNS_NEW` of `asm-generic/socket.h`, kernel ≥ 5.1: a `__kernel_timespec`, two `i64`, also where `time_t` is short.
+const TIMESTAMP: libc::c_int = 64;
+
+/// Asks the kernel to note when a datagram arrives, and for room for a burst of `bytes` in either direction: beyond the
+/// system's limit where we may (CAP_NET_ADMIN), else up to it. Memory is used only while datagrams wait.
+pub fn prepare(socket: &socket2::Socket, bytes: usize) {
+    let on: libc::c_int = 1;
+    let size = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the option reads one int, which outlives the call; the descriptor is the socket's.
+    let _ = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, TIMESTAMP, (&raw const on).cast(), size) };
+    let forced = rustix::net::sockopt::set_socket_recv_buffer_size_force(socket, bytes);
+    let _ = forced.map_err(io::Error::from).or_else(|_| socket.set_recv_buffer_size(bytes));
+    let room = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    // SAFETY: as above.
+    let forced = unsafe {
+        let value = (&raw const room).cast();
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, value, size)
+    };
+    if forced != 0 {
+        let _ = socket.set_send_buffer_size(bytes);
+    }
+}
+
+/// Sends datagrams to their addresses, at most [`SENT_AT_ONCE`]: how many went.
+///
+/// # Errors
+/// Of the first one; those behind it were not tried.
+pub fn send<const N: usize>(socket: &impl AsFd, datagrams: &[([u8; N], SockAddr)]) -> io::Result<usize> {
+    let mut vectors = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; SENT_AT_ONCE];
+    // SAFETY: a `mmsghdr` of zeroes is valid: no address, no vectors, no control data.
+    let mut headers: [libc::mmsghdr; SENT_AT_ONCE] = unsafe { MaybeUninit::zeroed().assume_init() };
+    let mut count = 0;
+    for ((bytes, to), (vector, header)) in datagrams.iter().zip(vectors.iter_mut().zip(&mut headers)) {
+        *vector = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: N };
+        header.msg_hdr.msg_name = to.as_ptr().cast_mut().cast();
+        header.msg_hdr.msg_namelen = to.len();
+        header.msg_hdr.msg_iov = vector;
+        header.msg_hdr.msg_iovlen = 1;
+        count += 1;
+    }
+    // SAFETY: `count` headers are filled in; what they point to lives in `datagrams` and `vectors` beyond the call, and the
+    // kernel only reads it.
+    let sent = unsafe { libc::sendmmsg(socket.as_fd().as_raw_fd(), headers.as_mut_ptr(), count, libc::MSG_DONTWAIT) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Room for what is read by one call.
+pub struct Inbox {
+    letters: Box<[Letter; READ_AT_ONCE]>,
+}
+
+/// One datagram, and what the kernel says of it.
+#[derive(Clone, Copy)]
+struct Letter {
+    bytes: [u8; LONGEST],
+    length: usize,
+    from: [u8; 16],
+    /// room for one control message with a time, aligned as they are
+    control: [u64; 4],
+}
+
+impl std::fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inbox").finish_non_exhaustive()
+    }
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        let empty = Letter { bytes: [0; LONGEST], length: 0, from: [0; 16], control: [0; 4] };
+        Self { letters: Box::new([empty; READ_AT_ONCE]) }
+    }
+}
+
+/// A datagram that was read.
+#[derive(Debug, Clone, Copy)]
+pub struct Datagram<'a> {
+    pub bytes: &'a [u8],
+    /// the first bytes of the sender's `sockaddr`
+    pub from: &'a [u8; 16],
+    /// by the wall clock; of a socket that was not [`prepare`]d, when it was read
+    pub at: SystemTime,
+}
+
+impl Inbox {
+    /// Hands over everything that waits, without waiting.
+    pub fn read(&mut self, socket: &impl AsFd, mut take: impl FnMut(Datagram<'_>)) {
+        loop {
+            let count = self.fill(socket);
+            for letter in self.letters.iter().take(count) {
+                let bytes = letter.bytes.get(..letter.length).unwrap_or_default();
+                take(Datagram { bytes, from: &letter.from, at: letter.arrival().unwrap_or_else(SystemTime::now) });
+            }
+            if count < READ_AT_ONCE {
+                return;
+            }
+        }
+    }
+
+    fn fill(&mut self, socket: &impl AsFd) -> usize {
+        let mut vectors = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; READ_AT_ONCE];
+        // SAFETY: a `mmsghdr` of zeroes is valid: no address, no vectors, no control data.
+        let mut headers: [libc::mmsghdr; READ_AT_ONCE] = unsafe { MaybeUninit::zeroed().assume_init() };
+        for (letter, (vector, header)) in self.letters.iter_mut().zip(vectors.iter_mut().zip(&mut headers)) {
+            letter.control = [0; 4];
+            *vector = libc::iovec { iov_base: letter.bytes.as_mut_ptr().cast(), iov_len: LONGEST };
+            header.msg_hdr.msg_name = letter.from.as_mut_ptr().cast();
+            header.msg_hdr.msg_namelen = 16;
+            header.msg_hdr.msg_iov = vector;
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_control = letter.control.as_mut_ptr().cast();
+            header.msg_hdr.msg_controllen = size_of::<[u64; 4]>() as _;
+        }
+        // SAFETY: every header points to memory of its letter and its vector, with the right lengths, which outlive the call
+        // and are not looked at before it returns.
+        let count = unsafe {
+            let wanted = READ_AT_ONCE as libc::c_uint;
+            let descriptor = socket.as_fd().as_raw_fd();
+            libc::recvmmsg(descriptor, headers.as_mut_ptr(), wanted, libc::MSG_DONTWAIT as _, std::ptr::null_mut())
+        };
+        let count = usize::try_from(count).unwrap_or(0);
+        for (letter, header) in self.letters.iter_mut().zip(&headers).take(count) {
+            letter.length = (header.msg_len as usize).min(LONGEST);
+        }
+        count
+    }
+}
+
+impl Letter {
+    /// The time in the control message, if there is one.
+    fn arrival(&self) -> Option<SystemTime> {
+        let bytes = self.control.map(u64::to_ne_bytes);
+        let bytes = bytes.as_flattened();
+        // `struct cmsghdr`: a length as long as a pointer, level, type; then two `i64`.
+        let head = size_of::<usize>();
+        let word = |at: usize| bytes.get(at..)?.first_chunk().copied().map(i32::from_ne_bytes);
+        let long = |at: usize| bytes.get(at..)?.first_chunk().copied().map(i64::from_ne_bytes);
+        if (word(head)?, word(head + 4)?) != (libc::SOL_SOCKET, TIMESTAMP) {
+            return None;
+        }
+        let since = Duration::new(u64::try_from(long(head + 8)?).ok()?, u32::try_from(long(head + 16)?).ok()?);
+        Some(SystemTime::UNIX_EPOCH + since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+
+    #[test]
+    fn a_hundred_datagrams_go_and_come_with_their_bytes_sender_and_time() {
+        let there = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let here = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        here.set_nonblocking(true).unwrap();
+        prepare(&there.try_clone().unwrap().into(), 1 << 20);
+        let to: SocketAddr = there.local_addr().unwrap();
+        let before = SystemTime::now();
+        let datagrams: Vec<([u8; 1], SockAddr)> = (0..100).map(|n| ([n], to.into())).collect();
+        let mut rest = &datagrams[..];
+        while !rest.is_empty() {
+            rest = &rest[send(&here, rest).unwrap()..];
+        }
+        let port = here.local_addr().unwrap().port().to_be_bytes();
+        let mut heard = Vec::new();
+        Inbox::default().read(&there, |datagram| {
+            assert_eq!(datagram.from[2..4], port);
+            assert!(datagram.at >= before - Duration::from_millis(20) && datagram.at <= SystemTime::now());
+            heard.push(datagram.bytes[0]);
+        });
+        assert_eq!(heard, (0..100).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn the_kernels_time_is_that_of_arrival_not_of_reading() {
+        let there = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        prepare(&there.try_clone().unwrap().into(), 1 << 16);
+        let here = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let age = || {
+            send(&here, &[([7], there.local_addr().unwrap().into())]).unwrap();
+            std::thread::sleep(Duration::from_millis(40));
+            let mut told = None;
+            Inbox::default().read(&there, |datagram| told = Some(datagram.at));
+            SystemTime::now().duration_since(told.unwrap()).unwrap()
+        };
+        // The kernel begins to note arrivals a moment after it was asked to (`net_enable_timestamp` defers it to a worker).
+        let ages: Vec<Duration> = std::iter::repeat_with(age).take(25).collect();
+        assert!(ages.last().is_some_and(|age| *age >= Duration::from_millis(35)), "{ages:?}");
+    }
+}

@@ -1,0 +1,321 @@
+//! Who is asked when, and what came of it. Knows no socket and reads no clock.
+//!
+//! A round asks each of a node's probes, and those that are not answered twice more; an answer to any of the three counts until
+//! the round ends. Up to sixteen nodes are asked together, more are spread evenly over the interval. What happens at a moment
+//! costs what is underway, not what there is.
+
+mod ask;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use self::ask::{Ask, Stage, asks_of};
+use super::{Answer, Key, NodeProbePlan, NodeTarget, PROBES, Question};
+use crate::event::{NodeId, Round};
+
+/// A round asks at most so often.
+pub const TRIES: u8 = 3;
+/// So many nodes are asked together; a wake-up for each would cost more than it spreads.
+const TOGETHER: usize = 16;
+/// With more nodes: how long one wake-up's work is put together.
+pub const TICK: Duration = Duration::from_millis(10);
+/// Most questions that are put to one kind of probe at a time.
+const AT_ONCE: usize = 1024;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Rounds {
+    plan: NodeProbePlan,
+    /// of all nodes, in their order
+    asks: Vec<Ask>,
+    /// where a node's begin; one more than there are nodes
+    firsts: Vec<u32>,
+    /// by the slot of a node's number, its place
+    places: Vec<Option<u32>>,
+    /// questions whose round is underway, oldest first
+    open: Vec<u32>,
+    /// questions to be sent, for each kind of probe
+    due: Vec<VecDeque<u32>>,
+    /// the next node to be asked in this pass over all nodes, and when the pass began
+    cursor: usize,
+    pass: Instant,
+    last_tick: Instant,
+    turn: u32,
+}
+
+impl Rounds {
+    pub fn new(now: Instant) -> Self {
+        Self {
+            plan: NodeProbePlan::default(),
+            asks: Vec::new(),
+            firsts: vec![0],
+            places: Vec::new(),
+            open: Vec::new(),
+            due: vec![VecDeque::new(); PROBES.len()],
+            cursor: 0,
+            pass: now,
+            last_tick: now,
+            turn: 0,
+        }
+    }
+
+    pub fn plan(&self) -> &NodeProbePlan {
+        &self.plan
+    }
+
+    /// Other nodes, or others' probes. Those that stay go on where they are; a handful of new ones is asked at once.
+    pub fn replan(&mut self, plan: &NodeProbePlan, now: Instant) {
+        let before = std::mem::replace(self, Self::new(now));
+        let was_empty = before.plan.nodes.is_empty();
+        (self.turn, self.last_tick) = (before.turn, before.last_tick);
+        self.plan = plan.clone();
+        let mut fresh = Vec::new();
+        for (place, target) in (0_u32..).zip(plan.nodes.iter()) {
+            match before.known(target) {
+                Some(asks) => self.asks.extend(asks.iter().map(|ask| Ask { node: place, ..ask.clone() })),
+                None => {
+                    fresh.push(place);
+                    self.asks.extend(asks_of(place, target, now));
+                }
+            }
+            self.firsts.push(u32::try_from(self.asks.len()).unwrap_or(u32::MAX));
+            let slot = target.node.slot as usize;
+            if self.places.len() <= slot {
+                self.places.resize(slot + 1, None);
+            }
+            self.places.get_mut(slot).into_iter().for_each(|known| *known = Some(place));
+        }
+        for (index, ask) in (0_u32..).zip(&self.asks) {
+            if ask.stage == Stage::Due {
+                self.due.get_mut(usize::from(ask.kind)).into_iter().for_each(|due| due.push_back(index));
+            }
+            if ask.stage != Stage::Idle && ask.tries > 0 {
+                self.open.push(index);
+            }
+        }
+        if !was_empty {
+            self.pass = before.pass;
+            // On with the one that would have been next, or the first behind it that is still there.
+            let mut rest = before.plan.nodes.iter().skip(before.cursor);
+            self.cursor = rest.find_map(|known| self.place(known.node)).unwrap_or(plan.nodes.len());
+        }
+        if fresh.len() <= TOGETHER {
+            fresh.into_iter().for_each(|place| self.begin_node(place as usize, now));
+            if was_empty {
+                self.cursor = plan.nodes.len();
+            }
+        }
+    }
+
+    /// The questions of a node that is asked the same as before.
+    fn known(&self, target: &NodeTarget) -> Option<&[Ask]> {
+        let place = self.place(target.node)?;
+        self.plan.nodes.get(place).filter(|known| *known == target)?;
+        self.asks.get(self.span(place))
+    }
+
+    fn place(&self, node: NodeId) -> Option<usize> {
+        let place = (*self.places.get(node.slot as usize)?)? as usize;
+        self.plan.nodes.get(place).filter(|known| known.node == node).map(|_| place)
+    }
+
+    fn span(&self, place: usize) -> std::ops::Range<usize> {
+        let at = |place: usize| self.firsts.get(place).map_or(0, |first| *first as usize);
+        at(place)..at(place + 1)
+    }
+
+    /// Begins the rounds whose time has come.
+    pub fn begin(&mut self, now: Instant) {
+        let total = self.plan.nodes.len();
+        self.last_tick = now;
+        if total == 0 {
+            return;
+        }
+        let interval = self.plan.interval;
+        if self.cursor >= total {
+            let next = self.pass + interval;
+            if now < next {
+                return;
+            }
+            // Rounds that were slept through are not made up for.
+            self.pass = if now > next + interval { now } else { next };
+            self.cursor = 0;
+        }
+        let until = if total <= TOGETHER {
+            total
+        } else {
+            let passed = (now - self.pass).as_nanos() * total as u128 / interval.as_nanos().max(1);
+            let in_a_tick = TICK.as_nanos() * total as u128 / interval.as_nanos().max(1) + 1;
+            // After a delay faster, but not all at once.
+            let most = self.cursor as u128 + 2 * in_a_tick;
+            usize::try_from((passed + 1).min(most)).unwrap_or(total).min(total)
+        };
+        for place in self.cursor..until {
+            self.begin_node(place, now);
+        }
+        self.cursor = self.cursor.max(until);
+    }
+
+    fn begin_node(&mut self, place: usize, now: Instant) {
+        let span = self.span(place);
+        let Some(asks) = self.asks.get_mut(span.clone()) else { return };
+        if asks.iter().any(|ask| ask.stage != Stage::Idle) {
+            // The round before is not over: there was no room for its questions.
+            return;
+        }
+        self.turn = self.turn.wrapping_add(1);
+        for (index, ask) in span.zip(asks) {
+            (ask.stage, ask.tries, ask.turn, ask.first_lost, ask.begun) = (Stage::Due, 0, self.turn, false, now);
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            self.due.get_mut(usize::from(ask.kind)).into_iter().for_each(|due| due.push_back(index));
+        }
+    }
+
+    /// Takes an answer in.
+    pub fn answered(&mut self, answer: &Answer, now: Instant) {
+        let Some(place) = self.place(answer.key.node) else { return };
+        let Some(target) = self.plan.nodes.get(place) else { return };
+        if answer.from.is_some_and(|from| from != target.address) {
+            return;
+        }
+        let span = self.span(place);
+        let mut asks = self.asks.get_mut(span).unwrap_or_default().iter_mut();
+        let Some(ask) = asks.find(|ask| ask.probe == answer.key.probe) else { return };
+        // No longer than since the round began: the wall clock may have been set in between.
+        let passed = now.saturating_duration_since(ask.begun);
+        let underway = ask.turn == answer.key.turn && matches!(ask.stage, Stage::Due | Stage::Waiting) && ask.tries > 0;
+        if underway {
+            ask.rtt = answer.rtt.filter(|rtt| *rtt <= passed).unwrap_or(passed);
+            ask.first_lost = answer.key.nth > 0;
+            ask.stage = Stage::Answered;
+        } else if let Some(rtt) = answer.rtt.filter(|_| ask.failures > 0) {
+            // Too late for its round, but it says how much patience the next one needs.
+            ask.smoothed = Some(rtt.min(self.plan.timeout));
+        }
+    }
+
+    /// Ends rounds and orders second and third tries; adds the results of the rounds that ended.
+    pub fn settle(&mut self, now: Instant, ended: &mut Vec<Round>) {
+        let longest = self.longest();
+        let mut open = std::mem::take(&mut self.open);
+        open.retain(|index| {
+            let Some(ask) = self.asks.get_mut(*index as usize) else { return false };
+            let passed = now.saturating_duration_since(ask.begun);
+            match ask.stage {
+                Stage::Waiting if passed < ask.patience(longest) => return true,
+                Stage::Waiting if ask.tries < TRIES => {
+                    ask.stage = Stage::Due;
+                    self.due.get_mut(usize::from(ask.kind)).into_iter().for_each(|due| due.push_back(*index));
+                    return true;
+                }
+                Stage::Due => return true,
+                Stage::Waiting => ask.stage = Stage::Failed,
+                Stage::Answered | Stage::Failed | Stage::Denied | Stage::Idle => {}
+            }
+            let node = ask.node as usize;
+            ended.extend(self.result(node));
+            false
+        });
+        self.open = open;
+    }
+
+    /// The result of a node's round, if all its questions have ended and one at least could be asked.
+    fn result(&mut self, place: usize) -> Option<Round> {
+        let node = self.plan.nodes.get(place)?.node;
+        let span = self.span(place);
+        let asks = self.asks.get_mut(span)?;
+        if !asks.iter().all(|ask| matches!(ask.stage, Stage::Answered | Stage::Failed | Stage::Denied)) {
+            return None;
+        }
+        let mut asked = asks.iter().filter(|ask| ask.stage != Stage::Denied);
+        let well = asked.clone().all(|ask| ask.stage == Stage::Answered);
+        let first_lost = asked.clone().any(|ask| ask.first_lost || ask.stage == Stage::Failed);
+        let round = asked.next().map(|ask| Round { node, rtt: well.then_some(ask.rtt), first_lost });
+        asks.iter_mut().for_each(Ask::end);
+        round
+    }
+
+    /// The questions to be put to this kind of probe now, and their places for [`Self::sent`].
+    pub fn questions(&mut self, kind: usize) -> (Vec<u32>, Vec<Question<'_>>) {
+        let longest = self.longest();
+        let mut indices = Vec::new();
+        while let Some(index) = self.due.get_mut(kind).filter(|_| indices.len() < AT_ONCE).and_then(VecDeque::pop_front)
+        {
+            // Answered in the meantime, to an earlier try.
+            if self.asks.get(index as usize).is_some_and(|ask| ask.stage == Stage::Due) {
+                indices.push(index);
+            }
+        }
+        let question = |index: &u32| {
+            let ask = self.asks.get(*index as usize)?;
+            let target = self.plan.nodes.get(ask.node as usize)?;
+            let key = Key { node: target.node, turn: ask.turn, probe: ask.probe, nth: ask.tries };
+            let probe = target.probes.get(usize::from(ask.probe))?;
+            Some(Question { key, address: target.address, probe, within: ask.steps(longest).2 })
+        };
+        let questions = indices.iter().filter_map(question).collect();
+        (indices, questions)
+    }
+
+    /// The first `taken` of these were sent at `now`; the rest stays due.
+    pub fn sent(&mut self, kind: usize, indices: &[u32], taken: usize, now: Instant) {
+        for index in indices.iter().take(taken) {
+            let Some(ask) = self.asks.get_mut(*index as usize) else { continue };
+            if ask.tries == 0 {
+                ask.begun = now;
+                self.open.push(*index);
+            }
+            ask.tries += 1;
+            ask.stage = Stage::Waiting;
+        }
+        let Some(due) = self.due.get_mut(kind) else { return };
+        indices.iter().skip(taken).rev().for_each(|index| due.push_front(*index));
+    }
+
+    /// None of these could be sent at `now`, for want of the right to. They are over for this round.
+    pub fn denied(&mut self, indices: &[u32], now: Instant) {
+        for index in indices {
+            let Some(ask) = self.asks.get_mut(*index as usize) else { continue };
+            if ask.tries == 0 {
+                ask.begun = now;
+                self.open.push(*index);
+            }
+            ask.tries = TRIES;
+            ask.stage = Stage::Denied;
+        }
+    }
+
+    /// Whether a node is asked by this kind of probe.
+    pub fn asks(&self, kind: usize) -> bool {
+        self.asks.iter().any(|ask| usize::from(ask.kind) == kind)
+    }
+
+    /// When there is something to do next; `None`: not before there is another plan.
+    pub fn next(&self) -> Option<Instant> {
+        let total = self.plan.nodes.len();
+        if self.asks.is_empty() {
+            return None;
+        }
+        let share = self.plan.interval.as_nanos() * self.cursor as u128 / total.max(1) as u128;
+        let node = self.pass + if self.cursor >= total { self.plan.interval } else { nanos(share) };
+        let longest = self.longest();
+        let steps = self.open.iter().filter_map(|index| self.asks.get(*index as usize));
+        let step = steps.map(|ask| ask.begun + ask.patience(longest)).min();
+        let due = self.due.iter().any(|due| !due.is_empty()).then(|| self.last_tick + TICK);
+        let next = step.into_iter().chain(due).fold(node, Instant::min);
+        Some(if total > TOGETHER { next.max(self.last_tick + TICK) } else { next })
+    }
+
+    /// A round is over after this long.
+    fn longest(&self) -> Duration {
+        self.plan.timeout.min(self.plan.interval)
+    }
+}
+
+fn nanos(count: u128) -> Duration {
+    Duration::from_nanos(u64::try_from(count).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,202 @@
+//! One look at how the machine itself is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::parse;
+use crate::event::{Head, Pressure};
+
+/// No clock that somebody has set is before this: 2025-01-01.
+const EARLIEST: u64 = 1_735_689_600;
+/// File systems that cannot be written to.
+const NEVER_WRITTEN: [&str; 4] = ["squashfs", "erofs", "iso9660", "cramfs"];
+
+/// Looks at everything below `root` that the machine has.
+pub fn look(root: &Path) -> Head {
+    let text = |path: &str| fs::read_to_string(root.join(path)).ok();
+    let wait = |what: &str| text(&format!("proc/pressure/{what}")).as_deref().and_then(parse::pressure);
+    let firmware = throttled_file(root).and_then(|path| fs::read_to_string(path).ok());
+    let firmware = firmware.as_deref().and_then(parse::throttled);
+    let alarm = voltage_alarm(root).and_then(|path| fs::read_to_string(path).ok()).map(|text| text.trim() == "1");
+    let (disk, inodes) = room(root);
+    Head {
+        temperature: temperature(root),
+        under_voltage: match (alarm, firmware) {
+            (None, None) => None,
+            (alarm, firmware) => Some(alarm == Some(true) || firmware.is_some_and(|(low, _)| low)),
+        },
+        throttled: firmware.map(|(_, slow)| slow),
+        // Tenths are all that is shown.
+        load: text("proc/loadavg").as_deref().and_then(parse::load).map(|load| load / 10 * 10),
+        memory: text("proc/meminfo").as_deref().and_then(parse::available),
+        disk,
+        inodes,
+        pressure: Pressure { processor: wait("cpu"), memory: wait("memory"), disk: wait("io") },
+        read_only: read_only(&text("proc/self/mountinfo").unwrap_or_default(), &text("etc/fstab").unwrap_or_default()),
+        clock_set: Some(is_clock_set(root, SystemTime::now())),
+    }
+}
+
+/// Entries of a folder, in order.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> =
+        fs::read_dir(folder).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default();
+    found.sort();
+    found
+}
+
+/// Of the hottest thermal zone (Documentation/driver-api/thermal/sysfs-api.rst).
+fn temperature(root: &Path) -> Option<i32> {
+    let zones = entries(&root.join("sys/class/thermal")).into_iter();
+    zones.filter_map(|zone| parse::degrees(&fs::read_to_string(zone.join("temp")).ok()?)).max()
+}
+
+/// `in0_lcrit_alarm` of the driver raspberrypi-hwmon: 1 while the supply is too weak. The kernel tells its changes by poll(2).
+pub(super) fn voltage_alarm(root: &Path) -> Option<PathBuf> {
+    let chips = entries(&root.join("sys/class/hwmon")).into_iter();
+    let mut ours =
+        chips.filter(|chip| fs::read_to_string(chip.join("name")).is_ok_and(|name| name.trim() == "rpi_volt"));
+    ours.next().map(|chip| chip.join("in0_lcrit_alarm"))
+}
+
+/// `get_throttled` of the driver raspberrypi-firmware; the folder's name has the bus's address on a Pi 5.
+pub(super) fn throttled_file(root: &Path) -> Option<PathBuf> {
+    let named = |path: &PathBuf, end: &str| {
+        path.file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| name.starts_with("soc") && name.ends_with(end))
+    };
+    let buses = entries(&root.join("sys/devices/platform")).into_iter().filter(|path| named(path, ""));
+    let firmware = buses.flat_map(|bus| entries(&bus)).filter(|path| named(path, ":firmware"));
+    firmware.map(|folder| folder.join("get_throttled")).find(|file| file.exists())
+}
+
+/// Percent of space, and of inodes, that ordinary users have left. Some file systems count no inodes.
+fn room(root: &Path) -> (Option<u8>, Option<u8>) {
+    let Ok(seen) = rustix::fs::statvfs(root) else { return (None, None) };
+    let used = seen.f_blocks.saturating_sub(seen.f_bfree);
+    (parse::share(seen.f_bavail, used.saturating_add(seen.f_bavail)), parse::share(seen.f_favail, seen.f_files))
+}
+
+/// Read-only, and meant to be written to: by what `fstab` says. `None` where nobody says what is meant.
+fn read_only(mountinfo: &str, fstab: &str) -> Option<bool> {
+    let options = parse::super_options(mountinfo)?;
+    let meant = parse::fields(fstab)?;
+    let kind = meant.get(2).copied().unwrap_or_default();
+    let never = NEVER_WRITTEN.contains(&kind) || meant.get(3).is_some_and(|options| parse::says_read_only(options));
+    Some(!never && parse::says_read_only(options))
+}
+
+/// A Pi without a clock of its own has a guessed time until the network tells it. systemd-timesyncd leaves a mark; other time
+/// servers do not, so without timesyncd a date that can be is believed.
+fn is_clock_set(root: &Path, now: SystemTime) -> bool {
+    let possible = now.duration_since(UNIX_EPOCH).is_ok_and(|since| since.as_secs() >= EARLIEST);
+    let there = |path: &str| root.join(path).exists();
+    possible && (there("dev/rtc0") || there("run/systemd/timesync/synchronized") || !there("run/systemd/timesync"))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    pub fn put(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// A Raspberry Pi 4 in a folder.
+    pub fn tree(name: &str) -> PathBuf {
+        let root = std::env::temp_dir().join(format!("bramblegate-head-{name}-{}", std::process::id()));
+        for (path, text) in [
+            ("proc/loadavg", "0.31 0.18 0.11 1/213 4711\n"),
+            ("proc/meminfo", "MemTotal: 1000 kB\nMemAvailable: 620 kB\n"),
+            ("proc/pressure/cpu", "some avg10=0.00 avg60=3.00 avg300=0.00 total=1\n"),
+            ("proc/pressure/io", "some avg10=0.00 avg60=0.40 avg300=0.00 total=1\n"),
+            ("proc/self/mountinfo", "24 1 179:2 / / rw shared:1 - ext4 /dev/root rw\n"),
+            ("etc/fstab", "PARTUUID=1-2 / ext4 defaults,noatime 0 1\n"),
+            ("sys/class/thermal/thermal_zone0/temp", "48312\n"),
+            ("sys/class/hwmon/hwmon0/name", "cpu_thermal\n"),
+            ("sys/class/hwmon/hwmon1/name", "rpi_volt\n"),
+            ("sys/class/hwmon/hwmon1/in0_lcrit_alarm", "0\n"),
+            ("sys/devices/platform/soc/soc:firmware/get_throttled", "0\n"),
+        ] {
+            put(&root, path, text);
+        }
+        root
+    }
+
+    fn gone(root: &Path) {
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_pi_that_is_well() {
+        let root = tree("well");
+        let head = look(&root);
+        gone(&root);
+        assert_eq!((head.temperature, head.load, head.memory), (Some(48), Some(30), Some(62)));
+        assert_eq!((head.under_voltage, head.throttled, head.read_only), (Some(false), Some(false), Some(false)));
+        let pressure = Pressure { processor: Some(3), memory: None, disk: Some(0) };
+        assert_eq!((head.pressure, head.clock_set), (pressure, Some(true)));
+        assert!(head.disk.is_some_and(|percent| percent <= 100));
+    }
+
+    #[test]
+    fn under_voltage_is_seen_by_the_driver_or_by_the_firmware() {
+        let root = tree("volt");
+        put(&root, "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n");
+        let by_driver = look(&root);
+        fs::remove_dir_all(root.join("sys/class/hwmon")).unwrap();
+        put(&root, "sys/devices/platform/soc/soc:firmware/get_throttled", "50005\n");
+        let by_firmware = look(&root);
+        gone(&root);
+        assert_eq!((by_driver.under_voltage, by_driver.throttled), (Some(true), Some(false)));
+        assert_eq!((by_firmware.under_voltage, by_firmware.throttled), (Some(true), Some(true)));
+    }
+
+    #[test]
+    fn the_firmware_of_a_pi_5_is_found() {
+        let root = tree("pi5");
+        fs::remove_dir_all(root.join("sys/devices/platform/soc")).unwrap();
+        assert_eq!(throttled_file(&root), None);
+        let file = "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled";
+        put(&root, file, "0\n");
+        let found = throttled_file(&root);
+        let expected = root.join(file);
+        gone(&root);
+        assert_eq!(found, Some(expected));
+    }
+
+    #[test]
+    fn a_card_that_gives_up_is_told_from_a_root_that_is_meant_to_be_read_only() {
+        let failed = "24 1 179:2 / / rw shared:1 - ext4 /dev/root ro,errors=remount-ro\n";
+        assert_eq!(read_only(failed, "UUID=1 / ext4 defaults 0 1\n"), Some(true));
+        assert_eq!(read_only(failed, "UUID=1 / ext4 defaults,ro 0 1\n"), Some(false));
+        assert_eq!(read_only(failed, "UUID=1 / squashfs defaults 0 1\n"), Some(false));
+        assert_eq!(read_only(failed, ""), None);
+    }
+
+    #[test]
+    fn a_clock_is_set_when_its_keeper_says_so_or_there_is_none_to_ask() {
+        let root = tree("clock");
+        let (early, late) =
+            (UNIX_EPOCH + Duration::from_secs(EARLIEST - 1), UNIX_EPOCH + Duration::from_secs(EARLIEST));
+        assert!(!is_clock_set(&root, early));
+        assert!(is_clock_set(&root, late));
+        fs::create_dir_all(root.join("run/systemd/timesync")).unwrap();
+        assert!(!is_clock_set(&root, late), "timesyncd has not heard from anybody");
+        put(&root, "run/systemd/timesync/synchronized", "");
+        assert!(is_clock_set(&root, late));
+        gone(&root);
+    }
+
+    #[test]
+    fn a_machine_that_tells_nothing_has_no_vitals() {
+        let root = std::env::temp_dir().join(format!("bramblegate-head-nothing-{}", std::process::id()));
+        let head = Head { clock_set: None, ..look(&root) };
+        assert_eq!(head, Head::default());
+    }
+}

@@ -1,0 +1,206 @@
+//! What was seen of DHCP on the cluster port: may it be served there?
+
+use std::net::Ipv4Addr;
+
+use super::{State, Transition};
+use crate::event::{Dhcp, LinkIndex, Mac};
+
+/// Who else serves addresses on the cluster port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OtherServers {
+    /// not asked yet, or not since the port was last plugged in
+    #[default]
+    Unknown,
+    /// nobody
+    None,
+    /// this one
+    Foreign { server: Ipv4Addr, mac: Option<Mac> },
+}
+
+/// What is remembered of one stay of a cable in the cluster port.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct DhcpFacts {
+    /// the port with its cable, while addresses are to be served there
+    port: Option<LinkIndex>,
+    /// counts up with each of them
+    generation: u64,
+    servers: OtherServers,
+    /// why it cannot be asked
+    unasked: Option<String>,
+}
+
+impl State {
+    /// Who else serves addresses on the cluster port; what was heard on an earlier port, or before the cable was pulled, does
+    /// not count.
+    pub fn other_servers(&self) -> OtherServers {
+        self.dhcp.servers
+    }
+
+    /// Why nobody can be asked whether others serve addresses.
+    pub fn dhcp_unasked(&self) -> Option<&str> {
+        self.dhcp.unasked.as_deref()
+    }
+
+    /// The cluster port, if addresses are to be served there and it has a carrier, and the number of this plugging.
+    pub fn dhcp_port(&self) -> Option<(LinkIndex, u64)> {
+        self.dhcp.port.map(|port| (port, self.dhcp.generation))
+    }
+
+    /// Forgets what was heard when the cable was pulled or the port is another one.
+    pub(super) fn watch_dhcp(&mut self) -> Option<Transition> {
+        let wanted = self.settings.gateway.enabled && self.settings.cluster.dhcp.is_some();
+        let usable = self.cluster_port().filter(|link| wanted && link.carrier && link.master.is_none());
+        let port = usable.map(|link| link.index);
+        if port == self.dhcp.port {
+            return None;
+        }
+        let generation = self.dhcp.generation + 1;
+        let before = std::mem::replace(&mut self.dhcp, DhcpFacts { port, generation, ..DhcpFacts::default() });
+        match before.servers {
+            OtherServers::Foreign { server, .. } => Some(Transition::ForeignDhcpGone { server }),
+            OtherServers::Unknown | OtherServers::None => None,
+        }
+    }
+
+    pub(super) fn apply_dhcp(&mut self, dhcp: &Dhcp) -> Vec<Transition> {
+        let (index, servers, unasked) = match dhcp {
+            Dhcp::Alone { index } => (*index, OtherServers::None, None),
+            Dhcp::Foreign { index, server, mac } => {
+                (*index, OtherServers::Foreign { server: *server, mac: *mac }, None)
+            }
+            Dhcp::Unasked { index, why } => (*index, OtherServers::Unknown, Some(why.clone())),
+            Dhcp::Said(said) => return vec![Transition::ServerSaid(said.clone())],
+            Dhcp::Boots { address, file } => return self.boots(*address, file),
+        };
+        if self.dhcp.port != Some(index) {
+            // Heard before the cable was pulled.
+            return Vec::new();
+        }
+        self.dhcp.unasked = unasked;
+        match (std::mem::replace(&mut self.dhcp.servers, servers), servers) {
+            (before, after) if before == after => Vec::new(),
+            (_, OtherServers::Foreign { server, mac }) => vec![Transition::ForeignDhcp { server, mac }],
+            (OtherServers::Foreign { server, .. }, _) => vec![Transition::ForeignDhcpGone { server }],
+            _ => Vec::new(),
+        }
+    }
+
+    fn boots(&mut self, address: Ipv4Addr, file: &str) -> Vec<Transition> {
+        let Some(id) = self.nodes.by_address(address).map(|node| node.id) else { return Vec::new() };
+        let change = self.nodes.boots(id, file, self.now);
+        change.and_then(|change| self.health_changed(id, change)).into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::board::Board;
+    use crate::config::{self, Settings};
+    use crate::event::{Change, Event, Instant, Link};
+
+    const CLUSTER: LinkIndex = 2;
+
+    fn settings(more: &str) -> Arc<Settings> {
+        let text = format!("uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n{more}");
+        Arc::new(config::load(&[("settings", &text)], &Board::built_in("emulated").unwrap()).unwrap())
+    }
+
+    fn serving() -> Arc<Settings> {
+        settings("[cluster.dhcp]\nrange = \"192.168.50.100-192.168.50.199\"\n")
+    }
+
+    fn link(index: LinkIndex, carrier: bool) -> Event {
+        Event::Link(Change::Present(Link {
+            index,
+            name: "eth0".to_owned(),
+            alternative_names: Vec::new(),
+            mac: Some(Mac([2; 6])),
+            up: true,
+            carrier,
+            loopback: false,
+            wireless: false,
+            master: None,
+            kind: None,
+            parent: None,
+            mtu: 1500,
+        }))
+    }
+
+    fn tell(state: &mut State, event: &Event) -> Vec<Transition> {
+        state.apply(event, Instant::from_boot(Duration::from_secs(1)))
+    }
+
+    fn plugged() -> State {
+        let mut state = State::new(serving(), Instant::default());
+        tell(&mut state, &link(CLUSTER, true));
+        state
+    }
+
+    const FOREIGN: Dhcp = Dhcp::Foreign { index: CLUSTER, server: Ipv4Addr::new(10, 0, 0, 1), mac: Some(Mac([9; 6])) };
+    const ALONE: Dhcp = Dhcp::Alone { index: CLUSTER };
+
+    #[test]
+    fn nobody_is_known_until_somebody_was_asked_and_a_foreign_one_is_told_once() {
+        let mut state = plugged();
+        assert_eq!(state.other_servers(), OtherServers::Unknown);
+        assert_eq!(tell(&mut state, &Event::Dhcp(ALONE)), []);
+        assert_eq!(state.other_servers(), OtherServers::None);
+        let server = Ipv4Addr::new(10, 0, 0, 1);
+        let told = tell(&mut state, &Event::Dhcp(FOREIGN));
+        assert_eq!(told, [Transition::ForeignDhcp { server, mac: Some(Mac([9; 6])) }]);
+        assert_eq!(tell(&mut state, &Event::Dhcp(FOREIGN)), []);
+        assert_eq!(tell(&mut state, &Event::Dhcp(ALONE)), [Transition::ForeignDhcpGone { server }]);
+    }
+
+    #[test]
+    fn a_pulled_cable_or_another_port_is_asked_anew() {
+        let mut state = plugged();
+        let first = state.dhcp_port().unwrap();
+        tell(&mut state, &Event::Dhcp(FOREIGN));
+        let server = Ipv4Addr::new(10, 0, 0, 1);
+        assert!(tell(&mut state, &link(CLUSTER, false)).contains(&Transition::ForeignDhcpGone { server }));
+        assert_eq!((state.other_servers(), state.dhcp_port()), (OtherServers::Unknown, None));
+        tell(&mut state, &Event::Dhcp(ALONE));
+        assert_eq!(state.other_servers(), OtherServers::Unknown, "what is told too late does not count");
+        tell(&mut state, &link(CLUSTER, true));
+        assert_ne!(state.dhcp_port().unwrap(), first);
+        tell(&mut state, &Event::Dhcp(ALONE));
+        let Event::Link(Change::Present(old)) = link(CLUSTER, true) else { unreachable!() };
+        tell(&mut state, &Event::Link(Change::Gone(old)));
+        tell(&mut state, &link(7, true));
+        assert_eq!(state.dhcp_port().map(|(port, _)| port), Some(7));
+        assert_eq!(state.other_servers(), OtherServers::Unknown);
+        tell(&mut state, &Event::Dhcp(ALONE));
+        assert_eq!(state.other_servers(), OtherServers::Unknown, "that was about the port before");
+    }
+
+    #[test]
+    fn who_serves_nothing_asks_nobody() {
+        let mut state = plugged();
+        tell(&mut state, &Event::Dhcp(FOREIGN));
+        let now = Instant::from_boot(Duration::from_secs(2));
+        assert!(state.reload(settings(""), now).iter().any(|told| matches!(told, Transition::ForeignDhcpGone { .. })));
+        assert_eq!((state.dhcp_port(), state.other_servers()), (None, OtherServers::Unknown));
+        state.reload(serving(), now);
+        assert!(state.dhcp_port().is_some());
+        state.reload(
+            settings("[gateway]\nenabled = false\n[cluster.dhcp]\nrange = \"192.168.50.100-192.168.50.199\"\n"),
+            now,
+        );
+        assert_eq!(state.dhcp_port(), None);
+    }
+
+    #[test]
+    fn who_cannot_ask_does_not_know() {
+        let mut state = plugged();
+        tell(&mut state, &Event::Dhcp(ALONE));
+        tell(&mut state, &Event::Dhcp(Dhcp::Unasked { index: CLUSTER, why: "not permitted".to_owned() }));
+        assert_eq!((state.other_servers(), state.dhcp_unasked()), (OtherServers::Unknown, Some("not permitted")));
+        tell(&mut state, &Event::Dhcp(ALONE));
+        assert_eq!(state.dhcp_unasked(), None);
+    }
+}

@@ -1,0 +1,285 @@
+//! From rounds of probes to health, with thresholds counted in rounds.
+//!
+//! What the probes say is counted all the time; a node that boots, is worked on, flaps, or answers slowly or with losses shows
+//! that instead. A round costs the same whatever the number of nodes.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::{NodeHealth, NodeState, Nodes};
+use crate::config::Health;
+use crate::event::{Instant, NodeId, Round};
+
+/// A node that boots and has not been heard of for this long is as its probes say.
+pub const BOOTING_TIME: Duration = Duration::from_secs(180);
+/// First tries that count for `degraded_loss`.
+const WINDOW: u32 = u64::BITS;
+/// A smoothed round trip is believed after so many rounds: the first one has the address resolution in it.
+const SETTLED: u8 = 8;
+
+/// Why a node that answers is degraded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Trouble {
+    /// goes down and comes back again and again
+    Flapping,
+    /// loses first tries
+    Lossy,
+    /// its round trips are long
+    Slow,
+}
+
+impl Trouble {
+    /// The word in alerts and journal.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Flapping => "flapping",
+            Self::Lossy => "lossy",
+            Self::Slow => "slow",
+        }
+    }
+}
+
+/// A node's health is another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HealthChange {
+    pub from: NodeHealth,
+    pub to: NodeHealth,
+    /// of one that is degraded now
+    pub why: Option<Trouble>,
+}
+
+/// What the probes alone say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Seen {
+    #[default]
+    Nothing,
+    Up,
+    Down,
+}
+
+/// What is remembered of a node between rounds.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Watch {
+    seen: Seen,
+    slow: bool,
+    lossy: bool,
+    flapping: bool,
+    maintenance: bool,
+    /// rounds since it was last found up, as far as [`SETTLED`]
+    settled: u8,
+    /// rounds in a row that contradict what was seen
+    streak: u32,
+    /// the last rounds, the newest in the lowest bit: was the first try lost?
+    lost: u64,
+    /// what hardly a node has
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Rare {
+    /// when it went down or came up, as many as count
+    changes: VecDeque<Instant>,
+    boot: Option<Boot>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Boot {
+    stage: String,
+    until: Instant,
+}
+
+impl NodeState {
+    /// Why it is degraded; `None` if it is not.
+    pub fn trouble(&self) -> Option<Trouble> {
+        (self.health == NodeHealth::Degraded).then(|| self.watch.trouble()).flatten()
+    }
+
+    /// The file that a booting node loaded last.
+    pub fn stage(&self) -> Option<&str> {
+        self.watch.boot().map(|boot| boot.stage.as_str())
+    }
+}
+
+impl Nodes {
+    /// Takes one round in; tells when the health changed by it.
+    pub fn round(&mut self, round: &Round, health: &Health, now: Instant) -> Option<HealthChange> {
+        let node = self.get_mut(round.node)?;
+        node.rtt = round.rtt.map(|rtt| smooth(node.rtt, rtt)).or(node.rtt);
+        let boots = node.watch.boot().map(|boot| boot.until);
+        node.watch.take(round, health, now);
+        node.watch.judge(node.rtt, health);
+        if let Some(until) = boots.filter(|_| node.watch.boot().is_none()) {
+            self.booting.remove(&(until, round.node));
+        }
+        self.show(round.node, now)
+    }
+
+    /// The node loads `file`: it boots, and has news for a while.
+    pub fn boots(&mut self, id: NodeId, file: &str, now: Instant) -> Option<HealthChange> {
+        let node = self.get_mut(id)?;
+        let before = node.watch.boot().map(|boot| boot.until);
+        let until = now + BOOTING_TIME;
+        if before.is_none() {
+            // Its next answer is that of a system that has just begun.
+            (node.watch.seen, node.watch.streak, node.watch.lost) = (Seen::Nothing, 0, 0);
+        }
+        node.watch.rare().boot = Some(Boot { stage: file.to_owned(), until });
+        before.map(|before| self.booting.remove(&(before, id)));
+        self.booting.insert((until, id));
+        self.show(id, now)
+    }
+
+    /// The node is worked on, or no longer: its rounds are counted, but it raises no alarm.
+    pub fn set_maintenance(&mut self, id: NodeId, on: bool, now: Instant) -> Option<HealthChange> {
+        self.get_mut(id)?.watch.maintenance = on;
+        self.show(id, now)
+    }
+
+    /// The next moment at which time alone changes a node's health.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.booting.first().map(|(until, _)| *until)
+    }
+
+    /// Nodes that have booted for too long are as their probes say.
+    pub fn expire(&mut self, health: &Health, now: Instant) -> Vec<(NodeId, HealthChange)> {
+        let mut told = Vec::new();
+        while let Some((_, id)) = self.booting.first().copied().filter(|(until, _)| *until <= now) {
+            self.booting.pop_first();
+            let Some(node) = self.get_mut(id) else { continue };
+            node.watch.end_boot();
+            if node.watch.streak >= health.failure_threshold {
+                (node.watch.seen, node.watch.streak) = (Seen::Down, 0);
+            }
+            told.extend(self.show(id, now).map(|change| (id, change)));
+        }
+        told
+    }
+
+    /// Brings the health that is shown in line with what is known.
+    fn show(&mut self, id: NodeId, now: Instant) -> Option<HealthChange> {
+        let node = self.get(id)?;
+        let (from, to, why) = (node.health, node.watch.health(), node.watch.trouble());
+        let why = why.filter(|_| to == NodeHealth::Degraded);
+        if to == NodeHealth::Degraded || from == NodeHealth::Degraded {
+            self.troubled.set(id, why);
+        }
+        if from == to {
+            return None;
+        }
+        self.set_health(id, to, now);
+        Some(HealthChange { from, to, why })
+    }
+
+    fn get_mut(&mut self, id: NodeId) -> Option<&mut NodeState> {
+        self.slots.get_mut(id.slot as usize)?.node.as_mut().filter(|node| node.id == id)
+    }
+}
+
+impl Watch {
+    /// Counts a round.
+    fn take(&mut self, round: &Round, health: &Health, now: Instant) {
+        let answered = round.rtt.is_some();
+        if self.seen == Seen::Up {
+            self.lost = self.lost << 1 | u64::from(round.first_lost || !answered);
+            self.settled = self.settled.saturating_add(1).min(SETTLED);
+        }
+        if self.flapping {
+            self.calm(health, now);
+        }
+        let target = if answered { Seen::Up } else { Seen::Down };
+        if answered {
+            self.end_boot();
+        }
+        if self.seen == target {
+            self.streak = 0;
+            return;
+        }
+        self.streak = self.streak.saturating_add(1);
+        // A node that was never seen is up with its first answer: nobody wants to wait at the start.
+        let needed = match (self.seen, target) {
+            (Seen::Nothing, Seen::Up) => 1,
+            (_, Seen::Up) => health.success_threshold,
+            _ => health.failure_threshold,
+        };
+        // One that boots is silent.
+        if self.streak < needed || (target == Seen::Down && self.boot().is_some()) {
+            return;
+        }
+        if self.seen != Seen::Nothing {
+            self.changed(health, now);
+        }
+        (self.seen, self.streak, self.lost, self.settled) = (target, 0, 0, 0);
+        (self.slow, self.lossy) = (false, false);
+    }
+
+    /// It went down or came up: so often within the window is flapping.
+    fn changed(&mut self, health: &Health, now: Instant) {
+        let most = health.flap_changes as usize;
+        let changes = &mut self.rare().changes;
+        changes.push_back(now);
+        while changes.len() > most {
+            changes.pop_front();
+        }
+        let begun = changes.front().is_some_and(|first| now.saturating_since(*first) <= health.flap_window);
+        self.flapping |= begun && changes.len() == most;
+    }
+
+    /// It flaps no more once it has kept still for half of the window.
+    fn calm(&mut self, health: &Health, now: Instant) {
+        let last = self.rare.as_ref().and_then(|rare| rare.changes.back().copied());
+        if last.is_none_or(|last| now.saturating_since(last) >= health.flap_window / 2) {
+            self.flapping = false;
+            self.rare().changes.clear();
+        }
+    }
+
+    /// Slow and lossy, each with a lower bound at which it ends.
+    fn judge(&mut self, rtt: Option<Duration>, health: &Health) {
+        if self.settled >= SETTLED {
+            let long = |limit: Duration| rtt.is_some_and(|rtt| rtt > if self.slow { limit * 3 / 4 } else { limit });
+            self.slow = health.degraded_rtt.is_some_and(long);
+        }
+        let lost = self.lost.count_ones() * 100;
+        let many = |share: u8| lost > u32::from(share) * WINDOW / if self.lossy { 2 } else { 1 };
+        self.lossy = health.degraded_loss.is_some_and(many);
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        let troubles = [(self.flapping, Trouble::Flapping), (self.lossy, Trouble::Lossy), (self.slow, Trouble::Slow)];
+        troubles.into_iter().find_map(|(so, trouble)| so.then_some(trouble))
+    }
+
+    fn health(&self) -> NodeHealth {
+        match self.seen {
+            _ if self.maintenance => NodeHealth::Maintenance,
+            _ if self.boot().is_some() => NodeHealth::Booting,
+            _ if self.flapping => NodeHealth::Degraded,
+            Seen::Nothing => NodeHealth::Unknown,
+            Seen::Down => NodeHealth::Down,
+            Seen::Up if self.slow || self.lossy => NodeHealth::Degraded,
+            Seen::Up => NodeHealth::Up,
+        }
+    }
+
+    fn boot(&self) -> Option<&Boot> {
+        self.rare.as_ref()?.boot.as_ref()
+    }
+
+    fn end_boot(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.boot = None;
+        }
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+}
+
+/// RFC 6298, 2.3, with alpha = 1/8.
+fn smooth(known: Option<Duration>, rtt: Duration) -> Duration {
+    known.map_or(rtt, |known| (known * 7 + rtt) / 8)
+}

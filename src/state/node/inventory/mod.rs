@@ -1,0 +1,345 @@
+//! Who the nodes are: those of the settings, and those that were found. A node is known by its hardware address.
+//!
+//! Identities are derived from what was seen and leased ([`sighting`]), board by board. No two nodes ever have one name,
+//! hardware address or address; where two want the same, one goes without and the conflict is told.
+
+mod name;
+mod reload;
+mod sighting;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+use super::{Fresh, NodeHealth, NodeState, Nodes, Origin};
+use crate::config::Settings;
+use crate::event::{Instant, Lease, Mac, NodeId};
+
+pub use sighting::Contest;
+use sighting::Sightings;
+
+/// A found node without a lease is forgotten after so long a silence.
+pub const FORGET_TIME: Duration = Duration::from_secs(600);
+/// What ends by time alone is looked for so often, and only while there is something that could.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// What is known beside the nodes themselves.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Inventory {
+    sightings: Sightings,
+    /// the addresses that the settings give, and to whom
+    homes: BTreeMap<Ipv4Addr, NodeId>,
+    /// another board than the settings say answers at these of them
+    misplaced: BTreeMap<Ipv4Addr, Mac>,
+    /// names that nodes call themselves by and did not get, because another has them
+    unnamed: BTreeMap<NodeId, String>,
+    /// names of nodes that are worked on, in lower case; also of some that are not here
+    drained: BTreeSet<String>,
+    sweep_at: Option<Instant>,
+}
+
+/// A board at the address of another one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Misplaced<'n> {
+    pub address: Ipv4Addr,
+    /// who answers
+    pub mac: Mac,
+    /// to whom the settings give the address
+    pub owner: &'n NodeState,
+    /// whose board it is, as far as it is known
+    pub node: Option<&'n NodeState>,
+}
+
+impl Nodes {
+    /// The settings give this address to a node, wherever it is now.
+    pub fn is_home(&self, address: Ipv4Addr) -> bool {
+        self.inventory.homes.contains_key(&address)
+    }
+
+    /// Our server gave this address of `home` to a board: it is so also while the cluster has moved, for leases move along and
+    /// keep their host parts. Looks at all leases.
+    pub fn is_leased(&self, address: Ipv4Addr, home: Ipv4Net) -> bool {
+        let host = |address: Ipv4Addr| u32::from(address) & u32::from(home.hostmask());
+        self.inventory.sightings.leased().any(|given| host(given) == host(address))
+    }
+
+    /// Boards at addresses that the settings give to others.
+    pub fn misplaced(&self) -> impl Iterator<Item = Misplaced<'_>> {
+        self.inventory.misplaced.iter().filter_map(|(address, mac)| {
+            let owner = self.get(*self.inventory.homes.get(address)?)?;
+            Some(Misplaced { address: *address, mac: *mac, owner, node: self.by_mac(*mac) })
+        })
+    }
+
+    /// Addresses that two boards want.
+    pub fn contests(&self) -> impl Iterator<Item = (Ipv4Addr, &Contest)> {
+        self.inventory.sightings.contests()
+    }
+
+    /// Nodes that call themselves as another does: (the one without the name, the one that has it).
+    pub fn homonyms(&self) -> impl Iterator<Item = (&NodeState, &NodeState)> {
+        self.inventory.unnamed.iter().filter_map(|(id, wanted)| {
+            let (without, with) = (self.get(*id)?, self.by_name(wanted)?);
+            (without.id != with.id).then_some((without, with))
+        })
+    }
+
+    /// Names of nodes that are worked on, in lower case.
+    pub fn drained(&self) -> &BTreeSet<String> {
+        &self.inventory.drained
+    }
+
+    /// Notes that a node is worked on, or no longer; it need not be here yet.
+    pub fn note_drained(&mut self, name: &str, drained: bool) {
+        let name = name.to_ascii_lowercase();
+        if drained {
+            self.inventory.drained.insert(name)
+        } else {
+            self.inventory.drained.remove(&name)
+        };
+    }
+
+    /// When time alone may change who is here.
+    pub fn sweep_at(&self) -> Option<Instant> {
+        self.inventory.sweep_at
+    }
+
+    /// A board answers at an address of the cluster. Tells whom this made known.
+    pub fn seen(
+        &mut self,
+        (address, mac, reachable): (Ipv4Addr, Mac, bool),
+        settings: &Settings,
+        now: Instant,
+    ) -> Vec<NodeId> {
+        let before = self.inventory.sightings.see(address, mac, reachable, now);
+        self.judge(address);
+        let boards = before.into_iter().chain([mac]);
+        boards.filter_map(|board| self.settle(board, settings, now)).collect()
+    }
+
+    /// Nobody answers at an address any more.
+    pub fn unseen(&mut self, address: Ipv4Addr, settings: &Settings, now: Instant) {
+        if let Some(mac) = self.inventory.sightings.lose(address) {
+            self.judge(address);
+            self.settle(mac, settings, now);
+        }
+    }
+
+    /// A node has an address of our server. Tells whom this made known.
+    pub fn leased(&mut self, lease: &Lease, settings: &Settings, now: Instant) -> Option<NodeId> {
+        self.inventory.sightings.give(lease, now);
+        self.settle(lease.mac, settings, now)
+    }
+
+    /// A lease has ended. A found node that is not there any more is forgotten with it.
+    pub fn lease_ended(&mut self, lease: &Lease, settings: &Settings, now: Instant) -> Option<NodeState> {
+        if !self.inventory.sightings.take_back(lease) {
+            return None;
+        }
+        self.without_lease(lease.mac, settings, now)
+    }
+
+    fn without_lease(&mut self, mac: Mac, settings: &Settings, now: Instant) -> Option<NodeState> {
+        self.settle(mac, settings, now);
+        let node = self.by_mac(mac)?;
+        if node.is_absent() && !self.inventory.sightings.is_heard(mac) { self.forget(node.id) } else { None }
+    }
+
+    /// Forgets what time has ended. Tells who went.
+    pub fn sweep(&mut self, settings: &Settings, now: Instant) -> Vec<NodeState> {
+        if self.inventory.sweep_at.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        let ended = self.inventory.sightings.expire(now);
+        let mut gone: Vec<NodeState> =
+            ended.into_iter().filter_map(|mac| self.without_lease(mac, settings, now)).collect();
+        let silent = |node: &&NodeState| {
+            let kept = node.mac.is_some_and(|mac| {
+                let sightings = &self.inventory.sightings;
+                sightings.lease(mac).is_some() || sightings.is_heard(mac)
+            });
+            node.is_absent() && !kept && now.saturating_since(node.since) >= FORGET_TIME
+        };
+        let silent: Vec<NodeId> = self.iter().filter(silent).map(|node| node.id).collect();
+        gone.extend(silent.into_iter().filter_map(|id| self.forget(id)));
+        let quiet = self.inventory.sightings.is_quiet() && !self.iter().any(|node| node.origin == Origin::Found);
+        self.inventory.sweep_at = (!quiet).then(|| now + SWEEP);
+        gone
+    }
+
+    /// Gives a node another name; an order about it goes with it.
+    fn rename(&mut self, id: NodeId, name: String) {
+        let Some(before) = self.get(id).map(|node| node.name.to_ascii_lowercase()) else { return };
+        let after = name.to_ascii_lowercase();
+        if before != after && self.inventory.drained.remove(&before) {
+            self.inventory.drained.insert(after);
+        }
+        self.identify(id, |node| node.name = name);
+    }
+
+    fn forget(&mut self, id: NodeId) -> Option<NodeState> {
+        self.inventory.unnamed.remove(&id);
+        self.remove(id)
+    }
+
+    /// Brings who a board is in line with what is known of it. Tells the node if it is a new one.
+    fn settle(&mut self, mac: Mac, settings: &Settings, now: Instant) -> Option<NodeId> {
+        let _ = self.inventory.sweep_at.get_or_insert(now + SWEEP);
+        self.unlearn(mac);
+        if let Some(id) = self.whose(mac, settings) {
+            // It was taken for a stranger as long as it had another address.
+            if let Some(stranger) = self.by_mac(mac).map(|node| node.id).filter(|stranger| *stranger != id) {
+                self.forget(stranger);
+            }
+            self.identify(id, |node| node.mac = Some(mac));
+            self.locate(id, mac, settings);
+            self.name_found(id, settings, now);
+            return None;
+        }
+        let address = self.address_of(mac, settings).filter(|address| self.is_free(*address, mac))?;
+        self.vacate(address);
+        if self.by_address(address).is_some() {
+            return None;
+        }
+        let name = name::generated(mac, |name| self.by_name(name).is_some());
+        let fresh = Fresh { name, mac: Some(mac), address: Some(address), origin: Origin::Found, group: None };
+        let id = self.insert(fresh, now);
+        self.name_found(id, settings, now);
+        Some(id)
+    }
+
+    /// A node that the settings know by its address alone is whichever board answers there: not one that has left.
+    fn unlearn(&mut self, mac: Mac) {
+        let Some(node) = self.by_mac(mac).filter(|node| node.origin == Origin::Settings) else { return };
+        let Some(home) = node.home.filter(|_| node.written_mac.is_none()) else { return };
+        let sightings = &self.inventory.sightings;
+        if sightings.lease(mac).is_none() && sightings.at(home).is_some_and(|answers| answers != mac) {
+            self.identify(node.id, |node| node.mac = None);
+        }
+    }
+
+    /// The node that this board is: by its hardware address; else one of the settings that has none written and is meant by
+    /// the name that the board calls itself, or by the address where it is.
+    fn whose(&self, mac: Mac, settings: &Settings) -> Option<NodeId> {
+        let known = self.by_mac(mac);
+        if let Some(known) = known.filter(|known| known.origin == Origin::Settings) {
+            return Some(known.id);
+        }
+        let open = |node: &&NodeState| node.origin == Origin::Settings && node.written_mac.is_none();
+        let given = self.inventory.sightings.lease(mac);
+        let named = given.and_then(|given| self.by_name(&name::legal(given.host_name.as_deref()?)?));
+        // A board that called itself so before may have been replaced by this one.
+        let away = |board: Mac| {
+            let sightings = &self.inventory.sightings;
+            sightings.lease(board).is_none() && sightings.places(board).next().is_none()
+        };
+        let named = named.filter(open).filter(|node| node.mac.is_none_or(away));
+        let places = given.map(|given| given.address).into_iter().chain(self.inventory.sightings.places(mac));
+        // Who has been a node so far is not to become another each time that two take an address in turn.
+        let clear = |place: &Ipv4Addr| known.is_none() || self.contests().all(|(contested, _)| contested != *place);
+        let places = places.filter(|place| in_cluster(*place, settings)).filter(clear);
+        let mut there = places.filter_map(|place| self.by_address(place));
+        named.or_else(|| there.find(open)).or(known).map(|node| node.id)
+    }
+
+    /// Where a board is: where our server put it, else where it is seen.
+    fn address_of(&self, mac: Mac, settings: &Settings) -> Option<Ipv4Addr> {
+        let sightings = &self.inventory.sightings;
+        let given = sightings.lease(mac).map(|given| given.address);
+        let here = self.by_mac(mac).and_then(|node| node.address);
+        let mut places = sightings.places(mac).filter(|place| in_cluster(*place, settings));
+        let seen = here.filter(|here| sightings.at(*here) == Some(mac)).or_else(|| places.next());
+        given.or(seen)
+    }
+
+    /// Gives a node the address where it is now. That of the settings stands against what is merely seen, not against a lease.
+    fn locate(&mut self, id: NodeId, mac: Mac, settings: &Settings) {
+        let Some(node) = self.get(id) else { return };
+        let given = self.inventory.sightings.lease(mac).map(|given| given.address);
+        let free = |address: &Ipv4Addr| Some(*address) == node.home || self.is_free(*address, mac);
+        let address = given.filter(free).or(node.home).or_else(|| self.address_of(mac, settings).filter(free));
+        // Nobody sees it any more: it is where it was, unless another is there.
+        let Some(address) = address.filter(|address| node.address != Some(*address)) else { return };
+        self.vacate(address);
+        // Whoever had to give way may have come home to it.
+        if self.by_address(address).is_none_or(|holder| holder.id == id) {
+            self.identify(id, |node| node.address = Some(address));
+        }
+    }
+
+    /// Not held by a node of the settings whose own it is, nor by one that has it by a lease, if this board has it by none.
+    fn is_free(&self, address: Ipv4Addr, mac: Mac) -> bool {
+        let given = |board: Mac| self.inventory.sightings.lease(board).is_some_and(|given| given.address == address);
+        self.by_address(address).is_none_or(|holder| {
+            let leased = holder.mac.filter(|board| *board != mac).is_some_and(given);
+            holder.home != Some(address) && (!leased || given(mac))
+        })
+    }
+
+    /// Whoever is known to be at an address is so no longer: a node of the settings is where they say, a found one nowhere.
+    fn vacate(&mut self, address: Ipv4Addr) {
+        let Some(holder) = self.by_address(address) else { return };
+        let (id, home) = (holder.id, holder.home);
+        self.identify(id, |node| node.address = None);
+        if let Some(home) = home.filter(|home| *home != address) {
+            self.vacate(home);
+            self.identify(id, |node| node.address = Some(home));
+        }
+    }
+
+    /// Names a found node as it calls itself, unless another is called so.
+    fn name_found(&mut self, id: NodeId, settings: &Settings, now: Instant) {
+        let Some(node) = self.get(id).filter(|node| node.origin == Origin::Found) else { return };
+        let Some(mac) = node.mac else { return };
+        let own = |name: &str| self.by_name(name).is_none_or(|holder| holder.id == id);
+        let host_name = self.inventory.sightings.lease(mac).and_then(|given| given.host_name.as_deref());
+        let wanted = host_name.and_then(name::legal);
+        let name = match wanted.as_ref().filter(|wanted| own(wanted)) {
+            Some(name) => name.clone(),
+            // It keeps the name that it had.
+            None if wanted.is_none() => node.name.clone(),
+            None => name::generated(mac, |name| !own(name)),
+        };
+        let lacking = wanted.filter(|wanted| *wanted != name);
+        let group = settings.groups.iter().position(|group| group.takes(&name));
+        match lacking {
+            Some(wanted) => self.inventory.unnamed.insert(id, wanted),
+            None => self.inventory.unnamed.remove(&id),
+        };
+        self.rename(id, name.clone());
+        let drained = self.inventory.drained.contains(&name.to_ascii_lowercase());
+        self.identify(id, |node| node.group = group);
+        if drained {
+            self.set_maintenance(id, true, now);
+        }
+    }
+
+    /// Does another board than the settings say answer at this address?
+    fn judge(&mut self, address: Ipv4Addr) {
+        let owner = self.inventory.homes.get(&address).and_then(|id| self.get(*id));
+        let expected = owner.and_then(|node| node.written_mac);
+        match (expected, self.inventory.sightings.at(address)) {
+            (Some(expected), Some(mac)) if expected != mac => self.inventory.misplaced.insert(address, mac),
+            _ => self.inventory.misplaced.remove(&address),
+        };
+    }
+}
+
+impl NodeState {
+    /// It was found, and is not there now.
+    fn is_absent(&self) -> bool {
+        self.origin == Origin::Found && matches!(self.health, NodeHealth::Down | NodeHealth::Unknown)
+    }
+}
+
+/// An address of one of the cluster's subnets, and not the head's own.
+fn in_cluster(address: Ipv4Addr, settings: &Settings) -> bool {
+    let cluster = &settings.cluster;
+    std::iter::once(&cluster.address)
+        .chain(&cluster.alternatives)
+        .any(|net| net.contains(&address) && net.addr() != address && net.broadcast() != address)
+}

@@ -1,0 +1,137 @@
+//! The nodes of the settings, taken anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::{Counts, Fresh, NodeState, Nodes, Origin};
+use super::name;
+use crate::config::{Node, Settings};
+use crate::event::{Instant, NodeId};
+
+impl Nodes {
+    /// The nodes of the settings; those known before keep their health, also one that was found and is written down now.
+    pub fn reload(&mut self, settings: &Settings, now: Instant) {
+        self.regroup(settings);
+        let names: BTreeSet<String> = settings.nodes.iter().map(|node| node.name.to_ascii_lowercase()).collect();
+        let dropped =
+            |node: &&NodeState| node.origin == Origin::Settings && !names.contains(&node.name.to_ascii_lowercase());
+        let dropped: Vec<NodeId> = self.iter().filter(dropped).map(|node| node.id).collect();
+        let macs: BTreeSet<_> = settings.nodes.iter().filter_map(|node| node.mac).collect();
+        let new = |known: &&Node| self.by_name(&known.name).is_none_or(|node| node.origin == Origin::Found);
+        let fresh = settings.nodes.iter().filter(new).filter_map(|known| Some((known.address?, known.mac)));
+        let addresses: BTreeMap<_, _> = fresh.collect();
+        for id in dropped {
+            // One that has only another name now stays: its board says who it is, or else its address.
+            let renamed = self.get(id).is_some_and(|node| {
+                let there = node.home.and_then(|home| addresses.get(&home));
+                let same = there.is_some_and(|mac| mac.is_none() || *mac == node.mac);
+                same || node.mac.is_some_and(|mac| macs.contains(&mac))
+            });
+            if renamed {
+                self.identify(id, |node| {
+                    (node.origin, node.written_mac, node.home) = (Origin::Found, None, None);
+                });
+            } else if let Some(gone) = self.forget(id) {
+                // Another that is called so one day is not the one that was worked on.
+                self.note_drained(&gone.name, false);
+            }
+        }
+        let order: Vec<NodeId> = settings.nodes.iter().map(|known| self.adopt(known, now)).collect();
+        self.inventory.homes =
+            settings.nodes.iter().zip(&order).filter_map(|(known, id)| Some((known.address?, *id))).collect();
+        let found: Vec<NodeId> = self.iter().filter(|node| node.origin == Origin::Found).map(|node| node.id).collect();
+        self.order = order.into_iter().chain(found.iter().copied()).collect();
+        self.drop_the_boardless();
+        for id in found {
+            // Also one of which nothing is heard now.
+            self.name_found(id, settings, now);
+        }
+        for board in self.inventory.sightings.boards() {
+            self.settle(board, settings, now);
+        }
+        self.inventory.misplaced.clear();
+        for address in settings.nodes.iter().filter_map(|node| node.address) {
+            self.judge(address);
+        }
+        self.drain_again(now);
+        self.revision += 1;
+        self.layout += 1;
+    }
+
+    /// Makes one node what the settings say; others that are in its way give way.
+    fn adopt(&mut self, known: &Node, now: Instant) -> NodeId {
+        let found = |node: &&NodeState| node.origin == Origin::Found;
+        let named = self.by_name(&known.name);
+        let of_the_settings = named.filter(|node| node.origin == Origin::Settings);
+        let by_mac = || known.mac.and_then(|mac| self.by_mac(mac)).filter(found);
+        let by_address = || known.address.and_then(|address| self.by_address(address)).filter(found);
+        let same_board = |node: &&NodeState| known.mac.is_none() || node.mac == known.mac;
+        let before = of_the_settings
+            .or_else(by_mac)
+            .or_else(|| by_address().filter(same_board))
+            .or_else(|| named.filter(found).filter(same_board));
+        let id = before.map(|node| node.id);
+        self.give_way(known, id);
+        let address = known.address;
+        let Some(id) = id else {
+            let Node { name, mac, group, .. } = known.clone();
+            let id = self.insert(Fresh { name, mac, address, origin: Origin::Settings, group }, now);
+            self.identify(id, |node| (node.written_mac, node.home) = (mac, address));
+            return id;
+        };
+        self.inventory.unnamed.remove(&id);
+        self.rename(id, known.name.clone());
+        self.identify(id, |node: &mut NodeState| {
+            // What was learned of it goes on being true.
+            node.mac = known.mac.or(node.mac.filter(|_| node.written_mac.is_none()));
+            node.address = address.or(node.address);
+            (node.written_mac, node.home) = (known.mac, address);
+            (node.origin, node.group) = (Origin::Settings, known.group);
+        });
+        id
+    }
+
+    /// Whoever else has the name, the hardware address or the address.
+    fn give_way(&mut self, known: &Node, id: Option<NodeId>) {
+        let other = |node: Option<&NodeState>| node.map(|node| node.id).filter(|holder| Some(*holder) != id);
+        if let Some(holder) = other(self.by_name(&known.name)) {
+            let mac = self.get(holder).and_then(|node| node.mac).unwrap_or(crate::event::Mac([0; 6]));
+            let name = name::generated(mac, |name| self.by_name(name).is_some());
+            self.rename(holder, name);
+        }
+        if let Some(holder) = other(known.mac.and_then(|mac| self.by_mac(mac))) {
+            self.identify(holder, |node| node.mac = None);
+        }
+        if let Some(holder) = other(known.address.and_then(|address| self.by_address(address))) {
+            self.identify(holder, |node| node.address = None);
+        }
+    }
+
+    /// A found node whose board turned out to be another's is nobody.
+    fn drop_the_boardless(&mut self) {
+        let boardless = |node: &&NodeState| node.origin == Origin::Found && node.mac.is_none();
+        let ids: Vec<NodeId> = self.iter().filter(boardless).map(|node| node.id).collect();
+        for id in ids {
+            self.forget(id);
+        }
+    }
+
+    /// Those that are worked on are so under the new settings too, and only those.
+    fn drain_again(&mut self, now: Instant) {
+        let drained = |node: &NodeState| self.inventory.drained.contains(&node.name.to_ascii_lowercase());
+        let all: Vec<(NodeId, bool)> = self.iter().map(|node| (node.id, drained(node))).collect();
+        for (id, drained) in all {
+            self.set_maintenance(id, drained, now);
+        }
+    }
+
+    /// Groups may be others now: count anew.
+    fn regroup(&mut self, settings: &Settings) {
+        self.groups = vec![Counts::default(); settings.groups.len()];
+        let members: Vec<_> = self.iter().map(|node| (node.group, node.health)).collect();
+        for (group, health) in members {
+            if let Some(counts) = group.and_then(|group| self.groups.get_mut(group)) {
+                counts.add(health);
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What was seen on the cluster port and what was leased: the facts that identities are derived from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::event::{Instant, Lease, Mac};
+
+/// Two boards that take an address in turn within this time both want it; so long after the last turn it is over.
+pub const CONTEST_TIME: Duration = Duration::from_secs(120);
+
+/// An address that our server gave to a board.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    pub address: Ipv4Addr,
+    /// as the board calls itself
+    pub host_name: Option<String>,
+    /// `None` = for ever
+    until: Option<Instant>,
+}
+
+/// Who answers at an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sighting {
+    mac: Mac,
+    /// the kernel has an entry for it
+    here: bool,
+    reachable: bool,
+    /// when `mac` or `here` last changed, and who answered before
+    since: Instant,
+    earlier: Option<Mac>,
+}
+
+/// Two boards with one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contest {
+    pub boards: (Mac, Mac),
+    until: Instant,
+}
+
+/// All of it.
+#[derive(Debug, Clone, Default)]
+pub struct Sightings {
+    leases: BTreeMap<Mac, Given>,
+    seen: BTreeMap<Ipv4Addr, Sighting>,
+    /// where each board is seen
+    places: BTreeMap<Mac, BTreeSet<Ipv4Addr>>,
+    contests: BTreeMap<Ipv4Addr, Contest>,
+}
+
+impl Sightings {
+    pub fn lease(&self, mac: Mac) -> Option<&Given> {
+        self.leases.get(&mac)
+    }
+
+    /// Addresses that our server gave.
+    pub fn leased(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        self.leases.values().map(|given| given.address)
+    }
+
+    /// Where a board is seen.
+    pub fn places(&self, mac: Mac) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        self.places.get(&mac).into_iter().flatten().copied()
+    }
+
+    /// Who answers at an address.
+    pub fn at(&self, address: Ipv4Addr) -> Option<Mac> {
+        self.seen.get(&address).filter(|sighting| sighting.here).map(|sighting| sighting.mac)
+    }
+
+    /// The kernel has lately heard this board.
+    pub fn is_heard(&self, mac: Mac) -> bool {
+        let reachable = |place| self.seen.get(&place).is_some_and(|sighting| sighting.reachable);
+        self.places(mac).any(reachable)
+    }
+
+    /// Every board that was seen or has a lease.
+    pub fn boards(&self) -> BTreeSet<Mac> {
+        self.leases.keys().chain(self.places.keys()).copied().collect()
+    }
+
+    /// Addresses that two boards want, and which.
+    pub fn contests(&self) -> impl Iterator<Item = (Ipv4Addr, &Contest)> {
+        self.contests.iter().map(|(address, contest)| (*address, contest))
+    }
+
+    /// Nothing here changes by time alone.
+    pub fn is_quiet(&self) -> bool {
+        self.contests.is_empty() && self.leases.values().all(|given| given.until.is_none())
+    }
+
+    /// A board answers at an address. Tells who answered there before, if that was another.
+    pub fn see(&mut self, address: Ipv4Addr, mac: Mac, reachable: bool, now: Instant) -> Option<Mac> {
+        let fresh = Sighting { mac, here: true, reachable, since: now, earlier: None };
+        let Some(known) = self.seen.get_mut(&address) else {
+            self.seen.insert(address, fresh);
+            self.places.entry(mac).or_default().insert(address);
+            return None;
+        };
+        let before = known.mac;
+        known.reachable = reachable;
+        if before == mac {
+            known.here = true;
+            self.places.entry(mac).or_default().insert(address);
+            return None;
+        }
+        let again = known.earlier == Some(mac) && now.saturating_since(known.since) < CONTEST_TIME;
+        *known = Sighting { earlier: Some(before), ..fresh };
+        if again || self.contests.contains_key(&address) {
+            let boards = (before.min(mac), before.max(mac));
+            self.contests.insert(address, Contest { boards, until: now + CONTEST_TIME });
+        }
+        self.leave(before, address);
+        self.places.entry(mac).or_default().insert(address);
+        Some(before)
+    }
+
+    /// Nobody answers at an address any more. Tells who did.
+    pub fn lose(&mut self, address: Ipv4Addr) -> Option<Mac> {
+        let known = self.seen.get_mut(&address).filter(|known| known.here)?;
+        (known.here, known.reachable) = (false, false);
+        let mac = known.mac;
+        self.leave(mac, address);
+        Some(mac)
+    }
+
+    fn leave(&mut self, mac: Mac, address: Ipv4Addr) {
+        if let Some(places) = self.places.get_mut(&mac) {
+            places.remove(&address);
+            if places.is_empty() {
+                self.places.remove(&mac);
+            }
+        }
+    }
+
+    pub fn give(&mut self, lease: &Lease, now: Instant) {
+        let until = lease.valid_for.map(|time| now + time);
+        // dnsmasq takes a name away from a lease when another asks for the same: the board calls itself so all the same.
+        let before = self.leases.remove(&lease.mac).and_then(|given| given.host_name);
+        let given = Given { address: lease.address, host_name: lease.host_name.clone().or(before), until };
+        self.leases.insert(lease.mac, given);
+    }
+
+    /// A lease ends; not that of an address which the board had before this one.
+    pub fn take_back(&mut self, lease: &Lease) -> bool {
+        let held = self.leases.get(&lease.mac).is_some_and(|given| given.address == lease.address);
+        held && self.leases.remove(&lease.mac).is_some()
+    }
+
+    /// What time alone ends. Tells whose lease did.
+    pub fn expire(&mut self, now: Instant) -> Vec<Mac> {
+        self.contests.retain(|_, contest| contest.until > now);
+        self.seen.retain(|_, known| known.here || now.saturating_since(known.since) < CONTEST_TIME);
+        let ended = |given: &Given| given.until.is_some_and(|until| until <= now);
+        let boards: Vec<Mac> = self.leases.iter().filter(|(_, given)| ended(given)).map(|(mac, _)| *mac).collect();
+        for mac in &boards {
+            self.leases.remove(mac);
+        }
+        boards
+    }
+}

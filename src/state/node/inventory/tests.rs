@@ -1,0 +1,387 @@
+//! Who is who, whatever happens in whatever order.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::board::Board;
+use crate::config::load;
+use crate::event::Round;
+
+const PORTS: &str = "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n";
+
+fn settings(nodes: &str) -> Settings {
+    let group = "[[group]]\nname = \"odd\"\nmembers = \"*[13579]\"\n";
+    load(&[("t", format!("{PORTS}{group}{nodes}"))], &Board::built_in("emulated").unwrap()).unwrap()
+}
+
+fn node(name: &str, mac: Option<u8>, address: Option<u8>) -> String {
+    let mac = mac.map(|last| format!("mac = \"{}\"\n", board(last))).unwrap_or_default();
+    let address = address.map(|last| format!("address = \"{}\"\n", at(last))).unwrap_or_default();
+    format!("[[node]]\nname = \"{name}\"\n{mac}{address}")
+}
+
+fn board(last: u8) -> Mac {
+    Mac([0xb8, 0x27, 0xeb, 0, 0, last])
+}
+
+fn at(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(192, 168, 50, last)
+}
+
+fn second(seconds: u64) -> Instant {
+    Instant::from_boot(Duration::from_secs(seconds))
+}
+
+fn lease(last: u8, address: u8, host_name: Option<&str>, seconds: Option<u64>) -> Lease {
+    Lease {
+        mac: board(last),
+        address: at(address),
+        host_name: host_name.map(str::to_owned),
+        valid_for: seconds.map(Duration::from_secs),
+    }
+}
+
+/// Nodes and a clock.
+struct World {
+    nodes: Nodes,
+    settings: Settings,
+    now: u64,
+}
+
+impl World {
+    fn new(text: &str) -> Self {
+        let settings = settings(text);
+        let mut nodes = Nodes::default();
+        nodes.reload(&settings, second(0));
+        Self { nodes, settings, now: 0 }
+    }
+
+    fn see(&mut self, address: u8, last: u8) {
+        self.nodes.seen((at(address), board(last), true), &self.settings, second(self.now));
+    }
+
+    fn lose(&mut self, address: u8) {
+        self.nodes.unseen(at(address), &self.settings, second(self.now));
+    }
+
+    fn lease(&mut self, lease: &Lease) {
+        self.nodes.leased(lease, &self.settings, second(self.now));
+    }
+
+    fn wait(&mut self, seconds: u64) -> usize {
+        self.now += seconds;
+        self.nodes.sweep(&self.settings, second(self.now)).len()
+    }
+
+    fn goes_down(&mut self, name: &str) {
+        let node = self.nodes.by_name(name).unwrap().id;
+        for _ in 0..self.settings.health.failure_threshold {
+            let round = Round { node, rtt: None, first_lost: true };
+            self.nodes.round(&round, &self.settings.health, second(self.now));
+        }
+    }
+
+    /// `name mac address` of all, in their order.
+    fn list(&self) -> Vec<String> {
+        let last = |node: &NodeState| node.mac.map_or_else(|| "-".to_owned(), |mac| mac.0[5].to_string());
+        let address = |node: &NodeState| node.address.map_or_else(|| "-".to_owned(), |ip| ip.octets()[3].to_string());
+        self.nodes.iter().map(|node| format!("{} {} {}", node.name, last(node), address(node))).collect()
+    }
+}
+
+#[test]
+fn a_board_that_is_heard_becomes_a_node_with_a_name_of_its_own() {
+    let mut world = World::new(&node("rpi1", Some(1), Some(11)));
+    world.see(77, 7);
+    assert_eq!(world.list(), ["rpi1 1 11", "node-00-00-07 7 77"]);
+    assert_eq!(world.nodes.by_name("node-00-00-07").unwrap().group, Some(0), "its name is one of the group's");
+    world.see(1, 8);
+    assert_eq!(world.nodes.total(), 2, "the head's own address is no node's");
+    world.nodes.seen((Ipv4Addr::new(10, 0, 0, 7), board(9), true), &world.settings, second(1));
+    assert_eq!(world.nodes.total(), 2, "nor one of another subnet");
+}
+
+#[test]
+fn a_lease_names_a_node_and_says_where_it_is() {
+    let mut world = World::new("");
+    world.see(120, 7);
+    world.lease(&lease(7, 120, Some("Kitchen.local"), Some(3600)));
+    assert_eq!(world.list(), ["kitchen 7 120"]);
+    world.lease(&lease(7, 130, Some("Kitchen.local"), Some(3600)));
+    assert_eq!(world.list(), ["kitchen 7 130"]);
+}
+
+#[test]
+fn a_node_of_the_settings_is_its_board_wherever_its_lease_puts_it() {
+    let mut world =
+        World::new(&(node("rpi1", Some(1), Some(11)) + &node("rpi2", Some(2), None) + &node("rpi3", None, Some(13))));
+    world.lease(&lease(1, 111, None, None));
+    world.lease(&lease(2, 112, Some("something"), None));
+    world.lease(&lease(3, 113, Some("rpi3"), None));
+    assert_eq!(world.list(), ["rpi1 1 111", "rpi2 2 112", "rpi3 3 113"]);
+    assert!(world.nodes.is_home(at(11)), "where it should be is known still");
+    world.nodes.lease_ended(&lease(1, 111, None, None), &world.settings, second(1));
+    assert_eq!(world.list()[0], "rpi1 1 11");
+}
+
+#[test]
+fn a_node_known_by_its_address_is_whichever_board_answers_there() {
+    let mut world = World::new(&node("rpi1", None, Some(11)));
+    world.see(11, 1);
+    assert_eq!(world.list(), ["rpi1 1 11"]);
+    world.now = 500;
+    world.see(11, 2);
+    assert_eq!(world.list(), ["rpi1 2 11"], "it was replaced");
+    world.see(80, 1);
+    assert_eq!(world.list(), ["rpi1 2 11", "node-00-00-01 1 80"]);
+}
+
+#[test]
+fn swapped_boards_are_told_until_they_are_back() {
+    let mut world = World::new(&(node("rpi1", Some(1), Some(11)) + &node("rpi2", Some(2), Some(12))));
+    world.see(12, 1);
+    let told: Vec<_> = world.nodes.misplaced().map(|m| (m.owner.name.clone(), m.node.unwrap().name.clone())).collect();
+    assert_eq!(told, [("rpi2".to_owned(), "rpi1".to_owned())]);
+    assert_eq!(world.list(), ["rpi1 1 11", "rpi2 2 12"], "nobody is taken for another");
+    world.see(12, 2);
+    assert_eq!(world.nodes.misplaced().count(), 0);
+    world.see(11, 9);
+    let stranger = world.nodes.misplaced().next().unwrap();
+    assert_eq!((stranger.mac, stranger.node), (board(9), None));
+    world.lose(11);
+    assert_eq!(world.nodes.misplaced().count(), 0);
+}
+
+#[test]
+fn two_boards_that_take_an_address_in_turn_contest_it_and_a_replaced_board_does_not() {
+    let mut world = World::new("");
+    world.see(77, 1);
+    world.see(77, 2);
+    assert_eq!(world.nodes.contests().count(), 0, "it may have been replaced");
+    world.see(77, 1);
+    assert_eq!(
+        world.nodes.contests().map(|(address, c)| (address, c.boards)).collect::<Vec<_>>(),
+        [(at(77), (board(1), board(2)))]
+    );
+    world.wait(60);
+    assert_eq!(world.nodes.contests().count(), 1);
+    world.wait(120);
+    assert_eq!(world.nodes.contests().count(), 0, "it is over");
+}
+
+#[test]
+fn two_that_call_themselves_the_same_have_two_names() {
+    let mut world = World::new(&node("rpi1", Some(1), Some(11)));
+    world.lease(&lease(7, 107, Some("raspberrypi"), None));
+    world.lease(&lease(8, 108, Some("raspberrypi"), None));
+    world.lease(&lease(9, 109, Some("rpi1"), None));
+    assert_eq!(world.list(), ["rpi1 1 11", "raspberrypi 7 107", "node-00-00-08 8 108", "node-00-00-09 9 109"]);
+    let told: Vec<_> =
+        world.nodes.homonyms().map(|(without, with)| format!("{} {}", without.name, with.name)).collect();
+    assert_eq!(told, ["node-00-00-08 raspberrypi", "node-00-00-09 rpi1"]);
+    // The server gives a name to whoever asked last, and takes it from the other.
+    world.lease(&lease(8, 108, None, None));
+    world.lease(&lease(7, 107, Some("raspberrypi"), None));
+    assert_eq!(world.nodes.homonyms().count(), 2, "told as long as it is so");
+    world.lease(&lease(8, 108, Some("window"), None));
+    assert_eq!(world.nodes.by_name("window").unwrap().mac, Some(board(8)));
+    assert_eq!(world.nodes.homonyms().count(), 1);
+}
+
+#[test]
+fn a_found_node_is_forgotten_after_ten_silent_minutes_or_with_its_lease() {
+    let mut world = World::new("");
+    world.see(77, 7);
+    world.lease(&lease(8, 108, None, Some(900)));
+    world.goes_down("node-00-00-07");
+    world.goes_down("node-00-00-08");
+    assert_eq!(world.wait(700), 0, "one is heard, the other has its lease");
+    world.lose(77);
+    assert_eq!(world.wait(100), 1);
+    assert_eq!(world.list(), ["node-00-00-08 8 108"]);
+    assert_eq!(world.wait(100), 1);
+    assert_eq!((world.list().len(), world.nodes.sweep_at()), (0, None), "nothing is waited for any more");
+}
+
+#[test]
+fn a_found_node_that_is_written_down_keeps_its_health_and_its_number() {
+    let mut world = World::new("");
+    world.see(77, 7);
+    let id = world.nodes.by_name("node-00-00-07").unwrap().id;
+    let up = Round { node: id, rtt: Some(Duration::from_millis(1)), first_lost: false };
+    world.nodes.round(&up, &world.settings.health.clone(), second(1));
+    world.settings = settings(&node("rpi7", Some(7), Some(77)));
+    world.nodes.reload(&world.settings, second(2));
+    let adopted = world.nodes.by_name("rpi7").unwrap();
+    assert_eq!((adopted.id, adopted.health, adopted.origin), (id, NodeHealth::Up, Origin::Settings));
+    assert_eq!(world.nodes.total(), 1);
+    world.settings = settings("");
+    world.nodes.reload(&world.settings, second(3));
+    assert_eq!(world.list(), ["node-00-00-07 7 77"], "it is heard, so it is here");
+}
+
+#[test]
+fn a_board_that_was_a_stranger_at_another_address_is_known_once_it_is_where_the_settings_say() {
+    for leased in [true, false] {
+        let mut world = World::new(&node("rpi2", None, Some(12)));
+        world.see(150, 2);
+        assert_eq!(world.list(), ["rpi2 - 12", "node-00-00-02 2 150"]);
+        if leased {
+            world.lease(&lease(2, 12, Some("rpi2"), Some(3600)));
+        } else {
+            world.see(12, 2);
+        }
+        assert_eq!((world.list(), world.nodes.homonyms().count()), (vec!["rpi2 2 12".to_owned()], 0));
+    }
+}
+
+#[test]
+fn a_stranger_that_contests_a_nodes_address_does_not_become_that_node_in_turn() {
+    let mut world = World::new(&node("rpi2", None, Some(12)));
+    world.see(12, 2);
+    world.see(80, 7);
+    for _ in 0..3 {
+        world.see(12, 7);
+        world.see(12, 2);
+    }
+    let stranger = world.nodes.by_name("node-00-00-07").unwrap().id;
+    for _ in 0..3 {
+        world.see(12, 7);
+        world.see(12, 2);
+        assert_eq!(world.nodes.by_name("node-00-00-07").map(|node| node.id), Some(stranger));
+    }
+    assert_eq!(world.list(), ["rpi2 2 12", "node-00-00-07 7 80"]);
+}
+
+#[test]
+fn a_node_that_is_worked_on_is_so_under_its_next_name_until_it_is_taken_out() {
+    let health = |world: &World, name: &str| world.nodes.by_name(name).map(|node| node.health);
+    let mut world = World::new("");
+    world.see(77, 7);
+    world.nodes.note_drained("node-00-00-07", true);
+    world.lease(&lease(7, 77, Some("worker"), None));
+    assert_eq!(world.nodes.drained().iter().collect::<Vec<_>>(), ["worker"], "as it calls itself");
+    world.settings = settings(&node("window", Some(7), Some(77)));
+    world.nodes.reload(&world.settings, second(1));
+    assert_eq!(health(&world, "window"), Some(NodeHealth::Maintenance), "adopted");
+    world.settings = settings(&node("door", Some(7), Some(77)));
+    world.nodes.reload(&world.settings, second(2));
+    assert_eq!(health(&world, "door"), Some(NodeHealth::Maintenance), "renamed");
+    assert_eq!(health(&world, "window"), None);
+    world.settings = settings("");
+    world.nodes.reload(&world.settings, second(3));
+    assert!(world.nodes.drained().is_empty(), "taken out of the settings");
+}
+
+#[test]
+fn a_node_known_by_its_address_alone_stays_itself_under_another_name() {
+    let mut world = World::new(&(node("rpi1", None, Some(11)) + &node("rpi2", None, Some(12))));
+    let id = world.nodes.by_name("rpi1").unwrap().id;
+    world.nodes.note_drained("rpi1", true);
+    world.settings = settings(&(node("window", None, Some(11)) + &node("rpi2", None, Some(12))));
+    world.nodes.reload(&world.settings, second(1));
+    let window = world.nodes.by_name("window").unwrap();
+    assert_eq!((window.id, window.health), (id, NodeHealth::Maintenance));
+    world.settings = settings(&node("rpi2", None, Some(11)));
+    world.nodes.reload(&world.settings, second(2));
+    assert_eq!(world.list(), ["rpi2 - 11"], "another that is known takes the place of one that is not");
+}
+
+#[test]
+fn a_found_node_that_is_silent_when_the_groups_change_is_in_the_right_one() {
+    let mut world = World::new("");
+    world.see(77, 7);
+    world.lose(77);
+    world.settings = load(
+        &[("t", format!("{PORTS}[[group]]\nname = \"even\"\nmembers = \"*[02468]\"\n"))],
+        &Board::built_in("emulated").unwrap(),
+    )
+    .unwrap();
+    world.nodes.reload(&world.settings, second(1));
+    assert_eq!(world.nodes.by_name("node-00-00-07").unwrap().group, None);
+    super::super::tests::recount(&world.nodes);
+}
+
+#[test]
+fn an_order_waits_for_its_node() {
+    let mut world = World::new("");
+    world.nodes.note_drained("Node-00-00-07", true);
+    world.see(77, 7);
+    assert_eq!(world.nodes.by_name("node-00-00-07").unwrap().health, NodeHealth::Maintenance);
+}
+
+/// What can happen.
+#[derive(Debug, Clone)]
+enum Happens {
+    See(u8, u8),
+    Lose(u8),
+    Lease(u8, u8, Option<&'static str>, Option<u64>),
+    End(u8, u8),
+    Reload(Vec<(u8, bool, bool)>),
+    Drain(&'static str, bool),
+    Down(u32),
+    Wait(u64),
+}
+
+fn happens() -> impl Strategy<Value = Happens> {
+    let host_name =
+        || prop::sample::select(vec![None, Some("rpi1"), Some("raspberrypi"), Some("node-00-00-02"), Some("?")]);
+    let nodes = prop::collection::btree_map(1_u8..6, any::<(bool, bool)>(), 0..5);
+    prop_oneof![
+        4 => (10_u8..16, 1_u8..6).prop_map(|(address, last)| Happens::See(address, last)),
+        1 => (10_u8..16).prop_map(Happens::Lose),
+        3 => (1_u8..6, 10_u8..16, host_name(), prop::option::of(1_u64..2000))
+            .prop_map(|(last, address, name, time)| Happens::Lease(last, address, name, time)),
+        1 => (1_u8..6, 10_u8..16).prop_map(|(last, address)| Happens::End(last, address)),
+        1 => nodes.prop_map(|nodes| Happens::Reload(nodes.into_iter().map(|(n, (mac, address))| (n, mac, address)).collect())),
+        1 => (prop::sample::select(vec!["rpi1", "rpi2", "node-00-00-03"]), any::<bool>()).prop_map(|(n, on)| Happens::Drain(n, on)),
+        1 => (0_u32..8).prop_map(Happens::Down),
+        1 => (1_u64..900).prop_map(Happens::Wait),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_two_nodes_are_ever_one_and_every_index_is_right(steps in prop::collection::vec(happens(), 1..80)) {
+        let mut world = World::new(&node("rpi1", Some(1), Some(11)));
+        for step in steps {
+            match step.clone() {
+                Happens::See(address, last) => world.see(address, last),
+                Happens::Lose(address) => world.lose(address),
+                Happens::Lease(last, address, name, time) => world.lease(&lease(last, address, name, time)),
+                Happens::End(last, address) => {
+                    world.nodes.lease_ended(&lease(last, address, None, None), &world.settings, second(world.now));
+                }
+                Happens::Reload(nodes) => {
+                    // Names move between boards and addresses, too.
+                    let text: String = nodes
+                        .iter()
+                        .map(|(n, mac, address)| node(&format!("rpi{n}"), mac.then_some(6 - n), (*address || !mac).then_some(9 + n)))
+                        .collect();
+                    world.settings = settings(&text);
+                    world.nodes.reload(&world.settings, second(world.now));
+                }
+                Happens::Drain(name, on) => world.nodes.note_drained(name, on),
+                Happens::Down(slot) => {
+                    let node = world.nodes.iter().find(|node| node.id.slot == slot).map(|node| node.name.clone());
+                    if let Some(name) = node {
+                        world.goes_down(&name);
+                    }
+                }
+                Happens::Wait(seconds) => {
+                    world.wait(seconds);
+                    prop_assert!(world.nodes.sweep_at().is_none_or(|at| at > second(world.now)));
+                }
+            }
+            super::super::tests::recount(&world.nodes);
+            let written = world.nodes.iter().filter(|node| node.origin == Origin::Settings).count();
+            prop_assert_eq!(written, world.settings.nodes.len(), "after {:?}", step);
+            for known in &world.settings.nodes {
+                let node = world.nodes.by_name(&known.name).unwrap();
+                prop_assert!(known.mac.is_none() || node.mac == known.mac);
+                prop_assert!(known.address.is_none() || node.address.is_some(), "it is at home or where its lease put it");
+            }
+            prop_assert!(world.nodes.iter().all(|node| node.origin == Origin::Settings || node.mac.is_some()));
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What probes found: rounds of nodes, and whether the internet is behind an uplink.
+
+use super::node::{HealthChange, NodeHealth, Origin};
+use super::{State, Transition};
+use crate::event::{Instant, LinkIndex, NodeId, Reachability, Round};
+
+impl State {
+    /// Rounds come by the thousand and nearly all only confirm what is known: nothing but the nodes is looked at, unless time
+    /// has come for more.
+    pub(super) fn apply_rounds(&mut self, rounds: &[Round], now: Instant) -> Vec<Transition> {
+        let due = self.next_deadline().is_some_and(|at| at <= now);
+        self.now = now;
+        let cable = self.cluster_port().is_some_and(|port| port.carrier);
+        let mut told = Vec::new();
+        for round in rounds {
+            if round.rtt.is_none() && self.says_nothing(round.node, cable) {
+                continue;
+            }
+            let change = self.nodes.round(round, &self.settings.health, now);
+            told.extend(change.and_then(|change| self.health_changed(round.node, change)));
+        }
+        if due {
+            told.extend(self.refresh());
+        }
+        told
+    }
+
+    /// Silence says nothing of a node that has never answered, if there is no cable, or if nobody said that it would: what
+    /// was found may not answer a ping by its nature.
+    fn says_nothing(&self, node: NodeId, cable: bool) -> bool {
+        let never = self.nodes.get(node).filter(|node| node.health == NodeHealth::Unknown);
+        never.is_some_and(|node| !cable || node.origin == Origin::Found)
+    }
+
+    /// What is told of a node whose health is another.
+    pub(super) fn health_changed(&self, id: NodeId, change: HealthChange) -> Option<Transition> {
+        let HealthChange { from, to, why } = change;
+        self.nodes.get(id).map(|node| Transition::NodeHealth { name: node.name.clone(), from, to, why })
+    }
+
+    /// Nodes whose time to boot is over.
+    pub(super) fn expire_nodes(&mut self) -> Vec<Transition> {
+        let expired = self.nodes.expire(&self.settings.health, self.now);
+        expired.into_iter().filter_map(|(id, change)| self.health_changed(id, change)).collect()
+    }
+
+    pub(super) fn apply_reachability(&mut self, index: LinkIndex, to: Reachability) -> Vec<Transition> {
+        let Some(memory) = self.uplinks.get_mut(&index) else { return Vec::new() };
+        if memory.address.is_none() || memory.reachability == Some(to) {
+            return Vec::new();
+        }
+        memory.reachability = Some(to);
+        let port = self.facts.link(index).map_or_else(String::new, |link| link.name.clone());
+        vec![Transition::Reachability { port, to }]
+    }
+}

@@ -1,0 +1,397 @@
+//! Is another DHCP server on the cluster port? Asked of real servers, over real cables.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use bramblegate::event::{Dhcp, Event, Mac};
+use bramblegate::source::dhcp::{DhcpWatchPlan, run};
+use libtest_mimic::Trial;
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::lab::{Namespace, sh, trial};
+use crate::links::index_of;
+use crate::netlink::block_on;
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        trial("dhcp::silence_is_an_answer_after_four_seconds_and_only_questions_leave", silence),
+        trial("dhcp::a_server_that_answers_at_once_is_found_at_once", quick_dnsmasq),
+        trial("dhcp::a_server_that_pings_first_is_waited_for", slow_dnsmasq),
+        trial("dhcp::another_kind_of_server_is_found_too", udhcpd),
+        trial("dhcp::our_own_servers_answers_are_ours", own_server),
+        trial("dhcp::a_restart_on_the_same_plugging_makes_no_gap", restart),
+        trial("dhcp::a_restart_finds_a_server_that_came_meanwhile", server_came_meanwhile),
+        trial("dhcp::a_cable_moved_while_we_ask_is_asked_again", moved),
+        trial("dhcp::a_port_made_anew_is_asked_anew", made_anew),
+        trial("dhcp::a_server_that_comes_later_is_overheard", overheard),
+        trial("dhcp::a_server_that_goes_is_forgotten_within_the_minute", goes),
+        trial("dhcp::who_may_not_ask_says_so", unasked),
+    ]
+}
+
+/// The cluster port `cluster` here, and the other end of its cable in a namespace of its own.
+struct Cable {
+    far: Namespace,
+    folder: PathBuf,
+}
+
+impl Cable {
+    fn new() -> Self {
+        let cable = Self { far: Namespace::new("far"), folder: PathBuf::from(sh("mktemp -d").trim()) };
+        cable.plug();
+        cable
+    }
+
+    fn plug(&self) {
+        sh(&format!(
+            "ip link add cluster address 02:00:00:00:00:01 type veth peer name far address 02:00:00:00:00:09 netns {}
+             ip link set cluster up",
+            self.far.name()
+        ));
+        self.far.sh("ip link set far up; ip addr add 10.77.0.1/24 dev far");
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// dnsmasq at the other end, and what it is told beside the range.
+    fn dnsmasq(&self, more: &[&str]) -> Server {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", self.far.name()]);
+        dnsmasq(&mut command, "far", "10.77.0.50,10.77.0.99,2m", &self.file("far.leases"), more)
+    }
+
+    fn asking(&self) -> Asking {
+        self.asking_of(0)
+    }
+
+    fn asking_of(&self, generation: u64) -> Asking {
+        let mac = "02:00:00:00:00:01".parse().unwrap();
+        let port = DhcpWatchPlan { index: index_of("cluster"), name: "cluster".into(), mac, generation };
+        let (plan, wanted) = watch::channel(Some(port));
+        let (sender, events) = mpsc::channel(64);
+        let task = tokio::spawn({
+            let folder = self.folder.clone();
+            async move { run(wanted, sender, folder).await.err() }
+        });
+        Asking { plan, events, task, begin: Instant::now() }
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A server that ends with the value.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn dnsmasq(command: &mut Command, port: &str, range: &str, leases: &Path, more: &[&str]) -> Server {
+    let log = leases.with_extension("log");
+    command
+        .args(["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--port=0", "--pid-file"])
+        .args([format!("--interface={port}"), format!("--dhcp-range={range}")])
+        .args([format!("--dhcp-leasefile={}", leases.display()), format!("--log-facility={}", log.display())])
+        .args(more)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let server = Server(command.spawn().unwrap());
+    for _ in 0..200 {
+        if std::fs::read_to_string(&log).is_ok_and(|text| text.contains("DHCP, IP range")) {
+            return server;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("dnsmasq did not start: {:?}", std::fs::read_to_string(&log));
+}
+
+struct Asking {
+    plan: watch::Sender<Option<DhcpWatchPlan>>,
+    events: mpsc::Receiver<Event>,
+    task: tokio::task::JoinHandle<Option<std::io::Error>>,
+    begin: Instant,
+}
+
+impl Asking {
+    /// What is told next, and how many seconds after the beginning.
+    async fn told(&mut self, within: u64) -> Option<(Dhcp, f64)> {
+        match timeout(Duration::from_secs(within), self.events.recv()).await {
+            Ok(Some(Event::Dhcp(dhcp))) => {
+                let after = self.begin.elapsed().as_secs_f64();
+                println!("{dhcp:?} after {after:.3} s");
+                Some((dhcp, after))
+            }
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => None,
+        }
+    }
+}
+
+fn alone() -> Dhcp {
+    Dhcp::Alone { index: index_of("cluster") }
+}
+
+fn foreign() -> Dhcp {
+    let mac: Mac = "02:00:00:00:00:09".parse().unwrap();
+    Dhcp::Foreign { index: index_of("cluster"), server: Ipv4Addr::new(10, 77, 0, 1), mac: Some(mac) }
+}
+
+/// What comes out of a cable, IPv6 aside: the kernel has things of its own to say there.
+struct Capture(Child, PathBuf);
+
+impl Capture {
+    fn at(far: &Namespace, port: &str, file: PathBuf) -> Self {
+        let output = std::fs::File::create(&file).unwrap();
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", far.name(), "tcpdump", "-Z", "root", "-lennvvi", port, "-Q", "in", "not ip6"]);
+        let child = command.stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap();
+        let capture = Self(child, file);
+        for _ in 0..500 {
+            if capture.text().contains("listening on") {
+                return capture;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("tcpdump: {}", capture.text());
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(&self.1).unwrap()
+    }
+
+    /// One line for each frame: who, to whom, how long.
+    fn frames(&self) -> Vec<String> {
+        self.text().lines().filter(|line| line.contains(" ethertype ")).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn silence() {
+    let cable = Cable::new();
+    sh(&format!("ip link add uplink type veth peer name venue netns {}; ip link set uplink up", cable.far.name()));
+    cable.far.sh("ip link set venue up");
+    let cluster = Capture::at(&cable.far, "far", cable.file("far.pcap"));
+    let venue = Capture::at(&cable.far, "venue", cable.file("venue.pcap"));
+    block_on(async {
+        let mut asking = cable.asking();
+        let (told, after) = asking.told(10).await.unwrap();
+        assert_eq!(told, alone());
+        assert!((3.9..4.5).contains(&after), "after {after} s");
+        // tcpdump is told a moment later.
+        sleep(Duration::from_millis(300)).await;
+        let frames = cluster.frames();
+        assert_eq!(frames.len(), 3, "{frames:#?}");
+        let text = cluster.text();
+        assert_eq!(text.matches("0.0.0.0.68 > 255.255.255.255.67: [udp sum ok]").count(), 3, "{text}");
+        assert_eq!(text.matches("Flags [Broadcast]").count(), 3, "{text}");
+        assert_eq!(text.matches("DHCP-Message (53), length 1: Discover").count(), 3, "{text}");
+        assert!(!text.contains("bad cksum"), "{text}");
+        let cut =
+            |text: &str| text.split(" > ").next().unwrap_or_default().rsplit(' ').next().unwrap_or_default().to_owned();
+        assert!(frames.iter().all(|frame| cut(frame) == "02:00:00:00:00:01"), "{frames:#?}");
+        assert_eq!(venue.frames(), Vec::<String>::new(), "nothing into the venue");
+    });
+}
+
+fn quick_dnsmasq() {
+    let cable = Cable::new();
+    let _server = cable.dnsmasq(&["--no-ping"]);
+    block_on(async {
+        let (told, after) = cable.asking().told(10).await.unwrap();
+        assert_eq!(told, foreign());
+        assert!(after < 0.5, "after {after} s");
+    });
+}
+
+fn slow_dnsmasq() {
+    let cable = Cable::new();
+    let _server = cable.dnsmasq(&[]);
+    block_on(async {
+        let (told, after) = cable.asking().told(10).await.unwrap();
+        assert_eq!(told, foreign(), "and not alone before");
+        assert!((2.5..4.0).contains(&after), "after {after} s");
+    });
+}
+
+fn udhcpd() {
+    let cable = Cable::new();
+    let (settings, leases) = (cable.file("udhcpd.conf"), cable.file("udhcpd.leases"));
+    std::fs::write(&leases, "").unwrap();
+    let text = format!(
+        "start 10.77.0.50\nend 10.77.0.60\ninterface far\nlease_file {}\npidfile {}\noption subnet 255.255.255.0\n",
+        leases.display(),
+        cable.file("udhcpd.pid").display()
+    );
+    std::fs::write(&settings, text).unwrap();
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", cable.far.name(), "busybox", "udhcpd", "-f"]).arg(&settings);
+    let _server = Server(command.stderr(Stdio::null()).spawn().unwrap());
+    block_on(async {
+        let (told, _) = cable.asking().told(10).await.unwrap();
+        assert_eq!(told, foreign());
+    });
+}
+
+fn own_server() {
+    let cable = Cable::new();
+    sh("ip addr add 10.77.0.2/24 dev cluster");
+    let mut here = Command::new("env");
+    let _server = dnsmasq(&mut here, "cluster", "10.77.0.50,10.77.0.99,2m", &cable.file("own.leases"), &["--no-ping"]);
+    block_on(async {
+        let mut asking = cable.asking();
+        let script = cable.file("script");
+        std::fs::write(&script, "#!/bin/sh\ntrue\n").unwrap();
+        sh(&format!("chmod +x {}", script.display()));
+        let node = format!("busybox udhcpc -B -i far -n -q -t 3 -T 1 -s {} 2>&1", script.display());
+        let said = cable.far.sh(&node);
+        assert!(said.contains("lease of 10.77.0."), "the node has its lease of us: {said}");
+        assert_eq!(asking.told(10).await.unwrap().0, alone());
+        cable.far.sh(&node);
+        assert_eq!(asking.told(2).await, None);
+    });
+}
+
+fn restart() {
+    let cable = Cable::new();
+    block_on(async {
+        let mut first = cable.asking();
+        assert_eq!(first.told(10).await.unwrap().0, alone());
+        first.task.abort();
+        let mut second = cable.asking();
+        let (told, after) = second.told(1).await.expect("at once");
+        assert_eq!(told, alone());
+        assert!(after < 0.3, "after {after} s");
+        assert_eq!(second.told(6).await, None, "asked all the same, and nothing new");
+        second.task.abort();
+        sh("ip link set cluster down; ip link set cluster up");
+        let (told, after) = cable.asking().told(10).await.unwrap();
+        assert_eq!(told, alone());
+        assert!(after > 3.9, "another plugging is asked about first: after {after} s");
+    });
+}
+
+fn server_came_meanwhile() {
+    let cable = Cable::new();
+    block_on(async {
+        let mut first = cable.asking();
+        assert_eq!(first.told(10).await.unwrap().0, alone());
+        first.task.abort();
+        let _server = cable.dnsmasq(&["--no-ping"]);
+        let mut second = cable.asking();
+        assert_eq!(second.told(1).await.unwrap().0, alone(), "as it was known");
+        assert_eq!(second.told(2).await.unwrap().0, foreign(), "and then as it is");
+        second.task.abort();
+        let (told, _) = cable.asking().told(5).await.unwrap();
+        assert_eq!(told, foreign(), "and that is what is remembered");
+    });
+}
+
+/// The cable goes from an empty switch to one with a server, faster than anybody is told of it.
+fn moved() {
+    let cable = Cable::new();
+    let mut server = None;
+    block_on(async {
+        let mut asking = cable.asking();
+        assert_eq!(asking.told(3).await, None);
+        cable.far.sh("ip link set far down; ip link set far up; ip addr replace 10.77.0.1/24 dev far");
+        server = Some(cable.dnsmasq(&["--no-ping"]));
+        assert_eq!(asking.told(3).await.unwrap().0, foreign(), "the silence before does not count");
+    });
+}
+
+fn made_anew() {
+    let cable = Cable::new();
+    block_on(async {
+        let mut asking = cable.asking();
+        assert_eq!(asking.told(10).await.unwrap().0, alone());
+        sh("ip link del cluster");
+        sleep(Duration::from_millis(700)).await;
+        cable.plug();
+        let _server = cable.dnsmasq(&["--no-ping"]);
+        asking.plan.send_modify(|plan| {
+            let port = plan.as_mut().unwrap();
+            (port.index, port.generation) = (index_of("cluster"), 1);
+        });
+        assert_eq!(asking.told(5).await.unwrap().0, foreign());
+        assert!(!asking.task.is_finished(), "a port that goes is no fault");
+        asking.plan.send_replace(None);
+        assert_eq!(asking.told(1).await, None);
+    });
+}
+
+fn overheard() {
+    let cable = Cable::new();
+    // Two more places behind the port: a server, and a node that asks it.
+    let node = Namespace::new("node");
+    cable.far.sh(
+        "ip addr flush dev far; ip link add switch type bridge; ip link set switch up; ip link set far master switch",
+    );
+    cable.far.sh(&format!(
+        "ip link add plug type veth peer name eth0 netns {}; ip link set plug up master switch",
+        node.name()
+    ));
+    node.sh("ip link set eth0 up");
+    block_on(async {
+        let mut asking = cable.asking();
+        assert_eq!(asking.told(10).await.unwrap().0, alone());
+        cable.far.sh("ip addr add 10.77.0.1/24 dev switch");
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", cable.far.name()]);
+        let leases = cable.file("switch.leases");
+        let _server = dnsmasq(&mut command, "switch", "10.77.0.50,10.77.0.99,2m", &leases, &["--no-ping"]);
+        assert_eq!(asking.told(1).await, None, "nobody asks, nobody answers");
+        node.try_sh("busybox udhcpc -B -i eth0 -n -q -t 1 -T 1 -s /bin/true 2>&1");
+        match asking.told(2).await {
+            Some((Dhcp::Foreign { server, .. }, _)) => assert_eq!(server, Ipv4Addr::new(10, 77, 0, 1)),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+fn goes() {
+    let cable = Cable::new();
+    let server = cable.dnsmasq(&["--no-ping"]);
+    block_on(async {
+        let mut asking = cable.asking();
+        assert_eq!(asking.told(5).await.unwrap().0, foreign());
+        drop(server);
+        let (told, after) = asking.told(45).await.unwrap();
+        assert_eq!(told, alone());
+        assert!((33.0..38.0).contains(&after), "after {after} s");
+    });
+}
+
+fn unasked() {
+    let cable = Cable::new();
+    block_on(async {
+        let held = capabilities(None).unwrap();
+        let mut fewer = held;
+        fewer.effective.remove(CapabilitySet::NET_RAW);
+        set_capabilities(None, fewer).unwrap();
+        let mut asking = cable.asking();
+        let told = asking.told(5).await.unwrap().0;
+        set_capabilities(None, held).unwrap();
+        assert!(matches!(&told, Dhcp::Unasked { why, .. } if why.contains("not permitted")), "{told:?}");
+        let error = asking.task.await.unwrap().unwrap();
+        assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
+    });
+}

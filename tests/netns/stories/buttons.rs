@@ -1,0 +1,69 @@
+//! Buttons, through a FIFO in the GPIO chip's place.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bramblegate::venue::inside::HOME;
+use bramblegate::venue::world::Finger;
+use bramblegate::venue::{Result, World};
+
+use super::scene::{PLAIN, STOP, ensure, is, online, until};
+
+/// The row below the address.
+fn page(world: &World) -> String {
+    world.glass().get(1).cloned().unwrap_or_default()
+}
+
+fn is_known(world: &World) -> bool {
+    is(world, "alerts.0.code", "node-down") && is(world, "alerts.0.acknowledged", "true")
+}
+
+/// Known is what stood when the button was pressed; a restart does not forget it, and what comes later is news.
+pub fn acknowledged_alert_stays_known() -> Result<()> {
+    online(PLAIN, |world| {
+        world.node_down("rpi2")?;
+        until("the panel says so", || page(world).contains("rpi2 down"))?;
+        ensure("nobody knows of it", is(world, "alerts.0.acknowledged", "false"))?;
+        world.press(Finger::Acknowledge, Duration::ZERO)?;
+        until("it is known", || is_known(world))?;
+        until("the pages have their turn", || page(world).contains("2/3 up"))?;
+        let code = world.stop_gateway("TERM", STOP)?;
+        ensure(&format!("stopped cleanly, not {code}"), code == 0)?;
+        world.start_gateway()?;
+        until("it is down again, and known", || is_known(world))?;
+        world.node_down("rpi3")?;
+        until("rpi3 is news", || page(world).contains("rpi3 down"))?;
+        until("and a fault that nobody knows of", || is(world, "panel.led.pattern", "fast-blink"))?;
+        world.press(Finger::Acknowledge, Duration::ZERO)?;
+        until("an acknowledged fault is amber", || is(world, "panel.led.pattern", "double-blink"))?;
+        ensure("it is still a fault", is(world, "severity", "fault"))
+    })
+}
+
+pub fn next_page_is_there_at_once() -> Result<()> {
+    online(PLAIN, |world| {
+        until("the first page", || page(world).contains("3/3 up"))?;
+        world.press(Finger::Next, Duration::ZERO)?;
+        let start = Instant::now();
+        until("the second", || page(world).contains("online"))?;
+        let took = start.elapsed();
+        ensure(&format!("at once, not after {took:?}"), took < Duration::from_secs(1))?;
+        // By itself it would have stood for four seconds.
+        std::thread::sleep(Duration::from_secs(6));
+        ensure(&format!("it stands longer, not {:?}", page(world)), page(world).contains("online"))
+    })
+}
+
+pub fn power_held_leaves_the_order() -> Result<()> {
+    online(PLAIN, |world| {
+        let order = format!("{HOME}/run/power-off");
+        world.press(Finger::Power, Duration::from_secs(3))?;
+        std::thread::sleep(Duration::from_secs(3));
+        ensure("who lets go early orders nothing", !Path::new(&order).exists())?;
+        ensure("and sees pages again", !page(world).contains("POWER"))?;
+        world.press(Finger::Power, Duration::from_millis(5500))?;
+        until("the order is there", || Path::new(&order).exists())?;
+        until("the panel says so", || page(world).contains("POWERING OFF"))?;
+        until("the journal too", || world.journal().contains("the power button was held: powering off")).map(drop)
+    })
+}

@@ -1,0 +1,129 @@
+//! Addresses that nodes had before, or have without having asked.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use bramblegate::venue::inside::HOME;
+use bramblegate::venue::shell::must;
+use bramblegate::venue::{Error, Result, World};
+
+use super::client::{Client, ask};
+use super::scene::{PLAIN, ensure, is, until};
+use super::service::serving;
+use crate::dhcp::{CLIENT_ID, DISCOVER, NAK, REQUEST, REQUESTED_ADDRESS, SERVER, message};
+
+/// Who has this address comes from the venue's network.
+const CLASH: &str = "192.168.50.11";
+
+fn board(number: u8) -> [u8; 6] {
+    [0xb8, 0x27, 0xeb, 0, 0, number]
+}
+
+/// A node whose cable was out asks for what it had (INIT-REBOOT); one whose time is nearly over asks all (REBINDING).
+fn former_address_is_refused(node: &str, mac: [u8; 6], former: Ipv4Addr) -> Result<()> {
+    let nowhere = Ipv4Addr::UNSPECIFIED;
+    for (how, question) in [
+        ("INIT-REBOOT", message(REQUEST, mac, nowhere, &[(REQUESTED_ADDRESS, &former.octets())])),
+        ("REBINDING", message(REQUEST, mac, former, &[])),
+    ] {
+        let answer = ask(node, question)?;
+        let refused = answer.as_ref().is_some_and(|answer| answer.kind == NAK);
+        ensure(&format!("{former} is refused in {how}: {answer:?}"), refused)?;
+    }
+    Ok(())
+}
+
+/// The head's lease is another: the cluster has to move, or may come home.
+fn move_cluster(world: &mut World, lease: &str, cluster: &str) -> Result<()> {
+    world.change_dhcp("eth1", |dhcp| dhcp.address = lease.parse().unwrap_or(dhcp.address))?;
+    world.pull_cable("eth1")?;
+    world.plug_cable("eth1")?;
+    until(&format!("the cluster is at {cluster}"), || is(world, "cluster.address", &format!("{cluster}/24")))?;
+    until("it serves there", || must("head", "ss -lun").is_ok_and(|text| text.contains(&format!("{cluster}:53"))))?;
+    Ok(())
+}
+
+/// A node's client after its cable was out and is in again: refused, and where the cluster is, within two seconds.
+fn replug(client: &Client, wanted: &str) -> Result<()> {
+    let log = || std::fs::read_to_string(&client.log).unwrap_or_default();
+    let before = log().matches("NAK").count();
+    must(&client.node, "ip link set eth0 down && ip link set eth0 up")?;
+    let took = until(&format!("{} has {wanted}", client.node), || client.address().as_deref() == Some(wanted))?;
+    ensure(&format!("it was refused the former one: {}", log()), log().matches("NAK").count() > before)?;
+    ensure(&format!("{wanted} after {took:?}"), took < Duration::from_secs(2))
+}
+
+pub fn cluster_that_moves_refuses_the_former_subnet() -> Result<()> {
+    let venue = PLAIN.replace("10.99.0.", "192.168.50.").replace("192.168.50.1/24", "192.168.50.254/24");
+    serving(&venue, "[cluster.dhcp]\n", |world| {
+        let real = Client::dhcpcd("rpi2", "worker")?;
+        let (home, _) = real.wait()?;
+        let mut other = Client::udhcpc("rpi1", "other")?;
+        let (former, _) = other.wait()?;
+        other.running.kill();
+        let former: Ipv4Addr = former.parse().map_err(|_| Error(former.clone()))?;
+        let [_, _, _, host] = former.octets();
+        let away = home.replace("192.168.50", "10.213.50");
+        move_cluster(world, CLASH, "10.213.50.1")?;
+        former_address_is_refused("rpi1", board(1), former)?;
+        replug(&real, &away)?;
+        let mut other = Client::udhcpc("rpi1", "other")?;
+        let now = Ipv4Addr::new(10, 213, 50, host);
+        ensure("a client that begins anew keeps its host part", other.wait()?.0 == now.to_string())?;
+        other.running.kill();
+        move_cluster(world, "192.168.50.126", "192.168.50.1")?;
+        former_address_is_refused("rpi1", board(1), now)?;
+        replug(&real, &home)?;
+        let other = Client::udhcpc("rpi1", "other")?;
+        ensure("also on the way home", other.wait()?.0 == former.to_string())
+    })
+}
+
+/// A board with an address of its own, in the range, that never asks; and it was not named by anybody.
+fn silent_board(number: u8, address: &str) -> Result<()> {
+    must("rpi3", "ip link add silent link eth0 type macvlan mode bridge")?;
+    must("rpi3", &format!("ip link set silent address b8:27:eb:00:00:{number:02x} up"))?;
+    must("rpi3", &format!("ip addr add {address}/24 dev silent"))?;
+    must("rpi3", "sysctl -qw net.ipv4.conf.all.arp_ignore=1")?;
+    let _ = must("rpi3", "ping -c 1 -W 1 -I silent 192.168.50.1");
+    Ok(())
+}
+
+/// A board comes, asks and is given an address.
+fn take(mac: [u8; 6]) -> Result<Ipv4Addr> {
+    let nowhere = Ipv4Addr::UNSPECIFIED;
+    let offer = ask("rpi2", message(DISCOVER, mac, nowhere, &[]))?.unwrap_or_default();
+    let address = offer.address.unwrap_or(nowhere);
+    let chosen = [(REQUESTED_ADDRESS, &address.octets()[..]), (SERVER, offer.option(SERVER).unwrap_or_default())];
+    let answer = ask("rpi2", message(REQUEST, mac, nowhere, &chosen))?;
+    ensure(&format!("it has {address}: {answer:?}"), answer.is_some_and(|answer| answer.address == Some(address)))?;
+    Ok(address)
+}
+
+pub fn address_of_a_silent_node_is_not_given_away() -> Result<()> {
+    const SILENT: u8 = 0x77;
+    const ASKING: u8 = 0x55;
+    let its = |number| Ipv4Addr::new(192, 168, 50, if number == SILENT { 150 } else { 151 });
+    let settings = "[cluster.dhcp]\nrange = \"192.168.50.150-192.168.50.151\"\n";
+    serving(PLAIN, settings, |world| {
+        silent_board(SILENT, "192.168.50.150")?;
+        until("it was found", || world.journal().contains("(b8:27:eb:00:00:77) was found"))?;
+        let reserved = |line: &str| {
+            let hosts = std::fs::read_to_string(format!("{HOME}/run/dnsmasq/hosts")).unwrap_or_default();
+            hosts.lines().any(|known| known == line)
+        };
+        until("its address is kept for it", || reserved("b8:27:eb:00:00:77,192.168.50.150"))?;
+        ensure("the other address is free", take(board(ASKING))? == its(ASKING))?;
+        let _late = Client::udhcpc("rpi1", "late")?;
+        until("for a third there is none", || world.journal().contains("no address left for b8:27:eb:00:00:01"))?;
+        until("a lease is kept too", || reserved("b8:27:eb:00:00:55,192.168.50.151"))?;
+        // The silent one asks after all; the other as its boot ROM would, which calls itself by another id.
+        for (number, id) in [(SILENT, None), (ASKING, Some([0, 17].as_slice()))] {
+            let options: Vec<(u8, &[u8])> = id.map(|id| (CLIENT_ID, id)).into_iter().collect();
+            let answer = ask("rpi3", message(DISCOVER, board(number), Ipv4Addr::UNSPECIFIED, &options))?;
+            let given = answer.as_ref().and_then(|answer| answer.address);
+            ensure(&format!("{number} may have {}: {answer:?}", its(number)), given == Some(its(number)))?;
+        }
+        Ok(())
+    })
+}

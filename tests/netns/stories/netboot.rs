@@ -1,0 +1,155 @@
+//! Nodes that boot from the head.
+
+use std::fs;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bramblegate::venue::inside::HOME;
+use bramblegate::venue::shell::{exec, must, spawn, within};
+use bramblegate::venue::{Error, Result};
+
+use super::client::{Client, ask, inside};
+use super::scene::{PLAIN, before_start, ensure, is, reload, until};
+use super::service::serving;
+use crate::dhcp::{ARCHITECTURE, Answer, BOOT_FILE, DISCOVER, VENDOR_CLASS, WANTED, message};
+
+/// The question of a Raspberry Pi 3's boot ROM, as captures in raspberrypi/firmware#1265 and #871 show it.
+fn discover(mac: [u8; 6]) -> Vec<u8> {
+    let serial = [0x44, 0x33, 0x22, 0x11];
+    let mut bytes = vec![1, 1, 6, 0, 0x26, 0xf3, 0x03, 0x39];
+    bytes.resize(28, 0);
+    bytes.extend(mac);
+    bytes.resize(236, 0);
+    bytes.extend([99, 130, 83, 99, 53, 1, 1, 55, 12, 43, 60, 67, 128, 129, 130, 131, 132, 133, 134, 135, 66]);
+    bytes.extend([93, 2, 0, 0, 94, 3, 1, 2, 1, 97, 17, 0]);
+    bytes.extend(serial.repeat(4));
+    bytes.extend([60, 32]);
+    bytes.extend(b"PXEClient:Arch:00000:UNDI:002001");
+    bytes.push(255);
+    bytes
+}
+
+pub fn raspberry_pi_boots() -> Result<()> {
+    let root = format!("{HOME}/tftp");
+    let settings = format!("[cluster.dhcp]\n[cluster.netboot]\nroot = \"{root}\"\nfolders = \"mac\"\n");
+    before_start(PLAIN, |world| {
+        for (file, text) in [
+            ("bootcode.bin", "shared"),
+            ("b8-27-eb-00-00-02/bootcode.bin", "of rpi2 alone"),
+            ("11223344/start.elf", "by serial"),
+        ] {
+            let path = PathBuf::from(format!("{root}/{file}"));
+            fs::create_dir_all(path.parent().unwrap_or(&path)).map_err(|error| Error(error.to_string()))?;
+            fs::write(&path, text.repeat(4000)).map_err(|error| Error(error.to_string()))?;
+        }
+        world.set_settings(&settings);
+        world.start_gateway()?;
+        until("it serves", || is(world, "cluster.dhcp", "serving"))?;
+        let log = PathBuf::from(format!("{HOME}/boot.tcpdump"));
+        let mut tcpdump = within("rpi2", "tcpdump");
+        let _listener = spawn(tcpdump.args(["-l", "-n", "-A", "-vv", "-i", "eth0", "udp port 68"]), &log)?;
+        let heard = || fs::read(&log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        until("tcpdump listens", || heard().contains("listening"))?;
+        let question = discover([0xb8, 0x27, 0xeb, 0, 0, 2]);
+        ensure("as long as the captured one", question.len() == 320)?;
+        must("rpi2", "ip -4 addr flush dev eth0; ip route add 255.255.255.255 dev eth0")?;
+        inside("rpi2", move || {
+            let socket = UdpSocket::bind("0.0.0.0:68")?;
+            socket.set_broadcast(true)?;
+            socket.send_to(&question, "255.255.255.255:67")
+        })?;
+        until("an offer", || heard().contains("Offer"))?;
+        std::thread::sleep(Duration::from_millis(200));
+        let offer = heard();
+        for told in [
+            "Raspberry Pi Boot   ",
+            "\"PXEClient\"",
+            "BF (67)",
+            "bootcode.bin",
+            "TFTP (66)",
+            "GUID (97)",
+            "Server-IP 192.168.50.1",
+        ] {
+            ensure(&format!("the offer has {told}:\n{offer}"), offer.contains(told))?;
+        }
+        must("rpi2", "ip addr add 192.168.50.12/24 dev eth0; ip link set eth0 mtu 1500")?;
+        for (node, file, wanted) in [
+            ("rpi2", "bootcode.bin", "of rpi2 alone"),
+            ("rpi1", "bootcode.bin", "shared"),
+            ("rpi1", "11223344/start.elf", "by serial"),
+        ] {
+            must(node, &format!("cd {HOME} && busybox tftp -g -r {file} -l loaded 192.168.50.1"))?;
+            let loaded = fs::read_to_string(format!("{HOME}/loaded")).unwrap_or_default();
+            ensure(&format!("{node} loads {file} whole"), loaded == wanted.repeat(4000))?;
+        }
+        let (code, _) = exec("laptop", &format!("cd {HOME} && busybox tftp -g -r bootcode.bin -l stolen 10.99.0.126"))?;
+        ensure("the venue loads nothing", code != 0)?;
+        Ok(())
+    })
+}
+
+/// The offer to a PC or server with UEFI (RFC 4578 2.1 and IANA's list of architectures), and the file that it names.
+fn offer(class: &str, architecture: u8) -> Result<(Answer, String)> {
+    let class = format!("{class}:Arch:000{architecture:02}:UNDI:003016");
+    // What the firmware wants to know: mask, router, class, server and file of its start.
+    let options: [(u8, &[u8]); 3] = [
+        (WANTED, &[1, 3, VENDOR_CLASS, 66, BOOT_FILE]),
+        (ARCHITECTURE, &[0, architecture]),
+        (VENDOR_CLASS, class.as_bytes()),
+    ];
+    let question = message(DISCOVER, [2, 0, 0, 0, 0, architecture], Ipv4Addr::UNSPECIFIED, &options);
+    let answer = ask("rpi1", question)?.ok_or_else(|| Error(format!("no answer to {class}")))?;
+    let text = answer.option(BOOT_FILE).map(|file| String::from_utf8_lossy(file).trim_end_matches('\0').to_owned());
+    let file = text.unwrap_or_else(|| answer.file.clone());
+    Ok((answer, file))
+}
+
+pub fn uefi_boots_by_tftp_or_http() -> Result<()> {
+    const URL: &str = "http://192.168.50.1/grub.efi";
+    let settings = |x86: &str, arm64: &str| {
+        format!(
+            "[cluster.dhcp]\n[cluster.netboot]\nroot = \"{HOME}\"\nuefi_x86 = \"{x86}\"\nuefi_arm64 = \"{arm64}\"\n"
+        )
+    };
+    let by_tftp = |architecture: u8, wanted: &str| -> Result<()> {
+        let (answer, file) = offer("PXEClient", architecture)?;
+        let head = Some(Ipv4Addr::new(192, 168, 50, 1));
+        ensure(
+            &format!("architecture {architecture} is sent to {wanted} on the head: {answer:?}"),
+            file == wanted && answer.next_server == head,
+        )
+    };
+    let by_http = |architecture: u8| -> Result<()> {
+        let (answer, file) = offer("HTTPClient", architecture)?;
+        let class = answer.option(VENDOR_CLASS) == Some(b"HTTPClient");
+        ensure(&format!("architecture {architecture} is sent to {URL}: {answer:?}"), file == URL && class)
+    };
+    serving(PLAIN, &settings("grubx64.efi", URL), |world| {
+        by_tftp(7, "grubx64.efi")?;
+        by_tftp(9, "grubx64.efi")?;
+        by_http(19)?;
+        ensure("who boots by TFTP is not sent to a web server", offer("PXEClient", 11)?.1.is_empty())?;
+        ensure("nor the other way round", offer("HTTPClient", 16)?.1.is_empty())?;
+        reload(world, &settings(URL, "grubaa64.efi"))?;
+        until("the other way round", || offer("HTTPClient", 16).is_ok_and(|(_, file)| file == URL))?;
+        by_http(16)?;
+        by_tftp(11, "grubaa64.efi")
+    })
+}
+
+pub fn nodes_are_told_a_time_server() -> Result<()> {
+    serving(PLAIN, "[cluster.dhcp]\nntp = \"10.99.0.1\"\n", |world| {
+        let client = Client::udhcpc("rpi2", "worker")?;
+        client.wait()?;
+        let told = |server: &str| client.lease().is_some_and(|lease| lease.contains(&format!("ntp={server} ")));
+        ensure(&format!("option 42: {:?}", client.lease()), told("10.99.0.1"))?;
+        reload(world, "[cluster.dhcp]\nntp = \"192.168.50.1\"\n")?;
+        until("with other settings another, at the next renewal", || {
+            let _ = client.running.signal("USR1");
+            std::thread::sleep(Duration::from_millis(200));
+            told("192.168.50.1")
+        })
+        .map(drop)
+    })
+}
