@@ -1,6 +1,7 @@
 //! The verbs of the command line. Each has a room of its own with `Args` and `main(Args) -> ExitCode`.
 
 pub mod check;
+pub mod control;
 pub mod demo;
 pub mod detect;
 pub mod doctor;

@@ -14,13 +14,14 @@ use serde_json::Value;
 
 use self::client::{Client, Error, View};
 pub use self::text::{age, round_trip};
-use super::{output, settings};
+use super::{control, output, settings};
 
 const EXAMPLES: &str = "\
 Examples:
   bramblegate status                       for people
   bramblegate status --json | jq .uplink   one snapshot
   bramblegate status --json --watch        a line for each change
+  bramblegate status --acknowledge         you know of what is wrong: it alarms nobody any more
   bramblegate status > /dev/null || echo look at it";
 
 /// Where the daemon's socket is if no settings tell.
@@ -47,13 +48,19 @@ pub struct Args {
     /// Go on for as long as it runs
     #[arg(long)]
     pub watch: bool,
-    /// The daemon's socket; without it the one that the settings name
+    /// Tell the daemon that you know of all that is wrong now, as the button does: the LED of a fault falls to amber
+    #[arg(long, conflicts_with_all = ["json", "watch"])]
+    pub acknowledge: bool,
+    /// The daemon's socket, with --acknowledge its control socket; without it the one that the settings name
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 }
 
 /// Exit 0 ok or notice, 1 warning, 2 fault, 3 not reachable.
 pub fn main(args: Args) -> ExitCode {
+    if args.acknowledge {
+        return acknowledge(args.socket);
+    }
     let socket = args.socket.unwrap_or_else(configured_socket);
     let result = match (args.json, args.watch) {
         (true, true) => stream(&socket),
@@ -65,6 +72,23 @@ pub fn main(args: Args) -> ExitCode {
         Err(error) => {
             output::err(&format!("bramblegate status: {}: {error}\n{}\n", socket.display(), remedy(&error)));
             ExitCode::from(code::NOT_REACHABLE)
+        }
+    }
+}
+
+/// Exit 0 done, 1 refused, 3 not reachable, 77 not allowed.
+fn acknowledge(socket: Option<PathBuf>) -> ExitCode {
+    let socket = socket.unwrap_or_else(|| control::configured_socket(Path::new(settings::DEFAULT_FILE)));
+    match control::send(&socket, "acknowledge", None) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            output::err(&format!("bramblegate status --acknowledge: {error}\n"));
+            ExitCode::from(code::WARNING)
+        }
+        Err(error) => {
+            let remedy = control::remedy(&error);
+            output::err(&format!("bramblegate status --acknowledge: {}: {error}\n{remedy}\n", socket.display()));
+            ExitCode::from(control::code(&error).unwrap_or(code::NOT_REACHABLE))
         }
     }
 }

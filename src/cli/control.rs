@@ -1,0 +1,60 @@
+//! Orders to the daemon, by its control socket.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{exit, settings};
+use crate::source::control::SCHEMA;
+
+/// Where the socket is if no settings tell.
+const DEFAULT_SOCKET: &str = "/run/bramblegate/control.sock";
+/// A card may take its time to keep an order.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The socket that these settings name.
+pub fn configured_socket(config: &Path) -> PathBuf {
+    settings::load(config).map_or_else(|_| PathBuf::from(DEFAULT_SOCKET), |merged| merged.settings.control.socket)
+}
+
+/// One order and its reply: carried out, or why not.
+///
+/// # Errors
+/// The socket cannot be reached, or what listens there is no control socket.
+pub fn send(socket: &Path, order: &str, node: Option<&str>) -> io::Result<Result<(), String>> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let line = match node {
+        Some(node) => json!({ "schema": SCHEMA, "order": order, "node": node }),
+        None => json!({ "schema": SCHEMA, "order": order }),
+    };
+    stream.write_all(format!("{line}\n").as_bytes())?;
+    let mut reply = String::new();
+    BufReader::new(stream).read_line(&mut reply)?;
+    let reply: Value = serde_json::from_str(&reply)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("this is no control socket: {error}")))?;
+    Ok(match reply.get("ok").and_then(Value::as_bool) {
+        Some(true) => Ok(()),
+        _ => Err(reply.get("error").and_then(Value::as_str).unwrap_or("refused").to_owned()),
+    })
+}
+
+/// What to do about a socket that cannot be reached.
+pub fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "Orders are for root and for members of the group bramblegate: try sudo, or `sudo usermod -aG bramblegate $USER` and log in again."
+        }
+        _ => {
+            "The daemon does not run, or listens elsewhere (--socket PATH). Start it with `sudo systemctl start bramblegate`."
+        }
+    }
+}
+
+/// The exit code where it is a matter of rights.
+pub fn code(error: &io::Error) -> Option<u8> {
+    (error.kind() == io::ErrorKind::PermissionDenied).then_some(exit::NO_PERMISSION)
+}
