@@ -30,6 +30,7 @@ use crate::sink::manager;
 use crate::source::alarm::Alarm;
 use crate::source::control::Request;
 use crate::source::host;
+use crate::source::signals::Signals;
 use crate::state::{State, Transition};
 
 pub use lock::{InstanceLock, LockError};
@@ -95,11 +96,11 @@ struct Daemon {
     ping_at: Alarm,
 }
 
-/// Runs until it is told to stop.
+/// Runs until it is told to stop, by a signal that may have come already.
 ///
 /// # Errors
 /// What keeps it from starting. Afterwards nothing does: a part that fails is shown and tried again.
-pub async fn run(options: Options) -> Result<(), Fatal> {
+pub async fn run(options: Options, signals: Signals) -> Result<(), Fatal> {
     heap::share();
     let (events, queue) = mpsc::channel(QUEUE);
     let (failed, failures) = mpsc::channel(16);
@@ -112,7 +113,8 @@ pub async fn run(options: Options) -> Result<(), Fatal> {
     let (ordered, requests) = mpsc::channel(16);
     let keeper = Keeper::spawn(&options.state_directory, drained);
     let outputs = Outputs::spawn(&options, &events)?;
-    let plans = sources::spawn(&events, &failed, &options.run_directory, (&options.settings.control.socket, ordered));
+    let control = (options.settings.control.socket.as_path(), ordered);
+    let plans = sources::spawn(signals, &events, &failed, &options.run_directory, control);
     let mut daemon = Daemon {
         options,
         queue,

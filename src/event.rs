@@ -255,6 +255,8 @@ pub enum Probe {
     Uplink { index: LinkIndex, reachability: Reachability },
     /// rounds of nodes that ended together
     Nodes(Vec<Round>),
+    /// probes of this kind ("icmp") may not be sent: a capability is missing; or they may be again
+    Denied { probe: String, denied: bool },
 }
 
 /// A device came or went.
@@ -341,7 +343,10 @@ pub enum Applied {
     /// entries deleted from connection tracking
     Conntrack { deleted: u32 },
     /// the ports hold their settings and addresses
-    Link,
+    Link {
+        /// why it could not be written down how they were before
+        unkept: Option<String>,
+    },
     /// the nodes are served; why without names, where names were wanted
     Dnsmasq { without_names: Option<String> },
 }

@@ -139,15 +139,18 @@ impl Machine {
     ///
     /// # Errors
     /// As the file system says, with the path.
-    pub fn write(&self, path: &str, text: &str) -> Result<(), String> {
+    pub fn write(&self, path: &str, bytes: &[u8]) -> Result<(), String> {
         let target = self.path(path);
         let explain = |error: std::io::Error| format!("{}: {error}", target.display());
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder).map_err(explain)?;
         }
         let new = target.with_extension("toml.new");
-        fs::write(&new, text).map_err(explain)?;
-        fs::rename(&new, &target).map_err(explain)
+        let written = fs::write(&new, bytes).and_then(|()| fs::rename(&new, &target));
+        written.map_err(|error| {
+            let _ = fs::remove_file(&new);
+            explain(error)
+        })
     }
 
     /// IPv4 routes of the main table: (destination, port), by `/proc/net/route`.

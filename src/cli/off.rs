@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use super::{exit, output, run};
 use crate::daemon::{InstanceLock, LockError};
 use crate::event::{ApplyError, ApplyErrorKind};
-use crate::sink::{dnsmasq, firewall, link, routing};
+use crate::sink::link::LinkSink;
+use crate::sink::{dnsmasq, firewall, routing};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,7 +35,8 @@ pub fn main(_args: Args) -> ExitCode {
     };
     let mut errors: Vec<ApplyError> = Vec::new();
     runtime.block_on(async {
-        for result in [routing::restore().await, link::restore(&run::state_directory()).await] {
+        let link = LinkSink::new(&run::state_directory());
+        for result in [routing::restore().await, link.put_back()] {
             match result {
                 Ok(lines) => lines.iter().for_each(|line| output::out(&format!("{line}\n"))),
                 Err(error) => errors.push(error),

@@ -1,10 +1,36 @@
 //! Standard output and standard error, where a closed pipe is no reason to panic.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::exit;
 
 /// Writes to standard output. Who stops reading wants no more.
 pub fn out(text: &str) {
     let _ = is_read(text);
+}
+
+/// Writes what a verb is asked for to standard output; the exit code. Who stops reading wants no more, but half a file on a
+/// full disk is not what was wanted: that is said.
+pub fn deliver(text: &str) -> u8 {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            err(&format!("standard output cannot be written: {error}\n"));
+            exit::CANNOT_CREATE
+        }
+        _ => 0,
+    }
+}
+
+/// Whether somebody still reads standard output, without writing to it.
+pub fn is_open() -> bool {
+    let stdout = std::io::stdout();
+    let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+    let none = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut watched, Some(&none)).is_err()
+        || watched.iter().all(|fd| !fd.revents().intersects(PollFlags::ERR | PollFlags::HUP))
 }
 
 /// Writes to standard output. Returns whether somebody still reads.

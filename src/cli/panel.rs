@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::demo::terminal;
-use super::{exit, output, settings};
+use super::status::client::{Client, Error};
+use super::{exit, output, status};
 
 pub use glass::draw;
 pub use style::{Depth, Style};
@@ -21,8 +22,6 @@ Examples:
   bramblegate panel --once                 one picture
   bramblegate panel | tee panel.log        a line of text for each change";
 
-/// Where the daemon's socket is if no settings tell.
-const DEFAULT_SOCKET: &str = "/run/bramblegate/status.sock";
 /// Tells the process that draws from the one that watches over the terminal.
 const DRAWING: &str = "BRAMBLEGATE_PANEL";
 /// The daemon cannot be reached, as for `status`.
@@ -42,20 +41,20 @@ pub struct Args {
 
 /// Exit 0, or 3 if the daemon is not reachable.
 pub fn main(args: Args) -> ExitCode {
-    let socket = args.socket.unwrap_or_else(configured_socket);
+    let socket = args.socket.unwrap_or_else(status::configured_socket);
     if args.once {
-        return told(live::once(&socket));
+        return told(&socket, live::once(&socket));
     }
     if !(std::io::stdout().is_terminal() && std::io::stdin().is_terminal()) {
-        return told(live::lines(&socket));
+        return told(&socket, live::lines(&socket));
     }
     if std::env::var_os(DRAWING).is_some() {
         live::run(&socket);
         return ExitCode::SUCCESS;
     }
     // Before the screen is taken over: a mistake is told where it stays to be read.
-    if let Err(error) = crate::venue::watch::Watch::open(&socket) {
-        return told(Err(error.to_string()));
+    if let Err(error) = Client::connect(&socket) {
+        return told(&socket, Err(error));
     }
     match terminal::guard(DRAWING) {
         Ok(code) => ExitCode::from(code),
@@ -66,13 +65,12 @@ pub fn main(args: Args) -> ExitCode {
     }
 }
 
-fn told(result: Result<(), String>) -> ExitCode {
-    let Err(error) = result else { return ExitCode::SUCCESS };
-    output::err(&format!("bramblegate panel: {error}; does the daemon run? (systemctl status bramblegate)\n"));
-    ExitCode::from(NOT_REACHABLE)
-}
-
-fn configured_socket() -> PathBuf {
-    let settings = settings::load(Path::new(settings::DEFAULT_FILE));
-    settings.map_or_else(|_| PathBuf::from(DEFAULT_SOCKET), |merged| merged.settings.status.socket)
+fn told(socket: &Path, result: Result<u8, Error>) -> ExitCode {
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            output::err(&format!("bramblegate panel: {}: {error}\n{}\n", socket.display(), status::remedy(&error)));
+            ExitCode::from(NOT_REACHABLE)
+        }
+    }
 }

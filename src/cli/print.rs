@@ -49,15 +49,14 @@ pub enum What {
     Settings,
 }
 
-/// Exit 0; 78 when the settings or the facts are not right; 71 when the kernel tells nothing.
+/// Exit 0; 78 when the settings or the facts are not right; 71 when the kernel tells nothing, or nothing can be written.
 pub fn main(args: Args) -> ExitCode {
     let merged = match settings::load_or_tell(&args.config.config) {
         Ok(merged) => merged,
         Err(code) => return code,
     };
     if args.what == What::Settings {
-        output::out(&merged.to_toml());
-        return ExitCode::SUCCESS;
+        return ExitCode::from(output::deliver(&merged.to_toml()));
     }
     let state = match state(&merged.settings, args.facts.as_deref()) {
         Ok(state) => state,
@@ -66,8 +65,7 @@ pub fn main(args: Args) -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    output::out(&text(&args, &merged.settings, &state));
-    ExitCode::SUCCESS
+    ExitCode::from(output::deliver(&text(&args, &merged.settings, &state)))
 }
 
 /// What the daemon would know right after its start.

@@ -8,6 +8,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 use super::{exit, output, settings};
 use crate::config::{Fault, Settings};
 use crate::daemon::{self, Fatal, InstanceLock, LockError, Options};
+use crate::source::signals::Signals;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,6 +34,14 @@ pub fn main(args: Args) -> ExitCode {
 }
 
 fn start(args: Args) -> Result<(), (u8, String)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| (exit::CANNOT_CREATE, format!("the runtime cannot be started: {error}")))?;
+    // First of all: who is told to stop while it starts stops cleanly.
+    let signals = runtime
+        .block_on(async { Signals::catch() })
+        .map_err(|error| (exit::CANNOT_CREATE, format!("signals cannot be caught: {error}")))?;
     let path = args.config.config;
     // Only the settings are kept: the files they came from may be many times as long.
     let settings = settings::load(&path).map_err(|faults| (exit::CONFIG, lines(&faults)))?.settings;
@@ -44,11 +53,7 @@ fn start(args: Args) -> Result<(), (u8, String)> {
         state_directory: state_directory(),
         run_directory: run_directory(),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| (exit::CANNOT_CREATE, format!("the runtime cannot be started: {error}")))?;
-    let result = runtime.block_on(daemon::run(options));
+    let result = runtime.block_on(daemon::run(options, signals));
     // A bus that hangs must not hold the end up.
     runtime.shutdown_background();
     result.map_err(|fatal| match fatal {
@@ -97,6 +102,12 @@ fn refused(error: LockError) -> (u8, String) {
             );
             (exit::TEMPORARY, message)
         }
-        LockError::Io { path, error } => (exit::CANNOT_CREATE, format!("{} cannot be made: {error}", path.display())),
+        LockError::Io { path, error } => {
+            let message = format!(
+                "{} cannot be made: {error}; name a folder in $RUNTIME_DIRECTORY where it can (the service does)",
+                path.display()
+            );
+            (exit::CANNOT_CREATE, message)
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! Reads the settings' files for the verbs. The daemon gets [`load`] handed in for its reloads.
 
 use std::ffi::OsString;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,6 +14,9 @@ use crate::config::{self, Fault, Merged};
 pub const DEFAULT_FILE: &str = "/etc/bramblegate/bramblegate.toml";
 /// Where an administrator or a package puts boards of their own; the first wins.
 const BOARD_FOLDERS: [&str; 2] = ["/etc/bramblegate/boards", "/usr/share/bramblegate/boards"];
+/// No settings are longer, bytes.
+const LONGEST: u64 = 16 << 20;
+const READABLE: &str = "make it readable for this user";
 /// The device tree's `compatible` property of the whole machine.
 pub const COMPATIBLE: &str = "/proc/device-tree/compatible";
 
@@ -55,9 +58,9 @@ pub fn load_or_tell(main: &Path) -> Result<Merged, ExitCode> {
 pub fn read_files(main: &Path) -> (Vec<(String, String)>, Vec<Fault>) {
     let mut faults = Vec::new();
     let mut files = Vec::new();
-    let paths = std::iter::once(Ok(main.to_owned())).chain(drop_ins(main));
-    for path in paths {
-        match path.and_then(|path| read_file(&path)) {
+    let file = read_all(main).map_err(|error| fault(main, &error, main_remedy(main, &error)));
+    for file in std::iter::once(file.and_then(|bytes| text(main, bytes))).chain(drop_ins(main)) {
+        match file {
             Ok(file) => files.push(file),
             Err(fault) => faults.push(fault),
         }
@@ -65,9 +68,18 @@ pub fn read_files(main: &Path) -> (Vec<(String, String)>, Vec<Fault>) {
     (files, faults)
 }
 
-fn read_file(path: &Path) -> Result<(String, String), Fault> {
+/// A file that has an end: a device may have none, and settings are not that long.
+fn read_all(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    match u64::try_from(bytes.len()) {
+        Ok(length) if length <= LONGEST => Ok(bytes),
+        _ => Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is longer than {} MiB", LONGEST >> 20))),
+    }
+}
+
+fn text(path: &Path, bytes: Vec<u8>) -> Result<(String, String), Fault> {
     let name = path.display().to_string();
-    let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
     match String::from_utf8(bytes) {
         Ok(text) => Ok((name, text)),
         Err(error) => {
@@ -86,31 +98,51 @@ fn read_file(path: &Path) -> Result<(String, String), Fault> {
     }
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Fault {
-    let remedy = match error.kind() {
-        io::ErrorKind::NotFound => {
-            format!("`bramblegate detect > {}` writes one for this machine", path.display())
-        }
-        io::ErrorKind::PermissionDenied => "make it readable for this user".to_owned(),
-        _ => "give the path of a settings file".to_owned(),
-    };
+fn fault(path: &Path, error: &io::Error, remedy: String) -> Fault {
     Fault { file: path.display().to_string(), line: 1, column: 1, message: format!("cannot be read: {error}"), remedy }
 }
 
+fn main_remedy(path: &Path, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!("`bramblegate detect > {}` writes one for this machine", path.display())
+        }
+        io::ErrorKind::PermissionDenied => READABLE.to_owned(),
+        _ => "give the path of a settings file".to_owned(),
+    }
+}
+
 /// `FILE.d/*.toml` in byte order; hidden files are not read, as a shell's `*` does not match them.
-fn drop_ins(main: &Path) -> Vec<Result<PathBuf, Fault>> {
+fn drop_ins(main: &Path) -> Vec<Result<(String, String), Fault>> {
     let mut folder = OsString::from(main);
     folder.push(".d");
     let folder = PathBuf::from(folder);
     let entries = match fs::read_dir(&folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
-        Err(error) => return vec![Err(unreadable(&folder, &error))],
+        Err(error) => return vec![Err(fault(&folder, &error, drop_in_remedy(&error)))],
     };
     let mut paths: Vec<PathBuf> =
         entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_drop_in(path)).collect();
     paths.sort();
-    paths.into_iter().map(Ok).collect()
+    paths.iter().map(|path| drop_in(path)).collect()
+}
+
+/// Only a file: a pipe that somebody left there would keep the daemon waiting for ever.
+fn drop_in(path: &Path) -> Result<(String, String), Fault> {
+    let read = || match fs::metadata(path)?.is_file() {
+        true => read_all(path),
+        false => Err(io::Error::other("it is no file")),
+    };
+    read().map_err(|error| fault(path, &error, drop_in_remedy(&error))).and_then(|bytes| text(path, bytes))
+}
+
+fn drop_in_remedy(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "it leads nowhere: remove the link, or put its target there".to_owned(),
+        io::ErrorKind::PermissionDenied => READABLE.to_owned(),
+        _ => "move it away: only settings files belong there".to_owned(),
+    }
 }
 
 fn is_drop_in(path: &Path) -> bool {
@@ -128,8 +160,9 @@ pub fn boards() -> Boards {
         paths.sort();
         for path in paths {
             let name = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
-            if let (Some(name), Ok(text)) = (name, fs::read_to_string(&path)) {
-                extra.push((name, text));
+            // One that is not UTF-8 is named as wrong, not as missing.
+            if let (Some(name), Ok(bytes)) = (name, fs::read(&path)) {
+                extra.push((name, String::from_utf8_lossy(&bytes).into_owned()));
             }
         }
     }

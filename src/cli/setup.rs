@@ -59,7 +59,8 @@ pub fn main(args: Args) -> ExitCode {
     }
     let done = choose(&mut proposal, &args, &mut ask)
         .and_then(|()| serve(&mut proposal, &args, obstacle(&machine), &mut ask))
-        .and_then(|()| install(&machine, &proposal, &board));
+        .and_then(|()| install(&machine, &proposal, &board))
+        .and_then(|()| check_whole(&machine));
     match done {
         Ok(()) => {
             let code = start(&machine);
@@ -169,14 +170,29 @@ fn install(machine: &Machine, proposal: &Proposal, board: &Board) -> Result<(), 
         output::err("The root file system is an overlay in memory: what is written now is lost at power-off.\n");
     }
     let cannot = |error: String| (exit::CANNOT_CREATE, format!("the settings cannot be written: {error}"));
-    if let Some(old) = machine.read(DEFAULT_FILE).filter(|old| old.trim() != written.trim()) {
-        let kept = format!("{DEFAULT_FILE}.old");
-        machine.write(&kept, &format!("{old}\n")).map_err(cannot)?;
+    if let Some(old) = machine.bytes(DEFAULT_FILE).filter(|old| old != written.as_bytes()) {
+        let kept = unused(machine, &format!("{DEFAULT_FILE}.old"));
+        machine.write(&kept, &old).map_err(cannot)?;
         output::err(&format!("The settings that were there are kept as {kept}.\n"));
     }
-    machine.write(DEFAULT_FILE, &written).map_err(cannot)?;
+    machine.write(DEFAULT_FILE, written.as_bytes()).map_err(cannot)?;
     output::out(&format!("{DEFAULT_FILE} is written.\n"));
     Ok(())
+}
+
+/// A path that is free: what an earlier setup has kept is not overwritten.
+fn unused(machine: &Machine, path: &str) -> String {
+    let numbered = (2..).map(|number| format!("{path}.{number}"));
+    let mut paths = std::iter::once(path.to_owned()).chain(numbered);
+    paths.find(|path| !machine.exists(path)).unwrap_or_else(|| path.to_owned())
+}
+
+/// What is written and its drop-ins together.
+fn check_whole(machine: &Machine) -> Result<(), Failure> {
+    settings::load(&machine.path(DEFAULT_FILE)).map(drop).map_err(|faults| {
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        (exit::CONFIG, faults.join("\n"))
+    })
 }
 
 /// Starts the service, or says how.
@@ -285,9 +301,9 @@ mod tests {
         let root = std::env::temp_dir().join(format!("bramblegate-setup-serve-{}", std::process::id()));
         let machine = Machine::pretend(&root, &[]);
         assert!(obstacle(&machine).unwrap().contains("dnsmasq-base"));
-        machine.write("/usr/sbin/dnsmasq", "").unwrap();
+        machine.write("/usr/sbin/dnsmasq", b"").unwrap();
         assert_eq!(obstacle(&machine), None);
-        machine.write("/etc/systemd/system/multi-user.target.wants/isc-dhcp-server.service", "").unwrap();
+        machine.write("/etc/systemd/system/multi-user.target.wants/isc-dhcp-server.service", b"").unwrap();
         assert!(obstacle(&machine).unwrap().contains("disable --now isc-dhcp-server.service"));
         std::fs::remove_dir_all(&root).unwrap();
     }
@@ -296,18 +312,31 @@ mod tests {
     fn the_old_settings_are_kept_beside_the_new_ones() {
         let root = std::env::temp_dir().join(format!("bramblegate-setup-{}", std::process::id()));
         let machine = Machine::pretend(&root, &[]);
-        machine.write(DEFAULT_FILE, "old\n").unwrap();
+        let old = b"name = \"K\xfcche\"\n";
+        machine.write(DEFAULT_FILE, old).unwrap();
         let board = Board::built_in("raspberry-pi-4").unwrap();
         let mut wanted = proposal(true);
         wanted.set("cluster.dhcp.enabled", "true".to_owned());
         install(&machine, &wanted, &board).unwrap();
-        assert_eq!(machine.read(&format!("{DEFAULT_FILE}.old")).as_deref(), Some("old"));
+        let kept = format!("{DEFAULT_FILE}.old");
+        assert_eq!(machine.bytes(&kept).as_deref(), Some(&old[..]), "byte by byte");
         let new = machine.read(DEFAULT_FILE).unwrap();
         let settings = config::load(&[("new", new.as_str())], &board).unwrap();
         assert!(settings.cluster.dhcp.is_some());
         wanted.set("cluster.interface", text("wlan0"));
         assert_eq!(install(&machine, &wanted, &board).unwrap_err().0, exit::CONFIG, "it is an uplink as well");
         assert_eq!(machine.read(DEFAULT_FILE).unwrap(), new);
+        install(&machine, &proposal(true), &board).unwrap();
+        assert_eq!(
+            machine.bytes(&kept).as_deref(),
+            Some(&old[..]),
+            "a second setup does not overwrite what the first kept"
+        );
+        assert!(machine.read(&format!("{kept}.2")).as_deref() == Some(new.as_str()));
+        check_whole(&machine).unwrap();
+        machine.write(&format!("{DEFAULT_FILE}.d/50-old.toml"), b"nonsense = 1\n").unwrap();
+        let failure = check_whole(&machine).unwrap_err();
+        assert!(failure.0 == exit::CONFIG && failure.1.contains("50-old.toml:1:1"), "{failure:?}");
         std::fs::remove_dir_all(&root).unwrap();
     }
 }

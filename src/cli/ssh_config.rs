@@ -51,8 +51,7 @@ pub fn main(args: Args) -> ExitCode {
     }
     let domain = settings::load(&args.config.config).ok().map(|merged| merged.settings.cluster.domain);
     let jump = (!args.direct).then(|| args.via.unwrap_or_else(|| head(known.head)));
-    output::out(&text(&known, domain.as_deref(), jump.as_deref(), args.user.as_deref()));
-    ExitCode::SUCCESS
+    ExitCode::from(output::deliver(&text(&known, domain.as_deref(), jump.as_deref(), args.user.as_deref())))
 }
 
 /// Nothing that ssh's settings would take for more than one word.

@@ -28,7 +28,7 @@ Examples:
 const DEFAULT_SOCKET: &str = "/run/bramblegate/status.sock";
 /// A snapshot that takes longer does not come.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Ages go on also while nothing changes.
+/// Ages go on also while nothing changes, and whoever stopped reading is noticed.
 const REDRAW: Duration = Duration::from_secs(1);
 
 /// Exit codes of this verb; 0 is ok or notice.
@@ -131,55 +131,50 @@ fn once(socket: &Path, json: bool) -> Result<u8, Error> {
     let line = client.next_line()?.ok_or_else(|| Error::NotStatus("it says nothing".to_owned()))?;
     let mut view = View::default();
     view.take(&line.value);
-    if json {
-        output::out(&format!("{}\n", line.text));
-    } else {
-        output::out(&text::page(&view, output::colours()));
-    }
-    Ok(severity_code(&view))
+    let text = if json { format!("{}\n", line.text) } else { text::page(&view, output::colours()) };
+    Ok(match output::deliver(&text) {
+        0 => severity_code(&view),
+        code => code,
+    })
 }
 
 /// Every line as it comes.
 fn stream(socket: &Path) -> Result<u8, Error> {
     let mut client = Client::connect(socket)?;
-    loop {
+    client.patience(Some(REDRAW))?;
+    while output::is_open() {
         if let Some(line) = client.next_line()? {
-            if !write(&format!("{}\n", line.text)) {
-                return Ok(0);
+            if !output::is_read(&format!("{}\n", line.text)) {
+                break;
             }
         }
     }
+    Ok(0)
 }
 
 /// The page, again and again. On a terminal in the same place, else one below the other when something changed.
 fn follow(socket: &Path) -> Result<u8, Error> {
     let mut client = Client::connect(socket)?;
     let terminal = std::io::stdout().is_terminal();
-    client.patience(terminal.then_some(REDRAW))?;
+    client.patience(Some(REDRAW))?;
     let mut view = View::default();
-    loop {
-        if let Some(line) = client.next_line()? {
+    while output::is_open() {
+        let news = client.next_line()?;
+        if let Some(line) = &news {
             view.take(&line.value);
         }
-        if view.is_empty() {
+        if view.is_empty() || !terminal && news.is_none() {
             continue;
         }
         let page = text::page(&view, output::colours());
-        let page = if terminal { in_place(&page) } else { format!("{page}\n") };
-        if !write(&page) {
-            return Ok(severity_code(&view));
+        if !output::is_read(&if terminal { in_place(&page) } else { format!("{page}\n") }) {
+            break;
         }
     }
+    Ok(severity_code(&view))
 }
 
 /// Home; each line with its rest cleared; what is below cleared.
 fn in_place(page: &str) -> String {
     format!("\x1b[H{}\x1b[J", page.replace('\n', "\x1b[K\n"))
-}
-
-/// Whether somebody still reads.
-fn write(text: &str) -> bool {
-    use std::io::Write;
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
 }

@@ -14,7 +14,7 @@ use crate::sink::Sink;
 use crate::sink::applier::{self, Owed};
 use crate::sink::conntrack::ConntrackSink;
 use crate::sink::firewall::FirewallSink;
-use crate::sink::link::{self, LinkSink};
+use crate::sink::link::LinkSink;
 use crate::sink::routing::{self, RoutingSink};
 
 /// The service manager hears no sign of life when an essential sink owes an answer for longer.
@@ -118,12 +118,13 @@ impl Appliers {
     /// Ends all and takes everything of ours out of the kernel. Tells what could not be put back.
     pub async fn remove(self, state_directory: &Path) -> Vec<ApplyError> {
         let mut errors = Vec::new();
-        self.link.end().await;
+        let link = self.link.end().await.unwrap_or_else(|| LinkSink::new(state_directory));
         self.routing.end().await;
         self.conntrack.end().await;
         let firewall = self.firewall.end().await;
         errors.extend(routing::restore().await.err());
-        errors.extend(link::restore(state_directory).await.err());
+        // By what this run knows: the disk may not have taken it.
+        errors.extend(link.put_back().err());
         // Last: nothing is forwarded that is not judged.
         errors.extend(firewall.and_then(|mut firewall| firewall.remove().err()));
         errors

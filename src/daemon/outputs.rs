@@ -16,6 +16,7 @@ use crate::sink::display::{self, DisplayHandle};
 use crate::sink::indicator::{self, IndicatorHandle};
 use crate::sink::manager;
 use crate::sink::status::{self as status_socket, StatusHandle};
+use crate::source::bind;
 use crate::state::{State, Transition};
 
 use super::appliers::Appliers;
@@ -26,6 +27,8 @@ use super::{Fatal, Options};
 const LAST_FRAME: Duration = Duration::from_millis(1500);
 /// The network half is waited for no longer.
 const PUT_BACK: Duration = Duration::from_secs(2);
+/// The setting that says where the status socket is.
+const STATUS_SOCKET: &str = "status.socket";
 
 /// Display and LED.
 #[derive(Debug)]
@@ -63,9 +66,10 @@ impl Outputs {
             true => Some(Appliers::spawn(state_directory, events).map_err(fatal)?),
             false => None,
         };
-        let socket = settings.status.socket.clone();
+        let socket = &settings.status.socket;
         let status = status_socket::spawn(settings.status.clone(), events.clone()).map_err(|error| {
-            Fatal::CannotCreate(format!("the status socket {} cannot be made: {error}", socket.display()))
+            let remedy = bind::remedy(&error, STATUS_SOCKET);
+            Fatal::CannotCreate(format!("the status socket {} cannot be made: {error}; {remedy}", socket.display()))
         })?;
         Ok(Self {
             appliers,
@@ -180,8 +184,8 @@ impl Outputs {
         let (wanted, held) = (&now.status.socket, self.status.path().to_owned());
         let moved = if *wanted == held { Ok(()) } else { self.status.relocate(wanted) };
         let result = moved.map(|()| Applied::Done).map_err(|error| {
-            let (wanted, held) = (wanted.display(), held.display());
-            let message = format!("{wanted} cannot be made: {error}; {held} stays, and a reload tries again");
+            let (wanted, held, remedy) = (wanted.display(), held.display(), bind::remedy(&error, STATUS_SOCKET));
+            let message = format!("{wanted} cannot be made: {error}; {held} stays: {remedy} and reload");
             ApplyError { kind: ApplyErrorKind::Failed, message }
         });
         ApplyReport { output: Output::Status, result }

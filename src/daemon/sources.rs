@@ -4,10 +4,11 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::sleep;
 
 use crate::config::{Buttons, Settings};
@@ -18,6 +19,7 @@ use crate::source::control::{self, Request};
 use crate::source::dhcp::DhcpWatchPlan;
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, UplinkProbePlan};
+use crate::source::signals::Signals;
 use crate::source::vitals::VitalsPlan;
 use crate::source::wayout::WayOutPlan;
 use crate::source::{
@@ -62,6 +64,7 @@ pub struct Plans {
 /// Starts all sources: at once those without which nothing can be decided or our rules would be unwatched, the others when
 /// [`Plans::begin_the_rest`] says so. `run_directory` outlives a restart; orders are taken at the control socket.
 pub fn spawn(
+    signals: Signals,
     events: &mpsc::Sender<Event>,
     failed: &mpsc::Sender<Failure>,
     run_directory: &Path,
@@ -79,7 +82,8 @@ pub fn spawn(
     let (rest, rest_begins) = watch::channel(false);
     let at_once = Start { failed, after: None };
     let sender = events.clone();
-    at_once.source("signals", true, move || signals::run(sender.clone()));
+    let caught = Arc::new(Mutex::new(signals));
+    at_once.source("signals", true, move || signals::run(Arc::clone(&caught), sender.clone()));
     let sender = events.clone();
     at_once.source("netlink", true, move || netlink::run(sender.clone()));
     let sender = events.clone();

@@ -212,6 +212,8 @@ fn overlap(settings: &Settings, state: &State, placement: &Placement, raised: &m
     }
     match placement.overlap {
         Overlap::None => {}
+        // Without a port there is nothing to keep apart; a port that was renamed has the address for a moment more.
+        Overlap::Routed if state.cluster_port().is_none() => {}
         Overlap::Routed => {
             let text = format!("the venue uses {} too: policy routing keeps both working", home.trunc());
             raised.push(alert(Severity::Notice, "gateway-overlap", text, "OVERLAP"));

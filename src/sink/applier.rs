@@ -166,7 +166,7 @@ mod tests {
                 13 => Err(ApplyError { kind: ApplyErrorKind::Failed, message: "unlucky".into() }),
                 14 => std::future::pending().await,
                 value if (self.0.made.load(Ordering::SeqCst) as u32) < value.saturating_sub(90) => panic!("stumbled"),
-                _ => Ok(Applied::Link),
+                _ => Ok(Applied::Link { unkept: None }),
             }
         }
     }
@@ -217,7 +217,11 @@ mod tests {
             let mut bench = bench(93);
             assert_eq!(bench.told().await, Err("the applier panicked and begins again: stumbled".into()));
             assert!(bench.owed.time().is_some(), "a panic is no answer");
-            assert_eq!(bench.told().await, Ok(Applied::Link), "the second and third panic are no news");
+            assert_eq!(
+                bench.told().await,
+                Ok(Applied::Link { unkept: None }),
+                "the second and third panic are no news"
+            );
             assert_eq!(bench.applied(), [93; 4]);
             assert_eq!(bench.story.made.load(Ordering::SeqCst), 3);
             assert!(begun.elapsed() >= Duration::from_millis(100 + 200 + 400), "{:?}", begun.elapsed());
@@ -233,7 +237,7 @@ mod tests {
             bench.desired.send_replace(Some(7));
             tokio::time::sleep(Duration::from_millis(20)).await;
             assert_eq!(bench.applied(), [1000], "a new value waits its turn");
-            assert_eq!(bench.told().await, Ok(Applied::Link));
+            assert_eq!(bench.told().await, Ok(Applied::Link { unkept: None }));
             bench.desired.send_replace(Some(1000));
             assert!(bench.told().await.is_err());
             drop(bench.desired);

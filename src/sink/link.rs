@@ -76,7 +76,37 @@ impl LinkSink {
             self.set_addresses(wanted, port, &mine, &mut faults);
         }
         self.let_go(plan, &ports, &addresses);
-        faults.result()
+        self.previous.catch_up();
+        let unkept = self.previous.unkept().map(str::to_owned);
+        faults.result(unkept)
+    }
+
+    /// Puts back what this run and earlier ones changed: settings as they were, addresses that were added. Links stay up.
+    /// Says what it did, one line each. Without a record it still removes addresses that carry our mark.
+    ///
+    /// # Errors
+    /// The first thing that could not be put back; the rest is tried all the same.
+    pub fn put_back(self) -> Result<Vec<String>, ApplyError> {
+        let Self { mut rtnl, mut previous, .. } = self;
+        let ports = read_ports(&mut rtnl)?;
+        let addresses = read_addresses(&mut rtnl)?;
+        let mut done = Vec::new();
+        let mut failure = None;
+        // All addresses first: an uplink that answers for any address again must not do so for one of the cluster.
+        let mut note = |result: Result<Vec<String>, ApplyError>| match result {
+            Ok(lines) => done.extend(lines),
+            Err(error) => failure = failure.take().or(Some(error)),
+        };
+        for port in &ports {
+            note(put_back_addresses(&mut rtnl, &mut previous, &port.name, port, &addresses));
+        }
+        for port in &ports {
+            note(put_back_conf(&mut rtnl, &previous, &port.name, port));
+        }
+        match failure {
+            Some(error) => Err(error),
+            None => previous.remove().map(|()| done),
+        }
     }
 
     fn set_conf(&mut self, wanted: &PortPlan, port: &Port, faults: &mut Faults) {
@@ -147,35 +177,6 @@ impl Sink for LinkSink {
 
     async fn apply(&mut self, desired: &LinkPlan) -> Result<Applied, ApplyError> {
         self.apply_all(desired)
-    }
-}
-
-/// Puts back what an earlier run changed: settings as they were, addresses that were added. Links stay up. Says what it
-/// did, one line each. Without a record it still removes addresses that carry our mark.
-///
-/// # Errors
-/// The first thing that could not be put back; the rest is tried all the same.
-pub async fn restore(state_directory: &Path) -> Result<Vec<String>, ApplyError> {
-    let mut rtnl = Rtnl::default();
-    let mut previous = Previous::open(state_directory);
-    let ports = read_ports(&mut rtnl)?;
-    let addresses = read_addresses(&mut rtnl)?;
-    let mut done = Vec::new();
-    let mut failure = None;
-    // All addresses first: an uplink that answers for any address again must not do so for one of the cluster.
-    let mut note = |result: Result<Vec<String>, ApplyError>| match result {
-        Ok(lines) => done.extend(lines),
-        Err(error) => failure = failure.take().or(Some(error)),
-    };
-    for port in &ports {
-        note(put_back_addresses(&mut rtnl, &mut previous, &port.name, port, &addresses));
-    }
-    for port in &ports {
-        note(put_back_conf(&mut rtnl, &previous, &port.name, port));
-    }
-    match failure {
-        Some(error) => Err(error),
-        None => previous.remove().map(|()| done),
     }
 }
 

@@ -47,6 +47,19 @@ impl Drop for Bound {
     }
 }
 
+/// What to do about a socket that cannot be made at the path of this setting.
+pub fn remedy(error: &io::Error, setting: &str) -> String {
+    use io::ErrorKind::{AddrInUse, AlreadyExists, NotADirectory, NotFound, PermissionDenied};
+    let help = match error.kind() {
+        AddrInUse => "stop that process",
+        AlreadyExists => "remove it",
+        NotFound | NotADirectory => "make its folder",
+        PermissionDenied => "let this user write to its folder",
+        _ => return format!("name a path in {setting} where a file can be made"),
+    };
+    format!("{help}, or name another path in {setting}")
+}
+
 /// Removes a socket that nobody answers at. Never a file of another kind.
 fn clear_the_way(path: &Path) -> io::Result<()> {
     let file = match fs::symlink_metadata(path) {
@@ -55,7 +68,7 @@ fn clear_the_way(path: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     if !file.file_type().is_socket() {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket; remove it"));
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
     }
     if is_answered(path)? {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process answers there"));

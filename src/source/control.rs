@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use super::bind::Bound;
+use super::bind::{self, Bound};
 use crate::event::Order;
 
 /// Of replies and requests.
@@ -95,7 +95,10 @@ pub async fn run(mut place: watch::Receiver<PathBuf>, requests: mpsc::Sender<Req
 
 /// Takes orders until the socket is to be elsewhere.
 async fn listen(path: &Path, place: &mut watch::Receiver<PathBuf>, requests: &mpsc::Sender<Request>) -> io::Result<()> {
-    let bound = Bound::at(path, MODE).map_err(|error| named(path, &error))?;
+    let bound = Bound::at(path, MODE).map_err(|error| {
+        let remedy = bind::remedy(&error, "control.socket");
+        io::Error::new(error.kind(), format!("{} cannot be made: {error}; {remedy}", path.display()))
+    })?;
     // Only root can; an ordinary user's own group does.
     if let Some(group) = group_id(&fs::read_to_string("/etc/group").unwrap_or_default()) {
         let _ = chown(path, None, Some(group));

@@ -3,6 +3,7 @@
 use std::io;
 
 use rustix::io::Errno;
+use rustix::net::netdevice::name_to_index;
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
 use super::netlink::{Attributes, Connection, Listing, parse, u32_of};
@@ -12,6 +13,8 @@ use crate::event::{Change, Event, LinkIndex, Mac};
 const AF_PACKET: u16 = 17;
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
 pub const ETHERTYPE_ARP: u16 = 0x0806;
+/// Bytes of a `sockaddr_ll`.
+const SOCKADDR_LL: u8 = 20;
 /// `IFLA_CARRIER_CHANGES`
 const CARRIER_CHANGES: u16 = 35;
 /// `sizeof(struct ifinfomsg)`
@@ -51,9 +54,7 @@ pub fn find(name: &str) -> io::Result<Port> {
 /// # Errors
 /// `CAP_NET_RAW` is missing, or the port is not there.
 pub fn open(kind: Type, ethertype: u16, index: LinkIndex, filter: &[SockFilter]) -> io::Result<Socket> {
-    // Without a protocol until it is bound, so that nothing of another port comes in between.
-    let socket = Socket::new(Domain::PACKET, kind, Some(Protocol::from(0)))?;
-    socket.set_nonblocking(true)?;
+    let socket = unbound(kind)?;
     if !filter.is_empty() {
         socket.attach_filter(filter)?;
     }
@@ -61,18 +62,47 @@ pub fn open(kind: Type, ethertype: u16, index: LinkIndex, filter: &[SockFilter])
     Ok(socket)
 }
 
+/// As [`open`], for a port by its name: the right to is asked for before the port is looked up.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_at(name: &str, kind: Type, ethertype: u16) -> io::Result<(Socket, LinkIndex)> {
+    let socket = unbound(kind)?;
+    let index = name_to_index(&socket, name)?;
+    socket.bind(&address(index, ethertype, Mac([0; 6])))?;
+    Ok((socket, index))
+}
+
+/// Without a protocol until it is bound, so that nothing of another port comes in between.
+fn unbound(kind: Type) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::PACKET, kind, Some(Protocol::from(0)))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// The hardware address of the port that a packet socket is bound to, as it is now; `None` for a port that has gone.
+pub fn own_mac(socket: &Socket) -> Option<Mac> {
+    let mut storage = socket.local_addr().ok()?.as_storage();
+    // SAFETY: twenty bytes, the size of a `sockaddr_ll`, lie within the storage, and any bytes are valid there.
+    let bytes: &mut [u8; SOCKADDR_LL as usize] = unsafe { storage.view_as() };
+    match *bytes {
+        // `sll_halen` and `sll_addr`
+        [.., 6, a, b, c, d, e, f, _, _] => Some(Mac([a, b, c, d, e, f])),
+        _ => None,
+    }
+}
+
 /// `struct sockaddr_ll`.
 pub fn address(index: LinkIndex, ethertype: u16, Mac(mac): Mac) -> SockAddr {
-    const SIZE: u8 = 20;
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: twenty bytes, the size of a `sockaddr_ll`, lie within the storage, and any bytes are valid there.
-    let bytes: &mut [u8; SIZE as usize] = unsafe { storage.view_as() };
+    let bytes: &mut [u8; SOCKADDR_LL as usize] = unsafe { storage.view_as() };
     let family = AF_PACKET.to_ne_bytes();
     let protocol = ethertype.to_be_bytes();
     let fields = family.into_iter().chain(protocol).chain(index.to_ne_bytes()).chain([0, 0, 0, 6]).chain(mac);
     bytes.iter_mut().zip(fields).for_each(|(byte, field)| *byte = field);
     // SAFETY: the storage holds an address of `AF_PACKET` of this size.
-    unsafe { SockAddr::new(storage, SIZE.into()) }
+    unsafe { SockAddr::new(storage, SOCKADDR_LL.into()) }
 }
 
 /// The port went away under the socket, or is switched off: it will be told by netlink, and is no fault.

@@ -5,20 +5,42 @@ mod shutdown;
 
 use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Mutex, mpsc};
 
 use crate::event::Event;
 
-/// Tells each signal.
+/// The handlers. From when they are set no signal kills the process or is lost: the first thing that a start does.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Sets them; within a runtime.
+    ///
+    /// # Errors
+    /// They cannot be set.
+    pub fn catch() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Tells each signal, also those that came before.
 ///
 /// # Errors
-/// The handlers cannot be set, or the receiver is gone (`BrokenPipe`).
-pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+/// The receiver is gone (`BrokenPipe`).
+pub async fn run(signals: Arc<Mutex<Signals>>, events: mpsc::Sender<Event>) -> io::Result<Infallible> {
+    let mut signals = signals.lock().await;
+    let Signals { terminate, interrupt, hangup } = &mut *signals;
     loop {
         let event = tokio::select! {
             _ = terminate.recv() => Event::Stop(shutdown::reason()),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::ROUTE_PROTOCOL;
 use crate::event::{Address, Change, Instant, Link, LinkIndex, Netconf, Route, Rule};
@@ -80,10 +80,27 @@ impl KernelFacts {
 
     /// The default route of an interface in the main table with the lowest metric, IPv4 before IPv6.
     pub fn default_route(&self, index: LinkIndex) -> Option<&Route> {
-        self.routes
-            .iter()
-            .filter(|r| r.table == TABLE_MAIN && r.index == index && r.destination.prefix_len() == 0)
-            .min_by_key(|r| (matches!(r.destination, IpNet::V6(_)), r.metric))
+        let of_it = self.default_routes().filter(|r| r.index == index);
+        of_it.min_by_key(|r| (matches!(r.destination, IpNet::V6(_)), r.metric))
+    }
+
+    /// All default routes of the main table. They stand together in the set and are looked up: a venue that speaks a routing
+    /// protocol may bring thousands of others, and this is asked with each event.
+    pub fn default_routes(&self) -> impl Iterator<Item = &Route> {
+        [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())].into_iter().flat_map(|everything| {
+            let first = Route {
+                table: TABLE_MAIN,
+                destination: everything,
+                gateway: None,
+                index: 0,
+                metric: 0,
+                protocol: 0,
+                onlink: false,
+                preferred_source: None,
+            };
+            let same = move |route: &&Route| route.table == TABLE_MAIN && route.destination == everything;
+            self.routes.range(first..).take_while(same)
+        })
     }
 
     /// A dump begins: remember what it tells.

@@ -12,6 +12,7 @@ pub mod port;
 pub mod power;
 mod probes;
 pub mod transition;
+mod upkeep;
 pub mod uplink;
 mod vitals;
 
@@ -25,10 +26,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::config::Settings;
-use crate::event::{
-    Address, Change, Dump, Event, Instant, Link, LinkIndex, Netconf, Output, Probe, Route, Rule, Stop, Vital,
-};
+use crate::config::{Settings, UplinkProbe};
+use crate::event::{Address, Change, Dump, Event, Instant, Link, LinkIndex, Netconf, Probe, Route, Rule, Stop};
 
 use dhcp::DhcpFacts;
 pub use firewall::FirewallFacts;
@@ -38,6 +37,7 @@ use output::Outputs;
 use port::Roles;
 use power::Power;
 pub use transition::Transition;
+use upkeep::Upkeep;
 use uplink::{UplinkMemory, primary};
 pub use vitals::{Revisions, TimeFacts, Trouble, Vitals};
 
@@ -75,6 +75,7 @@ pub struct State {
     acknowledged: BTreeSet<String>,
     power: Power,
     revisions: Revisions,
+    upkeep: Upkeep,
     facts_generation: u64,
     stop: Option<Stop>,
 }
@@ -107,6 +108,7 @@ impl State {
             acknowledged: BTreeSet::new(),
             power: Power::default(),
             revisions: Revisions::default(),
+            upkeep: Upkeep::default(),
             facts_generation: 0,
             stop: None,
         }
@@ -119,6 +121,10 @@ impl State {
         self.nodes.reload(&settings, now);
         self.roles = Roles::of(&settings, &self.facts);
         self.revisions.link += 1;
+        if settings.uplink.probe == UplinkProbe::Off {
+            // Nobody asks any more: the last answer would stand for ever.
+            self.uplinks.values_mut().for_each(|memory| memory.reachability = None);
+        }
         let mut told = vec![Transition::Reloaded];
         told.extend(self.refresh());
         told
@@ -150,26 +156,21 @@ impl State {
             Event::Rule(change) => self.apply_rule(change),
             Event::Netconf(netconf) => self.apply_netconf(netconf),
             Event::Probe(Probe::Uplink { index, reachability }) => self.apply_reachability(*index, *reachability),
+            Event::Probe(Probe::Denied { probe, denied }) => {
+                self.vitals.probe_denied(probe, *denied);
+                Vec::new()
+            }
             Event::Neighbour(change) => self.apply_neighbour(change),
             Event::Lease(change) => self.apply_lease(change),
             Event::Order(order) => self.apply_order(order),
             Event::Dhcp(dhcp) => self.apply_dhcp(dhcp),
             Event::Firewall(firewall) => self.apply_firewall(firewall),
             Event::Vital(vital) => self.apply_vital(vital),
+            Event::Applied(report) => self.apply_report(report),
             Event::Acknowledged(keys) => self.apply_acknowledged(keys),
             Event::Button(button) => {
                 self.power.apply(*button, now);
                 Vec::new()
-            }
-            Event::Applied(report) => {
-                let mut told = self.outputs.apply(report);
-                // The address that it waits for may be there now.
-                let ports_set = report.output == Output::Link && report.result.is_ok();
-                self.revisions.routing += u64::from(ports_set && self.outputs.is_waiting(Output::Routing));
-                if self.firewall.fight.is_some() {
-                    told.retain(|told| !matches!(told, Transition::RulesetApplied { .. }));
-                }
-                told
             }
             Event::Stop(stop) => {
                 self.stop = Some(*stop);
@@ -204,7 +205,7 @@ impl State {
 
     fn apply_link(&mut self, change: &Change<Link>) -> Vec<Transition> {
         let (Change::Present(told) | Change::Gone(told)) = change;
-        let was_up = self.facts.link(told.index).is_some_and(|link| link.up);
+        let known = self.facts.link(told.index).cloned();
         if !self.facts.apply_link(change) {
             return Vec::new();
         }
@@ -212,30 +213,34 @@ impl State {
             // It may come back under its old number before anybody looks, with nothing of ours on it.
             self.revisions.link += u64::from(self.roles.is_port(told.index));
         }
-        let mut transitions = Vec::new();
         if let Change::Present(link) = change {
             // Somebody switched the cluster port off: the applier switches it on again.
             if Some(link.index) == self.roles.cluster && !link.up {
                 self.revisions.link += 1;
-                if was_up && self.settings.gateway.enabled && self.stop.is_none() {
-                    let what = format!("the cluster port {} was switched off", link.name);
-                    transitions.push(Transition::Disturbed { output: Output::Link, what, by: None });
+                if known.as_ref().is_some_and(|link| link.up) {
+                    self.note_undone(link.index, format!("the cluster port {} was switched off", link.name));
                 }
             }
         }
-        transitions.extend(self.links_changed(Some(told)));
-        transitions
+        // Of all others, of which there may be hundreds, nothing depends.
+        if [known.as_ref(), Some(told)].into_iter().flatten().any(|link| port::is_named(&self.settings, link)) {
+            return self.links_changed(known.as_ref());
+        }
+        Vec::new()
     }
 
-    /// `told`: the interface that changed, which may be gone by now.
-    fn links_changed(&mut self, told: Option<&Link>) -> Vec<Transition> {
+    /// `known`: the interface that changed, as it was before; it may be gone by now, or have another name.
+    fn links_changed(&mut self, known: Option<&Link>) -> Vec<Transition> {
         let roles = Roles::of(&self.settings, &self.facts);
         let before = std::mem::replace(&mut self.roles, roles);
+        self.forget_undone();
         if before.cluster == self.roles.cluster {
             return Vec::new();
         }
-        let index = self.roles.cluster.or(before.cluster);
-        let link = index.and_then(|index| self.facts.link(index).or(told.filter(|link| link.index == index)));
+        let link = match (self.roles.cluster, before.cluster) {
+            (Some(index), _) => self.facts.link(index),
+            (None, gone) => known.filter(|link| Some(link.index) == gone),
+        };
         let port = link.map_or_else(|| "the cluster port".to_owned(), |link| link.name.clone());
         vec![Transition::ClusterPort { port, present: self.roles.cluster.is_some() }]
     }
@@ -247,10 +252,8 @@ impl State {
             return Vec::new();
         }
         self.revisions.link += 1;
-        let expected = IpNet::V4(self.settings.cluster.address) == gone.address && !self.is_clashing();
-        if self.settings.gateway.enabled && expected && self.stop.is_none() {
-            let what = format!("address {} was removed from the cluster port", gone.address);
-            return vec![Transition::Disturbed { output: Output::Link, what, by: None }];
+        if IpNet::V4(self.settings.cluster.address) == gone.address && !self.is_clashing() {
+            self.note_undone(gone.index, format!("address {} was removed from the cluster port", gone.address));
         }
         Vec::new()
     }
@@ -288,33 +291,9 @@ impl State {
         }
         // Known to be on or not: of a port that is down the kernel does not tell what we wrote.
         self.revisions.link += 1;
-        if !was_on {
-            return Vec::new();
-        }
-        let port = self.facts.link(netconf.index).map_or_else(String::new, |link| link.name.clone());
-        let what = format!("forwarding was switched off on {port}");
-        vec![Transition::Disturbed { output: Output::Link, what, by: None }]
-    }
-
-    fn apply_vital(&mut self, vital: &Vital) -> Vec<Transition> {
-        match vital {
-            Vital::Conntrack { count, max } => self.vitals.conntrack = Some((*count, *max)),
-            Vital::Resolvers { index, servers } => {
-                self.vitals.resolvers.insert(*index, servers.clone());
-            }
-            Vital::WayOut { index } => self.vitals.way_out = Some(*index),
-            Vital::Time { served, servers } => {
-                self.vitals.time = TimeFacts { served: *served, servers: servers.clone() };
-            }
-            Vital::Host { name, ssh_ports } => {
-                self.vitals.host_name.clone_from(name);
-                self.vitals.ssh_ports.clone_from(ssh_ports);
-            }
-            Vital::Added(added) => {
-                self.vitals.added.clone_from(added);
-                self.claim_added();
-            }
-            Vital::Head(head) => self.vitals.judge(head, &self.settings.vitals, self.now),
+        if was_on {
+            let port = self.facts.link(netconf.index).map_or_else(String::new, |link| link.name.clone());
+            self.note_undone(netconf.index, format!("forwarding was switched off on {port}"));
         }
         Vec::new()
     }
@@ -333,6 +312,7 @@ impl State {
         told.extend(self.watch_dhcp());
         self.watch_egress();
         self.revisions.firewall += u64::from(self.firewall.repair_is_due(self.now));
+        self.revisions.link += u64::from(self.upkeep.record_is_due(self.now));
         self.vitals.refresh(self.now);
         told.extend(self.power.refresh(self.now));
         let offline = !self.uplinks.values().any(|memory| memory.address.is_some());
@@ -388,11 +368,9 @@ impl State {
     fn watch_egress(&mut self) {
         let best = self
             .facts
-            .routes()
+            .default_routes()
             .filter(|r| {
-                r.table == kernel::TABLE_MAIN
-                    && r.destination.prefix_len() == 0
-                    && matches!(r.destination, IpNet::V4(_))
+                matches!(r.destination, IpNet::V4(_))
                     && self.roles.uplinks.contains(&r.index)
                     && self.facts.link(r.index).is_some_and(|link| link.carrier)
             })
@@ -423,7 +401,8 @@ impl State {
         let moved = self.clash_changed.map(|at| at + FORMER_ADDRESS_TIME);
         let nodes = self.nodes.next_deadline().into_iter().chain(self.nodes.sweep_at());
         let machine = self.vitals.deadline().into_iter().chain(self.power.deadline(now));
-        let network = uplinks.chain(better).chain(offline).chain(moved).chain(self.firewall.deadlines());
+        let repairs = self.firewall.deadlines().chain(self.upkeep.deadline());
+        let network = uplinks.chain(better).chain(offline).chain(moved).chain(repairs);
         network.chain(nodes).chain(machine).filter(|at| *at > now).min()
     }
 }

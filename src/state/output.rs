@@ -26,7 +26,7 @@ impl Outputs {
 
     fn succeeded(&mut self, output: Output, applied: &Applied) -> Vec<Transition> {
         let mut told = Vec::new();
-        if self.errors.remove(&output).is_some_and(|error| error.kind != ApplyErrorKind::Waiting) {
+        if self.errors.remove(&output).is_some_and(|error| !is_quiet(output, &error)) {
             told.push(Transition::OutputHealed { output });
         }
         match applied {
@@ -54,9 +54,8 @@ impl Outputs {
     }
 
     fn failed(&mut self, output: Output, error: &ApplyError) -> Vec<Transition> {
-        let quiet = matches!(error.kind, ApplyErrorKind::Off | ApplyErrorKind::Waiting);
         let known = self.errors.insert(output, error.clone());
-        if quiet || known.as_ref() == Some(error) {
+        if is_quiet(output, error) || known.as_ref() == Some(error) {
             return Vec::new();
         }
         vec![Transition::OutputFailed { output, message: error.message.clone() }]
@@ -84,5 +83,15 @@ impl Outputs {
     /// It holds something and has not failed since.
     pub fn is_well(&self, output: Output) -> bool {
         self.held.contains_key(&output) && !self.errors.contains_key(&output)
+    }
+}
+
+/// Whether it is no news: switched off, waiting for another one, or a port that went while we were at it, whose end is told
+/// otherwise.
+fn is_quiet(output: Output, error: &ApplyError) -> bool {
+    match error.kind {
+        ApplyErrorKind::Off | ApplyErrorKind::Waiting => true,
+        ApplyErrorKind::Absent => output.is_essential(),
+        _ => false,
     }
 }

@@ -14,9 +14,18 @@ pub fn matches(pattern: &PortPattern, link: &Link) -> bool {
     }
     match pattern {
         PortPattern::Mac(mac) => link.mac == Some(*mac),
+        PortPattern::Glob(name) if !name.contains(['*', '?', '[']) => {
+            link.name == *name || link.alternative_names.contains(name)
+        }
         PortPattern::Glob(text) => Pattern::new(text)
             .is_ok_and(|glob| glob.matches(&link.name) || link.alternative_names.iter().any(|name| glob.matches(name))),
     }
+}
+
+/// Whether the settings mean this interface at all.
+pub fn is_named(settings: &Settings, link: &Link) -> bool {
+    let patterns = std::iter::once(&settings.cluster.interface).chain(&settings.uplink.interfaces);
+    patterns.into_iter().any(|pattern| matches(pattern, link))
 }
 
 /// The roles of interfaces, worked out anew when an interface or the settings change.

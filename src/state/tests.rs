@@ -2,6 +2,7 @@
 
 mod former;
 mod properties;
+mod upkeep;
 mod waiting;
 
 use std::net::IpAddr;

@@ -1,13 +1,14 @@
 //! What was told of the machine and how well it is, and how often our work was undone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
+use super::{State, Transition};
 use crate::config::VitalLimits;
-use crate::event::{Head, Instant, LinkIndex};
+use crate::event::{Head, Instant, LinkIndex, Vital};
 
 /// A supply that sags does so again and again: it is told for at least this long after it was last seen.
 pub const SAG_TIME: Duration = Duration::from_secs(60);
@@ -33,6 +34,8 @@ pub struct Vitals {
     pub resolvers: BTreeMap<LinkIndex, Vec<IpAddr>>,
     /// `None`: not asked yet
     pub way_out: Option<Option<LinkIndex>>,
+    /// kinds of probes that we have no right to send
+    pub denied_probes: BTreeSet<String>,
     pub host_name: String,
     pub ssh_ports: Vec<u16>,
     /// addresses that we gave to ports and have not taken away: (port, address)
@@ -70,7 +73,40 @@ pub struct Trouble {
     pub clock_unset: bool,
 }
 
+impl State {
+    pub(super) fn apply_vital(&mut self, vital: &Vital) -> Vec<Transition> {
+        match vital {
+            Vital::Conntrack { count, max } => self.vitals.conntrack = Some((*count, *max)),
+            Vital::Resolvers { index, servers } => {
+                self.vitals.resolvers.insert(*index, servers.clone());
+            }
+            Vital::WayOut { index } => self.vitals.way_out = Some(*index),
+            Vital::Time { served, servers } => {
+                self.vitals.time = TimeFacts { served: *served, servers: servers.clone() };
+            }
+            Vital::Host { name, ssh_ports } => {
+                self.vitals.host_name.clone_from(name);
+                self.vitals.ssh_ports.clone_from(ssh_ports);
+            }
+            Vital::Added(added) => {
+                self.vitals.added.clone_from(added);
+                self.claim_added();
+            }
+            Vital::Head(head) => self.vitals.judge(head, &self.settings.vitals, self.now),
+        }
+        Vec::new()
+    }
+}
+
 impl Vitals {
+    /// Takes in whether probes of this kind may be sent.
+    pub(super) fn probe_denied(&mut self, probe: &str, denied: bool) {
+        match denied {
+            true => self.denied_probes.insert(probe.to_owned()),
+            false => self.denied_probes.remove(probe),
+        };
+    }
+
     /// Takes a look at the head in.
     pub(super) fn judge(&mut self, head: &Head, limits: &VitalLimits, now: Instant) {
         let known = self.head.replace(*head).unwrap_or_default();

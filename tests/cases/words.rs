@@ -10,6 +10,7 @@
 //! internet eth1 online|portal|nothing
 //! node rpi1 310us | node rpi1 silent                      one round of probes; "x 3" at the end of any line repeats it
 //! node rpi1 310us retried                                 the first try was lost
+//! denied icmp | allowed icmp                              whether such probes may be sent
 //! flushed [by nft (4711)]                                 somebody changed our rules
 //! blocked ip filter FORWARD: a remedy | unblocked         another tool's drop
 //! passed 10 9                                             packets accepted in forward, seen at postrouting
@@ -23,6 +24,7 @@
 //! power pressed | power released                          the power button
 //! acknowledge                                             somebody knows of what stands
 //! fails firewall: a message | well firewall | well led: 8 absent lcd: a message
+//! unkept: a message                                       the ports are well, their record could not be written
 //! well firewall: adopted | well lcd: blind
 //! reload | stop | restart | power-off | reboot
 //! ```
@@ -93,6 +95,13 @@ impl Reader {
             "acknowledge" => Event::Order(Order::Acknowledge),
             "all" => Event::Probe(all(&mut words, nodes)?),
             "node" => Event::Probe(node(&mut words, nodes)?),
+            "denied" | "allowed" => {
+                Event::Probe(Probe::Denied { probe: words.next()?.to_owned(), denied: verb == "denied" })
+            }
+            "unkept:" => Event::Applied(ApplyReport {
+                output: Output::Link,
+                result: Ok(Applied::Link { unkept: Some(words.take_rest().to_owned()) }),
+            }),
             "resolvers" | "way-out" | "conntrack" | "host" => Event::Vital(self.vital(verb, &mut words)?),
             "dhcp" => Event::Dhcp(self.dhcp(&mut words)?),
             "flushed" | "blocked" | "unblocked" | "passed" => Event::Firewall(firewall(verb, &mut words)?),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bramblegate::event::{Applied, ApplyErrorKind, Change, Event};
 use bramblegate::policy::{InterfaceConf, LinkPlan, PortPlan, ROUTE_PROTOCOL};
 use bramblegate::sink::Sink;
-use bramblegate::sink::link::{LinkSink, record, restore};
+use bramblegate::sink::link::{LinkSink, record};
 use bramblegate::source::netlink;
 use libtest_mimic::Trial;
 
@@ -91,9 +91,9 @@ fn set_and_restore() {
     let before = (conf("uplink"), conf("cluster"));
     block_on(async {
         let wanted = plan(vec![port("cluster", &["192.168.50.1/24"]), port("uplink", &[])]);
-        assert_eq!(LinkSink::new(&directory.0).apply(&wanted).await, Ok(Applied::Link));
+        assert_eq!(LinkSink::new(&directory.0).apply(&wanted).await, Ok(Applied::Link { unkept: None }));
         // An earlier run's record is kept by the next: what counts is what was there before the first.
-        assert_eq!(LinkSink::new(&directory.0).apply(&wanted).await, Ok(Applied::Link));
+        assert_eq!(LinkSink::new(&directory.0).apply(&wanted).await, Ok(Applied::Link { unkept: None }));
         assert_eq!(sh("cat /proc/sys/net/ipv4/ip_forward").trim(), "0");
         assert_eq!((conf("uplink"), conf("cluster")), ("1 1 2 2".into(), "1 1 2 2".into()));
         assert_eq!(addresses("cluster"), "192.168.50.1/24");
@@ -106,7 +106,7 @@ fn set_and_restore() {
         });
         assert!(marked, "the source knows it as ours");
         assert!(record(&directory.0).exists());
-        let done = restore(&directory.0).await.unwrap();
+        let done = LinkSink::new(&directory.0).put_back().unwrap();
         assert!(done.iter().any(|line| line.contains("192.168.50.1/24")), "{done:?}");
     });
     assert_eq!((conf("uplink"), conf("cluster")), before);
@@ -125,7 +125,7 @@ fn others_stay() {
         sink.apply(&plan(vec![port("cluster", &["172.30.50.1/24"])])).await.unwrap();
         // .1 was there before us, and .7 of the subnet that went was never ours.
         assert_eq!(addresses("cluster"), "10.213.50.7/24 172.30.50.1/24 192.168.50.1/24 192.168.50.9/24");
-        restore(&directory.0).await.unwrap();
+        LinkSink::new(&directory.0).put_back().unwrap();
         assert_eq!(addresses("cluster"), "10.213.50.7/24 192.168.50.1/24 192.168.50.9/24");
     });
 }
@@ -158,7 +158,7 @@ fn odd_uplink() {
         assert_eq!((conf("uplink"), conf("cluster")), ("1 1 2 2".into(), "1 1 2 2".into()));
         assert_eq!(addresses("cluster"), "192.168.50.1/24");
         sh("ip link set lo mtu 1500");
-        assert_eq!(sink.apply(&wanted).await, Ok(Applied::Link));
+        assert_eq!(sink.apply(&wanted).await, Ok(Applied::Link { unkept: None }));
         assert_eq!(conf("lo"), "1 1 2 2");
     });
 }
@@ -198,7 +198,7 @@ fn earlier_settings() {
     block_on(async {
         let mut now = LinkSink::new(&directory.0);
         now.apply(&plan(vec![port("uplink", &[]), port("other", &["192.168.50.1/24"])])).await.unwrap();
-        restore(&directory.0).await.unwrap();
+        LinkSink::new(&directory.0).put_back().unwrap();
     });
     assert_eq!(addresses("uplink"), "10.9.0.2/24 172.30.50.1/24");
 }

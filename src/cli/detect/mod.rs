@@ -63,6 +63,5 @@ pub fn main(args: Args) -> ExitCode {
     for line in &proposal.reasons {
         output::err(&format!("{line}\n"));
     }
-    output::out(&write::write(&proposal, &board));
-    ExitCode::SUCCESS
+    ExitCode::from(output::deliver(&write::write(&proposal, &board)))
 }

@@ -5,6 +5,7 @@ mod firewall;
 mod forward;
 pub mod host;
 mod leftovers;
+mod probes;
 pub mod services;
 mod sockets;
 mod ssh;
@@ -162,6 +163,7 @@ pub static CHECKS: &[(&str, Check)] = &[
     ("nobody else manages the cluster's port", services::managers),
     ("no other DHCP or DNS server is in the way", services::servers),
     ("display and LED may be used", devices::rights),
+    ("the gateway may send its probes", probes::rights),
     ("nobody else holds display or LED", devices::held),
     ("connection tracking has room", host::conntrack),
     ("the cluster's subnet is nobody else's", host::overlap),
@@ -209,9 +211,10 @@ pub fn report(findings: &[Finding], checks: usize) -> String {
         let mark = if finding.blocked { "BLOCKED" } else { "finding" };
         text += &format!("{mark}  {}: {}\n         remedy: {}\n", finding.code, finding.text, finding.remedy);
     }
+    let checks = if checks == 1 { "1 check".to_owned() } else { format!("{checks} checks") };
     text + &match findings.len() {
-        0 => format!("{checks} checks, nothing is in the way.\n"),
-        1 => format!("{checks} checks, 1 finding.\n"),
-        count => format!("{checks} checks, {count} findings.\n"),
+        0 => format!("{checks}, nothing is in the way.\n"),
+        1 => format!("{checks}, 1 finding.\n"),
+        count => format!("{checks}, {count} findings.\n"),
     }
 }

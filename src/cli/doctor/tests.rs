@@ -294,6 +294,28 @@ fn patterns_match_as_a_shells() {
     }
 }
 
+#[test]
+fn a_gateway_that_may_not_send_its_probes() {
+    let status = |capabilities: &str| format!("Gid:\t997\t997\t997\t997\nGroups:\t27\nCapEff:\t{capabilities}\n");
+    let head = |name: &str, probes: &str, status: &str| {
+        let head = Head::new(name).with("/run/bramblegate/lock", "4711").with("/proc/4711/status", status);
+        let node = format!("[[node]]\nname = \"rpi1\"\naddress = \"192.168.50.11\"\nprobe = {probes}\n");
+        let settings = format!("{}{node}", head.settings);
+        head.set(&settings)
+    };
+    let without = status("0000000000001400");
+    let sick = head("no-raw", "[\"icmp\", \"arp\"]", &without);
+    let finding = sick.suffers("host-no-net-raw", "ICMP and ARP", "systemctl");
+    assert!(!finding.blocked && finding.text.contains("4711"));
+    assert_eq!(head("raw", "\"icmp\"", &status("0000000000003400")).findings(), []);
+    assert_eq!(head("tcp", "\"tcp:22\"", &without).findings(), []);
+    let everybody = head("pings", "[\"icmp\", \"arp\"]", &without);
+    let everybody = everybody.with("/proc/sys/net/ipv4/ping_group_range", "0\t2147483647");
+    everybody.suffers("host-no-net-raw", "probe by ARP", "tcp");
+    let dead = head("dead", "\"icmp\"", &without).with("/run/bramblegate/lock", "4712");
+    assert_eq!(dead.findings(), [], "it does not run");
+}
+
 const WIRED: &str = "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\nled.device = \"off\"\n\
     [[node]]\nname = \"rpi1\"\nmac = \"b8:27:eb:00:00:01\"\n[[node]]\nname = \"rpi2\"\naddress = \"192.168.50.12\"\n";
 const ARP: &str = "IP address       HW type     Flags       HW address            Mask     Device\n";

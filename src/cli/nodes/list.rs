@@ -52,21 +52,17 @@ pub fn main(args: ListArgs) -> ExitCode {
         Err(unknown) => return tell("nodes list", &unknown),
     };
     let nodes = status.get("nodes").cloned().unwrap_or_else(|| Value::Array(Vec::new()));
-    if args.json {
-        output::out(&format!("{nodes}\n"));
-    } else {
-        output::out(&table(nodes.as_array().map_or(&[], Vec::as_slice), output::colours()));
-    }
-    ExitCode::SUCCESS
+    let text = match args.json {
+        true => format!("{nodes}\n"),
+        false => table(nodes.as_array().map_or(&[], Vec::as_slice), output::colours()),
+    };
+    ExitCode::from(output::deliver(&text))
 }
 
 pub fn hosts(args: HostsArgs) -> ExitCode {
     let domain = settings::load(&args.config.config).ok().map(|merged| merged.settings.cluster.domain);
     match Known::look(args.socket, &args.config.config) {
-        Ok(known) => {
-            output::out(&hosts_file(&known, domain.as_deref()));
-            ExitCode::SUCCESS
-        }
+        Ok(known) => ExitCode::from(output::deliver(&hosts_file(&known, domain.as_deref()))),
         Err(unknown) => tell("nodes hosts", &unknown),
     }
 }

@@ -9,12 +9,16 @@ use super::style::{Depth, Style};
 use super::view::View;
 use crate::cli::demo::terminal::{self, Screen};
 use crate::cli::output;
-use crate::venue::watch::Watch;
+use crate::cli::status::client::{Client, Error};
 
 /// 20 pictures a second.
 const FRAME: Duration = Duration::from_millis(50);
 /// The daemon restarts, perhaps: how often it is asked again.
 const RETRY: Duration = Duration::from_millis(500);
+/// A snapshot that takes longer does not come.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is noticed, while nothing changes, that nobody reads any more.
+const LOOK_UP: Duration = Duration::from_secs(1);
 
 /// The view after each line of the socket; `None` when the daemon is gone. Ends when nobody listens.
 fn follow(socket: PathBuf) -> Receiver<Option<View>> {
@@ -22,10 +26,10 @@ fn follow(socket: PathBuf) -> Receiver<Option<View>> {
     std::thread::spawn(move || {
         loop {
             let mut view = View::default();
-            if let Ok(mut watch) = Watch::open(&socket) {
-                while let Ok(line) = watch.next_line() {
+            if let Ok(mut client) = Client::connect(&socket) {
+                while let Ok(line) = client.next_line() {
                     let Some(line) = line else { continue };
-                    view.take(&line);
+                    view.take(&line.value);
                     if sender.send(Some(view.clone())).is_err() {
                         return;
                     }
@@ -68,32 +72,39 @@ pub fn run(socket: &Path) {
     }
 }
 
-/// One line of text for each change, for logs; until the daemon is gone.
-pub fn lines(socket: &Path) -> Result<(), String> {
-    let mut watch = Watch::open(socket).map_err(|error| error.to_string())?;
+/// One line of text for each change, for logs; until the daemon is gone, or nobody reads any more.
+pub fn lines(socket: &Path) -> Result<u8, Error> {
+    let mut client = Client::connect(socket)?;
+    client.patience(Some(LOOK_UP))?;
     let (mut view, mut told) = (View::default(), Vec::new());
-    while let Ok(line) = watch.next_line() {
-        let Some(line) = line else { continue };
-        view.take(&line);
+    while output::is_open() {
+        let line = match client.next_line() {
+            Ok(Some(line)) => line,
+            Ok(None) => continue,
+            Err(Error::Ended) if !told.is_empty() => break,
+            Err(error) => return Err(error),
+        };
+        view.take(&line.value);
         let words = view.words();
         for (place, line) in words.iter().enumerate() {
-            if told.get(place) != Some(line) {
-                output::out(&format!("{line}\n"));
+            if told.get(place) != Some(line) && !output::is_read(&format!("{line}\n")) {
+                return Ok(0);
             }
         }
         told = words;
     }
-    Ok(())
+    Ok(0)
 }
 
-/// One picture, with the LED at its brightest.
-pub fn once(socket: &Path) -> Result<(), String> {
-    let status = crate::venue::watch::snapshot(socket).map_err(|error| error.to_string())?;
+/// One picture, with the LED at its brightest; the exit code.
+pub fn once(socket: &Path) -> Result<u8, Error> {
+    let mut client = Client::connect(socket)?;
+    client.patience(Some(PATIENCE))?;
+    let line = client.next_line()?.ok_or_else(|| Error::NotStatus("it says nothing".to_owned()))?;
     let mut view = View::default();
-    view.take(&status);
+    view.take(&line.value);
     let style = Style { rows: usize::MAX, ..Style::of_terminal() };
-    output::out(&format!("{}\n", picture(&view, brightest(&view), style).join("\n")));
-    Ok(())
+    Ok(output::deliver(&format!("{}\n", picture(&view, brightest(&view), style).join("\n"))))
 }
 
 /// A moment at which the heart is seen and the LED is bright.

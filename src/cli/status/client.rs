@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{self, BufRead, BufReader, ErrorKind};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
+
+/// No line of a daemon is longer: some fifty times the state of ten thousand nodes, bytes.
+const LONGEST: u64 = 64 << 20;
 
 /// Why there is nothing more to read.
 #[derive(Debug)]
@@ -77,8 +80,12 @@ impl Client {
     /// # Errors
     /// There will be no more.
     pub fn next_line(&mut self) -> Result<Option<Line>, Error> {
-        match self.reader.read_until(b'\n', &mut self.partial) {
+        let room = LONGEST.saturating_sub(self.partial.len() as u64);
+        match (&mut self.reader).take(room).read_until(b'\n', &mut self.partial) {
             Ok(_) if self.partial.last() == Some(&b'\n') => {}
+            Ok(_) if self.partial.len() as u64 >= LONGEST => {
+                return Err(Error::NotStatus("a line without an end".to_owned()));
+            }
             Ok(_) => return Err(Error::Ended),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(None),
             Err(error) => return Err(error.into()),

@@ -2,6 +2,7 @@
 
 use super::alert;
 use crate::config::Settings;
+use crate::event::{Applied, Output};
 use crate::policy::alert::{Alert, Severity};
 use crate::state::State;
 
@@ -74,6 +75,24 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         warn(stands, "host-pressure", text, panel);
     }
     read_only_and_clock(state, raised);
+    kept_from_us(state, raised);
+}
+
+/// What this machine keeps from us: the right to probe, and room for what is to be remembered.
+fn kept_from_us(state: &State, raised: &mut Vec<Alert>) {
+    let denied = &state.vitals().denied_probes;
+    if !denied.is_empty() {
+        let kinds: Vec<&str> = denied.iter().map(String::as_str).collect();
+        let text = format!(
+            "CAP_NET_RAW is missing, so nothing can be asked by {}: start the gateway by its service, or as root",
+            kinds.join(" and ")
+        );
+        raised.push(alert(Severity::Warning, "host-no-net-raw", text, "NO PROBES"));
+    }
+    if let Some(Applied::Link { unkept: Some(why) }) = state.outputs().held(Output::Link) {
+        let text = format!("{why}: how the ports were before is known to this run only");
+        raised.push(alert(Severity::Notice, "host-state", text, "STATE NOT KEPT"));
+    }
 }
 
 fn read_only_and_clock(state: &State, raised: &mut Vec<Alert>) {

@@ -52,12 +52,13 @@ impl Faults {
         self.exposed.is_empty()
     }
 
-    /// All of it as one answer. Faults of one kind are of that kind, mixed ones are just failures.
-    pub fn result(self) -> Result<Applied, ApplyError> {
+    /// All of it as one answer. Faults of one kind are of that kind, mixed ones are just failures. `unkept`: why it could not
+    /// be written down how the ports were before.
+    pub fn result(self, unkept: Option<String>) -> Result<Applied, ApplyError> {
         // What is merely absent does not make the rest less clear.
         let mut kinds = self.errors.iter().map(|error| error.kind).filter(|kind| *kind != ApplyErrorKind::Absent);
         let kind = match (self.errors.is_empty(), kinds.next()) {
-            (true, _) => return Ok(Applied::Link),
+            (true, _) => return Ok(Applied::Link { unkept }),
             (false, None) => ApplyErrorKind::Absent,
             (false, Some(first)) if kinds.all(|kind| kind == first) => first,
             (false, Some(_)) => ApplyErrorKind::Failed,
@@ -92,7 +93,7 @@ mod tests {
         let mut faults = Faults::default();
         faults.settings_refused("eth2", &ARP, &refused(Errno::BUSY));
         assert!(!may_have_its_address(&mut faults));
-        let error = faults.result().unwrap_err();
+        let error = faults.result(None).unwrap_err();
         assert_eq!(error.kind, ApplyErrorKind::Failed);
         assert!(error.message.starts_with("eth2: cannot set arp_ignore=1, forwarding=1: "), "{error}");
         assert!(
@@ -108,7 +109,7 @@ mod tests {
         faults.settings_refused("eth3", &ARP, &refused(Errno::AFNOSUPPORT));
         faults.gone("usb0");
         assert!(may_have_its_address(&mut faults));
-        let error = faults.result().unwrap_err();
+        let error = faults.result(None).unwrap_err();
         assert_eq!(error.kind, ApplyErrorKind::Absent);
         assert!(["eth2", "eth3", "usb0"].iter().all(|port| error.message.contains(port)), "{error}");
     }
@@ -119,11 +120,12 @@ mod tests {
         faults.gone("usb0");
         faults.settings_refused("eth2", &FILTER, &refused(Errno::PERM));
         assert!(may_have_its_address(&mut faults));
-        assert_eq!(faults.result().unwrap_err().kind, ApplyErrorKind::Denied);
+        assert_eq!(faults.result(None).unwrap_err().kind, ApplyErrorKind::Denied);
     }
 
     #[test]
     fn no_fault_is_well() {
-        assert_eq!(Faults::default().result(), Ok(Applied::Link));
+        let unkept = Some("the disk is full".to_owned());
+        assert_eq!(Faults::default().result(unkept.clone()), Ok(Applied::Link { unkept }));
     }
 }

@@ -20,6 +20,8 @@ const SCHEMA: u32 = 1;
 pub struct Previous {
     path: PathBuf,
     record: Record,
+    /// why the file does not hold the record
+    unkept: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -54,7 +56,19 @@ impl Previous {
             boot,
             ports: BTreeMap::new(),
         });
-        Self { path, record }
+        Self { path, record, unkept: None }
+    }
+
+    /// Why what this run knows is not in the file: the disk is full, say, or may not be written.
+    pub fn unkept(&self) -> Option<&str> {
+        self.unkept.as_deref()
+    }
+
+    /// Tries again to write what could not be written.
+    pub fn catch_up(&mut self) {
+        if self.unkept.is_some() {
+            self.save();
+        }
     }
 
     /// Notes the values that `changes` will overwrite, unless that port's are known already.
@@ -117,18 +131,31 @@ impl Previous {
 
     /// Everything has been put back.
     pub fn remove(self) -> Result<(), ApplyError> {
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.failed(&error)),
-            _ => Ok(()),
+        // Of a read-only disk nothing can be removed, not even what is not there.
+        if fs::symlink_metadata(&self.path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return Ok(());
         }
+        fs::remove_file(&self.path).map_err(|error| self.failed(&error))
     }
 
-    /// Written whole beside the old one, then put in its place. A full or read-only disk must not keep the nodes from
-    /// the internet: what cannot be written is still known to this run, and our addresses carry our mark.
-    fn save(&self) {
-        let Ok(text) = serde_json::to_vec_pretty(&self.record) else { return };
+    /// A full or read-only disk must not keep the nodes from the internet: what cannot be written is still known to this
+    /// run, and our addresses carry our mark. It is said, and tried again.
+    fn save(&mut self) {
+        let result = self.write();
+        self.unkept = result.err().map(|error| format!("{} cannot be written: {error}", self.path.display()));
+    }
+
+    /// Whole beside the old one, then put in its place.
+    fn write(&self) -> io::Result<()> {
+        let text = serde_json::to_vec_pretty(&self.record)?;
+        if let Some(folder) = self.path.parent() {
+            fs::create_dir_all(folder)?;
+        }
         let new = self.path.with_extension("json.new");
-        let _ = fs::write(&new, text).and_then(|()| fs::rename(&new, &self.path));
+        let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &self.path));
+        written.inspect_err(|_| {
+            let _ = fs::remove_file(&new);
+        })
     }
 
     fn failed(&self, error: &io::Error) -> ApplyError {
@@ -161,6 +188,23 @@ mod tests {
         previous.record.boot = "another".into();
         previous.save();
         assert!(!Previous::open(&directory).added("eth0", address));
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_said_and_written_later() {
+        let directory = directory("unkept");
+        let place = directory.join("state");
+        fs::write(&place, "a file where the folder should be").unwrap();
+        let address = "192.168.50.1/24".parse().unwrap();
+        let mut previous = Previous::open(&place);
+        previous.remember_address("eth0", address);
+        assert!(previous.unkept().unwrap().contains("state/previous.json cannot be written"));
+        assert!(previous.added("eth0", address), "this run knows it");
+        fs::remove_file(&place).unwrap();
+        previous.catch_up();
+        assert_eq!(previous.unkept(), None);
+        assert!(Previous::open(&place).added("eth0", address), "the folder is made");
         fs::remove_dir_all(directory).unwrap();
     }
 

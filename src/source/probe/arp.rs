@@ -26,6 +26,7 @@ const ROOM: usize = 4 << 20;
 #[derive(Debug, Default)]
 pub struct ArpProbe {
     wire: Option<Wire>,
+    denied: bool,
     inbox: Inbox,
     /// of each address what was asked last, and when: a reply says no more than who sends it
     asked: HashMap<[u8; 4], (Key, SystemTime)>,
@@ -37,13 +38,14 @@ struct Wire {
     socket: Socket,
     port: String,
     index: LinkIndex,
+    /// as it was when somebody was asked last: a port that changes it is still the same port
     mac: Mac,
 }
 
 impl Wire {
     fn open(port: &str) -> io::Result<Self> {
-        let packet::Port { index, mac, .. } = packet::find(port)?;
-        let socket = packet::open(Type::DGRAM, ETHERTYPE_ARP, index, &[])?;
+        let (socket, index) = packet::open_at(port, Type::DGRAM, ETHERTYPE_ARP)?;
+        let mac = packet::own_mac(&socket).ok_or(io::ErrorKind::NotFound)?;
         prepare(&socket, ROOM);
         Ok(Self { socket, port: port.to_owned(), index, mac })
     }
@@ -66,8 +68,12 @@ pub(super) fn reply(packet: &[u8], Mac(ours): Mac) -> Option<[u8; 4]> {
 
 impl ArpProbe {
     fn wire(&mut self, port: &str) -> Option<&Wire> {
-        if self.wire.as_ref().is_none_or(|wire| wire.port != port) {
-            self.wire = Wire::open(port).ok();
+        let held = self.wire.take().filter(|wire| wire.port == port);
+        self.wire = held.and_then(|wire| Some(Wire { mac: packet::own_mac(&wire.socket)?, ..wire }));
+        if self.wire.is_none() {
+            let opened = Wire::open(port);
+            self.denied = opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+            self.wire = opened.ok();
         }
         self.wire.as_ref()
     }
@@ -102,7 +108,7 @@ impl Probe for ArpProbe {
     }
 
     fn answers(&mut self, told: &mut Vec<Answer>) {
-        let Self { wire: Some(wire), inbox, asked } = self else { return };
+        let Self { wire: Some(wire), inbox, asked, .. } = self else { return };
         inbox.read(&wire.socket, |datagram| {
             let Some(node) = reply(datagram.bytes, wire.mac) else { return };
             if let Some((key, sent)) = asked.remove(&node) {
@@ -110,6 +116,10 @@ impl Probe for ArpProbe {
                 told.push(Answer { key, rtt, from: Some(Ipv4Addr::from(node)) });
             }
         });
+    }
+
+    fn is_denied(&self) -> bool {
+        self.denied
     }
 }
 

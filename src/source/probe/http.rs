@@ -34,29 +34,53 @@ pub enum Answer {
     Incomplete,
     /// not HTTP
     Nonsense,
-    /// a status code, and where the body begins
-    Status(u16, usize),
+    Status {
+        code: u16,
+        /// where it begins
+        body: usize,
+        /// where it ends, if that is told
+        ends: Option<usize>,
+    },
 }
 
-/// Reads the head of an answer.
+/// Reads the head of an answer; interim ones before it (1xx, RFC 9110 section 15.2) are passed over.
 pub fn head(bytes: &[u8]) -> Answer {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
-    let mut response = httparse::Response::new(&mut headers);
-    match (response.parse(bytes), response.code) {
-        (Ok(httparse::Status::Complete(length)), Some(code)) => Answer::Status(code, length),
-        // More headers than we have room for: the status line was good.
-        (Err(httparse::Error::TooManyHeaders), Some(code)) => Answer::Status(code, bytes.len()),
-        (Ok(_), _) if bytes.len() < LONGEST => Answer::Incomplete,
-        _ => Answer::Nonsense,
+    let mut from = 0;
+    loop {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+        let mut response = httparse::Response::new(&mut headers);
+        match (response.parse(bytes.get(from..).unwrap_or_default()), response.code) {
+            (Ok(httparse::Status::Complete(length)), Some(100..=199)) if bytes.len() < LONGEST => from += length,
+            (Ok(httparse::Status::Complete(length)), Some(code)) => {
+                return Answer::Status { code, body: from + length, ends: end(response.headers, from + length) };
+            }
+            // More headers than we have room for: the status line was good.
+            (Err(httparse::Error::TooManyHeaders), Some(code)) => {
+                return Answer::Status { code, body: bytes.len(), ends: None };
+            }
+            (Ok(_), _) if bytes.len() < LONGEST => return Answer::Incomplete,
+            _ => return Answer::Nonsense,
+        }
     }
+}
+
+/// Where a body that begins at `body` ends, if a header says so: some servers do not close.
+fn end(headers: &[httparse::Header<'_>], body: usize) -> Option<usize> {
+    let length = headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"))?;
+    let length: usize = std::str::from_utf8(length.value).ok()?.trim().parse().ok()?;
+    Some(body.saturating_add(length))
 }
 
 /// What an answer says; `None` when more of it is needed. `ended`: there will be no more.
 pub fn judge(bytes: &[u8], expect: &HttpExpectation, ended: bool) -> Option<Reachability> {
-    let (code, body) = match head(bytes) {
-        Answer::Status(100..=199, _) | Answer::Incomplete => return ended.then_some(Reachability::Nothing),
+    let (code, body, ended) = match head(bytes) {
+        Answer::Incomplete => return ended.then_some(Reachability::Nothing),
         Answer::Nonsense => return Some(Reachability::Nothing),
-        Answer::Status(code, at) => (code, bytes.get(at..).unwrap_or_default()),
+        Answer::Status { code, body, ends } => {
+            let whole = ends.is_some_and(|ends| bytes.len() >= ends);
+            let ends = ends.map_or(bytes.len(), |ends| ends.min(bytes.len()));
+            (code, bytes.get(body..ends).unwrap_or_default(), ended || whole)
+        }
     };
     match expect {
         HttpExpectation::Status(wanted) if *wanted == code => Some(Reachability::Online),
@@ -113,7 +137,7 @@ async fn is_healthy(
         match head(&bytes) {
             Answer::Incomplete => {}
             Answer::Nonsense => return Ok(false),
-            Answer::Status(code, _) => return Ok((200..400).contains(&code)),
+            Answer::Status { code, .. } => return Ok((200..400).contains(&code)),
         }
     }
     Ok(false)
@@ -150,6 +174,24 @@ mod tests {
         assert_eq!(judge(&all[..30], &expect, false), None);
         assert_eq!(judge(all, &expect, false), Some(Reachability::Online));
         assert_eq!(judge(&all[..30], &expect, true), Some(Reachability::Portal));
+    }
+
+    #[test]
+    fn an_interim_answer_is_none_and_a_server_that_does_not_close_is_not_waited_for() {
+        let interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+        assert_eq!(judge(interim, &NO_CONTENT, false), None);
+        let answered = [&interim[..], b"HTTP/1.1 204 No Content\r\n\r\n"].concat();
+        assert_eq!(judge(&answered, &NO_CONTENT, false), Some(Reachability::Online));
+        let expect = HttpExpectation::Body("Success".into());
+        let login = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nlog in";
+        assert_eq!(judge(login, &expect, false), Some(Reachability::Portal));
+        assert_eq!(judge(&login[..login.len() - 1], &expect, false), None);
+        assert_eq!(
+            judge(&[login, &b"Success"[..]].concat(), &expect, true),
+            Some(Reachability::Portal),
+            "beyond its end"
+        );
+        assert_eq!(judge(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\nx", &expect, false), None);
     }
 
     #[test]

@@ -22,6 +22,7 @@ const PAYLOAD: usize = 8 + 4 + 4 + 4 + 4 + 8;
 #[derive(Debug)]
 pub struct IcmpProbe {
     wire: Option<Wire>,
+    denied: bool,
     inbox: Inbox,
     /// of this run
     cookie: [u8; 8],
@@ -36,7 +37,7 @@ struct Wire {
 
 impl Default for IcmpProbe {
     fn default() -> Self {
-        Self { wire: None, inbox: Inbox::default(), cookie: unguessable().to_ne_bytes() }
+        Self { wire: None, denied: false, inbox: Inbox::default(), cookie: unguessable().to_ne_bytes() }
     }
 }
 
@@ -78,7 +79,9 @@ impl IcmpProbe {
     /// The socket; a new one when the port has another name, or the old one was of no use.
     fn wire(&mut self, port: Option<&str>) -> Option<&Wire> {
         if self.wire.as_ref().is_none_or(|wire| wire.port.as_deref() != port) {
-            self.wire = Wire::open(port).ok();
+            let opened = Wire::open(port);
+            self.denied = opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+            self.wire = opened.ok();
         }
         self.wire.as_ref()
     }
@@ -134,6 +137,10 @@ impl Probe for IcmpProbe {
             let rtt = datagram.at.duration_since(sent).ok();
             told.push(Answer { key, rtt, from: Some(Ipv4Addr::new(a, b, c, d)) });
         });
+    }
+
+    fn is_denied(&self) -> bool {
+        self.denied
     }
 }
 

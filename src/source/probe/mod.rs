@@ -109,6 +109,11 @@ pub trait Probe: Send {
 
     /// Adds what was answered since it was called last, without waiting.
     fn answers(&mut self, told: &mut Vec<Answer>);
+
+    /// Nothing could be asked the last time: the right to is missing, so silence says nothing of the nodes.
+    fn is_denied(&self) -> bool {
+        false
+    }
 }
 
 /// A kind of probe.

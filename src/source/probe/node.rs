@@ -1,6 +1,7 @@
 //! The nodes' probes at work: takes answers in, ends rounds, begins others, and tells the results. The state decides what a
 //! failed round means.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io;
 
@@ -19,6 +20,7 @@ pub async fn run(mut plan: watch::Receiver<NodeProbePlan>, events: mpsc::Sender<
     let mut probes: Vec<Box<dyn Probe>> = PROBES.iter().map(|kind| (kind.make)()).collect();
     let mut rounds = Rounds::new(Instant::now());
     let mut answers = Vec::new();
+    let mut denied = BTreeSet::new();
     plan.mark_changed();
     loop {
         let mut now = Instant::now();
@@ -39,7 +41,13 @@ pub async fn run(mut plan: watch::Receiver<NodeProbePlan>, events: mpsc::Sender<
             }
             let taken = probe.ask(&questions, port.as_deref());
             now = Instant::now();
-            rounds.sent(kind, &indices, taken, now);
+            match probe.is_denied() {
+                true => rounds.denied(&indices, now),
+                false => rounds.sent(kind, &indices, taken, now),
+            }
+        }
+        for told in denials(&mut denied, kinds_denied(&probes, &rounds)) {
+            events.send(Event::Probe(told)).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
         }
         if !ended.is_empty() {
             let told = Event::Probe(event::Probe::Nodes(ended));
@@ -53,5 +61,37 @@ pub async fn run(mut plan: watch::Receiver<NodeProbePlan>, events: mpsc::Sender<
                 plan.mark_changed();
             }
         }
+    }
+}
+
+/// The kinds of probes that are asked for and may not be sent.
+fn kinds_denied(probes: &[Box<dyn Probe>], rounds: &Rounds) -> BTreeSet<&'static str> {
+    let kinds = PROBES.iter().zip(probes).enumerate();
+    let denied = kinds.filter(|(kind, (_, probe))| probe.is_denied() && rounds.asks(*kind));
+    denied.map(|(_, (kind, _))| kind.name).collect()
+}
+
+/// What is to be told when these kinds may not be sent, and `before` was told.
+fn denials(before: &mut BTreeSet<&'static str>, now: BTreeSet<&'static str>) -> Vec<event::Probe> {
+    let changed = before.symmetric_difference(&now);
+    let told = changed.map(|kind| event::Probe::Denied { probe: (*kind).to_owned(), denied: now.contains(kind) });
+    let told = told.collect();
+    *before = now;
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_right_is_told_once_and_so_is_its_return() {
+        let mut known = BTreeSet::new();
+        let mut tell = |kinds: &[&'static str]| denials(&mut known, kinds.iter().copied().collect());
+        let told = |probe: &str, denied| event::Probe::Denied { probe: probe.to_owned(), denied };
+        assert_eq!(tell(&["arp", "icmp"]), [told("arp", true), told("icmp", true)]);
+        assert_eq!(tell(&["arp", "icmp"]), []);
+        assert_eq!(tell(&["icmp"]), [told("arp", false)]);
+        assert_eq!(tell(&[]), [told("icmp", false)]);
     }
 }

@@ -4,6 +4,7 @@
 //! the round ends. Up to sixteen nodes are asked together, more are spread evenly over the interval. What happens at a moment
 //! costs what is underway, not what there is.
 
+mod ask;
 #[cfg(test)]
 mod tests;
 
@@ -12,54 +13,18 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::ask::{Ask, Stage, asks_of};
 use super::{Answer, Key, NodeProbePlan, NodeTarget, PROBES, Question};
 use crate::event::{NodeId, Round};
 
 /// A round asks at most so often.
 pub const TRIES: u8 = 3;
-/// The first try is given so many smoothed round trips before the second.
-const PATIENCE: u32 = 4;
-const SHORTEST_WAIT: Duration = Duration::from_millis(5);
 /// So many nodes are asked together; a wake-up for each would cost more than it spreads.
 const TOGETHER: usize = 16;
 /// With more nodes: how long one wake-up's work is put together.
 pub const TICK: Duration = Duration::from_millis(10);
 /// Most questions that are put to one kind of probe at a time.
 const AT_ONCE: usize = 1024;
-/// Most probes of a node that are looked at.
-const MOST_PROBES: usize = 32;
-
-/// How far a question is in its round.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// no round is underway
-    Idle,
-    /// to be sent
-    Due,
-    Waiting,
-    Answered,
-    Failed,
-}
-
-/// One probe of one node.
-#[derive(Debug, Clone)]
-struct Ask {
-    /// place of the node
-    node: u32,
-    probe: u8,
-    /// place in [`PROBES`]
-    kind: u8,
-    stage: Stage,
-    tries: u8,
-    first_lost: bool,
-    /// rounds failed in a row
-    failures: u8,
-    turn: u32,
-    begun: Instant,
-    rtt: Duration,
-    /// RFC 6298, 2.3
-    smoothed: Option<Duration>,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -249,7 +214,7 @@ impl Rounds {
                 }
                 Stage::Due => return true,
                 Stage::Waiting => ask.stage = Stage::Failed,
-                Stage::Answered | Stage::Failed | Stage::Idle => {}
+                Stage::Answered | Stage::Failed | Stage::Denied | Stage::Idle => {}
             }
             let node = ask.node as usize;
             ended.extend(self.result(node));
@@ -258,19 +223,20 @@ impl Rounds {
         self.open = open;
     }
 
-    /// The result of a node's round, if all its questions have ended.
+    /// The result of a node's round, if all its questions have ended and one at least could be asked.
     fn result(&mut self, place: usize) -> Option<Round> {
         let node = self.plan.nodes.get(place)?.node;
         let span = self.span(place);
         let asks = self.asks.get_mut(span)?;
-        if !asks.iter().all(|ask| matches!(ask.stage, Stage::Answered | Stage::Failed)) {
+        if !asks.iter().all(|ask| matches!(ask.stage, Stage::Answered | Stage::Failed | Stage::Denied)) {
             return None;
         }
-        let well = asks.iter().all(|ask| ask.stage == Stage::Answered);
-        let first_lost = asks.iter().any(|ask| ask.first_lost || ask.stage == Stage::Failed);
-        let rtt = asks.first().filter(|_| well).map(|ask| ask.rtt);
+        let mut asked = asks.iter().filter(|ask| ask.stage != Stage::Denied);
+        let well = asked.clone().all(|ask| ask.stage == Stage::Answered);
+        let first_lost = asked.clone().any(|ask| ask.first_lost || ask.stage == Stage::Failed);
+        let round = asked.next().map(|ask| Round { node, rtt: well.then_some(ask.rtt), first_lost });
         asks.iter_mut().for_each(Ask::end);
-        Some(Round { node, rtt, first_lost })
+        round
     }
 
     /// The questions to be put to this kind of probe now, and their places for [`Self::sent`].
@@ -310,6 +276,24 @@ impl Rounds {
         indices.iter().skip(taken).rev().for_each(|index| due.push_front(*index));
     }
 
+    /// None of these could be sent at `now`, for want of the right to. They are over for this round.
+    pub fn denied(&mut self, indices: &[u32], now: Instant) {
+        for index in indices {
+            let Some(ask) = self.asks.get_mut(*index as usize) else { continue };
+            if ask.tries == 0 {
+                ask.begun = now;
+                self.open.push(*index);
+            }
+            ask.tries = TRIES;
+            ask.stage = Stage::Denied;
+        }
+    }
+
+    /// Whether a node is asked by this kind of probe.
+    pub fn asks(&self, kind: usize) -> bool {
+        self.asks.iter().any(|ask| usize::from(ask.kind) == kind)
+    }
+
     /// When there is something to do next; `None`: not before there is another plan.
     pub fn next(&self) -> Option<Instant> {
         let total = self.plan.nodes.len();
@@ -330,61 +314,6 @@ impl Rounds {
     fn longest(&self) -> Duration {
         self.plan.timeout.min(self.plan.interval)
     }
-}
-
-impl Ask {
-    /// From the beginning of the round to the second try, to the third, and to the end.
-    fn steps(&self, longest: Duration) -> (Duration, Duration, Duration) {
-        let first = match self.smoothed {
-            Some(rtt) => (rtt * PATIENCE).max(SHORTEST_WAIT).min(longest / 2),
-            None => longest / 4,
-        };
-        let end = (first * 7).min(longest);
-        (first, first + (end - first) / 3, end)
-    }
-
-    /// How long after its round's beginning something happens, if it is not answered.
-    fn patience(&self, longest: Duration) -> Duration {
-        let (second, third, end) = self.steps(longest);
-        match self.tries {
-            0 | 1 => second,
-            2 => third,
-            _ => end,
-        }
-    }
-
-    fn end(&mut self) {
-        if self.stage == Stage::Answered {
-            self.smoothed = Some(self.smoothed.map_or(self.rtt, |known| (known * 7 + self.rtt) / 8));
-            self.failures = 0;
-        } else {
-            self.failures = self.failures.saturating_add(1);
-        }
-        self.stage = Stage::Idle;
-    }
-}
-
-/// A node's questions; one that is asked twice is asked once.
-fn asks_of(place: u32, target: &NodeTarget, now: Instant) -> impl Iterator<Item = Ask> {
-    target.probes.iter().take(MOST_PROBES).zip(0_u8..).filter_map(move |(probe, number)| {
-        if target.probes.iter().take(usize::from(number)).any(|known| known == probe) {
-            return None;
-        }
-        let kind = PROBES.iter().position(|kind| (kind.takes)(probe))?;
-        Some(Ask {
-            node: place,
-            probe: number,
-            kind: u8::try_from(kind).unwrap_or(u8::MAX),
-            stage: Stage::Idle,
-            tries: 0,
-            first_lost: false,
-            failures: 0,
-            turn: 0,
-            begun: now,
-            rtt: Duration::ZERO,
-            smoothed: None,
-        })
-    })
 }
 
 fn nanos(count: u128) -> Duration {

@@ -4,6 +4,8 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -35,17 +37,20 @@ const PING_AGAIN: Duration = Duration::from_millis(1200);
 pub async fn run(mut plan: watch::Receiver<UplinkProbePlan>, events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let mut running: Vec<(UplinkTarget, Task)> = Vec::new();
     let mut probe = UplinkProbe::Off;
+    let rights = Rights::default();
     loop {
         let wanted = plan.borrow_and_update().clone();
         if wanted.probe != probe {
             running.clear();
             probe = wanted.probe;
+            rights.told(&events, false).await?;
         }
         running.retain(|(target, _)| wanted.targets.contains(target));
         if probe != UplinkProbe::Off {
             for target in wanted.targets {
                 if !running.iter().any(|(known, _)| *known == target) {
-                    let task = tokio::spawn(watch_uplink(target.clone(), probe.clone(), events.clone()));
+                    let task =
+                        tokio::spawn(watch_uplink(target.clone(), probe.clone(), rights.clone(), events.clone()));
                     running.push((target, Task(task)));
                 }
             }
@@ -67,13 +72,19 @@ impl Drop for Task {
     }
 }
 
-async fn watch_uplink(target: UplinkTarget, probe: UplinkProbe, events: mpsc::Sender<Event>) {
+async fn watch_uplink(target: UplinkTarget, probe: UplinkProbe, rights: Rights, events: mpsc::Sender<Event>) {
     let mut known = None;
     let mut pause = FIRST_PAUSE;
     loop {
-        let reachability = ask(&target, &probe, known).await;
-        let event = Event::Probe(Probe::Uplink { index: target.index, reachability });
-        if events.send(event).await.is_err() {
+        let found = ask(&target, &probe, known).await;
+        if rights.told(&events, found.is_none()).await.is_err() {
+            return;
+        }
+        let Some(reachability) = found else {
+            sleep(LAST_PAUSE).await;
+            continue;
+        };
+        if tell(&events, Probe::Uplink { index: target.index, reachability }).await.is_err() {
             return;
         }
         if known.replace(reachability).is_some_and(|known| known != reachability) {
@@ -84,25 +95,47 @@ async fn watch_uplink(target: UplinkTarget, probe: UplinkProbe, events: mpsc::Se
     }
 }
 
-/// One round: a single try, or several before it tells for the first time that nothing answers.
-async fn ask(target: &UplinkTarget, probe: &UplinkProbe, known: Option<Reachability>) -> Reachability {
+/// What was told of the right to ping; of all uplinks.
+#[derive(Debug, Clone, Default)]
+struct Rights(Arc<AtomicBool>);
+
+impl Rights {
+    /// Tells that it is missing, or no longer missing, if that is news.
+    async fn told(&self, events: &mpsc::Sender<Event>, denied: bool) -> io::Result<()> {
+        match self.0.swap(denied, Ordering::Relaxed) == denied {
+            true => Ok(()),
+            false => tell(events, Probe::Denied { probe: "ping".to_owned(), denied }).await,
+        }
+    }
+}
+
+async fn tell(events: &mpsc::Sender<Event>, probe: Probe) -> io::Result<()> {
+    events.send(Event::Probe(probe)).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+}
+
+/// One round: a single try, or several before it tells for the first time that nothing answers. `None`: it may not be sent.
+async fn ask(target: &UplinkTarget, probe: &UplinkProbe, known: Option<Reachability>) -> Option<Reachability> {
     let start = Instant::now();
     loop {
-        let found = timeout(TRY, try_once(target, probe)).await.unwrap_or(Reachability::Nothing);
+        let found = timeout(TRY, try_once(target, probe)).await.unwrap_or(Some(Reachability::Nothing))?;
         let news = found == Reachability::Nothing && known != Some(found);
         if !news || start.elapsed() >= DOUBT {
-            return found;
+            return Some(found);
         }
         sleep(TRY_AGAIN).await;
     }
 }
 
 /// One try; as long as it is let.
-async fn try_once(target: &UplinkTarget, probe: &UplinkProbe) -> Reachability {
+async fn try_once(target: &UplinkTarget, probe: &UplinkProbe) -> Option<Reachability> {
     match probe {
-        UplinkProbe::Http { host, port, path, expect } => fetch(target, host, *port, path, expect).await,
-        UplinkProbe::Ping { host } => ping(target, *host).await.unwrap_or(Reachability::Nothing),
-        UplinkProbe::Off => Reachability::Nothing,
+        UplinkProbe::Http { host, port, path, expect } => Some(fetch(target, host, *port, path, expect).await),
+        UplinkProbe::Ping { host } => match Echo::open(host.is_ipv6(), Some(&target.name), Some(target.source)) {
+            Ok(echo) => Some(ping(echo, *host).await.unwrap_or(Reachability::Nothing)),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+            Err(_) => Some(Reachability::Nothing),
+        },
+        UplinkProbe::Off => Some(Reachability::Nothing),
     }
 }
 
@@ -128,8 +161,7 @@ async fn fetch(target: &UplinkTarget, host: &str, port: u16, path: &str, expect:
     Reachability::Nothing
 }
 
-async fn ping(target: &UplinkTarget, host: IpAddr) -> io::Result<Reachability> {
-    let echo = Echo::open(host.is_ipv6(), Some(&target.name), Some(target.source))?;
+async fn ping(echo: Echo, host: IpAddr) -> io::Result<Reachability> {
     let mut echo = readable(echo)?;
     loop {
         // A full queue or a missing route may be gone with the next.

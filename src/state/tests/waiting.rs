@@ -21,9 +21,9 @@ fn routes_that_wait_for_the_address_of_a_port_are_tried_again_when_it_is_set_and
     );
     evening.tell(report(Output::Link, Err(ApplyErrorKind::Failed)));
     assert_eq!(evening.state.revisions().routing, before);
-    evening.tell(report(Output::Link, Ok(Applied::Link)));
+    evening.tell(report(Output::Link, Ok(Applied::Link { unkept: None })));
     assert_eq!(evening.state.revisions().routing, before + 1, "looked at again at once");
     assert_eq!(evening.tell(report(Output::Routing, Ok(Applied::Done))), []);
-    evening.tell(report(Output::Link, Ok(Applied::Link)));
+    evening.tell(report(Output::Link, Ok(Applied::Link { unkept: None })));
     assert_eq!(evening.state.revisions().routing, before + 1, "nobody waits any more");
 }

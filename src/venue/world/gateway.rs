@@ -213,9 +213,14 @@ impl World {
         let mut story = String::new();
         let status = self.status().map_or_else(|error| error.to_string(), |status| status.to_string());
         story += &format!("== status\n{status}\n== glass\n{}\n", self.glass().join("\n"));
-        for line in
-            ["ip -br link", "ip -br addr", "ip rule", "ip route show table all type unicast", "nft list ruleset"]
-        {
+        for line in [
+            "ip -br link",
+            "ip -br addr",
+            "ip -4 neigh",
+            "ip rule",
+            "ip route show table all type unicast",
+            "nft list ruleset",
+        ] {
             let text = shell::exec("head", line).map_or_else(|error| error.to_string(), |(_, text)| text);
             story += &format!("== head: {line}\n{text}");
         }

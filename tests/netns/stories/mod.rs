@@ -2,9 +2,11 @@
 
 mod buttons;
 mod client;
+mod cluster;
 mod firewall;
 mod forward;
 mod ground;
+mod hardship;
 mod inventory;
 mod journal;
 mod lease;
@@ -38,6 +40,9 @@ pub const ALL: &[(&str, Story)] = &[
     ("uplink::tunnel_named_as_an_uplink_is_masqueraded", uplink::tunnel_named_as_an_uplink_is_masqueraded),
     ("uplink::lease_of_a_nodes_address_moves_the_cluster", uplink::lease_of_a_nodes_address_moves_the_cluster),
     ("uplink::never_answers_arp_for_the_cluster", uplink::never_answers_arp_for_the_cluster),
+    ("cluster::port_comes_and_goes", cluster::port_comes_and_goes),
+    ("cluster::port_comes_and_goes_where_the_venue_overlaps", cluster::port_comes_and_goes_where_the_venue_overlaps),
+    ("cluster::lease_of_our_own_address_goes_again", cluster::lease_of_our_own_address_goes_again),
     ("firewall::protected_table_survives_a_foreign_flush", firewall::protected_table_survives_a_foreign_flush),
     ("firewall::unprotected_table_is_put_back", firewall::unprotected_table_is_put_back),
     ("firewall::forwarding_cleared_comes_back", firewall::forwarding_cleared_comes_back),
@@ -74,6 +79,13 @@ pub const ALL: &[(&str, Story)] = &[
     ("restart::disabled_gateway_changes_nothing", restart::disabled_gateway_changes_nothing),
     ("restart::three_capabilities_are_enough", restart::three_capabilities_are_enough),
     ("restart::service_manager_is_told", restart::service_manager_is_told),
+    ("hardship::full_disk_is_said_and_everything_is_put_back", hardship::full_disk_is_said_and_everything_is_put_back),
+    ("hardship::missing_or_read_only_state", hardship::missing_or_read_only_state_is_no_reason_to_end),
+    ("hardship::socket_that_cannot_be_made_is_exit_71", hardship::socket_that_cannot_be_made_is_exit_71),
+    ("hardship::missing_net_raw_is_said", hardship::missing_net_raw_is_said),
+    ("hardship::panel_in_trouble_delays_nothing", hardship::panel_in_trouble_delays_nothing),
+    ("hardship::storms_are_ridden_out", hardship::storms_are_ridden_out),
+    ("hardship::stopped_while_it_starts", hardship::stopped_while_it_starts),
     ("journal::changes_are_records_with_fields", journal::changes_are_records_with_fields),
     ("buttons::acknowledged_alert_stays_known_across_a_restart", buttons::acknowledged_alert_stays_known),
     ("buttons::next_page_is_there_at_once", buttons::next_page_is_there_at_once),

@@ -175,6 +175,44 @@ fn a_node_is_well_only_when_all_its_probes_are() {
     assert_eq!(world.of(1), [Round { node: id(1), rtt: None, first_lost: true }]);
 }
 
+/// Two rounds of questions of which those of one kind may not be sent; the others are answered, or not.
+fn without_the_right_to(kind: usize, probes: &[NodeProbe], rtt: Option<Duration>) -> Vec<Round> {
+    let now = Instant::now();
+    let mut rounds = Rounds::new(now);
+    rounds.replan(&plan(0..1, probes), now);
+    let mut told = Vec::new();
+    for at in (0..600).map(ms) {
+        let now = now + at;
+        rounds.settle(now, &mut told);
+        rounds.begin(now);
+        for asked in 0..PROBES.len() {
+            let (indices, questions) = rounds.questions(asked);
+            let answers: Vec<Answer> =
+                questions.iter().map(|q| Answer { key: q.key, rtt, from: Some(q.address) }).collect();
+            if asked == kind {
+                rounds.denied(&indices, now);
+                continue;
+            }
+            rounds.sent(asked, &indices, indices.len(), now);
+            answers.iter().filter(|answer| answer.rtt.is_some()).for_each(|answer| rounds.answered(answer, now));
+        }
+    }
+    told
+}
+
+#[test]
+fn what_may_not_be_asked_says_nothing_of_a_node() {
+    const ARP: usize = 0;
+    assert!(PROBES[ARP].name == "arp");
+    let both = [NodeProbe::Arp, NodeProbe::Icmp];
+    assert_eq!(without_the_right_to(ARP, &both[..1], Some(RTT)), [], "nothing is known of it");
+    let well = without_the_right_to(ARP, &both, Some(Duration::ZERO));
+    let round = Round { node: id(0), rtt: Some(Duration::ZERO), first_lost: false };
+    assert_eq!(well, [round; 2], "the other probe is what counts");
+    let ill = without_the_right_to(ARP, &both, None);
+    assert_eq!(ill, [Round { rtt: None, first_lost: true, ..round }; 2]);
+}
+
 #[test]
 fn a_probe_that_is_named_twice_is_asked_once() {
     let mut world = World::new(&plan(0..1, &[NodeProbe::Arp, NodeProbe::Arp]));

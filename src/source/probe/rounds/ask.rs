@@ -1,0 +1,104 @@
+//! One question of a node: how far it is in its round, and how patient it is.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::source::probe::{NodeTarget, PROBES};
+
+/// The first try is given so many smoothed round trips before the second.
+const PATIENCE: u32 = 4;
+const SHORTEST_WAIT: Duration = Duration::from_millis(5);
+/// Most probes of a node that are looked at.
+const MOST_PROBES: usize = 32;
+
+/// How far a question is in its round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// no round is underway
+    Idle,
+    /// to be sent
+    Due,
+    Waiting,
+    Answered,
+    Failed,
+    /// it may not be sent: that says nothing of the node
+    Denied,
+}
+
+/// One probe of one node.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// place of the node
+    pub node: u32,
+    pub probe: u8,
+    /// place in [`PROBES`]
+    pub kind: u8,
+    pub stage: Stage,
+    pub tries: u8,
+    pub first_lost: bool,
+    /// rounds failed in a row
+    pub failures: u8,
+    pub turn: u32,
+    pub begun: Instant,
+    pub rtt: Duration,
+    /// RFC 6298, 2.3
+    pub smoothed: Option<Duration>,
+}
+
+impl Ask {
+    /// From the beginning of the round to the second try, to the third, and to the end.
+    pub fn steps(&self, longest: Duration) -> (Duration, Duration, Duration) {
+        let first = match self.smoothed {
+            Some(rtt) => (rtt * PATIENCE).max(SHORTEST_WAIT).min(longest / 2),
+            None => longest / 4,
+        };
+        let end = (first * 7).min(longest);
+        (first, first + (end - first) / 3, end)
+    }
+
+    /// How long after its round's beginning something happens, if it is not answered.
+    pub fn patience(&self, longest: Duration) -> Duration {
+        let (second, third, end) = self.steps(longest);
+        match self.tries {
+            0 | 1 => second,
+            2 => third,
+            _ => end,
+        }
+    }
+
+    pub fn end(&mut self) {
+        match self.stage {
+            Stage::Answered => {
+                self.smoothed = Some(self.smoothed.map_or(self.rtt, |known| (known * 7 + self.rtt) / 8));
+                self.failures = 0;
+            }
+            Stage::Denied => {}
+            _ => self.failures = self.failures.saturating_add(1),
+        }
+        self.stage = Stage::Idle;
+    }
+}
+
+/// A node's questions; one that is asked twice is asked once.
+pub fn asks_of(place: u32, target: &NodeTarget, now: Instant) -> impl Iterator<Item = Ask> {
+    target.probes.iter().take(MOST_PROBES).zip(0_u8..).filter_map(move |(probe, number)| {
+        if target.probes.iter().take(usize::from(number)).any(|known| known == probe) {
+            return None;
+        }
+        let kind = PROBES.iter().position(|kind| (kind.takes)(probe))?;
+        Some(Ask {
+            node: place,
+            probe: number,
+            kind: u8::try_from(kind).unwrap_or(u8::MAX),
+            stage: Stage::Idle,
+            tries: 0,
+            first_lost: false,
+            failures: 0,
+            turn: 0,
+            begun: now,
+            rtt: Duration::ZERO,
+            smoothed: None,
+        })
+    })
+}

@@ -1,0 +1,109 @@
+//! The cluster's port: taken away, put back, renamed, another's hardware address, out of a venue's way and home again.
+
+use std::time::Duration;
+
+use bramblegate::venue::Result;
+use bramblegate::venue::World;
+use bramblegate::venue::shell::{ip, must};
+
+use super::scene::{PLAIN, alert, before_start, ensure, is, online, try_from, until, wait_online};
+
+/// A port of the name eth0 at the switch; `far` names the other end of its cable.
+fn plug_in(far: &str, mac: &str) -> Result<()> {
+    ip("", &format!("link add eth0 netns head address {mac} type veth peer name {far} netns switch\n"))?;
+    ip("switch", &format!("link set {far} master sw0 up\n"))
+}
+
+fn works(world: &World, when: &str) -> Result<()> {
+    until(&format!("all nodes are up {when}"), || is(world, "cluster.up", "3"))?;
+    until(&format!("a node reaches the internet {when}"), || try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
+    until(&format!("the head reaches its node {when}"), || try_from(world, "head", "ping 192.168.50.12").is_ok())?;
+    let conf = must("head", "cd /proc/sys/net/ipv4/conf/eth0 && cat forwarding arp_ignore arp_announce")?;
+    ensure(&format!("its settings are there {when}: {conf}"), conf.split_whitespace().eq(["1", "1", "2"]))?;
+    until(&format!("no port is missed {when}"), || alert(world, "gateway-port-*").is_none()).map(drop)
+}
+
+/// The same at home and where the venue has our subnet, with policy routing to be made anew.
+pub fn port_comes_and_goes() -> Result<()> {
+    port_comes_and_goes_at(PLAIN, "none")
+}
+
+/// See [`port_comes_and_goes`].
+pub fn port_comes_and_goes_where_the_venue_overlaps() -> Result<()> {
+    let venue = PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
+    port_comes_and_goes_at(&venue, "routed")
+}
+
+fn port_comes_and_goes_at(venue: &str, overlap: &str) -> Result<()> {
+    before_start(venue, |world| {
+        world.set_settings("[[node]]\nname = \"rpi2\"\nprobe = \"arp\"\n");
+        world.start_gateway()?;
+        wait_online(world)?;
+        ensure(&format!("overlap is {overlap}"), is(world, "gateway.overlap", overlap))?;
+        for round in 0..3 {
+            ip("head", "link del eth0\n")?;
+            plug_in("head", "02:bb:00:00:c0:00")?;
+            works(world, &format!("after coming back {round}"))?;
+        }
+        ip("head", "link del eth0\n")?;
+        until("it is missed", || alert(world, "gateway-port-absent").is_some())?;
+        ensure("the venue still reaches the head", try_from(world, "laptop", "tcp HEAD:22").is_ok())?;
+        plug_in("head", "02:bb:00:00:c0:00")?;
+        works(world, "after a while")?;
+        let journal = world.journal();
+        ensure(&format!("an unplugged port was not switched off: {journal}"), !journal.contains("switched off"))?;
+        ensure("it is gone, and there", journal.contains("cluster port eth0 is gone"))?;
+        must("head", "ip link set eth0 name lan9")?;
+        until("a renamed port is missed", || alert(world, "gateway-port-absent").is_some())?;
+        until("it has nothing of ours", || {
+            must("head", "ip -4 addr show dev lan9; cat /proc/sys/net/ipv4/conf/lan9/forwarding")
+                .is_ok_and(|text| !text.contains("inet") && text.ends_with("0\n"))
+        })?;
+        must("head", "ip link set lan9 name eth0")?;
+        works(world, "under its name again")?;
+        // Real cards hear only their own address: the switch is not to send there what is for the old one.
+        must("head", "ip link set eth0 address 02:bb:00:00:c0:77")?;
+        must("switch", "bridge link set dev head flood off; ip link set sw0 type bridge fdb_flush")?;
+        std::thread::sleep(Duration::from_millis(1500));
+        works(world, "with another hardware address")?;
+        ensure("nothing else was said of the venue", alert(world, "gateway-overlap").is_some() == (overlap == "routed"))
+    })
+}
+
+/// As a DHCP client would, in one go.
+fn lease(address: &str, router: &str) -> Result<()> {
+    let line = format!(
+        "ip addr flush dev eth1; ip addr add {address}/24 brd + dev eth1; \
+         ip route replace default via {router} dev eth1 metric 100"
+    );
+    must("head", &line).map(drop)
+}
+
+/// The lease is our own .1, and is another one later, without a cable pulled: out of the way at once, and home at once.
+pub fn lease_of_our_own_address_goes_again() -> Result<()> {
+    online(PLAIN, |world| {
+        let addresses = || must("head", "ip -4 -o addr show dev eth0");
+        world.kill_client("eth1")?;
+        ip("venue", "addr add 192.168.50.254/24 dev lan0\n")?;
+        for round in 0..3 {
+            lease("192.168.50.1", "192.168.50.254")?;
+            until("the cluster makes room", || is(world, "cluster.address", "10.213.50.1/24"))?;
+            until("its address is nowhere but at the uplink", || {
+                addresses().is_ok_and(|text| text.contains("10.213.50.1/24") && !text.contains("192.168.50.1/24"))
+            })?;
+            until("it is a fault", || is(world, "severity", "fault") && alert(world, "uplink-clash").is_some())?;
+            until("the laptop's way to the head", || try_from(world, "laptop", "tcp 10.99.0.126:22").is_err())?;
+            lease("10.99.0.126", "10.99.0.1")?;
+            until("the cluster is home", || is(world, "cluster.address", "192.168.50.1/24"))?;
+            until("a node works as before", || try_from(world, "rpi1", "http http://203.0.113.80/").is_ok())?;
+            until("nothing is left to say", || is(world, "alerts", "[]") && is(world, "severity", "ok"))?;
+            until("nor on the glass", || !world.glass().concat().contains("CLASH"))?;
+            let held = addresses()?;
+            let both = held.contains("192.168.50.1/24") && held.contains("10.213.50.1/24");
+            ensure(&format!("nodes that followed are still served for a while: {held}"), both)?;
+            let moves = world.journal().matches("bramblegate: the cluster moved from").count();
+            ensure(&format!("each move is told: {moves}"), moves == 2 * (round + 1))?;
+        }
+        ensure("alerts that went are told", world.journal().contains("uplink-clash: over"))
+    })
+}

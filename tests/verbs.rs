@@ -1,0 +1,222 @@
+//! The verbs as people and scripts meet them: files that are not what they should be, pipes that close, disks that are full,
+//! somebody else at the socket. Through the real binary, without rights.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+const SETTINGS: &str = "board = \"generic-pc\"\nuplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n";
+const SNAPSHOT: &str = concat!(
+    r#"{"schema":1,"type":"snapshot","severity":"ok","panel":{"lcd":{"state":"ok","lines":["10.99.0.126",""]}},"#,
+    r#""nodes":[{"name":"rpi1","address":"192.168.50.11","health":"up"}]}"#,
+    "\n"
+);
+
+/// A folder of its own, with good settings in it; removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("bramblegate-verbs-{}-{number}", std::process::id()));
+        fs::create_dir_all(path.join("settings.toml.d")).unwrap();
+        fs::write(path.join("settings.toml"), SETTINGS).unwrap();
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn drop_in(&self, name: &str) -> PathBuf {
+        self.path("settings.toml.d").join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn verb(words: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bramblegate"));
+    command.args(words.split_whitespace()).stdin(Stdio::null()).env_remove("NO_COLOR");
+    command
+}
+
+fn with(words: &str, option: &str, file: &Path) -> Output {
+    verb(words).arg(option).arg(file).output().unwrap()
+}
+
+fn complaint(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Exit 78 and one fault that names the file and has these words.
+#[track_caller]
+fn is_refused(folder: &Folder, culprit: &Path, words: &[&str]) {
+    let start = Instant::now();
+    let output = with("check", "-c", &folder.path("settings.toml"));
+    let text = complaint(&output);
+    assert_eq!(output.status.code(), Some(78), "{text}");
+    assert!(text.starts_with(&format!("{}:", culprit.display())) && text.lines().count() == 1, "{text}");
+    assert!(words.iter().all(|word| text.contains(word)), "{words:?} in {text}");
+    assert!(start.elapsed() < Duration::from_secs(10), "it waits for nothing");
+}
+
+#[test]
+fn settings_that_are_no_settings_are_named_with_their_remedy() {
+    let folder = Folder::new();
+    let main = folder.path("settings.toml");
+    fs::remove_file(&main).unwrap();
+    is_refused(&folder, &main, &["No such file", "bramblegate detect > "]);
+    fs::create_dir(&main).unwrap();
+    is_refused(&folder, &main, &["Is a directory", "settings file"]);
+    fs::remove_dir(&main).unwrap();
+    fs::write(&main, [b"# \xe4\xf6\xfc\n".repeat(200_000).as_slice()].concat()).unwrap();
+    is_refused(&folder, &main, &[":1:3:", "UTF-8"]);
+    fs::write(&main, "[".repeat(1_000_000)).unwrap();
+    is_refused(&folder, &main, &["no TOML"]);
+    fs::remove_file(&main).unwrap();
+    symlink("/dev/zero", &main).unwrap();
+    is_refused(&folder, &main, &["longer than 16 MiB"]);
+}
+
+/// What lies among the drop-ins by mistake; a pipe there must not keep a daemon that reloads waiting for ever.
+#[test]
+fn drop_ins_that_are_no_files_are_named_with_their_remedy() {
+    let folder = Folder::new();
+    let culprit = folder.drop_in("60-x.toml");
+    symlink("/nowhere", &culprit).unwrap();
+    is_refused(&folder, &culprit, &["leads nowhere", "remove the link"]);
+    fs::remove_file(&culprit).unwrap();
+    fs::create_dir(&culprit).unwrap();
+    is_refused(&folder, &culprit, &["no file", "move it away"]);
+    fs::remove_dir(&culprit).unwrap();
+    assert!(Command::new("mkfifo").arg(&culprit).status().unwrap().success());
+    is_refused(&folder, &culprit, &["no file", "move it away"]);
+    fs::remove_file(&culprit).unwrap();
+    assert!(with("check", "-c", &folder.path("settings.toml")).status.success());
+}
+
+#[test]
+fn doctor_tells_of_settings_that_cannot_be_read_and_blocks() {
+    let folder = Folder::new();
+    let output = with("doctor", "-c", &folder.path("none.toml"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("BLOCKED  settings: ") && text.ends_with("1 check, 1 finding.\n"), "{text}");
+}
+
+/// `bramblegate detect > bramblegate.toml` where there is no room must not leave half a file and call it well.
+#[test]
+fn what_cannot_be_written_is_said() {
+    let folder = Folder::new();
+    let settings = format!("-c {}", folder.path("settings.toml").display());
+    let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
+    let socket = somebody(&folder, SNAPSHOT.as_bytes(), true);
+    let told = format!("--socket {}", socket.display());
+    for words in [
+        "detect".to_owned(),
+        format!("print settings {settings}"),
+        format!("print ruleset {settings}"),
+        format!("print dnsmasq {settings}"),
+        format!("status {told}"),
+        format!("status --json {told}"),
+        format!("panel --once {told}"),
+        format!("nodes list {told}"),
+        format!("nodes hosts {told}"),
+        format!("ssh-config {told}"),
+    ] {
+        let output = verb(&words).stdout(full()).output().unwrap();
+        assert_eq!(output.status.code(), Some(71), "{words}: {}", complaint(&output));
+        assert!(complaint(&output).contains("No space left on device"), "{words}: {}", complaint(&output));
+    }
+}
+
+/// `| head -1` is no fault, and nobody panics for it.
+#[test]
+fn who_stops_reading_ends_it_quietly() {
+    let folder = Folder::new();
+    let settings = format!("-c {}", folder.path("settings.toml").display());
+    for words in ["--help", "detect", "print settings", "print ruleset", "check"] {
+        let words = if words.starts_with("print") || words == "check" {
+            format!("{words} {settings}")
+        } else {
+            words.to_owned()
+        };
+        let mut child = verb(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{words}: {}", complaint(&output));
+        assert!(!complaint(&output).contains("panicked"), "{words}: {}", complaint(&output));
+    }
+}
+
+/// Answers one client after the other at a socket in the folder: `says`, then silence, or the end.
+fn somebody(folder: &Folder, says: &'static [u8], stays: bool) -> PathBuf {
+    let path = folder.path("status.sock");
+    let _ = fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).unwrap();
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for stream in listener.incoming().flatten() {
+            let mut stream = stream;
+            let _ = stream.write_all(says);
+            held.extend(stays.then_some(stream));
+        }
+    });
+    path
+}
+
+/// It watches something quiet: nothing is written, so no write tells it that its reader has gone.
+#[test]
+fn a_watch_ends_with_its_reader_though_nothing_happens() {
+    let folder = Folder::new();
+    let socket = somebody(&folder, SNAPSHOT.as_bytes(), true);
+    for words in ["status --watch", "status --json --watch", "panel"] {
+        let mut child = verb(words).arg("--socket").arg(&socket).stdout(Stdio::piped()).spawn().unwrap();
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        assert!(!first.is_empty(), "{words}");
+        let start = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if start.elapsed() > Duration::from_secs(6) {
+                child.kill().unwrap();
+                panic!("{words} goes on without a reader");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn whoever_answers_at_the_socket_and_is_no_daemon_is_told_from_one() {
+    let folder = Folder::new();
+    for says in [&b""[..], b"hello\n", b"\xff\xfe\n", b"{\"a\":1}\n", b"[1]\n", b"{\"type\":"] {
+        let socket = somebody(&folder, says, false);
+        for words in ["status", "status --json", "status --watch", "status --json --watch", "panel", "panel --once"] {
+            let output = with(words, "--socket", &socket);
+            let what = format!("{words} of {:?}", String::from_utf8_lossy(says));
+            assert_eq!(output.status.code(), Some(3), "{what}: {}", complaint(&output));
+            assert!(complaint(&output).contains(&*socket.to_string_lossy()), "{what}: {}", complaint(&output));
+            assert!(output.stdout.is_empty(), "{what}");
+        }
+    }
+    for nothing in ["nothing", "settings.toml", "settings.toml.d"] {
+        for words in ["status", "panel --once", "panel"] {
+            let output = with(words, "--socket", &folder.path(nothing));
+            assert_eq!(output.status.code(), Some(3), "{words}: {}", complaint(&output));
+            assert!(complaint(&output).contains("systemctl start bramblegate"), "{words}: {}", complaint(&output));
+        }
+    }
+}
