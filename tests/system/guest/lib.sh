@@ -14,6 +14,7 @@ main_pid() { systemctl show -P MainPID bramblegate.service; }
 property() { systemctl show -P "$1" bramblegate.service; }
 venue() { ip netns exec venue "$@"; }
 node() { ip netns exec node "$@"; }
+worker() { ip netns exec worker "$@"; }
 lease() { ip -4 -json address show dev eth1 2>/dev/null | jq -r '.[].addr_info[]? | select(.scope == "global") | .local'; }
 
 fail() {
@@ -38,6 +39,8 @@ expect() {
 
 row_is() { [ "$(lcd ".rows[$1]" | sed 's/ *$//')" = "$2" ]; }
 row_begins() { [[ "$(lcd ".rows[$1]")" == "$2"* ]]; }
+has_alert() { [ "$(status "any(.alerts[]; .code == \"$1\")")" = true ]; }
+has_no_alert() { [ "$(status "any(.alerts[]; .code == \"$1\")")" = false ]; }
 is_active() { [ "$(property ActiveState)" = active ]; }
 node_reaches() { [ "$(node busybox wget -q -T 3 -O - http://203.0.113.80/ok)" = online ]; }
 
