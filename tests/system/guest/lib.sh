@@ -47,7 +47,8 @@ node_reaches() { [ "$(node busybox wget -q -T 3 -O - http://203.0.113.80/ok)" = 
 passed=0
 failed=0
 
-# step NAME FUNCTION: runs the function with errexit in a process of its own, says PASS or FAIL, and on a failure what it said.
+# step NAME FUNCTION: runs the function with errexit in a process of its own, says PASS or FAIL, and what the function said: on a
+# failure for everybody, else for who keeps the logs.
 step() {
     local name=$1 function=$2 began=$SECONDS said
     if [ -s "$here/steps" ] && grep -q . "$here/steps" && ! grep -qx "$function" "$here/steps" && [[ $function != need_* ]]; then
@@ -60,6 +61,7 @@ step() {
     if [ $code = 0 ]; then
         passed=$((passed + 1))
         echo "PASS  $name ($((SECONDS - began)) s)"
+        printf '%s\n' "$said" | sed 's/^/=== said: /'
     else
         failed=$((failed + 1))
         echo "FAIL  $name ($((SECONDS - began)) s)"

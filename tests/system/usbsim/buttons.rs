@@ -13,8 +13,21 @@ const GPIO_SET: u8 = 0x04;
 const VERSION: u8 = 0x05;
 const SMBUS_CONFIG: u8 = 0x06;
 const LOCK: u8 = 0x20;
-const REPORTS: [(u8, u8); 6] =
-    [(GPIO_CONFIG, 4), (GPIO_GET, 1), (GPIO_SET, 2), (VERSION, 2), (SMBUS_CONFIG, 13), (LOCK, 1)];
+const USB_CONFIG: u8 = 0x21;
+/// Maker, product, serial number.
+const STRINGS: [u8; 3] = [0x22, 0x23, 0x24];
+const REPORTS: [(u8, u8); 10] = [
+    (GPIO_CONFIG, 4),
+    (GPIO_GET, 1),
+    (GPIO_SET, 2),
+    (VERSION, 2),
+    (SMBUS_CONFIG, 13),
+    (LOCK, 1),
+    (USB_CONFIG, 9),
+    (STRINGS[0], 62),
+    (STRINGS[1], 62),
+    (STRINGS[2], 62),
+];
 
 /// The chip, and a button between each line and ground.
 #[derive(Debug)]
@@ -71,6 +84,8 @@ impl Hid for Buttons {
             GPIO_GET => vec![self.levels],
             // Part number and release.
             VERSION => vec![0x0c, 0x02],
+            // A string descriptor without a string.
+            number if STRINGS.contains(&number) => vec![2, 3],
             _ => vec![],
         }
     }

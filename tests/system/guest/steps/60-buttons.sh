@@ -8,7 +8,8 @@ press() {
     usbsim release "$1"
 }
 
-lines_held() { find "/proc/$(main_pid)/fd" -lname '*gpio*' 2>/dev/null | wc -l; }
+said() { journalctl -b -u bramblegate.service --no-pager | grep -qF "$1"; }
+lines_held() { find "/proc/$(main_pid)/fd" -lname '*gpio-event*' 2>/dev/null | wc -l; }
 holds_three_lines() { [ "$(lines_held)" = 3 ]; }
 holds_no_line() { [ "$(lines_held)" = 0 ]; }
 # The one on the virtual bus, whatever others the machine has.
@@ -82,6 +83,7 @@ buttons_replugged() {
     pid=$(main_pid)
     usbsim unplug buttons
     wait_for 30 "the daemon lets go of the lines" holds_no_line
+    wait_for 10 "the journal says so" said "GPIO chip cp2112_gpio: No such device"
     usbsim plug buttons
     wait_for 90 "it has them again" holds_three_lines
     same_process "$pid"
