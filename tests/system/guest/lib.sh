@@ -61,7 +61,7 @@ step() {
     if [ $code = 0 ]; then
         passed=$((passed + 1))
         echo "PASS  $name ($((SECONDS - began)) s)"
-        printf '%s\n' "$said" | sed 's/^/=== said: /'
+        [ -z "$said" ] || printf '%s\n' "$said" | sed 's/^/=== said: /'
     else
         failed=$((failed + 1))
         echo "FAIL  $name ($((SECONDS - began)) s)"

@@ -73,7 +73,7 @@ full_disk() {
     said=$(bramblegate nodes add nas --address 192.168.50.30 2>&1) || code=$?
     echo "a change of the settings: $said"
     expect "exit code of a change that cannot be written" 71 "$code"
-    [[ "$said" == *"No space left"* ]] || fail "no word of the full disk"
+    [[ "$said" == *"No space left"*"make room"* ]] || fail "no word of the full disk and what helps"
     bramblegate check || fail "half a file is left in the settings"
     rm -f /var/filler /var/filler2 /var/filler3 /var/filler4 /var/one-more
     wait_for 90 "the end of the alert" has_no_alert host-disk
@@ -89,12 +89,12 @@ read_only_settings() {
     said=$(bramblegate nodes add nas --address 192.168.50.30 2>&1) || code=$?
     echo "a change of the settings: $said"
     expect "exit code" 71 "$code"
-    [[ "$said" == *"ead-only"* ]] || fail "no word of read-only"
+    [[ "$said" == *"ead-only"*"remount,rw"* ]] || fail "no word of read-only and what helps"
     code=0
     said=$(bramblegate setup --yes --uplink eth1 --cluster eth0 2>&1) || code=$?
     echo "setup: $said"
     expect "exit code of setup" 71 "$code"
-    [[ "$said" == *"ead-only"* ]] || fail "setup says no word of read-only"
+    [[ "$said" == *"ead-only"*"remount,rw"* ]] || fail "setup says no word of read-only and what helps"
     reload_unit
     systemctl restart bramblegate.service
     umount /etc
