@@ -50,6 +50,24 @@ system | cmd fakeroot             | fakeroot               | file owners, when n
 
 PATH=$PATH:/usr/sbin:/sbin
 
+# A program that is there is used as it is, of whatever release. One that is missing must fit to what is installed: qemu-utils
+# from the backports, say, wants its own release's qemu-system-x86 beside it.
+explain_refusal() {
+    local package source sibling version candidate
+    for package in "${missing[@]}"; do
+        source=$(apt-cache show "$package" 2>/dev/null | sed -n 's/^Source: \([^ ]*\).*/\1/p' | head -n 1)
+        while read -r sibling version; do
+            candidate=$(apt-cache policy "$package" | sed -n 's/^ *Candidate: //p')
+            [ "$version" != "$candidate" ] || continue
+            echo "$sibling $version is installed and wants $package of the same version; these sources have $candidate." >&2
+            echo "Add the release that it came from and install by hand: apt-get install -t RELEASE $package" >&2
+            break
+        done < <(dpkg-query -W -f '${source:Package} ${Status} ${Package} ${Version}\n' 2>/dev/null |
+            awk -v source="${source:-$package}" '$1 == source && $4 == "installed" { print $5, $6 }')
+    done
+    echo "Nothing was removed." >&2
+}
+
 present() {
     case $1 in
     cmd) command -v "$2" >/dev/null ;;
@@ -127,5 +145,8 @@ fi
 if ! "${sudo[@]}" "${command[@]}" -q </dev/null; then
     echo "Once more with fresh package lists"
     "${sudo[@]}" apt-get update -q
-    "${sudo[@]}" "${command[@]}" -q </dev/null
+    if ! "${sudo[@]}" "${command[@]}" -q </dev/null; then
+        explain_refusal
+        exit 69
+    fi
 fi

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use serde_json::Value;
 
+use super::settings;
 use super::status::client::Client;
 use crate::event::Blocker;
 use crate::source::firewall::{self, FirewallWatch};
@@ -138,19 +139,20 @@ impl Machine {
     /// Writes a file whole, making its folder; an existing one is replaced in one step.
     ///
     /// # Errors
-    /// As the file system says, with the path.
+    /// As the file system says, with the path and what helps.
     pub fn write(&self, path: &str, bytes: &[u8]) -> Result<(), String> {
         let target = self.path(path);
-        let explain = |error: std::io::Error| format!("{}: {error}", target.display());
+        let explain = |error: std::io::Error| settings::not_written(&target, &error);
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder).map_err(explain)?;
         }
         let new = target.with_extension("toml.new");
         let written = fs::write(&new, bytes).and_then(|()| fs::rename(&new, &target));
-        written.map_err(|error| {
+        if written.is_err() {
+            // Half a file is nobody's.
             let _ = fs::remove_file(&new);
-            explain(error)
-        })
+        }
+        written.map_err(explain)
     }
 
     /// IPv4 routes of the main table: (destination, port), by `/proc/net/route`.
@@ -188,5 +190,18 @@ mod tests {
             assert_eq!(route(line), Some(("192.168.50.0/24".parse().unwrap(), "eth0".to_owned())));
         }
         assert_eq!(route("eth0 x y"), None);
+    }
+
+    #[test]
+    fn a_full_disk_keeps_the_old_settings_and_leaves_no_half_ones() {
+        let root = std::env::temp_dir().join(format!("bramblegate-full-disk-{}", std::process::id()));
+        let machine = Machine::pretend(&root, &[]);
+        machine.write("/etc/settings.toml", "old\n").unwrap();
+        std::os::unix::fs::symlink("/dev/full", root.join("etc/settings.toml.new")).unwrap();
+        let error = machine.write("/etc/settings.toml", "new\n").unwrap_err();
+        let (kept, names) = (machine.read("/etc/settings.toml"), machine.list("/etc"));
+        fs::remove_dir_all(&root).unwrap();
+        assert!(error.contains("settings.toml: No space left") && error.contains("make room first"), "{error}");
+        assert_eq!((kept.as_deref(), names), (Some("old"), vec!["settings.toml".to_owned()]));
     }
 }

@@ -112,6 +112,19 @@ fn main_remedy(path: &Path, error: &io::Error) -> String {
     }
 }
 
+/// Why a file of the settings could not be written, and what helps. What was there before still is.
+pub fn not_written(path: &Path, error: &io::Error) -> String {
+    let remedy = match error.kind() {
+        io::ErrorKind::PermissionDenied => "; run it as root, with sudo",
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; nothing was changed: make it writable first (sudo mount -o remount,rw /), and look at dmesg for why it is not"
+        }
+        io::ErrorKind::StorageFull => "; nothing was changed: make room first (df -h)",
+        _ => "",
+    };
+    format!("{}: {error}{remedy}", path.display())
+}
+
 /// `FILE.d/*.toml` in byte order; hidden files are not read, as a shell's `*` does not match them.
 fn drop_ins(main: &Path) -> Vec<Result<(String, String), Fault>> {
     let mut folder = OsString::from(main);
@@ -172,4 +185,18 @@ pub fn boards() -> Boards {
 /// What the machine says it is, where it has a device tree.
 pub fn compatible() -> Option<Vec<u8>> {
     fs::read(COMPATIBLE).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_cannot_write_the_settings_is_told_what_helps() {
+        let said = |errno: rustix::io::Errno| not_written(Path::new("/etc/nodes.toml"), &errno.into());
+        assert!(said(rustix::io::Errno::ACCESS).ends_with("run it as root, with sudo"));
+        assert!(said(rustix::io::Errno::ROFS).contains("remount,rw"));
+        assert!(said(rustix::io::Errno::NOSPC).contains("df -h"));
+        assert_eq!(said(rustix::io::Errno::IO), "/etc/nodes.toml: Input/output error (os error 5)");
+    }
 }

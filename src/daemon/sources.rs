@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex, mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::config::{Buttons, Settings};
 use crate::event::{Event, LinkIndex};
@@ -154,9 +154,9 @@ async fn keep(
             return;
         }
     }
-    let mut pause = FIRST_PAUSE;
-    let mut told = String::new();
+    let mut endings = Endings::default();
     loop {
+        let began = Instant::now();
         let error = match tokio::spawn(begin()).await {
             Ok(Err(error)) => error,
             Err(ended) => io::Error::other(ended.to_string()),
@@ -165,14 +165,33 @@ async fn keep(
         if error.kind() == io::ErrorKind::BrokenPipe {
             return;
         }
-        let text = error.to_string();
-        let news = told != text;
-        told = text;
+        let (news, pause) = endings.add(began.elapsed(), error.to_string());
         if news && failed.send(Failure { source, essential, error }).await.is_err() {
             return;
         }
         sleep(pause).await;
-        pause = (pause * 2).min(LAST_PAUSE);
+    }
+}
+
+/// How a source ended before.
+#[derive(Debug, Default)]
+struct Endings {
+    told: String,
+    pause: Option<Duration>,
+}
+
+impl Endings {
+    /// It ended after it `ran` for so long: whether that is worth telling, and how long to wait. One that ran for long ran
+    /// well: a device that is pulled once a week is told each time, and looked for at once.
+    fn add(&mut self, ran: Duration, error: String) -> (bool, Duration) {
+        if ran >= LAST_PAUSE {
+            *self = Self::default();
+        }
+        let news = self.told != error;
+        self.told = error;
+        let pause = self.pause.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LAST_PAUSE));
+        self.pause = Some(pause);
+        (news, pause)
     }
 }
 
@@ -204,4 +223,21 @@ fn set<T: PartialEq>(channel: &watch::Sender<T>, value: T) {
         }
         differs
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_fails_at_once_is_told_once_and_one_that_ran_well_each_time() {
+        let (mut endings, at_once, gone) = (Endings::default(), Duration::ZERO, || "there is no chip".to_owned());
+        assert_eq!(endings.add(at_once, gone()), (true, Duration::from_secs(1)));
+        assert_eq!(endings.add(at_once, gone()), (false, Duration::from_secs(2)));
+        assert_eq!(endings.add(at_once, "it is taken".to_owned()), (true, Duration::from_secs(4)));
+        let waits: Vec<u64> = (0..6).map(|_| endings.add(at_once, gone()).1.as_secs()).collect();
+        assert_eq!(waits, [8, 16, 32, 60, 60, 60]);
+        assert_eq!(endings.add(Duration::from_secs(3600), gone()), (true, Duration::from_secs(1)));
+        assert_eq!(endings.add(at_once, gone()), (false, Duration::from_secs(2)));
+    }
 }

@@ -5,14 +5,14 @@
 #
 #   BRAMBLEGATE_BINARY=FILE   test this binary instead of building the release
 #   ACCEL=kvm                 software emulation is the default: KVM inside a virtual machine may hang
-#   CPUS=2  LIMIT=900         the guest's CPUs; seconds after which the host gives up
+#   CPUS=2  LIMIT=2400        the guest's CPUs; seconds after which the host gives up
 #   KEEP=DIR                  keep the logs there
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/bramblegate-system-test
 cargo=${CARGO:-cargo}
-limit=${LIMIT:-900}
+limit=${LIMIT:-2400}
 target=${CARGO_TARGET_DIR:-target}
 
 work=$(mktemp -d)

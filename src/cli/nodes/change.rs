@@ -230,12 +230,11 @@ fn replace(config: &ConfigArg, text: &str, says: impl Fn(&Settings) -> bool) -> 
 }
 
 fn not_written(path: &Path, error: &io::Error) -> Refusal {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            (exit::NO_PERMISSION, format!("{}: {error}; run it as root, with sudo", path.display()))
-        }
-        _ => (exit::CANNOT_CREATE, format!("{}: {error}", path.display())),
-    }
+    let code = match error.kind() {
+        io::ErrorKind::PermissionDenied => exit::NO_PERMISSION,
+        _ => exit::CANNOT_CREATE,
+    };
+    (code, settings::not_written(path, error))
 }
 
 /// Whole or not at all; readable by the daemon's user.

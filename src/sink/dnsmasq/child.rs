@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use nftnl::nftnl_sys::libc;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{ChildStderr, Command};
@@ -49,6 +50,8 @@ impl Running {
         unsafe {
             command.pre_exec(move || {
                 rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+                // Until dnsmasq listens to it, the word to read its files again would end it. It reads them at its start.
+                libc::signal(libc::SIGHUP, libc::SIG_IGN);
                 // Died between fork and that call: nobody would tell.
                 if rustix::process::getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
             });
@@ -120,5 +123,28 @@ async fn listen(stderr: ChildStderr, lines: mpsc::Sender<String>) {
         if !text.is_empty() && lines.send(text).await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A machine that boots takes a second from the start of a program to its first line.
+    #[tokio::test]
+    async fn a_word_that_comes_before_dnsmasq_listens_does_not_end_it() {
+        let folder = std::env::temp_dir().join(format!("bramblegate-early-word-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let slow = folder.join("dnsmasq");
+        fs::write(&slow, "#!/bin/sh\nsleep 0.3\necho started >&2\nexec sleep 60\n").unwrap();
+        fs::set_permissions(&slow, Permissions::from_mode(0o755)).unwrap();
+        let mut running = Running::start(&slow, &folder.join("main")).unwrap();
+        running.reload();
+        let said = running.next().await;
+        running.end().await;
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(said.unwrap(), "started");
     }
 }

@@ -266,7 +266,8 @@ impl Supervisor {
         let how = status.as_ref().map_or_else(ToString::to_string, ToString::to_string);
         let killed = status.is_ok_and(|status| matches!(status.signal(), Some(KILL | TERM)));
         if !self.started {
-            let message = format!("dnsmasq does not start: {} ({how})", self.last_words);
+            let why = if self.last_words.is_empty() { "it says nothing" } else { &self.last_words };
+            let message = format!("dnsmasq does not start: {why} ({how})");
             self.fail(ApplyError { kind: ApplyErrorKind::Failed, message }).await;
             return;
         }

@@ -35,6 +35,8 @@ pub struct Edge {
 
 /// The edges of several lines, in one stream.
 pub struct Lines {
+    /// of the chip or file, for errors
+    name: String,
     edges: mpsc::Receiver<Edge>,
     /// one for each descriptor; end with it
     readers: JoinSet<io::Error>,
@@ -48,17 +50,19 @@ impl Lines {
     pub fn open(buttons: &Buttons) -> io::Result<Self> {
         let (sender, edges) = mpsc::channel(64);
         let mut readers = JoinSet::new();
-        match &buttons.chip {
+        let name = match &buttons.chip {
             ButtonChip::Gpio(label) => {
                 for (line, handle) in request(label, buttons)? {
                     readers.spawn(read_line(readable(handle)?, line, sender.clone()));
                 }
+                format!("GPIO chip {label}")
             }
             ButtonChip::Emulator(path) => {
                 readers.spawn(read_fifo(readable(fifo(path)?)?, sender));
+                path.display().to_string()
             }
-        }
-        Ok(Self { edges, readers })
+        };
+        Ok(Self { name, edges, readers })
     }
 
     /// The next edge.
@@ -69,7 +73,10 @@ impl Lines {
         tokio::select! {
             biased;
             Some(edge) = self.edges.recv() => Ok(edge),
-            Some(ended) = self.readers.join_next() => Err(ended.unwrap_or_else(|panic| io::Error::other(panic.to_string()))),
+            Some(ended) = self.readers.join_next() => {
+                let error = ended.unwrap_or_else(|panic| io::Error::other(panic.to_string()));
+                Err(io::Error::new(error.kind(), format!("{}: {error}", self.name)))
+            }
             else => Err(io::Error::other("there are no lines")),
         }
     }

@@ -14,6 +14,7 @@ main_pid() { systemctl show -P MainPID bramblegate.service; }
 property() { systemctl show -P "$1" bramblegate.service; }
 venue() { ip netns exec venue "$@"; }
 node() { ip netns exec node "$@"; }
+worker() { ip netns exec worker "$@"; }
 lease() { ip -4 -json address show dev eth1 2>/dev/null | jq -r '.[].addr_info[]? | select(.scope == "global") | .local'; }
 
 fail() {
@@ -38,13 +39,16 @@ expect() {
 
 row_is() { [ "$(lcd ".rows[$1]" | sed 's/ *$//')" = "$2" ]; }
 row_begins() { [[ "$(lcd ".rows[$1]")" == "$2"* ]]; }
+has_alert() { [ "$(status "any(.alerts[]; .code == \"$1\")")" = true ]; }
+has_no_alert() { [ "$(status "any(.alerts[]; .code == \"$1\")")" = false ]; }
 is_active() { [ "$(property ActiveState)" = active ]; }
 node_reaches() { [ "$(node busybox wget -q -T 3 -O - http://203.0.113.80/ok)" = online ]; }
 
 passed=0
 failed=0
 
-# step NAME FUNCTION: runs the function with errexit in a process of its own, says PASS or FAIL, and on a failure what it said.
+# step NAME FUNCTION: runs the function with errexit in a process of its own, says PASS or FAIL, and what the function said: on a
+# failure for everybody, else for who keeps the logs.
 step() {
     local name=$1 function=$2 began=$SECONDS said
     if [ -s "$here/steps" ] && grep -q . "$here/steps" && ! grep -qx "$function" "$here/steps" && [[ $function != need_* ]]; then
@@ -57,6 +61,7 @@ step() {
     if [ $code = 0 ]; then
         passed=$((passed + 1))
         echo "PASS  $name ($((SECONDS - began)) s)"
+        [ -z "$said" ] || printf '%s\n' "$said" | sed 's/^/=== said: /'
     else
         failed=$((failed + 1))
         echo "FAIL  $name ($((SECONDS - began)) s)"

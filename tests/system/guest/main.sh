@@ -26,6 +26,11 @@ first_boot() {
     step "the sandbox: user, capabilities, exposure" sandbox
     step "the LCD is driven by its datasheet" datasheet
     step "boot has an order with the unit in it" boot_order
+    step "a node gets an address from the unit" node_gets_lease
+    step "and names: of nodes and of the internet" node_resolves_names
+    step "dnsmasq runs in the unit's sandbox, on the cluster port alone" dnsmasq_in_sandbox
+    step "leases survive a restart and a stop" leases_survive_restart
+    step "orders by a member of the group, not by a stranger" orders
     step "LCD pulled and plugged in again" replug_lcd
     step "expander gone from the bus and back" expander_gone
     step "BlinkStick pulled and plugged in again" replug_stick
@@ -39,6 +44,10 @@ first_boot() {
     step "wrong settings: 78, not restarted, said on the panel" wrong_settings
     step "a second instance: 75, and the first goes on" second_instance
     step "a missing capability: 77, not restarted, said on the panel" missing_capability
+    step "settings on a read-only file system" read_only_settings
+    step "a disk that is full to the last block" full_disk
+    step "a card that has become read-only" read_only_card
+    step "the kernel's count of tasks that wait" pressure
     step "power-off hook: SAFE TO UNPLUG" shutdown_hook
     step "the LCD is still driven by its datasheet" datasheet
     step "off takes everything away" off
@@ -55,6 +64,12 @@ after_reboot() {
     step "ports appear late" need_networks
     step "a lease is row 1 after a boot" lease_on_row_1
     step "the node reaches the internet after a boot" node_online
+    step "a node gets its address after a boot" node_gets_lease
+    step "buttons on a GPIO chip appear late" buttons_appear
+    step "button: the next page" next_page
+    step "button: acknowledge" acknowledge_alert
+    step "button: power, let go in time" power_let_go
+    step "buttons pulled and plugged in again" buttons_replugged
 }
 
 if [ ! -e "$second_boot" ]; then
@@ -79,6 +94,6 @@ fi
 if [ "${power_off-yes}" = yes ] && wanted power_off; then
     echo "=== POWEROFF"
     usbsim lcd watch /dev/ttyS1 >/dev/null
-    systemctl --no-block poweroff
+    step "button: power, held for five seconds: systemd powers off" hold_power
 fi
 echo "=== END $passed passed, $failed failed"

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::usbip::descriptor::{Identity, configuration};
+use crate::hid::{self, Hid};
+use crate::usbip::descriptor::Identity;
 use crate::usbip::{Device, Setup, Speed, Stall};
 
-const HID: u8 = 3;
 const LEDS: usize = 64;
 const REMEMBERED: usize = 4096;
 
@@ -56,7 +56,23 @@ impl BlinkStick {
         self.changes.iter().map(|(ms, colour)| format!("{ms} {}\n", hex(*colour))).collect()
     }
 
-    fn report(&mut self, number: u8, body: &[u8]) -> Result<(), Stall> {
+    fn set(&mut self, index: usize, colour: [u8; 3]) {
+        if let Some(led) = self.leds.get_mut(index) {
+            *led = colour;
+        }
+    }
+}
+
+impl Hid for BlinkStick {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn reports(&self) -> &'static [(u8, u8)] {
+        &REPORTS
+    }
+
+    fn write(&mut self, number: u8, body: &[u8]) -> Result<(), Stall> {
         let before = self.leds.first().copied();
         match (number, body) {
             (1, [r, g, b, ..]) => self.set(0, [*r, *g, *b]),
@@ -81,22 +97,12 @@ impl BlinkStick {
         Ok(())
     }
 
-    fn set(&mut self, index: usize, colour: [u8; 3]) {
-        if let Some(led) = self.leds.get_mut(index) {
-            *led = colour;
-        }
-    }
-
-    fn answer(&self, number: u8) -> Result<Vec<u8>, Stall> {
-        let length = REPORTS.iter().find(|(report, _)| *report == number).ok_or(Stall)?.1;
-        let mut bytes = vec![number];
+    fn read(&self, number: u8) -> Vec<u8> {
         match number {
-            1 => bytes.extend(self.leds.first().copied().unwrap_or_default()),
-            0x81 => bytes.extend([0, 8]),
-            _ => {}
+            1 => self.leds.first().copied().unwrap_or_default().to_vec(),
+            0x81 => vec![0, 8],
+            _ => vec![],
         }
-        bytes.resize(usize::from(length) + 1, 0);
-        Ok(bytes)
     }
 }
 
@@ -106,35 +112,8 @@ impl Device for BlinkStick {
     }
 
     fn control(&mut self, setup: Setup, data: &[u8]) -> Result<Vec<u8>, Stall> {
-        let report_map = report_map();
-        let [low, high] = setup.value.to_le_bytes();
-        match (setup.request_type, setup.request, high) {
-            (0x80, 6, 1) => Ok(self.identity.device()),
-            (0x80, 6, 2) => {
-                let mut rest = vec![9, 0x21, 0x11, 0x01, 0, 1, 0x22, report_map.len() as u8, 0];
-                rest.extend([7, 5, 0x81, 3, 8, 0, 10]);
-                Ok(configuration(HID, 1, &rest))
-            }
-            (0x80, 6, 3) => Ok(self.identity.string(low)),
-            (0x81, 6, 0x22) => Ok(report_map),
-            (0x80, 0, _) => Ok(vec![0, 0]),
-            // SET_ADDRESS, SET_CONFIGURATION, SET_INTERFACE, and HID's SET_IDLE and SET_PROTOCOL
-            (0x00 | 0x01, _, _) | (0x21, 0x0a | 0x0b, _) => Ok(vec![]),
-            (0x21, 9, 3) => self.report(low, data.get(1..).unwrap_or(&[])).map(|()| vec![]),
-            (0xa1, 1, 3) => self.answer(low),
-            _ => Err(Stall),
-        }
+        hid::control(self, setup, data)
     }
-}
-
-/// The HID report descriptor (HID 1.11, 6.2.2): a vendor page with one feature report for each line of [`REPORTS`].
-fn report_map() -> Vec<u8> {
-    let mut map = vec![0x06, 0x00, 0xff, 0x09, 0x01, 0xa1, 0x01, 0x15, 0x00, 0x26, 0xff, 0x00, 0x75, 0x08];
-    for (number, length) in REPORTS {
-        map.extend([0x85, number, 0x95, length, 0x09, 0x00, 0xb2, 0x02, 0x01]);
-    }
-    map.push(0xc0);
-    map
 }
 
 fn hex([r, g, b]: [u8; 3]) -> String {

@@ -1,13 +1,15 @@
-//! USB devices for the system test: a BlinkStick and an I2C adapter with an LCD, plugged into the kernel's virtual host
-//! controller (`vhci_hcd`) and told what to do over a socket.
+//! USB devices for the system test: a BlinkStick, an I2C adapter with an LCD, and buttons on a GPIO chip. They are plugged into
+//! the kernel's virtual host controller (`vhci_hcd`) and told what to do over a socket.
 //!
 //!     usbsim serve SOCKET            plug nothing yet, wait for commands
 //!     usbsim ask SOCKET COMMAND…     send one command, print the answer
 //!
-//! Commands: `plug stick`, `plug lcd`, `unplug stick`, `unplug lcd`, `stick`, `stick history`, `lcd`, `lcd history`,
-//! `lcd watch FILE`, `lcd off`, `lcd on`.
+//! Commands: `plug DEVICE` and `unplug DEVICE` (`stick`, `lcd` or `buttons`), `stick`, `stick history`, `lcd`, `lcd history`,
+//! `lcd watch FILE`, `lcd off`, `lcd on`, `press LINE`, `release LINE`.
 
 mod blinkstick;
+mod buttons;
+mod hid;
 mod i2c_adapter;
 mod lcd;
 mod usbip;
@@ -21,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::{env, fs, io, thread};
 
 use blinkstick::BlinkStick;
+use buttons::Buttons;
 use i2c_adapter::I2cAdapter;
 use usbip::Device;
 
@@ -69,6 +72,7 @@ impl<D: Device + 'static> Port<D> {
 struct Hub {
     stick: Port<BlinkStick>,
     lcd: Port<I2cAdapter>,
+    buttons: Port<Buttons>,
 }
 
 impl Hub {
@@ -76,8 +80,17 @@ impl Hub {
         match command.split_whitespace().collect::<Vec<_>>().as_slice() {
             ["plug", "stick"] => self.stick.plug(BlinkStick::new(3, 0x200)),
             ["plug", "lcd"] => self.lcd.plug(I2cAdapter::new()),
+            ["plug", "buttons"] => self.buttons.plug(Buttons::new()),
             ["unplug", "stick"] => Ok(self.stick.unplug()),
             ["unplug", "lcd"] => Ok(self.lcd.unplug()),
+            ["unplug", "buttons"] => Ok(self.buttons.unplug()),
+            [word @ ("press" | "release"), line] => {
+                let line = line.parse().map_err(io::Error::other)?;
+                self.buttons.with(|buttons| match buttons.press(line, *word == "press") {
+                    Some(()) => (*word).to_owned(),
+                    None => "error: there is no such line".to_owned(),
+                })
+            }
             ["stick"] => self.stick.with(|stick| stick.state()),
             ["stick", "history"] => self.stick.with(|stick| stick.history()),
             ["lcd"] => self.lcd.with(|adapter| adapter.lcd.state()),
@@ -101,7 +114,7 @@ impl Hub {
 fn serve(path: &str) -> io::Result<()> {
     let _ = fs::remove_file(path);
     let listener = UnixListener::bind(path)?;
-    let mut hub = Hub { stick: Port::EMPTY, lcd: Port::EMPTY };
+    let mut hub = Hub { stick: Port::EMPTY, lcd: Port::EMPTY, buttons: Port::EMPTY };
     for stream in listener.incoming() {
         let stream = stream?;
         let mut command = String::new();

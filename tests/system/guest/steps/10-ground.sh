@@ -3,7 +3,7 @@
 # What the rest stands on: USB devices, networks, the installation.
 
 need_devices() {
-    modprobe -a vhci-hcd usbhid hid-generic i2c-tiny-usb i2c-dev
+    modprobe -a vhci-hcd usbhid hid-generic hid-cp2112 i2c-tiny-usb i2c-dev
     # Real devices outlive the system that is shut down: @ as the first letter keeps systemd-shutdown from killing it.
     systemd-run --quiet --unit=usbsim -p DefaultDependencies=no -p KillMode=none -p Type=exec \
         bash -c "exec -a @usbsim '$here/bin/usbsim' serve '$hub'"
@@ -27,19 +27,36 @@ tiny_usb_bus() {
     return 1
 }
 
+# plug_into SWITCH NAMESPACE: the port of a namespace, and a cable to the switch
+plug_into() {
+    ip link add "to-$2" netns "$1" type veth peer name port netns "$2"
+    ip -n "$1" link set "to-$2" master switch up
+    ip -n "$2" link set lo up
+    ip -n "$2" link set port up
+}
+
 need_networks() {
-    ip netns add venue
-    ip netns add node
+    local namespace
+    for namespace in venue switch node worker; do ip netns add "$namespace"; done
     ip link add eth1 type veth peer name port netns venue
-    ip link add eth0 type veth peer name port netns node
     venue ip address add 10.99.0.1/24 dev port
     venue ip address add 203.0.113.80/32 dev lo
     venue ip link set lo up
     venue ip link set port up
+    # The cluster: a switch with the head, a node that has its address by itself, and one that asks for one.
+    ip -n switch link add switch type bridge
+    ip -n switch link set switch up
+    ip link add eth0 type veth peer name to-head netns switch
+    ip -n switch link set to-head master switch up
+    plug_into switch node
+    plug_into switch worker
     node ip address add 192.168.50.11/24 dev port
-    node ip link set lo up
-    node ip link set port up
     node ip route add default via 192.168.50.1
+    worker ip link set port address 06:00:00:00:00:02
+    # Each node has a resolv.conf of its own (ip-netns(8)). It is written to later, when the disk may be full or read-only.
+    mkdir -p /run/nodes/worker /run/nodes/newcomer
+    touch /etc/resolv.conf /run/nodes/worker/resolv.conf /run/nodes/newcomer/resolv.conf
+    ln -sfn /run/nodes /etc/netns
     mkdir -p /run/www
     printf online >/run/www/ok
     systemd-run --quiet --unit=venue-web -p NetworkNamespacePath=/run/netns/venue \
@@ -53,6 +70,10 @@ need_networks() {
 
 need_installation() {
     "$here/tree/scripts/install.sh" install "$here/tree/bramblegate" "" /usr /usr/lib
+    # The one thing of the unit that is not as shipped: an emulated machine needs ten times as long, and others use its host.
+    mkdir -p /etc/systemd/system/bramblegate.service.d
+    printf '[Service]\nTimeoutStartSec=300\n' >/etc/systemd/system/bramblegate.service.d/emulated.conf
+    systemctl daemon-reload
     mkdir -p "$(dirname "$settings")"
     good_settings >"$settings"
     bramblegate check
@@ -71,6 +92,9 @@ probe_expect = "online"
 [cluster]
 interface = "eth0"
 address = "192.168.50.1/24"
+
+[cluster.dhcp]
+range = "192.168.50.100-192.168.50.199"
 
 [[node]]
 name = "rpi1"
