@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::Instant;
 
 use crate::config::{Buttons, Settings};
 use crate::event::{Event, LinkIndex};
@@ -21,7 +21,7 @@ use crate::source::probe::{NodeProbePlan, UplinkProbePlan};
 use crate::source::vitals::VitalsPlan;
 use crate::source::wayout::WayOutPlan;
 use crate::source::{
-    buttons, dhcp, firewall, hotplug, leases, netlink, probe, resolvers, signals, time, vitals, wayout,
+    alarm, buttons, dhcp, firewall, hotplug, leases, netlink, probe, resolvers, signals, time, vitals, wayout,
 };
 use crate::state::State;
 
@@ -167,7 +167,7 @@ async fn keep(
         if news && failed.send(Failure { source, essential, error }).await.is_err() {
             return;
         }
-        sleep(pause).await;
+        alarm::until(Instant::now() + pause).await;
         pause = (pause * 2).min(LAST_PAUSE);
     }
 }

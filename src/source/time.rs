@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
 
+use super::alarm::{Alarm, beat};
 use crate::event::{Event, Vital};
 
 /// How often: a node that boots meanwhile asks for its lease again soon enough.
@@ -36,16 +36,18 @@ const FOLDERS: [&str; 5] = [
 /// Tells it at the start, and each change.
 ///
 /// # Errors
-/// The receiver is gone (`BrokenPipe`).
+/// No timer is to be had, or the receiver is gone (`BrokenPipe`).
 pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let mut told = None;
+    let mut alarm = Alarm::new()?;
     loop {
         let seen = read(Path::new("/"));
         if told.as_ref() != Some(&seen) {
             events.send(Event::Vital(seen.clone())).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
             told = Some(seen);
         }
-        sleep_until(Instant::now() + INTERVAL).await;
+        alarm.set(Some(beat(INTERVAL)));
+        alarm.rings().await;
     }
 }
 
