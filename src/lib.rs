@@ -11,6 +11,8 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods))]
+pub mod dns;
+#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod event;
 pub mod hal;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods))]

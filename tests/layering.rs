@@ -11,17 +11,18 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[(&str, &[&str])] = &[
     ("event", &[]),
     ("panel", &[]),
+    ("dns", &[]),
     ("board", &["panel", "event"]),
     ("config", &["board", "panel", "event"]),
     ("hal", &["board", "panel", "event"]),
-    ("source", &["config", "board", "event"]),
+    ("source", &["config", "board", "dns", "event"]),
     ("state", &["config", "board", "panel", "event"]),
     ("policy", &["state", "config", "board", "panel", "event"]),
     ("render", &["policy", "state", "config", "board", "panel", "event"]),
     // Talking netlink and nfnetlink is one skill: the appliers use the sources' sockets and message walkers.
     ("sink", &["render", "policy", "state", "source", "hal", "config", "board", "panel", "event"]),
     // Its world is outside the daemon: it starts the program as a user would, and only watches.
-    ("venue", &["config", "board", "panel", "event"]),
+    ("venue", &["config", "board", "panel", "dns", "event"]),
     ("daemon", &["sink", "render", "policy", "state", "source", "hal", "config", "board", "panel", "event"]),
     (
         "cli",
@@ -31,7 +32,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that are functions of their arguments.
-const PURE: &[&str] = &["event", "panel", "board", "config", "state", "policy", "render"];
+const PURE: &[&str] = &["event", "panel", "dns", "board", "config", "state", "policy", "render"];
 
 /// What a pure room never names: the runtime, files, processes, environment, clocks, sockets, terminals.
 const OUTSIDE: &[&str] = &[

@@ -7,16 +7,16 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{RouteMessage, RouteProtocol, RouteScope};
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::RouteMessageBuilder;
 use rustix::io::Errno;
 
 use crate::event::{Applied, ApplyError, ApplyErrorKind, Change, Event, Output, Route, Rule};
 use crate::policy::{ROUTE_PROTOCOL, RoutingPlan};
 use crate::sink::Sink;
-use crate::sink::rtnl::{ADD, REPLACE, Rtnl, failed};
+use crate::sink::rtnl::{ADD, REPLACE, Request, Rtnl, failed};
 use crate::source::netlink::{Listing, RequestError};
 
 /// Brings rules and routes of ours to a [`RoutingPlan`].
@@ -122,15 +122,15 @@ fn carry_out(rtnl: &mut Rtnl, diff: &Diff) -> Result<(), ApplyError> {
         }
     }
     for rule in &diff.rules_to_add {
-        let added = rtnl.send(&RouteNetlinkMessage::NewRule(rule_message(rule)), ADD);
+        let added = rtnl.send(Request::NewRule, &rule_message(rule), ADD);
         note("add", name_of_rule(rule), accept(added, &[Errno::EXIST]));
     }
     for rule in &diff.rules_to_delete {
-        let removed = rtnl.send(&RouteNetlinkMessage::DelRule(rule_message(rule)), 0);
+        let removed = rtnl.send(Request::DelRule, &rule_message(rule), 0);
         note("remove", name_of_rule(rule), accept(removed, &[Errno::NOENT]));
     }
     for route in &diff.routes_to_delete {
-        let removed = route_message(route).and_then(|message| rtnl.send(&RouteNetlinkMessage::DelRoute(message), 0));
+        let removed = route_message(route).and_then(|message| rtnl.send(Request::DelRoute, &message, 0));
         note("remove", name_of_route(route), accept(removed, &[Errno::SRCH, Errno::NODEV]));
     }
     failure.or(waiting).map_or(Ok(()), Err)
@@ -148,7 +148,7 @@ fn lacks_its_source(rtnl: &mut Rtnl, route: &Route) -> bool {
 /// The plain form first: with `onlink` the kernel refuses a gateway that is one of our own addresses on another port,
 /// without it one that no route leads to.
 fn add_route(rtnl: &mut Rtnl, route: &Route, flags: u16) -> Result<(), RequestError> {
-    let send = |rtnl: &mut Rtnl, route: &Route| rtnl.send(&RouteNetlinkMessage::NewRoute(route_message(route)?), flags);
+    let send = |rtnl: &mut Rtnl, route: &Route| rtnl.send(Request::NewRoute, &route_message(route)?, flags);
     match send(rtnl, route) {
         Err(error)
             if route.gateway.is_some()
