@@ -22,6 +22,8 @@ pub mod policy;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod render;
 pub mod sink;
+#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
+pub mod sort;
 pub mod source;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod state;

@@ -17,6 +17,7 @@ use crate::event::{Applied, ApplyError, ApplyErrorKind, Change, Event, Output, R
 use crate::policy::{ROUTE_PROTOCOL, RoutingPlan};
 use crate::sink::Sink;
 use crate::sink::rtnl::{ADD, REPLACE, Request, Rtnl, failed};
+use crate::sort;
 use crate::source::netlink::{Listing, RequestError};
 
 /// Brings rules and routes of ours to a [`RoutingPlan`].
@@ -85,13 +86,13 @@ fn compare(plan: &RoutingPlan, rules: &BTreeSet<Rule>, routes: &BTreeSet<Route>)
         .map(|wanted| (wanted.clone(), if routes.iter().any(|held| key(held) == key(wanted)) { REPLACE } else { ADD }))
         .collect();
     // A gateway is only accepted once there is a route to it.
-    routes_to_add.sort_by_key(|(route, _)| route.gateway.is_some());
+    sort::by_key(&mut routes_to_add, |(route, _)| route.gateway.is_some());
     let superfluous = |held: &&Route| {
         let replaced = routes_to_add.iter().any(|(wanted, _)| key(wanted) == key(held));
         !replaced && !wanted_routes.iter().any(|wanted| same_route(wanted, held))
     };
     let mut routes_to_delete: Vec<_> = routes.iter().filter(superfluous).cloned().collect();
-    routes_to_delete.sort_by_key(|route| route.gateway.is_none());
+    sort::by_key(&mut routes_to_delete, |route| route.gateway.is_none());
     Diff {
         rules_to_add: wanted_rules.difference(rules).cloned().collect(),
         rules_to_delete: rules.difference(&wanted_rules).cloned().collect(),

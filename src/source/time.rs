@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::alarm::{Alarm, beat};
 use crate::event::{Event, Vital};
+use crate::sort;
 
 /// How often: a node that boots meanwhile asks for its lease again soon enough.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -59,7 +60,7 @@ pub fn read(root: &Path) -> Vital {
     for folder in FOLDERS {
         let entries = fs::read_dir(root.join(folder)).into_iter().flatten().flatten();
         let mut within: Vec<_> = entries.map(|entry| entry.path()).collect();
-        within.sort();
+        sort::ascending(&mut within);
         files.extend(within);
     }
     let mut servers = Vec::new();

@@ -43,12 +43,12 @@ impl Watch {
         let open = |path: &Path| urgent(File::open(path).ok()?);
         let alarms = [head::voltage_alarm(root), head::throttled_file(root), Some(root.join("proc/self/mountinfo"))];
         for file in alarms.into_iter().flatten().filter_map(|path| open(&path)) {
-            tasks.spawn(ring(file, Arc::clone(&bell)));
+            tasks.spawn(ring(file, Some(SETTLE), Arc::clone(&bell)));
         }
         let others = tasks.len();
         for (what, percent) in ["cpu", "memory", "io"].into_iter().filter_map(|what| Some((what, pressure?))) {
             if let Some(file) = trigger(&root.join("proc/pressure").join(what), percent).ok().and_then(urgent) {
-                tasks.spawn(ring(file, Arc::clone(&bell)));
+                tasks.spawn(ring(file, None, Arc::clone(&bell)));
             }
         }
         let tells_pressure = tasks.len() > others;
@@ -75,15 +75,17 @@ fn urgent(file: File) -> Option<AsyncFd<File>> {
     unsafe { AsyncFd::register_with_interest(file, Interest::PRIORITY) }.ok()
 }
 
-/// Rings for each POLLPRI.
-async fn ring(file: AsyncFd<File>, bell: Arc<Notify>) {
+/// Rings for each POLLPRI, then waits for `pause`.
+async fn ring(file: AsyncFd<File>, pause: Option<Duration>, bell: Arc<Notify>) {
     loop {
         // A file of sysfs tells only what has changed since it was read.
         let _ = file.get_ref().read_at(&mut [0; 64], 0);
         let Ok(mut guard) = file.ready(Interest::PRIORITY).await else { return };
         guard.clear_ready();
         bell.notify_one();
-        sleep(SETTLE).await;
+        if let Some(pause) = pause {
+            sleep(pause).await;
+        }
     }
 }
 
