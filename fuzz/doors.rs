@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use bramblegate::board::{Board, Wiring};
 use bramblegate::config::HttpExpectation;
+use bramblegate::dns;
 use bramblegate::hal::emulator::Script;
 use bramblegate::source::leases::file;
-use bramblegate::source::probe::{dns, http};
+use bramblegate::source::probe::http;
 use bramblegate::source::{control, dhcp, firewall, hotplug, netlink, probe};
 use bramblegate::venue::Venue;
 

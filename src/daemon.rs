@@ -27,7 +27,7 @@ use crate::sink::clock;
 use crate::sink::journal::Journal;
 use crate::sink::link;
 use crate::sink::manager;
-use crate::source::alarm::Alarm;
+use crate::source::alarm::{Alarm, beat};
 use crate::source::control::Request;
 use crate::source::host;
 use crate::source::signals::Signals;
@@ -45,7 +45,7 @@ const BATCH: usize = 1024;
 /// The panel says that nobody drives it after this long, and is told more often: (how often, how long).
 const LEASE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(15));
 /// As [`LEASE`] where nothing on the panel moves: a quiet machine is to sleep.
-const CALM_LEASE: (Duration, Duration) = (Duration::from_secs(50), Duration::from_secs(60));
+const CALM_LEASE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(75));
 
 /// Reads the settings anew; the error names every fault.
 pub type Load = Box<dyn Fn() -> Result<Settings, String>>;
@@ -197,7 +197,7 @@ impl Daemon {
         let moving = heart || (settings.led.animate && settings.led.device != LedDevice::Off);
         let (interval, term) = if moving { LEASE } else { CALM_LEASE };
         let interval = manager::watchdog_interval().map_or(interval, |allowed| allowed.min(interval));
-        self.ping_at.set(Some(Timer::now() + interval));
+        self.ping_at.set(Some(beat(interval)));
         self.outputs.renew_lease(term);
         match self.outputs.overdue() {
             None => {

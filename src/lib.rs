@@ -11,6 +11,8 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods))]
+pub mod dns;
+#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod event;
 pub mod hal;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods))]
@@ -20,6 +22,8 @@ pub mod policy;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod render;
 pub mod sink;
+#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
+pub mod sort;
 pub mod source;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod state;

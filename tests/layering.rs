@@ -11,27 +11,32 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[(&str, &[&str])] = &[
     ("event", &[]),
     ("panel", &[]),
-    ("board", &["panel", "event"]),
-    ("config", &["board", "panel", "event"]),
-    ("hal", &["board", "panel", "event"]),
-    ("source", &["config", "board", "event"]),
+    ("dns", &[]),
+    ("sort", &[]),
+    ("board", &["panel", "sort", "event"]),
+    ("config", &["board", "panel", "sort", "event"]),
+    ("hal", &["board", "panel", "sort", "event"]),
+    ("source", &["config", "board", "dns", "sort", "event"]),
     ("state", &["config", "board", "panel", "event"]),
-    ("policy", &["state", "config", "board", "panel", "event"]),
-    ("render", &["policy", "state", "config", "board", "panel", "event"]),
+    ("policy", &["state", "config", "board", "panel", "sort", "event"]),
+    ("render", &["policy", "state", "config", "board", "panel", "sort", "event"]),
     // Talking netlink and nfnetlink is one skill: the appliers use the sources' sockets and message walkers.
-    ("sink", &["render", "policy", "state", "source", "hal", "config", "board", "panel", "event"]),
+    ("sink", &["render", "policy", "state", "source", "hal", "config", "board", "panel", "sort", "event"]),
     // Its world is outside the daemon: it starts the program as a user would, and only watches.
-    ("venue", &["config", "board", "panel", "event"]),
+    ("venue", &["config", "board", "panel", "dns", "sort", "event"]),
     ("daemon", &["sink", "render", "policy", "state", "source", "hal", "config", "board", "panel", "event"]),
     (
         "cli",
-        &["daemon", "venue", "sink", "render", "policy", "state", "source", "hal", "config", "board", "panel", "event"],
+        &[
+            "daemon", "venue", "sink", "render", "policy", "state", "source", "hal", "config", "board", "panel",
+            "sort", "event",
+        ],
     ),
     ("main", &["cli"]),
 ];
 
 /// Rooms that are functions of their arguments.
-const PURE: &[&str] = &["event", "panel", "board", "config", "state", "policy", "render"];
+const PURE: &[&str] = &["event", "panel", "dns", "sort", "board", "config", "state", "policy", "render"];
 
 /// What a pure room never names: the runtime, files, processes, environment, clocks, sockets, terminals.
 const OUTSIDE: &[&str] = &[

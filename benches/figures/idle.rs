@@ -8,10 +8,12 @@ use bramblegate::venue::shell::{Running, run, spawn, within};
 use crate::lab::{Head, fail, file, program, pss, used};
 use crate::table::Row;
 
-/// How long is watched.
-const WATCHED: Duration = Duration::from_secs(60);
-/// Beginnings are over by then.
+/// How long is watched: what has a beat of a minute is seen twice.
+const WATCHED: Duration = Duration::from_secs(120);
+/// The beginnings of one program are over by then.
 const SETTLED: Duration = Duration::from_secs(12);
+/// For a minute the gateway asks on a new cable whether somebody else serves addresses.
+const ALONE: Duration = Duration::from_secs(65);
 
 const NODES: &str = "[[node]]\nname = \"rpi1\"\naddress = \"192.168.50.11\"\n[[node]]\nname = \"rpi2\"\n\
                      address = \"192.168.50.12\"\n[[node]]\nname = \"rpi3\"\naddress = \"192.168.50.13\"\n";
@@ -34,7 +36,7 @@ pub fn measure() -> Result<Vec<Row>> {
             .target("<= 4 MB", memory * 1.048_576 <= 4.0),
     );
     let gateways = [all, still.start(STILL)?, probed.start(&format!("{STILL}{NODES}"))?, script];
-    std::thread::sleep(SETTLED);
+    std::thread::sleep(ALONE);
     let watched: Result<Vec<(f64, f64)>> = watch(&gateways);
     let watched = watched?;
     let (all, still, probed, script) = (watched[0], watched[1], watched[2], watched[3]);

@@ -196,7 +196,9 @@ impl Head {
         let mut command = within(name, &program().to_string_lossy());
         self.prepare(&mut command, &settings);
         let log = file(&format!("{name}.journal"));
-        let running = spawn(command.env("NOTIFY_SOCKET", &path), &log)?;
+        // The service manager asks for signs of life, as in the unit.
+        command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "30000000");
+        let running = spawn(&mut command, &log)?;
         let mut buffer = [0; 4096];
         loop {
             let Ok(length) = socket.recv(&mut buffer) else {

@@ -1,5 +1,7 @@
 //! Boards as data: which bus, expander, LED and ports a board has. One file each in `boards/`.
 
+use crate::sort;
+
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -126,7 +128,7 @@ impl Boards {
     /// All names, sorted.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.texts().map(|(name, _)| name.to_owned()).collect();
-        names.sort();
+        sort::ascending(&mut names);
         names.dedup();
         names
     }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::settings;
 use super::status::client::Client;
 use crate::event::Blocker;
+use crate::sort;
 use crate::source::firewall::{self, FirewallWatch};
 
 /// A daemon that does not say its status in this time is not asked again.
@@ -70,7 +71,7 @@ impl Machine {
     pub fn list(&self, path: &str) -> Vec<String> {
         let entries = fs::read_dir(self.path(path)).into_iter().flatten().flatten();
         let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-        names.sort();
+        sort::ascending(&mut names);
         names
     }
 

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use super::{exit, output};
 use crate::board::Boards;
 use crate::config::{self, Fault, Merged};
+use crate::sort;
 
 /// Where the settings are.
 pub const DEFAULT_FILE: &str = "/etc/bramblegate/bramblegate.toml";
@@ -137,7 +138,7 @@ fn drop_ins(main: &Path) -> Vec<Result<(String, String), Fault>> {
     };
     let mut paths: Vec<PathBuf> =
         entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_drop_in(path)).collect();
-    paths.sort();
+    sort::ascending(&mut paths);
     paths.iter().map(|path| drop_in(path)).collect()
 }
 
@@ -170,7 +171,7 @@ pub fn boards() -> Boards {
         let Ok(entries) = fs::read_dir(folder) else { continue };
         let mut paths: Vec<PathBuf> =
             entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_drop_in(path)).collect();
-        paths.sort();
+        sort::ascending(&mut paths);
         for path in paths {
             let name = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
             // One that is not UTF-8 is named as wrong, not as missing.

@@ -4,6 +4,7 @@ use super::fault::{Fault, Sources};
 use super::tree::Table;
 use super::{Settings, derive, fragment, merge, validate};
 use crate::board::{Board, BoardError, Boards, FALLBACK};
+use crate::sort;
 
 /// Settings, and where each of them was written.
 #[derive(Debug, Clone, PartialEq)]
@@ -138,7 +139,7 @@ fn sources<P: AsRef<str>, T>(files: &[(P, T)], board: &str) -> Sources {
 
 fn in_order(mut faults: Vec<Fault>, sources: &Sources) -> Vec<Fault> {
     let rank = |fault: &Fault| sources.0.iter().position(|name| *name == fault.file).unwrap_or(usize::MAX);
-    faults.sort_by_key(|fault| (rank(fault), fault.line, fault.column));
+    sort::by_key(&mut faults, |fault| (rank(fault), fault.line, fault.column));
     faults.dedup();
     faults
 }

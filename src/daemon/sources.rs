@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex, mpsc, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::config::{Buttons, Settings};
 use crate::event::{Event, LinkIndex};
@@ -23,7 +23,7 @@ use crate::source::signals::Signals;
 use crate::source::vitals::VitalsPlan;
 use crate::source::wayout::WayOutPlan;
 use crate::source::{
-    buttons, dhcp, firewall, hotplug, leases, netlink, probe, resolvers, signals, time, vitals, wayout,
+    alarm, buttons, dhcp, firewall, hotplug, leases, netlink, probe, resolvers, signals, time, vitals, wayout,
 };
 use crate::state::State;
 
@@ -169,7 +169,7 @@ async fn keep(
         if news && failed.send(Failure { source, essential, error }).await.is_err() {
             return;
         }
-        sleep(pause).await;
+        alarm::until(Instant::now() + pause).await;
     }
 }
 

@@ -9,6 +9,7 @@ mod service;
 
 use crate::config::{Settings, UplinkProbe};
 use crate::event::{ApplyErrorKind, LinkIndex, Output, Reachability};
+use crate::sort;
 use crate::state::State;
 use crate::state::kernel::HeldAddress;
 use crate::state::uplink::{UplinkState, UplinkView};
@@ -38,7 +39,7 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
     for alert in raised.iter_mut().filter(|_| !state.acknowledged().is_empty()) {
         alert.acknowledged = state.acknowledged().contains(&alert.key());
     }
-    raised.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.code.cmp(b.code)).then(a.text.cmp(&b.text)));
+    sort::by(&mut raised, |a, b| b.severity.cmp(&a.severity).then(a.code.cmp(b.code)).then(a.text.cmp(&b.text)));
     raised
 }
 

@@ -10,15 +10,14 @@ mod previous;
 use std::path::{Path, PathBuf};
 
 use ipnet::{IpNet, Ipv4Net};
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use rtnetlink::{AddressMessageBuilder, LinkUnspec};
+use rtnetlink::AddressMessageBuilder;
 use rustix::io::Errno;
 
 use crate::event::{Address, Applied, ApplyError, Change, Event, LinkIndex, Output};
 use crate::policy::{LinkPlan, PortPlan, ROUTE_PROTOCOL};
 use crate::sink::Sink;
-use crate::sink::rtnl::{ADD, Rtnl, failed};
+use crate::sink::rtnl::{ADD, Request, Rtnl, failed};
 use crate::source::netlink::{Listing, RequestError, parse};
 
 use conf::Conf;
@@ -124,8 +123,7 @@ impl LinkSink {
 
     fn set_addresses(&mut self, wanted: &PortPlan, port: &Port, held: &[Held], faults: &mut Faults) {
         if wanted.up && !port.up {
-            let up = LinkUnspec::new_with_index(port.index).up().build();
-            let sent = self.rtnl.send(&RouteNetlinkMessage::SetLink(up), 0);
+            let sent = self.rtnl.send_bytes(Request::SetLink, &conf::link(port.index, conf::UP), 0);
             faults.note(sent.map_err(|error| failed(format!("{}: cannot be switched on", port.name), &error)));
         }
         for &address in wanted.addresses.iter().filter(|&address| !held.iter().any(|held| held.address == *address)) {
@@ -144,7 +142,7 @@ impl LinkSink {
     fn add_address(&mut self, port: &Port, address: Ipv4Net) -> Result<(), ApplyError> {
         self.previous.remember_address(&port.name, address);
         let message = address_message(port.index, address);
-        match self.rtnl.send(&RouteNetlinkMessage::NewAddress(message), ADD) {
+        match self.rtnl.send(Request::NewAddress, &message, ADD) {
             Err(error) if error.errno() == Some(Errno::EXIST) => {
                 self.previous.forget_address(&port.name, address);
                 Ok(())
@@ -226,7 +224,7 @@ fn give_back(rtnl: &mut Rtnl, previous: &mut Previous, port: &Port, address: Ipv
     if alters {
         conf::write(rtnl, port.index, &promote(1)).map_err(tell)?;
     }
-    let removed = rtnl.send(&RouteNetlinkMessage::DelAddress(address_message(port.index, address)), 0);
+    let removed = rtnl.send(Request::DelAddress, &address_message(port.index, address), 0);
     if alters {
         conf::write(rtnl, port.index, &promote(0)).map_err(tell)?;
     }

@@ -7,16 +7,17 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{RouteMessage, RouteProtocol, RouteScope};
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::RouteMessageBuilder;
 use rustix::io::Errno;
 
 use crate::event::{Applied, ApplyError, ApplyErrorKind, Change, Event, Output, Route, Rule};
 use crate::policy::{ROUTE_PROTOCOL, RoutingPlan};
 use crate::sink::Sink;
-use crate::sink::rtnl::{ADD, REPLACE, Rtnl, failed};
+use crate::sink::rtnl::{ADD, REPLACE, Request, Rtnl, failed};
+use crate::sort;
 use crate::source::netlink::{Listing, RequestError};
 
 /// Brings rules and routes of ours to a [`RoutingPlan`].
@@ -85,13 +86,13 @@ fn compare(plan: &RoutingPlan, rules: &BTreeSet<Rule>, routes: &BTreeSet<Route>)
         .map(|wanted| (wanted.clone(), if routes.iter().any(|held| key(held) == key(wanted)) { REPLACE } else { ADD }))
         .collect();
     // A gateway is only accepted once there is a route to it.
-    routes_to_add.sort_by_key(|(route, _)| route.gateway.is_some());
+    sort::by_key(&mut routes_to_add, |(route, _)| route.gateway.is_some());
     let superfluous = |held: &&Route| {
         let replaced = routes_to_add.iter().any(|(wanted, _)| key(wanted) == key(held));
         !replaced && !wanted_routes.iter().any(|wanted| same_route(wanted, held))
     };
     let mut routes_to_delete: Vec<_> = routes.iter().filter(superfluous).cloned().collect();
-    routes_to_delete.sort_by_key(|route| route.gateway.is_none());
+    sort::by_key(&mut routes_to_delete, |route| route.gateway.is_none());
     Diff {
         rules_to_add: wanted_rules.difference(rules).cloned().collect(),
         rules_to_delete: rules.difference(&wanted_rules).cloned().collect(),
@@ -122,15 +123,15 @@ fn carry_out(rtnl: &mut Rtnl, diff: &Diff) -> Result<(), ApplyError> {
         }
     }
     for rule in &diff.rules_to_add {
-        let added = rtnl.send(&RouteNetlinkMessage::NewRule(rule_message(rule)), ADD);
+        let added = rtnl.send(Request::NewRule, &rule_message(rule), ADD);
         note("add", name_of_rule(rule), accept(added, &[Errno::EXIST]));
     }
     for rule in &diff.rules_to_delete {
-        let removed = rtnl.send(&RouteNetlinkMessage::DelRule(rule_message(rule)), 0);
+        let removed = rtnl.send(Request::DelRule, &rule_message(rule), 0);
         note("remove", name_of_rule(rule), accept(removed, &[Errno::NOENT]));
     }
     for route in &diff.routes_to_delete {
-        let removed = route_message(route).and_then(|message| rtnl.send(&RouteNetlinkMessage::DelRoute(message), 0));
+        let removed = route_message(route).and_then(|message| rtnl.send(Request::DelRoute, &message, 0));
         note("remove", name_of_route(route), accept(removed, &[Errno::SRCH, Errno::NODEV]));
     }
     failure.or(waiting).map_or(Ok(()), Err)
@@ -148,7 +149,7 @@ fn lacks_its_source(rtnl: &mut Rtnl, route: &Route) -> bool {
 /// The plain form first: with `onlink` the kernel refuses a gateway that is one of our own addresses on another port,
 /// without it one that no route leads to.
 fn add_route(rtnl: &mut Rtnl, route: &Route, flags: u16) -> Result<(), RequestError> {
-    let send = |rtnl: &mut Rtnl, route: &Route| rtnl.send(&RouteNetlinkMessage::NewRoute(route_message(route)?), flags);
+    let send = |rtnl: &mut Rtnl, route: &Route| rtnl.send(Request::NewRoute, &route_message(route)?, flags);
     match send(rtnl, route) {
         Err(error)
             if route.gateway.is_some()

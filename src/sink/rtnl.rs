@@ -1,7 +1,6 @@
 //! What the appliers of links and routes share: typed requests, listings, and errors that name what was tried.
 
-use netlink_packet_core::NetlinkSerializable;
-use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_core::Emitable;
 use rustix::io::Errno;
 
 use crate::event::{ApplyError, ApplyErrorKind, Event};
@@ -12,20 +11,41 @@ pub const ADD: u16 = 0x600;
 /// `NLM_F_CREATE` with `NLM_F_REPLACE`.
 pub const REPLACE: u16 = 0x500;
 
+/// What the kernel is asked to do: `RTM_*` of `linux/rtnetlink.h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Request {
+    SetLink = 19,
+    NewAddress = 20,
+    DelAddress = 21,
+    NewRoute = 24,
+    DelRoute = 25,
+    NewRule = 32,
+    DelRule = 33,
+}
+
 /// A socket for requests, opened when first needed and again after it failed.
 #[derive(Debug, Default)]
 pub struct Rtnl(Option<Connection>);
 
 impl Rtnl {
-    /// Sends one request and waits for the kernel's acknowledgement.
+    /// Sends one request and waits for the kernel's acknowledgement. Takes the message itself: `RouteNetlinkMessage` brings the
+    /// writing of every kind of message along, traffic control included.
     ///
     /// # Errors
     /// The kernel refused, or there is no socket.
-    pub fn send(&mut self, message: &RouteNetlinkMessage, flags: u16) -> Result<(), RequestError> {
-        let mut body = vec![0; NetlinkSerializable::buffer_len(message)];
-        message.serialize(&mut body);
-        let kind = message.message_type();
-        self.with(|connection| connection.request(kind, flags, &body, |_| {}))
+    pub fn send(&mut self, request: Request, message: &dyn Emitable, flags: u16) -> Result<(), RequestError> {
+        let mut body = vec![0; message.buffer_len()];
+        message.emit(&mut body);
+        self.send_bytes(request, &body, flags)
+    }
+
+    /// Like [`Rtnl::send`], with the message as it goes over the wire.
+    ///
+    /// # Errors
+    /// The kernel refused, or there is no socket.
+    pub fn send_bytes(&mut self, request: Request, body: &[u8], flags: u16) -> Result<(), RequestError> {
+        self.with(|connection| connection.request(request as u16, flags, body, |_| {}))
     }
 
     /// Hands each message of a listing to `each`.

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::event::{Blocker, Event, Firewall};
-use crate::source::alarm::Alarm;
+use crate::source::alarm::{Alarm, beat};
 use crate::source::nfnetlink::{GROUP_NFTABLES, Socket, messages};
 use crate::source::readable;
 
@@ -82,7 +82,7 @@ pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<Firewal
                 changed.map_err(|_| io::ErrorKind::BrokenPipe)?;
                 if source.rewatch(watch.borrow_and_update().clone()) {
                     look_at.put_off();
-                    count_at = count_at.or(Some(Instant::now() + COUNTERS));
+                    count_at = count_at.or_else(|| Some(beat(COUNTERS)));
                 }
             }
             () = due(look_at.at) => {
@@ -252,7 +252,7 @@ impl Source {
             self.tell(Firewall::Counters { forwarded, postrouted }).await?;
         }
         let suspicious = self.blocker.is_some() || counters::suspicious(before, counts);
-        Ok(Some(Instant::now() + if suspicious { COUNTERS_SUSPICIOUS } else { COUNTERS }))
+        Ok(Some(if suspicious { Instant::now() + COUNTERS_SUSPICIOUS } else { beat(COUNTERS) }))
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::event::Vital;
+use crate::sort;
 
 const DEFAULT: u16 = 22;
 /// `Include` may nest; sshd allows 16 levels.
@@ -84,7 +85,7 @@ fn files_in(directory: &Path, before: &str, after: &str) -> Vec<PathBuf> {
         })
         .map(|entry| entry.path())
         .collect();
-    files.sort();
+    sort::ascending(&mut files);
     files
 }
 

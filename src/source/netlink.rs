@@ -22,7 +22,7 @@ use crate::source::readable;
 pub use neighbours::{neighbour, run as run_neighbours};
 pub use parse::{INET_CONF_ATTRIBUTE, inet_conf, parse};
 pub use socket::{Connection, LISTINGS, Listing, RequestError};
-pub use wire::{Attributes, Message, Messages, u32_of};
+pub use wire::{Attributes, Message, Messages, push, u32_of};
 
 use socket::Groups;
 

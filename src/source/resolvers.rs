@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::event::{Event, LinkIndex, Vital};
+use crate::sort;
 use crate::source::readable;
 
 /// Resolvers by interface index; 0 is the machine.
@@ -121,7 +122,7 @@ fn files(directory: &Path) -> Vec<(String, String)> {
     let mut files: Vec<_> = entries
         .filter_map(|entry| Some((entry.file_name().into_string().ok()?, fs::read_to_string(entry.path()).ok()?)))
         .collect();
-    files.sort();
+    sort::ascending(&mut files);
     files
 }
 

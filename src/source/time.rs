@@ -9,9 +9,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
 
+use super::alarm::{Alarm, beat};
 use crate::event::{Event, Vital};
+use crate::sort;
 
 /// How often: a node that boots meanwhile asks for its lease again soon enough.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -36,16 +37,18 @@ const FOLDERS: [&str; 5] = [
 /// Tells it at the start, and each change.
 ///
 /// # Errors
-/// The receiver is gone (`BrokenPipe`).
+/// No timer is to be had, or the receiver is gone (`BrokenPipe`).
 pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let mut told = None;
+    let mut alarm = Alarm::new()?;
     loop {
         let seen = read(Path::new("/"));
         if told.as_ref() != Some(&seen) {
             events.send(Event::Vital(seen.clone())).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
             told = Some(seen);
         }
-        sleep_until(Instant::now() + INTERVAL).await;
+        alarm.set(Some(beat(INTERVAL)));
+        alarm.rings().await;
     }
 }
 
@@ -57,7 +60,7 @@ pub fn read(root: &Path) -> Vital {
     for folder in FOLDERS {
         let entries = fs::read_dir(root.join(folder)).into_iter().flatten().flatten();
         let mut within: Vec<_> = entries.map(|entry| entry.path()).collect();
-        within.sort();
+        sort::ascending(&mut within);
         files.extend(within);
     }
     let mut servers = Vec::new();

@@ -1,8 +1,8 @@
 //! The vitals of the head: how full the connection tracking table is ([`conntrack`]), and how the machine itself is
 //! ([`head`]).
 //!
-//! All is looked at together, once a minute: a quiet machine is to sleep. What comes near its limit is looked at every ten
-//! seconds, and what the kernel tells by itself ([`watch`]) at once.
+//! All is looked at together, once a minute, with everything else that has that beat: a quiet machine is to sleep. What comes
+//! near its limit is looked at every ten seconds, and what the kernel tells by itself ([`watch`]) at once.
 
 mod conntrack;
 mod head;
@@ -15,11 +15,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch as channel};
-use tokio::time::Instant;
 
 use crate::config::VitalLimits;
 use crate::event::{Event, Head, Vital};
-use crate::source::alarm::Alarm;
+use crate::source::alarm::{Alarm, beat};
 use crate::source::nfnetlink::Socket;
 use watch::Watch;
 
@@ -48,7 +47,7 @@ pub struct VitalsPlan {
 pub async fn run(events: mpsc::Sender<Event>, mut plan: channel::Receiver<VitalsPlan>) -> io::Result<Infallible> {
     let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
     let root = Path::new("/");
-    let mut watch: Option<(bool, Watch)> = None;
+    let mut watch: Option<(Option<u8>, Watch)> = None;
     let mut looks = Looks::default();
     let mut alarm = Alarm::new()?;
     loop {
@@ -58,16 +57,15 @@ pub async fn run(events: mpsc::Sender<Event>, mut plan: channel::Receiver<Vitals
             continue;
         };
         // Who does not want to know of pressure is not woken by it.
-        let pressure = limits.pressure.is_some();
         let (_, watch) = match watch.take() {
-            Some(known) if known.0 == pressure => watch.insert(known),
-            _ => watch.insert((pressure, Watch::new(root, pressure))),
+            Some(known) if known.0 == limits.pressure => watch.insert(known),
+            _ => watch.insert((limits.pressure, Watch::new(root, limits.pressure))),
         };
-        let (news, near) = looks.take(root, wanted.conntrack, &limits);
+        let (news, near) = looks.take(root, wanted.conntrack, &limits, watch.tells_pressure());
         for vital in news {
             events.send(Event::Vital(vital)).await.map_err(|_| gone())?;
         }
-        alarm.set(Some(Instant::now() + if near { NEAR } else { CALM }));
+        alarm.set(Some(beat(if near { NEAR } else { CALM })));
         tokio::select! {
             () = alarm.rings() => {}
             () = watch.rings() => {}
@@ -85,8 +83,8 @@ struct Looks {
 }
 
 impl Looks {
-    /// Looks at everything: what is news, and whether something is near its limit.
-    fn take(&mut self, root: &Path, conntrack: bool, limits: &VitalLimits) -> (Vec<Vital>, bool) {
+    /// Looks at everything: what is news, and whether something is near its limit. `told`: pressure tells its limit by itself.
+    fn take(&mut self, root: &Path, conntrack: bool, limits: &VitalLimits, told: bool) -> (Vec<Vital>, bool) {
         let mut news = Vec::new();
         let seen = if conntrack { conntrack::usage_by(&mut self.socket).ok() } else { None };
         if let Some((count, max)) = seen {
@@ -100,19 +98,21 @@ impl Looks {
             self.head = Some(head);
             news.push(Vital::Head(head));
         }
-        (news, seen.is_some_and(conntrack::half_full) || is_near(&head, limits))
+        (news, seen.is_some_and(conntrack::half_full) || is_near(&head, limits, told))
     }
 }
 
 /// Something that can change quickly is near its limit, or beyond. (A disk does not fill up in seconds.)
-fn is_near(head: &Head, limits: &VitalLimits) -> bool {
+fn is_near(head: &Head, limits: &VitalLimits, told: bool) -> bool {
     let waits = [head.pressure.processor, head.pressure.memory, head.pressure.disk];
+    // Pressure that is told is looked at until it is over.
+    let waiting = limits.pressure.map(|limit| if told { limit.saturating_sub(CLOSE) } else { limit / 2 });
     let few = |free: Option<u8>, limit: Option<u8>| free.zip(limit).is_some_and(|(free, limit)| free < limit + CLOSE);
     head.temperature.is_some_and(|degrees| degrees >= limits.temperature - WARM)
         || head.under_voltage == Some(true)
         || head.throttled == Some(true)
         || few(head.memory, limits.memory)
-        || waits.iter().flatten().any(|wait| limits.pressure.is_some_and(|limit| *wait >= limit / 2))
+        || waits.iter().flatten().any(|wait| waiting.is_some_and(|from| *wait >= from))
 }
 
 #[cfg(test)]
@@ -125,25 +125,28 @@ mod tests {
     #[test]
     fn what_comes_near_its_limit_is_looked_at_often_and_a_full_disk_is_not() {
         let well = Head { temperature: Some(48), memory: Some(62), disk: Some(3), ..Head::default() };
-        assert!(!is_near(&well, &LIMITS));
-        assert!(!is_near(&Head::default(), &LIMITS));
-        assert!(is_near(&Head { temperature: Some(70), ..well }, &LIMITS));
-        assert!(is_near(&Head { memory: Some(14), ..well }, &LIMITS));
-        assert!(is_near(&Head { under_voltage: Some(true), ..well }, &LIMITS));
+        assert!(!is_near(&well, &LIMITS, false));
+        assert!(!is_near(&Head::default(), &LIMITS, false));
+        assert!(is_near(&Head { temperature: Some(70), ..well }, &LIMITS, false));
+        assert!(is_near(&Head { memory: Some(14), ..well }, &LIMITS, false));
+        assert!(is_near(&Head { under_voltage: Some(true), ..well }, &LIMITS, false));
         let busy = Pressure { disk: Some(40), ..Pressure::default() };
-        assert!(is_near(&Head { pressure: busy, ..well }, &LIMITS));
-        assert!(!is_near(&Head { memory: Some(1), ..well }, &VitalLimits { memory: None, ..LIMITS }));
+        assert!(is_near(&Head { pressure: busy, ..well }, &LIMITS, false));
+        assert!(!is_near(&Head { pressure: busy, ..well }, &LIMITS, true), "the kernel tells of it");
+        let pressed = Pressure { disk: Some(78), ..Pressure::default() };
+        assert!(is_near(&Head { pressure: pressed, ..well }, &LIMITS, true), "whether it is over nobody tells");
+        assert!(!is_near(&Head { memory: Some(1), ..well }, &VitalLimits { memory: None, ..LIMITS }, false));
     }
 
     #[test]
     fn what_has_not_changed_is_told_once() {
         let root = head::tests::tree("told-once");
         let mut looks = Looks::default();
-        let (news, near) = looks.take(&root, false, &LIMITS);
+        let (news, near) = looks.take(&root, false, &LIMITS, false);
         assert!(matches!(news.as_slice(), [Vital::Head(_)]) && !near);
-        assert_eq!(looks.take(&root, false, &LIMITS), (Vec::new(), false));
+        assert_eq!(looks.take(&root, false, &LIMITS, false), (Vec::new(), false));
         head::tests::put(&root, "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n");
-        let (news, near) = looks.take(&root, false, &LIMITS);
+        let (news, near) = looks.take(&root, false, &LIMITS, false);
         std::fs::remove_dir_all(&root).unwrap();
         assert!(matches!(news.as_slice(), [Vital::Head(head)] if head.under_voltage == Some(true)) && near);
     }

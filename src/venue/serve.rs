@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::{Error, Result, while_doing};
+use crate::dns;
 
 const PATIENCE: Duration = Duration::from_millis(1500);
 
@@ -116,6 +117,9 @@ fn try_http(url: &str, status: &str, resolver: &str) -> Result<()> {
     if first.split(' ').nth(1) == Some(status) { Ok(()) } else { Err(Error(format!("{url} answers {first}"))) }
 }
 
+/// Of our questions to a resolver.
+const ID: u16 = 0x6272;
+
 /// The first IPv4 address of `name`, asked of `resolver`; with an empty one, of those in `/etc/resolv.conf`.
 fn resolve(name: &str, resolver: &str) -> Result<IpAddr> {
     if resolver.is_empty() {
@@ -124,30 +128,14 @@ fn resolve(name: &str, resolver: &str) -> Result<IpAddr> {
         return found.next().map(|address| address.ip()).ok_or_else(|| Error(format!("{name} has no address")));
     }
     let server: IpAddr = resolver.parse().map_err(|_| Error(format!("{resolver} is no resolver's address")))?;
-    let mut query = simple_dns::Packet::new_query(0x6272);
-    let question = simple_dns::Name::new(name).map_err(while_doing(name))?;
-    query.questions.push(simple_dns::Question::new(
-        question,
-        simple_dns::TYPE::A.into(),
-        simple_dns::CLASS::IN.into(),
-        false,
-    ));
-    query.set_flags(simple_dns::PacketFlag::RECURSION_DESIRED);
-    let bytes = query.build_bytes_vec().map_err(while_doing(name))?;
+    let question = dns::query(ID, name, false).ok_or_else(|| Error(format!("{name} is no name")))?;
     let local = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(local).map_err(while_doing("socket"))?;
     socket.set_read_timeout(Some(PATIENCE)).map_err(while_doing("socket"))?;
     socket.connect((server, 53)).map_err(while_doing(server))?;
-    socket.send(&bytes).map_err(while_doing(server))?;
+    socket.send(&question).map_err(while_doing(server))?;
     let mut buffer = [0; 1500];
     let length = socket.recv(&mut buffer).map_err(while_doing(format!("resolver {server}")))?;
-    let reply = simple_dns::Packet::parse(buffer.get(..length).unwrap_or_default()).map_err(while_doing(name))?;
-    reply
-        .answers
-        .iter()
-        .find_map(|record| match &record.rdata {
-            simple_dns::rdata::RData::A(a) => Some(IpAddr::V4(a.address.into())),
-            _ => None,
-        })
-        .ok_or_else(|| Error(format!("{server} knows no address of {name}")))
+    let found = buffer.get(..length).and_then(|answer| dns::addresses(answer, ID)).unwrap_or_default();
+    found.into_iter().find(IpAddr::is_ipv4).ok_or_else(|| Error(format!("{server} knows no address of {name}")))
 }

@@ -224,7 +224,7 @@ fn each_address() {
                 .index(index)
                 .address([10, 1, i, 1].into(), 24)
                 .build();
-            rtnl.send(&netlink_packet_route::RouteNetlinkMessage::NewAddress(message), 0x600).unwrap();
+            rtnl.send(bramblegate::sink::rtnl::Request::NewAddress, &message, 0x600).unwrap();
             let told = timeout(Duration::from_secs(10), events.recv()).await.expect("told soon");
             let expected = format!("10.1.{i}.1/24");
             assert!(

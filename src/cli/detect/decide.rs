@@ -4,6 +4,7 @@ use ipnet::Ipv4Net;
 
 use super::look::{Found, Port, PortKind};
 use crate::board::Board;
+use crate::sort;
 
 /// Values for a settings file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +89,7 @@ fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
         }
     };
     let mut uplinks: Vec<&Port> = others;
-    uplinks.sort_by_key(|port| (found.default_route.as_ref() != Some(&port.name), port.kind, port.name.clone()));
+    sort::by_key(&mut uplinks, |port| (found.default_route.as_ref() != Some(&port.name), port.kind, port.name.clone()));
     let mut names: Vec<String> = uplinks.iter().map(|port| port.name.clone()).collect();
     if names.is_empty() {
         proposal.certain = false;

@@ -14,6 +14,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::sort;
+
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -53,7 +55,7 @@ impl Script {
             })?;
             faults.push(fault);
         }
-        faults.sort_by_key(|(at, _)| *at);
+        sort::by_key(&mut faults, |(at, _)| *at);
         Ok(Self { faults: faults.into() })
     }
 

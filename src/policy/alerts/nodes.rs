@@ -4,6 +4,7 @@
 use super::alert;
 use crate::config::{Settings, Threshold};
 use crate::policy::alert::{Alert, Severity};
+use crate::sort;
 use crate::state::State;
 use crate::state::node::{Counts, NodeHealth, NodeState, Trouble};
 
@@ -72,7 +73,7 @@ fn summary(settings: &Settings, state: &State, severity: Severity, raised: &mut 
         }
     }
     // Those that are hit hardest, first.
-    hit.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    sort::by(&mut hit, |a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
     let others = hit.split_off(hit.len().min(NAMED));
     for (name, down, total) in hit {
         let text = format!("{name}: {down} of {total} down");

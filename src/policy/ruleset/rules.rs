@@ -7,6 +7,7 @@ use super::{
     Ruleset, RulesetInput, Side, Transport, forwarded,
 };
 use crate::config::Allow;
+use crate::sort;
 
 /// `filter`; others judge here (iptables, ufw, Docker at 0, firewalld at 10).
 const FILTER: i32 = 0;
@@ -46,7 +47,7 @@ pub fn build(input: &RulesetInput) -> Ruleset {
 
 fn flow_table(input: &RulesetInput) -> Option<FlowTable> {
     let mut devices = input.flow_table_devices.clone();
-    devices.sort();
+    sort::ascending(&mut devices);
     devices.dedup();
     // With one port alone there is nothing to forward between.
     (devices.len() > 1 && input.cluster_port.is_some()).then_some(FlowTable { name: FLOW_TABLE, devices })

@@ -48,7 +48,7 @@ impl Keep {
         let mut told = Vec::new();
         let mut leases = self.read(&self.working.clone(), &mut told);
         let copied = self.read(&self.copy.clone(), &mut told);
-        self.kept.get_or_insert_with(|| by_mac(copied.as_ref()));
+        self.kept.get_or_insert_with(|| copied.clone().unwrap_or_default().by_mac());
         let whole = leases.as_ref().is_some_and(|leases| leases.damaged.is_empty());
         // Of a whole working file only those are missing that wait for their node to move.
         let copied = copied.into_iter().flat_map(|copied| copied.entries);
@@ -98,7 +98,7 @@ impl Keep {
     pub fn copy(&mut self, leases: &Leases) -> io::Result<bool> {
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let leases = &self.with_moving(leases, clock);
-        let now = by_mac(Some(leases));
+        let now = leases.clone().by_mac();
         if !is_due(self.kept.as_ref(), &now, clock) {
             return Ok(false);
         }
@@ -131,10 +131,6 @@ impl Keep {
     }
 }
 
-fn by_mac(leases: Option<&Leases>) -> BTreeMap<Mac, Entry> {
-    leases.into_iter().flat_map(|leases| &leases.entries).map(|entry| (entry.mac, entry.clone())).collect()
-}
-
 /// A renewal alone is not written each time: the disk may believe that a lease ends earlier than it does, as long as it does
 /// not believe it is over.
 fn is_due(kept: Option<&BTreeMap<Mac, Entry>>, now: &BTreeMap<Mac, Entry>, clock: u64) -> bool {
@@ -165,7 +161,7 @@ mod tests {
     const TWO: &str = "2000 b8:27:eb:00:00:01 192.168.50.101 rpi1 *\n2000 b8:27:eb:00:00:02 192.168.50.102 * *\n";
 
     fn held(text: &str) -> BTreeMap<Mac, Entry> {
-        by_mac(Some(&file::parse(text.as_bytes())))
+        file::parse(text.as_bytes()).by_mac()
     }
 
     fn folder(name: &str) -> PathBuf {

@@ -8,7 +8,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::child::{self, Running};
 use super::keep::Keep;
@@ -16,6 +16,7 @@ use super::port;
 use super::said::{self, Listener};
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output};
 use crate::render::dnsmasq::Files;
+use crate::source::alarm;
 use crate::source::leases::Watch;
 
 /// How long it waits before dnsmasq is started again: at first, at most when somebody killed it, and at most when it does
@@ -126,7 +127,7 @@ impl Supervisor {
         };
         let rings = async {
             match due {
-                Some(due) => sleep_until(due).await,
+                Some(due) => alarm::until(due).await,
                 None => std::future::pending().await,
             }
         };

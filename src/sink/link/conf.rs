@@ -1,15 +1,10 @@
 //! The per-interface IPv4 settings (`linux/ip.h`, `IPV4_DEVCONF_*`), written by `RTM_SETLINK` with `IFLA_AF_SPEC` /
 //! `AF_INET` / `IFLA_INET_CONF`: CAP_NET_ADMIN is enough, and `/proc/sys` may be read-only.
 
-use netlink_packet_core::{DefaultNla, NLA_F_NESTED, Nla};
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{AfSpecInet, AfSpecUnspec, LinkAttribute};
-use rtnetlink::LinkUnspec;
-
 use crate::event::LinkIndex;
 use crate::policy::InterfaceConf;
-use crate::sink::rtnl::Rtnl;
-use crate::source::netlink::{INET_CONF_ATTRIBUTE, RequestError, inet_conf};
+use crate::sink::rtnl::{Request, Rtnl};
+use crate::source::netlink::{INET_CONF_ATTRIBUTE, RequestError, inet_conf, push};
 
 /// Of `linux/ip.h`.
 pub const FORWARDING: u16 = 1;
@@ -19,6 +14,13 @@ pub const ARP_IGNORE: u16 = 19;
 pub const PROMOTE_SECONDARIES: u16 = 20;
 pub const ACCEPT_LOCAL: u16 = 23;
 pub const IGNORE_ROUTES_WITH_LINKDOWN: u16 = 29;
+
+/// `IFF_UP` of `linux/if.h`
+pub const UP: u32 = 1;
+/// `IFLA_AF_SPEC`, `AF_INET`, `NLA_F_NESTED`
+const AF_SPEC: u16 = 26;
+const AF_INET: u16 = 2;
+const NESTED: u16 = 0x8000;
 
 /// The settings we may change, by the names they have in `/proc/sys/net/ipv4/conf`.
 const NAMES: [(u16, &str); 7] = [
@@ -86,20 +88,47 @@ pub fn name(setting: u16) -> &'static str {
 }
 
 pub fn write(rtnl: &mut Rtnl, index: LinkIndex, changes: &[Change]) -> Result<(), RequestError> {
-    let nested: Vec<_> =
-        changes.iter().map(|change| DefaultNla::new(change.setting, change.value.to_ne_bytes().to_vec())).collect();
-    let mut value = vec![0; nested.iter().map(|nla| nla.value_len() + 4).sum()];
-    netlink_packet_core::Emitable::emit(&nested.as_slice(), &mut value);
-    let inet = AfSpecInet::Other(DefaultNla::new(INET_CONF_ATTRIBUTE | NLA_F_NESTED, value));
-    let spec = LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![inet])]);
-    let mut message = LinkUnspec::new_with_index(index).build();
-    message.attributes.push(spec);
-    rtnl.send(&RouteNetlinkMessage::SetLink(message), 0)
+    rtnl.send_bytes(Request::SetLink, &message(index, changes), 0)
+}
+
+/// `struct ifinfomsg` of `linux/rtnetlink.h` that sets these flags and leaves the others. Plain bytes: the crate's type knows
+/// every kind of bridge, bond and tunnel, and all of that would be in the program.
+pub fn link(index: LinkIndex, flags: u32) -> Vec<u8> {
+    [0, index, flags, flags].into_iter().flat_map(u32::to_ne_bytes).collect()
+}
+
+fn message(index: LinkIndex, changes: &[Change]) -> Vec<u8> {
+    let (mut conf, mut inet, mut spec) = (Vec::new(), Vec::new(), Vec::new());
+    changes.iter().for_each(|change| push(&mut conf, change.setting, &change.value.to_ne_bytes()));
+    push(&mut inet, INET_CONF_ATTRIBUTE | NESTED, &conf);
+    push(&mut spec, AF_INET | NESTED, &inet);
+    let mut message = link(index, 0);
+    push(&mut message, AF_SPEC | NESTED, &spec);
+    message
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::netlink::{Attributes, u32_of};
+    use netlink_packet_core::Parseable;
+    use netlink_packet_route::link::{LinkFlags, LinkMessage};
+
+    #[test]
+    fn a_request_is_read_by_others_as_it_was_meant() {
+        let bytes = link(7, UP);
+        let up = LinkMessage::parse(&bytes).unwrap();
+        assert_eq!((up.header.index, up.header.flags, up.header.change_mask), (7, LinkFlags::Up, LinkFlags::Up));
+        let changes = [Change { setting: FORWARDING, value: 1 }, Change { setting: RP_FILTER, value: 2 }];
+        let bytes = message(7, &changes);
+        let inet = Attributes::after(&bytes, link(7, 0).len())
+            .find(AF_SPEC)
+            .and_then(|spec| Attributes::new(spec).find(AF_INET));
+        let conf = inet.and_then(|inet| Attributes::new(inet).find(INET_CONF_ATTRIBUTE)).unwrap();
+        let read: Vec<_> = Attributes::new(conf).map(|(setting, value)| (setting, u32_of(value))).collect();
+        assert_eq!(read, [(FORWARDING, Some(1)), (RP_FILTER, Some(2))]);
+        assert!(bytes.starts_with(&link(7, 0)), "no flag of the port is touched");
+    }
 
     fn conf(forwarding: u32, arp_ignore: u32) -> Conf {
         Conf(NAMES.map(|(setting, _)| match setting {

@@ -2,7 +2,7 @@
 //!
 //! Read leniently: a power cut or a worn SD card may leave anything there, and one bad line must not cost the others.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::Ipv4Addr;
 
@@ -42,6 +42,11 @@ impl Leases {
     /// As dnsmasq reads it.
     pub fn to_text(&self) -> String {
         self.entries.iter().map(|entry| format!("{entry}\n")).collect()
+    }
+
+    /// Each board's lease.
+    pub fn by_mac(self) -> BTreeMap<Mac, Entry> {
+        self.entries.into_iter().map(|entry| (entry.mac, entry)).collect()
     }
 }
 

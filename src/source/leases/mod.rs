@@ -130,8 +130,7 @@ pub async fn run(events: mpsc::Sender<Event>, path: PathBuf) -> io::Result<Infal
     let mut watch = Watch::open(&path)?;
     let mut known: BTreeMap<Mac, Entry> = BTreeMap::new();
     loop {
-        let now: BTreeMap<Mac, Entry> =
-            watch.read().await.entries.into_iter().map(|entry| (entry.mac, entry)).collect();
+        let now = watch.read().await.by_mac();
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         for event in changes(&known, &now, clock) {
             events.send(event).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
@@ -161,7 +160,7 @@ mod tests {
     use super::*;
 
     fn held(text: &str) -> BTreeMap<Mac, Entry> {
-        file::parse(text.as_bytes()).entries.into_iter().map(|entry| (entry.mac, entry)).collect()
+        file::parse(text.as_bytes()).by_mac()
     }
 
     #[test]

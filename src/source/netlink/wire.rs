@@ -1,4 +1,4 @@
-//! Netlink's framing (`linux/netlink.h`): messages in a datagram, attributes in a message. All numbers are in the
+//! Netlink's framing (`linux/netlink.h`): messages in a datagram, attributes in a message, read and written. All numbers are in the
 //! machine's own byte order. Nothing here can fail: what does not fit ends the iteration.
 
 /// `sizeof(struct nlmsghdr)`
@@ -75,6 +75,15 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
+/// Appends an attribute, padded to four bytes.
+pub fn push(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    let length = u16::try_from(value.len().saturating_add(ATTRIBUTE_HEADER)).unwrap_or(u16::MAX);
+    bytes.extend(length.to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+}
+
 const fn aligned(length: usize) -> usize {
     length.saturating_add(3) & !3
 }
@@ -108,10 +117,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut bytes = u16::try_from(value.len() + 4).unwrap().to_ne_bytes().to_vec();
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        let mut bytes = Vec::new();
+        push(&mut bytes, kind, value);
         bytes
     }
 

@@ -1,5 +1,7 @@
 //! Writing small requests. (Rule sets are written by libnftnl.)
 
+use crate::source::netlink::push;
+
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
 const NLM_F_DUMP: u16 = 0x300;
@@ -54,13 +56,4 @@ impl Request {
         bytes.extend(&self.payload);
         bytes
     }
-}
-
-/// Appends an attribute, padded to four bytes.
-fn push(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    let length = u16::try_from(value.len().saturating_add(4)).unwrap_or(u16::MAX);
-    bytes.extend(length.to_ne_bytes());
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(value);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
 }

@@ -1,44 +1,19 @@
-//! A name's addresses from the resolvers of one uplink (RFC 1035), asked through that uplink.
+//! A name's addresses from the resolvers of one uplink, asked through that uplink.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
-use simple_dns::rdata::RData;
-use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, TYPE};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use super::{UplinkTarget, unguessable};
+use crate::dns::{addresses, query};
 
 /// Port 53.
 const PORT: u16 = 53;
 /// An unanswered question is put again after this.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// The question for the addresses of `host`; `None` if that is no name.
-pub fn query(id: u16, host: &str, ipv6: bool) -> Option<Vec<u8>> {
-    let kind = if ipv6 { TYPE::AAAA } else { TYPE::A };
-    let mut packet = Packet::new_query(id);
-    packet.set_flags(PacketFlag::RECURSION_DESIRED);
-    let question = Question::new(Name::new(host).ok()?, QTYPE::TYPE(kind), QCLASS::CLASS(CLASS::IN), false);
-    packet.questions.push(question);
-    packet.build_bytes_vec().ok()
-}
-
-/// The addresses in an answer to the question with this id; `None` if it is not one, or a refusal.
-pub fn addresses(answer: &[u8], id: u16) -> Option<Vec<IpAddr>> {
-    let packet = Packet::parse(answer).ok()?;
-    if packet.id() != id || !packet.has_flags(PacketFlag::RESPONSE) || packet.rcode() != RCODE::NoError {
-        return None;
-    }
-    let found = packet.answers.iter().filter_map(|record| match &record.rdata {
-        RData::A(a) => Some(IpAddr::V4(a.address.into())),
-        RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.address.into())),
-        _ => None,
-    });
-    Some(found.collect())
-}
 
 /// Asks all resolvers of the uplink at once; the first answer with addresses counts. Waits as long as it is let.
 ///
@@ -109,53 +84,6 @@ async fn answer(socket: &io::Result<UdpSocket>, resolvers: &[IpAddr], id: u16) -
             Ok(_) => {}
             // "connection refused" of an earlier question; the next may fare better
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use simple_dns::ResourceRecord;
-    use simple_dns::rdata::A;
-
-    fn reply(id: u16, code: RCODE) -> Vec<u8> {
-        let mut packet = Packet::new_reply(id);
-        *packet.rcode_mut() = code;
-        let a = RData::A(A { address: u32::from_be_bytes([10, 99, 0, 1]) });
-        packet.answers.push(ResourceRecord::new(Name::new("internet.example").unwrap(), CLASS::IN, 60, a));
-        packet.build_bytes_vec().unwrap()
-    }
-
-    #[test]
-    fn a_question_is_read_back_as_it_was_meant() {
-        let bytes = query(7, "internet.example", true).unwrap();
-        let packet = Packet::parse(&bytes).unwrap();
-        assert_eq!(packet.questions[0].qname.to_string(), "internet.example");
-        assert!(packet.has_flags(PacketFlag::RECURSION_DESIRED));
-        assert_eq!(query(7, &"x".repeat(64), false), None, "a label has at most 63 bytes");
-    }
-
-    #[test]
-    fn an_answer_counts_only_with_our_id_and_without_error() {
-        assert_eq!(addresses(&reply(7, RCODE::NoError), 7), Some(vec![[10, 99, 0, 1].into()]));
-        assert_eq!(addresses(&reply(8, RCODE::NoError), 7), None);
-        assert_eq!(addresses(&reply(7, RCODE::Refused), 7), None);
-        assert_eq!(addresses(&query(7, "internet.example", false).unwrap(), 7), None, "our own question reflected");
-    }
-
-    proptest! {
-        #[test]
-        fn arbitrary_answers_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
-            addresses(&bytes, 7);
-        }
-
-        #[test]
-        fn damaged_answers_never_panic(at in 0_usize..60, byte: u8) {
-            let mut bytes = reply(7, RCODE::NoError);
-            if let Some(b) = bytes.get_mut(at) { *b = byte; }
-            addresses(&bytes, 7);
         }
     }
 }

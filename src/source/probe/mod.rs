@@ -4,7 +4,7 @@
 
 mod arp;
 mod batch;
-pub mod dns;
+mod dns;
 mod echo;
 pub mod http;
 mod icmp;

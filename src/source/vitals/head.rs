@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::parse;
 use crate::event::{Head, Pressure};
+use crate::sort;
 
 /// No clock that somebody has set is before this: 2025-01-01.
 const EARLIEST: u64 = 1_735_689_600;
@@ -42,7 +43,7 @@ pub fn look(root: &Path) -> Head {
 fn entries(folder: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> =
         fs::read_dir(folder).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default();
-    found.sort();
+    sort::ascending(&mut found);
     found
 }
 

@@ -20,41 +20,47 @@ use tokio::time::sleep;
 
 use super::head;
 
-/// Tasks that waited for half a second within two: the shortest window that an ordinary user may ask for
-/// (Documentation/accounting/psi.rst). Nobody is woken while nothing waits.
-const TRIGGER: &[u8] = b"some 500000 2000000\0";
-/// Pressure that stays is told again and again: not more often than this.
-const BUSY_TIME: Duration = Duration::from_secs(10);
+/// Microseconds in which waiting is counted, the most that there may be (Documentation/accounting/psi.rst). The kernel tells
+/// of pressure that stays once in each.
+const WINDOW: u32 = 10_000_000;
 /// Several changes come at once.
 const SETTLE: Duration = Duration::from_millis(200);
 
 /// Rings when something of it changed.
 pub struct Watch {
     bell: Arc<Notify>,
+    tells_pressure: bool,
     /// end with it
     #[cfg_attr(not(test), expect(dead_code, reason = "held to be dropped"))]
     tasks: JoinSet<()>,
 }
 
 impl Watch {
-    /// Watches what there is below `root`, with or without tasks that wait.
-    pub fn new(root: &Path, pressure: bool) -> Self {
+    /// Watches what there is below `root`, and tasks that wait for more than `pressure` percent of the time.
+    pub fn new(root: &Path, pressure: Option<u8>) -> Self {
         let bell = Arc::new(Notify::new());
         let mut tasks = JoinSet::new();
         let open = |path: &Path| urgent(File::open(path).ok()?);
         let alarms = [head::voltage_alarm(root), head::throttled_file(root), Some(root.join("proc/self/mountinfo"))];
         for file in alarms.into_iter().flatten().filter_map(|path| open(&path)) {
-            tasks.spawn(ring(file, SETTLE, Arc::clone(&bell)));
+            tasks.spawn(ring(file, Some(SETTLE), Arc::clone(&bell)));
         }
-        for what in ["cpu", "memory", "io"].into_iter().filter(|_| pressure) {
-            if let Some(file) = trigger(&root.join("proc/pressure").join(what)).ok().and_then(urgent) {
-                tasks.spawn(ring(file, BUSY_TIME, Arc::clone(&bell)));
+        let others = tasks.len();
+        for (what, percent) in ["cpu", "memory", "io"].into_iter().filter_map(|what| Some((what, pressure?))) {
+            if let Some(file) = trigger(&root.join("proc/pressure").join(what), percent).ok().and_then(urgent) {
+                tasks.spawn(ring(file, None, Arc::clone(&bell)));
             }
         }
+        let tells_pressure = tasks.len() > others;
         if let Ok(clock) = clock() {
             tasks.spawn(ring_when_set(clock, Arc::clone(&bell)));
         }
-        Self { bell, tasks }
+        Self { bell, tells_pressure, tasks }
+    }
+
+    /// Whether pressure beyond the limit rings, so that it need not be looked for.
+    pub const fn tells_pressure(&self) -> bool {
+        self.tells_pressure
     }
 
     /// Waits for the next change. May be dropped and called again.
@@ -70,20 +76,24 @@ fn urgent(file: File) -> Option<AsyncFd<File>> {
 }
 
 /// Rings for each POLLPRI, then waits for `pause`.
-async fn ring(file: AsyncFd<File>, pause: Duration, bell: Arc<Notify>) {
+async fn ring(file: AsyncFd<File>, pause: Option<Duration>, bell: Arc<Notify>) {
     loop {
         // A file of sysfs tells only what has changed since it was read.
         let _ = file.get_ref().read_at(&mut [0; 64], 0);
         let Ok(mut guard) = file.ready(Interest::PRIORITY).await else { return };
         guard.clear_ready();
         bell.notify_one();
-        sleep(pause).await;
+        if let Some(pause) = pause {
+            sleep(pause).await;
+        }
     }
 }
 
-fn trigger(path: &Path) -> io::Result<File> {
+/// A share of the last minute cannot be above the limit unless it was in some window of that minute.
+fn trigger(path: &Path, percent: u8) -> io::Result<File> {
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
-    file.write_all(TRIGGER)?;
+    let limit = WINDOW / 100 * u32::from(percent);
+    file.write_all(format!("some {limit} {WINDOW}\0").as_bytes())?;
     Ok(file)
 }
 
@@ -138,21 +148,22 @@ mod tests {
 
     #[tokio::test]
     async fn mounts_and_clock_are_watched_on_every_machine_and_files_that_tell_nothing_are_not() {
-        let machine = Watch::new(Path::new("/"), false);
+        let machine = Watch::new(Path::new("/"), None);
         assert!(machine.tasks.len() >= 2, "{} watched", machine.tasks.len());
         let root = head::tests::tree("watch");
-        let played = Watch::new(&root, true);
+        let played = Watch::new(&root, Some(80));
         std::fs::remove_dir_all(&root).unwrap();
         assert_eq!(played.tasks.len(), 1, "just the clock: plain files cannot be polled");
+        assert!(!played.tells_pressure());
     }
 
     #[tokio::test]
     async fn tasks_that_wait_ring_where_the_kernel_counts_pressure() {
         let root = Path::new("/");
-        let counted =
-            std::fs::read_to_string("/proc/pressure/cpu").is_ok() && trigger(&root.join("proc/pressure/cpu")).is_ok();
-        let without = Watch::new(root, false).tasks.len();
-        let with = Watch::new(root, true).tasks.len();
-        assert_eq!(with - without, if counted { 3 } else { 0 });
+        let counted = [1, 80, 100].map(|percent| trigger(&root.join("proc/pressure/cpu"), percent).is_ok());
+        let without = Watch::new(root, None).tasks.len();
+        let with = Watch::new(root, Some(80));
+        assert!(counted == [with.tells_pressure(); 3], "any limit can be asked for, or none: {counted:?}");
+        assert_eq!(with.tasks.len() - without, if with.tells_pressure() { 3 } else { 0 });
     }
 }

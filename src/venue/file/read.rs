@@ -10,6 +10,7 @@ use toml_span::Span;
 use toml_span::value::{Table, Value, ValueInner};
 
 use super::{Action, Check, Dhcp, DhcpServer, Expect, Internet, Moment, Network, Step, Venue};
+use crate::sort;
 
 /// `line:column: text`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +58,7 @@ pub fn venue(text: &str) -> Result<Venue, Vec<Fault>> {
     match venue {
         Some(venue) if reader.faults.is_empty() => Ok(venue),
         _ => {
-            reader.faults.sort_by_key(|fault| (fault.line, fault.column));
+            sort::by_key(&mut reader.faults, |fault| (fault.line, fault.column));
             Err(reader.faults)
         }
     }
