@@ -171,14 +171,19 @@ pub struct Rule {
     pub protocol: u8,
 }
 
-/// Per-interface IPv4 settings told by `RTM_NEWNETCONF` (`RTNLGRP_IPV4_NETCONF`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Per-interface IPv4 settings: those that `RTM_NEWNETCONF` (`RTNLGRP_IPV4_NETCONF`) tells when they change, and those that
+/// only the link's own message holds. `None`: not in the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Netconf {
     pub index: LinkIndex,
-    /// `NETCONFA_FORWARDING`, where the message has it
+    /// `NETCONFA_FORWARDING`
     pub forwarding: Option<bool>,
     /// `NETCONFA_RP_FILTER`: 0 off, 1 strict, 2 loose
     pub rp_filter: Option<u8>,
+    /// `IPV4_DEVCONF_ARP_IGNORE`: 1 answers only for addresses of the interface that was asked; never told by netconf
+    pub arp_ignore: Option<u8>,
+    /// `IPV4_DEVCONF_ARP_ANNOUNCE`: 2 asks only with addresses of the interface that asks; never told by netconf
+    pub arp_announce: Option<u8>,
 }
 
 /// A neighbour (`RTM_NEWNEIGH`) on the cluster port.

@@ -95,9 +95,13 @@ pub fn way_out(settings: &Settings, state: &State, desired: &Desired) -> Option<
     Some(WayOutPlan { from_port: port.index, source, generation: state.facts_generation() })
 }
 
-/// Connection tracking is the gateway's.
-pub fn vitals(settings: &Settings) -> VitalsPlan {
-    VitalsPlan { conntrack: settings.gateway.enabled, limits: Some(settings.vitals.clone()) }
+/// Connection tracking is the gateway's, and so are the settings of its ports.
+pub fn vitals(settings: &Settings, state: &State) -> VitalsPlan {
+    VitalsPlan {
+        conntrack: settings.gateway.enabled,
+        ports: state.kept_netconf(),
+        limits: Some(settings.vitals.clone()),
+    }
 }
 
 /// What the firewall's source is to recognise.

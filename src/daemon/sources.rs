@@ -185,7 +185,7 @@ impl Plans {
         set(&self.way_out, plans::way_out(settings, state, desired));
         set(&self.other_dhcp, plans::other_dhcp(state));
         set(&self.firewall, plans::firewall_watch(settings, state, firewall_port));
-        set(&self.vitals, plans::vitals(settings));
+        set(&self.vitals, plans::vitals(settings, state));
         set(&self.buttons, settings.buttons.clone());
         set(&self.neighbours, state.roles().cluster);
         set(&self.control, settings.control.socket.clone());

@@ -6,6 +6,7 @@ pub mod dhcp;
 mod firewall;
 mod inventory;
 pub mod kernel;
+pub mod netconf;
 pub mod node;
 pub mod output;
 pub mod port;
@@ -26,9 +27,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::config::Settings;
-use crate::event::{
-    Address, Change, Dump, Event, Instant, Link, LinkIndex, Netconf, Output, Probe, Route, Rule, Stop, Vital,
-};
+use crate::event::{Address, Change, Dump, Event, Instant, Link, LinkIndex, Output, Probe, Route, Rule, Stop, Vital};
 
 use dhcp::DhcpFacts;
 pub use firewall::FirewallFacts;
@@ -276,24 +275,6 @@ impl State {
             self.revisions.routing += u64::from(rule.protocol == ROUTE_PROTOCOL);
         }
         Vec::new()
-    }
-
-    fn apply_netconf(&mut self, netconf: &Netconf) -> Vec<Transition> {
-        let was_on = self.facts.netconf(netconf.index).is_some_and(|known| known.forwarding == Some(true));
-        self.facts.apply_netconf(netconf);
-        let ours = self.roles.cluster == Some(netconf.index) || self.roles.uplinks.contains(&netconf.index);
-        let off = netconf.forwarding == Some(false);
-        if !(ours && off && self.settings.gateway.enabled && self.stop.is_none()) {
-            return Vec::new();
-        }
-        // Known to be on or not: of a port that is down the kernel does not tell what we wrote.
-        self.revisions.link += 1;
-        if !was_on {
-            return Vec::new();
-        }
-        let port = self.facts.link(netconf.index).map_or_else(String::new, |link| link.name.clone());
-        let what = format!("forwarding was switched off on {port}");
-        vec![Transition::Disturbed { output: Output::Link, what, by: None }]
     }
 
     fn apply_vital(&mut self, vital: &Vital) -> Vec<Transition> {

@@ -82,7 +82,7 @@ impl Reader {
             "forwarding" => {
                 let index = self.index(words.next()?)?;
                 let forwarding = Some(words.choice(&[("on", true), ("off", false)])?);
-                Event::Netconf(Netconf { index, forwarding, rp_filter: None })
+                Event::Netconf(Netconf { index, forwarding, ..Netconf::default() })
             }
             "internet" => Event::Probe(self.internet(&mut words)?),
             "head" => Event::Vital(Vital::Head(head(&mut words)?)),

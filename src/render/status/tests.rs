@@ -79,7 +79,7 @@ impl Stage {
         stage.tell(Event::Dump(Dump::End));
         stage.tell(Event::Probe(Probe::Uplink { index: 3, reachability: Reachability::Online }));
         for index in [2, 3] {
-            stage.tell(Event::Netconf(Netconf { index, forwarding: Some(true), rp_filter: None }));
+            stage.tell(Event::Netconf(Netconf { index, forwarding: Some(true), ..Netconf::default() }));
         }
         let firewall = Applied::Firewall { masquerade: true, owned: true, flow_table: false, adopted: false };
         stage.report(Output::Firewall, Ok(firewall));

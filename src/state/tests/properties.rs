@@ -107,7 +107,7 @@ fn report() -> impl Strategy<Value = Event> {
 
 fn event() -> impl Strategy<Value = Event> {
     let netconf = (index(), any::<bool>())
-        .prop_map(|(index, on)| Event::Netconf(Netconf { index, forwarding: Some(on), rp_filter: None }));
+        .prop_map(|(index, on)| Event::Netconf(Netconf { index, forwarding: Some(on), ..Netconf::default() }));
     let way_out = prop::option::of(index()).prop_map(|index| Event::Vital(Vital::WayOut { index }));
     prop_oneof![
         4 => change(any_link()).prop_map(Event::Link),

@@ -61,6 +61,41 @@ pub fn forwarding_cleared_comes_back() -> Result<()> {
     })
 }
 
+/// What keeps the head from answering the venue's ARP for the cluster is kept: the kernel tells of `rp_filter` by itself,
+/// of the others within a minute who asks.
+pub fn arp_settings_cleared_come_back() -> Result<()> {
+    let conf = "/proc/sys/net/ipv4/conf";
+    let holds = |port: &str, setting: &str, value: &str| {
+        must("head", &format!("cat {conf}/{port}/{setting}")).is_ok_and(|text| text.trim() == value)
+    };
+    let arping = || exec("laptop", "busybox arping -c 3 -w 2 -I eth0 192.168.50.1").map(|(code, _)| code == 0);
+    online(PLAIN, |world| {
+        must("head", &format!("echo 1 > {conf}/eth1/rp_filter"))?;
+        until("rp_filter is back at once", || holds("eth1", "rp_filter", "2"))?;
+        ensure("the head is silent", !arping()?)?;
+        let arp = [("arp_ignore", "1"), ("arp_announce", "2")];
+        for (port, (setting, _)) in ["eth0", "eth1"].into_iter().flat_map(|port| arp.map(|arp| (port, arp))) {
+            must("head", &format!("echo 0 > {conf}/{port}/{setting}"))?;
+        }
+        ensure("without them it answers for the cluster", arping()?)?;
+        let start = Instant::now();
+        let back =
+            || ["eth0", "eth1"].iter().all(|port| arp.iter().all(|(setting, value)| holds(port, setting, value)));
+        while !back() && start.elapsed() < Duration::from_secs(65) {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        ensure(&format!("they are back within a minute: {:?}", start.elapsed()), back())?;
+        ensure("the head is silent again", !arping()?)?;
+        let journal = world.journal();
+        for told in
+            ["rp_filter was set to 1 on eth1", "arp_ignore was set to 0 on eth1", "arp_announce was set to 0 on eth0"]
+        {
+            ensure(&format!("it was told: {told}"), journal.matches(told).count() == 1)?;
+        }
+        Ok(())
+    })
+}
+
 pub fn cluster_address_removed_comes_back() -> Result<()> {
     online(PLAIN, |world| {
         must("head", "ip addr add 192.168.50.200/24 dev eth0; ip addr del 192.168.50.1/24 dev eth0")?;

@@ -41,6 +41,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("firewall::protected_table_survives_a_foreign_flush", firewall::protected_table_survives_a_foreign_flush),
     ("firewall::unprotected_table_is_put_back", firewall::unprotected_table_is_put_back),
     ("firewall::forwarding_cleared_comes_back", firewall::forwarding_cleared_comes_back),
+    ("firewall::arp_settings_cleared_come_back", firewall::arp_settings_cleared_come_back),
     ("firewall::cluster_address_removed_comes_back", firewall::cluster_address_removed_comes_back),
     ("firewall::flush_of_the_cluster_port_during_an_overlap", firewall::flush_of_the_cluster_port_during_an_overlap),
     ("firewall::foreign_drop_policy_is_named", firewall::foreign_drop_policy_is_named),
