@@ -21,7 +21,7 @@ use crate::source::probe::{NodeProbePlan, UplinkProbePlan};
 use crate::source::vitals::VitalsPlan;
 use crate::source::wayout::WayOutPlan;
 use crate::source::{
-    buttons, dhcp, firewall, hotplug, leases, netlink, probe, resolvers, signals, time, vitals, wayout,
+    buttons, dhcp, firewall, host, hotplug, leases, netlink, probe, resolvers, signals, time, vitals, wayout,
 };
 use crate::state::State;
 
@@ -90,6 +90,8 @@ pub fn spawn(
     later.source("control socket", false, move || control::run(control_seen.clone(), orders.clone()));
     let sender = events.clone();
     later.source("resolvers", false, move || resolvers::run(sender.clone()));
+    let sender = events.clone();
+    later.source("sshd's settings", false, move || host::run(sender.clone()));
     let sender = events.clone();
     later.source("way out", false, move || wayout::run(way_out_seen.clone(), sender.clone()));
     let leases_file = dnsmasq::leases(run_directory);

@@ -158,6 +158,23 @@ fn an_sshd_behind_a_closed_port_is_told() {
 }
 
 #[test]
+fn an_sshd_that_the_loaded_rules_shut_out_is_told() {
+    let listing = |ports: &str| {
+        format!(
+            "table inet bramblegate {{\n\tchain from_uplink {{\n\t\ttcp dport {ports} counter packets 0 bytes 0 accept\n\t}}\n}}\n"
+        )
+    };
+    let with = |name: &str, ports: &str| {
+        let listing: &'static str = listing(ports).leak();
+        let head = Head::new(name).answer("nft list chain inet bramblegate from_uplink", listing);
+        head.with("/etc/ssh/sshd_config", "Port 2222\n")
+    };
+    assert_eq!(with("shut1", "2222").findings(), []);
+    assert_eq!(with("shut2", "2000-3000").findings(), []);
+    with("shut3", "22").suffers("host-ssh-closed", "port 2222, which uplink.allow covers", "reload");
+}
+
+#[test]
 fn a_running_sshd_on_a_port_that_no_file_names_is_told() {
     // 0.0.0.0:2222, held by process 612
     let tcp = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \

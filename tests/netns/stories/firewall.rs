@@ -193,6 +193,26 @@ pub fn venue_reaches_only_what_is_allowed() -> Result<()> {
     })
 }
 
+/// Who gives sshd another port is not locked out: without a restart, without a reload.
+pub fn sshd_that_moves_is_followed() -> Result<()> {
+    bramblegate::venue::shell::run("mount", &["-t", "tmpfs", "tmpfs", "/etc/ssh"])?;
+    let write = |path: &str, text: &str| std::fs::write(path, text).map_err(|error| Error(format!("{path}: {error}")));
+    write("/etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\n")?;
+    online(PLAIN, |world| {
+        let _moved = world.serve("head", "banner", "[::]:2222")?;
+        let _again = world.serve("head", "banner", "[::]:2022")?;
+        let open = |port: u16| try_from(world, "laptop", &format!("tcp HEAD:{port}")).is_ok();
+        ensure("the port is shut", !open(2222))?;
+        write("/etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\nPort 2222\n")?;
+        until("the new port is open", || open(2222))?;
+        std::fs::create_dir("/etc/ssh/sshd_config.d").map_err(|error| Error(error.to_string()))?;
+        write("/etc/ssh/sshd_config.d/port.conf", "Port 2022\n")?;
+        until("and one of a drop-in in a new folder", || open(2022))?;
+        write("/etc/ssh/sshd_config", "")?;
+        until("what sshd left is shut again", || !open(2222) && !open(2022)).map(drop)
+    })
+}
+
 pub fn venue_does_not_reach_the_nodes() -> Result<()> {
     online(PLAIN, |world| {
         let _ssh = world.serve("rpi1", "banner", "[::]:22")?;

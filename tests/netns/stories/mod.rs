@@ -46,6 +46,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("firewall::flush_of_the_cluster_port_during_an_overlap", firewall::flush_of_the_cluster_port_during_an_overlap),
     ("firewall::foreign_drop_policy_is_named", firewall::foreign_drop_policy_is_named),
     ("firewall::venue_reaches_only_what_is_allowed", firewall::venue_reaches_only_what_is_allowed),
+    ("firewall::sshd_that_moves_is_followed", firewall::sshd_that_moves_is_followed),
     ("firewall::venue_does_not_reach_the_nodes", firewall::venue_does_not_reach_the_nodes),
     ("firewall::maximum_segment_size_is_clamped", firewall::maximum_segment_size_is_clamped),
     ("firewall::session_open_before_the_start_lives_on", firewall::session_open_before_the_start_lives_on),
