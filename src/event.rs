@@ -278,6 +278,8 @@ pub enum Firewall {
     Disturbed { by: Option<String> },
     /// another table drops what the cluster forwards (or `None`: no longer)
     Blocked(Option<Blocker>),
+    /// of the uplinks that carry none of the nodes' traffic now: what would drop it there
+    BlockedSpare(Vec<(String, Blocker)>),
     /// counters, read back: packets our forward chain accepted from the cluster, packets seen at postrouting
     Counters { forwarded: u64, postrouted: u64 },
 }

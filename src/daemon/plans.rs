@@ -108,12 +108,14 @@ pub fn vitals(settings: &Settings, state: &State) -> VitalsPlan {
 pub fn firewall_watch(settings: &Settings, state: &State, own_port: u32) -> FirewallWatch {
     let placement = subnet::place(settings, state);
     let carrying = state.uplinks().into_iter().filter(|uplink| uplink.address.is_some());
+    let exit = state.vitals().way_out.flatten().and_then(|index| state.facts().link(index));
     FirewallWatch {
         table: TABLE,
         own_port,
         cluster_port: state.cluster_port().map(|port| port.name.clone()),
         cluster_networks: placement.networks(),
         uplinks: carrying.map(|uplink| uplink.link.name.clone()).collect(),
+        exit: exit.map(|link| link.name.clone()),
         forwarded: COMMENT_FORWARDED,
         postrouted: COMMENT_MASQUERADE,
     }

@@ -8,7 +8,7 @@ mod nodes;
 mod service;
 
 use crate::config::{Settings, UplinkProbe};
-use crate::event::{ApplyErrorKind, LinkIndex, Output, Reachability};
+use crate::event::{ApplyErrorKind, Blocker, LinkIndex, Output, Reachability};
 use crate::state::State;
 use crate::state::kernel::HeldAddress;
 use crate::state::uplink::{UplinkState, UplinkView};
@@ -145,13 +145,9 @@ fn gateway(state: &State, raised: &mut Vec<Alert>) {
         );
         raised.push(alert(Severity::Fault, "gateway-disturbed", text, "RULES FLUSHED"));
     }
-    match (&state.firewall().blocker, state.firewall().swallowed) {
+    match (state.firewall().blocker(), state.firewall().swallowed) {
         (Some(blocker), _) => {
-            let place = match (&blocker.table, &blocker.chain) {
-                (Some(table), Some(chain)) => format!("chain {chain} of table {table}"),
-                _ => "another tool".to_owned(),
-            };
-            let text = format!("{place} drops what the cluster sends: {}", blocker.remedy);
+            let text = format!("{} drops what the cluster sends: {}", place(blocker), blocker.remedy);
             let who = blocker.chain.as_deref().unwrap_or("");
             raised.push(alert(
                 Severity::Fault,
@@ -165,6 +161,14 @@ fn gateway(state: &State, raised: &mut Vec<Alert>) {
             raised.push(alert(Severity::Fault, "gateway-blocked", text, "BLOCKED"));
         }
         (None, false) => {}
+    }
+    for (uplink, blocker) in &state.firewall().spare {
+        let text = format!(
+            "{} would drop what the cluster sends by {uplink}, which is not the way out now: {}",
+            place(blocker),
+            blocker.remedy
+        );
+        raised.push(alert(Severity::Warning, "uplink-blocked", text, format!("{uplink} BLOCKED")));
     }
     if let Some((count, max)) = state.vitals().conntrack {
         if max > 0 && u64::from(count) * 100 >= u64::from(max) * 80 {
@@ -190,6 +194,13 @@ fn gateway(state: &State, raised: &mut Vec<Alert>) {
             raised.push(alert(Severity::Notice, "gateway-port-no-carrier", text, "NO SWITCH"));
         }
         Some(_) => {}
+    }
+}
+
+fn place(blocker: &Blocker) -> String {
+    match (&blocker.table, &blocker.chain) {
+        (Some(table), Some(chain)) => format!("chain {chain} of table {table}"),
+        _ => "another tool".to_owned(),
     }
 }
 

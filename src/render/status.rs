@@ -270,7 +270,7 @@ fn gateway(state: &State, desired: &Desired) -> GatewayStatus {
         chain: None,
         remedy: "sudo iptables-legacy -S FORWARD shows rules that nftables cannot see".to_owned(),
     };
-    let blocked_by = firewall.blocker.clone().or_else(|| firewall.swallowed.then_some(swallowed));
+    let blocked_by = firewall.blocker().cloned().or_else(|| firewall.swallowed.then_some(swallowed));
     GatewayStatus {
         forwarding: state.forwarding(),
         masquerade,
