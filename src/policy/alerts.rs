@@ -77,6 +77,13 @@ fn uplink(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         );
         raised.push(alert(Severity::Warning, "uplink-exit-by", text, format!("EXIT BY {exit}")));
     }
+    if let Some(cluster) = state.cluster_port().filter(|_| settings.gateway.enabled && state.is_without_exit()) {
+        let text = format!(
+            "{port} has a default route, but a routing rule refuses what the nodes send: a VPN's kill switch does that; look for \"prohibit\", \"unreachable\" or \"blackhole\" in `ip rule` and `ip route show table all`, and except packets from {}",
+            cluster.name
+        );
+        raised.push(alert(Severity::Fault, "uplink-no-exit", text, "NO EXIT"));
+    }
 }
 
 fn without_address(active: &UplinkView<'_>) -> (String, &'static str) {

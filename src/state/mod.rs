@@ -3,6 +3,7 @@
 mod acknowledged;
 mod answers;
 pub mod dhcp;
+mod exit;
 mod firewall;
 mod inventory;
 pub mod kernel;
@@ -62,6 +63,7 @@ pub struct State {
     active: Option<LinkIndex>,
     offline_since: Option<Instant>,
     egress: Option<(LinkIndex, Ipv4Addr)>,
+    refused_since: Option<Instant>,
     stale_sources: Vec<Ipv4Addr>,
     conntrack_orders: u64,
     clash_changed: Option<Instant>,
@@ -94,6 +96,7 @@ impl State {
             active: None,
             offline_since: Some(now),
             egress: None,
+            refused_since: None,
             stale_sources: Vec::new(),
             conntrack_orders: 0,
             clash_changed: None,
@@ -313,6 +316,7 @@ impl State {
         told.extend(self.choose_active());
         told.extend(self.watch_dhcp());
         self.watch_egress();
+        self.watch_exit();
         self.revisions.firewall += u64::from(self.firewall.repair_is_due(self.now));
         self.vitals.refresh(self.now);
         told.extend(self.power.refresh(self.now));
@@ -400,7 +404,7 @@ impl State {
         let uplinks = self.uplinks.values().filter_map(|memory| memory.next_deadline(now));
         let better =
             self.uplinks.values().filter_map(UplinkMemory::settled_since).map(|since| since + BETTER_UPLINK_TIME);
-        let offline = self.offline_since.map(|since| since + OFFLINE_TIME);
+        let offline = self.offline_since.map(|since| since + OFFLINE_TIME).into_iter().chain(self.exit_deadline());
         let moved = self.clash_changed.map(|at| at + FORMER_ADDRESS_TIME);
         let nodes = self.nodes.next_deadline().into_iter().chain(self.nodes.sweep_at());
         let machine = self.vitals.deadline().into_iter().chain(self.power.deadline(now));

@@ -34,6 +34,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("uplink::renamed_port_is_still_the_uplink", uplink::renamed_port_is_still_the_uplink),
     ("uplink::port_of_a_bridge_is_said", uplink::port_of_a_bridge_is_said),
     ("uplink::failover_forgets_stale_connections", uplink::failover_forgets_stale_connections),
+    ("uplink::refused_way_out_is_said", uplink::refused_way_out_is_said),
     ("uplink::exit_by_a_tunnel_is_said", uplink::exit_by_a_tunnel_is_said),
     ("uplink::tunnel_named_as_an_uplink_is_masqueraded", uplink::tunnel_named_as_an_uplink_is_masqueraded),
     ("uplink::lease_of_a_nodes_address_moves_the_cluster", uplink::lease_of_a_nodes_address_moves_the_cluster),

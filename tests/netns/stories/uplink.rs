@@ -149,6 +149,23 @@ pub fn failover_forgets_stale_connections() -> Result<()> {
     })
 }
 
+/// A VPN's kill switch: the head itself is online, the nodes are refused.
+pub fn refused_way_out_is_said() -> Result<()> {
+    online(PLAIN, |world| {
+        ensure("nothing false at the start", !world.journal().contains("uplink-no-exit"))?;
+        must("head", "ip rule add iif eth0 prohibit preference 100")?;
+        until("it is said", || {
+            alert(world, "uplink-no-exit").is_some_and(|text| text.contains("ip rule") && text.contains("eth0"))
+        })?;
+        ensure("and true", try_from(world, "rpi1", "ping 203.0.113.80").is_err())?;
+        ensure("it is a fault", is(world, "severity", "fault"))?;
+        must("head", "ip rule del iif eth0 prohibit preference 100")?;
+        until("no longer", || alert(world, "uplink-no-exit").is_none())?;
+        until("a node reaches the internet", || try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
+        ensure("said once", world.journal().matches("uplink-no-exit: eth1 has").count() == 1)
+    })
+}
+
 /// A VPN on the head takes the default route.
 pub fn exit_by_a_tunnel_is_said() -> Result<()> {
     online(PLAIN, |world| {
