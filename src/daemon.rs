@@ -276,7 +276,8 @@ impl Daemon {
         }
     }
 
-    /// READY when the rule set is in the kernel and every port that exists is set.
+    /// READY when the rule set is in the kernel and forwarding is set on every port that exists. Addresses and routes that the
+    /// kernel does not take are told, and do not keep everybody who waits for us.
     fn check_start(&mut self) -> Result<(), Fatal> {
         if self.ready || !self.state.is_synced() {
             return Ok(());
@@ -293,12 +294,8 @@ impl Daemon {
                 _ => {}
             }
         }
-        let essential = [Output::Firewall, Output::Link, Output::Routing];
-        let set = |output| {
-            let absent = reports.error(output).is_some_and(|error| error.kind == ApplyErrorKind::Absent);
-            reports.is_well(output) || absent
-        };
-        if !self.options.settings.gateway.enabled || essential.into_iter().all(set) {
+        let stands = reports.is_well(Output::Firewall) && self.state.is_forwarding_set();
+        if !self.options.settings.gateway.enabled || stands {
             self.ready = true;
             manager::ready();
             heap::trim();

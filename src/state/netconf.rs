@@ -30,6 +30,15 @@ impl State {
         })
     }
 
+    /// The applier has been at the ports, and forwarding is on wherever it is to be. Of a port that is down the kernel tells
+    /// nothing, and one without IPv4 has no forwarding.
+    pub fn is_forwarding_set(&self) -> bool {
+        let reported = self.outputs.held(Output::Link).is_some() || self.outputs.error(Output::Link).is_some();
+        let up = |index| self.facts.link(index).is_some_and(|link| link.up);
+        let on = |index| self.facts.netconf(index).is_none_or(|conf| conf.forwarding == Some(true));
+        reported && self.kept_netconf().iter().all(|kept| !up(kept.index) || on(kept.index))
+    }
+
     pub(super) fn apply_netconf(&mut self, told: &Netconf) -> Vec<Transition> {
         let known = self.facts.netconf(told.index).map(values).unwrap_or_default();
         self.facts.apply_netconf(told);

@@ -265,3 +265,24 @@ pub fn service_manager_is_told() -> Result<()> {
         hear("STOPPING=1")
     })
 }
+
+/// Somebody holds the place of a route of ours, for ever: it is told, and the boot does not wait for it.
+pub fn ready_does_not_wait_for_routes() -> Result<()> {
+    let venue = PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
+    before_start(&venue, |world| {
+        leased()?;
+        must("head", "ip route add blackhole 192.168.50.0/24 table 50980 proto static")?;
+        let path = format!("{HOME}/notify.sock");
+        let socket = std::os::unix::net::UnixDatagram::bind(&path).map_err(|error| Error(error.to_string()))?;
+        socket.set_read_timeout(Some(Duration::from_millis(50))).map_err(|error| Error(error.to_string()))?;
+        world.start_gateway_by(&[], &[("NOTIFY_SOCKET", path.as_str())])?;
+        until("READY", || {
+            let mut buffer = [0; 4096];
+            let length = socket.recv(&mut buffer).unwrap_or(0);
+            String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).lines().any(|line| line == "READY=1")
+        })?;
+        ensure("rules are there", must("head", "nft list ruleset")?.contains("masquerade"))?;
+        until("forwarding is on", || is(world, "gateway.forwarding", "true"))?;
+        until("the route is told", || super::scene::alert(world, "gateway-routing").is_some()).map(drop)
+    })
+}

@@ -166,6 +166,34 @@ pub fn refused_way_out_is_said() -> Result<()> {
     })
 }
 
+/// A default route with two gateways behind one port, where the venue uses our subnet.
+pub fn several_next_hops_in_an_overlap_are_one() -> Result<()> {
+    let venue = PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
+    online(&venue, |world| {
+        world.kill_client("eth1")?;
+        must("venue", "ip addr add 192.168.50.253/24 dev lan0")?;
+        must("head", "ip route del default")?;
+        must(
+            "head",
+            "ip route replace default metric 100 nexthop via 192.168.50.254 dev eth1 nexthop via 192.168.50.253 dev eth1",
+        )?;
+        let ours = || must("head", "ip route show table all proto 98").unwrap_or_default();
+        until("one of them is in our table", || ours().contains("default via 192.168.50.253 dev eth1"))?;
+        ensure(
+            &format!(
+                "and only one:
+{}",
+                ours()
+            ),
+            ours().matches("default").count() == 1,
+        )?;
+        until("the head reaches the internet", || try_from(world, "head", "ping 203.0.113.80").is_ok())?;
+        until("a node does", || try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
+        ensure("all routes were taken", alert(world, "gateway-routing").is_none())?;
+        ensure("nothing was said", !world.journal().contains("cannot add the route"))
+    })
+}
+
 /// A VPN on the head takes the default route.
 pub fn exit_by_a_tunnel_is_said() -> Result<()> {
     online(PLAIN, |world| {
