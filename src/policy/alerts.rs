@@ -109,13 +109,18 @@ fn foreign_exit(state: &State) -> Option<String> {
 }
 
 fn enslaved(state: &State, raised: &mut Vec<Alert>) {
-    for (port, master) in &state.roles().enslaved {
-        let (Some(port), Some(master)) = (state.facts().link(*port), state.facts().link(*master)) else { continue };
+    let roles = state.roles();
+    for (index, master) in &roles.enslaved {
+        let (Some(port), Some(master)) = (state.facts().link(*index), state.facts().link(*master)) else { continue };
         let (port, master) = (&port.name, &master.name);
         let text = format!("{port} is a port of {master}: name {master} in the settings instead");
-        raised.push(alert(Severity::Warning, "uplink-enslaved", text, format!("{port} IN {master}")));
+        // Another uplink may do in its place; without the cluster's port nothing works.
+        let (severity, code) = match roles.cluster == Some(*index) {
+            true => (Severity::Fault, "gateway-port-enslaved"),
+            false => (Severity::Warning, "uplink-enslaved"),
+        };
+        raised.push(alert(severity, code, text, format!("{port} IN {master}")));
     }
-    let roles = state.roles();
     for index in roles.uplinks.iter().chain(roles.cluster.as_ref()) {
         let Some(port) = state.facts().link(*index) else { continue };
         let vlan =

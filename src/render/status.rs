@@ -240,7 +240,8 @@ fn uplink(view: &UplinkView<'_>) -> UplinkStatus {
         gateway: view.gateway.filter(|_| view.address.is_some()),
         since: Some(view.since),
         valid_until: view.valid_until,
-        addresses: Some(view.addresses.clone()),
+        // Nor is a number that no cable leads to one to ssh to.
+        addresses: Some(if view.link.carrier { view.addresses.clone() } else { Vec::new() }),
     }
 }
 

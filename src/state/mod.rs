@@ -245,7 +245,7 @@ impl State {
     fn apply_address(&mut self, change: &Change<Address>) -> Vec<Transition> {
         let changed = self.facts.apply_address(change, self.now);
         let (Change::Gone(gone), true) = (change, changed) else { return Vec::new() };
-        if Some(gone.index) != self.roles.cluster {
+        if Some(gone.index) != self.roles.cluster || self.is_enslaved(gone.index) {
             return Vec::new();
         }
         self.revisions.link += 1;

@@ -17,10 +17,13 @@ impl State {
         ports.filter_map(|index| self.kept_netconf_of(*index)).collect()
     }
 
-    /// Nothing of a port that is another one's: it has been let go.
+    /// It is a port of a bridge or bond: it has been let go.
+    pub(super) fn is_enslaved(&self, index: LinkIndex) -> bool {
+        self.roles.enslaved.iter().any(|(port, _)| *port == index)
+    }
+
     fn kept_netconf_of(&self, index: LinkIndex) -> Option<Netconf> {
-        let enslaved = self.roles.enslaved.iter().any(|(port, _)| *port == index);
-        let ours = self.settings.gateway.enabled && self.roles.is_port(index) && !enslaved;
+        let ours = self.settings.gateway.enabled && self.roles.is_port(index) && !self.is_enslaved(index);
         ours.then(|| Netconf {
             index,
             forwarding: Some(true),

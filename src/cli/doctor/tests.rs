@@ -92,7 +92,7 @@ fn a_healthy_head_has_no_findings() {
 #[test]
 fn a_port_of_a_bridge_blocks_the_gateway() {
     let head = Head::new("bridge").link("/sys/class/net/wlan0/master", "../../devices/virtual/net/br0");
-    let finding = head.suffers("gateway-port-enslaved", "wlan0 is a port of br0", "name br0");
+    let finding = head.suffers("uplink-enslaved", "wlan0 is a port of br0", "name br0");
     assert_eq!(code(&[finding]), 2);
 }
 

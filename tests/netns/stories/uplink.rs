@@ -120,7 +120,18 @@ pub fn port_of_a_bridge_is_said() -> Result<()> {
         must("head", "ip link add br0 type bridge && ip link set eth1 master br0 && ip link set br0 up")?;
         until("it is said", || alert(world, "uplink-enslaved").is_some_and(|text| text.contains("name br0")))?;
         must("head", "ip link set eth1 nomaster")?;
-        until("and taken back", || !alert(world, "uplink-*").is_some_and(|text| text.contains("br0"))).map(drop)
+        until("and taken back", || !alert(world, "uplink-*").is_some_and(|text| text.contains("br0")))?;
+        must("head", "ip link set eth0 master br0")?;
+        until("of the cluster port too", || alert(world, "gateway-port-enslaved").is_some())?;
+        until("which is a fault", || is(world, "severity", "fault"))?;
+        until("it has been let go", || is(world, "gateway.forwarding", "false"))?;
+        must("head", "ip link set eth0 nomaster")?;
+        until("a node reaches the internet", || try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
+        let told = world.journal();
+        ensure(
+            "what we let go nobody undid",
+            !told.contains("switched off on eth0") && !told.contains("was removed from"),
+        )
     })
 }
 
