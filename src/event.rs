@@ -335,8 +335,8 @@ pub enum Applied {
         masquerade: bool,
         /// the kernel keeps others from changing the table
         owned: bool,
-        /// a flow table speeds established connections up
-        flow_table: bool,
+        /// a flow table speeds established connections up, or would if the kernel took it; `None`: nothing for it to do
+        flow_table: Option<bool>,
         /// rules that were already there (ours, of an earlier run) were adopted
         adopted: bool,
     },

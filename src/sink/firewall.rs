@@ -49,8 +49,8 @@ pub struct FirewallSink {
 struct Loaded {
     ruleset: Ruleset,
     protect: bool,
-    /// with one, or without because the kernel would not have it
-    flow_table: bool,
+    /// with one, or without because the kernel would not have it; `None`: none was wanted
+    flow_table: Option<bool>,
 }
 
 /// What was learnt of this kernel.
@@ -144,7 +144,7 @@ impl FirewallSink {
             ruleset = ruleset.without_flow_table();
         }
         let sent = send(socket, &mut self.known, &mut ruleset, protect)?;
-        let flow_table = ruleset.flow_table.is_some();
+        let flow_table = wanted.flow_table.as_ref().map(|_| ruleset.flow_table.is_some());
         let (applied, owned) = read_back(socket, flow_table, self.adopted)?;
         self.loaded = Some(Loaded { ruleset: wanted.clone(), protect, flow_table });
         if self.guarding && !owned {
@@ -223,7 +223,7 @@ fn send(socket: &mut Socket, known: &mut Known, ruleset: &mut Ruleset, protect: 
 }
 
 /// What is in the kernel, and whether it protects it.
-fn read_back(socket: &mut Socket, flow_table: bool, adopted: bool) -> Result<(Applied, bool), ApplyError> {
+fn read_back(socket: &mut Socket, flow_table: Option<bool>, adopted: bool) -> Result<(Applied, bool), ApplyError> {
     let Some(seen) = look(socket).map_err(|errno| refused(errno, LISTING))? else {
         return Err(failed("the rule set was accepted, but is not in the kernel".into()));
     };

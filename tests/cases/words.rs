@@ -289,7 +289,7 @@ fn report(verb: &str, words: &mut Words<'_>) -> Result<ApplyReport> {
     let result = if verb == "well" {
         Ok(match output {
             Output::Firewall => {
-                Applied::Firewall { masquerade: true, owned: true, flow_table: false, adopted: message == "adopted" }
+                Applied::Firewall { masquerade: true, owned: true, flow_table: None, adopted: message == "adopted" }
             }
             Output::Display => Applied::Display { lines: Vec::new(), bytes: 0, blind: message == "blind" },
             Output::Indicator => {
