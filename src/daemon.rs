@@ -46,6 +46,9 @@ const LEASE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs
 /// As [`LEASE`] where nothing on the panel moves: a quiet machine is to sleep.
 const CALM_LEASE: (Duration, Duration) = (Duration::from_secs(50), Duration::from_secs(60));
 
+/// Who still owns our table after this long will not let go of it.
+const LETTING_GO: Duration = Duration::from_secs(1);
+
 /// Reads the settings anew; the error names every fault.
 pub type Load = Box<dyn Fn() -> Result<Settings, String>>;
 
@@ -73,6 +76,8 @@ pub enum Fatal {
     CannotCreate(String),
     /// a capability is missing: 77
     Denied(String),
+    /// another instance runs: 75
+    Held(String),
 }
 
 struct Daemon {
@@ -291,6 +296,10 @@ impl Daemon {
                 Some(error) if error.kind == ApplyErrorKind::Denied => {
                     return Err(Fatal::Denied(error.message.clone()));
                 }
+                // One that was just killed may need a moment to let go.
+                Some(error) if error.kind == ApplyErrorKind::Held && self.age() >= LETTING_GO => {
+                    return Err(Fatal::Held(error.message.clone()));
+                }
                 _ => {}
             }
         }
@@ -301,6 +310,10 @@ impl Daemon {
             heap::trim();
         }
         Ok(())
+    }
+
+    fn age(&self) -> Duration {
+        self.state.now().saturating_since(self.state.started())
     }
 
     fn source_failed(&mut self, failure: &Failure) -> Result<(), Fatal> {

@@ -375,6 +375,8 @@ pub enum ApplyErrorKind {
     Unsupported,
     /// a capability or right is missing
     Denied,
+    /// another instance of this program lives and holds it
+    Held,
 }
 
 impl fmt::Display for ApplyError {

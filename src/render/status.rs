@@ -141,7 +141,9 @@ impl DeviceState {
             None if outputs.held(output).is_some() => Self::Ok,
             None | Some(ApplyErrorKind::Absent | ApplyErrorKind::Waiting) => Self::Absent,
             Some(ApplyErrorKind::Off) => Self::Off,
-            Some(ApplyErrorKind::Failed | ApplyErrorKind::Unsupported | ApplyErrorKind::Denied) => Self::Error,
+            Some(
+                ApplyErrorKind::Failed | ApplyErrorKind::Unsupported | ApplyErrorKind::Denied | ApplyErrorKind::Held,
+            ) => Self::Error,
         }
     }
 }

@@ -7,6 +7,7 @@ mod guard;
 mod look;
 mod transact;
 
+use std::fs;
 use std::thread;
 
 use rustix::io::Errno;
@@ -27,6 +28,8 @@ use guard::{Guard, Hold};
 
 /// Each try learns one thing about the kernel or the table; there is no more to learn than this.
 const TRIES: usize = 8;
+/// This program's name as the kernel has it (`/proc/PID/comm`).
+const PROGRAM: &str = "bramblegate";
 /// What is asked before and after, in messages.
 const LISTING: &str = "listing of tables";
 
@@ -273,14 +276,29 @@ fn explain(refusal: &Refusal, ruleset: &Ruleset, seen: Option<&Seen>, port: u32)
         }
     };
     match (refusal.errno, seen.and_then(|seen| seen.owner)) {
-        (Errno::PERM, Some(owner)) if owner != port && has_net_admin() => {
-            failed(format!("table inet {TABLE} belongs to another process that lives (netlink port {owner}); stop it"))
-        }
+        (Errno::PERM, Some(owner)) if owner != port && has_net_admin() => belongs_to(owner),
         (Errno::NOENT, _) if matches!(refusal.label, Label::Chain(_) | Label::Rule(..)) => ApplyError {
             kind: ApplyErrorKind::Unsupported,
             message: format!("the kernel lacks what {subject} needs (a module nft_*)"),
         },
         _ => refused(refusal.errno, &subject),
+    }
+}
+
+/// Who owns the table. The port of a process's first netlink socket is its number (netlink(7)), as seen from its own PID
+/// namespace: only the name that it has there makes it certain.
+fn belongs_to(owner: u32) -> ApplyError {
+    let name = fs::read_to_string(format!("/proc/{owner}/comm")).unwrap_or_default();
+    match name.trim() {
+        PROGRAM => {
+            let message = format!(
+                "another instance runs: process {owner} ({PROGRAM}) owns table inet {TABLE}; stop it first (sudo systemctl stop bramblegate)"
+            );
+            ApplyError { kind: ApplyErrorKind::Held, message }
+        }
+        _ => {
+            failed(format!("table inet {TABLE} belongs to another process that lives (netlink port {owner}); stop it"))
+        }
     }
 }
 

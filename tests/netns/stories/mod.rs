@@ -69,6 +69,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("rogue::restart_asks_without_waiting", rogue::restart_asks_without_waiting),
     ("restart::transfer_survives_kill_and_restart", restart::transfer_survives_kill_and_restart),
     ("restart::second_instance_refuses_and_names_the_first", restart::second_instance_refuses),
+    ("restart::second_instance_elsewhere_refuses", restart::second_instance_elsewhere_refuses),
     ("restart::on_stop_keep_leaves_the_nat", restart::on_stop_keep_leaves_the_nat),
     ("restart::on_stop_remove_puts_everything_back", restart::on_stop_remove_puts_everything_back),
     ("restart::off_cleans_up_after_a_dead_daemon", restart::off_cleans_up_after_a_dead_daemon),

@@ -79,6 +79,28 @@ pub fn second_instance_refuses() -> Result<()> {
     })
 }
 
+/// One that was started by hand with folders of its own does not meet the first one's lock, but its table.
+pub fn second_instance_elsewhere_refuses() -> Result<()> {
+    online(PLAIN, |world| {
+        let first = world.gateway().map(|gateway| gateway.id()).unwrap_or_default();
+        let settings = std::fs::read_to_string(format!("{HOME}/bramblegate.toml")).unwrap_or_default();
+        let settings = ["status.sock", "lcd.log", "led.log"]
+            .iter()
+            .fold(settings, |text, name| text.replace(name, &format!("second-{name}")));
+        std::fs::write(format!("{HOME}/second.toml"), settings).map_err(|error| Error(error.to_string()))?;
+        let line = format!(
+            "mkdir -p {HOME}/second && STATE_DIRECTORY={HOME}/second RUNTIME_DIRECTORY={HOME}/second exec timeout 10 {} run -c \
+             {HOME}/second.toml",
+            crate::program().display()
+        );
+        let (code, text) = bramblegate::venue::shell::exec("head", &line)?;
+        ensure(&format!("exit code 75, not {code}: {text}"), code == 75)?;
+        let named = text.contains(&format!("process {first} (bramblegate)"));
+        ensure(&format!("it names process {first}: {text}"), named)?;
+        ensure("the first still works", try_from(world, "rpi1", "ping 203.0.113.80").is_ok())
+    })
+}
+
 pub fn on_stop_keep_leaves_the_nat() -> Result<()> {
     online(PLAIN, |world| {
         let before = network_of_head()?;
