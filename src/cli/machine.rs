@@ -11,9 +11,9 @@ use ipnet::Ipv4Net;
 use serde_json::Value;
 
 use super::status::client::Client;
-use crate::event::Blocker;
+use crate::event::{Blocker, Change, Event};
 use crate::source::firewall::{self, Blockers, FirewallWatch};
-use crate::source::netlink::Connection;
+use crate::source::netlink::{self, Connection};
 use crate::source::wayout;
 
 /// A daemon that does not say its status in this time is not asked again.
@@ -95,6 +95,20 @@ impl Machine {
             .output()
             .ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The other names that a port goes by (`ip link property add`). In tests the answer to "altnames PORT".
+    pub fn alternative_names(&self, port: &str) -> Vec<String> {
+        if let Some(answers) = &self.answers {
+            let names = answers.get(&format!("altnames {port}"));
+            return names.into_iter().flat_map(|names| names.split_whitespace()).map(str::to_owned).collect();
+        }
+        let known = netlink::snapshot().unwrap_or_default();
+        let named = known.into_iter().find_map(|event| match event {
+            Event::Link(Change::Present(link)) if link.name == port => Some(link.alternative_names),
+            _ => None,
+        });
+        named.unwrap_or_default()
     }
 
     /// Other programs' chains that drop what would be forwarded, where we may see them. In tests the answer to "blocker":
