@@ -61,11 +61,11 @@ fn nft_accepts_the_printed_rule_set() {
 }
 
 /// The kernel's own listing of our table, line by line, without counter values and without the table's flags.
-fn listing() -> Vec<String> {
+pub fn listing() -> Vec<String> {
     lines(&sh("nft list table inet bramblegate"))
 }
 
-fn lines(text: &str) -> Vec<String> {
+pub fn lines(text: &str) -> Vec<String> {
     let without_counts = |line: &str| match line.split_once("counter packets ") {
         Some((before, after)) => format!("{before}counter {}", after.splitn(4, ' ').last().unwrap()),
         None => line.to_owned(),
@@ -78,7 +78,7 @@ fn lines(text: &str) -> Vec<String> {
 }
 
 /// Compares two listings so that only what differs is shown.
-fn assert_same(left: &[String], right: &[String]) {
+pub fn assert_same(left: &[String], right: &[String]) {
     let missing: Vec<_> = right.iter().filter(|line| !left.contains(line)).collect();
     let more: Vec<_> = left.iter().filter(|line| !right.contains(line)).collect();
     assert!(missing.is_empty() && more.is_empty(), "missing: {missing:#?}\ntoo much: {more:#?}");

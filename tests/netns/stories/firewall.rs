@@ -6,7 +6,7 @@ use bramblegate::venue::inside::HOME;
 use bramblegate::venue::shell::{exec, must, spawn, within};
 use bramblegate::venue::{Error, Result};
 
-use super::scene::{PLAIN, Pinger, alert, before_start, ensure, is, online, told, try_from, until, wait_online};
+use super::scene::{PLAIN, Pinger, TWO, alert, before_start, ensure, is, online, told, try_from, until, wait_online};
 
 /// With owner and persist, another tool's flush does not touch our table, and nobody may delete it.
 pub fn protected_table_survives_a_foreign_flush() -> Result<()> {
@@ -190,6 +190,60 @@ pub fn venue_reaches_only_what_is_allowed() -> Result<()> {
             &format!("by the cluster's address no more is open: {around:?}"),
             around.iter().all(|p| open.contains(p)),
         )
+    })
+}
+
+/// Where nothing of the nodes goes now, another's drop is a warning; it is a fault when it becomes the way out.
+pub fn foreign_drop_by_a_spare_uplink_is_a_warning() -> Result<()> {
+    online(TWO, |world| {
+        until("all is well", || is(world, "severity", "ok"))?;
+        must(
+            "head",
+            "nft add table inet strict && nft 'add chain inet strict judge { type filter hook forward priority 0; }' && \
+             nft add rule inet strict judge oifname wlan0 drop",
+        )?;
+        until("it is named", || alert(world, "uplink-blocked").is_some_and(|text| text.contains("wlan0")))?;
+        ensure("as a warning", is(world, "severity", "warning") && is(world, "gateway.blocked_by", "null"))?;
+        ensure("a node reaches the internet", try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
+        let output = world.gateway_command("doctor").output().map_err(|error| Error(error.to_string()))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let code = output.status.code();
+        ensure(&format!("doctor does not call it blocked: {code:?} {text}"), code == Some(1))?;
+        ensure(&format!("but names it: {text}"), text.contains("finding  uplink-blocked"))?;
+        must("head", "ip route del default dev eth1")?;
+        until("now it is in the way", || is(world, "gateway.blocked_by.table", "inet strict"))?;
+        ensure("and true", try_from(world, "rpi1", "ping 203.0.113.80").is_err())?;
+        until("a fault", || is(world, "severity", "fault")).map(drop)
+    })
+}
+
+/// By UDP the venue reaches mDNS, as shipped, and nothing else.
+pub fn venue_reaches_mdns_and_no_other_udp() -> Result<()> {
+    before_start(PLAIN, |world| {
+        let ports = [69, 111, 161, 514, 1900, 5353, 8000, 51820];
+        let mut servers = Vec::new();
+        for port in ports {
+            servers.push(world.serve("head", "udp-echo", &format!("0.0.0.0:{port}"))?);
+        }
+        let own = std::env::current_exe().map_err(|error| Error(error.to_string()))?;
+        let open = |from: &str, address: &str| -> Result<Vec<u16>> {
+            let answers = |port: u16| {
+                exec(from, &format!("{} venue-try udp {address}:{port}", own.display())).map(|(code, _)| code == 0)
+            };
+            ports
+                .into_iter()
+                .map(|port| Ok((port, answers(port)?)))
+                .filter(|found| !matches!(found, Ok((_, false))))
+                .map(|found| found.map(|(port, _)| port))
+                .collect()
+        };
+        until("a lease", || world.head_address().is_some())?;
+        ensure("before, all are open", open("laptop", "10.99.0.126")? == ports)?;
+        world.start_gateway()?;
+        wait_online(world)?;
+        let found = open("laptop", "10.99.0.126")?;
+        ensure(&format!("from the venue mDNS alone, not {found:?}"), found == [5353])?;
+        ensure("from a node all", open("rpi1", "192.168.50.1")? == ports)
     })
 }
 

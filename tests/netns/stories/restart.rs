@@ -143,6 +143,36 @@ pub fn off_cleans_up_after_a_dead_daemon() -> Result<()> {
     })
 }
 
+/// Where the venue has our subnet, there are rules, tables and routes to take away as well.
+pub fn nothing_is_left_of_an_overlap() -> Result<()> {
+    let venue = PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
+    before_start(&venue, |world| {
+        leased()?;
+        let before = without_link_state(&network_of_head()?);
+        world.set_settings("[gateway]\non_stop = \"remove\"\n");
+        for by_hand in [false, true] {
+            world.start_gateway()?;
+            wait_online(world)?;
+            until("it is routed", || is(world, "gateway.overlap", "routed"))?;
+            let ours = must("head", "ip -4 rule; ip -4 route show table 50980")?;
+            ensure(
+                &format!("rules and routes are there: {ours}"),
+                ours.contains("5110:") && ours.contains("192.168.50.0/24"),
+            )?;
+            if by_hand {
+                kill(world)?;
+                let output = world.gateway_command("off").output().map_err(|error| Error(error.to_string()))?;
+                ensure("off succeeds", output.status.success())?;
+            } else {
+                let code = world.stop_gateway("TERM", STOP)?;
+                ensure(&format!("stopped cleanly, not {code}"), code == 0)?;
+            }
+            same("the head's network", &before, &without_link_state(&network_of_head()?))?;
+        }
+        Ok(())
+    })
+}
+
 fn without_link_state(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.starts_with("eth0 ") && !line.starts_with("eth0@"));
     lines.collect::<Vec<_>>().join("\n")

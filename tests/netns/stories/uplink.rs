@@ -300,3 +300,23 @@ pub fn never_answers_arp_for_the_cluster() -> Result<()> {
         Ok(())
     })
 }
+
+/// Named by its hardware address, in either case: whatever it is called, and no other port.
+pub fn uplink_by_its_hardware_address() -> Result<()> {
+    before_start(TWO, |world| {
+        let mac = must("head", "cat /sys/class/net/eth1/address")?.trim().to_uppercase();
+        world.set_settings(&format!("[uplink]\ninterfaces = [\"mac:{mac}\"]\n"));
+        world.start_gateway()?;
+        super::scene::wait_online(world)?;
+        ensure("it is the cable", is(world, "uplink.interface", "eth1"))?;
+        ensure("the radio is none", is(world, "uplinks.1", "(missing)"))?;
+        ensure("nor in the rules", !must("head", "nft list table inet bramblegate")?.contains("wlan0"))?;
+        must("head", "ip link set eth1 down && ip link set eth1 name usb7 && ip link set usb7 up")?;
+        until("by its new name", || is(world, "uplink.interface", "usb7"))?;
+        until("in the rules too", || {
+            must("head", "nft list table inet bramblegate")
+                .is_ok_and(|text| text.contains("\"usb7\"") && !text.contains("\"eth1\""))
+        })
+        .map(drop)
+    })
+}
