@@ -7,6 +7,7 @@ mod forward;
 mod ground;
 mod inventory;
 mod journal;
+mod keep;
 mod lease;
 mod netboot;
 mod restart;
@@ -44,14 +45,14 @@ pub const ALL: &[(&str, Story)] = &[
     ("firewall::protected_table_survives_a_foreign_flush", firewall::protected_table_survives_a_foreign_flush),
     ("firewall::unprotected_table_is_put_back", firewall::unprotected_table_is_put_back),
     ("firewall::forwarding_cleared_comes_back", firewall::forwarding_cleared_comes_back),
-    ("firewall::arp_settings_cleared_come_back", firewall::arp_settings_cleared_come_back),
+    ("keep::arp_settings_cleared_come_back", keep::arp_settings_cleared_come_back),
     ("firewall::cluster_address_removed_comes_back", firewall::cluster_address_removed_comes_back),
     ("firewall::flush_of_the_cluster_port_during_an_overlap", firewall::flush_of_the_cluster_port_during_an_overlap),
     ("firewall::foreign_drop_policy_is_named", firewall::foreign_drop_policy_is_named),
-    ("firewall::foreign_drop_by_a_spare_uplink_is_a_warning", firewall::foreign_drop_by_a_spare_uplink_is_a_warning),
+    ("keep::foreign_drop_by_a_spare_uplink_is_a_warning", keep::foreign_drop_by_a_spare_uplink_is_a_warning),
     ("firewall::venue_reaches_only_what_is_allowed", firewall::venue_reaches_only_what_is_allowed),
-    ("firewall::venue_reaches_mdns_and_no_other_udp", firewall::venue_reaches_mdns_and_no_other_udp),
-    ("firewall::sshd_that_moves_is_followed", firewall::sshd_that_moves_is_followed),
+    ("keep::venue_reaches_mdns_and_no_other_udp", keep::venue_reaches_mdns_and_no_other_udp),
+    ("keep::sshd_that_moves_is_followed", keep::sshd_that_moves_is_followed),
     ("firewall::venue_does_not_reach_the_nodes", firewall::venue_does_not_reach_the_nodes),
     ("firewall::maximum_segment_size_is_clamped", firewall::maximum_segment_size_is_clamped),
     ("firewall::session_open_before_the_start_lives_on", firewall::session_open_before_the_start_lives_on),
