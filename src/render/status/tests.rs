@@ -260,6 +260,20 @@ fn devices_are_well_or_absent_or_broken_or_off() {
     assert_eq!(stage.line()["panel"]["lcd"]["state"], "ok");
 }
 
+/// A cable is pulled and the address stays on its port, as one that was given by hand does.
+#[test]
+fn a_number_that_no_cable_leads_to_is_not_told() {
+    let mut stage = Stage::online();
+    let Event::Link(Change::Present(plugged)) = link(3, "eth1") else { panic!("no link") };
+    stage.tell(Event::Link(Change::Present(Link { carrier: false, ..plugged })));
+    let line = stage.line();
+    assert_eq!(line["uplink"]["state"], "no-carrier");
+    assert_eq!(line["uplink"]["address"], Value::Null);
+    assert_eq!(line["uplink"]["addresses"], serde_json::json!([]));
+    stage.tell(link(3, "eth1"));
+    assert_eq!(stage.line()["uplink"]["addresses"], serde_json::json!(["10.99.0.126/24"]));
+}
+
 #[test]
 fn what_blocks_is_named_or_has_null_names() {
     let mut stage = Stage::online();
