@@ -47,6 +47,9 @@ const LEASE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs
 /// As [`LEASE`] where nothing on the panel moves: a quiet machine is to sleep.
 const CALM_LEASE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(75));
 
+/// Who still owns our table after this long will not let go of it.
+const LETTING_GO: Duration = Duration::from_secs(1);
+
 /// Reads the settings anew; the error names every fault.
 pub type Load = Box<dyn Fn() -> Result<Settings, String>>;
 
@@ -74,6 +77,8 @@ pub enum Fatal {
     CannotCreate(String),
     /// a capability is missing: 77
     Denied(String),
+    /// another instance runs: 75
+    Held(String),
 }
 
 struct Daemon {
@@ -278,7 +283,8 @@ impl Daemon {
         }
     }
 
-    /// READY when the rule set is in the kernel and every port that exists is set.
+    /// READY when the rule set is in the kernel and forwarding is set on every port that exists. Addresses and routes that the
+    /// kernel does not take are told, and do not keep everybody who waits for us.
     fn check_start(&mut self) -> Result<(), Fatal> {
         if self.ready || !self.state.is_synced() {
             return Ok(());
@@ -292,20 +298,24 @@ impl Daemon {
                 Some(error) if error.kind == ApplyErrorKind::Denied => {
                     return Err(Fatal::Denied(error.message.clone()));
                 }
+                // One that was just killed may need a moment to let go.
+                Some(error) if error.kind == ApplyErrorKind::Held && self.age() >= LETTING_GO => {
+                    return Err(Fatal::Held(error.message.clone()));
+                }
                 _ => {}
             }
         }
-        let essential = [Output::Firewall, Output::Link, Output::Routing];
-        let set = |output| {
-            let absent = reports.error(output).is_some_and(|error| error.kind == ApplyErrorKind::Absent);
-            reports.is_well(output) || absent
-        };
-        if !self.options.settings.gateway.enabled || essential.into_iter().all(set) {
+        let stands = reports.is_well(Output::Firewall) && self.state.is_forwarding_set();
+        if !self.options.settings.gateway.enabled || stands {
             self.ready = true;
             manager::ready();
             heap::trim();
         }
         Ok(())
+    }
+
+    fn age(&self) -> Duration {
+        self.state.now().saturating_since(self.state.started())
     }
 
     fn source_failed(&mut self, failure: &Failure) -> Result<(), Fatal> {

@@ -171,14 +171,19 @@ pub struct Rule {
     pub protocol: u8,
 }
 
-/// Per-interface IPv4 settings told by `RTM_NEWNETCONF` (`RTNLGRP_IPV4_NETCONF`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Per-interface IPv4 settings: those that `RTM_NEWNETCONF` (`RTNLGRP_IPV4_NETCONF`) tells when they change, and those that
+/// only the link's own message holds. `None`: not in the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Netconf {
     pub index: LinkIndex,
-    /// `NETCONFA_FORWARDING`, where the message has it
+    /// `NETCONFA_FORWARDING`
     pub forwarding: Option<bool>,
     /// `NETCONFA_RP_FILTER`: 0 off, 1 strict, 2 loose
     pub rp_filter: Option<u8>,
+    /// `IPV4_DEVCONF_ARP_IGNORE`: 1 answers only for addresses of the interface that was asked; never told by netconf
+    pub arp_ignore: Option<u8>,
+    /// `IPV4_DEVCONF_ARP_ANNOUNCE`: 2 asks only with addresses of the interface that asks; never told by netconf
+    pub arp_announce: Option<u8>,
 }
 
 /// A neighbour (`RTM_NEWNEIGH`) on the cluster port.
@@ -275,6 +280,8 @@ pub enum Firewall {
     Disturbed { by: Option<String> },
     /// another table drops what the cluster forwards (or `None`: no longer)
     Blocked(Option<Blocker>),
+    /// of the uplinks that carry none of the nodes' traffic now: what would drop it there
+    BlockedSpare(Vec<(String, Blocker)>),
     /// counters, read back: packets our forward chain accepted from the cluster, packets seen at postrouting
     Counters { forwarded: u64, postrouted: u64 },
 }
@@ -330,8 +337,8 @@ pub enum Applied {
         masquerade: bool,
         /// the kernel keeps others from changing the table
         owned: bool,
-        /// a flow table speeds established connections up
-        flow_table: bool,
+        /// a flow table speeds established connections up, or would if the kernel took it; `None`: nothing for it to do
+        flow_table: Option<bool>,
         /// rules that were already there (ours, of an earlier run) were adopted
         adopted: bool,
     },
@@ -373,6 +380,8 @@ pub enum ApplyErrorKind {
     Unsupported,
     /// a capability or right is missing
     Denied,
+    /// another instance of this program lives and holds it
+    Held,
 }
 
 impl fmt::Display for ApplyError {

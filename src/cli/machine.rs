@@ -12,9 +12,11 @@ use serde_json::Value;
 
 use super::settings;
 use super::status::client::Client;
-use crate::event::Blocker;
+use crate::event::{Blocker, Change, Event};
 use crate::sort;
-use crate::source::firewall::{self, FirewallWatch};
+use crate::source::firewall::{self, Blockers, FirewallWatch};
+use crate::source::netlink::{self, Connection};
+use crate::source::wayout;
 
 /// A daemon that does not say its status in this time is not asked again.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -97,18 +99,39 @@ impl Machine {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Another program's chain that drops what would be forwarded, where we may see it. In tests the answer to "blocker":
-    /// table, chain and remedy, each on a line.
-    pub fn blocker(&self, watch: &FirewallWatch) -> Option<Blocker> {
+    /// The other names that a port goes by (`ip link property add`). In tests the answer to "altnames PORT".
+    pub fn alternative_names(&self, port: &str) -> Vec<String> {
         if let Some(answers) = &self.answers {
-            let mut lines = answers.get("blocker")?.lines().map(str::to_owned);
-            return Some(Blocker {
-                table: lines.next(),
-                chain: lines.next(),
-                remedy: lines.next().unwrap_or_default(),
-            });
+            let names = answers.get(&format!("altnames {port}"));
+            return names.into_iter().flat_map(|names| names.split_whitespace()).map(str::to_owned).collect();
         }
-        firewall::blocker_now(watch).ok().flatten()
+        let known = netlink::snapshot().unwrap_or_default();
+        let named = known.into_iter().find_map(|event| match event {
+            Event::Link(Change::Present(link)) if link.name == port => Some(link.alternative_names),
+            _ => None,
+        });
+        named.unwrap_or_default()
+    }
+
+    /// Other programs' chains that drop what would be forwarded, where we may see them. In tests the answer to "blocker":
+    /// table, chain and remedy, each on a line.
+    pub fn blockers(&self, watch: &FirewallWatch) -> Blockers {
+        let Some(answers) = &self.answers else { return firewall::blockers_now(watch).unwrap_or_default() };
+        let exit = answers.get("blocker").map(|answer| {
+            let mut lines = answer.lines().map(str::to_owned);
+            Blocker { table: lines.next(), chain: lines.next(), remedy: lines.next().unwrap_or_default() }
+        });
+        Blockers { exit, spare: Vec::new() }
+    }
+
+    /// The port by which the kernel would send to the internet what comes from `source` by `port`, where we may ask it.
+    pub fn way_out(&self, port: &str, source: Ipv4Addr) -> Option<String> {
+        if self.answers.is_some() {
+            return None;
+        }
+        let index = |name: &str| self.read(&format!("/sys/class/net/{name}/ifindex"))?.parse::<u32>().ok();
+        let exit = wayout::way_out(&mut Connection::open().ok()?, index(port)?, source, wayout::DESTINATION)?;
+        self.list("/sys/class/net").into_iter().find(|name| index(name) == Some(exit))
     }
 
     /// The status of a daemon that runs. In tests the answer to "status".

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::machine::Machine;
 use super::settings::{self, ConfigArg};
 use super::{exit, output};
 use crate::config::Settings;
 use crate::event::{Dump, Event};
+use crate::policy::ruleset::TABLE;
 use crate::policy::{GatewayPlan, RoutingPlan, decide, service, subnet};
 use crate::render::{dnsmasq as render, page};
 use crate::sink::{clock, dnsmasq};
@@ -35,7 +37,7 @@ pub struct Args {
     /// Read links, addresses and routes from this file, not from the kernel
     #[arg(long, value_name = "FILE")]
     pub facts: Option<PathBuf>,
-    /// With "ruleset": as it is loaded, with the table's flags and the flow table
+    /// With "ruleset": what the kernel holds, as nft lists it; needs root
     #[arg(long)]
     pub kernel: bool,
 }
@@ -58,6 +60,10 @@ pub fn main(args: Args) -> ExitCode {
     if args.what == What::Settings {
         return ExitCode::from(output::deliver(&merged.to_toml()));
     }
+    // Of facts that were written down there is nothing loaded: the form is worked out.
+    if args.what == What::Ruleset && args.kernel && args.facts.is_none() {
+        return loaded(&Machine::real());
+    }
     let state = match state(&merged.settings, args.facts.as_deref()) {
         Ok(state) => state,
         Err((code, message)) => {
@@ -66,6 +72,22 @@ pub fn main(args: Args) -> ExitCode {
         }
     };
     ExitCode::from(output::deliver(&text(&args, &merged.settings, &state)))
+}
+
+/// The table as the kernel holds it, in nft's words.
+fn loaded(machine: &Machine) -> ExitCode {
+    match machine.run("nft", &["list", "table", "inet", TABLE]) {
+        Some(listing) => {
+            output::out(&listing);
+            ExitCode::SUCCESS
+        }
+        None => {
+            output::err(&format!(
+                "table inet {TABLE} cannot be listed: is the gateway running, are you root, is nftables installed?\n"
+            ));
+            ExitCode::from(exit::CANNOT_CREATE)
+        }
+    }
 }
 
 /// What the daemon would know right after its start.

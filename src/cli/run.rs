@@ -60,6 +60,7 @@ fn start(args: Args) -> Result<(), (u8, String)> {
         Fatal::Unsupported(message) => (exit::UNAVAILABLE, message),
         Fatal::CannotCreate(message) => (exit::CANNOT_CREATE, message),
         Fatal::Denied(message) => (exit::NO_PERMISSION, message),
+        Fatal::Held(message) => (exit::TEMPORARY, message),
     })
 }
 

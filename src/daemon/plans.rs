@@ -95,21 +95,27 @@ pub fn way_out(settings: &Settings, state: &State, desired: &Desired) -> Option<
     Some(WayOutPlan { from_port: port.index, source, generation: state.facts_generation() })
 }
 
-/// Connection tracking is the gateway's.
-pub fn vitals(settings: &Settings) -> VitalsPlan {
-    VitalsPlan { conntrack: settings.gateway.enabled, limits: Some(settings.vitals.clone()) }
+/// Connection tracking is the gateway's, and so are the settings of its ports.
+pub fn vitals(settings: &Settings, state: &State) -> VitalsPlan {
+    VitalsPlan {
+        conntrack: settings.gateway.enabled,
+        ports: state.kept_netconf(),
+        limits: Some(settings.vitals.clone()),
+    }
 }
 
 /// What the firewall's source is to recognise.
 pub fn firewall_watch(settings: &Settings, state: &State, own_port: u32) -> FirewallWatch {
     let placement = subnet::place(settings, state);
     let carrying = state.uplinks().into_iter().filter(|uplink| uplink.address.is_some());
+    let exit = state.vitals().way_out.flatten().and_then(|index| state.facts().link(index));
     FirewallWatch {
         table: TABLE,
         own_port,
         cluster_port: state.cluster_port().map(|port| port.name.clone()),
         cluster_networks: placement.networks(),
         uplinks: carrying.map(|uplink| uplink.link.name.clone()).collect(),
+        exit: exit.map(|link| link.name.clone()),
         forwarded: COMMENT_FORWARDED,
         postrouted: COMMENT_MASQUERADE,
     }

@@ -23,7 +23,7 @@ use crate::source::signals::Signals;
 use crate::source::vitals::VitalsPlan;
 use crate::source::wayout::WayOutPlan;
 use crate::source::{
-    alarm, buttons, dhcp, firewall, hotplug, leases, netlink, probe, resolvers, signals, time, vitals, wayout,
+    alarm, buttons, dhcp, firewall, host, hotplug, leases, netlink, probe, resolvers, signals, time, vitals, wayout,
 };
 use crate::state::State;
 
@@ -94,6 +94,8 @@ pub fn spawn(
     later.source("control socket", false, move || control::run(control_seen.clone(), orders.clone()));
     let sender = events.clone();
     later.source("resolvers", false, move || resolvers::run(sender.clone()));
+    let sender = events.clone();
+    later.source("sshd's settings", false, move || host::run(sender.clone()));
     let sender = events.clone();
     later.source("way out", false, move || wayout::run(way_out_seen.clone(), sender.clone()));
     let leases_file = dnsmasq::leases(run_directory);
@@ -208,7 +210,7 @@ impl Plans {
         set(&self.way_out, plans::way_out(settings, state, desired));
         set(&self.other_dhcp, plans::other_dhcp(state));
         set(&self.firewall, plans::firewall_watch(settings, state, firewall_port));
-        set(&self.vitals, plans::vitals(settings));
+        set(&self.vitals, plans::vitals(settings, state));
         set(&self.buttons, settings.buttons.clone());
         set(&self.neighbours, state.roles().cluster);
         set(&self.control, settings.control.socket.clone());

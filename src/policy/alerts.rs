@@ -8,7 +8,7 @@ mod nodes;
 mod service;
 
 use crate::config::{Settings, UplinkProbe};
-use crate::event::{ApplyErrorKind, LinkIndex, Output, Reachability};
+use crate::event::{ApplyErrorKind, Blocker, LinkIndex, Output, Reachability};
 use crate::sort;
 use crate::state::State;
 use crate::state::kernel::HeldAddress;
@@ -78,6 +78,13 @@ fn uplink(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         );
         raised.push(alert(Severity::Warning, "uplink-exit-by", text, format!("EXIT BY {exit}")));
     }
+    if let Some(cluster) = state.cluster_port().filter(|_| settings.gateway.enabled && state.is_without_exit()) {
+        let text = format!(
+            "{port} has a default route, but a routing rule refuses what the nodes send: a VPN's kill switch does that; look for \"prohibit\", \"unreachable\" or \"blackhole\" in `ip rule` and `ip route show table all`, and except packets from {}",
+            cluster.name
+        );
+        raised.push(alert(Severity::Fault, "uplink-no-exit", text, "NO EXIT"));
+    }
 }
 
 fn without_address(active: &UplinkView<'_>) -> (String, &'static str) {
@@ -103,13 +110,18 @@ fn foreign_exit(state: &State) -> Option<String> {
 }
 
 fn enslaved(state: &State, raised: &mut Vec<Alert>) {
-    for (port, master) in &state.roles().enslaved {
-        let (Some(port), Some(master)) = (state.facts().link(*port), state.facts().link(*master)) else { continue };
+    let roles = state.roles();
+    for (index, master) in &roles.enslaved {
+        let (Some(port), Some(master)) = (state.facts().link(*index), state.facts().link(*master)) else { continue };
         let (port, master) = (&port.name, &master.name);
         let text = format!("{port} is a port of {master}: name {master} in the settings instead");
-        raised.push(alert(Severity::Warning, "uplink-enslaved", text, format!("{port} IN {master}")));
+        // Another uplink may do in its place; without the cluster's port nothing works.
+        let (severity, code) = match roles.cluster == Some(*index) {
+            true => (Severity::Fault, "gateway-port-enslaved"),
+            false => (Severity::Warning, "uplink-enslaved"),
+        };
+        raised.push(alert(severity, code, text, format!("{port} IN {master}")));
     }
-    let roles = state.roles();
     for index in roles.uplinks.iter().chain(roles.cluster.as_ref()) {
         let Some(port) = state.facts().link(*index) else { continue };
         let vlan =
@@ -146,27 +158,7 @@ fn gateway(state: &State, raised: &mut Vec<Alert>) {
         );
         raised.push(alert(Severity::Fault, "gateway-disturbed", text, "RULES FLUSHED"));
     }
-    match (&state.firewall().blocker, state.firewall().swallowed) {
-        (Some(blocker), _) => {
-            let place = match (&blocker.table, &blocker.chain) {
-                (Some(table), Some(chain)) => format!("chain {chain} of table {table}"),
-                _ => "another tool".to_owned(),
-            };
-            let text = format!("{place} drops what the cluster sends: {}", blocker.remedy);
-            let who = blocker.chain.as_deref().unwrap_or("");
-            raised.push(alert(
-                Severity::Fault,
-                "gateway-blocked",
-                text,
-                format!("BLOCKED {who}").trim_end().to_owned(),
-            ));
-        }
-        (None, true) => {
-            let text = "packets of the cluster are accepted by our rules but do not leave: something else on this machine drops them (try: sudo iptables-legacy -S FORWARD)";
-            raised.push(alert(Severity::Fault, "gateway-blocked", text, "BLOCKED"));
-        }
-        (None, false) => {}
-    }
+    blocked(state, raised);
     if let Some((count, max)) = state.vitals().conntrack {
         if max > 0 && u64::from(count) * 100 >= u64::from(max) * 80 {
             let text = format!(
@@ -191,6 +183,42 @@ fn gateway(state: &State, raised: &mut Vec<Alert>) {
             raised.push(alert(Severity::Notice, "gateway-port-no-carrier", text, "NO SWITCH"));
         }
         Some(_) => {}
+    }
+}
+
+/// By other programs' rules: on the way out that is used, and on those that may be it next.
+fn blocked(state: &State, raised: &mut Vec<Alert>) {
+    match (state.firewall().blocker(), state.firewall().swallowed) {
+        (Some(blocker), _) => {
+            let text = format!("{} drops what the cluster sends: {}", place(blocker), blocker.remedy);
+            let who = blocker.chain.as_deref().unwrap_or("");
+            raised.push(alert(
+                Severity::Fault,
+                "gateway-blocked",
+                text,
+                format!("BLOCKED {who}").trim_end().to_owned(),
+            ));
+        }
+        (None, true) => {
+            let text = "packets of the cluster are accepted by our rules but do not leave: something else on this machine drops them (try: sudo iptables-legacy -S FORWARD)";
+            raised.push(alert(Severity::Fault, "gateway-blocked", text, "BLOCKED"));
+        }
+        (None, false) => {}
+    }
+    for (uplink, blocker) in &state.firewall().spare {
+        let text = format!(
+            "{} would drop what the cluster sends by {uplink}, which is not the way out now: {}",
+            place(blocker),
+            blocker.remedy
+        );
+        raised.push(alert(Severity::Warning, "uplink-blocked", text, format!("{uplink} BLOCKED")));
+    }
+}
+
+fn place(blocker: &Blocker) -> String {
+    match (&blocker.table, &blocker.chain) {
+        (Some(table), Some(chain)) => format!("chain {chain} of table {table}"),
+        _ => "another tool".to_owned(),
     }
 }
 

@@ -17,6 +17,7 @@ use ipnet::Ipv4Net;
 use crate::config::{PortPattern, Settings};
 use crate::event::{LinkIndex, Route, Rule};
 use crate::state::State;
+use crate::state::netconf::{ARP_ANNOUNCE, ARP_IGNORE, RP_FILTER};
 use alert::{Alert, Severity};
 use ruleset::{Ruleset, RulesetInput};
 use service::ServicePlan;
@@ -168,8 +169,8 @@ fn gateway(settings: &Settings, state: &State, placement: &Placement) -> Gateway
 fn ports(state: &State, placement: &Placement) -> Vec<PortPlan> {
     let silent = InterfaceConf {
         forwarding: Some(true),
-        arp_ignore: Some(1),
-        arp_announce: Some(2),
+        arp_ignore: Some(ARP_IGNORE),
+        arp_announce: Some(ARP_ANNOUNCE),
         ..InterfaceConf::default()
     };
     let uplinks = state.uplinks().into_iter().map(|uplink| {
@@ -180,7 +181,7 @@ fn ports(state: &State, placement: &Placement) -> Vec<PortPlan> {
             up: false,
             addresses: Vec::new(),
             conf: InterfaceConf {
-                rp_filter: Some(2),
+                rp_filter: Some(RP_FILTER),
                 accept_local: Some(ours),
                 ignore_routes_with_linkdown: Some(true),
                 ..silent

@@ -3,6 +3,7 @@
 //! The main table is left alone. Table U of an uplink holds that uplink's routes, table C the cluster's; rules choose by
 //! source, by port and by destination. Preferences lie before Tailscale's (5210).
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
@@ -50,6 +51,9 @@ fn through_uplink(plan: &mut RoutingPlan, state: &State, uplink: &UplinkView<'_>
     }
     plan.rules.insert(Rule { output: Some(uplink.link.name.clone()), ..rule(1, table) });
     let routes = state.facts().routes().filter(|r| r.table == TABLE_MAIN && r.index == index && is_v4(&r.destination));
+    // Of several next hops by one port the first will do: told apart they would be one route to the kernel.
+    let mut known = BTreeSet::new();
+    let routes = routes.filter(|route| known.insert((route.destination, route.metric)));
     plan.routes.extend(routes.map(|route| Route { table, protocol: ROUTE_PROTOCOL, ..route.clone() }));
 }
 

@@ -233,7 +233,8 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
             for (so, word) in [
                 (*adopted, ", adopted from an earlier run"),
                 (*owned, ", protected"),
-                (*flow_table, ", with a flow table"),
+                (*flow_table == Some(true), ", with a flow table"),
+                (*flow_table == Some(false), ", without a flow table, which it refuses"),
             ] {
                 message.push_str(if so { word } else { "" });
             }

@@ -141,7 +141,9 @@ impl DeviceState {
             None if outputs.held(output).is_some() => Self::Ok,
             None | Some(ApplyErrorKind::Absent | ApplyErrorKind::Waiting) => Self::Absent,
             Some(ApplyErrorKind::Off) => Self::Off,
-            Some(ApplyErrorKind::Failed | ApplyErrorKind::Unsupported | ApplyErrorKind::Denied) => Self::Error,
+            Some(
+                ApplyErrorKind::Failed | ApplyErrorKind::Unsupported | ApplyErrorKind::Denied | ApplyErrorKind::Held,
+            ) => Self::Error,
         }
     }
 }
@@ -240,7 +242,8 @@ fn uplink(view: &UplinkView<'_>) -> UplinkStatus {
         gateway: view.gateway.filter(|_| view.address.is_some()),
         since: Some(view.since),
         valid_until: view.valid_until,
-        addresses: Some(view.addresses.clone()),
+        // Nor is a number that no cable leads to one to ssh to.
+        addresses: Some(if view.link.carrier { view.addresses.clone() } else { Vec::new() }),
     }
 }
 
@@ -270,7 +273,7 @@ fn gateway(state: &State, desired: &Desired) -> GatewayStatus {
         chain: None,
         remedy: "sudo iptables-legacy -S FORWARD shows rules that nftables cannot see".to_owned(),
     };
-    let blocked_by = firewall.blocker.clone().or_else(|| firewall.swallowed.then_some(swallowed));
+    let blocked_by = firewall.blocker().cloned().or_else(|| firewall.swallowed.then_some(swallowed));
     GatewayStatus {
         forwarding: state.forwarding(),
         masquerade,

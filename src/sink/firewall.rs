@@ -7,6 +7,7 @@ mod guard;
 mod look;
 mod transact;
 
+use std::fs;
 use std::thread;
 
 use rustix::io::Errno;
@@ -27,6 +28,8 @@ use guard::{Guard, Hold};
 
 /// Each try learns one thing about the kernel or the table; there is no more to learn than this.
 const TRIES: usize = 8;
+/// This program's name as the kernel has it (`/proc/PID/comm`).
+const PROGRAM: &str = "bramblegate";
 /// What is asked before and after, in messages.
 const LISTING: &str = "listing of tables";
 
@@ -49,8 +52,8 @@ pub struct FirewallSink {
 struct Loaded {
     ruleset: Ruleset,
     protect: bool,
-    /// with one, or without because the kernel would not have it
-    flow_table: bool,
+    /// with one, or without because the kernel would not have it; `None`: none was wanted
+    flow_table: Option<bool>,
 }
 
 /// What was learnt of this kernel.
@@ -144,7 +147,7 @@ impl FirewallSink {
             ruleset = ruleset.without_flow_table();
         }
         let sent = send(socket, &mut self.known, &mut ruleset, protect)?;
-        let flow_table = ruleset.flow_table.is_some();
+        let flow_table = wanted.flow_table.as_ref().map(|_| ruleset.flow_table.is_some());
         let (applied, owned) = read_back(socket, flow_table, self.adopted)?;
         self.loaded = Some(Loaded { ruleset: wanted.clone(), protect, flow_table });
         if self.guarding && !owned {
@@ -223,7 +226,7 @@ fn send(socket: &mut Socket, known: &mut Known, ruleset: &mut Ruleset, protect: 
 }
 
 /// What is in the kernel, and whether it protects it.
-fn read_back(socket: &mut Socket, flow_table: bool, adopted: bool) -> Result<(Applied, bool), ApplyError> {
+fn read_back(socket: &mut Socket, flow_table: Option<bool>, adopted: bool) -> Result<(Applied, bool), ApplyError> {
     let Some(seen) = look(socket).map_err(|errno| refused(errno, LISTING))? else {
         return Err(failed("the rule set was accepted, but is not in the kernel".into()));
     };
@@ -273,14 +276,29 @@ fn explain(refusal: &Refusal, ruleset: &Ruleset, seen: Option<&Seen>, port: u32)
         }
     };
     match (refusal.errno, seen.and_then(|seen| seen.owner)) {
-        (Errno::PERM, Some(owner)) if owner != port && has_net_admin() => {
-            failed(format!("table inet {TABLE} belongs to another process that lives (netlink port {owner}); stop it"))
-        }
+        (Errno::PERM, Some(owner)) if owner != port && has_net_admin() => belongs_to(owner),
         (Errno::NOENT, _) if matches!(refusal.label, Label::Chain(_) | Label::Rule(..)) => ApplyError {
             kind: ApplyErrorKind::Unsupported,
             message: format!("the kernel lacks what {subject} needs (a module nft_*)"),
         },
         _ => refused(refusal.errno, &subject),
+    }
+}
+
+/// Who owns the table. The port of a process's first netlink socket is its number (netlink(7)), as seen from its own PID
+/// namespace: only the name that it has there makes it certain.
+fn belongs_to(owner: u32) -> ApplyError {
+    let name = fs::read_to_string(format!("/proc/{owner}/comm")).unwrap_or_default();
+    match name.trim() {
+        PROGRAM => {
+            let message = format!(
+                "another instance runs: process {owner} ({PROGRAM}) owns table inet {TABLE}; stop it first (sudo systemctl stop bramblegate)"
+            );
+            ApplyError { kind: ApplyErrorKind::Held, message }
+        }
+        _ => {
+            failed(format!("table inet {TABLE} belongs to another process that lives (netlink port {owner}); stop it"))
+        }
     }
 }
 

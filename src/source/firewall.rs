@@ -47,8 +47,10 @@ pub struct FirewallWatch {
     pub own_port: u32,
     pub cluster_port: Option<String>,
     pub cluster_networks: Vec<Ipv4Net>,
-    /// those that carry traffic
+    /// those that carry traffic, or could
     pub uplinks: Vec<String>,
+    /// the port by which the nodes' traffic leaves; `None`: not known, it may be any
+    pub exit: Option<String>,
     /// comment of the rules that count what is forwarded from the cluster; empty: do not read counters
     pub forwarded: &'static str,
     /// comment of the rules that count what has reached postrouting
@@ -66,7 +68,7 @@ pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<Firewal
         requests: Socket::open(0)?,
         watcher: Watcher::default(),
         watch: watch.borrow_and_update().clone(),
-        blocker: None,
+        blockers: Blockers::default(),
         counts: None,
     };
     source.look().await?;
@@ -90,7 +92,7 @@ pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<Firewal
                 source.look().await?;
                 // Whether packets get through in spite of it, or again, is of interest now.
                 let soon = Instant::now() + COUNTERS_SUSPICIOUS;
-                count_at = count_at.map(|at| if source.blocker.is_some() { at.min(soon) } else { at });
+                count_at = count_at.map(|at| if source.blockers.exit.is_some() { at.min(soon) } else { at });
             }
             () = alarm.rings() => count_at = source.count().await?,
             guard = listener.readable() => {
@@ -106,13 +108,22 @@ pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<Firewal
     }
 }
 
-/// Looks once: the chain of another program, if any, that drops what would be forwarded between the ports of `watch`.
+/// Looks once for chains of other programs that drop what would be forwarded between the ports of `watch`.
 ///
 /// # Errors
 /// No nfnetlink in the kernel, or no CAP_NET_ADMIN.
-pub fn blocker_now(watch: &FirewallWatch) -> io::Result<Option<Blocker>> {
+pub fn blockers_now(watch: &FirewallWatch) -> io::Result<Blockers> {
     let ruleset = foreign::read(&mut Socket::open(0)?, watch.table)?;
-    Ok(watch.ways().iter().find_map(|way| judge::blocker(&ruleset, way)))
+    Ok(watch.judge(&ruleset))
+}
+
+/// What drops the nodes' traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Blockers {
+    /// on the way that it takes
+    pub exit: Option<Blocker>,
+    /// on ways that it would take by other uplinks
+    pub spare: Vec<(String, Blocker)>,
 }
 
 /// Reads any bytes as messages of the kernel and follows packets through what they say: the door for fuzzing.
@@ -149,6 +160,19 @@ impl FirewallWatch {
         };
         self.uplinks.iter().map(way).collect()
     }
+
+    fn judge(&self, ruleset: &foreign::Ruleset) -> Blockers {
+        let mut found = Blockers::default();
+        for way in self.ways() {
+            let Some(blocker) = judge::blocker(ruleset, &way) else { continue };
+            if self.exit.as_ref().is_none_or(|exit| *exit == way.uplink.0) {
+                found.exit.get_or_insert(blocker);
+            } else {
+                found.spare.push((way.uplink.0, blocker));
+            }
+        }
+        found
+    }
 }
 
 async fn due(at: Option<Instant>) {
@@ -179,7 +203,7 @@ struct Source {
     watcher: Watcher,
     watch: FirewallWatch,
     /// as last told
-    blocker: Option<Blocker>,
+    blockers: Blockers,
     counts: Option<Counts>,
 }
 
@@ -223,19 +247,20 @@ impl Source {
 
     /// Looks for a chain of others that drops what we forward; tells it if the answer is a new one.
     async fn look(&mut self) -> io::Result<()> {
-        let ways = self.watch.ways();
-        let ruleset = match ways.is_empty() {
+        let nothing = self.watch.cluster_port.is_none() || self.watch.uplinks.is_empty();
+        let ruleset = match nothing {
             true => Ok(foreign::Ruleset::default()),
             false => foreign::read(&mut self.requests, self.watch.table),
         };
-        let blocker = match ruleset {
-            Ok(ruleset) => ways.iter().find_map(|way| judge::blocker(&ruleset, way)),
-            // A listing that is refused says nothing; the next change asks again.
-            Err(_) => return Ok(()),
-        };
-        if blocker != self.blocker {
-            self.blocker.clone_from(&blocker);
-            self.tell(Firewall::Blocked(blocker)).await?;
+        // A listing that is refused says nothing; the next change asks again.
+        let Ok(ruleset) = ruleset else { return Ok(()) };
+        let found = self.watch.judge(&ruleset);
+        let told = std::mem::replace(&mut self.blockers, found.clone());
+        if found.exit != told.exit {
+            self.tell(Firewall::Blocked(found.exit)).await?;
+        }
+        if found.spare != told.spare {
+            self.tell(Firewall::BlockedSpare(found.spare)).await?;
         }
         Ok(())
     }
@@ -251,7 +276,7 @@ impl Source {
         if let Some(Counts { forwarded, postrouted }) = counts.filter(|_| counts != before) {
             self.tell(Firewall::Counters { forwarded, postrouted }).await?;
         }
-        let suspicious = self.blocker.is_some() || counters::suspicious(before, counts);
+        let suspicious = self.blockers.exit.is_some() || counters::suspicious(before, counts);
         Ok(Some(if suspicious { Instant::now() + COUNTERS_SUSPICIOUS } else { beat(COUNTERS) }))
     }
 }

@@ -1,15 +1,54 @@
-//! The head's own name, and the ports on which its sshd listens: read at the start and on reload.
+//! The head's own name, and the ports on which its sshd listens: by its settings, whose files are watched by inotify. Who moves
+//! sshd to another port must not be locked out.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::event::Vital;
+use tokio::sync::mpsc;
+
+use crate::event::{Event, Vital};
 use crate::sort;
+use crate::source::files::Files;
 
 const DEFAULT: u16 = 22;
 /// `Include` may nest; sshd allows 16 levels.
 const DEEPEST: usize = 16;
+
+/// sshd's own folder, and where it or a drop-in folder may appear.
+const FOLDERS: [&str; 2] = ["etc", "etc/ssh"];
+/// Units by which systemd may listen for sshd, and where those that are in use are named.
+const UNITS: [&str; 2] = ["ssh.socket", "sshd.socket"];
+const WANTS: &str = "etc/systemd/system/sockets.target.wants";
+/// Where units lie, the least important first.
+const UNIT_FOLDERS: [&str; 4] =
+    ["usr/lib/systemd/system", "run/systemd/generator", "run/systemd/system", "etc/systemd/system"];
+
+/// Tells it at the start, and each change of the files.
+///
+/// # Errors
+/// No inotify to be had, or the receiver is gone (`BrokenPipe`).
+pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
+    let root = Path::new("/");
+    let files = Files::new()?;
+    let mut told = None;
+    loop {
+        let drop_ins = |folder: &str| UNITS.map(|unit| root.join(folder).join(format!("{unit}.d")));
+        let folders = FOLDERS.iter().chain(&UNIT_FOLDERS).chain([&WANTS]).map(|folder| root.join(folder));
+        let included = sshd(root).folders.into_iter();
+        for folder in folders.chain(UNIT_FOLDERS.into_iter().flat_map(drop_ins)).chain(included) {
+            files.folder(&folder);
+        }
+        let now = read();
+        if told.as_ref() != Some(&now) {
+            events.send(Event::Vital(now.clone())).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+            told = Some(now);
+        }
+        files.changed().await?;
+    }
+}
 
 /// [`Vital::Host`] as it is now.
 pub fn read() -> Vital {
@@ -17,15 +56,28 @@ pub fn read() -> Vital {
     Vital::Host { name, ssh_ports: ssh_ports(Path::new("/")) }
 }
 
+/// What sshd's settings say.
+#[derive(Default)]
+struct Sshd {
+    ports: BTreeSet<u16>,
+    /// in which more of them would be found
+    folders: BTreeSet<PathBuf>,
+}
+
+fn sshd(root: &Path) -> Sshd {
+    let mut found = Sshd::default();
+    sshd_config(root, &root.join("etc/ssh/sshd_config"), &mut found, DEEPEST);
+    found
+}
+
 /// TCP ports of sshd's settings and, where systemd listens for it, of `ssh.socket`; 22 when none are said.
 pub fn ssh_ports(root: &Path) -> Vec<u16> {
-    let mut ports = BTreeSet::new();
-    sshd_config(root, &root.join("etc/ssh/sshd_config"), &mut ports, DEEPEST);
+    let mut ports = sshd(root).ports;
     if ports.is_empty() {
         ports.insert(DEFAULT);
     }
-    for unit in ["ssh.socket", "sshd.socket"] {
-        if root.join("etc/systemd/system/sockets.target.wants").join(unit).symlink_metadata().is_ok() {
+    for unit in UNITS {
+        if root.join(WANTS).join(unit).symlink_metadata().is_ok() {
             ports.extend(socket_unit(root, unit));
         }
     }
@@ -33,17 +85,19 @@ pub fn ssh_ports(root: &Path) -> Vec<u16> {
 }
 
 /// `Port N` and the ports of `ListenAddress`, also from included files (sshd_config(5)).
-fn sshd_config(root: &Path, file: &Path, ports: &mut BTreeSet<u16>, depth: usize) {
+fn sshd_config(root: &Path, file: &Path, found: &mut Sshd, depth: usize) {
     let Ok(text) = fs::read_to_string(file) else { return };
     for (keyword, argument) in text.lines().filter_map(directive) {
         match keyword.as_str() {
-            "port" => ports.extend(argument.parse::<u16>().ok()),
-            "listenaddress" => ports.extend(port_of(argument)),
+            "port" => found.ports.extend(argument.parse::<u16>().ok()),
+            "listenaddress" => found.ports.extend(port_of(argument)),
             "include" if depth > 0 => {
                 for pattern in argument.split_whitespace() {
-                    for file in included(root, pattern) {
-                        sshd_config(root, &file, ports, depth - 1);
+                    let Some((folder, name)) = included(root, pattern) else { continue };
+                    for file in files_named(&folder, &name) {
+                        sshd_config(root, &file, found, depth - 1);
                     }
+                    found.folders.insert(folder);
                 }
             }
             _ => {}
@@ -66,15 +120,19 @@ fn port_of(argument: &str) -> Option<u16> {
     port.parse().ok().filter(|_| alone)
 }
 
-/// The files that a pattern with `*` in its last part names; relative ones lie in `/etc/ssh`.
-fn included(root: &Path, pattern: &str) -> Vec<PathBuf> {
+/// Where a pattern looks, and for what; a relative one in `/etc/ssh`.
+fn included(root: &Path, pattern: &str) -> Option<(PathBuf, String)> {
     let pattern = Path::new("/etc/ssh").join(pattern.trim_matches('"'));
-    let (Some(directory), Some(name)) = (pattern.parent(), pattern.file_name().and_then(|name| name.to_str())) else {
-        return Vec::new();
-    };
-    let directory = root.join(directory.strip_prefix("/").unwrap_or(directory));
-    let Some((before, after)) = name.split_once('*') else { return vec![directory.join(name)] };
-    files_in(&directory, before, after)
+    let (folder, name) = (pattern.parent()?, pattern.file_name()?.to_str()?);
+    Some((root.join(folder.strip_prefix("/").unwrap_or(folder)), name.to_owned()))
+}
+
+/// The files that a name, perhaps with one `*`, means.
+fn files_named(folder: &Path, name: &str) -> Vec<PathBuf> {
+    match name.split_once('*') {
+        Some((before, after)) => files_in(folder, before, after),
+        None => vec![folder.join(name)],
+    }
 }
 
 fn files_in(directory: &Path, before: &str, after: &str) -> Vec<PathBuf> {
@@ -91,9 +149,9 @@ fn files_in(directory: &Path, before: &str, after: &str) -> Vec<PathBuf> {
 
 /// `ListenStream=` of a unit and its drop-ins, the most important first found; an empty one forgets those before it.
 fn socket_unit(root: &Path, unit: &str) -> BTreeSet<u16> {
-    let places = ["usr/lib/systemd/system", "run/systemd/generator", "run/systemd/system", "etc/systemd/system"];
-    let whole = places.iter().rev().map(|place| root.join(place).join(unit)).find(|path| path.exists());
-    let drop_ins = places.iter().flat_map(|place| files_in(&root.join(place).join(format!("{unit}.d")), "", ".conf"));
+    let whole = UNIT_FOLDERS.iter().rev().map(|place| root.join(place).join(unit)).find(|path| path.exists());
+    let drop_ins =
+        UNIT_FOLDERS.iter().flat_map(|place| files_in(&root.join(place).join(format!("{unit}.d")), "", ".conf"));
     let mut ports = BTreeSet::new();
     for file in whole.into_iter().chain(drop_ins) {
         let text = fs::read_to_string(file).unwrap_or_default();
@@ -148,6 +206,13 @@ mod tests {
             ],
         );
         assert_eq!(ssh_ports(&root.0), [2022, 2023, 2222]);
+    }
+
+    #[test]
+    fn the_folders_of_included_files_are_known_though_they_are_empty() {
+        let root = Root::with("folders", &[("etc/ssh/sshd_config", "Include /etc/own/*.conf more\n")]);
+        let folders: Vec<_> = sshd(&root.0).folders.into_iter().collect();
+        assert_eq!(folders, [root.0.join("etc/own"), root.0.join("etc/ssh")]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod bind;
 pub mod buttons;
 pub mod control;
 pub mod dhcp;
+mod files;
 pub mod firewall;
 pub mod host;
 pub mod hotplug;

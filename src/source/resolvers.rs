@@ -7,15 +7,12 @@ use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
 
 use crate::event::{Event, LinkIndex, Vital};
 use crate::sort;
-use crate::source::readable;
+use crate::source::files::Files;
 
 /// Resolvers by interface index; 0 is the machine.
 pub type Resolvers = BTreeMap<LinkIndex, Vec<IpAddr>>;
@@ -39,8 +36,6 @@ const PARENTS: [&str; 8] = [
     "run/dhcpcd",
     "run/dhcpcd/hook-state",
 ];
-/// Files are written in several steps.
-const SETTLE: Duration = Duration::from_millis(50);
 
 /// Tells the resolvers at the start, and each change.
 ///
@@ -48,29 +43,21 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// No inotify to be had, or the receiver is gone (`BrokenPipe`).
 pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let root = Path::new("/");
-    let watched = readable(inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?)?;
+    let files = Files::new()?;
     let mut known = Resolvers::new();
     loop {
-        for directory in PARENTS.iter().chain(&NETWORKD).chain(&BY_NAME) {
-            let flags = WatchFlags::CLOSE_WRITE | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE;
-            // One that is not there yet appears in one that is.
-            let _ = inotify::add_watch(watched.get_ref(), root.join(directory), flags | WatchFlags::ONLYDIR);
+        for folder in PARENTS.iter().chain(&NETWORKD).chain(&BY_NAME) {
+            files.folder(&root.join(folder));
         }
         for file in MACHINE {
-            // A file that is a link, or mounted over, changes without its directory's knowing.
-            let flags = WatchFlags::CLOSE_WRITE | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
-            let _ = inotify::add_watch(watched.get_ref(), root.join(file), flags);
+            files.file(&root.join(file));
         }
         let now = read(root);
         for event in changes(&known, &now) {
             events.send(event).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
         }
         known = now;
-        let mut guard = watched.readable().await?;
-        sleep(SETTLE).await;
-        let mut buffer = [0; 4096];
-        while rustix::io::read(watched.get_ref(), &mut buffer).is_ok_and(|length| length > 0) {}
-        guard.clear_ready();
+        files.changed().await?;
     }
 }
 

@@ -1,5 +1,5 @@
-//! The vitals of the head: how full the connection tracking table is ([`conntrack`]), and how the machine itself is
-//! ([`head`]).
+//! The vitals of the head: how full the connection tracking table is ([`conntrack`]), whether the ports still have the
+//! settings that we gave them ([`ports`]), and how the machine itself is ([`head`]).
 //!
 //! All is looked at together, once a minute, with everything else that has that beat: a quiet machine is to sleep. What comes
 //! near its limit is looked at every ten seconds, and what the kernel tells by itself ([`watch`]) at once.
@@ -7,6 +7,7 @@
 mod conntrack;
 mod head;
 mod parse;
+mod ports;
 mod watch;
 
 use std::convert::Infallible;
@@ -17,9 +18,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch as channel};
 
 use crate::config::VitalLimits;
-use crate::event::{Event, Head, Vital};
+use crate::event::{Event, Head, Netconf, Vital};
 use crate::source::alarm::{Alarm, beat};
 use crate::source::nfnetlink::Socket;
+use ports::Ports;
 use watch::Watch;
 
 pub use conntrack::usage;
@@ -37,6 +39,8 @@ const CLOSE: u8 = 5;
 pub struct VitalsPlan {
     /// connection tracking too
     pub conntrack: bool,
+    /// what ports are to be set to: told where they are not
+    pub ports: Vec<Netconf>,
     pub limits: Option<VitalLimits>,
 }
 
@@ -49,6 +53,7 @@ pub async fn run(events: mpsc::Sender<Event>, mut plan: channel::Receiver<Vitals
     let root = Path::new("/");
     let mut watch: Option<(Option<u8>, Watch)> = None;
     let mut looks = Looks::default();
+    let mut ports = Ports::default();
     let mut alarm = Alarm::new()?;
     loop {
         let wanted = plan.borrow_and_update().clone();
@@ -64,6 +69,9 @@ pub async fn run(events: mpsc::Sender<Event>, mut plan: channel::Receiver<Vitals
         let (news, near) = looks.take(root, wanted.conntrack, &limits, watch.tells_pressure());
         for vital in news {
             events.send(Event::Vital(vital)).await.map_err(|_| gone())?;
+        }
+        for undone in ports.undone(&wanted.ports) {
+            events.send(Event::Netconf(undone)).await.map_err(|_| gone())?;
         }
         alarm.set(Some(beat(if near { NEAR } else { CALM })));
         tokio::select! {

@@ -15,8 +15,12 @@ const FIGHT_END: Duration = Duration::from_secs(30);
 /// What was seen of the firewall.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FirewallFacts {
-    /// another tool's chain that drops our traffic
-    pub blocker: Option<Blocker>,
+    /// another tool's chain that drops our traffic, as its rules read
+    blocker: Option<Blocker>,
+    /// new connections that got through in spite of it, none of them lost
+    passed: u64,
+    /// uplinks that carry none of it now, and what would drop it there
+    pub spare: Vec<(String, Blocker)>,
     /// what our forward chain accepts does not arrive at postrouting
     pub swallowed: bool,
     /// times the rules were put back
@@ -30,7 +34,30 @@ pub struct FirewallFacts {
     repair_at: Option<Instant>,
 }
 
+/// So many new connections that get through, one after the other, are believed more than what the rules read like.
+const PROOF: u64 = 3;
+
 impl FirewallFacts {
+    /// Another tool's chain that drops our traffic, unless packets do get through.
+    pub fn blocker(&self) -> Option<&Blocker> {
+        self.blocker.as_ref().filter(|_| self.passed < PROOF)
+    }
+
+    /// Counters, read back. A new rule set begins at zero.
+    fn count(&mut self, forwarded: u64, postrouted: u64) {
+        let Some((forwarded_before, postrouted_before)) = self.counters.replace((forwarded, postrouted)) else {
+            return;
+        };
+        let (tried, through) =
+            (forwarded.saturating_sub(forwarded_before), postrouted.saturating_sub(postrouted_before));
+        if through > 0 {
+            self.swallowed = false;
+        } else if tried >= PROOF {
+            self.swallowed = true;
+        }
+        self.passed = if through < tried { 0 } else { self.passed.saturating_add(through) };
+    }
+
     /// Takes one disturbance in. True while it is a fight, in which our next move waits.
     pub(super) fn fights(&mut self, by: Option<&str>, now: Instant) -> bool {
         let quick = self.disturbed_at.is_some_and(|at| now.saturating_since(at) < FIGHT_GAP);
@@ -76,17 +103,15 @@ impl State {
             }
             Firewall::Blocked(blocker) => {
                 self.firewall.blocker.clone_from(blocker);
+                self.firewall.passed = 0;
+                Vec::new()
+            }
+            Firewall::BlockedSpare(spare) => {
+                self.firewall.spare.clone_from(spare);
                 Vec::new()
             }
             Firewall::Counters { forwarded, postrouted } => {
-                if let Some((forwarded_before, postrouted_before)) = self.firewall.counters {
-                    if *postrouted > postrouted_before {
-                        self.firewall.swallowed = false;
-                    } else if forwarded.saturating_sub(forwarded_before) >= 3 {
-                        self.firewall.swallowed = true;
-                    }
-                }
-                self.firewall.counters = Some((*forwarded, *postrouted));
+                self.firewall.count(*forwarded, *postrouted);
                 Vec::new()
             }
         }

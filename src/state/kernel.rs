@@ -234,11 +234,12 @@ impl KernelFacts {
 
     /// Takes per-interface settings in; a message holds only what changed. Returns whether it changed anything.
     pub fn apply_netconf(&mut self, told: &Netconf) -> bool {
-        let known =
-            self.netconf.entry(told.index).or_insert(Netconf { index: told.index, forwarding: None, rp_filter: None });
+        let known = self.netconf.entry(told.index).or_insert(Netconf { index: told.index, ..Netconf::default() });
         let before = *known;
         known.forwarding = told.forwarding.or(known.forwarding);
         known.rp_filter = told.rp_filter.or(known.rp_filter);
+        known.arp_ignore = told.arp_ignore.or(known.arp_ignore);
+        known.arp_announce = told.arp_announce.or(known.arp_announce);
         before != *known
     }
 

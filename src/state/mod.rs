@@ -3,9 +3,11 @@
 mod acknowledged;
 mod answers;
 pub mod dhcp;
+mod exit;
 mod firewall;
 mod inventory;
 pub mod kernel;
+pub mod netconf;
 pub mod node;
 pub mod output;
 pub mod port;
@@ -27,7 +29,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::config::{Settings, UplinkProbe};
-use crate::event::{Address, Change, Dump, Event, Instant, Link, LinkIndex, Netconf, Probe, Route, Rule, Stop};
+use crate::event::{Address, Change, Dump, Event, Instant, Link, LinkIndex, Probe, Route, Rule, Stop};
 
 use dhcp::DhcpFacts;
 pub use firewall::FirewallFacts;
@@ -63,6 +65,7 @@ pub struct State {
     active: Option<LinkIndex>,
     offline_since: Option<Instant>,
     egress: Option<(LinkIndex, Ipv4Addr)>,
+    refused_since: Option<Instant>,
     stale_sources: Vec<Ipv4Addr>,
     conntrack_orders: u64,
     clash_changed: Option<Instant>,
@@ -96,6 +99,7 @@ impl State {
             active: None,
             offline_since: Some(now),
             egress: None,
+            refused_since: None,
             stale_sources: Vec::new(),
             conntrack_orders: 0,
             clash_changed: None,
@@ -248,7 +252,7 @@ impl State {
     fn apply_address(&mut self, change: &Change<Address>) -> Vec<Transition> {
         let changed = self.facts.apply_address(change, self.now);
         let (Change::Gone(gone), true) = (change, changed) else { return Vec::new() };
-        if Some(gone.index) != self.roles.cluster {
+        if Some(gone.index) != self.roles.cluster || self.is_enslaved(gone.index) {
             return Vec::new();
         }
         self.revisions.link += 1;
@@ -281,23 +285,6 @@ impl State {
         Vec::new()
     }
 
-    fn apply_netconf(&mut self, netconf: &Netconf) -> Vec<Transition> {
-        let was_on = self.facts.netconf(netconf.index).is_some_and(|known| known.forwarding == Some(true));
-        self.facts.apply_netconf(netconf);
-        let ours = self.roles.cluster == Some(netconf.index) || self.roles.uplinks.contains(&netconf.index);
-        let off = netconf.forwarding == Some(false);
-        if !(ours && off && self.settings.gateway.enabled && self.stop.is_none()) {
-            return Vec::new();
-        }
-        // Known to be on or not: of a port that is down the kernel does not tell what we wrote.
-        self.revisions.link += 1;
-        if was_on {
-            let port = self.facts.link(netconf.index).map_or_else(String::new, |link| link.name.clone());
-            self.note_undone(netconf.index, format!("forwarding was switched off on {port}"));
-        }
-        Vec::new()
-    }
-
     /// Brings everything that follows from facts and time up to date.
     fn refresh(&mut self) -> Vec<Transition> {
         let mut told = Vec::new();
@@ -311,6 +298,7 @@ impl State {
         told.extend(self.choose_active());
         told.extend(self.watch_dhcp());
         self.watch_egress();
+        self.watch_exit();
         self.revisions.firewall += u64::from(self.firewall.repair_is_due(self.now));
         self.revisions.link += u64::from(self.upkeep.record_is_due(self.now));
         self.vitals.refresh(self.now);
@@ -397,7 +385,7 @@ impl State {
         let uplinks = self.uplinks.values().filter_map(|memory| memory.next_deadline(now));
         let better =
             self.uplinks.values().filter_map(UplinkMemory::settled_since).map(|since| since + BETTER_UPLINK_TIME);
-        let offline = self.offline_since.map(|since| since + OFFLINE_TIME);
+        let offline = self.offline_since.map(|since| since + OFFLINE_TIME).into_iter().chain(self.exit_deadline());
         let moved = self.clash_changed.map(|at| at + FORMER_ADDRESS_TIME);
         let nodes = self.nodes.next_deadline().into_iter().chain(self.nodes.sweep_at());
         let machine = self.vitals.deadline().into_iter().chain(self.power.deadline(now));

@@ -32,10 +32,14 @@ impl Outputs {
         match applied {
             Applied::Firewall { adopted, flow_table, owned, .. } => {
                 self.applied += 1;
+                let before = match self.held(output) {
+                    Some(Applied::Firewall { flow_table, .. }) => *flow_table,
+                    _ => None,
+                };
                 told.push(Transition::RulesetApplied {
                     generation: self.applied,
                     adopted: *adopted,
-                    flow_table: *flow_table,
+                    flow_table: flow_table.filter(|loaded| before != Some(*loaded)),
                     owned: *owned,
                 });
             }

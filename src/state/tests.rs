@@ -1,6 +1,7 @@
 //! Properties of the facts under events in any order, with a clock that is only a number.
 
 mod former;
+mod netconf;
 mod properties;
 mod upkeep;
 mod waiting;
@@ -290,7 +291,7 @@ fn a_dump_forgets_what_it_does_not_tell() {
 #[test]
 fn forwarding_switched_off_is_put_back_even_where_it_was_not_known_to_be_on() {
     let mut evening = Evening::at_a_venue();
-    let off = Event::Netconf(Netconf { index: WIRED, forwarding: Some(false), rp_filter: None });
+    let off = Event::Netconf(Netconf { index: WIRED, forwarding: Some(false), ..Netconf::default() });
     evening.tell(off.clone());
     let before = evening.state.revisions().link;
     assert!(evening.tell(off).is_empty(), "nothing to tell: it was not known to be on");

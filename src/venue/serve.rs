@@ -17,6 +17,7 @@ pub fn helper(arguments: &[String]) -> Option<ExitCode> {
     let result = match arguments.as_slice() {
         ["venue-serve", kind, listen] => serve(kind, listen),
         ["venue-try", "tcp", target] => try_tcp(target),
+        ["venue-try", "udp", target] => try_udp(target),
         ["venue-try", "talk", target, seconds] => talk(target, seconds),
         ["venue-try", "http", url, status, resolver] => try_http(url, status, resolver),
         ["venue-try", "name", name, resolver] => resolve(name, resolver).map(drop),
@@ -31,8 +32,12 @@ pub fn helper(arguments: &[String]) -> Option<ExitCode> {
     })
 }
 
-/// Serves until killed: `web` (the internet), `portal` (redirects everything), `banner` (says hello as an SSH server), `echo`.
+/// Serves until killed: `web` (the internet), `portal` (redirects everything), `banner` (says hello as an SSH server), `echo`,
+/// `udp-echo`.
 fn serve(kind: &str, listen: &str) -> Result<()> {
+    if kind == "udp-echo" {
+        return echo_datagrams(listen);
+    }
     let listener = TcpListener::bind(listen).map_err(while_doing(format!("cannot listen on {listen}")))?;
     println!("ready on {listen}");
     let kind = kind.to_owned();
@@ -44,6 +49,17 @@ fn serve(kind: &str, listen: &str) -> Result<()> {
         });
     }
     Ok(())
+}
+
+fn echo_datagrams(listen: &str) -> Result<()> {
+    let socket = UdpSocket::bind(listen).map_err(while_doing(format!("cannot listen on {listen}")))?;
+    println!("ready on {listen}");
+    let mut buffer = [0; 1500];
+    loop {
+        let (length, from) = socket.recv_from(&mut buffer).map_err(while_doing(listen))?;
+        // Who has gone meanwhile hears nothing.
+        let _ = socket.send_to(buffer.get(..length).unwrap_or_default(), from);
+    }
 }
 
 fn answer(kind: &str, mut stream: TcpStream) -> std::io::Result<()> {
@@ -77,6 +93,15 @@ fn answer(kind: &str, mut stream: TcpStream) -> std::io::Result<()> {
 fn try_tcp(target: &str) -> Result<()> {
     let address: SocketAddr = target.parse().map_err(|_| Error(format!("{target} is no ADDRESS:PORT")))?;
     TcpStream::connect_timeout(&address, PATIENCE).map(drop).map_err(while_doing(target))
+}
+
+/// One datagram, and its echo.
+fn try_udp(target: &str) -> Result<()> {
+    let socket = UdpSocket::bind("0.0.0.0:0").map_err(while_doing("socket"))?;
+    socket.set_read_timeout(Some(PATIENCE)).map_err(while_doing("socket"))?;
+    socket.connect(target).map_err(while_doing(target))?;
+    socket.send(b"hello").map_err(while_doing(target))?;
+    socket.recv(&mut [0; 16]).map(drop).map_err(while_doing(target))
 }
 
 /// One connection that says something every 50 ms and hears it again within [`PATIENCE`], for so many seconds.

@@ -1,7 +1,7 @@
 //! A kernel that does as it is told: what is desired becomes an event, as it would on a machine without troubles.
 
 use bramblegate::event::{Address, Applied, ApplyReport, Change, Event, LinkIndex, Netconf, Output, Route, Rule};
-use bramblegate::policy::{Desired, FirewallPlan, GatewayPlan, PortPlan, ROUTE_PROTOCOL};
+use bramblegate::policy::{Desired, FirewallPlan, GatewayPlan, InterfaceConf, PortPlan, ROUTE_PROTOCOL};
 use bramblegate::state::State;
 use ipnet::{IpNet, Ipv4Net};
 
@@ -25,7 +25,7 @@ impl Kernel {
         if self.firewall.as_ref() != Some(&gateway.firewall) {
             self.firewall = Some(gateway.firewall.clone());
             let owned = gateway.firewall.protect;
-            let applied = Applied::Firewall { masquerade: true, owned, flow_table: false, adopted: false };
+            let applied = Applied::Firewall { masquerade: true, owned, flow_table: None, adopted: false };
             events.push(done(Output::Firewall, applied));
         }
         if self.conntrack != gateway.conntrack.revision {
@@ -54,8 +54,8 @@ fn links(state: &State, port: &PortPlan) -> Vec<Event> {
     }
     let known = state.facts().netconf(port.index).and_then(|netconf| netconf.forwarding);
     if port.conf.forwarding.is_some() && port.conf.forwarding != known {
-        let forwarding = port.conf.forwarding;
-        events.push(Event::Netconf(Netconf { index: port.index, forwarding, rp_filter: port.conf.rp_filter }));
+        let InterfaceConf { forwarding, rp_filter, arp_ignore, arp_announce, .. } = port.conf;
+        events.push(Event::Netconf(Netconf { index: port.index, forwarding, rp_filter, arp_ignore, arp_announce }));
     }
     events
 }

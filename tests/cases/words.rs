@@ -84,7 +84,7 @@ impl Reader {
             "forwarding" => {
                 let index = self.index(words.next()?)?;
                 let forwarding = Some(words.choice(&[("on", true), ("off", false)])?);
-                Event::Netconf(Netconf { index, forwarding, rp_filter: None })
+                Event::Netconf(Netconf { index, forwarding, ..Netconf::default() })
             }
             "internet" => Event::Probe(self.internet(&mut words)?),
             "head" => Event::Vital(Vital::Head(head(&mut words)?)),
@@ -298,7 +298,7 @@ fn report(verb: &str, words: &mut Words<'_>) -> Result<ApplyReport> {
     let result = if verb == "well" {
         Ok(match output {
             Output::Firewall => {
-                Applied::Firewall { masquerade: true, owned: true, flow_table: false, adopted: message == "adopted" }
+                Applied::Firewall { masquerade: true, owned: true, flow_table: None, adopted: message == "adopted" }
             }
             Output::Display => Applied::Display { lines: Vec::new(), bytes: 0, blind: message == "blind" },
             Output::Indicator => {

@@ -42,6 +42,7 @@ impl Ear {
             own_port,
             cluster_port: Some("eth0".into()),
             cluster_networks: vec!["192.168.50.1/24".parse().unwrap()],
+            exit: None,
             uplinks: vec!["eth1".into()],
             forwarded: COMMENT_FORWARDED,
             postrouted: COMMENT_MASQUERADE,

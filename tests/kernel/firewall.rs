@@ -61,11 +61,11 @@ fn nft_accepts_the_printed_rule_set() {
 }
 
 /// The kernel's own listing of our table, line by line, without counter values and without the table's flags.
-fn listing() -> Vec<String> {
+pub fn listing() -> Vec<String> {
     lines(&sh("nft list table inet bramblegate"))
 }
 
-fn lines(text: &str) -> Vec<String> {
+pub fn lines(text: &str) -> Vec<String> {
     let without_counts = |line: &str| match line.split_once("counter packets ") {
         Some((before, after)) => format!("{before}counter {}", after.splitn(4, ' ').last().unwrap()),
         None => line.to_owned(),
@@ -78,7 +78,7 @@ fn lines(text: &str) -> Vec<String> {
 }
 
 /// Compares two listings so that only what differs is shown.
-fn assert_same(left: &[String], right: &[String]) {
+pub fn assert_same(left: &[String], right: &[String]) {
     let missing: Vec<_> = right.iter().filter(|line| !left.contains(line)).collect();
     let more: Vec<_> = left.iter().filter(|line| !right.contains(line)).collect();
     assert!(missing.is_empty() && more.is_empty(), "missing: {missing:#?}\ntoo much: {more:#?}");
@@ -99,7 +99,7 @@ fn the_listing_is_the_printed_text() {
         let ruleset = build(&input);
         let mut sink = FirewallSink::new();
         let applied = load(&mut sink, &ruleset, protect);
-        assert!(matches!(applied, Applied::Firewall { flow_table: false, .. }));
+        assert!(matches!(applied, Applied::Firewall { flow_table: None, .. }));
         assert_same(&listing(), &lines(&ruleset.kernel(false).to_string()));
         sink.remove().unwrap();
         let (ok, output) = feed("nft -f -", &ruleset.to_string());
@@ -127,7 +127,7 @@ fn exists() -> bool {
 fn a_protected_table_outlives_a_foreign_flush() {
     let mut sink = FirewallSink::new();
     let applied = load(&mut sink, &build(&home()), true);
-    assert_eq!(applied, Applied::Firewall { masquerade: true, owned: true, flow_table: false, adopted: false });
+    assert_eq!(applied, Applied::Firewall { masquerade: true, owned: true, flow_table: None, adopted: false });
     sh("nft add table ip other; nft flush ruleset");
     assert!(!sh("nft list tables").contains("other"));
     assert_same(&listing(), &lines(&build(&home()).kernel(false).to_string()));
@@ -140,7 +140,7 @@ fn a_protected_table_outlives_a_foreign_flush() {
 fn an_unprotected_table_is_flushed_and_comes_back() {
     let mut sink = FirewallSink::new();
     let applied = load(&mut sink, &build(&home()), false);
-    assert_eq!(applied, Applied::Firewall { masquerade: true, owned: false, flow_table: false, adopted: false });
+    assert_eq!(applied, Applied::Firewall { masquerade: true, owned: false, flow_table: None, adopted: false });
     sh("nft flush ruleset");
     assert!(!exists());
     load(&mut sink, &build(&home()), false);
@@ -208,7 +208,7 @@ fn an_orphan_of_a_killed_daemon_is_adopted() {
     let mut sink = FirewallSink::new();
     for _ in 0..2 {
         let applied = load(&mut sink, &build(&home()), true);
-        assert_eq!(applied, Applied::Firewall { masquerade: true, owned: true, flow_table: false, adopted: true });
+        assert_eq!(applied, Applied::Firewall { masquerade: true, owned: true, flow_table: None, adopted: true });
     }
 }
 
@@ -269,7 +269,7 @@ fn a_flow_table_is_used_or_done_without() {
     let mut sink = FirewallSink::new();
     for _ in 0..2 {
         let Applied::Firewall { flow_table, masquerade: true, .. } = load(&mut sink, &fast, true) else { panic!() };
-        let loaded = if flow_table { fast.clone() } else { fast.without_flow_table() };
+        let loaded = if flow_table.expect("one was wanted") { fast.clone() } else { fast.without_flow_table() };
         assert_same(&listing(), &lines(&loaded.kernel(false).to_string()));
     }
 }

@@ -19,6 +19,7 @@ mod packets;
 mod probe;
 mod resolvers;
 mod routing;
+mod ruleset;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -36,6 +37,7 @@ fn tests() -> Vec<Trial> {
     all.extend(probe::tests());
     all.extend(resolvers::tests());
     all.extend(routing::tests());
+    all.extend(ruleset::tests());
     all
 }
 

@@ -11,24 +11,36 @@ const SAVED: [&str; 2] = ["/etc/nftables.conf", "/etc/sysconfig/nftables.conf"];
 const SAVED_IPTABLES: [&str; 4] =
     ["/etc/iptables/rules.v4", "/etc/iptables.ipv4.nat", "/etc/iptables.rules", "/etc/sysconfig/iptables"];
 
-/// Another table's chain at the forward hook that drops what goes between the cluster and an uplink.
+/// Another table's chain at the forward hook that drops what goes between the cluster and an uplink: it blocks the gateway
+/// where it is on the way out that is used.
 pub fn foreign_drop(patient: &Patient<'_>) -> Vec<Finding> {
     let mut uplinks = patient.uplinks();
     if uplinks.is_empty() {
         // none is there now: ask for one that would come
         uplinks = vec!["uplink".to_owned()];
     }
+    let port = patient.cluster_port();
+    let net = patient.settings.cluster.address;
+    let node = net.hosts().find(|host| *host != net.addr());
     let watch = FirewallWatch {
         table: TABLE,
-        cluster_port: Some(patient.cluster_port().unwrap_or_else(|| "cluster".to_owned())),
-        cluster_networks: vec![patient.settings.cluster.address],
+        exit: port.as_ref().zip(node).and_then(|(port, node)| patient.machine.way_out(port, node)),
+        cluster_port: Some(port.unwrap_or_else(|| "cluster".to_owned())),
+        cluster_networks: vec![net],
         uplinks,
         ..FirewallWatch::default()
     };
-    let Some(Blocker { table, chain, remedy }) = patient.machine.blocker(&watch) else { return Vec::new() };
+    let found = patient.machine.blockers(&watch);
     let or = |name: Option<String>| name.unwrap_or_else(|| "unknown".to_owned());
-    let text = format!("table {}, chain {} drops what the cluster forwards", or(table), or(chain));
-    vec![Finding::blocking("gateway-blocked", text, format!("as root: {remedy}"))]
+    let text = |table, chain| format!("table {}, chain {} drops what the cluster forwards", or(table), or(chain));
+    let blocking = found.exit.map(|Blocker { table, chain, remedy }| {
+        Finding::blocking("gateway-blocked", text(table, chain), format!("as root: {remedy}"))
+    });
+    let spare = found.spare.into_iter().map(|(uplink, Blocker { table, chain, remedy })| {
+        let text = format!("{} by {uplink}, which is not the way out now", text(table, chain));
+        Finding::new("uplink-blocked", text, format!("as root: {remedy}"))
+    });
+    blocking.into_iter().chain(spare).collect()
 }
 
 /// A saved rule set that holds our table breaks the next `systemctl reload nftables`: the table is ours alone.

@@ -26,11 +26,13 @@ pub fn ports(patient: &Patient<'_>) -> Vec<Finding> {
             "plug it in, or correct uplink.interfaces; `bramblegate detect` lists the ports",
         ));
     }
-    for name in cluster.into_iter().chain(uplinks) {
+    let coded = |code| move |name| (code, name);
+    let uplinks = uplinks.into_iter().map(coded("uplink-enslaved"));
+    for (code, name) in cluster.into_iter().map(coded("gateway-port-enslaved")).chain(uplinks) {
         let master = patient.machine.link(&format!("/sys/class/net/{name}/master"));
         if let Some(master) = master.as_deref().and_then(|link| link.rsplit('/').next()) {
             findings.push(Finding::blocking(
-                "gateway-port-enslaved",
+                code,
                 format!("{name} is a port of {master}"),
                 format!("name {master} in the settings in its place, or take {name} out of it"),
             ));

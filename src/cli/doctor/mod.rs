@@ -16,6 +16,8 @@ mod tests;
 use std::path::Path;
 use std::process::ExitCode;
 
+use glob::Pattern;
+
 use super::machine::Machine;
 use super::output;
 use super::settings::{self, ConfigArg};
@@ -73,7 +75,9 @@ impl Patient<'_> {
 
     fn is(&self, name: &str, pattern: &PortPattern) -> bool {
         match pattern {
-            PortPattern::Glob(glob) => matches(glob, name),
+            PortPattern::Glob(glob) => {
+                matches(glob, name) || self.machine.alternative_names(name).iter().any(|name| matches(glob, name))
+            }
             PortPattern::Mac(mac) => {
                 let address = self.machine.read(&format!("/sys/class/net/{name}/address"));
                 address.is_some_and(|address| address.eq_ignore_ascii_case(&mac.to_string()))
@@ -106,47 +110,9 @@ impl Patient<'_> {
     }
 }
 
-/// A shell's pattern: `* ? […]` (fnmatch(3), without classes).
+/// A shell's pattern: `* ? […]`, as in the settings.
 pub fn matches(pattern: &str, name: &str) -> bool {
-    let pattern: Vec<char> = pattern.chars().collect();
-    let name: Vec<char> = name.chars().collect();
-    glob(&pattern, &name)
-}
-
-fn glob(pattern: &[char], name: &[char]) -> bool {
-    match (pattern, name) {
-        ([], _) => name.is_empty(),
-        (['*', rest @ ..], _) => (0..=name.len()).any(|skip| glob(rest, name.get(skip..).unwrap_or_default())),
-        (['?', rest @ ..], [_, after @ ..]) => glob(rest, after),
-        (['[', rest @ ..], [first, after @ ..]) => {
-            let Some(end) = rest.iter().skip(1).position(|c| *c == ']').map(|end| end + 1) else { return false };
-            let (set, rest) = rest.split_at(end);
-            in_set(set, *first) && glob(rest.get(1..).unwrap_or_default(), after)
-        }
-        ([c, rest @ ..], [first, after @ ..]) => c == first && glob(rest, after),
-        _ => false,
-    }
-}
-
-fn in_set(set: &[char], wanted: char) -> bool {
-    let (negated, mut set) = match set {
-        ['!' | '^', rest @ ..] => (true, rest),
-        _ => (false, set),
-    };
-    let mut found = false;
-    while let [first, rest @ ..] = set {
-        set = match rest {
-            ['-', last, after @ ..] => {
-                found |= (*first..=*last).contains(&wanted);
-                after
-            }
-            _ => {
-                found |= *first == wanted;
-                rest
-            }
-        };
-    }
-    found != negated
+    Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(name))
 }
 
 type Check = fn(&Patient<'_>) -> Vec<Finding>;

@@ -43,7 +43,8 @@ pub fn managers(patient: &Patient<'_>) -> Vec<Finding> {
 fn network_manager(machine: &Machine, port: &str) -> bool {
     let devices = machine.run("nmcli", &["-t", "-f", "DEVICE,STATE", "device"]).unwrap_or_default();
     let state = devices.lines().find_map(|line| line.strip_prefix(port)?.strip_prefix(':'));
-    state.is_some_and(|state| state != "unmanaged" && state != "unavailable")
+    // "unavailable" is managed, and waits for a cable.
+    state.is_some_and(|state| state != "unmanaged")
 }
 
 fn dhcpcd(machine: &Machine, port: &str) -> bool {

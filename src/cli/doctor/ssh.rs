@@ -1,11 +1,13 @@
 //! Is the way in from the venue open where sshd listens?
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use super::sockets::listeners;
 use super::{Finding, Patient};
 use crate::cli::machine::Machine;
 use crate::config::Allow;
+use crate::policy::ruleset::TABLE;
 use crate::source::host;
 
 /// An sshd that `uplink.allow` does not cover cannot be reached from the venue.
@@ -21,6 +23,7 @@ pub fn reachable(patient: &Patient<'_>) -> Vec<Finding> {
         })
     };
     let relevant = if running.is_empty() { &configured } else { &running };
+    let mut findings = shut(patient.machine, relevant.iter().copied().filter(|port| covered(*port)));
     let uncovered = relevant.iter().copied().filter(|port| !covered(*port));
     let finding = |port: u16| {
         Finding::new(
@@ -33,7 +36,33 @@ pub fn reachable(patient: &Patient<'_>) -> Vec<Finding> {
             },
         )
     };
-    uncovered.map(finding).collect()
+    findings.extend(uncovered.map(finding));
+    findings
+}
+
+/// Of these ports, which `uplink.allow` covers, those that the rules in the kernel do not let in all the same. Without the
+/// right to read them there is nothing to compare with.
+fn shut(machine: &Machine, covered: impl Iterator<Item = u16>) -> Vec<Finding> {
+    let Some(rules) = machine.run("nft", &["list", "chain", "inet", TABLE, "from_uplink"]) else { return Vec::new() };
+    let open: Vec<_> = rules.lines().filter_map(accepted).collect();
+    let missing = covered.filter(|port| !open.iter().any(|range| range.contains(port)));
+    let finding = |port: u16| {
+        Finding::new(
+            "host-ssh-closed",
+            format!(
+                "sshd listens on port {port}, which uplink.allow covers, but the rules in the kernel do not let it in"
+            ),
+            "sudo systemctl reload bramblegate",
+        )
+    };
+    missing.map(finding).collect()
+}
+
+/// The ports of a rule `tcp dport PORT … accept` or `tcp dport FIRST-LAST … accept`.
+fn accepted(rule: &str) -> Option<RangeInclusive<u16>> {
+    let mut words = rule.trim().strip_prefix("tcp dport ")?.split_whitespace();
+    let (first, last) = words.next().map(|ports| ports.split_once('-').unwrap_or((ports, ports)))?;
+    words.any(|word| word == "accept").then_some(first.parse().ok()?..=last.parse().ok()?)
 }
 
 /// Ports on which a process named sshd (or dropbear) listens to more than the machine itself; needs root.

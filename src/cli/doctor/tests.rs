@@ -92,7 +92,7 @@ fn a_healthy_head_has_no_findings() {
 #[test]
 fn a_port_of_a_bridge_blocks_the_gateway() {
     let head = Head::new("bridge").link("/sys/class/net/wlan0/master", "../../devices/virtual/net/br0");
-    let finding = head.suffers("gateway-port-enslaved", "wlan0 is a port of br0", "name br0");
+    let finding = head.suffers("uplink-enslaved", "wlan0 is a port of br0", "name br0");
     assert_eq!(code(&[finding]), 2);
 }
 
@@ -119,6 +119,17 @@ fn network_manager_on_the_clusters_port_is_told() {
     head.suffers("cluster-port-managed", "NetworkManager", "unmanaged-devices=interface-name:eth0");
     let head = Head::new("nm2").answer("nmcli -t -f DEVICE,STATE device", "wlan0:connected\neth0:unmanaged\n");
     assert_eq!(head.findings(), []);
+    let head = Head::new("nm3").answer("nmcli -t -f DEVICE,STATE device", "wlan0:connected\neth0:unavailable\n");
+    head.suffers("cluster-port-managed", "NetworkManager", "unmanaged-devices=interface-name:eth0");
+}
+
+#[test]
+fn a_port_goes_by_its_alternative_names_as_well() {
+    let settings =
+        "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"enx0200*\"\nlcd.bus = \"off\"\nled.device = \"off\"\n";
+    let head = |name: &str| Head::new(name).set(settings);
+    assert_eq!(head("alt1").answer("altnames eth0", "lan enx020000000001\n").findings(), []);
+    head("alt2").suffers("cluster-port-absent", "enx0200*", "correct cluster.interface");
 }
 
 #[test]
@@ -155,6 +166,23 @@ fn an_sshd_behind_a_closed_port_is_told() {
         .with("/etc/systemd/system/ssh.socket.d/override.conf", socket)
         .set(&format!("{settings}22]"));
     head.suffers("host-ssh-closed", "port 2022", "add \"ssh\"");
+}
+
+#[test]
+fn an_sshd_that_the_loaded_rules_shut_out_is_told() {
+    let listing = |ports: &str| {
+        format!(
+            "table inet bramblegate {{\n\tchain from_uplink {{\n\t\ttcp dport {ports} counter packets 0 bytes 0 accept\n\t}}\n}}\n"
+        )
+    };
+    let with = |name: &str, ports: &str| {
+        let listing: &'static str = listing(ports).leak();
+        let head = Head::new(name).answer("nft list chain inet bramblegate from_uplink", listing);
+        head.with("/etc/ssh/sshd_config", "Port 2222\n")
+    };
+    assert_eq!(with("shut1", "2222").findings(), []);
+    assert_eq!(with("shut2", "2000-3000").findings(), []);
+    with("shut3", "22").suffers("host-ssh-closed", "port 2222, which uplink.allow covers", "reload");
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub static NETWORK: &[Key] = &[
             check: |value| grammar::allow(value).map(drop),
         },
         Toml("[\"ssh\", \"icmp\", \"mdns\"]"),
-        "What the venue may reach on the head node itself. \"ssh\" is port 22 and what sshd listens on, \"icmp\" is for IPv4 and IPv6.",
+        "What the venue may reach on the head node itself. \"ssh\" is port 22 and what sshd's settings say, also when they change, \"icmp\" is for IPv4 and IPv6.",
     ),
     key("gateway.enabled", Kind::Bool, Toml("true"), "false: show the address, change nothing in the network."),
     key(

@@ -79,9 +79,9 @@ impl Stage {
         stage.tell(Event::Dump(Dump::End));
         stage.tell(Event::Probe(Probe::Uplink { index: 3, reachability: Reachability::Online }));
         for index in [2, 3] {
-            stage.tell(Event::Netconf(Netconf { index, forwarding: Some(true), rp_filter: None }));
+            stage.tell(Event::Netconf(Netconf { index, forwarding: Some(true), ..Netconf::default() }));
         }
-        let firewall = Applied::Firewall { masquerade: true, owned: true, flow_table: false, adopted: false };
+        let firewall = Applied::Firewall { masquerade: true, owned: true, flow_table: None, adopted: false };
         stage.report(Output::Firewall, Ok(firewall));
         stage
     }
@@ -258,6 +258,20 @@ fn devices_are_well_or_absent_or_broken_or_off() {
     }
     stage.report(Output::Display, Ok(display()));
     assert_eq!(stage.line()["panel"]["lcd"]["state"], "ok");
+}
+
+/// A cable is pulled and the address stays on its port, as one that was given by hand does.
+#[test]
+fn a_number_that_no_cable_leads_to_is_not_told() {
+    let mut stage = Stage::online();
+    let Event::Link(Change::Present(plugged)) = link(3, "eth1") else { panic!("no link") };
+    stage.tell(Event::Link(Change::Present(Link { carrier: false, ..plugged })));
+    let line = stage.line();
+    assert_eq!(line["uplink"]["state"], "no-carrier");
+    assert_eq!(line["uplink"]["address"], Value::Null);
+    assert_eq!(line["uplink"]["addresses"], serde_json::json!([]));
+    stage.tell(link(3, "eth1"));
+    assert_eq!(stage.line()["uplink"]["addresses"], serde_json::json!(["10.99.0.126/24"]));
 }
 
 #[test]

@@ -28,9 +28,11 @@ const AF_INET6: u8 = 10;
 
 /// `IFLA_INET_CONF`
 pub const INET_CONF_ATTRIBUTE: u16 = 1;
-/// `IPV4_DEVCONF_FORWARDING`, `IPV4_DEVCONF_RP_FILTER` of `linux/ip.h`
+/// `IPV4_DEVCONF_FORWARDING`, `…_RP_FILTER`, `…_ARP_ANNOUNCE`, `…_ARP_IGNORE` of `linux/ip.h`
 const FORWARDING: u16 = 1;
 const RP_FILTER: u16 = 8;
+const ARP_ANNOUNCE: u16 = 18;
+const ARP_IGNORE: u16 = 19;
 
 /// Adds what `message` says to `events`. `true`: the kernel has perhaps removed or replaced routes without telling, so a
 /// listing is due.
@@ -151,10 +153,13 @@ pub fn inet_conf(payload: &[u8], setting: u16) -> Option<u32> {
 }
 
 fn netconf_of_link(index: LinkIndex, payload: &[u8]) -> Option<Netconf> {
+    let small = |setting| inet_conf(payload, setting).and_then(|value| u8::try_from(value).ok());
     Some(Netconf {
         index,
         forwarding: Some(inet_conf(payload, FORWARDING)? != 0),
-        rp_filter: inet_conf(payload, RP_FILTER).and_then(|value| u8::try_from(value).ok()),
+        rp_filter: small(RP_FILTER),
+        arp_ignore: small(ARP_IGNORE),
+        arp_announce: small(ARP_ANNOUNCE),
     })
 }
 
@@ -315,6 +320,7 @@ fn netconf(payload: &[u8]) -> Option<Netconf> {
         index,
         forwarding,
         rp_filter,
+        ..Netconf::default()
     })
 }
 

@@ -33,3 +33,19 @@ fn who_flushes_now_and_then_does_not_fight() {
     let mut facts = FirewallFacts::default();
     assert!((0..500).all(|round| !facts.fights(Some("nft (1)"), at(1_000 + round * 300))));
 }
+
+#[test]
+fn packets_that_get_through_are_believed_more_than_what_rules_read_like() {
+    let blocker = Blocker { table: None, chain: None, remedy: String::new() };
+    let mut facts = FirewallFacts { blocker: Some(blocker), ..FirewallFacts::default() };
+    facts.count(10, 7);
+    assert!(facts.blocker().is_some(), "what was before is no proof");
+    facts.count(12, 9);
+    assert!(facts.blocker().is_some(), "two may have been the last before the rules");
+    facts.count(13, 10);
+    assert!(facts.blocker().is_none());
+    facts.count(14, 10);
+    assert!(facts.blocker().is_some(), "one was lost");
+    facts.count(1, 1);
+    assert!(facts.blocker().is_some(), "a new rule set begins at zero");
+}

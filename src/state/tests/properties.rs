@@ -98,7 +98,7 @@ fn firewall() -> impl Strategy<Value = Event> {
 
 fn report() -> impl Strategy<Value = Event> {
     let outputs = vec![Output::Link, Output::Firewall, Output::Routing, Output::Display, Output::Indicator];
-    let rules = Applied::Firewall { masquerade: true, owned: true, flow_table: false, adopted: false };
+    let rules = Applied::Firewall { masquerade: true, owned: true, flow_table: None, adopted: false };
     let failure = ApplyError { kind: ApplyErrorKind::Failed, message: "no".into() };
     let results = vec![Ok(Applied::Done), Ok(rules), Err(failure)];
     (prop::sample::select(outputs), prop::sample::select(results))
@@ -107,7 +107,7 @@ fn report() -> impl Strategy<Value = Event> {
 
 fn event() -> impl Strategy<Value = Event> {
     let netconf = (index(), any::<bool>())
-        .prop_map(|(index, on)| Event::Netconf(Netconf { index, forwarding: Some(on), rp_filter: None }));
+        .prop_map(|(index, on)| Event::Netconf(Netconf { index, forwarding: Some(on), ..Netconf::default() }));
     let way_out = prop::option::of(index()).prop_map(|index| Event::Vital(Vital::WayOut { index }));
     prop_oneof![
         4 => change(any_link()).prop_map(Event::Link),

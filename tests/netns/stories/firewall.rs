@@ -313,6 +313,13 @@ pub fn printed_rule_set_is_what_the_kernel_holds() -> Result<()> {
         bramblegate::venue::shell::ip("", "netns add scratch\n")?;
         must("scratch", &format!("nft -c -f {HOME}/printed.nft && nft -f {HOME}/printed.nft"))?;
         let listing = |namespace: &str| super::scene::rules(namespace, "table inet bramblegate");
-        super::scene::same("the rule set", &listing("scratch")?, &listing("head")?)
+        super::scene::same("the rule set", &listing("scratch")?, &listing("head")?)?;
+        let kernel =
+            must("head", &format!("{} print ruleset --kernel -c {HOME}/bramblegate.toml", crate::program().display()))?;
+        let flow_table = must("head", "nft list flowtables")?.contains("flowtable");
+        ensure("--kernel shows a flow table only where there is one", kernel.contains("flowtable") == flow_table)?;
+        ensure("and what the kernel counts", kernel.contains("counter packets"))?;
+        let told = if flow_table { ", with a flow table" } else { ", without a flow table" };
+        ensure("the journal says so, once", world.journal().matches(told).count() == 1)
     })
 }

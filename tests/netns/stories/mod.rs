@@ -9,6 +9,7 @@ mod ground;
 mod hardship;
 mod inventory;
 mod journal;
+mod keep;
 mod lease;
 mod netboot;
 mod restart;
@@ -36,6 +37,9 @@ pub const ALL: &[(&str, Story)] = &[
     ("uplink::renamed_port_is_still_the_uplink", uplink::renamed_port_is_still_the_uplink),
     ("uplink::port_of_a_bridge_is_said", uplink::port_of_a_bridge_is_said),
     ("uplink::failover_forgets_stale_connections", uplink::failover_forgets_stale_connections),
+    ("uplink::refused_way_out_is_said", uplink::refused_way_out_is_said),
+    ("uplink::several_next_hops_in_an_overlap_are_one", uplink::several_next_hops_in_an_overlap_are_one),
+    ("uplink::uplink_by_its_hardware_address", uplink::uplink_by_its_hardware_address),
     ("uplink::exit_by_a_tunnel_is_said", uplink::exit_by_a_tunnel_is_said),
     ("uplink::tunnel_named_as_an_uplink_is_masqueraded", uplink::tunnel_named_as_an_uplink_is_masqueraded),
     ("uplink::lease_of_a_nodes_address_moves_the_cluster", uplink::lease_of_a_nodes_address_moves_the_cluster),
@@ -46,10 +50,14 @@ pub const ALL: &[(&str, Story)] = &[
     ("firewall::protected_table_survives_a_foreign_flush", firewall::protected_table_survives_a_foreign_flush),
     ("firewall::unprotected_table_is_put_back", firewall::unprotected_table_is_put_back),
     ("firewall::forwarding_cleared_comes_back", firewall::forwarding_cleared_comes_back),
+    ("keep::arp_settings_cleared_come_back", keep::arp_settings_cleared_come_back),
     ("firewall::cluster_address_removed_comes_back", firewall::cluster_address_removed_comes_back),
     ("firewall::flush_of_the_cluster_port_during_an_overlap", firewall::flush_of_the_cluster_port_during_an_overlap),
     ("firewall::foreign_drop_policy_is_named", firewall::foreign_drop_policy_is_named),
+    ("keep::foreign_drop_by_a_spare_uplink_is_a_warning", keep::foreign_drop_by_a_spare_uplink_is_a_warning),
     ("firewall::venue_reaches_only_what_is_allowed", firewall::venue_reaches_only_what_is_allowed),
+    ("keep::venue_reaches_mdns_and_no_other_udp", keep::venue_reaches_mdns_and_no_other_udp),
+    ("keep::sshd_that_moves_is_followed", keep::sshd_that_moves_is_followed),
     ("firewall::venue_does_not_reach_the_nodes", firewall::venue_does_not_reach_the_nodes),
     ("firewall::maximum_segment_size_is_clamped", firewall::maximum_segment_size_is_clamped),
     ("firewall::session_open_before_the_start_lives_on", firewall::session_open_before_the_start_lives_on),
@@ -70,8 +78,10 @@ pub const ALL: &[(&str, Story)] = &[
     ("rogue::restart_asks_without_waiting", rogue::restart_asks_without_waiting),
     ("restart::transfer_survives_kill_and_restart", restart::transfer_survives_kill_and_restart),
     ("restart::second_instance_refuses_and_names_the_first", restart::second_instance_refuses),
+    ("restart::second_instance_elsewhere_refuses", restart::second_instance_elsewhere_refuses),
     ("restart::on_stop_keep_leaves_the_nat", restart::on_stop_keep_leaves_the_nat),
     ("restart::on_stop_remove_puts_everything_back", restart::on_stop_remove_puts_everything_back),
+    ("restart::nothing_is_left_of_an_overlap", restart::nothing_is_left_of_an_overlap),
     ("restart::off_cleans_up_after_a_dead_daemon", restart::off_cleans_up_after_a_dead_daemon),
     ("restart::reload_takes_new_settings_and_drops_nothing", restart::reload_takes_new_settings),
     ("restart::reload_switches_the_gateway_off_and_on", restart::reload_switches_the_gateway_off_and_on),
@@ -86,6 +96,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("hardship::panel_in_trouble_delays_nothing", hardship::panel_in_trouble_delays_nothing),
     ("hardship::storms_are_ridden_out", hardship::storms_are_ridden_out),
     ("hardship::stopped_while_it_starts", hardship::stopped_while_it_starts),
+    ("restart::ready_does_not_wait_for_routes", restart::ready_does_not_wait_for_routes),
     ("journal::changes_are_records_with_fields", journal::changes_are_records_with_fields),
     ("buttons::acknowledged_alert_stays_known_across_a_restart", buttons::acknowledged_alert_stays_known),
     ("buttons::next_page_is_there_at_once", buttons::next_page_is_there_at_once),

@@ -79,6 +79,28 @@ pub fn second_instance_refuses() -> Result<()> {
     })
 }
 
+/// One that was started by hand with folders of its own does not meet the first one's lock, but its table.
+pub fn second_instance_elsewhere_refuses() -> Result<()> {
+    online(PLAIN, |world| {
+        let first = world.gateway().map(|gateway| gateway.id()).unwrap_or_default();
+        let settings = std::fs::read_to_string(format!("{HOME}/bramblegate.toml")).unwrap_or_default();
+        let settings = ["status.sock", "lcd.log", "led.log"]
+            .iter()
+            .fold(settings, |text, name| text.replace(name, &format!("second-{name}")));
+        std::fs::write(format!("{HOME}/second.toml"), settings).map_err(|error| Error(error.to_string()))?;
+        let line = format!(
+            "mkdir -p {HOME}/second && STATE_DIRECTORY={HOME}/second RUNTIME_DIRECTORY={HOME}/second exec timeout 10 {} run -c \
+             {HOME}/second.toml",
+            crate::program().display()
+        );
+        let (code, text) = bramblegate::venue::shell::exec("head", &line)?;
+        ensure(&format!("exit code 75, not {code}: {text}"), code == 75)?;
+        let named = text.contains(&format!("process {first} (bramblegate)"));
+        ensure(&format!("it names process {first}: {text}"), named)?;
+        ensure("the first still works", try_from(world, "rpi1", "ping 203.0.113.80").is_ok())
+    })
+}
+
 pub fn on_stop_keep_leaves_the_nat() -> Result<()> {
     online(PLAIN, |world| {
         let before = network_of_head()?;
@@ -118,6 +140,36 @@ pub fn off_cleans_up_after_a_dead_daemon() -> Result<()> {
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure(&format!("off succeeds: {:?} {text}", output.status), output.status.success())?;
         same("the head's network", &without_link_state(&before), &without_link_state(&network_of_head()?))
+    })
+}
+
+/// Where the venue has our subnet, there are rules, tables and routes to take away as well.
+pub fn nothing_is_left_of_an_overlap() -> Result<()> {
+    let venue = PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
+    before_start(&venue, |world| {
+        leased()?;
+        let before = without_link_state(&network_of_head()?);
+        world.set_settings("[gateway]\non_stop = \"remove\"\n");
+        for by_hand in [false, true] {
+            world.start_gateway()?;
+            wait_online(world)?;
+            until("it is routed", || is(world, "gateway.overlap", "routed"))?;
+            let ours = must("head", "ip -4 rule; ip -4 route show table 50980")?;
+            ensure(
+                &format!("rules and routes are there: {ours}"),
+                ours.contains("5110:") && ours.contains("192.168.50.0/24"),
+            )?;
+            if by_hand {
+                kill(world)?;
+                let output = world.gateway_command("off").output().map_err(|error| Error(error.to_string()))?;
+                ensure("off succeeds", output.status.success())?;
+            } else {
+                let code = world.stop_gateway("TERM", STOP)?;
+                ensure(&format!("stopped cleanly, not {code}"), code == 0)?;
+            }
+            same("the head's network", &before, &without_link_state(&network_of_head()?))?;
+        }
+        Ok(())
     })
 }
 
@@ -263,5 +315,26 @@ pub fn service_manager_is_told() -> Result<()> {
         hear("READY=1")?;
         world.gateway().ok_or_else(|| Error("no gateway".into()))?.signal("TERM")?;
         hear("STOPPING=1")
+    })
+}
+
+/// Somebody holds the place of a route of ours, for ever: it is told, and the boot does not wait for it.
+pub fn ready_does_not_wait_for_routes() -> Result<()> {
+    let venue = PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
+    before_start(&venue, |world| {
+        leased()?;
+        must("head", "ip route add blackhole 192.168.50.0/24 table 50980 proto static")?;
+        let path = format!("{HOME}/notify.sock");
+        let socket = std::os::unix::net::UnixDatagram::bind(&path).map_err(|error| Error(error.to_string()))?;
+        socket.set_read_timeout(Some(Duration::from_millis(50))).map_err(|error| Error(error.to_string()))?;
+        world.start_gateway_by(&[], &[("NOTIFY_SOCKET", path.as_str())])?;
+        until("READY", || {
+            let mut buffer = [0; 4096];
+            let length = socket.recv(&mut buffer).unwrap_or(0);
+            String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).lines().any(|line| line == "READY=1")
+        })?;
+        ensure("rules are there", must("head", "nft list ruleset")?.contains("masquerade"))?;
+        until("forwarding is on", || is(world, "gateway.forwarding", "true"))?;
+        until("the route is told", || super::scene::alert(world, "gateway-routing").is_some()).map(drop)
     })
 }

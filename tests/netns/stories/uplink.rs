@@ -120,7 +120,18 @@ pub fn port_of_a_bridge_is_said() -> Result<()> {
         must("head", "ip link add br0 type bridge && ip link set eth1 master br0 && ip link set br0 up")?;
         until("it is said", || alert(world, "uplink-enslaved").is_some_and(|text| text.contains("name br0")))?;
         must("head", "ip link set eth1 nomaster")?;
-        until("and taken back", || !alert(world, "uplink-*").is_some_and(|text| text.contains("br0"))).map(drop)
+        until("and taken back", || !alert(world, "uplink-*").is_some_and(|text| text.contains("br0")))?;
+        must("head", "ip link set eth0 master br0")?;
+        until("of the cluster port too", || alert(world, "gateway-port-enslaved").is_some())?;
+        until("which is a fault", || is(world, "severity", "fault"))?;
+        until("it has been let go", || is(world, "gateway.forwarding", "false"))?;
+        must("head", "ip link set eth0 nomaster")?;
+        until("a node reaches the internet", || try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
+        let told = world.journal();
+        ensure(
+            "what we let go nobody undid",
+            !told.contains("switched off on eth0") && !told.contains("was removed from"),
+        )
     })
 }
 
@@ -146,6 +157,51 @@ pub fn failover_forgets_stale_connections() -> Result<()> {
             })
         })?;
         until("a node reaches the internet", || try_from(world, "rpi1", "http http://203.0.113.80/").is_ok()).map(drop)
+    })
+}
+
+/// A VPN's kill switch: the head itself is online, the nodes are refused.
+pub fn refused_way_out_is_said() -> Result<()> {
+    online(PLAIN, |world| {
+        ensure("nothing false at the start", !world.journal().contains("uplink-no-exit"))?;
+        must("head", "ip rule add iif eth0 prohibit preference 100")?;
+        until("it is said", || {
+            alert(world, "uplink-no-exit").is_some_and(|text| text.contains("ip rule") && text.contains("eth0"))
+        })?;
+        ensure("and true", try_from(world, "rpi1", "ping 203.0.113.80").is_err())?;
+        ensure("it is a fault", is(world, "severity", "fault"))?;
+        must("head", "ip rule del iif eth0 prohibit preference 100")?;
+        until("no longer", || alert(world, "uplink-no-exit").is_none())?;
+        until("a node reaches the internet", || try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
+        ensure("said once", world.journal().matches("uplink-no-exit: eth1 has").count() == 1)
+    })
+}
+
+/// A default route with two gateways behind one port, where the venue uses our subnet.
+pub fn several_next_hops_in_an_overlap_are_one() -> Result<()> {
+    let venue = PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
+    online(&venue, |world| {
+        world.kill_client("eth1")?;
+        must("venue", "ip addr add 192.168.50.253/24 dev lan0")?;
+        must("head", "ip route del default")?;
+        must(
+            "head",
+            "ip route replace default metric 100 nexthop via 192.168.50.254 dev eth1 nexthop via 192.168.50.253 dev eth1",
+        )?;
+        let ours = || must("head", "ip route show table all proto 98").unwrap_or_default();
+        until("one of them is in our table", || ours().contains("default via 192.168.50.253 dev eth1"))?;
+        ensure(
+            &format!(
+                "and only one:
+{}",
+                ours()
+            ),
+            ours().matches("default").count() == 1,
+        )?;
+        until("the head reaches the internet", || try_from(world, "head", "ping 203.0.113.80").is_ok())?;
+        until("a node does", || try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
+        ensure("all routes were taken", alert(world, "gateway-routing").is_none())?;
+        ensure("nothing was said", !world.journal().contains("cannot add the route"))
     })
 }
 
@@ -242,5 +298,25 @@ pub fn never_answers_arp_for_the_cluster() -> Result<()> {
             ensure(&format!("no question in the cluster's name: {line}"), !line.contains("tell 192.168.50.1,"))?;
         }
         Ok(())
+    })
+}
+
+/// Named by its hardware address, in either case: whatever it is called, and no other port.
+pub fn uplink_by_its_hardware_address() -> Result<()> {
+    before_start(TWO, |world| {
+        let mac = must("head", "cat /sys/class/net/eth1/address")?.trim().to_uppercase();
+        world.set_settings(&format!("[uplink]\ninterfaces = [\"mac:{mac}\"]\n"));
+        world.start_gateway()?;
+        super::scene::wait_online(world)?;
+        ensure("it is the cable", is(world, "uplink.interface", "eth1"))?;
+        ensure("the radio is none", is(world, "uplinks.1", "(missing)"))?;
+        ensure("nor in the rules", !must("head", "nft list table inet bramblegate")?.contains("wlan0"))?;
+        must("head", "ip link set eth1 down && ip link set eth1 name usb7 && ip link set usb7 up")?;
+        until("by its new name", || is(world, "uplink.interface", "usb7"))?;
+        until("in the rules too", || {
+            must("head", "nft list table inet bramblegate")
+                .is_ok_and(|text| text.contains("\"usb7\"") && !text.contains("\"eth1\""))
+        })
+        .map(drop)
     })
 }

@@ -135,7 +135,7 @@ impl Story {
     }
 
     pub fn loaded(self) -> Self {
-        let applied = Applied::Firewall { masquerade: true, owned: true, flow_table: false, adopted: false };
+        let applied = Applied::Firewall { masquerade: true, owned: true, flow_table: None, adopted: false };
         self.tell(Event::Applied(ApplyReport { output: Output::Firewall, result: Ok(applied) }))
     }
 

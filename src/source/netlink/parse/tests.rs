@@ -47,14 +47,18 @@ fn a_cable_is_there_when_the_lower_layer_is_up_and_the_operational_state_does_no
 }
 
 #[test]
-fn a_link_brings_its_forwarding_and_a_link_switched_off_asks_for_a_listing() {
+fn a_link_brings_its_settings_and_a_link_switched_off_asks_for_a_listing() {
     let mut conf = vec![0; 33 * 4];
     conf[0] = 1;
     conf[28] = 2;
+    conf[68] = 2;
+    conf[72] = 1;
     let spec = attribute(26, &attribute(2, &attribute(1, &conf)));
     let (events, relist) = events_of(NEWLINK, 0, &link_message(0x1_0001, 6, &spec));
     assert!(!relist);
-    assert_eq!(events[1], Event::Netconf(Netconf { index: 7, forwarding: Some(true), rp_filter: Some(2) }));
+    let told =
+        Netconf { index: 7, forwarding: Some(true), rp_filter: Some(2), arp_ignore: Some(1), arp_announce: Some(2) };
+    assert_eq!(events[1], Event::Netconf(told));
     assert!(events_of(NEWLINK, 0, &link_message(0, 2, &spec)).1);
 }
 
@@ -168,7 +172,7 @@ fn settings_of_all_and_default_are_not_those_of_a_port() {
         bytes
     };
     assert!(events_of(NEWNETCONF, 0, &body(-1)).0.is_empty());
-    let told = Event::Netconf(Netconf { index: 7, forwarding: Some(false), rp_filter: None });
+    let told = Event::Netconf(Netconf { index: 7, forwarding: Some(false), ..Netconf::default() });
     assert_eq!(events_of(NEWNETCONF, 0, &body(7)).0, [told]);
 }
 

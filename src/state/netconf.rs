@@ -1,0 +1,79 @@
+//! The IPv4 settings of our ports: what they have to be, and what others make of them.
+
+use super::{State, Transition};
+use crate::event::{LinkIndex, Netconf, Output};
+
+/// Answers ARP only for addresses of the port that was asked: never the venue's for one of the cluster.
+pub const ARP_IGNORE: u8 = 1;
+/// Asks by ARP only with addresses of the port that asks.
+pub const ARP_ANNOUNCE: u8 = 2;
+/// Loose, on uplinks: with two of them answers may come by the other.
+pub const RP_FILTER: u8 = 2;
+
+impl State {
+    /// What the ports of the gateway have to be set to for as long as it is enabled.
+    pub fn kept_netconf(&self) -> Vec<Netconf> {
+        let ports = self.roles.uplinks.iter().chain(&self.roles.cluster);
+        ports.filter_map(|index| self.kept_netconf_of(*index)).collect()
+    }
+
+    /// It is a port of a bridge or bond: it has been let go.
+    pub(super) fn is_enslaved(&self, index: LinkIndex) -> bool {
+        self.roles.enslaved.iter().any(|(port, _)| *port == index)
+    }
+
+    fn kept_netconf_of(&self, index: LinkIndex) -> Option<Netconf> {
+        let ours = self.settings.gateway.enabled && self.roles.is_port(index) && !self.is_enslaved(index);
+        ours.then(|| Netconf {
+            index,
+            forwarding: Some(true),
+            rp_filter: self.roles.uplinks.contains(&index).then_some(RP_FILTER),
+            arp_ignore: Some(ARP_IGNORE),
+            arp_announce: Some(ARP_ANNOUNCE),
+        })
+    }
+
+    /// The applier has been at the ports, and forwarding is on wherever it is to be. Of a port that is down the kernel tells
+    /// nothing, and one without IPv4 has no forwarding.
+    pub fn is_forwarding_set(&self) -> bool {
+        let reported = self.outputs.held(Output::Link).is_some() || self.outputs.error(Output::Link).is_some();
+        let up = |index| self.facts.link(index).is_some_and(|link| link.up);
+        let on = |index| self.facts.netconf(index).is_none_or(|conf| conf.forwarding == Some(true));
+        reported && self.kept_netconf().iter().all(|kept| !up(kept.index) || on(kept.index))
+    }
+
+    pub(super) fn apply_netconf(&mut self, told: &Netconf) -> Vec<Transition> {
+        let index = told.index;
+        let known = self.facts.netconf(index).map(values).unwrap_or_default();
+        self.facts.apply_netconf(told);
+        let Some(kept) = self.kept_netconf_of(told.index).filter(|_| self.stop.is_none()) else { return Vec::new() };
+        let port = self.facts.link(told.index).map_or_else(String::new, |link| link.name.clone());
+        let mut undone = Vec::new();
+        for (((name, kept), told), known) in NAMES.into_iter().zip(values(&kept)).zip(values(told)).zip(known) {
+            let (Some(kept), Some(told)) = (kept, told) else { continue };
+            if told == kept {
+                continue;
+            }
+            // Known to be right before or not: of a port that is down the kernel does not tell what we wrote.
+            self.revisions.link += 1;
+            if known == Some(kept) {
+                undone.push(match told {
+                    0 if name == FORWARDING => format!("forwarding was switched off on {port}"),
+                    _ => format!("{name} was set to {told} on {port}"),
+                });
+            }
+        }
+        for what in undone {
+            self.note_undone(index, what);
+        }
+        Vec::new()
+    }
+}
+
+const FORWARDING: &str = "forwarding";
+/// As in `/proc/sys/net/ipv4/conf`, in the order of [`values`].
+const NAMES: [&str; 4] = [FORWARDING, "rp_filter", "arp_ignore", "arp_announce"];
+
+fn values(conf: &Netconf) -> [Option<u8>; NAMES.len()] {
+    [conf.forwarding.map(u8::from), conf.rp_filter, conf.arp_ignore, conf.arp_announce]
+}

@@ -1,0 +1,43 @@
+//! Settings of our ports that others change.
+
+use super::*;
+
+fn told(index: LinkIndex, arp_ignore: u8) -> Event {
+    let (forwarding, rp_filter, arp_announce) = (Some(true), Some(2), Some(2));
+    Event::Netconf(Netconf { index, forwarding, rp_filter, arp_ignore: Some(arp_ignore), arp_announce })
+}
+
+fn words(told: &[Transition]) -> Vec<&str> {
+    let what = told.iter().map(|transition| match transition {
+        Transition::Disturbed { what, .. } => what.as_str(),
+        other => panic!("{other:?}"),
+    });
+    what.collect()
+}
+
+#[test]
+fn what_was_set_and_is_not_any_more_is_put_back_and_told_once() {
+    let mut evening = Evening::at_a_venue();
+    assert_eq!(evening.tell(told(WIRED, 1)), []);
+    let before = evening.state.revisions().link;
+    assert_eq!(words(&evening.tell(told(WIRED, 0))), ["arp_ignore was set to 0 on eth1"]);
+    assert_eq!(evening.tell(told(WIRED, 0)), [], "known by now");
+    assert_eq!(evening.state.revisions().link, before + 2, "but looked at each time");
+    let strict = Netconf { index: WIRED, rp_filter: Some(1), ..Netconf::default() };
+    assert_eq!(words(&evening.tell(Event::Netconf(strict))), ["rp_filter was set to 1 on eth1"]);
+}
+
+#[test]
+fn what_is_not_ours_to_keep_is_left_alone() {
+    let mut evening = Evening::at_a_venue();
+    let before = evening.state.revisions().link;
+    let strict = Netconf { index: CLUSTER, rp_filter: Some(1), ..Netconf::default() };
+    assert_eq!(evening.tell(Event::Netconf(strict)), [], "at the cluster port it is anybody's");
+    assert_eq!(evening.tell(told(9, 0)), [], "no port of ours");
+    assert_eq!(evening.state.revisions().link, before);
+    evening.tell(told(CLUSTER, 1));
+    evening.tell(Event::Link(Change::Present(Link { master: Some(9), ..link(CLUSTER, true) })));
+    let before = evening.state.revisions().link;
+    assert_eq!(evening.tell(told(CLUSTER, 0)), [], "a bridge's port has been let go: that was us");
+    assert_eq!(evening.state.revisions().link, before);
+}

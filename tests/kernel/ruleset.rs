@@ -1,0 +1,141 @@
+//! Properties of the rule set's encoding, for any settings: what is encoded is whole to the last byte, and what the kernel
+//! read of it is, in nft's words, what we print.
+
+use bramblegate::config::Allow;
+use bramblegate::policy::ruleset::{ForwardedPort, RulesetInput, TABLE, Transport, build};
+use bramblegate::sink::firewall::{Encoded, FirewallSink, Label, encode};
+use bramblegate::source::nfnetlink::{Nested, messages};
+use libtest_mimic::Trial;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::firewall::{assert_same, lines, listing, load};
+use crate::lab::trial;
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        trial("ruleset::any_rule_set_is_encoded_whole", any_rule_set_is_encoded_whole),
+        trial("ruleset::any_rule_set_is_listed_as_it_is_printed", any_rule_set_is_listed_as_it_is_printed),
+    ]
+}
+
+fn check(cases: u32, flow_table: bool, property: fn(RulesetInput)) {
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let property = |input: RulesetInput| {
+        property(input);
+        Ok(())
+    };
+    TestRunner::new(config).run(&inputs(flow_table), property).unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn any_rule_set_is_encoded_whole() {
+    check(300, true, |input| {
+        for owned in [false, true] {
+            whole_transaction(&input, &encode(&build(&input), owned));
+        }
+    });
+}
+
+fn any_rule_set_is_listed_as_it_is_printed() {
+    check(40, false, |input| {
+        let ruleset = build(&input);
+        let mut sink = FirewallSink::new();
+        load(&mut sink, &ruleset, false);
+        let listed = listing();
+        sink.remove().unwrap();
+        assert_same(&listed, &lines(&ruleset.kernel(false).to_string()));
+    });
+}
+
+/// One message after the other fills the transaction, each with attributes that fill it, and each rule stands in its chain
+/// under its comment.
+fn whole_transaction(input: &RulesetInput, encoded: &Encoded) {
+    const NEW_RULE: u16 = 10 << 8 | 6;
+    let ruleset = build(input);
+    let read: Vec<_> = messages(&encoded.bytes).collect();
+    assert_eq!(read.len(), encoded.labels.len());
+    let length: usize = read.iter().map(|message| (16 + message.payload.len()).next_multiple_of(4)).sum();
+    assert_eq!(length, encoded.bytes.len());
+    let mut rules = 0;
+    for (message, label) in read.iter().zip(&encoded.labels) {
+        whole(&message.payload[4..]);
+        let (Label::Rule(chain, rule), NEW_RULE) = (label, message.kind) else { continue };
+        let (chain, told) = (&ruleset.chains[*chain], message.attributes());
+        assert_eq!((told.text(1).as_deref(), told.text(2).as_deref()), (Some(TABLE), Some(chain.name)));
+        let comment = [&[0, chain.rules[*rule].comment.len() as u8 + 1], chain.rules[*rule].comment.as_bytes(), &[0]];
+        assert_eq!(told.value(7), Some(comment.concat().as_slice()));
+        // at least one expression for each match, the counter, and the verdict
+        assert!(told.nest(4).count() >= chain.rules[*rule].matches.len() + 2 || chain.rules[*rule].matches.len() > 1);
+        rules += 1;
+    }
+    assert_eq!(rules, ruleset.len(), "no rule is missing");
+}
+
+/// Attributes, and those within them, end where what holds them ends; what fills up to four bytes is zero.
+fn whole(mut bytes: &[u8]) {
+    const NESTED: u16 = 0x8000;
+    while !bytes.is_empty() {
+        let length = usize::from(u16::from_ne_bytes([bytes[0], bytes[1]]));
+        let kind = u16::from_ne_bytes([bytes[2], bytes[3]]);
+        assert!(length >= 4 && length <= bytes.len(), "{length} of {}", bytes.len());
+        if kind & NESTED != 0 {
+            whole(&bytes[4..length]);
+        }
+        let end = length.next_multiple_of(4).min(bytes.len());
+        assert!(bytes[length..end].iter().all(|byte| *byte == 0));
+        bytes = &bytes[end..];
+    }
+}
+
+/// What settings and facts may make of it.
+fn inputs(flow_table: bool) -> impl Strategy<Value = RulesetInput> {
+    let name = "[a-z][a-z0-9.@_-]{0,14}";
+    let ports = (
+        prop::option::of(name),
+        prop::collection::vec(name, 0..5),
+        prop::collection::vec(name, if flow_table { 0..4 } else { 0..1 }),
+    );
+    let networks = prop::collection::vec((any::<u32>(), 8_u8..=32), 0..3);
+    let more = (prop::collection::vec(allow(), 0..6), prop::collection::vec(port(), 0..3), any::<bool>());
+    let forwards = prop::collection::vec(forward(), 0..4);
+    (ports, networks, more, forwards).prop_map(|(ports, networks, (allow, ssh_ports, overlap_routed), forwards)| {
+        let network = |(bits, prefix): (u32, u8)| ipnet::Ipv4Net::new(bits.into(), prefix).unwrap();
+        let (cluster_port, uplinks, flow_table_devices) = ports;
+        let cluster_networks = networks.into_iter().map(network).collect();
+        RulesetInput {
+            cluster_port,
+            cluster_networks,
+            uplinks,
+            allow,
+            ssh_ports,
+            overlap_routed,
+            forwards,
+            flow_table_devices,
+        }
+    })
+}
+
+fn port() -> impl Strategy<Value = u16> {
+    1_u16..=u16::MAX
+}
+
+fn allow() -> impl Strategy<Value = Allow> {
+    let range = || (port(), port()).prop_map(|(a, b)| (a.min(b), a.max(b)));
+    prop_oneof![
+        Just(Allow::Ssh),
+        Just(Allow::Icmp),
+        Just(Allow::Mdns),
+        range().prop_map(|(first, last)| Allow::Tcp(first, last)),
+        range().prop_map(|(first, last)| Allow::Udp(first, last)),
+    ]
+}
+
+fn forward() -> impl Strategy<Value = ForwardedPort> {
+    let transport = prop_oneof![Just(Transport::Tcp), Just(Transport::Udp)];
+    (transport, port(), any::<u32>(), port()).prop_map(|(transport, listen, to, port)| ForwardedPort {
+        transport,
+        listen,
+        to: to.into(),
+        port,
+    })
+}
