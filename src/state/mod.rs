@@ -4,6 +4,7 @@ mod acknowledged;
 mod answers;
 pub mod dhcp;
 mod firewall;
+mod former;
 mod inventory;
 pub mod kernel;
 pub mod node;
@@ -32,6 +33,8 @@ use crate::event::{
 
 use dhcp::DhcpFacts;
 pub use firewall::FirewallFacts;
+use former::Former;
+pub use former::IDLE_TIME;
 use kernel::KernelFacts;
 use node::Nodes;
 use output::Outputs;
@@ -45,8 +48,6 @@ pub use vitals::{Revisions, TimeFacts, Trouble, Vitals};
 pub const BETTER_UPLINK_TIME: Duration = Duration::from_secs(5);
 /// Without an uplink for this long the notice becomes a warning.
 pub const OFFLINE_TIME: Duration = Duration::from_secs(60);
-/// After the cluster moved, its former address stays this long where it clashes with nothing.
-pub const FORMER_ADDRESS_TIME: Duration = Duration::from_secs(600);
 /// `rtm_protocol` / `FRA_PROTOCOL` of every route and rule of ours.
 pub const ROUTE_PROTOCOL: u8 = 98;
 
@@ -65,8 +66,8 @@ pub struct State {
     egress: Option<(LinkIndex, Ipv4Addr)>,
     stale_sources: Vec<Ipv4Addr>,
     conntrack_orders: u64,
-    clash_changed: Option<Instant>,
     clashing: bool,
+    former: Former,
     nodes: Nodes,
     dhcp: DhcpFacts,
     outputs: Outputs,
@@ -97,8 +98,8 @@ impl State {
             egress: None,
             stale_sources: Vec::new(),
             conntrack_orders: 0,
-            clash_changed: None,
             clashing: false,
+            former: Former::default(),
             nodes,
             dhcp: DhcpFacts::default(),
             outputs: Outputs::default(),
@@ -338,9 +339,8 @@ impl State {
         let offline = !self.uplinks.values().any(|memory| memory.address.is_some());
         self.offline_since = offline.then(|| self.offline_since.unwrap_or(self.now));
         let clashing = self.is_clashing();
-        if std::mem::replace(&mut self.clashing, clashing) != clashing {
-            self.clash_changed = Some(self.now);
-        }
+        let moved = std::mem::replace(&mut self.clashing, clashing) != clashing;
+        self.watch_former(moved);
         told.extend(self.expire_nodes());
         told.extend(self.sweep_nodes());
         told
@@ -420,10 +420,9 @@ impl State {
         let better =
             self.uplinks.values().filter_map(UplinkMemory::settled_since).map(|since| since + BETTER_UPLINK_TIME);
         let offline = self.offline_since.map(|since| since + OFFLINE_TIME);
-        let moved = self.clash_changed.map(|at| at + FORMER_ADDRESS_TIME);
-        let nodes = self.nodes.next_deadline().into_iter().chain(self.nodes.sweep_at());
+        let nodes = self.nodes.next_deadline().into_iter().chain(self.nodes.sweep_at()).chain(self.former.deadline());
         let machine = self.vitals.deadline().into_iter().chain(self.power.deadline(now));
-        let network = uplinks.chain(better).chain(offline).chain(moved).chain(self.firewall.deadlines());
+        let network = uplinks.chain(better).chain(offline).chain(self.firewall.deadlines());
         network.chain(nodes).chain(machine).filter(|at| *at > now).min()
     }
 }
