@@ -16,6 +16,7 @@
 //! dhcp eth0 alone | dhcp eth0 foreign 10.0.0.1 MAC        who else serves addresses there
 //! neighbour eth0 192.168.50.77 MAC [old] [gone]           heard on a port; the kernel has not heard it lately
 //! lease MAC 192.168.50.101 [named rpi1] [for 1h] [gone]   our server's
+//! boots 192.168.50.11 /srv/tftp/bootcode.bin              a file was sent to a node
 //! conntrack 900 of 1000
 //! resolvers eth1 10.99.0.1
 //! way-out eth1 | way-out none
@@ -98,6 +99,7 @@ impl Reader {
             "node" => Event::Probe(node(&mut words, nodes)?),
             "resolvers" | "way-out" | "conntrack" | "host" => Event::Vital(self.vital(verb, &mut words)?),
             "dhcp" => Event::Dhcp(self.dhcp(&mut words)?),
+            "boots" => Event::Dhcp(Dhcp::Boots { address: words.parse()?, file: words.next()?.to_owned() }),
             "neighbour" => Event::Neighbour(self.neighbour(&mut words)?),
             "lease" => Event::Lease(lease(&mut words)?),
             "flushed" | "blocked" | "unblocked" | "passed" => Event::Firewall(firewall(verb, &mut words)?),

@@ -51,9 +51,11 @@ pub fn recount(nodes: &Nodes) {
         let troubled: BTreeSet<NodeId> = nodes.iter().filter(|n| n.trouble() == Some(trouble)).map(|n| n.id).collect();
         assert_eq!(nodes.troubled.of(trouble), Some(&troubled));
     }
-    let booting = nodes.booting.iter().filter(|(_, id)| nodes.get(*id).is_some()).count();
-    assert!(nodes.iter().filter(|n| n.stage().is_some()).count() == booting, "each that boots has its deadline");
-    assert!(nodes.count(NodeHealth::Booting) <= booting);
+    let staged = nodes.iter().filter(|n| n.stage().is_some()).count();
+    let boots = nodes.count(NodeHealth::Booting);
+    assert_eq!((nodes.booting().count(), staged), (boots, boots), "each has its deadline");
+    let others = nodes.booting.iter().filter_map(|(_, id)| nodes.get(*id)).filter(|n| n.health != NodeHealth::Booting);
+    others.for_each(|n| assert_eq!(n.health, NodeHealth::Maintenance, "booted long ago"));
     assert_eq!((nodes.names.len(), nodes.iter().count()), (nodes.total(), nodes.total()));
 }
 
