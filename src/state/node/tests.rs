@@ -27,9 +27,12 @@ fn at(seconds: u64) -> Instant {
 
 pub fn recount(nodes: &Nodes) {
     let mut counts = Counts::default();
-    let mut odd = Counts::default();
+    let (mut odd, mut named) = (Counts::default(), Counts::default());
     for node in nodes.iter() {
         counts.add(node.health);
+        if node.origin == Origin::Settings || node.group.is_some() {
+            named.add(node.health);
+        }
         if node.group == Some(0) {
             odd.add(node.health);
         }
@@ -44,7 +47,7 @@ pub fn recount(nodes: &Nodes) {
     let with_address = nodes.iter().filter(|node| node.address.is_some()).count();
     let with_mac = nodes.iter().filter(|node| node.mac.is_some()).count();
     assert_eq!((nodes.addresses.len(), nodes.macs.len()), (with_address, with_mac));
-    assert_eq!((nodes.counts, nodes.groups()), (counts, [odd].as_slice()));
+    assert_eq!((nodes.counts, nodes.named, nodes.groups()), (counts, named, [odd].as_slice()));
     let down: BTreeSet<NodeId> = nodes.iter().filter(|n| n.health == NodeHealth::Down).map(|n| n.id).collect();
     assert_eq!(nodes.down, down);
     for trouble in [Trouble::Flapping, Trouble::Lossy, Trouble::Slow] {
