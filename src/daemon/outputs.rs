@@ -154,10 +154,10 @@ impl Outputs {
         }
     }
 
-    /// The records of the nodes whose health is another.
+    /// The records of the nodes whose health is another, or that have booted further.
     pub fn nodes_changed(&self, state: &State, told: &[Transition]) {
         for transition in told {
-            if let Transition::NodeHealth { name, .. } = transition {
+            if let Transition::NodeHealth { name, .. } | Transition::NodeStage { name } = transition {
                 status::node(state, name).into_iter().for_each(|node| self.status.node(node));
             }
         }

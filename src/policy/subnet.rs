@@ -15,7 +15,7 @@ use super::{Overlap, ROUTE_PROTOCOL};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
     pub address: Ipv4Net,
-    /// a former address that stays for a while
+    /// former addresses that stay until no node uses their subnets
     pub kept: Vec<Ipv4Net>,
     pub overlap: Overlap,
     /// an uplink holds an address of the cluster: (interface, address)
@@ -45,15 +45,10 @@ pub fn place(settings: &Settings, state: &State) -> Placement {
     Placement { address, kept: kept(state, address), overlap, clash }
 }
 
-/// Addresses of ours on the cluster port other than `address` that may stay there for a while.
+/// Addresses of ours on the cluster port other than `address` whose subnets nodes still use, and nobody else.
 fn kept(state: &State, address: Ipv4Net) -> Vec<Ipv4Net> {
-    let Some(port) = state.roles().cluster.filter(|_| state.recently_moved()) else { return Vec::new() };
-    let held = state.facts().addresses(port).iter().filter_map(|held| match held.address {
-        IpNet::V4(net) => Some(net),
-        IpNet::V6(_) => None,
-    });
-    let ours: Vec<Ipv4Net> = state.own_addresses().collect();
-    held.filter(|net| *net != address && ours.contains(net) && !is_taken(state, *net)).collect()
+    let own = state.own_addresses().filter(|net| *net != address);
+    own.filter(|net| state.is_in_use(*net) && !is_taken(state, *net)).collect()
 }
 
 /// Another port has an address in this network, or a route that overlaps it: not the default one, nor one of the two halves

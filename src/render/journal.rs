@@ -284,6 +284,7 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
         | Transition::Reachability { .. }
         | Transition::NodeFound { .. }
         | Transition::NodeForgotten { .. }
+        | Transition::NodeStage { .. }
         | Transition::NodeHealth { .. } => return None,
     })
 }

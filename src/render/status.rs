@@ -173,6 +173,8 @@ pub struct NodeStatus {
     pub mac: Option<Mac>,
     pub address: Option<Ipv4Addr>,
     pub health: NodeHealth,
+    /// of one that boots: the file that it loaded last
+    pub stage: Option<Box<str>>,
     pub rtt: Option<Duration>,
     pub since: Instant,
     pub origin: Origin,
@@ -184,7 +186,7 @@ impl NodeStatus {
     /// Whether `other` is worth a line after this: more than the round trip and the time differ.
     pub fn is_told_by(&self, other: &Self) -> bool {
         let told = |node: &Self| (node.mac, node.address, node.health, node.origin);
-        (&self.name, &self.group, told(self)) == (&other.name, &other.group, told(other))
+        (&self.name, &self.group, &self.stage, told(self)) == (&other.name, &other.group, &other.stage, told(other))
     }
 }
 
@@ -226,6 +228,7 @@ fn node_status(state: &State, node: &NodeState) -> NodeStatus {
         mac: node.mac,
         address: node.address,
         health: node.health,
+        stage: node.stage().map(Into::into),
         rtt: node.rtt,
         since: node.since,
         origin: node.origin,

@@ -13,7 +13,7 @@ use super::output::Outputs;
 use super::port::Roles;
 use super::power::Power;
 use super::uplink::{UplinkMemory, UplinkView};
-use super::{FORMER_ADDRESS_TIME, FirewallFacts, OFFLINE_TIME, Revisions, State, Vitals};
+use super::{FirewallFacts, OFFLINE_TIME, Revisions, State, Vitals};
 
 impl State {
     /// Our own addresses in the cluster, of the settings.
@@ -42,11 +42,6 @@ impl State {
     /// An uplink holds an address of the cluster.
     pub fn is_clashing(&self) -> bool {
         self.roles.uplinks.iter().any(|index| self.lease_clash(*index).is_some())
-    }
-
-    /// The cluster moved, or moved back, a short while ago: the former address may stay.
-    pub fn recently_moved(&self) -> bool {
-        self.clash_changed.is_some_and(|at| self.now.saturating_since(at) < FORMER_ADDRESS_TIME)
     }
 
     fn view<'a>(&'a self, link: &'a Link, memory: &UplinkMemory) -> UplinkView<'a> {

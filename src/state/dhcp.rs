@@ -1,6 +1,7 @@
 //! What was seen of DHCP on the cluster port: may it be served there?
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 use super::{State, Transition};
 use crate::event::{Dhcp, LinkIndex, Mac};
@@ -87,8 +88,14 @@ impl State {
 
     fn boots(&mut self, address: Ipv4Addr, file: &str) -> Vec<Transition> {
         let Some(id) = self.nodes.by_address(address).map(|node| node.id) else { return Vec::new() };
-        let change = self.nodes.boots(id, file, self.now);
-        change.and_then(|change| self.health_changed(id, change)).into_iter().collect()
+        // Every file of ours is in this folder.
+        let root = self.settings.cluster.netboot.as_ref().map(|netboot| netboot.root.as_path());
+        let inside = root.and_then(|root| Path::new(file).strip_prefix(root).ok()?.to_str());
+        let told = match self.nodes.boots(id, inside.unwrap_or(file), self.now) {
+            Some(change) => self.health_changed(id, change),
+            None => self.nodes.get(id).map(|node| Transition::NodeStage { name: node.name.clone() }),
+        };
+        told.into_iter().collect()
     }
 }
 

@@ -20,6 +20,9 @@ impl State {
                 if !unicast || self.roles.cluster != Some(told.index) {
                     return Vec::new();
                 }
+                if told.reachable {
+                    self.former.heard(address, self.now);
+                }
                 let found = self.nodes.seen((address, mac, told.reachable), &settings, self.now);
                 found.into_iter().filter_map(|id| self.found(id)).collect()
             }

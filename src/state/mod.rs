@@ -5,6 +5,7 @@ mod answers;
 pub mod dhcp;
 mod exit;
 mod firewall;
+mod former;
 mod inventory;
 pub mod kernel;
 pub mod netconf;
@@ -33,6 +34,8 @@ use crate::event::{Address, Change, Dump, Event, Instant, Link, LinkIndex, Probe
 
 use dhcp::DhcpFacts;
 pub use firewall::FirewallFacts;
+use former::Former;
+pub use former::IDLE_TIME;
 use kernel::KernelFacts;
 use node::Nodes;
 use output::Outputs;
@@ -47,8 +50,6 @@ pub use vitals::{Revisions, TimeFacts, Trouble, Vitals};
 pub const BETTER_UPLINK_TIME: Duration = Duration::from_secs(5);
 /// Without an uplink for this long the notice becomes a warning.
 pub const OFFLINE_TIME: Duration = Duration::from_secs(60);
-/// After the cluster moved, its former address stays this long where it clashes with nothing.
-pub const FORMER_ADDRESS_TIME: Duration = Duration::from_secs(600);
 /// `rtm_protocol` / `FRA_PROTOCOL` of every route and rule of ours.
 pub const ROUTE_PROTOCOL: u8 = 98;
 
@@ -68,8 +69,8 @@ pub struct State {
     refused_since: Option<Instant>,
     stale_sources: Vec<Ipv4Addr>,
     conntrack_orders: u64,
-    clash_changed: Option<Instant>,
     clashing: bool,
+    former: Former,
     nodes: Nodes,
     dhcp: DhcpFacts,
     outputs: Outputs,
@@ -102,8 +103,8 @@ impl State {
             refused_since: None,
             stale_sources: Vec::new(),
             conntrack_orders: 0,
-            clash_changed: None,
             clashing: false,
+            former: Former::default(),
             nodes,
             dhcp: DhcpFacts::default(),
             outputs: Outputs::default(),
@@ -306,9 +307,8 @@ impl State {
         let offline = !self.uplinks.values().any(|memory| memory.address.is_some());
         self.offline_since = offline.then(|| self.offline_since.unwrap_or(self.now));
         let clashing = self.is_clashing();
-        if std::mem::replace(&mut self.clashing, clashing) != clashing {
-            self.clash_changed = Some(self.now);
-        }
+        let moved = std::mem::replace(&mut self.clashing, clashing) != clashing;
+        self.watch_former(moved);
         told.extend(self.expire_nodes());
         told.extend(self.sweep_nodes());
         told
@@ -386,11 +386,10 @@ impl State {
         let better =
             self.uplinks.values().filter_map(UplinkMemory::settled_since).map(|since| since + BETTER_UPLINK_TIME);
         let offline = self.offline_since.map(|since| since + OFFLINE_TIME).into_iter().chain(self.exit_deadline());
-        let moved = self.clash_changed.map(|at| at + FORMER_ADDRESS_TIME);
-        let nodes = self.nodes.next_deadline().into_iter().chain(self.nodes.sweep_at());
+        let nodes = self.nodes.next_deadline().into_iter().chain(self.nodes.sweep_at()).chain(self.former.deadline());
         let machine = self.vitals.deadline().into_iter().chain(self.power.deadline(now));
         let repairs = self.firewall.deadlines().chain(self.upkeep.deadline());
-        let network = uplinks.chain(better).chain(offline).chain(moved).chain(repairs);
+        let network = uplinks.chain(better).chain(offline).chain(repairs);
         network.chain(nodes).chain(machine).filter(|at| *at > now).min()
     }
 }

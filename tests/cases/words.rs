@@ -15,6 +15,9 @@
 //! blocked ip filter FORWARD: a remedy | unblocked         another tool's drop
 //! passed 10 9                                             packets accepted in forward, seen at postrouting
 //! dhcp eth0 alone | dhcp eth0 foreign 10.0.0.1 MAC        who else serves addresses there
+//! neighbour eth0 192.168.50.77 MAC [old] [gone]           heard on a port; the kernel has not heard it lately
+//! lease MAC 192.168.50.101 [named rpi1] [for 1h] [gone]   our server's
+//! boots 192.168.50.11 /srv/tftp/bootcode.bin              a file was sent to a node
 //! conntrack 900 of 1000
 //! resolvers eth1 10.99.0.1
 //! way-out eth1 | way-out none
@@ -34,7 +37,8 @@ use std::time::Duration;
 
 use bramblegate::event::{
     Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button, Change, Dhcp, Dump, Event, Firewall,
-    Head, Link, LinkIndex, Netconf, Order, Output, Probe, Reachability, Round, Route, Stop, Vital,
+    Head, Lease, Link, LinkIndex, Mac, Neighbour, Netconf, Order, Output, Probe, Reachability, Round, Route, Stop,
+    Vital,
 };
 use bramblegate::policy::ROUTE_PROTOCOL;
 use bramblegate::state::node::Nodes;
@@ -104,6 +108,9 @@ impl Reader {
             }),
             "resolvers" | "way-out" | "conntrack" | "host" => Event::Vital(self.vital(verb, &mut words)?),
             "dhcp" => Event::Dhcp(self.dhcp(&mut words)?),
+            "boots" => Event::Dhcp(Dhcp::Boots { address: words.parse()?, file: words.next()?.to_owned() }),
+            "neighbour" => Event::Neighbour(self.neighbour(&mut words)?),
+            "lease" => Event::Lease(lease(&mut words)?),
             "flushed" | "blocked" | "unblocked" | "passed" => Event::Firewall(firewall(verb, &mut words)?),
             "fails" | "absent" | "well" => Event::Applied(report(verb, &mut words)?),
             _ => return Err("no such event".to_owned()),
@@ -196,6 +203,13 @@ impl Reader {
         Ok(Probe::Uplink { index, reachability: words.choice(&kinds)? })
     }
 
+    fn neighbour(&self, words: &mut Words<'_>) -> Result<Change<Neighbour>> {
+        let (gone, old) = (words.flag("gone"), words.flag("old"));
+        let (index, address, mac) = (self.index(words.next()?)?, words.parse()?, Some(mac(words)?));
+        let told = Neighbour { index, address, mac, reachable: !gone && !old };
+        Ok(if gone { Change::Gone(told) } else { Change::Present(told) })
+    }
+
     fn dhcp(&self, words: &mut Words<'_>) -> Result<Dhcp> {
         let index = self.index(words.next()?)?;
         Ok(match words.next()? {
@@ -245,6 +259,19 @@ fn head(words: &mut Words<'_>) -> Result<Head> {
         clock_set: Some(!words.flag("clockless")),
         ..Head::default()
     })
+}
+
+fn mac(words: &mut Words<'_>) -> Result<Mac> {
+    let mac = words.next()?;
+    mac.parse().map_err(|()| format!("{mac:?} is no MAC"))
+}
+
+fn lease(words: &mut Words<'_>) -> Result<Change<Lease>> {
+    let gone = words.flag("gone");
+    let host_name = words.after("named")?.map(str::to_owned);
+    let valid_for = words.after("for")?.map(duration).transpose()?;
+    let lease = Lease { mac: mac(words)?, address: words.parse()?, host_name, valid_for };
+    Ok(if gone { Change::Gone(lease) } else { Change::Present(lease) })
 }
 
 /// One round of every node.

@@ -120,11 +120,12 @@ fn row(node: &Value) -> [String; 8] {
         value.chars().filter(|c| !c.is_control()).collect::<String>()
     };
     let number = |key: &str| node.get(key).and_then(Value::as_u64);
+    let stage = node.get("stage").and_then(Value::as_str).map(|_| format!(" {}", text("stage")));
     [
         text("name"),
         text("address"),
         text("mac"),
-        text("health"),
+        text("health") + &stage.unwrap_or_default(),
         number("rtt_us").map_or_else(|| "-".to_owned(), status::round_trip),
         number("since_s").map_or_else(|| "-".to_owned(), status::age),
         text("origin"),
@@ -132,8 +133,9 @@ fn row(node: &Value) -> [String; 8] {
     ]
 }
 
+/// A health, and how far a node has booted.
 fn painted(health: &str) -> String {
-    let colour = match health {
+    let colour = match health.split(' ').next().unwrap_or_default() {
         "up" => 32,
         "down" => 31,
         "degraded" | "maintenance" => 33,
@@ -170,6 +172,8 @@ mod tests {
              node-00-00-07  -              -                  down    -       3 s     found     rack1\n"
         );
         assert!(table(&nodes, true).contains("\x1b[32mup\x1b[0m"));
+        let boots = serde_json::json!({ "name": "rpi3", "health": "booting", "stage": "start.elf", "rtt_us": null });
+        assert!(table(&[boots], true).contains("\x1b[36mbooting start.elf\x1b[0m"));
         assert!(!table(&nodes, false).contains('\x1b'), "a name paints nothing");
     }
 

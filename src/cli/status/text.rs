@@ -179,6 +179,7 @@ fn nodes(page: &mut Page, status: &Value) {
                 format!("{}{padding}", page.word(&health)),
                 format!("{rtt:>8}"),
                 since.unwrap_or_default(),
+                text(node, "/stage"),
             ],
         );
     }

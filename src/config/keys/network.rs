@@ -96,7 +96,7 @@ pub static NETWORK: &[Key] = &[
         Words(
             "10.213.x.y and 172.30.x.y, where x.y are the last two numbers of cluster.address; none if its prefix is shorter than 16",
         ),
-        "Where the cluster moves if the venue leases the head node an address of the cluster. The nodes keep their host parts.",
+        "Where the cluster moves if the venue leases the head node an address of the cluster. The nodes keep their host parts; where it clashes with nothing, the former address stays until no node uses its subnet.",
     ),
     key(
         "cluster.domain",

@@ -127,7 +127,7 @@ pub static NODES: &[Key] = &[
         "health.fault_below",
         scalar!("count of nodes, or a share as \"80%\"", grammar::threshold),
         Toml("\"50%\""),
-        "With fewer nodes up than this it is a fault (red); any node down before that is a warning (amber).",
+        "With fewer nodes up than this it is a fault (red); any node down before that is a warning (amber). Nodes count that the settings name, or take into a group; one that was merely found may be a visitor's laptop, and is a warning at most.",
     ),
     key(
         "health.timeout",

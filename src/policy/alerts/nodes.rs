@@ -13,15 +13,17 @@ const NAMED: usize = 8;
 
 pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     let nodes = state.nodes();
-    let too_few = is_below(settings.health.fault_below, nodes.counts());
+    // A visitor's laptop comes and goes: who was merely found is no fault, and makes up for none.
+    let too_few = is_below(settings.health.fault_below, nodes.named());
     let overall = if too_few { Severity::Fault } else { Severity::Warning };
+    let severity = |node: &NodeState| if node.is_named() { overall } else { Severity::Warning };
     let down = nodes.count(NodeHealth::Down);
     let by_group = down > NAMED && !settings.groups.is_empty();
     if by_group {
         summary(settings, state, overall, raised);
     } else {
         let text = |count| (format!("{count} more nodes down"), format!("{down} down"));
-        named((nodes.down(), down), overall, "node-down", "down", text, raised);
+        named((nodes.down(), down), (severity, overall), "node-down", "down", text, raised);
     }
     // One group's threshold counts whether its nodes are named or summarised.
     for (group, counts) in settings.groups.iter().zip(nodes.groups()) {
@@ -35,14 +37,14 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         let (troubled, count) = nodes.troubled(trouble);
         let word = trouble.name();
         let text = |more| (format!("{more} more nodes {word}"), format!("{count} {word}"));
-        named((troubled, count), Severity::Warning, code, word, text, raised);
+        named((troubled, count), (|_: &NodeState| Severity::Warning, Severity::Warning), code, word, text, raised);
     }
 }
 
 /// An alert for each of the first nodes, and one for the others together.
 fn named<'n>(
     (nodes, count): (impl Iterator<Item = &'n NodeState>, usize),
-    severity: Severity,
+    (severity, of_others): (impl Fn(&NodeState) -> Severity, Severity),
     code: &'static str,
     word: &str,
     others: impl Fn(usize) -> (String, String),
@@ -50,11 +52,11 @@ fn named<'n>(
 ) {
     for node in nodes.take(NAMED) {
         let text = format!("{} {word}", node.name);
-        raised.push(alert(severity, code, text.clone(), text));
+        raised.push(alert(severity(node), code, text.clone(), text));
     }
     if count > NAMED {
         let (text, panel) = others(count - NAMED);
-        raised.push(alert(severity, code, text, panel));
+        raised.push(alert(of_others, code, text, panel));
     }
 }
 

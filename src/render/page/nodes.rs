@@ -7,9 +7,11 @@ use crate::state::node::{NodeHealth, NodeState};
 const GLYPHS: usize = 128;
 /// So many nodes that are down are told by name.
 const NAMED: usize = 24;
+/// Of so many that boot the stage is told.
+const BOOTING: usize = 6;
 
-/// `3/3 up  eth1`; then, while not all are up, a glyph for each node where they have room, and the names of those that are
-/// down. With many nodes the groups have a page of their own.
+/// `3/3 up  eth1`; then, while not all are up, a glyph for each node where they have room, the names of those that are
+/// down, and how far those are that boot. With many nodes the groups have a page of their own.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
     let nodes = scene.state.nodes();
     let (total, up) = (nodes.total(), nodes.count(NodeHealth::Up));
@@ -27,6 +29,7 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
             topics.push(Topic::Cells(nodes.iter().map(|node| glyph(node.health)).collect()));
         }
         topics.extend(down(scene));
+        topics.extend(booting(scene));
     }
     topics
 }
@@ -46,6 +49,17 @@ fn down(scene: &Scene) -> Option<Topic> {
     let more = count.saturating_sub(NAMED);
     let more = if more > 0 { format!(" +{more}") } else { String::new() };
     Some(Topic::Text(format!("down: {}{more}", names.join(" "))))
+}
+
+/// Those that boot, and how far they have come.
+fn booting(scene: &Scene) -> Option<Topic> {
+    let nodes = scene.state.nodes();
+    let file = |node: &NodeState| node.stage()?.rsplit('/').next().map(str::to_owned);
+    let told: Vec<String> =
+        nodes.booting().take(BOOTING).map(|node| format!("{} {}", node.name, file(node).unwrap_or_default())).collect();
+    let more = nodes.count(NodeHealth::Booting).saturating_sub(BOOTING);
+    let more = if more > 0 { format!(" +{more}") } else { String::new() };
+    (!told.is_empty()).then(|| Topic::Text(format!("boots: {}{more}", told.join(", "))))
 }
 
 /// The glyph of a health; each has another shape, so that nobody needs colours or a key.

@@ -105,6 +105,7 @@ pub(super) fn node(name: &str, health: NodeHealth) -> NodeStatus {
         since: Moment::default(),
         origin: Origin::Settings,
         group: None,
+        stage: None,
     }
 }
 

@@ -97,9 +97,10 @@ impl NodeState {
         (self.health == NodeHealth::Degraded).then(|| self.watch.trouble()).flatten()
     }
 
-    /// The file that a booting node loaded last.
+    /// How far a booting node has come: the file that it loaded last.
     pub fn stage(&self) -> Option<&str> {
-        self.watch.boot().map(|boot| boot.stage.as_str())
+        let boot = self.watch.boot().filter(|_| self.health == NodeHealth::Booting);
+        boot.map(|boot| boot.stage.as_str())
     }
 }
 
@@ -136,6 +137,12 @@ impl Nodes {
     pub fn set_maintenance(&mut self, id: NodeId, on: bool, now: Instant) -> Option<HealthChange> {
         self.get_mut(id)?.watch.maintenance = on;
         self.show(id, now)
+    }
+
+    /// Those that boot, the one that has said nothing for longest first.
+    pub fn booting(&self) -> impl Iterator<Item = &NodeState> {
+        let nodes = self.booting.iter().filter_map(|(_, id)| self.get(*id));
+        nodes.filter(|node| node.health == NodeHealth::Booting)
     }
 
     /// The next moment at which time alone changes a node's health.

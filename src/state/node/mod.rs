@@ -97,6 +97,24 @@ pub struct NodeState {
     watch: Watch,
 }
 
+impl NodeState {
+    /// The settings speak of it: by its name, or as a member of a group.
+    pub fn is_named(&self) -> bool {
+        self.origin == Origin::Settings || self.group.is_some()
+    }
+
+    fn tally(&self) -> Tally {
+        Tally { named: self.is_named(), group: self.group }
+    }
+}
+
+/// Where a node is counted beside the count of all.
+#[derive(Debug, Clone, Copy)]
+struct Tally {
+    named: bool,
+    group: Option<usize>,
+}
+
 /// All nodes.
 #[derive(Debug, Clone, Default)]
 pub struct Nodes {
@@ -108,6 +126,7 @@ pub struct Nodes {
     macs: BTreeMap<Mac, NodeId>,
     addresses: BTreeMap<Ipv4Addr, NodeId>,
     counts: Counts,
+    named: Counts,
     groups: Vec<Counts>,
     down: BTreeSet<NodeId>,
     troubled: Troubled,
@@ -164,8 +183,10 @@ impl Nodes {
         self.counts.of(health)
     }
 
-    pub fn counts(&self) -> &Counts {
-        &self.counts
+    /// Counts of those that the settings speak of, by their names or as members of a group: who ought to be up. Others may
+    /// be visitors.
+    pub fn named(&self) -> &Counts {
+        &self.named
     }
 
     /// Counts of each group, in the order of the settings.
@@ -190,7 +211,7 @@ impl Nodes {
         self.macs.extend(mac.map(|mac| (mac, id)));
         self.addresses.extend(address.map(|address| (address, id)));
         let (health, watch) = (NodeHealth::Unknown, Watch::default());
-        place.node = Some(NodeState {
+        let node = NodeState {
             id,
             name,
             mac,
@@ -203,9 +224,11 @@ impl Nodes {
             rtt: None,
             since: now,
             watch,
-        });
+        };
+        let tally = node.tally();
+        place.node = Some(node);
         self.order.push(id);
-        self.count_in(group, health);
+        self.count_in(tally, health);
         self.layout += 1;
         id
     }
@@ -226,7 +249,7 @@ impl Nodes {
         self.order.retain(|known| *known != id);
         self.down.remove(&id);
         self.troubled.set(id, None);
-        self.count_out(node.group, node.health);
+        self.count_out(node.tally(), node.health);
         self.layout += 1;
         Some(node)
     }
@@ -246,8 +269,8 @@ impl Nodes {
         self.macs.extend(after.mac.map(|mac| (mac, id)));
         before.address.filter(|ip| self.addresses.get(ip) == Some(&id)).map(|ip| self.addresses.remove(&ip));
         self.addresses.extend(after.address.map(|address| (address, id)));
-        self.count_out(before.group, before.health);
-        self.count_in(after.group, after.health);
+        self.count_out(before.tally(), before.health);
+        self.count_in(after.tally(), after.health);
         self.layout += 1;
         true
     }
@@ -257,27 +280,33 @@ impl Nodes {
         let Some(node) = self.slots.get_mut(id.slot as usize).and_then(|slot| slot.node.as_mut()) else { return };
         let before = std::mem::replace(&mut node.health, health);
         node.since = now;
-        let group = node.group;
+        let tally = node.tally();
         if health == NodeHealth::Down {
             self.down.insert(id);
         } else {
             self.down.remove(&id);
         }
-        self.count_out(group, before);
-        self.count_in(group, health);
+        self.count_out(tally, before);
+        self.count_in(tally, health);
         self.revision += 1;
     }
 
-    fn count_in(&mut self, group: Option<usize>, health: NodeHealth) {
+    fn count_in(&mut self, tally: Tally, health: NodeHealth) {
         self.counts.add(health);
-        if let Some(counts) = group.and_then(|group| self.groups.get_mut(group)) {
+        if tally.named {
+            self.named.add(health);
+        }
+        if let Some(counts) = tally.group.and_then(|group| self.groups.get_mut(group)) {
             counts.add(health);
         }
     }
 
-    fn count_out(&mut self, group: Option<usize>, health: NodeHealth) {
+    fn count_out(&mut self, tally: Tally, health: NodeHealth) {
         self.counts.subtract(health);
-        if let Some(counts) = group.and_then(|group| self.groups.get_mut(group)) {
+        if tally.named {
+            self.named.subtract(health);
+        }
+        if let Some(counts) = tally.group.and_then(|group| self.groups.get_mut(group)) {
             counts.subtract(health);
         }
     }

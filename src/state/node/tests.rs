@@ -27,9 +27,12 @@ fn at(seconds: u64) -> Instant {
 
 pub fn recount(nodes: &Nodes) {
     let mut counts = Counts::default();
-    let mut odd = Counts::default();
+    let (mut odd, mut named) = (Counts::default(), Counts::default());
     for node in nodes.iter() {
         counts.add(node.health);
+        if node.origin == Origin::Settings || node.group.is_some() {
+            named.add(node.health);
+        }
         if node.group == Some(0) {
             odd.add(node.health);
         }
@@ -44,16 +47,18 @@ pub fn recount(nodes: &Nodes) {
     let with_address = nodes.iter().filter(|node| node.address.is_some()).count();
     let with_mac = nodes.iter().filter(|node| node.mac.is_some()).count();
     assert_eq!((nodes.addresses.len(), nodes.macs.len()), (with_address, with_mac));
-    assert_eq!((nodes.counts, nodes.groups()), (counts, [odd].as_slice()));
+    assert_eq!((nodes.counts, nodes.named, nodes.groups()), (counts, named, [odd].as_slice()));
     let down: BTreeSet<NodeId> = nodes.iter().filter(|n| n.health == NodeHealth::Down).map(|n| n.id).collect();
     assert_eq!(nodes.down, down);
     for trouble in [Trouble::Flapping, Trouble::Lossy, Trouble::Slow] {
         let troubled: BTreeSet<NodeId> = nodes.iter().filter(|n| n.trouble() == Some(trouble)).map(|n| n.id).collect();
         assert_eq!(nodes.troubled.of(trouble), Some(&troubled));
     }
-    let booting = nodes.booting.iter().filter(|(_, id)| nodes.get(*id).is_some()).count();
-    assert!(nodes.iter().filter(|n| n.stage().is_some()).count() == booting, "each that boots has its deadline");
-    assert!(nodes.count(NodeHealth::Booting) <= booting);
+    let staged = nodes.iter().filter(|n| n.stage().is_some()).count();
+    let boots = nodes.count(NodeHealth::Booting);
+    assert_eq!((nodes.booting().count(), staged), (boots, boots), "each has its deadline");
+    let others = nodes.booting.iter().filter_map(|(_, id)| nodes.get(*id)).filter(|n| n.health != NodeHealth::Booting);
+    others.for_each(|n| assert_eq!(n.health, NodeHealth::Maintenance, "booted long ago"));
     assert_eq!((nodes.names.len(), nodes.iter().count()), (nodes.total(), nodes.total()));
 }
 

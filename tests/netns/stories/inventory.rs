@@ -58,7 +58,8 @@ fn verb(world: &World, words: &[&str]) -> Result<(i32, String, String)> {
     Ok((output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr)))
 }
 
-fn succeed(world: &World, words: &[&str]) -> Result<String> {
+/// What a verb says that succeeds.
+pub fn succeed(world: &World, words: &[&str]) -> Result<String> {
     match verb(world, words)? {
         (0, out, _) => Ok(out),
         (code, out, err) => Err(Error(format!("{}: exit code {code}\n{out}{err}", words.join(" ")))),

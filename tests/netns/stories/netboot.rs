@@ -10,6 +10,7 @@ use bramblegate::venue::shell::{exec, must, spawn, within};
 use bramblegate::venue::{Error, Result};
 
 use super::client::{Client, ask, inside};
+use super::inventory::succeed;
 use super::scene::{PLAIN, before_start, ensure, is, reload, until};
 use super::service::serving;
 use crate::dhcp::{ARCHITECTURE, Answer, BOOT_FILE, DISCOVER, VENDOR_CLASS, WANTED, message};
@@ -37,6 +38,7 @@ pub fn raspberry_pi_boots() -> Result<()> {
         for (file, text) in [
             ("bootcode.bin", "shared"),
             ("b8-27-eb-00-00-02/bootcode.bin", "of rpi2 alone"),
+            ("b8-27-eb-00-00-02/start.elf", "of rpi2 alone"),
             ("11223344/start.elf", "by serial"),
         ] {
             let path = PathBuf::from(format!("{root}/{file}"));
@@ -73,6 +75,8 @@ pub fn raspberry_pi_boots() -> Result<()> {
         ] {
             ensure(&format!("the offer has {told}:\n{offer}"), offer.contains(told))?;
         }
+        // As silent as a boot ROM.
+        must("rpi2", "echo 1 > /proc/sys/net/ipv4/icmp_echo_ignore_all")?;
         must("rpi2", "ip addr add 192.168.50.12/24 dev eth0; ip link set eth0 mtu 1500")?;
         for (node, file, wanted) in [
             ("rpi2", "bootcode.bin", "of rpi2 alone"),
@@ -83,6 +87,14 @@ pub fn raspberry_pi_boots() -> Result<()> {
             let loaded = fs::read_to_string(format!("{HOME}/loaded")).unwrap_or_default();
             ensure(&format!("{node} loads {file} whole"), loaded == wanted.repeat(4000))?;
         }
+        let nodes = || succeed(world, &["nodes", "list"]);
+        until("it is seen how far rpi2 has come", || {
+            nodes().is_ok_and(|text| text.contains("booting b8-27-eb-00-00-02/bootcode.bin"))
+        })?;
+        must("rpi2", &format!("cd {HOME} && busybox tftp -g -r start.elf -l loaded 192.168.50.1"))?;
+        until("and that it goes on", || nodes().is_ok_and(|text| text.contains("00-00-02/start.elf")))?;
+        must("rpi2", "echo 0 > /proc/sys/net/ipv4/icmp_echo_ignore_all")?;
+        until("until it answers", || nodes().is_ok_and(|text| !text.contains("booting")))?;
         let (code, _) = exec("laptop", &format!("cd {HOME} && busybox tftp -g -r bootcode.bin -l stolen 10.99.0.126"))?;
         ensure("the venue loads nothing", code != 0)?;
         Ok(())

@@ -67,6 +67,12 @@ impl Nodes {
         self.inventory.sightings.leased().any(|given| host(given) == host(address))
     }
 
+    /// Until when a node uses an address of `net`, as far as it is known: now if the kernel hears one there, for as long as
+    /// its lease lasts if one has one there; `None` if there is none. Looks at all of them.
+    pub fn used_until(&self, net: Ipv4Net, now: Instant) -> Option<Instant> {
+        self.inventory.sightings.used_until(net, now)
+    }
+
     /// Boards at addresses that the settings give to others.
     pub fn misplaced(&self) -> impl Iterator<Item = Misplaced<'_>> {
         self.inventory.misplaced.iter().filter_map(|(address, mac)| {

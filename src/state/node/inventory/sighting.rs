@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
+
 use crate::event::{Instant, Lease, Mac};
 
 /// Two boards that take an address in turn within this time both want it; so long after the last turn it is over.
@@ -72,6 +74,14 @@ impl Sightings {
     pub fn is_heard(&self, mac: Mac) -> bool {
         let reachable = |place| self.seen.get(&place).is_some_and(|sighting| sighting.reachable);
         self.places(mac).any(reachable)
+    }
+
+    /// Until when an address of `net` is used: now if somebody is heard there, else as long as the longest lease lasts.
+    pub fn used_until(&self, net: Ipv4Net, now: Instant) -> Option<Instant> {
+        let mut seen = self.seen.range(net.network()..=net.broadcast());
+        let heard = seen.any(|(_, sighting)| sighting.reachable).then_some(now);
+        let given = self.leases.values().filter(|given| net.contains(&given.address));
+        heard.into_iter().chain(given.map(|given| given.until.unwrap_or(now))).max()
     }
 
     /// Every board that was seen or has a lease.
