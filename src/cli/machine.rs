@@ -220,9 +220,9 @@ mod tests {
     fn a_full_disk_keeps_the_old_settings_and_leaves_no_half_ones() {
         let root = std::env::temp_dir().join(format!("bramblegate-full-disk-{}", std::process::id()));
         let machine = Machine::pretend(&root, &[]);
-        machine.write("/etc/settings.toml", "old\n").unwrap();
+        machine.write("/etc/settings.toml", b"old\n").unwrap();
         std::os::unix::fs::symlink("/dev/full", root.join("etc/settings.toml.new")).unwrap();
-        let error = machine.write("/etc/settings.toml", "new\n").unwrap_err();
+        let error = machine.write("/etc/settings.toml", b"new\n").unwrap_err();
         let (kept, names) = (machine.read("/etc/settings.toml"), machine.list("/etc"));
         fs::remove_dir_all(&root).unwrap();
         assert!(error.contains("settings.toml: No space left") && error.contains("make room first"), "{error}");
