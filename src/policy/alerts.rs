@@ -219,16 +219,32 @@ fn overlap(settings: &Settings, state: &State, placement: &Placement, raised: &m
             raised.push(alert(Severity::Notice, "gateway-overlap", text, "OVERLAP"));
         }
         Overlap::Renumbered => {
-            let left: Vec<&str> =
-                settings.nodes.iter().filter(|node| node.address.is_some()).map(|node| node.name.as_str()).collect();
-            let whom = if left.is_empty() {
-                String::new()
-            } else {
-                format!("; left behind with static addresses: {}", left.join(", "))
-            };
+            let whom = left_behind(settings);
             let text = format!("the cluster moved from {home} to {}{whom}", placement.address);
             raised.push(alert(Severity::Warning, "gateway-renumbered", text, "CLUSTER MOVED"));
         }
+    }
+}
+
+/// Who will not follow the cluster by itself: nodes with an address of the settings that they do not get by DHCP.
+fn left_behind(settings: &Settings) -> String {
+    /// More names help nobody.
+    const NAMED: usize = 5;
+    let served = settings.cluster.dhcp.is_some();
+    let left = |node: &&crate::config::Node| node.address.is_some() && !(served && node.mac.is_some());
+    let names: Vec<&str> = settings.nodes.iter().filter(left).map(|node| node.name.as_str()).collect();
+    let more = match names.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let named = names.get(..NAMED).unwrap_or(&names).join(", ");
+    match (names.is_empty(), served) {
+        (true, true) => "; its nodes follow within minutes".to_owned(),
+        (true, false) => String::new(),
+        (false, true) => {
+            format!("; left behind with static addresses: {named}{more}; the others follow within minutes")
+        }
+        (false, false) => format!("; left behind with static addresses: {named}{more}"),
     }
 }
 

@@ -22,6 +22,10 @@ pub use resolvers::Upstream;
 /// While the venue and the cluster use the same addresses the cluster may have to move: nodes are to notice soon. The
 /// shortest that dnsmasq knows.
 const SHORT_LEASE: Duration = Duration::from_secs(120);
+/// Nodes ask so often whether all is as it was, however long their lease: if the cluster moves they are cut off until then.
+const RENEW: Duration = Duration::from_secs(60);
+/// All addresses together are asked for no more often than so many times a second.
+const RENEWALS_A_SECOND: u32 = 5;
 
 /// What dnsmasq should do. Names no node: their list may be long, and is made anew only when `names` has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +53,11 @@ pub struct DhcpPlan {
     pub first: Ipv4Addr,
     pub last: Ipv4Addr,
     pub lease: Duration,
+    /// DHCP option 58, T1 (RFC 2131 4.4.5): when a node asks its server again
+    pub renew: Duration,
+    /// DHCP option 59, T2: when it asks any server, as its own does not answer. Soon after: a head that has moved is not where
+    /// the node asks it.
+    pub rebind: Duration,
     /// DHCP option 42
     pub time_servers: Vec<Ipv4Addr>,
 }
@@ -105,11 +114,17 @@ pub fn intended(settings: &Settings, state: &State, placement: &Placement) -> Op
 fn plan(settings: &Settings, state: &State, placement: &Placement, port: &str) -> ServicePlan {
     let cluster = &settings.cluster;
     let address = placement.address;
-    let dhcp = cluster.dhcp.as_ref().map(|dhcp| DhcpPlan {
-        first: keep_host(dhcp.first, address),
-        last: keep_host(dhcp.last, address),
-        lease: if placement.overlap == Overlap::None { dhcp.lease } else { dhcp.lease.min(SHORT_LEASE) },
-        time_servers: time_servers(dhcp.ntp, state, address.addr()),
+    let dhcp = cluster.dhcp.as_ref().map(|dhcp| {
+        let lease = if placement.overlap == Overlap::None { dhcp.lease } else { dhcp.lease.min(SHORT_LEASE) };
+        let [renew, rebind] = renewals(u32::from(dhcp.last).saturating_sub(u32::from(dhcp.first)), lease);
+        DhcpPlan {
+            first: keep_host(dhcp.first, address),
+            last: keep_host(dhcp.last, address),
+            lease,
+            renew,
+            rebind,
+            time_servers: time_servers(dhcp.ntp, state, address.addr()),
+        }
     });
     ServicePlan {
         port: port.to_owned(),
@@ -122,6 +137,13 @@ fn plan(settings: &Settings, state: &State, placement: &Placement, port: &str) -
         head: head_name(state),
         names: state.nodes().layout,
     }
+}
+
+/// T1 and T2 for so many addresses.
+fn renewals(addresses: u32, lease: Duration) -> [Duration; 2] {
+    let often = RENEW.max(Duration::from_secs(u64::from(addresses / RENEWALS_A_SECOND)));
+    let renew = often.min(lease / 2);
+    [renew, renew + renew / 4]
 }
 
 /// The head where it serves time, else whom it asks itself.

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
@@ -150,7 +151,7 @@ fn boot(netboot: &Netboot, plan: &ServicePlan) -> String {
     text
 }
 
-/// DHCP options that change with the venue. `names`: the head resolves them, which dnsmasq tells by itself.
+/// DHCP options: they change with the venue. `names`: the head resolves them, which dnsmasq tells by itself.
 pub fn options(plan: &ServicePlan, names: bool) -> String {
     let Some(dhcp) = &plan.dhcp else { return String::new() };
     let resolvers = plan.upstreams.iter().filter(|_| !names).filter_map(|upstream| match upstream.address {
@@ -158,7 +159,13 @@ pub fn options(plan: &ServicePlan, names: bool) -> String {
         IpAddr::V6(_) => None,
     });
     let list = |servers: Vec<Ipv4Addr>| servers.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(",");
-    let known = [("dns-server", list(resolvers.collect())), ("ntp-server", list(dhcp.time_servers.clone()))];
+    let seconds = |time: Duration| time.as_secs().to_string();
+    let known = [
+        ("dns-server", list(resolvers.collect())),
+        ("ntp-server", list(dhcp.time_servers.clone())),
+        ("T1", seconds(dhcp.renew)),
+        ("T2", seconds(dhcp.rebind)),
+    ];
     let told = known.iter().filter(|(_, list)| !list.is_empty());
     told.map(|(option, list)| format!("option:{option},{list}\n")).collect()
 }

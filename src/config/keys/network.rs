@@ -120,7 +120,7 @@ pub static NETWORK: &[Key] = &[
         "cluster.dhcp.lease",
         Kind::Duration(seconds(120), seconds(365 * DAY)),
         Words("\"1h\""),
-        "How long a node may keep an address.",
+        "How long a node may keep an address. It asks after a minute whether all is as it was (thousands: less often), and follows a move.",
     ),
     key(
         "cluster.dhcp.ntp",

@@ -133,7 +133,17 @@ fn in_an_overlap_the_resolver_is_asked_by_the_uplink_and_leases_are_short() {
         assert_eq!((dhcp.lease, dhcp.first.to_string().as_str()), (Duration::from_secs(120), "192.168.50.100"));
     }
     let state = head(&settings, "10.99.0.126/24", "10.99.0.1", &[alone()]);
-    assert_eq!(served(&settings, &state).unwrap().dhcp.unwrap().lease, Duration::from_secs(3600));
+    let dhcp = served(&settings, &state).unwrap().dhcp.unwrap();
+    assert_eq!((dhcp.lease, dhcp.renew, dhcp.rebind), (Duration::from_secs(3600), RENEW, Duration::from_secs(75)));
+}
+
+#[test]
+fn nodes_ask_again_each_minute_unless_they_are_thousands_or_their_lease_is_short() {
+    let after = |count, lease| renewals(count, Duration::from_secs(lease)).map(|time| time.as_secs());
+    assert_eq!(after(100, 3600), [60, 75]);
+    assert_eq!(after(100, 120), [60, 75]);
+    assert_eq!(after(750, 3600), [150, 187]);
+    assert_eq!(after(10_000, 3600), [1800, 2250]);
 }
 
 #[test]

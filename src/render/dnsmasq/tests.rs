@@ -82,7 +82,7 @@ fn it_serves_the_cluster_port_alone_and_what_changes_often_stands_elsewhere() {
     );
     assert!(!files.config.contains("10.99.0.1") && !files.config.contains("rpi"), "{}", files.config);
     assert_eq!(files.servers, "server=10.99.0.1\n");
-    assert_eq!(files.options, "option:ntp-server,192.168.50.1\n");
+    assert_eq!(files.options, "option:ntp-server,192.168.50.1\noption:T1,60\noption:T2,75\n");
 }
 
 #[test]

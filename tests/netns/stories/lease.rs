@@ -10,7 +10,9 @@ use bramblegate::venue::{Error, Result, World};
 use super::client::{Client, ask};
 use super::scene::{PLAIN, ensure, is, until};
 use super::service::serving;
-use crate::dhcp::{CLIENT_ID, DISCOVER, NAK, REQUEST, REQUESTED_ADDRESS, SERVER, message};
+use crate::dhcp::{
+    CLIENT_ID, DISCOVER, NAK, REBINDING_TIME, RENEWAL_TIME, REQUEST, REQUESTED_ADDRESS, SERVER, message,
+};
 
 /// Who has this address comes from the venue's network.
 const CLASH: &str = "192.168.50.11";
@@ -96,7 +98,11 @@ fn take(mac: [u8; 6]) -> Result<Ipv4Addr> {
     let address = offer.address.unwrap_or(nowhere);
     let chosen = [(REQUESTED_ADDRESS, &address.octets()[..]), (SERVER, offer.option(SERVER).unwrap_or_default())];
     let answer = ask("rpi2", message(REQUEST, mac, nowhere, &chosen))?;
-    ensure(&format!("it has {address}: {answer:?}"), answer.is_some_and(|answer| answer.address == Some(address)))?;
+    let answer = answer.unwrap_or_default();
+    ensure(&format!("it has {address}: {answer:?}"), answer.address == Some(address))?;
+    // So it learns of a move of the cluster, however long its lease.
+    let asks = (answer.option(RENEWAL_TIME), answer.option(REBINDING_TIME));
+    ensure(&format!("it asks again after a minute: {asks:?}"), asks == (Some(&[0, 0, 0, 60]), Some(&[0, 0, 0, 75])))?;
     Ok(address)
 }
 
