@@ -86,3 +86,24 @@ fn is_answered(path: &Path) -> io::Result<bool> {
         Err(error) => error.kind() != io::ErrorKind::ConnectionRefused,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whatever_is_in_the_way_is_told_with_its_remedy() {
+        let folder = std::env::temp_dir().join(format!("bramblegate-bind-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let remedy = |path: &Path| remedy(&Bound::at(path, 0o600).unwrap_err(), "control.socket");
+        let held = Bound::at(&folder.join("held.sock"), 0o600).unwrap();
+        assert_eq!(remedy(held.path()), "stop that process, or name another path in control.socket");
+        let file = folder.join("file");
+        fs::write(&file, "somebody's").unwrap();
+        assert_eq!(remedy(&file), "remove it, or name another path in control.socket");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "somebody's");
+        assert_eq!(remedy(&file.join("x.sock")), "make its folder, or name another path in control.socket");
+        assert_eq!(remedy(&folder.join("a/b/x.sock")), "make its folder, or name another path in control.socket");
+        fs::remove_dir_all(folder).unwrap();
+    }
+}
