@@ -39,16 +39,17 @@ impl Check<'_> {
             }
         }
         let mut nodes = Vec::new();
+        let mut named = HashMap::new();
         for group in &numbered {
-            self.slots(group, &mut nodes);
+            self.slots(group, &mut nodes, &mut named);
         }
         let written = written(tree.tables("node"), &nodes);
         merge::merge_by("name", &mut nodes, written);
         (numbered.iter().map(group).collect(), nodes)
     }
 
-    /// Adds a table for each slot of a group.
-    fn slots(&mut self, group: &Numbered<'_>, nodes: &mut Vec<Table>) {
+    /// Adds a table for each slot of a group. `named`: where the names of those before come from, in lower case.
+    fn slots(&mut self, group: &Numbered<'_>, nodes: &mut Vec<Table>, named: &mut HashMap<String, Origin>) {
         let at = |key: &str| group.table.get(key).map_or(group.table.at, |item| item.at);
         let address = group.table.text("address").and_then(|text| rule::address_rule(text).ok());
         let slots = group.table.text("slots").and_then(|text| rule::numbers(text).ok());
@@ -75,6 +76,15 @@ impl Check<'_> {
             if grammar::ipv4(&text).is_err() {
                 let wrong = format!("slot {slot} of group \"{}\" would have the address {text}", group.name);
                 self.complain(at("address"), wrong, "let no number of the rule go beyond 255");
+                return;
+            }
+            // Two nodes of one name would be one node with two addresses.
+            if let Some(other) = named.insert(name.to_ascii_lowercase(), at("node")) {
+                let wrong = format!("slot {slot} of group \"{}\" would be a second node named \"{name}\"", group.name);
+                let place = self.sources.place(other);
+                let right =
+                    format!("the first is made at {place}: give each its own, as node = \"r{{group}}-{{slot}}\"");
+                self.complain(at("node"), wrong, right);
                 return;
             }
             nodes.push(node_table(group, name, text));

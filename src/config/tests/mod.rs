@@ -402,6 +402,26 @@ fn rules_that_cannot_be_are_told_at_the_group() {
 }
 
 #[test]
+fn rules_that_give_a_name_twice_are_told_with_both_places() {
+    let group = |name: &str, node: &str, net: u8| {
+        format!(
+            "[[group]]\nname = \"{name}\"\nslots = \"1-3\"\nnode = \"{node}\"\naddress = \"10.21.{net}.{{slot}}\"\n"
+        )
+    };
+    let wide = "cluster.address = \"10.21.0.1/16\"\n";
+    let two = |first: &str, second: &str| format!("{wide}{}{}", group("a", first, 1), group("b", second, 2));
+    assert_eq!(good(&two("n{slot}", "m{slot}")).nodes.len(), 6);
+    let wrong =
+        "t.toml:12:8: slot 1 of group \"b\" would be a second node named \"N1\", the first is made at t.toml:7:8: ";
+    fault(&two("n{slot}", "N{slot}"), wrong);
+    // n1 and 12 is n11 and 2.
+    let run = ROOM.replace("1-5", "1-11").replace("1-150", "2-12");
+    let told = bad(&run.replace("numbers", "node = \"n{group}{slot}\"\nnumbers"));
+    assert!(told[0].contains("slot 2 of group \"module11\" would be a second node named \"n112\""), "{told:?}");
+    assert_eq!(good(&run.replace("numbers", "node = \"n{group}-{slot}\"\nnumbers")).nodes.len(), 121);
+}
+
+#[test]
 fn ports_lead_to_nodes_that_exist() {
     let node = "[[node]]\nname = \"rpi1\"\naddress = \"192.168.50.11\"\n";
     let settings = good(&format!(
