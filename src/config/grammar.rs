@@ -305,6 +305,24 @@ pub(super) fn host_name(text: &str) -> Parsed<String> {
     ))
 }
 
+/// A node's name: a host name that dnsmasq takes for nothing else. A word of digits, or of digits and a unit, is a lease time
+/// to it, and two words are orders (dnsmasq(8), `dhcp-host`).
+pub(super) fn node_name(text: &str) -> Parsed<String> {
+    let name = host_name(text)?;
+    let lower = name.to_ascii_lowercase();
+    let number = lower.strip_suffix(['s', 'm', 'h', 'd', 'w']).unwrap_or(&lower);
+    let other = match lower.as_str() {
+        "localhost" => "every machine's name for itself",
+        "ignore" | "infinite" => "an order to dnsmasq",
+        _ if number.bytes().all(|byte| byte.is_ascii_digit()) && !number.is_empty() => "a time to dnsmasq",
+        _ => return Ok(name),
+    };
+    Err(Complaint::new(
+        format!("{text:?} is no name for a node: it is {other}"),
+        format!("put a letter before it, as \"n{text}\""),
+    ))
+}
+
 /// A domain (RFC 1035, 2.3.1), without its final dot.
 pub(super) fn domain(text: &str) -> Parsed<String> {
     if domain_name(text) {

@@ -78,6 +78,11 @@ impl Check<'_> {
                 self.complain(at("address"), wrong, "let no number of the rule go beyond 255");
                 return;
             }
+            if let Err(complaint) = grammar::node_name(&name) {
+                let wrong = format!("slot {slot} of group \"{}\": {}", group.name, complaint.wrong);
+                self.complain(at("node"), wrong, complaint.right);
+                return;
+            }
             // Two nodes of one name would be one node with two addresses.
             if let Some(other) = named.insert(name.to_ascii_lowercase(), at("node")) {
                 let wrong = format!("slot {slot} of group \"{}\" would be a second node named \"{name}\"", group.name);

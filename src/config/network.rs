@@ -92,7 +92,7 @@ impl Check<'_> {
     }
 
     fn node(&mut self, table: &Table, cluster: Option<&Cluster>, groups: &[Group], seen: &mut Seen) -> Option<Node> {
-        let name = grammar::host_name(table.text("name")?).ok()?;
+        let name = grammar::node_name(table.text("name")?).ok()?;
         let mac = table.text("mac").and_then(|text| grammar::mac(text).ok());
         let address = table.text("address").and_then(|text| grammar::ipv4(text).ok());
         let at = |key: &str| table.get(key).map_or(table.at, |item| item.at);

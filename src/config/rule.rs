@@ -65,11 +65,16 @@ pub(super) fn name_rule(text: &str) -> Parsed<Rule> {
             "put {slot} where they differ, as \"r{group}n{slot}\"",
         ));
     }
-    grammar::host_name(&rule.fill(1, 1)).map(|_| rule).map_err(|_| {
-        Complaint::new(
+    let filled = rule.fill(1, 1);
+    if grammar::host_name(&filled).is_err() {
+        return Err(Complaint::new(
             format!("{text:?} is no rule for host names"),
             "use letters, digits, '-', {group} and {slot}, as \"r{group}n{slot}\"",
-        )
+        ));
+    }
+    // Digits stay digits: what 1 makes a time of, any number does.
+    grammar::node_name(&filled).map(|_| rule).map_err(|complaint| {
+        Complaint::new(format!("{text:?}: {}", complaint.wrong), format!("put a letter before it, as \"n{text}\""))
     })
 }
 

@@ -274,3 +274,29 @@ fn reload() {
         None => output::err("written; the daemon does not run and will read it at its start\n"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("bramblegate-change-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_name_that_dnsmasq_takes_for_a_time_is_refused_and_nothing_is_written() {
+        let folder = folder("name");
+        let config = ConfigArg { config: folder.join("bramblegate.toml") };
+        let ports = "board = \"raspberry-pi-4\"\nuplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n";
+        fs::write(&config.config, ports).unwrap();
+        let address = Some("192.168.50.9".to_owned());
+        let refused = write_new(&config, Entry { name: "12h".to_owned(), address, ..Entry::default() });
+        let written = drop_in(&config).exists();
+        fs::remove_dir_all(&folder).unwrap();
+        let (code, text) = refused.unwrap_err();
+        assert_eq!((code, written), (exit::CONFIG, false));
+        assert!(text.contains("nothing was changed") && text.contains("as \"n12h\""), "{text}");
+    }
+}

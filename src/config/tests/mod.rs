@@ -422,6 +422,24 @@ fn rules_that_give_a_name_twice_are_told_with_both_places() {
 }
 
 #[test]
+fn what_dnsmasq_takes_for_something_else_is_no_name_for_a_node() {
+    let node = |name: &str| format!("[[node]]\nname = \"{name}\"\naddress = \"192.168.50.9\"\n");
+    for name in ["ignore", "Infinite", "LOCALHOST", "7", "12h", "5W"] {
+        let told = bad(&node(name));
+        let right = format!("put a letter before it, as \"n{name}\"");
+        assert!(told.len() == 1 && told[0].contains("is no name for a node") && told[0].ends_with(&right), "{told:?}");
+    }
+    for name in ["n7", "7x", "h", "12-h", "ignored", "12hh"] {
+        assert_eq!(good(&node(name)).nodes[0].name, name);
+    }
+    let rule = |node: &str| bad(&ROOM.replace("numbers", &format!("node = \"{node}\"\nnumbers")));
+    assert!(rule("{slot}")[0].ends_with("put a letter before it, as \"n{slot}\""));
+    assert!(rule("{group}{slot}d")[0].contains("is no name for a node: it is a time to dnsmasq"));
+    let long = bad(&ROOM.replace("module", &"m".repeat(60)));
+    assert!(long[0].contains("slot 10 of group") && long[0].contains("is not a host name"), "{long:?}");
+}
+
+#[test]
 fn ports_lead_to_nodes_that_exist() {
     let node = "[[node]]\nname = \"rpi1\"\naddress = \"192.168.50.11\"\n";
     let settings = good(&format!(
