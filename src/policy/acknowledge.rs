@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Desired;
 use super::alert::Alert;
+use super::alerts::nodes;
 use crate::state::State;
 
 /// After the start the alerts of before need this long to be raised again: nothing is forgotten meanwhile.
@@ -12,7 +13,13 @@ const START_TIME: Duration = Duration::from_secs(60);
 
 /// The keys of all that stands now, and of what people knew before.
 pub fn everything(state: &State, desired: &Desired) -> BTreeSet<String> {
-    desired.alerts.iter().map(Alert::key).chain(state.acknowledged().iter().cloned()).collect()
+    standing(state, desired).chain(state.acknowledged().iter().cloned()).collect()
+}
+
+/// An alert of many nodes stands for each of them: one that returns makes it another alert, but no news.
+fn standing<'d>(state: &'d State, desired: &'d Desired) -> impl Iterator<Item = String> + 'd {
+    let others = desired.alerts.iter().filter(|alert| !nodes::OF_NODES.contains(&alert.code));
+    others.map(Alert::key).chain(nodes::keys(state))
 }
 
 /// What is still to be known when some of it has cleared: what comes again is news. `None`: nothing has cleared.
@@ -21,6 +28,6 @@ pub fn remaining(state: &State, desired: &Desired) -> Option<BTreeSet<String>> {
     if known.is_empty() || state.now().saturating_since(state.started()) < START_TIME {
         return None;
     }
-    let standing: BTreeSet<String> = desired.alerts.iter().filter(|a| a.acknowledged).map(Alert::key).collect();
+    let standing: BTreeSet<String> = standing(state, desired).filter(|key| known.contains(key)).collect();
     (standing != *known).then_some(standing)
 }

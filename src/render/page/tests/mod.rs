@@ -8,6 +8,7 @@ use crate::event::{
 };
 use crate::panel::Pattern;
 use crate::policy;
+use crate::policy::alert::Severity;
 use crate::render::light::lights;
 use story::{ETH1, Story, WLAN0};
 
@@ -218,4 +219,45 @@ fn a_known_fault_falls_to_the_warnings_rhythm_and_a_new_one_is_red_again() {
     let story = story.tell(Event::Acknowledged(known));
     assert_eq!(cluster(&story), Pattern::DoubleBlink);
     assert_eq!(cluster(&story.node("rpi3", 3, false)), Pattern::FastBlink);
+}
+
+fn urgency(story: &Story) -> Severity {
+    let desired = policy::decide(&story.settings, &story.state);
+    desired.alerts.iter().map(policy::alert::Alert::urgency).max().unwrap_or(Severity::Ok)
+}
+
+fn acknowledged(story: Story) -> Story {
+    let known = policy::acknowledge::everything(&story.state, &policy::decide(&story.settings, &story.state));
+    story.tell(Event::Acknowledged(known))
+}
+
+/// Fourteen nodes that are well.
+fn shelf(settings: &str) -> Story {
+    let text = format!("uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n{settings}");
+    let story = Story::of(&text).port(ETH1, "eth1", true).address(ETH1, "10.99.0.126/24");
+    let story = story.default_route(ETH1, "10.99.0.1", 100).reached(ETH1, Reachability::Online).loaded();
+    rounds(story, |_| true, Some(Duration::from_micros(300)))
+}
+
+#[test]
+fn of_many_dead_nodes_that_people_know_of_one_that_returns_is_no_news_and_one_more_that_dies_is() {
+    let group = "[[group]]\nname = \"shelf\"\nslots = \"1-14\"\naddress = \"192.168.50.1{slot}\"\n".to_owned();
+    let each = |last: u8| format!("[[node]]\nname = \"n{last}\"\naddress = \"192.168.50.1{last}\"\n");
+    let answers = Some(Duration::from_micros(300));
+    for settings in [group, (1..15).map(each).collect()] {
+        let story = rounds(shelf(&settings), |place| place < 10, None);
+        assert_eq!(urgency(&story), Severity::Fault);
+        let story = acknowledged(story);
+        assert_eq!(urgency(&story), Severity::Warning);
+        let story = rounds(story, |place| place == 3, answers);
+        assert_eq!(urgency(&story), Severity::Warning, "one has returned");
+        // What is kept on disk, and read at the next start.
+        let mut again = shelf(&settings);
+        again.state.restore_acknowledged(story.state.acknowledged().clone());
+        let again = rounds(again, |place| place < 10 && place != 3, None);
+        for story in [story, again] {
+            assert_eq!(urgency(&story), Severity::Warning);
+            assert_eq!(urgency(&rounds(story, |place| place == 12, None)), Severity::Fault, "one more died");
+        }
+    }
 }
