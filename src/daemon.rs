@@ -21,7 +21,8 @@ use tokio::time::{Instant as Timer, sleep_until};
 
 use crate::config::{LcdBus, LedDevice, OnStop, Settings};
 use crate::event::{ApplyErrorKind, Button, Event, Instant, Order, Output, Probe, Stop, Vital};
-use crate::policy::{Desired, acknowledge, decide};
+use crate::policy::acknowledge::Awaited;
+use crate::policy::{Desired, decide};
 use crate::render::journal;
 use crate::sink::clock;
 use crate::sink::journal::Journal;
@@ -82,6 +83,7 @@ struct Daemon {
     /// orders of the control socket
     requests: mpsc::Receiver<Request>,
     keeper: Keeper,
+    awaited: Awaited,
     state: State,
     plans: Plans,
     outputs: Outputs,
@@ -106,7 +108,8 @@ pub async fn run(options: Options) -> Result<(), Fatal> {
     let mut state = State::new(Arc::clone(&options.settings), clock::now());
     state.apply(&Event::Vital(host::read()), clock::now());
     state.apply(&Event::Vital(Vital::Added(link::added(&options.state_directory))), clock::now());
-    state.restore_acknowledged(people::known(&options.state_directory));
+    let known = people::known(&options.state_directory);
+    state.restore_acknowledged(known.clone());
     let drained = orders::kept(&options.state_directory);
     state.restore_drained(&drained);
     let (ordered, requests) = mpsc::channel(16);
@@ -119,6 +122,7 @@ pub async fn run(options: Options) -> Result<(), Fatal> {
         failures,
         requests,
         keeper,
+        awaited: Awaited::new(known),
         state,
         plans,
         outputs,
@@ -250,7 +254,7 @@ impl Daemon {
         }
         let settings = &self.options.settings;
         let mut desired = decide(settings, &self.state);
-        if let Some(known) = acknowledge::remaining(&self.state, &desired) {
+        if let Some(known) = self.awaited.remaining(&self.state, &desired) {
             self.state.apply(&Event::Acknowledged(known), clock::now());
             desired = decide(settings, &self.state);
             self.remember();

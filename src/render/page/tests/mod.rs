@@ -1,6 +1,7 @@
 mod properties;
 mod story;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::event::{
@@ -8,6 +9,7 @@ use crate::event::{
 };
 use crate::panel::Pattern;
 use crate::policy;
+use crate::policy::acknowledge::Awaited;
 use crate::policy::alert::Severity;
 use crate::render::light::lights;
 use story::{ETH1, Story, WLAN0};
@@ -260,4 +262,30 @@ fn of_many_dead_nodes_that_people_know_of_one_that_returns_is_no_news_and_one_mo
             assert_eq!(urgency(&rounds(story, |place| place == 12, None)), Severity::Fault, "one more died");
         }
     }
+}
+
+#[test]
+fn after_a_restart_what_people_knew_is_waited_for_until_it_has_been_raised() {
+    let settle = |mut story: Story, awaited: &mut Awaited| {
+        let desired = policy::decide(&story.settings, &story.state);
+        if let Some(known) = awaited.remaining(&story.state, &desired) {
+            story = story.tell(Event::Acknowledged(known));
+        }
+        story
+    };
+    let known: BTreeSet<String> = ["node-down rpi1 down", "node-down rpi2 down"].map(str::to_owned).into();
+    let mut story = Story::fair();
+    story.state.restore_acknowledged(known.clone());
+    let mut awaited = Awaited::new(known);
+    let story = settle(story, &mut awaited);
+    assert_eq!(story.state.acknowledged().len(), 2, "none has been raised yet");
+    let story = settle(story.node("rpi1", 3, false), &mut awaited);
+    let story = settle(story.node("rpi1", 3, true), &mut awaited);
+    assert_eq!(story.state.acknowledged().iter().collect::<Vec<_>>(), ["node-down rpi2 down"], "rpi1 has returned");
+    let story = settle(story.node("rpi1", 3, false).node("rpi2", 3, false), &mut awaited);
+    let alerts = policy::decide(&story.settings, &story.state).alerts;
+    let news: Vec<&str> = alerts.iter().filter(|alert| !alert.acknowledged).map(|alert| alert.text.as_str()).collect();
+    assert_eq!(news, ["rpi1 down"], "it died anew within the first minute");
+    let story = settle(story.node("rpi2", 3, true).wait(Duration::from_secs(61)), &mut awaited);
+    assert!(story.state.acknowledged().is_empty());
 }
