@@ -131,7 +131,7 @@ pub fn overdue(output: Output) -> Record {
     Record::new(&kinds::OUTPUT_FAILED, message).at(Priority::Error)
 }
 
-/// A file of ours could not be written.
+/// A file of ours could not be written, or what it held is damaged.
 pub fn not_written(what: &str) -> Record {
     Record::new(&kinds::OUTPUT_FAILED, what)
 }
