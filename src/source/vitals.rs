@@ -4,6 +4,7 @@
 //! All is looked at together, once a minute: a quiet machine is to sleep. What comes near its limit is looked at every ten
 //! seconds, and what the kernel tells by itself ([`watch`]) at once.
 
+mod aside;
 mod conntrack;
 mod head;
 mod parse;
@@ -21,6 +22,7 @@ use crate::config::VitalLimits;
 use crate::event::{Event, Head, Vital};
 use crate::source::alarm::Alarm;
 use crate::source::nfnetlink::Socket;
+use aside::aside;
 use watch::Watch;
 
 pub use conntrack::usage;
@@ -61,9 +63,15 @@ pub async fn run(events: mpsc::Sender<Event>, mut plan: channel::Receiver<Vitals
         let pressure = limits.pressure.is_some();
         let (_, watch) = match watch.take() {
             Some(known) if known.0 == pressure => watch.insert(known),
-            _ => watch.insert((pressure, Watch::new(root, pressure))),
+            _ => watch.insert((pressure, Watch::new(root, pressure).await?)),
         };
-        let (news, near) = looks.take(root, wanted.conntrack, &limits);
+        // The next look begins when this one has ended: one that hangs is one thread, and the daemon lives on.
+        let (news, near);
+        (looks, news, near) = aside(move || {
+            let (news, near) = looks.take(root, wanted.conntrack, &limits);
+            (looks, news, near)
+        })
+        .await?;
         for vital in news {
             events.send(Event::Vital(vital)).await.map_err(|_| gone())?;
         }

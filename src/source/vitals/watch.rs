@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::aside::{self, aside};
 use super::head;
 
 /// Tasks that waited for half a second within two: the shortest window that an ordinary user may ask for
@@ -38,29 +39,36 @@ pub struct Watch {
 
 impl Watch {
     /// Watches what there is below `root`, with or without tasks that wait.
-    pub fn new(root: &Path, pressure: bool) -> Self {
+    ///
+    /// # Errors
+    /// There is no thread to open the files.
+    pub async fn new(root: &'static Path, pressure: bool) -> io::Result<Self> {
         let bell = Arc::new(Notify::new());
         let mut tasks = JoinSet::new();
-        let open = |path: &Path| urgent(File::open(path).ok()?);
-        let alarms = [head::voltage_alarm(root), head::throttled_file(root), Some(root.join("proc/self/mountinfo"))];
-        for file in alarms.into_iter().flatten().filter_map(|path| open(&path)) {
-            tasks.spawn(ring(file, SETTLE, Arc::clone(&bell)));
-        }
-        for what in ["cpu", "memory", "io"].into_iter().filter(|_| pressure) {
-            if let Some(file) = trigger(&root.join("proc/pressure").join(what)).ok().and_then(urgent) {
-                tasks.spawn(ring(file, BUSY_TIME, Arc::clone(&bell)));
+        for (file, pause) in aside(move || files(root, pressure)).await? {
+            if let Some(file) = urgent(file) {
+                tasks.spawn(ring(file, pause, Arc::clone(&bell)));
             }
         }
         if let Ok(clock) = clock() {
             tasks.spawn(ring_when_set(clock, Arc::clone(&bell)));
         }
-        Self { bell, tasks }
+        Ok(Self { bell, tasks })
     }
 
     /// Waits for the next change. May be dropped and called again.
     pub async fn rings(&self) {
         self.bell.notified().await;
     }
+}
+
+/// What may tell by itself, and how long it is left in peace when it has.
+fn files(root: &Path, pressure: bool) -> Vec<(File, Duration)> {
+    let alarms = [head::voltage_alarm(root), head::throttled_file(root), Some(root.join("proc/self/mountinfo"))];
+    let alarms = alarms.into_iter().flatten().filter_map(|path| Some((aside::open(&path)?, SETTLE)));
+    let waits = ["cpu", "memory", "io"].into_iter().filter(|_| pressure);
+    let waits = waits.filter_map(|what| Some((trigger(&root.join("proc/pressure").join(what)).ok()?, BUSY_TIME)));
+    alarms.chain(waits).collect()
 }
 
 /// `None` for a file that has nothing to tell by itself.
@@ -73,7 +81,10 @@ fn urgent(file: File) -> Option<AsyncFd<File>> {
 async fn ring(file: AsyncFd<File>, pause: Duration, bell: Arc<Notify>) {
     loop {
         // A file of sysfs tells only what has changed since it was read.
-        let _ = file.get_ref().read_at(&mut [0; 64], 0);
+        let Ok(reader) = file.get_ref().try_clone() else { return };
+        if aside(move || reader.read_at(&mut [0; 64], 0)).await.is_err() {
+            return;
+        }
         let Ok(mut guard) = file.ready(Interest::PRIORITY).await else { return };
         guard.clear_ready();
         bell.notify_one();
@@ -138,10 +149,10 @@ mod tests {
 
     #[tokio::test]
     async fn mounts_and_clock_are_watched_on_every_machine_and_files_that_tell_nothing_are_not() {
-        let machine = Watch::new(Path::new("/"), false);
+        let machine = Watch::new(Path::new("/"), false).await.unwrap();
         assert!(machine.tasks.len() >= 2, "{} watched", machine.tasks.len());
         let root = head::tests::tree("watch");
-        let played = Watch::new(&root, true);
+        let played = Watch::new(Box::leak(root.clone().into_boxed_path()), true).await.unwrap();
         std::fs::remove_dir_all(&root).unwrap();
         assert_eq!(played.tasks.len(), 1, "just the clock: plain files cannot be polled");
     }
@@ -151,8 +162,8 @@ mod tests {
         let root = Path::new("/");
         let counted =
             std::fs::read_to_string("/proc/pressure/cpu").is_ok() && trigger(&root.join("proc/pressure/cpu")).is_ok();
-        let without = Watch::new(root, false).tasks.len();
-        let with = Watch::new(root, true).tasks.len();
+        let without = Watch::new(root, false).await.unwrap().tasks.len();
+        let with = Watch::new(root, true).await.unwrap().tasks.len();
         assert_eq!(with - without, if counted { 3 } else { 0 });
     }
 }
