@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::event::{
-    Applied, ApplyReport, Blocker, Button, Event, Firewall, Head, Output, Probe, Reachability, Round, Vital,
+    Applied, ApplyReport, Blocker, Button, Change, Event, Firewall, Head, Lease, Mac, Output, Probe, Reachability,
+    Round, Vital,
 };
 use crate::panel::Pattern;
 use crate::policy;
@@ -190,14 +191,16 @@ fn ten_thousand_nodes_are_told_by_rack() {
     golden!("ten-thousand", story.tell(Event::Acknowledged(known)));
 }
 
+/// The rhythms of a stick with so many LEDs.
+fn lit(story: Story, leds: u16) -> Vec<Pattern> {
+    let held = Applied::Indicator { leds, name: "stick".into() };
+    let story = story.tell(Event::Applied(ApplyReport { output: Output::Indicator, result: Ok(held) }));
+    let desired = policy::decide(&story.settings, &story.state);
+    lights(&story.settings, &story.state, &desired).iter().map(|signal| signal.pattern).collect()
+}
+
 #[test]
 fn where_nodes_outnumber_the_leds_each_is_a_share_and_the_worst_of_it() {
-    let lit = |story: Story, leds: u16| -> Vec<Pattern> {
-        let held = Applied::Indicator { leds, name: "stick".into() };
-        let story = story.tell(Event::Applied(ApplyReport { output: Output::Indicator, result: Ok(held) }));
-        let desired = policy::decide(&story.settings, &story.state);
-        lights(&story.settings, &story.state, &desired).iter().map(|signal| signal.pattern).collect()
-    };
     let (well, down, warned) = (Pattern::Breathe, Pattern::FastBlink, Pattern::DoubleBlink);
     // 67 racks on seven LEDs: nodes of racks 1 and 67 are down.
     let racks = || rounds(racks(), |place| place == 0 || place == 10_049, None);
@@ -288,4 +291,27 @@ fn after_a_restart_what_people_knew_is_waited_for_until_it_has_been_raised() {
     assert_eq!(news, ["rpi1 down"], "it died anew within the first minute");
     let story = settle(story.node("rpi2", 3, true).wait(Duration::from_secs(61)), &mut awaited);
     assert!(story.state.acknowledged().is_empty());
+}
+
+#[test]
+fn a_stranger_has_the_last_led_and_a_rack_whose_dead_are_known_falls_to_amber() {
+    let (well, down, warned) = (Pattern::Breathe, Pattern::FastBlink, Pattern::DoubleBlink);
+    let found = |last: u8| {
+        let mac = Mac([0xb8, 0x27, 0xeb, 0, 0, last]);
+        let address = std::net::Ipv4Addr::new(10, 21, 200, last);
+        let lease = Lease { mac, address, host_name: None, valid_for: None };
+        Event::Lease(Change::Present(lease))
+    };
+    let racks = || rounds(racks(), |place| place == 0, None).tell(found(1));
+    let each = lit(racks(), 80);
+    assert_eq!(
+        (each.len(), each[1], each[2], each[67]),
+        (69, down, well, well),
+        "a rack each, and one for the stranger"
+    );
+    assert_ne!(each[68], well, "nobody has heard from it yet");
+    let each = lit(acknowledged(racks()), 80);
+    assert_eq!((each[0], each[1], each[2]), (warned, warned, well), "people know of it");
+    let each = lit(rounds(acknowledged(racks()), |place| place == 1, None), 80);
+    assert_eq!(each[1], down, "one more in the same rack");
 }
