@@ -325,6 +325,9 @@ pub(super) fn node_name(text: &str) -> Parsed<String> {
 
 /// A domain (RFC 1035, 2.3.1), without its final dot.
 pub(super) fn domain(text: &str) -> Parsed<String> {
+    if let Some(whose) = domain_of_others(&text.to_ascii_lowercase()) {
+        return Err(Complaint::new(format!("{text:?} is {whose}"), "choose another, as \"bramble\" or \"home.arpa\""));
+    }
     if domain_name(text) {
         return Ok(text.to_owned());
     }
@@ -332,6 +335,19 @@ pub(super) fn domain(text: &str) -> Parsed<String> {
         format!("{text:?} is not a domain"),
         "use labels of letters, digits and '-' with dots between, as \"bramble\"",
     ))
+}
+
+/// What resolvers never ask a name server of the cluster.
+fn domain_of_others(lower: &str) -> Option<&'static str> {
+    let within = |domain: &str| lower.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    if lower == "local" {
+        return Some("multicast DNS' own domain (RFC 6762)");
+    }
+    if within("localhost") {
+        return Some("every machine's name for itself (RFC 6761)");
+    }
+    // But for the one that is meant for homes (RFC 8375).
+    (within("arpa") && !within("home.arpa")).then_some("where addresses are looked up (RFC 3172)")
 }
 
 fn domain_name(text: &str) -> bool {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::fault::{Origin, Sources};
 use super::tree::{Item, Table, Value};
 use super::validate::{Check, texts};
-use super::{Forward, ForwardTarget, Group, Node, Transport, grammar, merge, rule};
+use super::{Cluster, Forward, ForwardTarget, Group, Node, Transport, grammar, merge, rule};
 
 /// More nodes than this are a slip of the finger.
 const MOST_NODES: usize = 65_536;
@@ -114,7 +114,7 @@ impl Check<'_> {
         groups.iter().position(|group| group.takes(name))
     }
 
-    pub fn forwards(&mut self, nodes: &[Node]) -> Vec<Forward> {
+    pub fn forwards(&mut self, nodes: &[Node], cluster: Option<&Cluster>) -> Vec<Forward> {
         let tree = self.tree;
         let mut seen: BTreeMap<(Transport, u16), Origin> = BTreeMap::new();
         let mut forwards = Vec::new();
@@ -131,11 +131,15 @@ impl Check<'_> {
                 self.complain(table.at, format!("the forwarded port {listen} leads nowhere"), right);
             }
             let Some((to, port)) = table.text("to").and_then(|text| rule::forward_target(text).ok()) else { continue };
-            if let ForwardTarget::Node(name) = &to {
-                if !nodes.iter().any(|node| node.name.eq_ignore_ascii_case(name)) {
-                    let right = "name a node of the settings, or write its address";
-                    self.complain(at("to"), format!("there is no node \"{name}\""), right);
+            match (&to, cluster) {
+                (ForwardTarget::Node(name), _) => {
+                    if !nodes.iter().any(|node| node.name.eq_ignore_ascii_case(name)) {
+                        let right = "name a node of the settings, or write its address";
+                        self.complain(at("to"), format!("there is no node \"{name}\""), right);
+                    }
                 }
+                (ForwardTarget::Address(address), Some(cluster)) => self.target(at("to"), *address, cluster),
+                (ForwardTarget::Address(_), None) => {}
             }
             forwards.push(Forward { transport, listen, to, port });
         }

@@ -143,6 +143,21 @@ impl Check<'_> {
             );
         }
     }
+
+    /// An address that a forwarded port leads to: a node's, wherever the cluster is.
+    pub fn target(&mut self, at: Origin, address: Ipv4Addr, cluster: &Cluster) {
+        let head = cluster.address;
+        let net = std::iter::once(&head).chain(&cluster.alternatives).find(|net| net.contains(&address));
+        let wrong = match net {
+            None => format!("{address} is outside the cluster's subnet {}", head.trunc()),
+            Some(net) if moved(head, *net) == address => format!("{address} is the head's own address"),
+            Some(net) if address == net.network() || address == net.broadcast() => {
+                format!("{address} is no host of the cluster's subnet")
+            }
+            Some(_) => return,
+        };
+        self.complain(at, wrong, format!("lead it to a node: name one, or write one of {}", hosts(head)));
+    }
 }
 
 #[derive(Default)]

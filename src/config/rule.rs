@@ -104,7 +104,14 @@ pub(super) fn listen(value: Scalar<'_>) -> Parsed<(Transport, u16)> {
                 };
                 Some((transport, grammar::port(number)?))
             });
-            found.ok_or_else(|| Complaint::new(format!("{text:?} is no port to listen on"), right))
+            match found {
+                // The answers to the head's own DHCP client would go to a node, and the uplink lose its address.
+                Some((Transport::Udp, 67 | 68)) => Err(Complaint::new(
+                    format!("{text:?} is a port of DHCP, by which the head itself gets its address"),
+                    "listen on another port",
+                )),
+                found => found.ok_or_else(|| Complaint::new(format!("{text:?} is no port to listen on"), right)),
+            }
         }
     }
 }

@@ -238,8 +238,9 @@ fn not_written(path: &Path, error: &io::Error) -> Refusal {
     }
 }
 
-/// Whole or not at all; readable by the daemon's user.
+/// Whole or not at all; readable by the daemon's user. A link stays one: what it leads to is written.
 fn write(path: &Path, text: &str) -> io::Result<()> {
+    let path = &behind_links(path);
     let folder = path.parent().unwrap_or(Path::new("."));
     if !folder.exists() {
         fs::create_dir(folder)?;
@@ -253,6 +254,18 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     }
     written?;
     File::open(folder)?.sync_all()
+}
+
+/// Where the links lead, also if nothing is there yet.
+fn behind_links(path: &Path) -> PathBuf {
+    /// As the kernel (`MAXSYMLINKS`): beyond that they lead in a circle.
+    const MOST: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..MOST {
+        let Ok(target) = fs::read_link(&path) else { break };
+        path = path.parent().unwrap_or(Path::new(".")).join(target);
+    }
+    path
 }
 
 fn fill(path: &Path, text: &str) -> io::Result<()> {
@@ -283,6 +296,22 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("bramblegate-change-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         folder
+    }
+
+    #[test]
+    fn a_link_stays_and_the_file_that_it_leads_to_is_written() {
+        let folder = folder("link");
+        let (link, between) = (folder.join("60-nodes.toml"), folder.join("between.toml"));
+        fs::create_dir(folder.join("far")).unwrap();
+        std::os::unix::fs::symlink("between.toml", &link).unwrap();
+        std::os::unix::fs::symlink("far/nodes.toml", &between).unwrap();
+        for text in ["# there was nothing\n", "# there was something\n"] {
+            write(&link, text).unwrap();
+            assert_eq!(fs::read_to_string(folder.join("far/nodes.toml")).unwrap(), text);
+        }
+        let links = link.is_symlink() && between.is_symlink();
+        fs::remove_dir_all(&folder).unwrap();
+        assert!(links);
     }
 
     #[test]
