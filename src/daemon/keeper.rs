@@ -82,7 +82,8 @@ async fn write_all(
         }
         match (result, reply) {
             (result, Some(reply)) => {
-                let told = |error| format!("done, but not kept for the next start: {}: {error}", path.display());
+                let told =
+                    |error: io::Error| format!("done, but not kept for the next start: {}: {error}", path.display());
                 let _ = reply.send(result.map_err(told));
             }
             (Err(error), None) => {

@@ -5,7 +5,7 @@ use crate::event::{Applied, Output};
 use crate::panel::{Colour, Pattern, Signal};
 use crate::policy::Desired;
 use crate::policy::alert::{Alert, Severity};
-use crate::policy::alerts::nodes as known;
+use crate::policy::alerts::nodes::{is_known_down, known_groups};
 use crate::state::State;
 use crate::state::node::{NodeHealth, NodeState};
 
@@ -78,7 +78,7 @@ fn shared(state: &State, leds: usize) -> Vec<Signal> {
 /// How the worst of each group is, and of the nodes without one where there are any; `None` for a group without nodes.
 fn of_groups(state: &State) -> Vec<Option<NodeHealth>> {
     let nodes = state.nodes();
-    let known = known::known_groups(state);
+    let known = known_groups(state);
     let worst = |count: &dyn Fn(NodeHealth) -> usize, group: Option<usize>| {
         let there = NodeHealth::ALL.into_iter().filter(|health| count(*health) > 0);
         there.map(|health| eased(health, known.contains(&group))).max_by_key(|health| gravity(*health))
@@ -86,7 +86,7 @@ fn of_groups(state: &State) -> Vec<Option<NodeHealth>> {
     let groups = nodes.groups();
     let mut all: Vec<Option<NodeHealth>> =
         groups.iter().enumerate().map(|(place, counts)| worst(&|health| counts.of(health), Some(place))).collect();
-    let grouped = |health| groups.iter().map(|counts| counts.of(health)).sum();
+    let grouped = |health: NodeHealth| groups.iter().map(|counts| counts.of(health)).sum::<usize>();
     let strangers = worst(&|health| nodes.count(health).saturating_sub(grouped(health)), None);
     all.extend(strangers.map(Some));
     all
@@ -94,7 +94,7 @@ fn of_groups(state: &State) -> Vec<Option<NodeHealth>> {
 
 /// A node's health as it alarms.
 fn told(state: &State, node: &NodeState) -> NodeHealth {
-    eased(node.health, node.health == NodeHealth::Down && known::is_known_down(state, node))
+    eased(node.health, node.health == NodeHealth::Down && is_known_down(state, node))
 }
 
 /// A death that people know of alarms as much as a warning, as [`Alert::urgency`] has it.
