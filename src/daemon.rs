@@ -2,6 +2,7 @@
 
 mod appliers;
 mod heap;
+mod keeper;
 mod lock;
 mod orders;
 mod outputs;
@@ -21,7 +22,8 @@ use tokio::time::{Instant as Timer, sleep_until};
 
 use crate::config::{LcdBus, LedDevice, OnStop, Settings};
 use crate::event::{ApplyErrorKind, Button, Event, Instant, Order, Output, Probe, Stop, Vital};
-use crate::policy::{Desired, acknowledge, decide};
+use crate::policy::acknowledge::Awaited;
+use crate::policy::{Desired, decide};
 use crate::render::journal;
 use crate::sink::clock;
 use crate::sink::journal::Journal;
@@ -33,8 +35,8 @@ use crate::source::host;
 use crate::source::signals::Signals;
 use crate::state::{State, Transition};
 
+use keeper::Keeper;
 pub use lock::{InstanceLock, LockError};
-use orders::Keeper;
 use outputs::Outputs;
 use sources::{Failure, Plans};
 
@@ -87,7 +89,13 @@ struct Daemon {
     failures: mpsc::Receiver<Failure>,
     /// orders of the control socket
     requests: mpsc::Receiver<Request>,
-    keeper: Keeper,
+    /// names of the nodes that are worked on
+    drained: Keeper,
+    /// keys of the alerts that people know of
+    known: Keeper,
+    /// what those two could not write
+    lost: mpsc::UnboundedReceiver<String>,
+    awaited: Awaited,
     state: State,
     plans: Plans,
     outputs: Outputs,
@@ -112,11 +120,16 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Fatal> {
     let mut state = State::new(Arc::clone(&options.settings), clock::now());
     state.apply(&Event::Vital(host::read()), clock::now());
     state.apply(&Event::Vital(Vital::Added(link::added(&options.state_directory))), clock::now());
-    state.restore_acknowledged(people::known(&options.state_directory));
-    let drained = orders::kept(&options.state_directory);
-    state.restore_drained(&drained);
+    let places = [people::ACKNOWLEDGED, orders::DRAINED].map(|name| options.state_directory.join(name));
+    let [known, drained] = places.each_ref().map(|path| keeper::read(path));
+    state.restore_acknowledged(known.lines.clone());
+    state.restore_drained(&drained.lines);
     let (ordered, requests) = mpsc::channel(16);
-    let keeper = Keeper::spawn(&options.state_directory, drained);
+    let (told, lost) = mpsc::unbounded_channel();
+    for damage in [&known, &drained].into_iter().filter_map(|kept| kept.damage.clone()) {
+        let _ = told.send(damage);
+    }
+    let [known_place, drained_place] = places;
     let outputs = Outputs::spawn(&options, &events)?;
     let control = (options.settings.control.socket.as_path(), ordered);
     let plans = sources::spawn(signals, &events, &failed, &options.run_directory, control);
@@ -125,7 +138,10 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Fatal> {
         queue,
         failures,
         requests,
-        keeper,
+        drained: Keeper::spawn(drained_place, &drained, told.clone()),
+        known: Keeper::spawn(known_place, &known, told),
+        lost,
+        awaited: Awaited::new(known.lines),
         state,
         plans,
         outputs,
@@ -186,6 +202,10 @@ impl Daemon {
             () = tick => Ok(Some(Event::Tick)),
             Some(failure) = self.failures.recv() => {
                 self.source_failed(&failure)?;
+                Ok(None)
+            }
+            Some(what) = self.lost.recv() => {
+                self.journal.write(&journal::not_written(&what));
                 Ok(None)
             }
             Some(request) = self.requests.recv() => {
@@ -257,7 +277,7 @@ impl Daemon {
         }
         let settings = &self.options.settings;
         let mut desired = decide(settings, &self.state);
-        if let Some(known) = acknowledge::remaining(&self.state, &desired) {
+        if let Some(known) = self.awaited.remaining(&self.state, &desired) {
             self.state.apply(&Event::Acknowledged(known), clock::now());
             desired = decide(settings, &self.state);
             self.remember();
@@ -366,6 +386,8 @@ impl Daemon {
         self.queue.close();
         manager::stopping();
         self.journal.write(&journal::stopping(stop));
+        self.drained.finish().await;
+        self.known.finish().await;
         let settings = &self.options.settings;
         let remove = settings.gateway.on_stop == OnStop::Remove && stop == Stop::Terminated;
         let errors = self.outputs.stop(stop, remove, &self.options.state_directory, settings.lcd.geometry).await;

@@ -305,8 +305,29 @@ pub(super) fn host_name(text: &str) -> Parsed<String> {
     ))
 }
 
+/// A node's name: a host name that dnsmasq takes for nothing else. A word of digits, or of digits and a unit, is a lease time
+/// to it, and two words are orders (dnsmasq(8), `dhcp-host`).
+pub(super) fn node_name(text: &str) -> Parsed<String> {
+    let name = host_name(text)?;
+    let lower = name.to_ascii_lowercase();
+    let number = lower.strip_suffix(['s', 'm', 'h', 'd', 'w']).unwrap_or(&lower);
+    let other = match lower.as_str() {
+        "localhost" => "every machine's name for itself",
+        "ignore" | "infinite" => "an order to dnsmasq",
+        _ if number.bytes().all(|byte| byte.is_ascii_digit()) && !number.is_empty() => "a time to dnsmasq",
+        _ => return Ok(name),
+    };
+    Err(Complaint::new(
+        format!("{text:?} is no name for a node: it is {other}"),
+        format!("put a letter before it, as \"n{text}\""),
+    ))
+}
+
 /// A domain (RFC 1035, 2.3.1), without its final dot.
 pub(super) fn domain(text: &str) -> Parsed<String> {
+    if let Some(whose) = domain_of_others(&text.to_ascii_lowercase()) {
+        return Err(Complaint::new(format!("{text:?} is {whose}"), "choose another, as \"bramble\" or \"home.arpa\""));
+    }
     if domain_name(text) {
         return Ok(text.to_owned());
     }
@@ -314,6 +335,19 @@ pub(super) fn domain(text: &str) -> Parsed<String> {
         format!("{text:?} is not a domain"),
         "use labels of letters, digits and '-' with dots between, as \"bramble\"",
     ))
+}
+
+/// What resolvers never ask a name server of the cluster.
+fn domain_of_others(lower: &str) -> Option<&'static str> {
+    let within = |domain: &str| lower.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    if lower == "local" {
+        return Some("multicast DNS' own domain (RFC 6762)");
+    }
+    if within("localhost") {
+        return Some("every machine's name for itself (RFC 6761)");
+    }
+    // But for the one that is meant for homes (RFC 8375).
+    (within("arpa") && !within("home.arpa")).then_some("where addresses are looked up (RFC 3172)")
 }
 
 fn domain_name(text: &str) -> bool {

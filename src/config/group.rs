@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::fault::{Origin, Sources};
 use super::tree::{Item, Table, Value};
 use super::validate::{Check, texts};
-use super::{Forward, ForwardTarget, Group, Node, Transport, grammar, merge, rule};
+use super::{Cluster, Forward, ForwardTarget, Group, Node, Transport, grammar, merge, rule};
 
 /// More nodes than this are a slip of the finger.
 const MOST_NODES: usize = 65_536;
@@ -39,16 +39,17 @@ impl Check<'_> {
             }
         }
         let mut nodes = Vec::new();
+        let mut named = HashMap::new();
         for group in &numbered {
-            self.slots(group, &mut nodes);
+            self.slots(group, &mut nodes, &mut named);
         }
         let written = written(tree.tables("node"), &nodes);
         merge::merge_by("name", &mut nodes, written);
         (numbered.iter().map(group).collect(), nodes)
     }
 
-    /// Adds a table for each slot of a group.
-    fn slots(&mut self, group: &Numbered<'_>, nodes: &mut Vec<Table>) {
+    /// Adds a table for each slot of a group. `named`: where the names of those before come from, in lower case.
+    fn slots(&mut self, group: &Numbered<'_>, nodes: &mut Vec<Table>, named: &mut HashMap<String, Origin>) {
         let at = |key: &str| group.table.get(key).map_or(group.table.at, |item| item.at);
         let address = group.table.text("address").and_then(|text| rule::address_rule(text).ok());
         let slots = group.table.text("slots").and_then(|text| rule::numbers(text).ok());
@@ -77,6 +78,20 @@ impl Check<'_> {
                 self.complain(at("address"), wrong, "let no number of the rule go beyond 255");
                 return;
             }
+            if let Err(complaint) = grammar::node_name(&name) {
+                let wrong = format!("slot {slot} of group \"{}\": {}", group.name, complaint.wrong);
+                self.complain(at("node"), wrong, complaint.right);
+                return;
+            }
+            // Two nodes of one name would be one node with two addresses.
+            if let Some(other) = named.insert(name.to_ascii_lowercase(), at("node")) {
+                let wrong = format!("slot {slot} of group \"{}\" would be a second node named \"{name}\"", group.name);
+                let place = self.sources.place(other);
+                let right =
+                    format!("the first is made at {place}: give each its own, as node = \"r{{group}}-{{slot}}\"");
+                self.complain(at("node"), wrong, right);
+                return;
+            }
             nodes.push(node_table(group, name, text));
         }
     }
@@ -99,7 +114,7 @@ impl Check<'_> {
         groups.iter().position(|group| group.takes(name))
     }
 
-    pub fn forwards(&mut self, nodes: &[Node]) -> Vec<Forward> {
+    pub fn forwards(&mut self, nodes: &[Node], cluster: Option<&Cluster>) -> Vec<Forward> {
         let tree = self.tree;
         let mut seen: BTreeMap<(Transport, u16), Origin> = BTreeMap::new();
         let mut forwards = Vec::new();
@@ -116,11 +131,15 @@ impl Check<'_> {
                 self.complain(table.at, format!("the forwarded port {listen} leads nowhere"), right);
             }
             let Some((to, port)) = table.text("to").and_then(|text| rule::forward_target(text).ok()) else { continue };
-            if let ForwardTarget::Node(name) = &to {
-                if !nodes.iter().any(|node| node.name.eq_ignore_ascii_case(name)) {
-                    let right = "name a node of the settings, or write its address";
-                    self.complain(at("to"), format!("there is no node \"{name}\""), right);
+            match (&to, cluster) {
+                (ForwardTarget::Node(name), _) => {
+                    if !nodes.iter().any(|node| node.name.eq_ignore_ascii_case(name)) {
+                        let right = "name a node of the settings, or write its address";
+                        self.complain(at("to"), format!("there is no node \"{name}\""), right);
+                    }
                 }
+                (ForwardTarget::Address(address), Some(cluster)) => self.target(at("to"), *address, cluster),
+                (ForwardTarget::Address(_), None) => {}
             }
             forwards.push(Forward { transport, listen, to, port });
         }

@@ -137,9 +137,23 @@ fn sources<P: AsRef<str>, T>(files: &[(P, T)], board: &str) -> Sources {
     Sources(own.into_iter().chain(files.iter().map(|(name, _)| name.as_ref().to_owned())).collect())
 }
 
+/// One rule may be wrong for thousands of nodes: so many faults of one place are told.
+const MOST_OF_A_PLACE: usize = 4;
+
 fn in_order(mut faults: Vec<Fault>, sources: &Sources) -> Vec<Fault> {
     let rank = |fault: &Fault| sources.0.iter().position(|name| *name == fault.file).unwrap_or(usize::MAX);
     sort::by_key(&mut faults, |fault| (rank(fault), fault.line, fault.column));
     faults.dedup();
-    faults
+    let same = |a: &Fault, b: &Fault| (&a.file, a.line, a.column) == (&b.file, b.line, b.column);
+    faults.chunk_by(same).flat_map(few).collect()
+}
+
+/// The first faults of one place, and how many more there are.
+fn few(faults: &[Fault]) -> Vec<Fault> {
+    let (told, more) = faults.split_at(faults.len().min(MOST_OF_A_PLACE));
+    let rest = more.first().map(|fault| {
+        let message = format!("and {} more faults here", more.len());
+        Fault { message, remedy: "put those above right first".to_owned(), ..fault.clone() }
+    });
+    told.iter().cloned().chain(rest).collect()
 }

@@ -92,7 +92,7 @@ impl Check<'_> {
     }
 
     fn node(&mut self, table: &Table, cluster: Option<&Cluster>, groups: &[Group], seen: &mut Seen) -> Option<Node> {
-        let name = grammar::host_name(table.text("name")?).ok()?;
+        let name = grammar::node_name(table.text("name")?).ok()?;
         let mac = table.text("mac").and_then(|text| grammar::mac(text).ok());
         let address = table.text("address").and_then(|text| grammar::ipv4(text).ok());
         let at = |key: &str| table.get(key).map_or(table.at, |item| item.at);
@@ -142,6 +142,21 @@ impl Check<'_> {
                 format!("give it another, or write {} in cluster.alternatives", moved_to(head, *net)),
             );
         }
+    }
+
+    /// An address that a forwarded port leads to: a node's, wherever the cluster is.
+    pub fn target(&mut self, at: Origin, address: Ipv4Addr, cluster: &Cluster) {
+        let head = cluster.address;
+        let net = std::iter::once(&head).chain(&cluster.alternatives).find(|net| net.contains(&address));
+        let wrong = match net {
+            None => format!("{address} is outside the cluster's subnet {}", head.trunc()),
+            Some(net) if moved(head, *net) == address => format!("{address} is the head's own address"),
+            Some(net) if address == net.network() || address == net.broadcast() => {
+                format!("{address} is no host of the cluster's subnet")
+            }
+            Some(_) => return,
+        };
+        self.complain(at, wrong, format!("lead it to a node: name one, or write one of {}", hosts(head)));
     }
 }
 

@@ -65,11 +65,16 @@ pub(super) fn name_rule(text: &str) -> Parsed<Rule> {
             "put {slot} where they differ, as \"r{group}n{slot}\"",
         ));
     }
-    grammar::host_name(&rule.fill(1, 1)).map(|_| rule).map_err(|_| {
-        Complaint::new(
+    let filled = rule.fill(1, 1);
+    if grammar::host_name(&filled).is_err() {
+        return Err(Complaint::new(
             format!("{text:?} is no rule for host names"),
             "use letters, digits, '-', {group} and {slot}, as \"r{group}n{slot}\"",
-        )
+        ));
+    }
+    // Digits stay digits: what 1 makes a time of, any number does.
+    grammar::node_name(&filled).map(|_| rule).map_err(|complaint| {
+        Complaint::new(format!("{text:?}: {}", complaint.wrong), format!("put a letter before it, as \"n{text}\""))
     })
 }
 
@@ -99,7 +104,14 @@ pub(super) fn listen(value: Scalar<'_>) -> Parsed<(Transport, u16)> {
                 };
                 Some((transport, grammar::port(number)?))
             });
-            found.ok_or_else(|| Complaint::new(format!("{text:?} is no port to listen on"), right))
+            match found {
+                // The answers to the head's own DHCP client would go to a node, and the uplink lose its address.
+                Some((Transport::Udp, 67 | 68)) => Err(Complaint::new(
+                    format!("{text:?} is a port of DHCP, by which the head itself gets its address"),
+                    "listen on another port",
+                )),
+                found => found.ok_or_else(|| Complaint::new(format!("{text:?} is no port to listen on"), right)),
+            }
         }
     }
 }

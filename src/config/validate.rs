@@ -18,7 +18,7 @@ pub(super) fn settings(tree: &Table, sources: &Sources, faults: &mut Vec<Fault>)
     }
     let (groups, tables) = check.groups();
     let nodes = check.nodes(&tables, cluster.as_ref(), &groups);
-    let forwards = check.forwards(&nodes);
+    let forwards = check.forwards(&nodes, cluster.as_ref());
     let health = check.health();
     let vitals = check.vitals();
     let buttons = check.buttons();

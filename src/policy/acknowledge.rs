@@ -5,22 +5,46 @@ use std::time::Duration;
 
 use super::Desired;
 use super::alert::Alert;
+use super::alerts::nodes;
 use crate::state::State;
 
-/// After the start the alerts of before need this long to be raised again: nothing is forgotten meanwhile.
+/// After the start the alerts of before need this long to be raised again: what was not is not forgotten meanwhile.
 const START_TIME: Duration = Duration::from_secs(60);
 
 /// The keys of all that stands now, and of what people knew before.
 pub fn everything(state: &State, desired: &Desired) -> BTreeSet<String> {
-    desired.alerts.iter().map(Alert::key).chain(state.acknowledged().iter().cloned()).collect()
+    standing(state, desired).chain(state.acknowledged().iter().cloned()).collect()
 }
 
-/// What is still to be known when some of it has cleared: what comes again is news. `None`: nothing has cleared.
-pub fn remaining(state: &State, desired: &Desired) -> Option<BTreeSet<String>> {
-    let known = state.acknowledged();
-    if known.is_empty() || state.now().saturating_since(state.started()) < START_TIME {
-        return None;
+/// An alert of many nodes stands for each of them: one that returns makes it another alert, but no news.
+fn standing<'d>(state: &'d State, desired: &'d Desired) -> impl Iterator<Item = String> + 'd {
+    let others = desired.alerts.iter().filter(|alert| !nodes::OF_NODES.contains(&alert.code));
+    others.map(Alert::key).chain(nodes::keys(state))
+}
+
+/// What was known before the start and has not been raised since: it is waited for.
+#[derive(Debug, Default)]
+pub struct Awaited(BTreeSet<String>);
+
+impl Awaited {
+    /// With the keys that were kept from before.
+    pub fn new(restored: BTreeSet<String>) -> Self {
+        Self(restored)
     }
-    let standing: BTreeSet<String> = desired.alerts.iter().filter(|a| a.acknowledged).map(Alert::key).collect();
-    (standing != *known).then_some(standing)
+
+    /// What is still to be known when some of it has cleared: what comes again is news. `None`: nothing has cleared.
+    pub fn remaining(&mut self, state: &State, desired: &Desired) -> Option<BTreeSet<String>> {
+        let known = state.acknowledged();
+        if known.is_empty() {
+            return None;
+        }
+        let mut remaining: BTreeSet<String> = standing(state, desired).filter(|key| known.contains(key)).collect();
+        if state.now().saturating_since(state.started()) < START_TIME {
+            self.0.retain(|key| !remaining.contains(key));
+        } else {
+            self.0.clear();
+        }
+        remaining.extend(self.0.intersection(known).cloned());
+        (remaining != *known).then_some(remaining)
+    }
 }

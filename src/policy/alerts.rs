@@ -4,7 +4,7 @@ mod dhcp;
 mod forward;
 mod host;
 mod inventory;
-mod nodes;
+pub mod nodes;
 mod service;
 
 use crate::config::{Settings, UplinkProbe};
@@ -37,7 +37,7 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
     ornaments(state, &mut raised);
     host::alerts(settings, state, &mut raised);
     for alert in raised.iter_mut().filter(|_| !state.acknowledged().is_empty()) {
-        alert.acknowledged = state.acknowledged().contains(&alert.key());
+        alert.acknowledged |= state.acknowledged().contains(&alert.key());
     }
     sort::by(&mut raised, |a, b| b.severity.cmp(&a.severity).then(a.code.cmp(b.code)).then(a.text.cmp(&b.text)));
     raised

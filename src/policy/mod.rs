@@ -2,7 +2,7 @@
 
 pub mod acknowledge;
 pub mod alert;
-mod alerts;
+pub mod alerts;
 pub mod forwards;
 pub mod routing;
 pub mod ruleset;

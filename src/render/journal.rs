@@ -15,6 +15,9 @@ use crate::state::node::{NodeHealth, Trouble};
 use crate::state::uplink::UplinkState;
 use crate::state::{State, Transition};
 
+/// So many of the alerts that somebody acknowledged are named.
+const KNOWN_LISTED: usize = 16;
+
 /// One entry of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -128,7 +131,7 @@ pub fn overdue(output: Output) -> Record {
     Record::new(&kinds::OUTPUT_FAILED, message).at(Priority::Error)
 }
 
-/// A file of ours could not be written.
+/// A file of ours could not be written, or what it held is damaged.
 pub fn not_written(what: &str) -> Record {
     Record::new(&kinds::OUTPUT_FAILED, what)
 }
@@ -269,7 +272,9 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
         .with("SERVER", server),
         Transition::Reloaded => Record::new(&kinds::RELOADED, "settings read again"),
         Transition::Acknowledged { alerts } => {
-            Record::new(&kinds::ACKNOWLEDGED, format!("somebody knows of this now: {}", alerts.join(", ")))
+            let (first, others) = alerts.split_at(alerts.len().min(KNOWN_LISTED));
+            let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+            Record::new(&kinds::ACKNOWLEDGED, format!("somebody knows of this now: {}{more}", first.join(", ")))
         }
         Transition::PowerOffOrdered => Record::new(&kinds::POWER_OFF, "the power button was held: powering off"),
         Transition::PowerOffUnheard => {

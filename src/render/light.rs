@@ -5,8 +5,9 @@ use crate::event::{Applied, Output};
 use crate::panel::{Colour, Pattern, Signal};
 use crate::policy::Desired;
 use crate::policy::alert::{Alert, Severity};
+use crate::policy::alerts::nodes::{is_known_down, known_groups};
 use crate::state::State;
-use crate::state::node::{Counts, NodeHealth, Nodes};
+use crate::state::node::{NodeHealth, NodeState};
 
 /// No stick has more LEDs than this: three channels of 64.
 pub const MAX_LEDS: usize = 192;
@@ -46,8 +47,8 @@ pub fn lights(_settings: &Settings, state: &State, desired: &Desired) -> Vec<Sig
     let cluster = of_severity(urgency);
     let nodes = state.nodes();
     let others = match leds(state) {
-        Some(leds) if leds < nodes.total() => shared(nodes, leds),
-        _ => nodes.iter().map(|node| of_node(node.health)).take(MAX_LEDS - 1).collect(),
+        Some(leds) if leds < nodes.total() => shared(state, leds),
+        _ => nodes.iter().map(|node| of_node(told(state, node))).take(MAX_LEDS - 1).collect(),
     };
     std::iter::once(cluster).chain(others).collect()
 }
@@ -63,23 +64,42 @@ fn leds(state: &State) -> Option<usize> {
     }
 }
 
-/// As many signals as there are LEDs, or groups.
-fn shared(nodes: &Nodes, leds: usize) -> Vec<Signal> {
-    let grouped: usize = nodes.groups().iter().map(Counts::total).sum();
-    let worst: Vec<Option<NodeHealth>> = if grouped == nodes.total() {
-        nodes.groups().iter().map(worst_of).collect()
-    } else {
-        nodes.iter().map(|node| Some(node.health)).collect()
-    };
+/// As many signals as there are LEDs, or groups; nodes without one are one group more.
+fn shared(state: &State, leds: usize) -> Vec<Signal> {
+    let nodes = state.nodes();
+    let grouped = nodes.groups().iter().any(|counts| counts.total() > 0);
+    let worst = if grouped { of_groups(state) } else { nodes.iter().map(|node| Some(told(state, node))).collect() };
     let count = leds.min(worst.len()).max(1);
     let share = |led: usize| worst.get(led * worst.len() / count..(led + 1) * worst.len() / count).unwrap_or_default();
     let worst_in = |share: &[Option<NodeHealth>]| share.iter().copied().flatten().max_by_key(|health| gravity(*health));
     (0..count).map(|led| worst_in(share(led)).map_or(Signal::DARK, of_node)).collect()
 }
 
-/// `None` for a group without nodes.
-fn worst_of(counts: &Counts) -> Option<NodeHealth> {
-    NodeHealth::ALL.into_iter().filter(|health| counts.of(*health) > 0).max_by_key(|health| gravity(*health))
+/// How the worst of each group is, and of the nodes without one where there are any; `None` for a group without nodes.
+fn of_groups(state: &State) -> Vec<Option<NodeHealth>> {
+    let nodes = state.nodes();
+    let known = known_groups(state);
+    let worst = |count: &dyn Fn(NodeHealth) -> usize, group: Option<usize>| {
+        let there = NodeHealth::ALL.into_iter().filter(|health| count(*health) > 0);
+        there.map(|health| eased(health, known.contains(&group))).max_by_key(|health| gravity(*health))
+    };
+    let groups = nodes.groups();
+    let mut all: Vec<Option<NodeHealth>> =
+        groups.iter().enumerate().map(|(place, counts)| worst(&|health| counts.of(health), Some(place))).collect();
+    let grouped = |health: NodeHealth| groups.iter().map(|counts| counts.of(health)).sum::<usize>();
+    let strangers = worst(&|health| nodes.count(health).saturating_sub(grouped(health)), None);
+    all.extend(strangers.map(Some));
+    all
+}
+
+/// A node's health as it alarms.
+fn told(state: &State, node: &NodeState) -> NodeHealth {
+    eased(node.health, node.health == NodeHealth::Down && is_known_down(state, node))
+}
+
+/// A death that people know of alarms as much as a warning, as [`Alert::urgency`] has it.
+fn eased(health: NodeHealth, known: bool) -> NodeHealth {
+    if known && health == NodeHealth::Down { NodeHealth::Degraded } else { health }
 }
 
 /// What is worse has more of it.

@@ -4,6 +4,7 @@
 //! All is looked at together, once a minute, with everything else that has that beat: a quiet machine is to sleep. What comes
 //! near its limit is looked at every ten seconds, and what the kernel tells by itself ([`watch`]) at once.
 
+mod aside;
 mod conntrack;
 mod head;
 mod parse;
@@ -21,6 +22,7 @@ use crate::config::VitalLimits;
 use crate::event::{Event, Head, Netconf, Vital};
 use crate::source::alarm::{Alarm, beat};
 use crate::source::nfnetlink::Socket;
+use aside::aside;
 use ports::Ports;
 use watch::Watch;
 
@@ -64,9 +66,16 @@ pub async fn run(events: mpsc::Sender<Event>, mut plan: channel::Receiver<Vitals
         // Who does not want to know of pressure is not woken by it.
         let (_, watch) = match watch.take() {
             Some(known) if known.0 == limits.pressure => watch.insert(known),
-            _ => watch.insert((limits.pressure, Watch::new(root, limits.pressure))),
+            _ => watch.insert((limits.pressure, Watch::new(root, limits.pressure).await?)),
         };
-        let (news, near) = looks.take(root, wanted.conntrack, &limits, watch.tells_pressure());
+        // The next look begins when this one has ended: one that hangs is one thread, and the daemon lives on.
+        let tells_pressure = watch.tells_pressure();
+        let (news, near);
+        (looks, news, near) = aside(move || {
+            let (news, near) = looks.take(root, wanted.conntrack, &limits, tells_pressure);
+            (looks, news, near)
+        })
+        .await?;
         for vital in news {
             events.send(Event::Vital(vital)).await.map_err(|_| gone())?;
         }

@@ -7,7 +7,8 @@ use bramblegate::board::Board;
 use bramblegate::config::{self, Settings};
 use bramblegate::event::{Event, Instant, Order};
 use bramblegate::panel::Frame;
-use bramblegate::policy::{self, Desired, acknowledge};
+use bramblegate::policy::acknowledge::{self, Awaited};
+use bramblegate::policy::{self, Desired};
 use bramblegate::render::journal::{self, Record};
 use bramblegate::render::{light, page};
 use bramblegate::state::{State, Transition};
@@ -28,6 +29,7 @@ pub struct Evening {
     outputs: Outputs,
     now: Instant,
     desired: Option<Desired>,
+    awaited: Awaited,
     /// not told yet: the first listing has not ended
     held: Vec<Transition>,
     journal: Vec<String>,
@@ -43,6 +45,7 @@ impl Evening {
             outputs: Outputs::new(case.whole_rules),
             now: START,
             desired: None,
+            awaited: Awaited::default(),
             held: Vec::new(),
             journal: Vec::new(),
         };
@@ -118,7 +121,7 @@ impl Evening {
         }
         for _ in 0..6 {
             let mut desired = policy::decide(self.state.settings(), &self.state);
-            if let Some(known) = acknowledge::remaining(&self.state, &desired) {
+            if let Some(known) = self.awaited.remaining(&self.state, &desired) {
                 self.state.apply(&Event::Acknowledged(known), self.now);
                 desired = policy::decide(self.state.settings(), &self.state);
             }

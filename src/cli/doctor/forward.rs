@@ -2,8 +2,9 @@
 
 use super::sockets::listeners;
 use super::{Finding, Patient};
-use crate::config::Transport;
+use crate::config::{Allow, Forward, Transport};
 use crate::policy::forwards::{name, target};
+use crate::source::host;
 
 /// Who listens where a forward takes what comes from the venue.
 pub fn hidden_listeners(patient: &Patient<'_>) -> Vec<Finding> {
@@ -17,7 +18,10 @@ pub fn hidden_listeners(patient: &Patient<'_>) -> Vec<Finding> {
         let here = listeners
             .iter()
             .find(|listener| listener.tcp == tcp && listener.port == forward.listen && !listener.address.is_loopback());
-        let Some(listener) = here else { continue };
+        let Some(listener) = here else {
+            findings.extend(instead_of_ssh(patient, forward));
+            continue;
+        };
         let who = listener.owner(patient.machine).unwrap_or_else(|| "a program".to_owned());
         let (port, to) = (name(forward), target(forward));
         findings.push(Finding::new(
@@ -27,4 +31,18 @@ pub fn hidden_listeners(patient: &Patient<'_>) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// `uplink.allow` lets ssh in, and the forward leads it away; also where nobody sees sshd listen now.
+fn instead_of_ssh(patient: &Patient<'_>, forward: &Forward) -> Option<Finding> {
+    let allowed = patient.settings.uplink.allow.contains(&Allow::Ssh);
+    let ssh = |port| port == 22 || host::ssh_ports(&patient.machine.path("/")).contains(&port);
+    (allowed && forward.transport == Transport::Tcp && ssh(forward.listen)).then(|| {
+        let (port, to) = (name(forward), target(forward));
+        Finding::new(
+            "node-forward-hides",
+            format!("{port} leads to {to} for the venue: ssh from there reaches that node and not the head"),
+            "choose another forward.listen, as 2201, or take \"ssh\" out of uplink.allow if it is meant so",
+        )
+    })
 }

@@ -399,6 +399,17 @@ fn a_server_on_the_cluster_port_beside_one_at_the_uplink_is_not_certain() {
 }
 
 #[test]
+fn a_forward_that_leads_ssh_away_from_the_head_is_told() {
+    let forward = |listen: &str| format!("{WIRED}[[forward]]\nlisten = {listen}\nto = \"rpi1:22\"\n");
+    let hidden = wired("ssh-away").set(&forward("22"));
+    hidden.suffers("node-forward-hides", "tcp:22 leads to rpi1:22 for the venue", "as 2201");
+    let not_allowed = wired("no-ssh").set(&format!("uplink.allow = [\"icmp\"]\n{}", forward("22")));
+    assert!(!not_allowed.findings().iter().any(|finding| finding.code == "node-forward-hides"));
+    let elsewhere = wired("ssh-stays").set(&forward("2201"));
+    assert!(!elsewhere.findings().iter().any(|finding| finding.code == "node-forward-hides"));
+}
+
+#[test]
 fn a_program_behind_a_forwarded_port_is_told() {
     let forward = format!("{WIRED}[[forward]]\nlisten = 2201\nto = \"rpi1:22\"\n");
     let listens =

@@ -237,8 +237,9 @@ fn not_written(path: &Path, error: &io::Error) -> Refusal {
     (code, settings::not_written(path, error))
 }
 
-/// Whole or not at all; readable by the daemon's user.
+/// Whole or not at all; readable by the daemon's user. A link stays one: what it leads to is written.
 fn write(path: &Path, text: &str) -> io::Result<()> {
+    let path = &behind_links(path);
     let folder = path.parent().unwrap_or(Path::new("."));
     if !folder.exists() {
         fs::create_dir(folder)?;
@@ -252,6 +253,18 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     }
     written?;
     File::open(folder)?.sync_all()
+}
+
+/// Where the links lead, also if nothing is there yet.
+fn behind_links(path: &Path) -> PathBuf {
+    /// As the kernel (`MAXSYMLINKS`): beyond that they lead in a circle.
+    const MOST: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..MOST {
+        let Ok(target) = fs::read_link(&path) else { break };
+        path = path.parent().unwrap_or(Path::new(".")).join(target);
+    }
+    path
 }
 
 fn fill(path: &Path, text: &str) -> io::Result<()> {
@@ -271,5 +284,47 @@ fn reload() {
             "written, but the daemon could not be told ({error}): sudo systemctl reload bramblegate\n"
         )),
         None => output::err("written; the daemon does not run and will read it at its start\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("bramblegate-change-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_link_stays_and_the_file_that_it_leads_to_is_written() {
+        let folder = folder("link");
+        let (link, between) = (folder.join("60-nodes.toml"), folder.join("between.toml"));
+        fs::create_dir(folder.join("far")).unwrap();
+        std::os::unix::fs::symlink("between.toml", &link).unwrap();
+        std::os::unix::fs::symlink("far/nodes.toml", &between).unwrap();
+        for text in ["# there was nothing\n", "# there was something\n"] {
+            write(&link, text).unwrap();
+            assert_eq!(fs::read_to_string(folder.join("far/nodes.toml")).unwrap(), text);
+        }
+        let links = link.is_symlink() && between.is_symlink();
+        fs::remove_dir_all(&folder).unwrap();
+        assert!(links);
+    }
+
+    #[test]
+    fn a_name_that_dnsmasq_takes_for_a_time_is_refused_and_nothing_is_written() {
+        let folder = folder("name");
+        let config = ConfigArg { config: folder.join("bramblegate.toml") };
+        let ports = "board = \"raspberry-pi-4\"\nuplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n";
+        fs::write(&config.config, ports).unwrap();
+        let address = Some("192.168.50.9".to_owned());
+        let refused = write_new(&config, Entry { name: "12h".to_owned(), address, ..Entry::default() });
+        let written = drop_in(&config).exists();
+        fs::remove_dir_all(&folder).unwrap();
+        let (code, text) = refused.unwrap_err();
+        assert_eq!((code, written), (exit::CONFIG, false));
+        assert!(text.contains("nothing was changed") && text.contains("as \"n12h\""), "{text}");
     }
 }

@@ -102,7 +102,7 @@ pub static NETWORK: &[Key] = &[
         "cluster.domain",
         text!("domain name", grammar::domain),
         Toml("\"bramble\""),
-        "The domain of the nodes' names.",
+        "The domain of the nodes' names. Not local, localhost or arpa: no resolver would ask for names in them here.",
     ),
     key(
         "cluster.dhcp.enabled",

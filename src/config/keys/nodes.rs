@@ -13,9 +13,9 @@ use crate::config::{devices, grammar, rule};
 pub static NODES: &[Key] = &[
     key(
         "node.name",
-        text!("host name", grammar::host_name),
+        text!("host name", grammar::node_name),
         Required,
-        "The node's name; unique. A later file that names it again changes the keys that it gives.",
+        "The node's name; unique. A later file that names it again changes the keys that it gives. Not localhost, nor what dnsmasq takes for an order or a time: ignore, infinite, 12, 12h.",
     ),
     key(
         "node.mac",

@@ -1,4 +1,5 @@
 mod properties;
+mod refused;
 
 use super::*;
 use crate::board::Board;

@@ -1,6 +1,8 @@
 //! Alerts of nodes: those that are down, degraded or flapping; groups with too few up. Looks at counts and at the nodes that have
 //! something wrong, never at all of them.
 
+use std::collections::BTreeSet;
+
 use super::alert;
 use crate::config::{Settings, Threshold};
 use crate::policy::alert::{Alert, Severity};
@@ -10,6 +12,48 @@ use crate::state::node::{Counts, NodeHealth, NodeState, Trouble};
 
 /// This many nodes are named in alerts of their own; more are counted.
 const NAMED: usize = 8;
+const DOWN: (&str, &str) = ("node-down", "down");
+/// Codes of alerts that may speak of several nodes: people know of each of those, not of the alert.
+pub const OF_NODES: [&str; 4] = ["node-down", "node-group-down", "node-flapping", "node-degraded"];
+const TROUBLES: [(Trouble, &str); 3] =
+    [(Trouble::Flapping, "node-flapping"), (Trouble::Lossy, "node-degraded"), (Trouble::Slow, "node-degraded")];
+
+/// What each node that is not well is known by; as [`Alert::key`] of an alert that names it alone.
+pub fn keys(state: &State) -> impl Iterator<Item = String> + '_ {
+    let nodes = state.nodes();
+    let down = nodes.down().map(|node| key(node, DOWN));
+    let troubled = TROUBLES
+        .into_iter()
+        .flat_map(move |(trouble, code)| nodes.troubled(trouble).0.map(move |node| key(node, (code, trouble.name()))));
+    down.chain(troubled)
+}
+
+fn key(node: &NodeState, (code, word): (&str, &str)) -> String {
+    format!("{code} {} {word}", node.name)
+}
+
+fn is_known(state: &State, node: &NodeState, what: (&str, &str)) -> bool {
+    !state.acknowledged().is_empty() && state.acknowledged().contains(&key(node, what))
+}
+
+/// People know that this node is down.
+pub fn is_known_down(state: &State, node: &NodeState) -> bool {
+    is_known(state, node, DOWN)
+}
+
+/// Groups (`None`: without one) of which people know each node that is down.
+pub fn known_groups(state: &State) -> BTreeSet<Option<usize>> {
+    if state.acknowledged().is_empty() {
+        return BTreeSet::new();
+    }
+    let (mut known, mut news) = (BTreeSet::new(), BTreeSet::new());
+    for node in state.nodes().down() {
+        let side = if is_known_down(state, node) { &mut known } else { &mut news };
+        side.insert(node.group);
+    }
+    known.retain(|group| !news.contains(group));
+    known
+}
 
 pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     let nodes = state.nodes();
@@ -23,7 +67,7 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         summary(settings, state, overall, raised);
     } else {
         let text = |count| (format!("{count} more nodes down"), format!("{down} down"));
-        named((nodes.down(), down), (severity, overall), "node-down", "down", text, raised);
+        named(state, (nodes.down(), down), (severity, overall), DOWN, text, raised);
     }
     // One group's threshold counts whether its nodes are named or summarised.
     for (group, counts) in settings.groups.iter().zip(nodes.groups()) {
@@ -31,64 +75,66 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         let text = format!("{}: fewer than {} of its nodes up", group.name, in_words(threshold));
         raised.push(alert(Severity::Fault, "node-group-fault", text, format!("{} FAULT", group.name)));
     }
-    for (trouble, code) in
-        [(Trouble::Flapping, "node-flapping"), (Trouble::Lossy, "node-degraded"), (Trouble::Slow, "node-degraded")]
-    {
+    for (trouble, code) in TROUBLES {
         let (troubled, count) = nodes.troubled(trouble);
         let word = trouble.name();
         let text = |more| (format!("{more} more nodes {word}"), format!("{count} {word}"));
-        named((troubled, count), (|_: &NodeState| Severity::Warning, Severity::Warning), code, word, text, raised);
+        named(state, (troubled, count), (|_: &NodeState| Severity::Warning, Severity::Warning), (code, word), text, raised);
     }
 }
 
 /// An alert for each of the first nodes, and one for the others together.
 fn named<'n>(
-    (nodes, count): (impl Iterator<Item = &'n NodeState>, usize),
+    state: &State,
+    (mut nodes, count): (impl Iterator<Item = &'n NodeState>, usize),
     (severity, of_others): (impl Fn(&NodeState) -> Severity, Severity),
-    code: &'static str,
-    word: &str,
+    (code, word): (&'static str, &str),
     others: impl Fn(usize) -> (String, String),
     raised: &mut Vec<Alert>,
 ) {
-    for node in nodes.take(NAMED) {
+    for node in nodes.by_ref().take(NAMED) {
         let text = format!("{} {word}", node.name);
         raised.push(alert(severity(node), code, text.clone(), text));
     }
     if count > NAMED {
         let (text, panel) = others(count - NAMED);
-        raised.push(alert(of_others, code, text, panel));
+        let acknowledged = nodes.all(|node| is_known(state, node, (code, word)));
+        raised.push(Alert { acknowledged, ..alert(of_others, code, text, panel) });
     }
 }
 
 /// Of many nodes that are down, how many in each group.
 fn summary(settings: &Settings, state: &State, severity: Severity, raised: &mut Vec<Alert>) {
     let nodes = state.nodes();
+    let known = known_groups(state);
+    let mut push = |text: String, panel: String, acknowledged: bool| {
+        raised.push(Alert { acknowledged, ..alert(severity, "node-group-down", text, panel) });
+    };
     let mut elsewhere = nodes.count(NodeHealth::Down);
     let mut all = nodes.total();
     let mut hit = Vec::new();
-    for (group, counts) in settings.groups.iter().zip(nodes.groups()) {
+    for (place, (group, counts)) in settings.groups.iter().zip(nodes.groups()).enumerate() {
         let down = counts.of(NodeHealth::Down);
         elsewhere -= down.min(elsewhere);
         all -= counts.total().min(all);
         if down > 0 {
-            hit.push((group.name.as_str(), down, counts.total()));
+            hit.push((group.name.as_str(), down, counts.total(), known.contains(&Some(place))));
         }
     }
     // Those that are hit hardest, first.
     sort::by(&mut hit, |a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
     let others = hit.split_off(hit.len().min(NAMED));
-    for (name, down, total) in hit {
-        let text = format!("{name}: {down} of {total} down");
-        raised.push(alert(severity, "node-group-down", text, format!("{name} {down} down")));
+    for (name, down, total, known) in hit {
+        push(format!("{name}: {down} of {total} down"), format!("{name} {down} down"), known);
     }
     if !others.is_empty() {
-        let down: usize = others.iter().map(|(_, down, _)| down).sum();
+        let down: usize = others.iter().map(|(_, down, ..)| down).sum();
         let text = format!("{down} nodes of {} more groups down", others.len());
-        raised.push(alert(severity, "node-group-down", text, format!("{down} more down")));
+        push(text, format!("{down} more down"), others.iter().all(|(.., known)| *known));
     }
     if elsewhere > 0 {
         let text = format!("{elsewhere} of {all} nodes without a group down");
-        raised.push(alert(severity, "node-group-down", text, format!("{elsewhere} down")));
+        push(text, format!("{elsewhere} down"), known.contains(&None));
     }
 }
 

@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,6 +17,7 @@ use ipnet::Ipv4Net;
 
 use crate::event::Mac;
 use crate::policy::subnet::keep_host;
+use crate::sink::durable;
 use crate::source::leases::file::{self, Entry, Leases};
 
 /// Both files, and what the one on the disk holds.
@@ -102,14 +103,7 @@ impl Keep {
         if !is_due(self.kept.as_ref(), &now, clock) {
             return Ok(false);
         }
-        let new = self.copy.with_extension("leases.new");
-        let mut file = File::create(&new)?;
-        file.write_all(leases.to_text().as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, &self.copy)?;
-        if let Some(folder) = self.copy.parent() {
-            File::open(folder)?.sync_all()?;
-        }
+        durable::replace(&self.copy, &leases.to_text())?;
         self.kept = Some(now);
         Ok(true)
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::parse;
+use super::{aside, parse};
 use crate::event::{Head, Pressure};
 use crate::sort;
 
@@ -15,11 +15,11 @@ const NEVER_WRITTEN: [&str; 4] = ["squashfs", "erofs", "iso9660", "cramfs"];
 
 /// Looks at everything below `root` that the machine has.
 pub fn look(root: &Path) -> Head {
-    let text = |path: &str| fs::read_to_string(root.join(path)).ok();
+    let text = |path: &str| aside::text(&root.join(path));
     let wait = |what: &str| text(&format!("proc/pressure/{what}")).as_deref().and_then(parse::pressure);
-    let firmware = throttled_file(root).and_then(|path| fs::read_to_string(path).ok());
+    let firmware = throttled_file(root).and_then(|path| aside::text(&path));
     let firmware = firmware.as_deref().and_then(parse::throttled);
-    let alarm = voltage_alarm(root).and_then(|path| fs::read_to_string(path).ok()).map(|text| text.trim() == "1");
+    let alarm = voltage_alarm(root).and_then(|path| aside::text(&path)).map(|text| text.trim() == "1");
     let (disk, inodes) = room(root);
     Head {
         temperature: temperature(root),
@@ -50,14 +50,13 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 /// Of the hottest thermal zone (Documentation/driver-api/thermal/sysfs-api.rst).
 fn temperature(root: &Path) -> Option<i32> {
     let zones = entries(&root.join("sys/class/thermal")).into_iter();
-    zones.filter_map(|zone| parse::degrees(&fs::read_to_string(zone.join("temp")).ok()?)).max()
+    zones.filter_map(|zone| parse::degrees(&aside::text(&zone.join("temp"))?)).max()
 }
 
 /// `in0_lcrit_alarm` of the driver raspberrypi-hwmon: 1 while the supply is too weak. The kernel tells its changes by poll(2).
 pub(super) fn voltage_alarm(root: &Path) -> Option<PathBuf> {
     let chips = entries(&root.join("sys/class/hwmon")).into_iter();
-    let mut ours =
-        chips.filter(|chip| fs::read_to_string(chip.join("name")).is_ok_and(|name| name.trim() == "rpi_volt"));
+    let mut ours = chips.filter(|chip| aside::text(&chip.join("name")).is_some_and(|name| name.trim() == "rpi_volt"));
     ours.next().map(|chip| chip.join("in0_lcrit_alarm"))
 }
 
@@ -143,6 +142,21 @@ pub(super) mod tests {
         let pressure = Pressure { processor: Some(3), memory: None, disk: Some(0) };
         assert_eq!((head.pressure, head.clock_set), (pressure, Some(true)));
         assert!(head.disk.is_some_and(|percent| percent <= 100));
+    }
+
+    #[test]
+    fn a_sensor_that_is_a_pipe_waits_for_nobody_and_the_others_are_read() {
+        let root = tree("pipe");
+        let folder = root.join("sys/class/thermal/thermal_zone1");
+        fs::create_dir_all(&folder).unwrap();
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, folder.join("temp"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let (done, seen) = std::sync::mpsc::channel();
+        let looked = root.clone();
+        std::thread::spawn(move || done.send(look(&looked)));
+        let head = seen.recv_timeout(Duration::from_secs(10));
+        gone(&root);
+        assert_eq!(head.expect("it hangs").temperature, Some(48));
     }
 
     #[test]

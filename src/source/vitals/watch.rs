@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::aside::{self, aside};
 use super::head;
 
 /// Microseconds in which waiting is counted, the most that there may be (Documentation/accounting/psi.rst). The kernel tells
@@ -37,25 +38,23 @@ pub struct Watch {
 
 impl Watch {
     /// Watches what there is below `root`, and tasks that wait for more than `pressure` percent of the time.
-    pub fn new(root: &Path, pressure: Option<u8>) -> Self {
+    ///
+    /// # Errors
+    /// There is no thread to open the files.
+    pub async fn new(root: &'static Path, pressure: Option<u8>) -> io::Result<Self> {
         let bell = Arc::new(Notify::new());
         let mut tasks = JoinSet::new();
-        let open = |path: &Path| urgent(File::open(path).ok()?);
-        let alarms = [head::voltage_alarm(root), head::throttled_file(root), Some(root.join("proc/self/mountinfo"))];
-        for file in alarms.into_iter().flatten().filter_map(|path| open(&path)) {
-            tasks.spawn(ring(file, Some(SETTLE), Arc::clone(&bell)));
-        }
-        let others = tasks.len();
-        for (what, percent) in ["cpu", "memory", "io"].into_iter().filter_map(|what| Some((what, pressure?))) {
-            if let Some(file) = trigger(&root.join("proc/pressure").join(what), percent).ok().and_then(urgent) {
-                tasks.spawn(ring(file, None, Arc::clone(&bell)));
+        let mut tells_pressure = false;
+        for (file, pause) in aside(move || files(root, pressure)).await? {
+            if let Some(file) = urgent(file) {
+                tells_pressure |= pause.is_none();
+                tasks.spawn(ring(file, pause, Arc::clone(&bell)));
             }
         }
-        let tells_pressure = tasks.len() > others;
         if let Ok(clock) = clock() {
             tasks.spawn(ring_when_set(clock, Arc::clone(&bell)));
         }
-        Self { bell, tells_pressure, tasks }
+        Ok(Self { bell, tells_pressure, tasks })
     }
 
     /// Whether pressure beyond the limit rings, so that it need not be looked for.
@@ -69,6 +68,15 @@ impl Watch {
     }
 }
 
+/// What may tell by itself, and how long it is left in peace when it has: pressure is told once in a window anyhow.
+fn files(root: &Path, pressure: Option<u8>) -> Vec<(File, Option<Duration>)> {
+    let alarms = [head::voltage_alarm(root), head::throttled_file(root), Some(root.join("proc/self/mountinfo"))];
+    let alarms = alarms.into_iter().flatten().filter_map(|path| Some((aside::open(&path)?, Some(SETTLE))));
+    let waits = ["cpu", "memory", "io"].into_iter().filter_map(|what| Some((what, pressure?)));
+    let waits = waits.filter_map(|(what, limit)| Some((trigger(&root.join("proc/pressure").join(what), limit).ok()?, None)));
+    alarms.chain(waits).collect()
+}
+
 /// `None` for a file that has nothing to tell by itself.
 fn urgent(file: File) -> Option<AsyncFd<File>> {
     // SAFETY: the descriptor belongs to the file, which the `AsyncFd` keeps and only lends out.
@@ -79,7 +87,10 @@ fn urgent(file: File) -> Option<AsyncFd<File>> {
 async fn ring(file: AsyncFd<File>, pause: Option<Duration>, bell: Arc<Notify>) {
     loop {
         // A file of sysfs tells only what has changed since it was read.
-        let _ = file.get_ref().read_at(&mut [0; 64], 0);
+        let Ok(reader) = file.get_ref().try_clone() else { return };
+        if aside(move || reader.read_at(&mut [0; 64], 0)).await.is_err() {
+            return;
+        }
         let Ok(mut guard) = file.ready(Interest::PRIORITY).await else { return };
         guard.clear_ready();
         bell.notify_one();
@@ -148,10 +159,10 @@ mod tests {
 
     #[tokio::test]
     async fn mounts_and_clock_are_watched_on_every_machine_and_files_that_tell_nothing_are_not() {
-        let machine = Watch::new(Path::new("/"), None);
+        let machine = Watch::new(Path::new("/"), None).await.unwrap();
         assert!(machine.tasks.len() >= 2, "{} watched", machine.tasks.len());
         let root = head::tests::tree("watch");
-        let played = Watch::new(&root, Some(80));
+        let played = Watch::new(Box::leak(root.clone().into_boxed_path()), Some(80)).await.unwrap();
         std::fs::remove_dir_all(&root).unwrap();
         assert_eq!(played.tasks.len(), 1, "just the clock: plain files cannot be polled");
         assert!(!played.tells_pressure());
@@ -161,8 +172,8 @@ mod tests {
     async fn tasks_that_wait_ring_where_the_kernel_counts_pressure() {
         let root = Path::new("/");
         let counted = [1, 80, 100].map(|percent| trigger(&root.join("proc/pressure/cpu"), percent).is_ok());
-        let without = Watch::new(root, None).tasks.len();
-        let with = Watch::new(root, Some(80));
+        let without = Watch::new(root, None).await.unwrap().tasks.len();
+        let with = Watch::new(root, Some(80)).await.unwrap();
         assert!(counted == [with.tells_pressure(); 3], "any limit can be asked for, or none: {counted:?}");
         assert_eq!(with.tasks.len() - without, if with.tells_pressure() { 3 } else { 0 });
     }

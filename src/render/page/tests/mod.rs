@@ -1,13 +1,17 @@
 mod properties;
 mod story;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::event::{
-    Applied, ApplyReport, Blocker, Button, Event, Firewall, Head, Output, Probe, Reachability, Round, Vital,
+    Applied, ApplyReport, Blocker, Button, Change, Event, Firewall, Head, Lease, Mac, Output, Probe, Reachability,
+    Round, Vital,
 };
 use crate::panel::Pattern;
 use crate::policy;
+use crate::policy::acknowledge::Awaited;
+use crate::policy::alert::Severity;
 use crate::render::light::lights;
 use story::{ETH1, Story, WLAN0};
 
@@ -187,14 +191,16 @@ fn ten_thousand_nodes_are_told_by_rack() {
     golden!("ten-thousand", story.tell(Event::Acknowledged(known)));
 }
 
+/// The rhythms of a stick with so many LEDs.
+fn lit(story: Story, leds: u16) -> Vec<Pattern> {
+    let held = Applied::Indicator { leds, name: "stick".into() };
+    let story = story.tell(Event::Applied(ApplyReport { output: Output::Indicator, result: Ok(held) }));
+    let desired = policy::decide(&story.settings, &story.state);
+    lights(&story.settings, &story.state, &desired).iter().map(|signal| signal.pattern).collect()
+}
+
 #[test]
 fn where_nodes_outnumber_the_leds_each_is_a_share_and_the_worst_of_it() {
-    let lit = |story: Story, leds: u16| -> Vec<Pattern> {
-        let held = Applied::Indicator { leds, name: "stick".into() };
-        let story = story.tell(Event::Applied(ApplyReport { output: Output::Indicator, result: Ok(held) }));
-        let desired = policy::decide(&story.settings, &story.state);
-        lights(&story.settings, &story.state, &desired).iter().map(|signal| signal.pattern).collect()
-    };
     let (well, down, warned) = (Pattern::Breathe, Pattern::FastBlink, Pattern::DoubleBlink);
     // 67 racks on seven LEDs: nodes of racks 1 and 67 are down.
     let racks = || rounds(racks(), |place| place == 0 || place == 10_049, None);
@@ -218,4 +224,94 @@ fn a_known_fault_falls_to_the_warnings_rhythm_and_a_new_one_is_red_again() {
     let story = story.tell(Event::Acknowledged(known));
     assert_eq!(cluster(&story), Pattern::DoubleBlink);
     assert_eq!(cluster(&story.node("rpi3", 3, false)), Pattern::FastBlink);
+}
+
+fn urgency(story: &Story) -> Severity {
+    let desired = policy::decide(&story.settings, &story.state);
+    desired.alerts.iter().map(policy::alert::Alert::urgency).max().unwrap_or(Severity::Ok)
+}
+
+fn acknowledged(story: Story) -> Story {
+    let known = policy::acknowledge::everything(&story.state, &policy::decide(&story.settings, &story.state));
+    story.tell(Event::Acknowledged(known))
+}
+
+/// Fourteen nodes that are well.
+fn shelf(settings: &str) -> Story {
+    let text = format!("uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n{settings}");
+    let story = Story::of(&text).port(ETH1, "eth1", true).address(ETH1, "10.99.0.126/24");
+    let story = story.default_route(ETH1, "10.99.0.1", 100).reached(ETH1, Reachability::Online).loaded();
+    rounds(story, |_| true, Some(Duration::from_micros(300)))
+}
+
+#[test]
+fn of_many_dead_nodes_that_people_know_of_one_that_returns_is_no_news_and_one_more_that_dies_is() {
+    let group = "[[group]]\nname = \"shelf\"\nslots = \"1-14\"\naddress = \"192.168.50.1{slot}\"\n".to_owned();
+    let each = |last: u8| format!("[[node]]\nname = \"n{last}\"\naddress = \"192.168.50.1{last}\"\n");
+    let answers = Some(Duration::from_micros(300));
+    for settings in [group, (1..15).map(each).collect()] {
+        let story = rounds(shelf(&settings), |place| place < 10, None);
+        assert_eq!(urgency(&story), Severity::Fault);
+        let story = acknowledged(story);
+        assert_eq!(urgency(&story), Severity::Warning);
+        let story = rounds(story, |place| place == 3, answers);
+        assert_eq!(urgency(&story), Severity::Warning, "one has returned");
+        // What is kept on disk, and read at the next start.
+        let mut again = shelf(&settings);
+        again.state.restore_acknowledged(story.state.acknowledged().clone());
+        let again = rounds(again, |place| place < 10 && place != 3, None);
+        for story in [story, again] {
+            assert_eq!(urgency(&story), Severity::Warning);
+            assert_eq!(urgency(&rounds(story, |place| place == 12, None)), Severity::Fault, "one more died");
+        }
+    }
+}
+
+#[test]
+fn after_a_restart_what_people_knew_is_waited_for_until_it_has_been_raised() {
+    let settle = |mut story: Story, awaited: &mut Awaited| {
+        let desired = policy::decide(&story.settings, &story.state);
+        if let Some(known) = awaited.remaining(&story.state, &desired) {
+            story = story.tell(Event::Acknowledged(known));
+        }
+        story
+    };
+    let known: BTreeSet<String> = ["node-down rpi1 down", "node-down rpi2 down"].map(str::to_owned).into();
+    let mut story = Story::fair();
+    story.state.restore_acknowledged(known.clone());
+    let mut awaited = Awaited::new(known);
+    let story = settle(story, &mut awaited);
+    assert_eq!(story.state.acknowledged().len(), 2, "none has been raised yet");
+    let story = settle(story.node("rpi1", 3, false), &mut awaited);
+    let story = settle(story.node("rpi1", 3, true), &mut awaited);
+    assert_eq!(story.state.acknowledged().iter().collect::<Vec<_>>(), ["node-down rpi2 down"], "rpi1 has returned");
+    let story = settle(story.node("rpi1", 3, false).node("rpi2", 3, false), &mut awaited);
+    let alerts = policy::decide(&story.settings, &story.state).alerts;
+    let news: Vec<&str> = alerts.iter().filter(|alert| !alert.acknowledged).map(|alert| alert.text.as_str()).collect();
+    assert_eq!(news, ["rpi1 down"], "it died anew within the first minute");
+    let story = settle(story.node("rpi2", 3, true).wait(Duration::from_secs(61)), &mut awaited);
+    assert!(story.state.acknowledged().is_empty());
+}
+
+#[test]
+fn a_stranger_has_the_last_led_and_a_rack_whose_dead_are_known_falls_to_amber() {
+    let (well, down, warned) = (Pattern::Breathe, Pattern::FastBlink, Pattern::DoubleBlink);
+    let found = |last: u8| {
+        let mac = Mac([0xb8, 0x27, 0xeb, 0, 0, last]);
+        let address = std::net::Ipv4Addr::new(10, 21, 200, last);
+        let lease = Lease { mac, address, host_name: None, valid_for: None };
+        Event::Lease(Change::Present(lease))
+    };
+    let racks = || rounds(racks(), |place| place == 0, None).tell(found(1));
+    let each = lit(racks(), 80);
+    assert_eq!(
+        (each.len(), each[1], each[2], each[67]),
+        (69, down, well, well),
+        "a rack each, and one for the stranger"
+    );
+    assert_ne!(each[68], well, "nobody has heard from it yet");
+    let each = lit(acknowledged(racks()), 80);
+    assert_eq!((each[0], each[1], each[2]), (warned, warned, well), "people know of it");
+    let each = lit(rounds(acknowledged(racks()), |place| place == 1, None), 80);
+    assert_eq!(each[1], down, "one more in the same rack");
 }
