@@ -79,7 +79,14 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         let (troubled, count) = nodes.troubled(trouble);
         let word = trouble.name();
         let text = |more| (format!("{more} more nodes {word}"), format!("{count} {word}"));
-        named(state, (troubled, count), (|_: &NodeState| Severity::Warning, Severity::Warning), (code, word), text, raised);
+        named(
+            state,
+            (troubled, count),
+            (|_: &NodeState| Severity::Warning, Severity::Warning),
+            (code, word),
+            text,
+            raised,
+        );
     }
 }
 

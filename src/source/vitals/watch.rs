@@ -73,7 +73,8 @@ fn files(root: &Path, pressure: Option<u8>) -> Vec<(File, Option<Duration>)> {
     let alarms = [head::voltage_alarm(root), head::throttled_file(root), Some(root.join("proc/self/mountinfo"))];
     let alarms = alarms.into_iter().flatten().filter_map(|path| Some((aside::open(&path)?, Some(SETTLE))));
     let waits = ["cpu", "memory", "io"].into_iter().filter_map(|what| Some((what, pressure?)));
-    let waits = waits.filter_map(|(what, limit)| Some((trigger(&root.join("proc/pressure").join(what), limit).ok()?, None)));
+    let waits =
+        waits.filter_map(|(what, limit)| Some((trigger(&root.join("proc/pressure").join(what), limit).ok()?, None)));
     alarms.chain(waits).collect()
 }
 
