@@ -20,6 +20,9 @@ impl State {
                 if !unicast || self.roles.cluster != Some(told.index) {
                     return Vec::new();
                 }
+                if self.nodes.by_mac(mac).is_none() {
+                    self.dhcp.strangers += 1;
+                }
                 let found = self.nodes.seen((address, mac, told.reachable), &settings, self.now);
                 found.into_iter().filter_map(|id| self.found(id)).collect()
             }
