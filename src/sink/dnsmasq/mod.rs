@@ -4,6 +4,7 @@ mod child;
 mod keep;
 mod port;
 mod said;
+mod steadiness;
 mod supervisor;
 
 use std::path::{Path, PathBuf};
