@@ -3,6 +3,7 @@
 mod child;
 mod keep;
 mod port;
+mod restraint;
 mod said;
 mod steadiness;
 mod supervisor;
