@@ -93,6 +93,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("trouble::full_memory_is_said_and_got_over", trouble::full_memory_is_said_and_got_over),
     ("service::three_capabilities_are_enough_to_serve", service::three_capabilities_are_enough),
     ("netboot::raspberry_pi_boots_from_the_head", netboot::raspberry_pi_boots),
+    ("netboot::raspberry_pi_is_known_by_its_identifier", netboot::raspberry_pi_is_known_by_its_identifier),
     ("netboot::uefi_boots_by_tftp_or_http", netboot::uefi_boots_by_tftp_or_http),
     ("netboot::nodes_are_told_a_time_server", netboot::nodes_are_told_a_time_server),
     ("lease::cluster_that_moves_refuses_the_former_subnet", lease::cluster_that_moves_refuses_the_former_subnet),
