@@ -103,8 +103,9 @@ fn addresses(dhcp: &DhcpPlan, address: Ipv4Net, folder: &str) -> String {
          dhcp-leasefile={folder}/leases\ndhcp-hostsfile={folder}/hosts\ndhcp-optsfile={folder}/options\n\
          # a board is known by its hardware address, whatever system it starts: one board, one lease\n\
          dhcp-ignore-clid\n\
-         # no node becomes the proxy of all browsers by its name (CERT VU#598349)\n\
-         dhcp-name-match=set:wpad,wpad\ndhcp-ignore-names=tag:wpad\n",
+         # no node becomes the proxy of all browsers, or a tunnel's end, by its name (CERT VU#598349, RFC 5214 9)\n\
+         dhcp-name-match=set:wpad,wpad\ndhcp-name-match=set:wpad,wpad.*\n\
+         dhcp-name-match=set:wpad,isatap\ndhcp-name-match=set:wpad,isatap.*\ndhcp-ignore-names=tag:wpad\n",
         dhcp.first,
         dhcp.last,
         address.netmask(),

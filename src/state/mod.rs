@@ -309,6 +309,8 @@ impl State {
             Vital::Host { name, ssh_ports } => {
                 self.vitals.host_name.clone_from(name);
                 self.vitals.ssh_ports.clone_from(ssh_ports);
+                let settings = Arc::clone(&self.settings);
+                self.nodes.set_head(name, &settings, self.now);
             }
             Vital::Added(added) => {
                 self.vitals.added.clone_from(added);

@@ -77,6 +77,8 @@ fn it_serves_the_cluster_port_alone_and_what_changes_often_stands_elsewhere() {
             "dhcp-authoritative",
             "no-ping",
             "dhcp-ignore-clid",
+            "dhcp-name-match=set:wpad,wpad.*",
+            "dhcp-name-match=set:wpad,isatap",
             "dhcp-leasefile=/run/bramblegate/dnsmasq/leases",
         ],
     );
