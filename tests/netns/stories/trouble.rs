@@ -18,7 +18,7 @@ fn in_place_of_dnsmasq(script: &str) -> Result<()> {
     let path = format!("{HOME}/other-dnsmasq");
     fs::write(&path, format!("#!/bin/sh\n{script}\n")).map_err(|error| Error(error.to_string()))?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(|error| Error(error.to_string()))?;
-    bramblegate::venue::shell::run("mount", &["--bind", &path, "/usr/sbin/dnsmasq"])
+    bramblegate::venue::shell::run("mount", &["--bind", &path, "/usr/sbin/dnsmasq"]).map(drop)
 }
 
 pub fn dnsmasq_that_hangs_is_said() -> Result<()> {
