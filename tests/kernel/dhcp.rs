@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::lab::{Namespace, sh, trial};
 use crate::links::index_of;
-use crate::netlink::block_on;
+use crate::netlink::{block_on, block_on_within};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -403,7 +403,7 @@ fn choice_overheard() {
 /// After the first minute nothing is asked for ten; unless somebody new is heard.
 fn stranger() {
     let cable = Cable::new();
-    block_on(async {
+    block_on_within(Duration::from_secs(90), async {
         let mut asking = cable.asking();
         assert_eq!(asking.told(10).await.unwrap().0, alone());
         sleep(Duration::from_secs(58)).await;
