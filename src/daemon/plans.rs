@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use ipnet::Ipv4Net;
+
 use crate::config::{NodeProbe, Settings};
 use crate::policy::ruleset::{COMMENT_FORWARDED, COMMENT_MASQUERADE, TABLE};
 use crate::policy::{Desired, subnet};
@@ -79,10 +81,12 @@ fn targets(settings: &Settings, state: &State) -> Vec<NodeTarget> {
 }
 
 /// The cluster port, while addresses are to be served there and it has a carrier.
-pub fn other_dhcp(state: &State) -> Option<DhcpWatchPlan> {
+pub fn other_dhcp(settings: &Settings, state: &State) -> Option<DhcpWatchPlan> {
     let (index, generation) = state.dhcp_port()?;
     let port = state.facts().link(index)?;
-    Some(DhcpWatchPlan { index, name: port.name.clone(), mac: port.mac?, generation })
+    let (cluster, name) = (&settings.cluster, port.name.clone());
+    let ours = std::iter::once(&cluster.address).chain(&cluster.alternatives).map(Ipv4Net::addr).collect();
+    Some(DhcpWatchPlan { index, name, mac: port.mac?, generation, ours, strangers: state.strangers() })
 }
 
 /// Asked again whenever anything in the kernel changed.

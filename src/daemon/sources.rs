@@ -208,7 +208,7 @@ impl Plans {
         set(&self.uplinks, plans::uplink_probes(settings, state));
         set(&self.nodes, self.node_probes.plan(settings, state));
         set(&self.way_out, plans::way_out(settings, state, desired));
-        set(&self.other_dhcp, plans::other_dhcp(state));
+        set(&self.other_dhcp, plans::other_dhcp(settings, state));
         set(&self.firewall, plans::firewall_watch(settings, state, firewall_port));
         set(&self.vitals, plans::vitals(settings, state));
         set(&self.buttons, settings.buttons.clone());

@@ -21,7 +21,9 @@ use crate::state::node::Origin;
 
 /// First three bytes of hardware addresses that Raspberry Pis have (IEEE's MA-L list). The boot ROM calls itself an x86 PC
 /// with a BIOS (option 93 = 0), so nothing else tells it from one.
-const RASPBERRY_PI: [&str; 6] = ["28:cd:c1", "2c:cf:67", "b8:27:eb", "d8:3a:dd", "dc:a6:32", "e4:5f:01"];
+const RASPBERRY_PI: [&str; 7] = ["28:cd:c1", "2c:cf:67", "88:a2:9e", "b8:27:eb", "d8:3a:dd", "dc:a6:32", "e4:5f:01"];
+/// Where the hardware address says nothing: later ones begin option 97 with their generation, `RPi4` or `RPi5`.
+const BOOT_ROM_IDENTIFIER: &str = "RPi";
 /// The boot ROM takes no offer without this text in option 43, and the first ones compared the blanks too
 /// (raspberrypi/firmware#941).
 const BOOT_ROM_MENU: &str = "Raspberry Pi Boot   ";
@@ -101,8 +103,9 @@ fn addresses(dhcp: &DhcpPlan, address: Ipv4Net, folder: &str) -> String {
          dhcp-leasefile={folder}/leases\ndhcp-hostsfile={folder}/hosts\ndhcp-optsfile={folder}/options\n\
          # a board is known by its hardware address, whatever system it starts: one board, one lease\n\
          dhcp-ignore-clid\n\
-         # no node becomes the proxy of all browsers by its name (CERT VU#598349)\n\
-         dhcp-name-match=set:wpad,wpad\ndhcp-ignore-names=tag:wpad\n",
+         # no node becomes the proxy of all browsers, or a tunnel's end, by its name (CERT VU#598349, RFC 5214 9)\n\
+         dhcp-name-match=set:wpad,wpad\ndhcp-name-match=set:wpad,wpad.*\n\
+         dhcp-name-match=set:wpad,isatap\ndhcp-name-match=set:wpad,isatap.*\ndhcp-ignore-names=tag:wpad\n",
         dhcp.first,
         dhcp.last,
         address.netmask(),
@@ -119,6 +122,7 @@ fn boot(netboot: &Netboot, plan: &ServicePlan) -> String {
     for prefix in RASPBERRY_PI {
         let _ = writeln!(text, "dhcp-mac=set:pi,{prefix}:*:*:*");
     }
+    let _ = writeln!(text, "dhcp-match=set:pi,97,{BOOT_ROM_IDENTIFIER}");
     // The ROM loads what it always loads; who follows the options is told the same.
     let _ = write!(
         text,

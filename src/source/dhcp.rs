@@ -1,7 +1,8 @@
 //! Does anybody else serve addresses on the cluster port? Before we do we ask, as a client would; while we do we listen.
 //!
 //! The question works without an address on the port, and nothing but it is ever sent. What others' servers say is picked out
-//! by a filter in the kernel, so that a quiet port wakes nobody.
+//! by a filter in the kernel, so that a quiet port wakes nobody. Behind a switch a server's answers go past us; but which
+//! server's offer it takes a client tells all.
 
 mod memory;
 mod message;
@@ -9,6 +10,7 @@ mod schedule;
 
 use std::convert::Infallible;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,7 +26,6 @@ use super::probe::unguessable;
 use super::readable;
 use crate::event::{Dhcp, Event, LinkIndex, Mac};
 use memory::Memory;
-use message::Reply;
 use schedule::{Schedule, Step};
 
 /// Larger frames are no DHCP.
@@ -41,6 +42,18 @@ pub struct DhcpWatchPlan {
     pub mac: Mac,
     /// counts up when a cable was plugged in: what was heard before does not count
     pub generation: u64,
+    /// addresses that the head may have there: who takes their offer takes ours
+    pub ours: Vec<Ipv4Addr>,
+    /// counts up when a board was heard that was not known: behind a switch a server may have come. A reason to ask, and none to
+    /// begin anew.
+    pub strangers: u64,
+}
+
+impl DhcpWatchPlan {
+    /// The same stay of the same cable.
+    fn continues(&self, before: &Self) -> bool {
+        Self { strangers: before.strangers, ..self.clone() } == *before
+    }
 }
 
 /// Asks and listens for as long as there is a port; tells [`Dhcp::Alone`], [`Dhcp::Foreign`] and [`Dhcp::Unasked`].
@@ -99,9 +112,10 @@ async fn watch(
         let news = tokio::select! {
             changed = changed(plan) => {
                 changed?;
-                if plan.borrow().as_ref() != Some(port) {
+                if !plan.borrow().as_ref().is_some_and(|now| now.continues(port)) {
                     return Ok(());
                 }
+                watch.schedule.doubt(Instant::now());
                 None
             }
             heard = watch.heard() => watch.foreign(heard?),
@@ -122,6 +136,7 @@ struct Watch {
     wire: AsyncFd<Socket>,
     name: String,
     plugging: Port,
+    ours: Vec<Ipv4Addr>,
     transaction: u32,
     schedule: Schedule,
     said: Option<Dhcp>,
@@ -129,15 +144,15 @@ struct Watch {
 
 impl Watch {
     fn open(plan: &DhcpWatchPlan) -> io::Result<Self> {
-        let wire = packet::open(Type::RAW, ETHERTYPE_IPV4, plan.index, &replies())?;
+        let wire = packet::open(Type::RAW, ETHERTYPE_IPV4, plan.index, &talk())?;
         let plugging = packet::find(&plan.name)?;
         if (plugging.index, plugging.mac) != (plan.index, plan.mac) {
             // The plan is older than the port.
             return Err(io::ErrorKind::NotFound.into());
         }
-        let (name, transaction) = (plan.name.clone(), unguessable() as u32);
+        let (name, ours, transaction) = (plan.name.clone(), plan.ours.clone(), unguessable() as u32);
         let schedule = Schedule::new(Instant::now());
-        Ok(Self { wire: readable(wire)?, name, plugging, transaction, schedule, said: None })
+        Ok(Self { wire: readable(wire)?, name, plugging, ours, transaction, schedule, said: None })
     }
 
     /// Does what is due: asks, or takes silence for an answer.
@@ -171,16 +186,15 @@ impl Watch {
         }
     }
 
-    /// The next thing that a server other than ours says.
-    async fn heard(&self) -> io::Result<Reply> {
+    /// The next sign of a server other than ours: as it calls itself, and its hardware address where that is seen.
+    async fn heard(&self) -> io::Result<(Ipv4Addr, Option<Mac>)> {
         let mut frame = [0; FRAME];
         loop {
             let mut guard = self.wire.readable().await?;
             match recv(self.wire.get_ref(), &mut frame[..], RecvFlags::DONTWAIT) {
                 Ok((length, _)) => {
-                    let reply = frame.get(..length).and_then(message::reply);
-                    if let Some(reply) = reply.filter(|reply| reply.mac != self.plugging.mac) {
-                        return Ok(reply);
+                    if let Some(other) = frame.get(..length).and_then(|frame| self.other(frame)) {
+                        return Ok(other);
                     }
                 }
                 Err(rustix::io::Errno::AGAIN) => guard.clear_ready(),
@@ -189,10 +203,17 @@ impl Watch {
         }
     }
 
+    fn other(&self, frame: &[u8]) -> Option<(Ipv4Addr, Option<Mac>)> {
+        if let Some(reply) = message::reply(frame) {
+            return (reply.mac != self.plugging.mac).then_some((reply.server, Some(reply.mac)));
+        }
+        message::chosen(frame).filter(|server| !self.ours.contains(server)).map(|server| (server, None))
+    }
+
     /// Somebody else serves here: news unless it was said already.
-    fn foreign(&mut self, Reply { server, mac }: Reply) -> Option<Dhcp> {
+    fn foreign(&mut self, (server, mac): (Ipv4Addr, Option<Mac>)) -> Option<Dhcp> {
         self.schedule.refused(Instant::now());
-        let foreign = Dhcp::Foreign { index: self.plugging.index, server, mac: Some(mac) };
+        let foreign = Dhcp::Foreign { index: self.plugging.index, server, mac };
         // Of two that answer in turn the first is named.
         let news = !matches!(self.said, Some(Dhcp::Foreign { .. }));
         news.then(|| {
@@ -202,8 +223,9 @@ impl Watch {
     }
 }
 
-/// IPv4, UDP, no later fragment, from port 67 to port 68; a program of the classic BPF of `linux/filter.h`.
-fn replies() -> [SockFilter; 11] {
+/// IPv4, UDP, no later fragment; from port 67 to port 68, or to everybody from 68 to 67: renewals, which go to one server,
+/// wake nobody. A program of the classic BPF of `linux/filter.h`.
+fn talk() -> [SockFilter; 16] {
     // BPF_LD | BPF_H/BPF_B | BPF_ABS/BPF_IND, BPF_LDX | BPF_B | BPF_MSH, BPF_JMP | BPF_JEQ/BPF_JSET | BPF_K, BPF_RET | BPF_K
     const LOAD_HALF: u16 = 0x28;
     const LOAD_BYTE: u16 = 0x30;
@@ -215,14 +237,19 @@ fn replies() -> [SockFilter; 11] {
     let accept = FRAME as u32;
     [
         SockFilter::new(LOAD_BYTE, 0, 0, 23),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 8, 17),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 13, 17),
         SockFilter::new(LOAD_HALF, 0, 0, 20),
-        SockFilter::new(JUMP_IF_ANY_BIT, 6, 0, 0x1fff),
+        SockFilter::new(JUMP_IF_ANY_BIT, 11, 0, 0x1fff),
         SockFilter::new(LOAD_HEADER_LENGTH, 0, 0, 14),
         SockFilter::new(LOAD_HALF_INDEXED, 0, 0, 14),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 3, 67),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 2, 67),
         SockFilter::new(LOAD_HALF_INDEXED, 0, 0, 16),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 1, 68),
+        SockFilter::new(JUMP_IF_EQUAL, 5, 6, 68),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 5, 68),
+        SockFilter::new(LOAD_HALF_INDEXED, 0, 0, 16),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 3, 67),
+        SockFilter::new(LOAD_BYTE, 0, 0, 0),
+        SockFilter::new(JUMP_IF_ANY_BIT, 0, 1, 1),
         SockFilter::new(RETURN, 0, 0, accept),
         SockFilter::new(RETURN, 0, 0, 0),
     ]

@@ -28,6 +28,8 @@ pub(super) struct DhcpFacts {
     servers: OtherServers,
     /// why it cannot be asked
     unasked: Option<String>,
+    /// boards that were heard and not known before
+    pub(super) strangers: u64,
 }
 
 impl State {
@@ -45,6 +47,11 @@ impl State {
     /// The cluster port, if addresses are to be served there and it has a carrier, and the number of this plugging.
     pub fn dhcp_port(&self) -> Option<(LinkIndex, u64)> {
         self.dhcp.port.map(|port| (port, self.dhcp.generation))
+    }
+
+    /// Counts up when a board is heard on the cluster port that was not known: a server of addresses may have come.
+    pub fn strangers(&self) -> u64 {
+        self.dhcp.strangers
     }
 
     /// Forgets what was heard when the cable was pulled or the port is another one.
@@ -183,6 +190,23 @@ mod tests {
         assert_eq!(state.other_servers(), OtherServers::Unknown);
         tell(&mut state, &Event::Dhcp(ALONE));
         assert_eq!(state.other_servers(), OtherServers::Unknown, "that was about the port before");
+    }
+
+    #[test]
+    fn a_board_that_was_not_known_is_a_stranger_once() {
+        let mut state = plugged();
+        let heard = |last: u8| {
+            Event::Neighbour(Change::Present(crate::event::Neighbour {
+                index: CLUSTER,
+                address: Ipv4Addr::new(192, 168, 50, last).into(),
+                mac: Some(Mac([6, 0, 0, 0, 0, last])),
+                reachable: true,
+            }))
+        };
+        for (last, strangers) in [(7, 1), (7, 1), (8, 2), (7, 2)] {
+            tell(&mut state, &heard(last));
+            assert_eq!(state.strangers(), strangers);
+        }
     }
 
     #[test]

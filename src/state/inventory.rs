@@ -23,6 +23,9 @@ impl State {
                 if told.reachable {
                     self.former.heard(address, self.now);
                 }
+                if self.nodes.by_mac(mac).is_none() {
+                    self.dhcp.strangers += 1;
+                }
                 let found = self.nodes.seen((address, mac, told.reachable), &settings, self.now);
                 found.into_iter().filter_map(|id| self.found(id)).collect()
             }

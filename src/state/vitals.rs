@@ -1,5 +1,6 @@
 //! What was told of the machine and how well it is, and how often our work was undone.
 
+use std::sync::Arc;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -87,6 +88,8 @@ impl State {
             Vital::Host { name, ssh_ports } => {
                 self.vitals.host_name.clone_from(name);
                 self.vitals.ssh_ports.clone_from(ssh_ports);
+                let settings = Arc::clone(&self.settings);
+                self.nodes.set_head(name, &settings, self.now);
             }
             Vital::Added(added) => {
                 self.vitals.added.clone_from(added);

@@ -1,6 +1,6 @@
 //! Is another DHCP server on the cluster port? Asked of real servers, over real cables.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::lab::{Namespace, sh, trial};
 use crate::links::index_of;
-use crate::netlink::block_on;
+use crate::netlink::{block_on, block_on_within};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -28,6 +28,8 @@ pub fn tests() -> Vec<Trial> {
         trial("dhcp::a_cable_moved_while_we_ask_is_asked_again", moved),
         trial("dhcp::a_port_made_anew_is_asked_anew", made_anew),
         trial("dhcp::a_server_that_comes_later_is_overheard", overheard),
+        trial("dhcp::a_node_that_takes_anothers_offer_tells_of_it", choice_overheard),
+        trial("dhcp::a_stranger_is_a_reason_to_ask", stranger),
         trial("dhcp::a_server_that_goes_is_forgotten_within_the_minute", goes),
         trial("dhcp::who_may_not_ask_says_so", unasked),
     ]
@@ -72,7 +74,8 @@ impl Cable {
 
     fn asking_of(&self, generation: u64) -> Asking {
         let mac = "02:00:00:00:00:01".parse().unwrap();
-        let port = DhcpWatchPlan { index: index_of("cluster"), name: "cluster".into(), mac, generation };
+        let (index, ours) = (index_of("cluster"), vec![Ipv4Addr::new(10, 77, 0, 2)]);
+        let port = DhcpWatchPlan { index, name: "cluster".into(), mac, generation, ours, strangers: 0 };
         let (plan, wanted) = watch::channel(Some(port));
         let (sender, events) = mpsc::channel(64);
         let task = tokio::spawn({
@@ -364,6 +367,50 @@ fn overheard() {
             Some((Dhcp::Foreign { server, .. }, _)) => assert_eq!(server, Ipv4Addr::new(10, 77, 0, 1)),
             other => panic!("{other:?}"),
         }
+    });
+}
+
+/// A switch carries a server's answers past us; what a node then says to all it carries to us.
+fn choice_overheard() {
+    let cable = Cable::new();
+    let say = |server: [u8; 4]| {
+        // a request (RFC 2131, figure 1), the cookie, the kind of message, who is meant
+        let mut bytes = vec![1, 1, 6, 0];
+        bytes.resize(236, 0);
+        bytes.extend([99, 130, 83, 99, 53, 1, 3, 54, 4]);
+        bytes.extend(server);
+        bytes.push(255);
+        cable.far.sh("ip route replace 255.255.255.255 dev far");
+        let sent = cable.far.run(move || {
+            let socket = UdpSocket::bind("0.0.0.0:68").unwrap();
+            socket.set_broadcast(true).unwrap();
+            assert_eq!(socket.send_to(&bytes, "255.255.255.255:67").unwrap(), bytes.len());
+        });
+        sent.join().unwrap();
+    };
+    block_on(async {
+        let mut asking = cable.asking();
+        assert_eq!(asking.told(10).await.unwrap().0, alone());
+        say([10, 77, 0, 2]);
+        assert_eq!(asking.told(1).await, None, "it took our own offer");
+        say([10, 77, 0, 99]);
+        let server = Ipv4Addr::new(10, 77, 0, 99);
+        let told = asking.told(1).await.map(|(told, _)| told);
+        assert_eq!(told, Some(Dhcp::Foreign { index: index_of("cluster"), server, mac: None }));
+    });
+}
+
+/// After the first minute nothing is asked for ten; unless somebody new is heard.
+fn stranger() {
+    let cable = Cable::new();
+    block_on_within(Duration::from_secs(90), async {
+        let mut asking = cable.asking();
+        assert_eq!(asking.told(10).await.unwrap().0, alone());
+        sleep(Duration::from_secs(58)).await;
+        let _server = cable.dnsmasq(&["--no-ping"]);
+        assert_eq!(asking.told(2).await, None, "nobody asks, nobody answers");
+        asking.plan.send_modify(|plan| plan.as_mut().unwrap().strangers += 1);
+        assert_eq!(asking.told(1).await.map(|(told, _)| told), Some(foreign()));
     });
 }
 

@@ -25,8 +25,13 @@ pub fn tests() -> Vec<Trial> {
 
 /// Runs `test` on a runtime of its own in this thread, so in this thread's namespace.
 pub fn block_on<T>(test: impl Future<Output = T>) -> T {
+    block_on_within(Duration::from_secs(60), test)
+}
+
+/// The same for one that takes longer.
+pub fn block_on_within<T>(limit: Duration, test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { timeout(Duration::from_secs(60), test).await.expect("done within a minute") })
+    runtime.block_on(async { timeout(limit, test).await.expect("done in time") })
 }
 
 /// What a careful listener believes.

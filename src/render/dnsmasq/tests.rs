@@ -77,6 +77,8 @@ fn it_serves_the_cluster_port_alone_and_what_changes_often_stands_elsewhere() {
             "dhcp-authoritative",
             "no-ping",
             "dhcp-ignore-clid",
+            "dhcp-name-match=set:wpad,wpad.*",
+            "dhcp-name-match=set:wpad,isatap",
             "dhcp-leasefile=/run/bramblegate/dnsmasq/leases",
         ],
     );
@@ -149,6 +151,8 @@ fn a_raspberry_pi_is_told_apart_from_a_pc_that_calls_itself_the_same() {
             "tftp-root=/srv/tftp",
             "tftp-unique-root=mac",
             "dhcp-mac=set:pi,b8:27:eb:*:*:*",
+            "dhcp-mac=set:pi,88:a2:9e:*:*:*",
+            "dhcp-match=set:pi,97,RPi",
             "pxe-service=tag:pi,0,\"Raspberry Pi Boot   \"",
             "dhcp-boot=tag:bios,tag:!pi,pxelinux.0",
             "dhcp-boot=tag:x86-http,http://192.168.50.1/grubx64.efi",

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use nftnl::nftnl_sys::libc;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{ChildStderr, Command};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::Command;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Folders of administrators' programs, which a `PATH` may lack.
 const FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"];
@@ -19,6 +19,9 @@ const FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"]
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Longer lines are cut.
 const LONGEST: u64 = 4096;
+/// It is not listened to faster; a thousand nodes that come at once say 4,000 lines.
+const LINES: u32 = 2000;
+const PACE: Duration = Duration::from_secs(1);
 
 /// Where dnsmasq is, if it is installed.
 pub fn program() -> Option<PathBuf> {
@@ -109,10 +112,18 @@ fn foreground() -> &'static [&'static str] {
     }
 }
 
-async fn listen(stderr: ChildStderr, lines: mpsc::Sender<String>) {
+async fn listen(stderr: impl AsyncRead + Unpin, lines: mpsc::Sender<String>) {
     let mut reader = BufReader::new(stderr);
     let mut line = Vec::new();
+    let (mut begin, mut heard) = (Instant::now(), 0);
     loop {
+        if begin.elapsed() >= PACE {
+            (begin, heard) = (Instant::now(), 0);
+        } else if heard >= LINES {
+            // What it says waits in the pipe, and then so does dnsmasq.
+            sleep_until(begin + PACE).await;
+        }
+        heard += 1;
         line.clear();
         let mut limited = tokio::io::AsyncReadExt::take(&mut reader, LONGEST);
         match limited.read_until(b'\n', &mut line).await {
@@ -146,5 +157,20 @@ mod tests {
         running.end().await;
         fs::remove_dir_all(&folder).unwrap();
         assert_eq!(said.unwrap(), "started");
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_listened_to_at_our_own_pace() {
+        let text: String = (0..3 * LINES).map(|number| format!("line {number}\n")).collect();
+        let (sender, mut lines) = mpsc::channel(256);
+        let begin = Instant::now();
+        let listening = tokio::spawn(async move { listen(text.as_bytes(), sender).await });
+        let mut heard = 0;
+        while lines.recv().await.is_some() {
+            heard += 1;
+        }
+        listening.await.unwrap();
+        assert_eq!(heard, 3 * LINES, "nothing is lost");
+        assert!(begin.elapsed() >= 2 * PACE, "after {:?}", begin.elapsed());
     }
 }

@@ -3,7 +3,9 @@
 mod child;
 mod keep;
 mod port;
+mod restraint;
 mod said;
+mod steadiness;
 mod supervisor;
 
 use std::path::{Path, PathBuf};

@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use tokio::time::Instant;
+
+use super::restraint::Restraint;
 use crate::event::{Dhcp, Event, Mac, Said, Saying};
 use crate::source::leases::file::Leases;
 
@@ -32,6 +35,7 @@ pub struct Listener {
     known: BTreeMap<Mac, Ipv4Addr>,
     /// names that were not given: said again for each lease whenever the files are read
     not_given: BTreeSet<String>,
+    restraint: Restraint,
 }
 
 /// So many are remembered; then they are said again.
@@ -43,8 +47,17 @@ impl Listener {
         self.known.extend(leases.entries.iter().map(|entry| (entry.mac, entry.address)));
     }
 
-    /// What a line says, if it is worth knowing.
+    /// What a line says, if it is worth knowing and not said too often already.
     pub fn hear(&mut self, line: &str) -> Option<Event> {
+        match self.understand(line)? {
+            Event::Dhcp(Dhcp::Said(said)) => {
+                self.restraint.pass(said, Instant::now()).map(|said| Event::Dhcp(Dhcp::Said(said)))
+            }
+            other => Some(other),
+        }
+    }
+
+    fn understand(&mut self, line: &str) -> Option<Event> {
         let (part, text) = split(line)?;
         let dhcp = match part {
             "dhcp" => self.address(text),
@@ -162,6 +175,13 @@ mod tests {
         assert!(text.ends_with("may not have 192.168.50.101: wrong network"), "{text}");
         let line = "dnsmasq-dhcp[1]: DHCPDISCOVER(eth0) b8:27:eb:00:00:01 no address available";
         assert!(heard(&mut listener, line).unwrap().1.contains("cluster.dhcp.range"));
+    }
+
+    #[test]
+    fn a_node_does_not_fill_the_journal() {
+        let mut listener = Listener::default();
+        let line = "dnsmasq-dhcp[1]: DHCPNAK(eth0) 192.168.50.101 b8:27:eb:00:00:01 wrong network";
+        assert_eq!((0..300).filter_map(|_| listener.hear(line)).count(), 1);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::child::{self, Running};
 use super::keep::Keep;
 use super::port;
 use super::said::{self, Listener};
+use super::steadiness::Steadiness;
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output};
 use crate::render::dnsmasq::Files;
 use crate::source::alarm;
@@ -24,6 +25,8 @@ use crate::source::leases::Watch;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const KILLED_PAUSE: Duration = Duration::from_millis(400);
 const LAST_PAUSE: Duration = Duration::from_secs(10);
+/// It says that it has started within milliseconds; who has not after this long never will.
+const START: Duration = Duration::from_secs(5);
 /// Whoever ran so long ran well.
 const LONG: Duration = Duration::from_secs(10);
 /// A port that somebody else has is tried again so often.
@@ -46,6 +49,7 @@ pub struct Supervisor {
     /// it said that it has started
     started: bool,
     last_words: String,
+    steadiness: Steadiness,
     /// names are not served, though wanted
     without_names: Option<String>,
     pause: Duration,
@@ -81,6 +85,7 @@ impl Supervisor {
             since: Instant::now(),
             started: false,
             last_words: String::new(),
+            steadiness: Steadiness::default(),
             without_names: None,
             pause: FIRST_PAUSE,
             due: None,
@@ -155,14 +160,36 @@ impl Supervisor {
             main(given) == main(&wanted)
         };
         if self.running.is_some() && self.given.as_ref().is_some_and(same_main) {
-            match self.write(&wanted) {
-                Ok(()) => self.running.iter().for_each(Running::reload),
-                Err(error) => self.report(Err(not_written(&error))).await,
-            }
-            self.given = Some(wanted);
+            self.update(wanted).await;
         } else {
             self.pause = FIRST_PAUSE;
             self.restart().await;
+        }
+    }
+
+    /// Gives the running one other files to read; tried again if they cannot be written.
+    async fn update(&mut self, wanted: Files) {
+        if let Err(error) = self.write(&wanted) {
+            return self.fail(not_written(&error)).await;
+        }
+        self.running.iter().for_each(Running::reload);
+        self.given = Some(wanted);
+        if self.started && self.failure.is_some() {
+            self.pause = FIRST_PAUSE;
+            self.settle().await;
+        }
+    }
+
+    /// It runs and has what is wanted. One that has ended too often must show first that it bears its life.
+    async fn settle(&mut self) {
+        let without_names = self.without_names.clone();
+        self.due = if self.steadiness.is_lost() {
+            Some(self.since + LONG)
+        } else {
+            without_names.is_some().then(|| Instant::now() + LOOK_AGAIN)
+        };
+        if !self.steadiness.is_lost() {
+            self.report(Ok(Applied::Dnsmasq { without_names })).await;
         }
     }
 
@@ -215,6 +242,7 @@ impl Supervisor {
         })?;
         (self.running, self.given) = (Some(running), Some(wanted.clone()));
         (self.since, self.started) = (Instant::now(), false);
+        self.due = Some(self.since + START);
         self.last_words.clear();
         Ok(())
     }
@@ -248,10 +276,7 @@ impl Supervisor {
         let Some((_, text)) = said::split(line) else { return };
         if text.starts_with("started, version") {
             self.started = true;
-            let without_names = self.without_names.clone();
-            self.due = without_names.is_some().then(|| Instant::now() + LOOK_AGAIN);
-            self.report(Ok(Applied::Dnsmasq { without_names })).await;
-            return;
+            return self.settle().await;
         }
         text.clone_into(&mut self.last_words);
         // What it says before it ends at its start becomes the error itself.
@@ -273,6 +298,11 @@ impl Supervisor {
             return;
         }
         self.tell(said::trouble(format!("dnsmasq ended ({how}) and is started again")));
+        // Who was killed did not end by itself.
+        if !killed && self.steadiness.ended(Instant::now()) {
+            let message = format!("dnsmasq ends again and again ({how}), last with: {}", self.last_words);
+            self.report(Err(ApplyError { kind: ApplyErrorKind::Failed, message })).await;
+        }
         if self.since.elapsed() >= LONG {
             self.pause = FIRST_PAUSE;
         }
@@ -289,8 +319,22 @@ impl Supervisor {
         self.pause = (self.pause * 2).min(LAST_PAUSE);
     }
 
-    /// Time to try again: to start, or whether the port of DNS is free now.
+    /// Time to try again: to start, to write, or whether the port of DNS is free now; or to see that it runs well.
     async fn look_again(&mut self) {
+        if self.running.is_some() {
+            if !self.started {
+                self.end().await;
+                let message = format!("dnsmasq does not start: it has not said so within {} s", START.as_secs());
+                return self.fail(ApplyError { kind: ApplyErrorKind::Failed, message }).await;
+            }
+            if let Some(wanted) = self.wanted.clone().filter(|wanted| self.given.as_ref() != Some(wanted)) {
+                return self.update(wanted).await;
+            }
+            if self.steadiness.is_lost() && self.since.elapsed() >= LONG {
+                self.steadiness.ran_well();
+                return self.settle().await;
+            }
+        }
         let taken = self.given.as_ref().filter(|_| self.running.is_some() && self.without_names.is_some());
         if taken.is_some_and(|files| port::try_dns(files.address.addr()).is_err()) {
             self.due = Some(Instant::now() + LOOK_AGAIN);
@@ -327,6 +371,7 @@ impl Supervisor {
             self.copy_leases().await;
         }
         self.given = None;
+        self.steadiness.ran_well();
     }
 
     async fn end(&mut self) {

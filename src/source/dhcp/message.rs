@@ -16,8 +16,8 @@ const ETHERTYPE_IPV4: [u8; 2] = [8, 0];
 const PROTOCOL_UDP: u8 = 17;
 const SERVER_PORT: u16 = 67;
 const CLIENT_PORT: u16 = 68;
-const REQUEST: u8 = 1;
-const REPLY: u8 = 2;
+const BOOT_REQUEST: u8 = 1;
+const BOOT_REPLY: u8 = 2;
 const COOKIE: [u8; 4] = [99, 130, 83, 99];
 /// "Answer to all": we cannot take an answer at an address that we do not have.
 const BROADCAST: [u8; 2] = [0x80, 0];
@@ -31,6 +31,7 @@ const END: u8 = 255;
 
 const DISCOVER: u8 = 1;
 const OFFER: u8 = 2;
+const REQUEST: u8 = 3;
 const ACK: u8 = 5;
 const NAK: u8 = 6;
 
@@ -47,7 +48,7 @@ pub struct Reply {
 pub fn discover(Mac(ours): Mac, transaction: u32, asking_for: u16) -> Vec<u8> {
     let mut bootp = Vec::with_capacity(LEAST);
     // Ethernet, six bytes of address, no relay
-    bootp.extend([REQUEST, 1, 6, 0]);
+    bootp.extend([BOOT_REQUEST, 1, 6, 0]);
     bootp.extend(transaction.to_be_bytes());
     bootp.extend(asking_for.to_be_bytes());
     bootp.extend(BROADCAST);
@@ -104,19 +105,7 @@ fn checksum(bytes: &[u8]) -> u16 {
 /// Reads a frame as what a server says that gives addresses. Checksums are not looked at: the kernel leaves them to network
 /// cards, so that within one machine they are often not there yet.
 pub fn reply(frame: &[u8]) -> Option<Reply> {
-    let (ethernet, packet) = frame.split_at_checked(ETHERNET)?;
-    let mac = Mac(*ethernet.get(6..)?.first_chunk()?);
-    if ethernet.get(12..) != Some(&ETHERTYPE_IPV4) {
-        return None;
-    }
-    let (ip, udp) = packet.split_at_checked(header_length(packet)?)?;
-    let (ports, bootp) = udp.split_at_checked(UDP)?;
-    let to_a_client =
-        ports.starts_with(&SERVER_PORT.to_be_bytes()) && ports.get(2..4) == Some(&CLIENT_PORT.to_be_bytes());
-    let (fixed, options) = bootp.split_at_checked(BOOTP)?;
-    if !to_a_client || fixed.first() != Some(&REPLY) || !fixed.ends_with(&COOKIE) {
-        return None;
-    }
+    let Message { mac, ip, fixed, options } = message(frame, [SERVER_PORT, CLIENT_PORT], BOOT_REPLY)?;
     let offered = address(fixed, 16)?;
     let gives = match option(options, MESSAGE_TYPE) {
         // One without an address only adds to what another offers: a server for net boot.
@@ -128,6 +117,36 @@ pub fn reply(frame: &[u8]) -> Option<Reply> {
     };
     let named = option(options, SERVER_IDENTIFIER).and_then(|value| address(value, 0));
     gives.then_some(Reply { server: named.or_else(|| address(ip, 12))?, mac })
+}
+
+/// The server whose offer a client takes, as it tells all servers (RFC 2131, 3.1, 3): that one has made an offer.
+pub fn chosen(frame: &[u8]) -> Option<Ipv4Addr> {
+    let Message { options, .. } = message(frame, [CLIENT_PORT, SERVER_PORT], BOOT_REQUEST)?;
+    let server = option(options, SERVER_IDENTIFIER).and_then(|value| address(value, 0))?;
+    (option(options, MESSAGE_TYPE) == Some(&[REQUEST]) && !server.is_unspecified()).then_some(server)
+}
+
+/// The parts of a frame that is a message of DHCP.
+struct Message<'a> {
+    /// who sent it
+    mac: Mac,
+    ip: &'a [u8],
+    fixed: &'a [u8],
+    options: &'a [u8],
+}
+
+fn message(frame: &[u8], [from, to]: [u16; 2], kind: u8) -> Option<Message<'_>> {
+    let (ethernet, packet) = frame.split_at_checked(ETHERNET)?;
+    let mac = Mac(*ethernet.get(6..)?.first_chunk()?);
+    if ethernet.get(12..) != Some(&ETHERTYPE_IPV4) {
+        return None;
+    }
+    let (ip, udp) = packet.split_at_checked(header_length(packet)?)?;
+    let (ports, bootp) = udp.split_at_checked(UDP)?;
+    let directed = ports.starts_with(&from.to_be_bytes()) && ports.get(2..4) == Some(&to.to_be_bytes());
+    let (fixed, options) = bootp.split_at_checked(BOOTP)?;
+    let whole = directed && fixed.first() == Some(&kind) && fixed.ends_with(&COOKIE);
+    whole.then_some(Message { mac, ip, fixed, options })
 }
 
 /// The length of an IPv4 header in front of UDP, if it is one of a whole packet.
@@ -174,7 +193,7 @@ pub mod tests {
         frame[6..12].copy_from_slice(&THEIRS.0);
         frame[26..30].copy_from_slice(&[192, 168, 1, 254]);
         frame[34..38].copy_from_slice(&[0, 67, 0, 68]);
-        frame[42] = REPLY;
+        frame[42] = BOOT_REPLY;
         frame[58..62].copy_from_slice(&offered);
         frame.truncate(ETHERNET + IPV4 + UDP + BOOTP);
         frame.extend([PAD, MESSAGE_TYPE, 1, kind]);
@@ -197,6 +216,24 @@ pub mod tests {
         assert_eq!(reply(&answer(OFFER, [0; 4], &[60, 9, b'P', b'X', b'E', b'C', b'l', b'i', b'e', b'n', b't'])), None);
         assert_eq!(reply(&answer(DISCOVER, [192, 168, 1, 20], &[])), None);
         assert_eq!(reply(&discover(OURS, 1, 0)), None, "a question, ours or another's");
+    }
+
+    #[test]
+    fn who_takes_an_offer_tells_whose() {
+        let mut request = discover(OURS, 1, 0);
+        // The option with the kind of message is the first; another takes the place of what the question asks for.
+        request[284] = REQUEST;
+        assert_eq!(chosen(&request), None, "to all servers that know it: none is named");
+        request[285..291].copy_from_slice(&[SERVER_IDENTIFIER, 4, 192, 168, 1, 1]);
+        assert_eq!(chosen(&request), Some([192, 168, 1, 1].into()));
+        assert_eq!(reply(&request), None, "it gives nothing");
+        for (at, byte) in [(35, 67), (37, 68), (42, BOOT_REPLY), (284, DISCOVER)] {
+            let mut bad = request.clone();
+            bad[at] = byte;
+            assert_eq!(chosen(&bad), None, "byte {at}");
+        }
+        request[287..291].fill(0);
+        assert_eq!(chosen(&request), None, "nobody's address");
     }
 
     #[test]
@@ -234,6 +271,7 @@ pub mod tests {
         #[test]
         fn arbitrary_frames_never_panic(frame in proptest::collection::vec(any::<u8>(), 0..700)) {
             reply(&frame);
+            chosen(&frame);
         }
 
         #[test]

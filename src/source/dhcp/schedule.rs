@@ -47,6 +47,13 @@ impl Schedule {
         *self = Self::new(now + REFUSED);
     }
 
+    /// There may be somebody whom we have not asked: begins again, once the questions of the first minute are over.
+    pub fn doubt(&mut self, now: Instant) {
+        if self.done >= STEPS.len() {
+            *self = Self::new(now);
+        }
+    }
+
     /// The next moment at which something is to be done.
     pub fn next(&self) -> Instant {
         self.begin + self.step().0
@@ -96,6 +103,23 @@ mod tests {
         let (ask, silence) = (Step::Ask, Step::Silence);
         assert_eq!(done, [(0, ask), (1, ask), (2, ask), (4, silence), (15, ask), (35, ask), (60, ask)]);
         assert_eq!(seconds(&mut schedule, begin, 2000), [(600, ask), (1200, ask), (1800, ask)]);
+    }
+
+    #[test]
+    fn a_doubt_is_a_reason_to_ask_at_once_but_not_more_than_once_a_minute() {
+        let begin = Instant::now();
+        let mut schedule = Schedule::new(begin);
+        assert_eq!(seconds(&mut schedule, begin, 20).len(), 5);
+        schedule.doubt(begin + Duration::from_secs(20));
+        assert_eq!(schedule.next(), begin + Duration::from_secs(35), "it will be asked in any case");
+        assert_eq!(seconds(&mut schedule, begin, 99), [(35, Step::Ask), (60, Step::Ask)]);
+        schedule.doubt(begin + Duration::from_secs(100));
+        assert_eq!(seconds(&mut schedule, begin, 102).len(), 3, "at once");
+        schedule.doubt(begin + Duration::from_secs(103));
+        assert_eq!(seconds(&mut schedule, begin, 110), [(104, Step::Silence)], "and not again for the next one");
+        schedule.refused(begin + Duration::from_secs(110));
+        schedule.doubt(begin + Duration::from_secs(111));
+        assert_eq!(schedule.next(), begin + Duration::from_secs(140), "we know already");
     }
 
     #[test]

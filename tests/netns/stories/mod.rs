@@ -18,6 +18,7 @@ pub mod scale;
 mod scene;
 mod service;
 mod status;
+mod trouble;
 mod uplink;
 
 use bramblegate::venue::Result;
@@ -110,8 +111,12 @@ pub const ALL: &[(&str, Story)] = &[
     ("service::cluster_that_moves_keeps_host_parts", service::cluster_that_moves_keeps_host_parts),
     ("service::names_follow_the_venue", service::names_follow_the_venue),
     ("service::missing_dnsmasq_is_named_and_all_else_works", service::missing_dnsmasq_is_named),
+    ("trouble::dnsmasq_that_hangs_is_said", trouble::dnsmasq_that_hangs_is_said),
+    ("trouble::dnsmasq_that_dies_again_and_again_is_said", trouble::dnsmasq_that_dies_again_and_again_is_said),
+    ("trouble::full_memory_is_said_and_got_over", trouble::full_memory_is_said_and_got_over),
     ("service::three_capabilities_are_enough_to_serve", service::three_capabilities_are_enough),
     ("netboot::raspberry_pi_boots_from_the_head", netboot::raspberry_pi_boots),
+    ("netboot::raspberry_pi_is_known_by_its_identifier", netboot::raspberry_pi_is_known_by_its_identifier),
     ("netboot::uefi_boots_by_tftp_or_http", netboot::uefi_boots_by_tftp_or_http),
     ("netboot::nodes_are_told_a_time_server", netboot::nodes_are_told_a_time_server),
     ("lease::cluster_that_moves_refuses_the_former_subnet", lease::cluster_that_moves_refuses_the_former_subnet),

@@ -101,6 +101,31 @@ pub fn raspberry_pi_boots() -> Result<()> {
     })
 }
 
+/// The Compute Module of a maker with hardware addresses of its own; and a PC in the same place.
+pub fn raspberry_pi_is_known_by_its_identifier() -> Result<()> {
+    serving(PLAIN, "[cluster.dhcp]\n[cluster.netboot]\n", |_| {
+        must("rpi3", "ip -4 addr flush dev eth0")?;
+        let menu = |identifier: &[u8; 4]| -> Result<String> {
+            let identifier = [&[0], &identifier.repeat(4)[..]].concat();
+            let options: [(u8, &[u8]); 4] = [
+                (WANTED, &[43, VENDOR_CLASS, 66, BOOT_FILE]),
+                (ARCHITECTURE, &[0, 0]),
+                (97, &identifier),
+                (VENDOR_CLASS, b"PXEClient:Arch:00000:UNDI:002001"),
+            ];
+            let answer = ask("rpi3", message(DISCOVER, [6, 0, 0, 0, 0, 3], Ipv4Addr::UNSPECIFIED, &options))?;
+            let answer = answer.ok_or_else(|| Error("no offer".into()))?;
+            Ok(String::from_utf8_lossy(answer.option(43).unwrap_or_default()).into_owned())
+        };
+        for known in [b"RPi4", b"RPi5"] {
+            let menu = menu(known)?;
+            ensure(&format!("a Raspberry Pi takes the offer: {menu:?}"), menu.contains("Raspberry Pi Boot   "))?;
+        }
+        let menu = menu(b"DELL")?;
+        ensure(&format!("a PC is none: {menu:?}"), !menu.contains("Raspberry"))
+    })
+}
+
 /// The offer to a PC or server with UEFI (RFC 4578 2.1 and IANA's list of architectures), and the file that it names.
 fn offer(class: &str, architecture: u8) -> Result<(Answer, String)> {
     let class = format!("{class}:Arch:000{architecture:02}:UNDI:003016");

@@ -30,7 +30,7 @@ pub fn serving(venue: &str, settings: &str, story: impl FnOnce(&mut World) -> Re
 }
 
 /// What the resolver of a node answers to a name or an address; a question that finds nobody is not waited for.
-fn look_up(node: &str, name: &str) -> String {
+pub fn look_up(node: &str, name: &str) -> String {
     exec(node, &format!("timeout 0.4 busybox nslookup {name} 192.168.50.1")).map(|(_, text)| text).unwrap_or_default()
 }
 

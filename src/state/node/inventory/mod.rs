@@ -40,6 +40,8 @@ pub(super) struct Inventory {
     /// names of nodes that are worked on, in lower case; also of some that are not here
     drained: BTreeSet<String>,
     sweep_at: Option<Instant>,
+    /// the head's own name, in lower case, without a domain
+    head: String,
 }
 
 /// A board at the address of another one.
@@ -112,6 +114,19 @@ impl Nodes {
     /// When time alone may change who is here.
     pub fn sweep_at(&self) -> Option<Instant> {
         self.inventory.sweep_at
+    }
+
+    /// The head has this name: no found node has it.
+    pub fn set_head(&mut self, host_name: &str, settings: &Settings, now: Instant) {
+        let label = host_name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+        if label == self.inventory.head {
+            return;
+        }
+        self.inventory.head = label;
+        let found: Vec<NodeId> = self.iter().filter(|node| node.origin == Origin::Found).map(|node| node.id).collect();
+        for id in found {
+            self.name_found(id, settings, now);
+        }
     }
 
     /// A board answers at an address of the cluster. Tells whom this made known.
@@ -301,7 +316,7 @@ impl Nodes {
     fn name_found(&mut self, id: NodeId, settings: &Settings, now: Instant) {
         let Some(node) = self.get(id).filter(|node| node.origin == Origin::Found) else { return };
         let Some(mac) = node.mac else { return };
-        let own = |name: &str| self.by_name(name).is_none_or(|holder| holder.id == id);
+        let own = |name: &str| name != self.inventory.head && self.by_name(name).is_none_or(|holder| holder.id == id);
         let host_name = self.inventory.sightings.lease(mac).and_then(|given| given.host_name.as_deref());
         let wanted = host_name.and_then(name::legal);
         let name = match wanted.as_ref().filter(|wanted| own(wanted)) {

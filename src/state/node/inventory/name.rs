@@ -4,8 +4,9 @@ use crate::event::Mac;
 
 /// A label of the domain name system is no longer (RFC 1123, 2.1).
 const LONGEST: usize = 63;
-/// The machine's own name for itself is no node's.
-const RESERVED: &str = "localhost";
+/// The machine's own name for itself is no node's, and neither are names at which others' programs ask for what they then
+/// trust: a proxy (CERT VU#598349), a tunnel (RFC 5214, 9).
+const RESERVED: [&str; 3] = ["localhost", "wpad", "isatap"];
 
 /// What a node calls itself, made a legal host name: its first label, in lower case, other characters as `-`. `None` if
 /// nothing is left.
@@ -15,7 +16,7 @@ pub fn legal(host_name: &str) -> Option<String> {
     let name: String = label.chars().map(shown).collect();
     let name = name.trim_matches('-');
     let name = name.get(..LONGEST.min(name.len())).unwrap_or_default().trim_end_matches('-');
-    (!name.is_empty() && name != RESERVED).then(|| name.to_owned())
+    (!name.is_empty() && !RESERVED.contains(&name)).then(|| name.to_owned())
 }
 
 /// A name for a board that has none: readable, and the same for the same board for ever. The first that is not `taken`: the
@@ -40,6 +41,7 @@ mod tests {
         assert_eq!(legal("--").as_deref(), None);
         assert_eq!(legal("").as_deref(), None);
         assert_eq!(legal("LOCALHOST.localdomain"), None);
+        assert_eq!((legal("wpad.bramble"), legal("ISATAP")), (None, None));
         assert_eq!(legal(&"x".repeat(100)).map(|name| name.len()), Some(63));
         assert_eq!(legal(&format!("{}--y", "x".repeat(62))).map(|name| name.len()), Some(62));
         assert_eq!(legal("küche").as_deref(), Some("k-che"));

@@ -385,3 +385,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_heads_name_is_no_nodes_whoever_was_first() {
+    for head_first in [true, false] {
+        let mut world = World::new("");
+        let head = |world: &mut World| world.nodes.set_head("Pi.example.org", &world.settings.clone(), second(0));
+        if head_first {
+            head(&mut world);
+        }
+        world.lease(&lease(1, 101, Some("pi"), None));
+        if !head_first {
+            assert!(world.nodes.by_name("pi").is_some());
+            head(&mut world);
+        }
+        assert!(world.nodes.by_name("pi").is_none(), "{head_first}");
+        assert_eq!(world.nodes.by_address(at(101)).map(|node| node.name.as_str()), Some("node-00-00-01"));
+    }
+}

@@ -1,0 +1,70 @@
+//! dnsmasq in trouble: it hangs, it dies, its files find no room.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use bramblegate::venue::inside::HOME;
+use bramblegate::venue::shell::must;
+use bramblegate::venue::{Error, Result};
+
+use super::scene::{PLAIN, alert, before_start, ensure, is, reload, until};
+use super::service::look_up;
+
+const SERVE: &str = "[cluster.dhcp]\n";
+
+/// Something else in dnsmasq's place, for as long as it is mounted there.
+fn in_place_of_dnsmasq(script: &str) -> Result<()> {
+    let path = format!("{HOME}/other-dnsmasq");
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).map_err(|error| Error(error.to_string()))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(|error| Error(error.to_string()))?;
+    bramblegate::venue::shell::run("mount", &["--bind", &path, "/usr/sbin/dnsmasq"]).map(drop)
+}
+
+pub fn dnsmasq_that_hangs_is_said() -> Result<()> {
+    before_start(PLAIN, |world| {
+        in_place_of_dnsmasq("exec sleep 1000")?;
+        world.set_settings(SERVE);
+        world.start_gateway()?;
+        // Four seconds until nobody else is known to serve, five for dnsmasq.
+        std::thread::sleep(Duration::from_secs(4));
+        until("it is said", || {
+            alert(world, "gateway-dnsmasq-failed").is_some_and(|text| text.contains("has not said so"))
+        })?;
+        ensure("the status says failed", is(world, "cluster.dhcp", "failed"))
+    })
+}
+
+pub fn dnsmasq_that_dies_again_and_again_is_said() -> Result<()> {
+    before_start(PLAIN, |world| {
+        in_place_of_dnsmasq(
+            "echo 'dnsmasq[1]: started, version 2.90' >&2; sleep 0.2; echo 'dnsmasq[1]: it hurts' >&2; exit 3",
+        )?;
+        world.set_settings(SERVE);
+        world.start_gateway()?;
+        until("it is said", || {
+            alert(world, "gateway-dnsmasq-failed")
+                .is_some_and(|text| text.contains("again and again") && text.contains("it hurts"))
+        })?;
+        std::thread::sleep(Duration::from_secs(1));
+        ensure("and stays so while it goes on", is(world, "cluster.dhcp", "failed"))
+    })
+}
+
+pub fn full_memory_is_said_and_got_over() -> Result<()> {
+    before_start(PLAIN, |world| {
+        let run = format!("{HOME}/run");
+        fs::create_dir_all(&run).map_err(|error| Error(error.to_string()))?;
+        bramblegate::venue::shell::run("mount", &["-t", "tmpfs", "-o", "size=128k", "tmpfs", &run])?;
+        world.set_settings(SERVE);
+        world.start_gateway()?;
+        until("it serves", || is(world, "cluster.dhcp", "serving"))?;
+        must("head", &format!("dd if=/dev/zero of={run}/filler bs=1k count=200 2>&1 || true"))?;
+        let more = format!("{SERVE}[[node]]\nname = \"extra\"\naddress = \"192.168.50.66\"\n");
+        reload(world, &more)?;
+        until("it is said", || is(world, "cluster.dhcp", "failed"))?;
+        must("head", &format!("rm {run}/filler"))?;
+        until("it serves again", || is(world, "cluster.dhcp", "serving"))?;
+        until("with what is wanted", || look_up("rpi2", "extra.bramble").contains("192.168.50.66")).map(drop)
+    })
+}
