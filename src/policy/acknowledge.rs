@@ -10,6 +10,9 @@ use crate::state::State;
 /// After the start the alerts of before need this long to be raised again: nothing is forgotten meanwhile.
 const START_TIME: Duration = Duration::from_secs(60);
 
+/// Alerts of nodes begin with this.
+const OF_NODES: &str = "node-";
+
 /// The keys of all that stands now, and of what people knew before.
 pub fn everything(state: &State, desired: &Desired) -> BTreeSet<String> {
     desired.alerts.iter().map(Alert::key).chain(state.acknowledged().iter().cloned()).collect()
@@ -21,6 +24,10 @@ pub fn remaining(state: &State, desired: &Desired) -> Option<BTreeSet<String>> {
     if known.is_empty() || state.now().saturating_since(state.started()) < START_TIME {
         return None;
     }
-    let standing: BTreeSet<String> = desired.alerts.iter().filter(|a| a.acknowledged).map(Alert::key).collect();
+    let mut standing: BTreeSet<String> = desired.alerts.iter().filter(|a| a.acknowledged).map(Alert::key).collect();
+    if state.nodes_may_start() {
+        // One that was down before may be so still: nobody can tell yet.
+        standing.extend(known.iter().filter(|key| key.starts_with(OF_NODES)).cloned());
+    }
     (standing != *known).then_some(standing)
 }

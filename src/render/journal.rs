@@ -27,10 +27,11 @@ pub struct Record {
 }
 
 /// Alerts whose cause has a record of its own.
-const TOLD_OTHERWISE: [&str; 16] = [
+const TOLD_OTHERWISE: [&str; 17] = [
     "uplink-none",
     "uplink-portal",
     "uplink-no-internet",
+    "node-awaited",
     "node-down",
     "node-group-down",
     "node-degraded",
@@ -281,6 +282,7 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
         | Transition::UplinkAddressLost { .. }
         | Transition::ActiveUplink { .. }
         | Transition::Reachability { .. }
+        | Transition::NodesAwaited
         | Transition::NodeFound { .. }
         | Transition::NodeForgotten { .. }
         | Transition::NodeHealth { .. } => return None,

@@ -26,6 +26,8 @@ pub enum Transition {
     Reachability { port: String, to: Reachability },
     /// a node's health, and why one is degraded
     NodeHealth { name: String, from: NodeHealth, to: NodeHealth, why: Option<Trouble> },
+    /// more nodes than before have not answered yet
+    NodesAwaited,
     /// a node that the settings do not name was found
     NodeFound { name: String, mac: Option<Mac>, address: Option<Ipv4Addr> },
     /// a node that was found is gone for good
