@@ -68,7 +68,8 @@ fn a_node_that_was_known_to_be_down_before_a_restart_is_no_news_when_its_time_to
     evening.tell(Event::Acknowledged(known));
     evening.tell(Event::Dump(Dump::Begin));
     evening.tell(Event::Dump(Dump::End));
-    let left = |evening: &Evening| acknowledge::remaining(&evening.state, &decide(evening.state.settings(), &evening.state));
+    let left =
+        |evening: &Evening| acknowledge::remaining(&evening.state, &decide(evening.state.settings(), &evening.state));
     evening.wait(59_000);
     assert_eq!(left(&evening), None);
     evening.tell(Event::Link(Change::Present(link(CLUSTER, true))));
