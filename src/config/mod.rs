@@ -243,6 +243,8 @@ pub struct Health {
     pub interval: Duration,
     pub failure_threshold: u32,
     pub success_threshold: u32,
+    /// who has not answered yet is given so long before it is down
+    pub start_period: Duration,
     /// `fault_below`: how many nodes may be down before it is a fault
     pub fault_below: Threshold,
     /// the longest wait for one answer

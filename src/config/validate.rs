@@ -183,6 +183,7 @@ impl Check<'_> {
             interval: self.duration("health.interval")?,
             failure_threshold: self.count("health.failure_threshold")?,
             success_threshold: self.count("health.success_threshold")?,
+            start_period: self.duration("health.start_period")?,
             fault_below: self.scalar("health.fault_below", grammar::threshold)?,
             timeout: self.duration("health.timeout")?,
             degraded_rtt: self.text("health.degraded_rtt", devices::duration_or_off)?,

@@ -19,12 +19,15 @@ pub struct Playlist {
     /// rows of the first page, counted from the top, whose change must be seen at once: 1 where the address is on
     /// row 1, 2 where it takes two rows, 0 for none
     pub urgent_rows: u8,
+    /// what a person should notice, in words; other words are news, and a backlight that went dark is lit
+    pub news: Vec<String>,
 }
 
 impl Playlist {
     /// One page that stands for ever; its first row is urgent.
     pub fn still(frame: Frame) -> Self {
-        Self { pages: vec![Page { frame, dwell: Duration::MAX }], urgent_rows: 1 }
+        let news = frame.lines();
+        Self { pages: vec![Page { frame, dwell: Duration::MAX }], urgent_rows: 1, news }
     }
 
     /// The rows of the first page that must be seen at once.
@@ -71,7 +74,7 @@ impl Rotation {
         self.advance(now);
         let before = self.frame().cloned();
         let urgent = self.playlist.urgent() != playlist.urgent();
-        if self.playlist.pages.first().map(|page| &page.frame) != playlist.pages.first().map(|page| &page.frame) {
+        if self.playlist.news != playlist.news {
             self.news = now;
         }
         if urgent || self.playlist.pages.len() != playlist.pages.len() {
@@ -94,6 +97,8 @@ impl Rotation {
         self.advance(now);
         self.index = (self.index + 1) % self.playlist.pages.len().max(1);
         self.since = now;
+        // Whoever pressed the button stands there and reads.
+        self.news = now;
         self.turned = true;
     }
 
@@ -130,7 +135,7 @@ impl Rotation {
         self.playlist.pages.get(self.index).map(|page| &page.frame)
     }
 
-    /// When the first page last changed: for the backlight.
+    /// When there was news last, or somebody turned the page: for the backlight.
     pub fn last_news(&self) -> Duration {
         self.news
     }
@@ -154,7 +159,8 @@ mod tests {
         let geometry = Geometry { columns: 16, rows: 2 };
         let pages =
             rows.iter().map(|lines| Page { frame: Frame::from_lines(geometry, lines), dwell: 4 * SECOND }).collect();
-        Playlist { pages, urgent_rows: 1 }
+        let news = rows.first().map(|lines| lines.map(str::to_owned).to_vec()).unwrap_or_default();
+        Playlist { pages, urgent_rows: 1, news }
     }
 
     fn second_row(rotation: &Rotation) -> String {
@@ -214,6 +220,19 @@ mod tests {
         assert!(!rotation.advance(13 * SECOND));
         assert!(rotation.advance(14 * SECOND));
         assert_eq!((second_row(&rotation).as_str(), rotation.next_turn(14 * SECOND)), ("1", Some(4 * SECOND)));
+    }
+
+    #[test]
+    fn a_page_not_shown_may_be_news_and_one_that_somebody_turned_to_is() {
+        let mut rotation = Rotation::new(Duration::ZERO);
+        let pages = [["a", "1"], ["a", "2"]];
+        rotation.update(playlist(&pages), Duration::ZERO);
+        rotation.update(playlist(&[["a", "1"], ["a", "2b"]]), SECOND);
+        assert_eq!(rotation.last_news(), Duration::ZERO, "what nobody calls news is none");
+        rotation.update(Playlist { news: vec!["rpi2 down".to_owned()], ..playlist(&pages) }, 2 * SECOND);
+        assert_eq!(rotation.last_news(), 2 * SECOND);
+        rotation.turn(3 * SECOND);
+        assert_eq!(rotation.last_news(), 3 * SECOND);
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::state::State;
 /// After the start the alerts of before need this long to be raised again: what was not is not forgotten meanwhile.
 const START_TIME: Duration = Duration::from_secs(60);
 
+/// Alerts of nodes begin with this.
+const OF_NODES: &str = "node-";
+
 /// The keys of all that stands now, and of what people knew before.
 pub fn everything(state: &State, desired: &Desired) -> BTreeSet<String> {
     standing(state, desired).chain(state.acknowledged().iter().cloned()).collect()
@@ -39,11 +42,11 @@ impl Awaited {
             return None;
         }
         let mut remaining: BTreeSet<String> = standing(state, desired).filter(|key| known.contains(key)).collect();
-        if state.now().saturating_since(state.started()) < START_TIME {
-            self.0.retain(|key| !remaining.contains(key));
-        } else {
-            self.0.clear();
-        }
+        let starting = state.now().saturating_since(state.started()) < START_TIME;
+        // A node that was down before may be so still: while it is awaited nobody can tell.
+        let awaited = state.nodes_may_start();
+        let is_waited_for = |key: &str| starting || (awaited && key.starts_with(OF_NODES));
+        self.0.retain(|key| is_waited_for(key) && !remaining.contains(key));
         remaining.extend(self.0.intersection(known).cloned());
         (remaining != *known).then_some(remaining)
     }

@@ -30,10 +30,11 @@ pub struct Record {
 }
 
 /// Alerts whose cause has a record of its own.
-const TOLD_OTHERWISE: [&str; 16] = [
+const TOLD_OTHERWISE: [&str; 17] = [
     "uplink-none",
     "uplink-portal",
     "uplink-no-internet",
+    "node-awaited",
     "node-down",
     "node-group-down",
     "node-degraded",
@@ -157,8 +158,8 @@ fn about_to_apply(before: Option<&Desired>, after: &Desired) -> Option<Record> {
 
 /// Alerts that came and went, but for those that another record tells. The same alert with another text is not news.
 fn alerts(before: &[Alert], after: &[Alert]) -> Vec<Record> {
-    let known =
-        |list: &[Alert], alert: &Alert| list.iter().any(|a| a.code == alert.code && a.severity == alert.severity);
+    let same = |a: &Alert, b: &Alert| a.key() == b.key();
+    let known = |list: &[Alert], alert: &Alert| list.iter().any(|a| same(a, alert) && a.severity == alert.severity);
     let worth = |alert: &&Alert| !TOLD_OTHERWISE.contains(&alert.code);
     let raised = after.iter().filter(worth).filter(|alert| !known(before, alert)).map(|alert| {
         Record::new(&kinds::ALERT_RAISED, format!("{}: {}", alert.code, alert.text))
@@ -166,12 +167,13 @@ fn alerts(before: &[Alert], after: &[Alert]) -> Vec<Record> {
             .with("ALERT", alert.code)
             .with("SEVERITY", alert.severity)
     });
-    let gone = |alert: &&Alert| !after.iter().any(|a| a.code == alert.code);
-    let cleared = before
-        .iter()
-        .filter(worth)
-        .filter(gone)
-        .map(|alert| Record::new(&kinds::ALERT_CLEARED, format!("{}: over", alert.code)).with("ALERT", alert.code));
+    let gone = |alert: &&Alert| !after.iter().any(|a| same(a, alert));
+    let cleared = before.iter().filter(worth).filter(gone).map(|alert| {
+        // Of several of one kind it is to be seen which.
+        let several = before.iter().chain(after).any(|a| a.code == alert.code && !same(a, alert));
+        let which = if several { format!(": {}", alert.text) } else { String::new() };
+        Record::new(&kinds::ALERT_CLEARED, format!("{}: over{which}", alert.code)).with("ALERT", alert.code)
+    });
     raised.chain(cleared).collect()
 }
 
@@ -287,6 +289,7 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
         | Transition::UplinkAddressLost { .. }
         | Transition::ActiveUplink { .. }
         | Transition::Reachability { .. }
+        | Transition::NodesAwaited
         | Transition::NodeFound { .. }
         | Transition::NodeForgotten { .. }
         | Transition::NodeStage { .. }

@@ -62,6 +62,8 @@ pub struct State {
     facts: KernelFacts,
     synced: bool,
     roles: Roles,
+    /// the cluster port has a cable
+    cable: bool,
     uplinks: BTreeMap<LinkIndex, UplinkMemory>,
     active: Option<LinkIndex>,
     offline_since: Option<Instant>,
@@ -96,6 +98,7 @@ impl State {
             facts: KernelFacts::default(),
             synced: false,
             roles: Roles::default(),
+            cable: false,
             uplinks: BTreeMap::new(),
             active: None,
             offline_since: Some(now),
@@ -309,6 +312,11 @@ impl State {
         let clashing = self.is_clashing();
         let moved = std::mem::replace(&mut self.clashing, clashing) != clashing;
         self.watch_former(moved);
+        let cable = self.cluster_port().is_some_and(|port| port.carrier);
+        if cable && !self.cable {
+            self.nodes.cable_comes(self.now);
+        }
+        self.cable = cable;
         told.extend(self.expire_nodes());
         told.extend(self.sweep_nodes());
         told

@@ -10,14 +10,17 @@ impl State {
     pub(super) fn apply_rounds(&mut self, rounds: &[Round], now: Instant) -> Vec<Transition> {
         let due = self.next_deadline().is_some_and(|at| at <= now);
         self.now = now;
-        let cable = self.cluster_port().is_some_and(|port| port.carrier);
+        let awaited = self.nodes.awaited().1;
         let mut told = Vec::new();
         for round in rounds {
-            if round.rtt.is_none() && self.says_nothing(round.node, cable) {
+            if round.rtt.is_none() && self.says_nothing(round.node, self.cable) {
                 continue;
             }
             let change = self.nodes.round(round, &self.settings.health, now);
             told.extend(change.and_then(|change| self.health_changed(round.node, change)));
+        }
+        if self.nodes.awaited().1 > awaited {
+            told.push(Transition::NodesAwaited);
         }
         if due {
             told.extend(self.refresh());
@@ -30,6 +33,11 @@ impl State {
     fn says_nothing(&self, node: NodeId, cable: bool) -> bool {
         let never = self.nodes.get(node).filter(|node| node.health == NodeHealth::Unknown);
         never.is_some_and(|node| !cable || node.origin == Origin::Found)
+    }
+
+    /// Nodes that are silent may be starting, or nobody can hear them: which of them are down will be seen.
+    pub fn nodes_may_start(&self) -> bool {
+        !self.cable || self.nodes.may_start(&self.settings.health, self.now)
     }
 
     /// What is told of a node whose health is another.

@@ -28,6 +28,8 @@ pub enum Transition {
     NodeHealth { name: String, from: NodeHealth, to: NodeHealth, why: Option<Trouble> },
     /// a node that boots has come further
     NodeStage { name: String },
+    /// more nodes than before have not answered yet
+    NodesAwaited,
     /// a node that the settings do not name was found
     NodeFound { name: String, mac: Option<Mac>, address: Option<Ipv4Addr> },
     /// a node that was found is gone for good

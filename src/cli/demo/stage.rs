@@ -21,8 +21,49 @@ use super::{Args, is_plain, picture};
 const STORY: [(&str, &str); 3] =
     [("home", include_str!("home.toml")), ("hotel", include_str!("hotel.toml")), ("hall", include_str!("hall.toml"))];
 
-const KEYS: &str = "[c]able  [n]ode  [v]enue  [o]verlap  [f]lush rules  [s]witch forwarding off  [p]ortal  [r]enew lease  [a]cknowledge  [b]utton: next page  \
-     [q]uit";
+/// What a key does to the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    Cable,
+    Node,
+    Venue,
+    Overlap,
+    Flush,
+    Forwarding,
+    Portal,
+    Renew,
+    Acknowledge,
+    NextPage,
+    Quit,
+}
+
+/// What a person can do: the key is the letter in brackets.
+const KEYS: [(&str, Deed); 11] = [
+    ("[c]able", Deed::Cable),
+    ("[n]ode", Deed::Node),
+    ("[v]enue", Deed::Venue),
+    ("[o]verlap", Deed::Overlap),
+    ("[f]lush rules", Deed::Flush),
+    ("[s]witch forwarding off", Deed::Forwarding),
+    ("[p]ortal", Deed::Portal),
+    ("[r]enew lease", Deed::Renew),
+    ("[a]cknowledge", Deed::Acknowledge),
+    ("[b]utton: next page", Deed::NextPage),
+    ("[q]uit", Deed::Quit),
+];
+
+/// The deed of a key. Control-C and Control-D end, as everywhere: the terminal is raw.
+fn deed(key: char) -> Option<Deed> {
+    match key {
+        '\u{3}' | '\u{4}' => Some(Deed::Quit),
+        _ => KEYS.into_iter().find(|(words, _)| words.chars().nth(1) == Some(key)).map(|(_, deed)| deed),
+    }
+}
+
+/// The line of keys: what there is, two spaces apart.
+fn key_line() -> String {
+    KEYS.map(|(words, _)| words).join("  ")
+}
 
 /// Tells the story, or plays the venue of `--venue`.
 pub fn perform(args: &Args) -> ExitCode {
@@ -50,7 +91,7 @@ struct Show {
     colour: bool,
     keys: Receiver<char>,
     /// a key that has not been acted on yet
-    pressed: Option<char>,
+    pressed: Option<Deed>,
     captions: Vec<String>,
     told: BTreeMap<String, String>,
     missing: Option<String>,
@@ -126,8 +167,8 @@ impl Show {
             });
         }
         while !self.over {
-            if let Some(key) = self.pressed.take() {
-                self.act(world, key, acts)?;
+            if let Some(deed) = self.pressed.take() {
+                self.act(world, deed, acts)?;
             }
             std::thread::sleep(Duration::from_millis(40));
             let status = world.status().ok();
@@ -136,34 +177,34 @@ impl Show {
         Ok(())
     }
 
-    fn act(&mut self, world: &mut World, key: char, acts: &[Venue]) -> Result<()> {
+    fn act(&mut self, world: &mut World, deed: Deed, acts: &[Venue]) -> Result<()> {
         let port = acts
             .get(self.place)
             .and_then(|act| act.networks.first())
             .map_or_else(|| "eth1".to_owned(), |network| network.port.clone());
-        match key {
-            'c' if self.pulled => world.plug_cable(&port)?,
-            'c' => world.pull_cable(&port)?,
-            'n' if self.node_down => world.node_up("rpi2")?,
-            'n' => world.node_down("rpi2")?,
-            'f' => world.foreign_flush()?,
-            's' => world.act(&crate::venue::file::Action::ForwardingOff)?,
-            'p' => world.internet(&port, if self.portal { Internet::Open } else { Internet::Portal })?,
-            'r' => world.renew(&port)?,
-            'a' => world.press(Finger::Acknowledge, Duration::ZERO)?,
-            'b' => world.press(Finger::Next, Duration::ZERO)?,
-            'v' | 'o' => return self.travel(world, key == 'o'),
-            _ => return Ok(()),
+        match deed {
+            Deed::Cable if self.pulled => world.plug_cable(&port)?,
+            Deed::Cable => world.pull_cable(&port)?,
+            Deed::Node if self.node_down => world.node_up("rpi2")?,
+            Deed::Node => world.node_down("rpi2")?,
+            Deed::Flush => world.foreign_flush()?,
+            Deed::Forwarding => world.act(&crate::venue::file::Action::ForwardingOff)?,
+            Deed::Portal => world.internet(&port, if self.portal { Internet::Open } else { Internet::Portal })?,
+            Deed::Renew => world.renew(&port)?,
+            Deed::Acknowledge => world.press(Finger::Acknowledge, Duration::ZERO)?,
+            Deed::NextPage => world.press(Finger::Next, Duration::ZERO)?,
+            Deed::Venue | Deed::Overlap => return self.travel(world, deed == Deed::Overlap),
+            Deed::Quit => return Ok(()),
         }
-        let caption = match key {
-            'c' => toggle(&mut self.pulled, "You pull the cable", "You plug the cable in again"),
-            'n' => toggle(&mut self.node_down, "rpi2 dies", "rpi2 comes back"),
-            'a' => "You press the button: you know what is wrong",
-            'b' => "You press the button for the next page",
-            'f' => "Another tool runs nft flush ruleset",
-            's' => "Another tool switches forwarding off",
-            'p' => toggle(&mut self.portal, "A captive portal stands in the way", "The portal opens"),
-            _ => "The lease is renewed",
+        let caption = match deed {
+            Deed::Cable => toggle(&mut self.pulled, "You pull the cable", "You plug the cable in again"),
+            Deed::Node => toggle(&mut self.node_down, "rpi2 dies", "rpi2 comes back"),
+            Deed::Acknowledge => "You press the button: you know what is wrong",
+            Deed::NextPage => "You press the button for the next page",
+            Deed::Flush => "Another tool runs nft flush ruleset",
+            Deed::Forwarding => "Another tool switches forwarding off",
+            Deed::Portal => toggle(&mut self.portal, "A captive portal stands in the way", "The portal opens"),
+            Deed::Renew | Deed::Venue | Deed::Overlap | Deed::Quit => "The lease is renewed",
         };
         self.caption(caption);
         Ok(())
@@ -198,7 +239,7 @@ impl Show {
             elapsed: self.start.elapsed(),
             colour: self.colour,
             style: Style::of_terminal(),
-            keys: KEYS,
+            keys: &key_line(),
         };
         screen.show(&picture.lines());
     }
@@ -257,10 +298,10 @@ impl Audience for Show {
             self.missing = Some(format!("the gateway ended with exit code {code}:\n{}", world.journal()));
             self.over = true;
         }
-        match self.keys.try_recv() {
-            Ok('q' | '\u{3}' | '\u{4}') => self.over = true,
-            Ok(key) if "cnvofspr".contains(key) => self.pressed = Some(key),
-            _ => {}
+        match self.keys.try_recv().ok().and_then(deed) {
+            Some(Deed::Quit) => self.over = true,
+            Some(deed) => self.pressed = Some(deed),
+            None => {}
         }
         self.over |= self.end.is_some_and(|end| self.start.elapsed() >= end);
         !self.over && self.pressed.is_none()
@@ -270,6 +311,16 @@ impl Audience for Show {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_key_of_the_line_does_what_it_says_and_no_other_does_anything() {
+        let line = key_line();
+        let offered: Vec<char> = line.split('[').skip(1).filter_map(|words| words.chars().next()).collect();
+        let deeds: Vec<Deed> = offered.iter().filter_map(|key| deed(*key)).collect();
+        assert_eq!(deeds, KEYS.map(|(_, deed)| deed), "a key that is offered twice, or is dead: {line}");
+        assert_eq!((deed('a'), deed('b')), (Some(Deed::Acknowledge), Some(Deed::NextPage)));
+        assert!(('\0'..='\u{7f}').filter(|key| deed(*key).is_some()).count() == offered.len() + 2);
+    }
 
     #[test]
     fn the_story_reads_and_passes_through_three_venues() {

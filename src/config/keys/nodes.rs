@@ -124,6 +124,12 @@ pub static NODES: &[Key] = &[
         "So many rounds answered in a row make it up again.",
     ),
     key(
+        "health.start_period",
+        Kind::Duration(Duration::ZERO, seconds(3600)),
+        Toml("\"60s\""),
+        "A node that has not answered yet may be starting: it is waited for so long, from the start of the gateway or from when the cluster port got its cable, before it is down.",
+    ),
+    key(
         "health.fault_below",
         scalar!("count of nodes, or a share as \"80%\"", grammar::threshold),
         Toml("\"50%\""),

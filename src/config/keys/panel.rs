@@ -59,7 +59,7 @@ pub static PANEL: &[Key] = &[
         "lcd.backlight",
         text!("\"on\", \"off\" or a duration", devices::backlight),
         Toml("\"on\""),
-        "A duration: dark after that long without news.",
+        "A duration: dark after that long without news, which are another address, alerts, counts of nodes, and a button that is pressed.",
     ),
     key("lcd.page_time", Kind::Duration(seconds(1), seconds(3600)), Toml("\"4s\""), "How long one page stands."),
     key("lcd.heartbeat", Kind::Bool, Toml("true"), "The beating heart in the last cell."),

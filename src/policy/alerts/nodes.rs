@@ -75,6 +75,7 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         let text = format!("{}: fewer than {} of its nodes up", group.name, in_words(threshold));
         raised.push(alert(Severity::Fault, "node-group-fault", text, format!("{} FAULT", group.name)));
     }
+    awaited(state, raised);
     for (trouble, code) in TROUBLES {
         let (troubled, count) = nodes.troubled(trouble);
         let word = trouble.name();
@@ -88,6 +89,18 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
             raised,
         );
     }
+}
+
+/// Those that have not answered yet and may be starting. Without a cable nobody can: that is told by itself.
+fn awaited(state: &State, raised: &mut Vec<Alert>) {
+    let (nodes, count) = state.nodes().awaited();
+    if count == 0 || !state.cluster_port().is_some_and(|port| port.carrier) {
+        return;
+    }
+    let names: Vec<&str> = nodes.take(NAMED).map(|node| node.name.as_str()).collect();
+    let more = if count > NAMED { format!(" and {} more", count - NAMED) } else { String::new() };
+    let text = format!("waiting for {}{more}", names.join(", "));
+    raised.push(alert(Severity::Notice, "node-awaited", text, "nodes awaited"));
 }
 
 /// An alert for each of the first nodes, and one for the others together.

@@ -110,6 +110,20 @@ fn an_alert_is_told_when_it_comes_and_when_it_goes_and_not_in_between() {
 }
 
 #[test]
+fn each_of_several_alerts_of_one_kind_comes_and_goes_by_itself() {
+    let (state, calm) = world();
+    let enslaved = |port: &str| {
+        let text = format!("{port} is a port of br0");
+        Alert { panel: format!("{port} IN br0"), ..alert(Severity::Warning, "uplink-enslaved", &text) }
+    };
+    let one = Desired { alerts: vec![enslaved("eth2")], ..calm.clone() };
+    let two = Desired { alerts: vec![enslaved("eth2"), enslaved("eth3")], ..calm.clone() };
+    assert_eq!(messages(&records(&[], Some(&one), &two, &state)), ["uplink-enslaved: eth3 is a port of br0"]);
+    assert_eq!(messages(&records(&[], Some(&two), &one, &state)), ["uplink-enslaved: over: eth3 is a port of br0"]);
+    assert_eq!(messages(&records(&[], Some(&one), &calm, &state)), ["uplink-enslaved: over"]);
+}
+
+#[test]
 fn the_start_and_each_new_rule_set_are_told_before_it_is_applied() {
     let (state, desired) = world();
     let first = records(&[], None, &desired, &state);

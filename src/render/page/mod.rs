@@ -29,6 +29,7 @@ use crate::panel::{Frame, Geometry, Page, Playlist};
 use crate::policy::Desired;
 use crate::policy::alert::{Alert, Severity};
 use crate::state::State;
+use crate::state::node::NodeHealth;
 use crate::state::uplink::UplinkView;
 
 pub use topic::Topic;
@@ -109,7 +110,17 @@ impl Scene<'_> {
         } else {
             self.in_turn(geometry, &heading)
         };
-        Playlist { pages, urgent_rows: u8::try_from(rows.min(total)).unwrap_or(u8::MAX) }
+        let news = self.news(&heading);
+        Playlist { pages, urgent_rows: u8::try_from(rows.min(total)).unwrap_or(u8::MAX), news }
+    }
+
+    /// What a person should notice: the heading, how many nodes are up, and what alarms. Not what moves all the time, as
+    /// temperatures do.
+    fn news(&self, heading: &[Vec<String>]) -> Vec<String> {
+        let nodes = self.state.nodes();
+        let count = format!("{}/{}", nodes.count(NodeHealth::Up), nodes.total());
+        let alerts = self.alerts.iter().filter(|alert| !alert.acknowledged).map(Alert::key);
+        heading.concat().into_iter().chain([count]).chain(alerts).collect()
     }
 
     /// One thing, whatever else there is to say. Where the heading leaves no room it has to wait: a person stands there with a

@@ -327,7 +327,7 @@ fn pages_turn_and_each_is_reported() {
     let (display, mut events) = fake.spawn(settings(LcdBus::Off));
     let pages = ["nodes", "uplink"]
         .map(|row| Page { frame: Frame::from_lines(SIXTEEN, &["10.99.0.1", row]), dwell: Duration::from_millis(300) });
-    display.show(Playlist { pages: pages.to_vec(), urgent_rows: 1 });
+    display.show(Playlist { pages: pages.to_vec(), urgent_rows: 1, news: Vec::new() });
     for row in ["nodes          ♥", "uplink         ♥", "nodes          ♥"] {
         await_lines(&mut events, "10.99.0.1", row);
     }
@@ -345,6 +345,11 @@ fn the_backlight_goes_dark_when_there_is_no_news() {
     await_lines(&mut events, "10.99.0.2", "news");
     let lit: Vec<bool> = fake.shown.lock().unwrap().iter().map(|(_, _, lit)| *lit).collect();
     assert_eq!(lit, [true, false, true]);
+    std::thread::sleep(Duration::from_millis(500));
+    display.turn();
+    std::thread::sleep(Duration::from_millis(100));
+    let lit: Vec<bool> = fake.shown.lock().unwrap().iter().map(|(_, _, lit)| *lit).collect();
+    assert_eq!(lit, [true, false, true, false, true], "somebody pressed the button");
 }
 
 #[test]

@@ -56,6 +56,8 @@ pub struct HealthChange {
 enum Seen {
     #[default]
     Nothing,
+    /// nothing either, for as many rounds as make a node down; but it may be starting still
+    Awaited,
     Up,
     Down,
 }
@@ -97,6 +99,11 @@ impl NodeState {
         (self.health == NodeHealth::Degraded).then(|| self.watch.trouble()).flatten()
     }
 
+    /// It was asked often enough and has not answered yet.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.watch.seen == Seen::Awaited && self.watch.health() == NodeHealth::Unknown
+    }
+
     /// How far a booting node has come: the file that it loaded last.
     pub fn stage(&self) -> Option<&str> {
         let boot = self.watch.boot().filter(|_| self.health == NodeHealth::Booting);
@@ -107,10 +114,12 @@ impl NodeState {
 impl Nodes {
     /// Takes one round in; tells when the health changed by it.
     pub fn round(&mut self, round: &Round, health: &Health, now: Instant) -> Option<HealthChange> {
+        let cable = self.cable_since;
         let node = self.get_mut(round.node)?;
         node.rtt = round.rtt.map(|rtt| smooth(node.rtt, rtt)).or(node.rtt);
         let boots = node.watch.boot().map(|boot| boot.until);
-        node.watch.take(round, health, now);
+        let starting = now < node.since.max(cable) + health.start_period;
+        node.watch.take(round, health, starting, now);
         node.watch.judge(node.rtt, health);
         if let Some(until) = boots.filter(|_| node.watch.boot().is_none()) {
             self.booting.remove(&(until, round.node));
@@ -145,6 +154,22 @@ impl Nodes {
         nodes.filter(|node| node.health == NodeHealth::Booting)
     }
 
+    /// From now on the nodes can be heard: those that have not answered yet may be starting.
+    pub fn cable_comes(&mut self, now: Instant) {
+        self.cable_since = now;
+    }
+
+    /// Those that were asked often enough and have not answered yet, oldest number first, and how many they are: they may be
+    /// starting.
+    pub fn awaited(&self) -> (impl Iterator<Item = &NodeState>, usize) {
+        (self.awaited.iter().filter_map(|id| self.get(*id)), self.awaited.len())
+    }
+
+    /// Whether some that are silent may be starting.
+    pub fn may_start(&self, health: &Health, now: Instant) -> bool {
+        now < self.cable_since + health.start_period || !self.awaited.is_empty()
+    }
+
     /// The next moment at which time alone changes a node's health.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.booting.first().map(|(until, _)| *until)
@@ -169,6 +194,11 @@ impl Nodes {
     fn show(&mut self, id: NodeId, now: Instant) -> Option<HealthChange> {
         let node = self.get(id)?;
         let (from, to, why) = (node.health, node.watch.health(), node.watch.trouble());
+        if node.is_awaited() {
+            self.awaited.insert(id);
+        } else {
+            self.awaited.remove(&id);
+        }
         let why = why.filter(|_| to == NodeHealth::Degraded);
         if to == NodeHealth::Degraded || from == NodeHealth::Degraded {
             self.troubled.set(id, why);
@@ -186,8 +216,8 @@ impl Nodes {
 }
 
 impl Watch {
-    /// Counts a round.
-    fn take(&mut self, round: &Round, health: &Health, now: Instant) {
+    /// Counts a round. `starting`: who has not answered yet cannot be expected to.
+    fn take(&mut self, round: &Round, health: &Health, starting: bool, now: Instant) {
         let answered = round.rtt.is_some();
         if self.seen == Seen::Up {
             self.lost = self.lost << 1 | u64::from(round.first_lost || !answered);
@@ -206,16 +236,21 @@ impl Watch {
         }
         self.streak = self.streak.saturating_add(1);
         // A node that was never seen is up with its first answer: nobody wants to wait at the start.
-        let needed = match (self.seen, target) {
-            (Seen::Nothing, Seen::Up) => 1,
-            (_, Seen::Up) => health.success_threshold,
+        let never = matches!(self.seen, Seen::Nothing | Seen::Awaited);
+        let needed = match target {
+            Seen::Up if never => 1,
+            Seen::Up => health.success_threshold,
             _ => health.failure_threshold,
         };
         // One that boots is silent.
         if self.streak < needed || (target == Seen::Down && self.boot().is_some()) {
             return;
         }
-        if self.seen != Seen::Nothing {
+        if never && target == Seen::Down && starting {
+            self.seen = Seen::Awaited;
+            return;
+        }
+        if !never {
             self.changed(health, now);
         }
         (self.seen, self.streak, self.lost, self.settled) = (target, 0, 0, 0);
@@ -264,7 +299,7 @@ impl Watch {
             _ if self.maintenance => NodeHealth::Maintenance,
             _ if self.boot().is_some() => NodeHealth::Booting,
             _ if self.flapping => NodeHealth::Degraded,
-            Seen::Nothing => NodeHealth::Unknown,
+            Seen::Nothing | Seen::Awaited => NodeHealth::Unknown,
             Seen::Down => NodeHealth::Down,
             Seen::Up if self.slow || self.lossy => NodeHealth::Degraded,
             Seen::Up => NodeHealth::Up,

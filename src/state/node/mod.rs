@@ -25,7 +25,7 @@ pub use inventory::{Contest, FORGET_TIME, Misplaced};
 /// How a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NodeHealth {
-    /// not probed, or not yet
+    /// not probed, not yet, or has not answered since the start and may be starting still
     Unknown,
     /// it loads its system from us
     Booting,
@@ -130,6 +130,10 @@ pub struct Nodes {
     groups: Vec<Counts>,
     down: BTreeSet<NodeId>,
     troubled: Troubled,
+    /// nodes that have been asked in vain since the start, and may be starting
+    awaited: BTreeSet<NodeId>,
+    /// when the cluster port got the cable that it has
+    cable_since: Instant,
     /// nodes that boot, by when they will have done so for too long
     booting: BTreeSet<(Instant, NodeId)>,
     inventory: Inventory,
@@ -248,6 +252,7 @@ impl Nodes {
         }
         self.order.retain(|known| *known != id);
         self.down.remove(&id);
+        self.awaited.remove(&id);
         self.troubled.set(id, None);
         self.count_out(node.tally(), node.health);
         self.layout += 1;

@@ -21,7 +21,9 @@ fn is_known(world: &World) -> bool {
 
 /// Known is what stood when the button was pressed; a restart does not forget it, and what comes later is news.
 pub fn acknowledged_alert_stays_known() -> Result<()> {
-    let settings = format!("settings = '''\n[control]\nsocket = \"{HOME}/control.sock\"\n'''\n{PLAIN}");
+    let settings = format!(
+        "settings = '''\n[control]\nsocket = \"{HOME}/control.sock\"\n[health]\nstart_period = \"2s\"\n'''\n{PLAIN}"
+    );
     online(&settings, |world| {
         world.node_down("rpi2")?;
         until("the panel says so", || page(world).contains("rpi2 down"))?;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::scene::{PLAIN, alert, ensure, online, until};
 
 /// Control socket and folders of our own, as in [`World::gateway_command`].
-const SETTINGS: &str = "[control]\nsocket = \"HOME/control.sock\"\n";
+const SETTINGS: &str = "[control]\nsocket = \"HOME/control.sock\"\n[health]\nstart_period = \"2s\"\n";
 /// A board that nobody named.
 const STRANGER: &str = "192.168.50.77";
 

@@ -33,14 +33,14 @@ pub fn seven_hundred_and_fifty() -> Result<()> {
 
 pub fn ten_thousand() -> Result<()> {
     let cluster = Cluster { groups: 40, slots: 250, flap: (4500, 3500), wandering: false };
-    short(cluster, "[health]\ninterval = \"1s\"\nflap_changes = 2\n")
+    short(cluster, "interval = \"1s\"\nflap_changes = 2\n")
 }
 
 /// Ten thousand nodes for as long as the environment says.
 pub fn soak() -> Result<()> {
     let seconds = std::env::var(SOAK).ok().and_then(|text| text.parse().ok()).unwrap_or(600);
     let cluster = Cluster { groups: 40, slots: 250, flap: (5000, 4000), wandering: true };
-    let room = Room::new(cluster, "[health]\ninterval = \"1s\"\n")?;
+    let room = Room::new(cluster, "interval = \"1s\"\n")?;
     room.settle(Duration::from_secs(75))?;
     let mut stream = Stream::open(&room.socket())?;
     let before = room.memory()?;
@@ -175,7 +175,8 @@ fn settings(cluster: Cluster, more: &str) -> String {
         "board = \"emulated\"\n[uplink]\ninterfaces = [\"eth1\"]\nprobe = \"off\"\n\
          [cluster]\ninterface = \"eth0\"\naddress = \"10.21.0.1/16\"\n\
          [[group]]\nname = \"rack\"\nnumbers = \"1-{}\"\nslots = \"1-{}\"\naddress = \"10.21.{{group}}.{{slot}}\"\n\
-         [lcd]\nbus = \"off\"\n[led]\ndevice = \"off\"\n[status]\nsocket = \"{HOME}/status.sock\"\n{more}",
+         [lcd]\nbus = \"off\"\n[led]\ndevice = \"off\"\n[status]\nsocket = \"{HOME}/status.sock\"\n\
+         [health]\nstart_period = \"2s\"\n{more}",
         cluster.groups, cluster.slots
     )
 }

@@ -141,6 +141,26 @@ fn not_all_is_well_and_people_know() {
 }
 
 #[test]
+fn a_warning_is_news_on_every_display_also_where_the_address_stands_first_and_a_temperature_is_none() {
+    let hot = |degrees| Event::Vital(Vital::Head(Head { temperature: Some(degrees), ..Head::default() }));
+    for size in ["8x2", "16x2", "20x4", "40x2"] {
+        let story = || Story::fair().node("rpi2", 3, false).tell(hot(48));
+        let before = story().playlist(size);
+        let warmer = story().tell(hot(52)).playlist(size);
+        assert_eq!(before.news, warmer.news, "{size}");
+        // The second alert is not on the first page.
+        assert_ne!(before.news, story().reached(ETH1, Reachability::Nothing).playlist(size).news, "{size}");
+        let known = policy::acknowledge::everything(&story().state, &policy::decide(&story().settings, &story().state));
+        assert_ne!(
+            before.news,
+            story().tell(Event::Acknowledged(known)).playlist(size).news,
+            "{size}: a button was pressed"
+        );
+        assert_eq!(Story::fair().playlist(size).news, Story::fair().playlist(size).news);
+    }
+}
+
+#[test]
 fn the_heads_own_vitals_have_a_page() {
     let head = Head { temperature: Some(48), load: Some(30), memory: Some(62), disk: Some(83), ..Head::default() };
     golden!("vitals", Story::fair().tell(Event::Vital(Vital::Head(head))));
