@@ -1,8 +1,8 @@
 //! What was told of the machine and how well it is, and how often our work was undone.
 
-use std::sync::Arc;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;

@@ -1,10 +1,15 @@
 //! Settings of our ports that others change.
 
 use super::*;
+use crate::event::{Applied, ApplyReport, Output};
 
 fn told(index: LinkIndex, arp_ignore: u8) -> Event {
     let (forwarding, rp_filter, arp_announce) = (Some(true), Some(2), Some(2));
     Event::Netconf(Netconf { index, forwarding, rp_filter, arp_ignore: Some(arp_ignore), arp_announce })
+}
+
+fn put_back() -> Event {
+    Event::Applied(ApplyReport { output: Output::Link, result: Ok(Applied::Link { unkept: None }) })
 }
 
 fn words(told: &[Transition]) -> Vec<&str> {
@@ -20,11 +25,14 @@ fn what_was_set_and_is_not_any_more_is_put_back_and_told_once() {
     let mut evening = Evening::at_a_venue();
     assert_eq!(evening.tell(told(WIRED, 1)), []);
     let before = evening.state.revisions().link;
-    assert_eq!(words(&evening.tell(told(WIRED, 0))), ["arp_ignore was set to 0 on eth1"]);
-    assert_eq!(evening.tell(told(WIRED, 0)), [], "known by now");
+    assert_eq!(evening.tell(told(WIRED, 0)), [], "told when it is mended");
+    assert_eq!(words(&evening.tell(put_back())), ["arp_ignore was set to 0 on eth1"]);
+    assert_eq!(evening.tell(told(WIRED, 0)), []);
+    assert_eq!(evening.tell(put_back()), [], "known by now");
     assert_eq!(evening.state.revisions().link, before + 2, "but looked at each time");
     let strict = Netconf { index: WIRED, rp_filter: Some(1), ..Netconf::default() };
-    assert_eq!(words(&evening.tell(Event::Netconf(strict))), ["rp_filter was set to 1 on eth1"]);
+    assert_eq!(evening.tell(Event::Netconf(strict)), []);
+    assert_eq!(words(&evening.tell(put_back())), ["rp_filter was set to 1 on eth1"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Output};
-use crate::policy::{acknowledge, decide};
+use crate::policy::{acknowledge::Awaited, decide};
 
 fn report(output: Output, result: Result<Applied, ApplyErrorKind>) -> Event {
     let result = result.map_err(|kind| ApplyError { kind, message: "a reason".to_owned() });
@@ -65,11 +65,12 @@ fn nodes_have_a_minute_from_when_the_cable_comes_and_without_one_nobody_waits() 
 fn a_node_that_was_known_to_be_down_before_a_restart_is_no_news_when_its_time_to_start_is_over() {
     let mut evening = Evening::new();
     let known = BTreeSet::from(["node-down rpi1 down".to_owned(), "uplink-portal PORTAL".to_owned()]);
-    evening.tell(Event::Acknowledged(known));
+    evening.tell(Event::Acknowledged(known.clone()));
+    let mut awaited = Awaited::new(known);
     evening.tell(Event::Dump(Dump::Begin));
     evening.tell(Event::Dump(Dump::End));
-    let left =
-        |evening: &Evening| acknowledge::remaining(&evening.state, &decide(evening.state.settings(), &evening.state));
+    let mut left =
+        |evening: &Evening| awaited.remaining(&evening.state, &decide(evening.state.settings(), &evening.state));
     evening.wait(59_000);
     assert_eq!(left(&evening), None);
     evening.tell(Event::Link(Change::Present(link(CLUSTER, true))));
