@@ -51,7 +51,7 @@ lint: toolchain ## format, clippy, printed rules, boards, units, scripts, manual
 	@scripts/packages.sh lint
 	@scripts/lint.sh
 
-bench: toolchain ## figures, side by side with other ways to do the same (8 minutes; BENCH=bus,rules picks some)
+bench: toolchain ## figures, side by side with other ways to do the same (13 minutes; BENCH=bus,rules picks some)
 	@scripts/packages.sh bench
 	$(CARGO) bench --locked --bench figures $(ARGS)
 

@@ -187,6 +187,11 @@ impl Head {
 
     /// Starts the gateway and waits until it is ready.
     pub fn start(&self, more: &str) -> Result<Running> {
+        self.start_in(more, &[])
+    }
+
+    /// The same with more in its environment.
+    pub fn start_in(&self, more: &str, more_environment: &[(&str, &str)]) -> Result<Running> {
         let settings = self.settings(more)?;
         let name = &self.namespace.0;
         let path = file(&format!("{name}.notify"));
@@ -196,9 +201,7 @@ impl Head {
         let mut command = within(name, &program().to_string_lossy());
         self.prepare(&mut command, &settings);
         let log = file(&format!("{name}.journal"));
-        // The service manager asks for signs of life, as in the unit.
-        command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "30000000");
-        let running = spawn(&mut command, &log)?;
+        let running = spawn(command.env("NOTIFY_SOCKET", &path).envs(more_environment.iter().copied()), &log)?;
         let mut buffer = [0; 4096];
         loop {
             let Ok(length) = socket.recv(&mut buffer) else {

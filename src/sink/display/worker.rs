@@ -15,8 +15,9 @@ use crate::sink::ornament::{self, Lease, Patience, Reporter, earliest, switched_
 const FRAME_TIME: Duration = Duration::from_millis(100);
 /// Half a beat: the heart is seen this long, then not.
 const HALF_BEAT: Duration = Duration::from_millis(500);
-/// How often the controller is initialised again, in case interference has disturbed it.
-pub(super) const REFRESH: Duration = Duration::from_secs(180);
+/// How often the controller is initialised again, in case interference has disturbed it. Each time the thread wakes half a dozen
+/// times, for the bus and for the controller.
+pub(super) const REFRESH: Duration = Duration::from_secs(300);
 
 type Connect = Box<dyn Fn(&Lcd) -> Option<Connector> + Send>;
 
