@@ -244,12 +244,14 @@ fn pure_rooms_touch_nothing_of_the_machine() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// Whether `name` stands in `line`, not as the tail of a longer name.
+/// Whether `name` stands in `line`, not as the head or tail of a longer name.
 fn contains_name(line: &str, name: &str) -> bool {
+    let goes_on = |c: char| c.is_ascii_alphanumeric() || c == '_';
     line.match_indices(name).any(|(at, _)| {
-        let before = line[..at].chars().next_back();
-        !before.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_')
-            || !name.starts_with(|c: char| c.is_alphanumeric())
+        let (before, after) = (line[..at].chars().next_back(), line[at + name.len()..].chars().next());
+        let longer_before = name.starts_with(goes_on) && before.is_some_and(goes_on);
+        let longer_after = name.ends_with(goes_on) && after.is_some_and(goes_on);
+        !longer_before && !longer_after
     })
 }
 
