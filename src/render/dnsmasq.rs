@@ -223,10 +223,12 @@ pub fn nodes(plan: &ServicePlan, settings: &Settings, state: &State) -> NodeFile
     if let Some(head) = &plan.head {
         let _ = writeln!(names, "{} {head}", plan.address.addr());
     }
-    let home = settings.cluster.address;
     for node in state.nodes().iter() {
-        let served = |address: Ipv4Addr| match node.mac {
-            Some(_) if home.contains(&address) => keep_host(address, plan.address),
+        // Where it is about to be: dnsmasq gives no name to a lease that has another address here. Who has a static address
+        // stays where it is.
+        let goes_along = plan.dhcp.is_some() && state.nodes().moves_along(node);
+        let served = |address: Ipv4Addr| match state.own_addresses().any(|net| net.contains(&address)) {
+            true if goes_along => keep_host(address, plan.address),
             _ => address,
         };
         let is_heads = plan.head.as_deref().is_some_and(|head| node.name.eq_ignore_ascii_case(head));

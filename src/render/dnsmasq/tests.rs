@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::board::Board;
 use crate::config;
-use crate::event::{Change, Event, Instant, Lease, Mac, Vital};
+use crate::event::{Address, Change, Dump, Event, Instant, Lease, Link, Mac, Neighbour, Vital};
 use crate::policy::service;
 use crate::policy::subnet;
 
@@ -97,6 +97,36 @@ fn nodes_have_their_addresses_and_all_have_names_and_so_has_the_head() {
     assert_eq!(&*files.nodes.names, "192.168.50.1 head\n192.168.50.11 rpi1\n192.168.50.12 rpi2\n");
 }
 
+fn link(index: u32, name: &str) -> Link {
+    Link {
+        index,
+        name: name.to_owned(),
+        alternative_names: Vec::new(),
+        mac: None,
+        up: true,
+        carrier: true,
+        loopback: false,
+        wireless: false,
+        master: None,
+        kind: None,
+        parent: None,
+        mtu: 1500,
+    }
+}
+
+fn address(index: u32, net: &str) -> Address {
+    Address {
+        index,
+        address: net.parse().unwrap(),
+        tentative: false,
+        deprecated: false,
+        temporary: false,
+        link_local: false,
+        valid_for: None,
+        protocol: 0,
+    }
+}
+
 fn lease(last: u8, address: u8) -> Event {
     Event::Lease(Change::Present(Lease {
         mac: Mac([0xb8, 0x27, 0xeb, 0, 0, last]),
@@ -115,6 +145,40 @@ fn who_has_an_address_of_the_range_keeps_it() {
     assert_eq!(found(&[lease(3, 151)]), "b8:27:eb:00:00:03,192.168.50.151,rpi3\n", "one line for one board");
     assert_eq!(found(&[lease(9, 20)]), "b8:27:eb:00:00:03,rpi3\n", "outside the range nobody gets it anyhow");
     assert_eq!(found(&[lease(1, 150)]), "b8:27:eb:00:00:03,rpi3\n", "who is given another address has to move");
+}
+
+/// The kernel hears a board on the cluster port, which is there.
+fn heard(last: u8, address: u8) -> Event {
+    let (address, mac) = (IpAddr::V4(Ipv4Addr::new(192, 168, 50, address)), Some(Mac([0xb8, 0x27, 0xeb, 0, 0, last])));
+    Event::Neighbour(Change::Present(Neighbour { index: 2, address, mac, reachable: true }))
+}
+
+#[test]
+fn when_the_cluster_moves_names_go_with_those_who_ask_for_addresses_and_stay_with_those_who_do_not() {
+    let mut events = vec![
+        Event::Dump(Dump::Begin),
+        Event::Link(Change::Present(link(2, "eth0"))),
+        Event::Link(Change::Present(link(3, "eth1"))),
+        Event::Dump(Dump::End),
+        heard(2, 12),
+        heard(9, 77),
+        lease(4, 14),
+    ];
+    let fourth = format!("{SETTINGS}[[node]]\nname = \"rpi4\"\naddress = \"192.168.50.14\"\n");
+    let names = |events: &[Event]| {
+        let names = rendered_after(&fourth, events).nodes.names;
+        names.lines().filter(|line| !line.ends_with(" head")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let at_home = ["192.168.50.11 rpi1", "192.168.50.12 rpi2", "192.168.50.14 rpi4", "192.168.50.77 node-00-00-09"];
+    assert_eq!(names(&events), at_home);
+    // The venue leases us the cluster port's own; the server takes back what it gave there.
+    events.push(Event::Address(Change::Present(address(3, "192.168.50.1/24"))));
+    let Event::Lease(Change::Present(given)) = lease(4, 14) else { unreachable!() };
+    events.push(Event::Lease(Change::Gone(Lease { valid_for: Some(std::time::Duration::from_secs(60)), ..given })));
+    let away = ["10.213.50.11 rpi1", "192.168.50.12 rpi2", "10.213.50.14 rpi4", "192.168.50.77 node-00-00-09"];
+    assert_eq!(names(&events), away, "rpi1 is off, and will be given its address; rpi2 was only heard");
+    events.push(heard(1, 11));
+    assert_eq!(names(&events)[0], "192.168.50.11 rpi1", "it asks nobody");
 }
 
 #[test]

@@ -285,7 +285,20 @@ pub fn cluster_that_moves_keeps_host_parts() -> Result<()> {
         }
         let text = exec("rpi2", "busybox nslookup worker.bramble 10.213.50.1")?.1;
         ensure(&format!("the name moves along: {text}"), text.contains(&address.replace("192.168.50", "10.213.50")))?;
-        until("the journal tells it", || world.journal().contains("has the address 10.213.50.13")).map(drop)
+        until("the journal tells it", || world.journal().contains("has the address 10.213.50.13"))?;
+        // rpi1 asks nobody for its address: the head has only heard it
+        until("the name of a static node stays with it", || {
+            exec("rpi2", "busybox nslookup rpi1.bramble 10.213.50.1")
+                .is_ok_and(|(_, text)| text.contains("192.168.50.11"))
+        })?;
+        world.change_dhcp("eth1", |dhcp| dhcp.address = "192.168.50.126".parse().unwrap_or(dhcp.address))?;
+        world.pull_cable("eth1")?;
+        world.plug_cable("eth1")?;
+        until("the cluster is at home", || is(world, "cluster.address", "192.168.50.1/24"))?;
+        until("it serves there", || must("head", "ss -lun").is_ok_and(|text| text.contains("192.168.50.1:53")))?;
+        client.running.signal("USR1")?;
+        until("who moved is home", || client.address().as_deref() == Some(address.as_str()))?;
+        until("and so is its name", || look_up("rpi2", "worker.bramble").contains(&address)).map(drop)
     })
 }
 

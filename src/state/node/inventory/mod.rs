@@ -75,6 +75,14 @@ impl Nodes {
         self.inventory.sightings.used_until(net, now)
     }
 
+    /// A node goes along when the cluster moves: our server gave it its address, or will, for the settings know its board and
+    /// it is not heard where nobody gave it leave to be.
+    pub fn moves_along(&self, node: &NodeState) -> bool {
+        let sightings = &self.inventory.sightings;
+        let heard = |mac| sightings.places(mac).any(|place| Some(place) == node.address);
+        node.mac.is_some_and(|mac| sightings.asks(mac) || node.written_mac.is_some() && !heard(mac))
+    }
+
     /// Boards at addresses that the settings give to others.
     pub fn misplaced(&self) -> impl Iterator<Item = Misplaced<'_>> {
         self.inventory.misplaced.iter().filter_map(|(address, mac)| {
@@ -204,7 +212,9 @@ impl Nodes {
 
     fn forget(&mut self, id: NodeId) -> Option<NodeState> {
         self.inventory.unnamed.remove(&id);
-        self.remove(id)
+        let gone = self.remove(id)?;
+        gone.mac.into_iter().for_each(|mac| self.inventory.sightings.forget(mac));
+        Some(gone)
     }
 
     /// Brings who a board is in line with what is known of it. Tells the node if it is a new one.

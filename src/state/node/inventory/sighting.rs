@@ -44,6 +44,8 @@ pub struct Contest {
 #[derive(Debug, Clone, Default)]
 pub struct Sightings {
     leases: BTreeMap<Mac, Given>,
+    /// boards whose last lease did not run out: when the cluster moves leases are taken back, and their boards ask again
+    asking: BTreeSet<Mac>,
     seen: BTreeMap<Ipv4Addr, Sighting>,
     /// where each board is seen
     places: BTreeMap<Mac, BTreeSet<Ipv4Addr>>,
@@ -53,6 +55,16 @@ pub struct Sightings {
 impl Sightings {
     pub fn lease(&self, mac: Mac) -> Option<&Given> {
         self.leases.get(&mac)
+    }
+
+    /// A board that gets its addresses from our server, whether or not it has one now.
+    pub fn asks(&self, mac: Mac) -> bool {
+        self.asking.contains(&mac)
+    }
+
+    /// It is nobody any more.
+    pub fn forget(&mut self, mac: Mac) {
+        self.asking.remove(&mac);
     }
 
     /// Addresses that our server gave.
@@ -149,11 +161,15 @@ impl Sightings {
         let before = self.leases.remove(&lease.mac).and_then(|given| given.host_name);
         let given = Given { address: lease.address, host_name: lease.host_name.clone().or(before), until };
         self.leases.insert(lease.mac, given);
+        self.asking.insert(lease.mac);
     }
 
     /// A lease ends; not that of an address which the board had before this one.
     pub fn take_back(&mut self, lease: &Lease) -> bool {
         let held = self.leases.get(&lease.mac).is_some_and(|given| given.address == lease.address);
+        if held && lease.valid_for.is_some_and(|left| left.is_zero()) {
+            self.asking.remove(&lease.mac);
+        }
         held && self.leases.remove(&lease.mac).is_some()
     }
 
@@ -165,6 +181,7 @@ impl Sightings {
         let boards: Vec<Mac> = self.leases.iter().filter(|(_, given)| ended(given)).map(|(mac, _)| *mac).collect();
         for mac in &boards {
             self.leases.remove(mac);
+            self.asking.remove(mac);
         }
         boards
     }
