@@ -10,7 +10,7 @@ use super::machine::Machine;
 use super::settings::{self, ConfigArg};
 use super::{exit, output};
 use crate::config::Settings;
-use crate::event::{Dump, Event};
+use crate::event::{Applied, ApplyReport, Dump, Event, Output};
 use crate::policy::ruleset::TABLE;
 use crate::policy::{GatewayPlan, RoutingPlan, decide, service, subnet};
 use crate::render::{dnsmasq as render, page};
@@ -106,7 +106,13 @@ fn state(settings: &Settings, facts: Option<&Path>) -> Result<State, (u8, String
             events
         }
     };
-    for event in std::iter::once(Event::Dump(Dump::Begin)).chain(events).chain([Event::Dump(Dump::End)]) {
+    // As if everything had been applied: that is what is printed.
+    let rules =
+        Applied::Firewall { masquerade: true, owned: settings.gateway.protect, flow_table: false, adopted: false };
+    let applied = Event::Applied(ApplyReport { output: Output::Firewall, result: Ok(rules) });
+    let applied = settings.gateway.enabled.then_some(applied);
+    for event in std::iter::once(Event::Dump(Dump::Begin)).chain(events).chain([Event::Dump(Dump::End)]).chain(applied)
+    {
         state.apply(&event, clock::now());
     }
     Ok(state)

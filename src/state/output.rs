@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Output};
+use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Output, in_words};
 
 use super::transition::Transition;
 
@@ -58,6 +58,7 @@ impl Outputs {
     }
 
     fn failed(&mut self, output: Output, error: &ApplyError) -> Vec<Transition> {
+        let error = &ApplyError { kind: error.kind, message: in_words(&error.message) };
         let known = self.errors.insert(output, error.clone());
         if is_quiet(output, error) || known.as_ref() == Some(error) {
             return Vec::new();

@@ -42,6 +42,8 @@ pub struct Vitals {
     /// addresses that we gave to ports and have not taken away: (port, address)
     pub added: Vec<(String, Ipv4Net)>,
     pub time: TimeFacts,
+    /// transfers to the display that failed while it was there, since the start
+    pub display_errors: u64,
     /// `None`: not looked at yet
     pub head: Option<Head>,
     pub trouble: Trouble,
@@ -95,6 +97,7 @@ impl State {
                 self.vitals.added.clone_from(added);
                 self.claim_added();
             }
+            Vital::DisplayErrors(count) => self.vitals.display_errors = *count,
             Vital::Head(head) => self.vitals.judge(head, &self.settings.vitals, self.now),
         }
         Vec::new()

@@ -1,19 +1,15 @@
 //! The head node itself: ports, subnets, connection tracking, file system.
 
 use super::{Finding, Patient};
-use crate::config::PortPattern;
 
 /// The cluster's port is there, and neither it nor an uplink is a port of a bridge or bond.
 pub fn ports(patient: &Patient<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let cluster = patient.cluster_port();
     if cluster.is_none() {
-        let wanted = match &patient.settings.cluster.interface {
-            PortPattern::Glob(name) => name.clone(),
-            PortPattern::Mac(mac) => format!("mac:{mac}"),
-        };
+        let wanted = &patient.settings.cluster.interface;
         findings.push(Finding::new(
-            "cluster-port-absent",
+            "gateway-port-absent",
             format!("the cluster's port {wanted} is not in this machine now"),
             "plug it in, or correct cluster.interface; `bramblegate detect` lists the ports",
         ));
@@ -21,7 +17,7 @@ pub fn ports(patient: &Patient<'_>) -> Vec<Finding> {
     let uplinks = patient.uplinks();
     if uplinks.is_empty() {
         findings.push(Finding::new(
-            "uplink-absent",
+            "uplink-none",
             "none of uplink.interfaces is in this machine now",
             "plug it in, or correct uplink.interfaces; `bramblegate detect` lists the ports",
         ));
@@ -73,7 +69,7 @@ pub fn conntrack(patient: &Patient<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     vec![Finding::new(
-        "gateway-conntrack-full",
+        "gateway-conntrack",
         format!("connection tracking holds {count} of {max} entries; when it is full new connections are dropped"),
         format!(
             "sysctl -w net.netfilter.nf_conntrack_max={}, and in /etc/sysctl.d/ for the next start; then see who opens so many",
