@@ -81,7 +81,7 @@ fn every_key_stands_there_with_its_default_or_an_example() {
     let mut lines = text.lines().peekable();
     let mut table = String::new();
     let mut shown = Vec::new();
-    while let Some(line) = lines.next() {
+    for line in lines {
         let line = line.strip_prefix('#').unwrap_or(line);
         if let Some(header) = line.strip_prefix('[') {
             table = header.trim_matches(['[', ']']).to_owned() + ".";
