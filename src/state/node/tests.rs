@@ -51,8 +51,8 @@ pub fn recount(nodes: &Nodes) {
         let troubled: BTreeSet<NodeId> = nodes.iter().filter(|n| n.trouble() == Some(trouble)).map(|n| n.id).collect();
         assert_eq!(nodes.troubled.of(trouble), Some(&troubled));
     }
-    let awaited: BTreeSet<NodeId> = nodes.iter().filter(|n| n.is_awaited()).map(|n| n.id).collect();
-    assert_eq!(nodes.awaited, awaited);
+    let unanswered: BTreeSet<NodeId> = nodes.iter().filter(|n| n.is_unanswered()).map(|n| n.id).collect();
+    assert_eq!(nodes.unanswered, unanswered);
     let booting = nodes.booting.iter().filter(|(_, id)| nodes.get(*id).is_some()).count();
     assert!(nodes.iter().filter(|n| n.stage().is_some()).count() == booting, "each that boots has its deadline");
     assert!(nodes.count(NodeHealth::Booting) <= booting);
