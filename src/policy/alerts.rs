@@ -71,12 +71,24 @@ fn uplink(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         let text = format!("{port} has an address, but nothing answers from the internet");
         raised.push(alert(Severity::Warning, "uplink-no-internet", text, "NO INTERNET"));
     }
+    without_ipv4(settings, state, raised);
     if let Some(exit) = foreign_exit(state) {
         let text = format!(
             "the nodes' traffic leaves by {exit}, not by an uplink: add {exit} to uplink.interfaces to translate it there"
         );
         raised.push(alert(Severity::Warning, "uplink-exit-by", text, format!("EXIT BY {exit}")));
     }
+}
+
+/// The head is reached by IPv6, and the nodes have no way out but for one that is not ours, as a translator's (RFC 6877) is.
+fn without_ipv4(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
+    let elsewhere = matches!(state.vitals().way_out, Some(Some(_)));
+    let Some(active) = state.active().filter(|_| settings.gateway.enabled && state.is_ipv6_only() && !elsewhere) else {
+        return;
+    };
+    let port = &active.link.name;
+    let text = format!("{port} has no IPv4 address: the head is reached by IPv6, the nodes have no internet");
+    raised.push(alert(Severity::Notice, "uplink-no-ipv4", text, "NODES OFFLINE"));
 }
 
 fn without_address(active: &UplinkView<'_>) -> (String, &'static str) {

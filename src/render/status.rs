@@ -62,6 +62,8 @@ pub struct GatewayStatus {
     pub repaired: u64,
     pub overlap: Overlap,
     pub blocked_by: Option<Blocker>,
+    /// `Some(false)`: our rules, which are in the kernel, let no IPv6 of the cluster through; `None`: they are not there
+    pub ipv6_forwarding: Option<bool>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -154,6 +156,8 @@ pub struct LcdStatus {
     pub lines: Option<Vec<String>>,
     /// sent since the start
     pub bytes: u64,
+    /// transfers that failed while the display was there, since the start
+    pub errors: u64,
 }
 
 /// The LED, or the LEDs of a stick.
@@ -203,7 +207,7 @@ pub fn snapshot(settings: &Settings, state: &State, desired: &Desired) -> Snapsh
             total: state.nodes().total(),
         },
         host: state.vitals().head,
-        lcd: lcd(settings, state.outputs()),
+        lcd: lcd(settings, state),
         led: led(settings, state, desired),
     }
 }
@@ -272,6 +276,8 @@ fn gateway(state: &State, desired: &Desired) -> GatewayStatus {
     };
     let blocked_by = firewall.blocker.clone().or_else(|| firewall.swallowed.then_some(swallowed));
     GatewayStatus {
+        // Nodes get no IPv6 yet: as long as the rules stand nothing passes.
+        ipv6_forwarding: masquerade.filter(|loaded| *loaded).map(|_| false),
         forwarding: state.forwarding(),
         masquerade,
         applied: outputs.applied,
@@ -281,13 +287,14 @@ fn gateway(state: &State, desired: &Desired) -> GatewayStatus {
     }
 }
 
-fn lcd(settings: &Settings, outputs: &Outputs) -> LcdStatus {
+fn lcd(settings: &Settings, state: &State) -> LcdStatus {
+    let (outputs, errors) = (state.outputs(), state.vitals().display_errors);
     let state = DeviceState::of(outputs, Output::Display, settings.lcd.bus == LcdBus::Off);
     let (lines, bytes) = match outputs.held(Output::Display) {
         Some(Applied::Display { lines, bytes, .. }) => (Some(lines.clone()), *bytes),
         _ => (None, 0),
     };
-    LcdStatus { state, lines: lines.filter(|_| state == DeviceState::Ok), bytes }
+    LcdStatus { state, lines: lines.filter(|_| state == DeviceState::Ok), bytes, errors }
 }
 
 fn led(settings: &Settings, state: &State, desired: &Desired) -> LedStatus {

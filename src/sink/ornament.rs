@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output};
+use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output, Vital};
 
 pub use thread::{Handle, Worker, start};
 
 /// How long the daemon may be silent at its start before the panel says that nobody drives it.
 pub const LEASE: Duration = Duration::from_secs(15);
+
+/// A full channel is tried again after this.
+const FULL: Duration = Duration::from_millis(200);
 
 /// The main loop's sign of life.
 #[derive(Debug, Clone)]
@@ -80,11 +83,14 @@ pub struct Reporter {
     output: Output,
     last: Option<Result<Applied, ApplyError>>,
     pending: bool,
+    errors: u64,
+    /// `errors`, as it was told last
+    errors_told: u64,
 }
 
 impl Reporter {
     pub fn new(events: mpsc::Sender<Event>, output: Output) -> Self {
-        Self { events, output, last: None, pending: false }
+        Self { events, output, last: None, pending: false, errors: 0, errors_told: 0 }
     }
 
     /// Reports `result` if it says anything new.
@@ -97,14 +103,27 @@ impl Reporter {
         self.flush();
     }
 
+    /// Counts a transfer that failed, and tells the number.
+    pub fn count_error(&mut self) {
+        self.errors += 1;
+        self.flush();
+    }
+
     /// Tries again what is pending; how long to wait before the next time.
     pub fn flush(&mut self) -> Option<Duration> {
+        if self.errors != self.errors_told {
+            let event = Event::Vital(Vital::DisplayErrors(self.errors));
+            if matches!(self.events.try_send(event), Err(mpsc::error::TrySendError::Full(_))) {
+                return Some(FULL);
+            }
+            self.errors_told = self.errors;
+        }
         if let (true, Some(result)) = (self.pending, &self.last) {
             let event = Event::Applied(ApplyReport { output: self.output, result: result.clone() });
             // A closed channel is the end of the daemon: nobody wants to know.
             self.pending = matches!(self.events.try_send(event), Err(mpsc::error::TrySendError::Full(_)));
         }
-        self.pending.then_some(Duration::from_millis(200))
+        self.pending.then_some(FULL)
     }
 }
 
@@ -211,6 +230,19 @@ mod tests {
             now += patience.left(now);
         }
         assert_eq!(told_at, Some(Duration::from_millis(1500)));
+    }
+
+    #[test]
+    fn errors_are_counted_and_the_last_count_comes_through_a_full_channel() {
+        let (sender, mut events) = mpsc::channel(1);
+        let mut reporter = Reporter::new(sender, Output::Display);
+        (0..3).for_each(|_| reporter.count_error());
+        assert!(reporter.flush().is_some(), "the channel is full");
+        assert_eq!(events.try_recv(), Ok(Event::Vital(Vital::DisplayErrors(1))));
+        assert!(reporter.flush().is_none());
+        assert_eq!(events.try_recv(), Ok(Event::Vital(Vital::DisplayErrors(3))));
+        reporter.flush();
+        assert!(events.try_recv().is_err());
     }
 
     #[test]

@@ -159,6 +159,12 @@ impl State {
         self.uplinks.get(&index).is_some_and(|memory| memory.is_routeless(self.now))
     }
 
+    /// Uplinks have addresses, but for longer than a renewal takes none of IPv4, to which the nodes could be masqueraded.
+    pub fn is_ipv6_only(&self) -> bool {
+        let addressed = || self.uplinks.values().filter(|memory| memory.address.is_some());
+        addressed().next().is_some() && addressed().all(|memory| memory.is_ipv6_only(self.now))
+    }
+
     /// Without any uplink since.
     pub fn offline_since(&self) -> Option<Instant> {
         self.offline_since

@@ -317,6 +317,7 @@ impl State {
                 self.vitals.added.clone_from(added);
                 self.claim_added();
             }
+            Vital::DisplayErrors(count) => self.vitals.display_errors = *count,
             Vital::Head(head) => self.vitals.judge(head, &self.settings.vitals, self.now),
         }
         Vec::new()

@@ -78,6 +78,8 @@ pub struct UplinkMemory {
     pub good_since: Option<Instant>,
     /// address and no default route since
     pub routeless_since: Option<Instant>,
+    /// an address, but none of IPv4, since
+    pub ipv6_only_since: Option<Instant>,
     pub reachability: Option<Reachability>,
     /// what the last probe's generation depends on
     route: Option<IpAddr>,
@@ -97,6 +99,7 @@ impl UplinkMemory {
             searching_since: None,
             good_since: None,
             routeless_since: None,
+            ipv6_only_since: None,
             reachability: None,
             route: None,
             generation: 0,
@@ -119,6 +122,8 @@ impl UplinkMemory {
         self.good_since = (primary.is_some() && gateway.is_some()).then(|| self.good_since.unwrap_or(now));
         let routeless = primary.is_some() && gateway.is_none();
         self.routeless_since = routeless.then(|| self.routeless_since.unwrap_or(now));
+        let ipv6_only = primary.is_some_and(|address| matches!(address, IpNet::V6(_)));
+        self.ipv6_only_since = ipv6_only.then(|| self.ipv6_only_since.unwrap_or(now));
         let way_out = gateway.flatten();
         if self.route != way_out {
             self.route = way_out;
@@ -240,6 +245,11 @@ impl UplinkMemory {
         self.routeless_since.is_some_and(|since| now.saturating_since(since) >= RENEWAL_GRACE)
     }
 
+    /// There is an address and, for longer than a renewal takes, none of IPv4, to which the nodes could be masqueraded.
+    pub fn is_ipv6_only(&self, now: Instant) -> bool {
+        self.ipv6_only_since.is_some_and(|since| now.saturating_since(since) >= RENEWAL_GRACE)
+    }
+
     /// Its address went, or came back, so short a while ago that its way out may be on its way too: along with an address the
     /// kernel drops its routes.
     pub fn is_renewing(&self, now: Instant) -> bool {
@@ -251,8 +261,8 @@ impl UplinkMemory {
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let lost = self.lost_at.into_iter().flat_map(|at| [at + ROW1_GRACE, at + RENEWAL_GRACE]);
         let search = self.searching_since.into_iter().map(|at| at + SEARCH_TIME);
-        let routeless = self.routeless_since.into_iter().chain(self.renewed_at).map(|at| at + RENEWAL_GRACE);
-        lost.chain(search).chain(routeless).filter(|at| *at > now).min()
+        let waits = self.routeless_since.into_iter().chain(self.ipv6_only_since).chain(self.renewed_at);
+        lost.chain(search).chain(waits.map(|at| at + RENEWAL_GRACE)).filter(|at| *at > now).min()
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Vitals {
     /// addresses that we gave to ports and have not taken away: (port, address)
     pub added: Vec<(String, Ipv4Net)>,
     pub time: TimeFacts,
+    /// transfers to the display that failed while it was there, since the start
+    pub display_errors: u64,
     /// `None`: not looked at yet
     pub head: Option<Head>,
     pub trouble: Trouble,

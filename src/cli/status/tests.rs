@@ -18,13 +18,14 @@ fn snapshot() -> Value {
               "lease_left_s": null, "addresses": [] },
         ],
         "gateway": { "forwarding": true, "masquerade": null, "applied": 1, "repaired": 2, "overlap": "routed",
-                     "blocked_by": { "table": "ip filter", "chain": "FORWARD", "remedy": "sudo this" } },
+                     "blocked_by": { "table": "ip filter", "chain": "FORWARD", "remedy": "sudo this" },
+                     "ipv6_forwarding": false },
         "cluster": { "interface": "eth0", "address": "192.168.50.1/24", "dhcp": "off", "up": 1, "total": 2 },
         "nodes": [
             { "name": "rpi1", "mac": null, "address": "192.168.50.11", "health": "up", "rtt_us": 310, "since_s": 40 },
             { "name": "rpi2", "mac": null, "address": null, "health": "down", "rtt_us": 1234, "since_s": 90000 },
         ],
-        "panel": { "lcd": { "state": "ok", "lines": ["10.99.0.126     ", "BLOCKED        ♥"], "bytes": 140 },
+        "panel": { "lcd": { "state": "ok", "lines": ["10.99.0.126     ", "BLOCKED        ♥"], "bytes": 140, "errors": 2 },
                    "led": { "state": "absent", "colour": null, "pattern": null, "leds": null } },
     })
 }
@@ -44,13 +45,27 @@ uplink    eth1  online  10.99.0.126/24  2001:db8::7/64  gateway 10.99.0.1  lease
           wlan0  no-carrier  for 3 s
 gateway   forwarding yes  masquerade unknown  overlap routed  applied 1x  repaired 2x
           blocked by ip filter FORWARD: sudo this
+          IPv6 is not forwarded: nodes get none yet
 cluster   eth0  192.168.50.1/24  1/2 up  dhcp off
           rpi1  192.168.50.11    up          310 µs  for 40 s
           rpi2                   down                for 25 h 0 min
-lcd       ok  [10.99.0.126     ] [BLOCKED        ♥]
+lcd       ok  [10.99.0.126     ] [BLOCKED        ♥]  2 bus errors
 led       absent
 ";
     assert_eq!(text::page(&view(&[snapshot()]), false), wanted);
+}
+
+#[test]
+fn what_is_not_so_is_not_said() {
+    let mut status = snapshot();
+    status["uplinks"][0]["addresses"] = json!(["10.99.0.126/24"]);
+    status["panel"]["lcd"]["errors"] = 0.into();
+    let page = text::page(&view(&[status.clone()]), false);
+    assert!(!page.contains("IPv6") && !page.contains("bus error"), "{page}");
+    status["uplinks"][0]["addresses"] = json!(["2001:db8::7/64"]);
+    status["gateway"]["ipv6_forwarding"] = Value::Null;
+    let page = text::page(&view(&[status]), false);
+    assert!(!page.contains("IPv6"), "without our rules nobody knows: {page}");
 }
 
 #[test]

@@ -145,6 +145,11 @@ fn gateway(page: &mut Page, status: &Value) {
         let line = format!("{} by {by}: {}", page.paint(RED, "blocked"), text(status, "/gateway/blocked_by/remedy"));
         page.row("", &[line]);
     }
+    let is_ipv6 = |address: &Value| address.as_str().is_some_and(|address| address.contains(':'));
+    let there = list(status, "/uplinks").any(|uplink| list(uplink, "/addresses").any(is_ipv6));
+    if there && status.pointer("/gateway/ipv6_forwarding").and_then(Value::as_bool) == Some(false) {
+        page.row("", &["IPv6 is not forwarded: nodes get none yet".to_owned()]);
+    }
 }
 
 fn nodes(page: &mut Page, status: &Value) {
@@ -190,7 +195,12 @@ fn panel(page: &mut Page, status: &Value) {
     let lcd = text(status, "/panel/lcd/state");
     let lines: Vec<String> =
         list(status, "/panel/lcd/lines").filter_map(Value::as_str).map(|line| format!("[{line}]")).collect();
-    page.row("lcd", &[page.word(&lcd), lines.join(" ")]);
+    let errors = match number(status, "/panel/lcd/errors") {
+        None | Some(0) => String::new(),
+        Some(1) => "1 bus error".to_owned(),
+        Some(errors) => format!("{errors} bus errors"),
+    };
+    page.row("lcd", &[page.word(&lcd), lines.join(" "), page.paint(AMBER, &errors)]);
     let led = text(status, "/panel/led/state");
     page.row("led", &[page.word(&led), text(status, "/panel/led/colour"), text(status, "/panel/led/pattern")]);
 }

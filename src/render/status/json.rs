@@ -226,11 +226,12 @@ fn gateway(gateway: &GatewayStatus) -> Value {
             "chain": by.chain,
             "remedy": by.remedy,
         })),
+        "ipv6_forwarding": gateway.ipv6_forwarding,
     })
 }
 
 fn lcd(lcd: &LcdStatus) -> Value {
-    json!({ "state": lcd.state.name(), "lines": lcd.lines, "bytes": lcd.bytes })
+    json!({ "state": lcd.state.name(), "lines": lcd.lines, "bytes": lcd.bytes, "errors": lcd.errors })
 }
 
 fn led(led: &LedStatus) -> Value {

@@ -11,6 +11,7 @@ use crate::board::Board;
 use crate::config;
 use crate::event::{
     Address, ApplyError, ApplyReport, Change, Dump, Event, Firewall, Link, Netconf, Probe, Reachability, Round, Route,
+    Vital,
 };
 use crate::policy::decide;
 use schema::Schema;
@@ -183,7 +184,7 @@ fn with_nothing_known_no_key_is_missing() {
     assert_eq!(line["uplinks"], serde_json::json!([]));
     assert_eq!(line["cluster"]["interface"], Value::Null);
     assert_eq!(line["gateway"]["masquerade"], false);
-    assert_eq!(line["panel"]["lcd"], serde_json::json!({ "state": "absent", "lines": null, "bytes": 0 }));
+    assert_eq!(line["panel"]["lcd"], serde_json::json!({ "state": "absent", "lines": null, "bytes": 0, "errors": 0 }));
     assert_eq!(
         line["panel"]["led"],
         serde_json::json!({ "state": "absent", "colour": null, "pattern": null, "leds": null })
@@ -209,6 +210,7 @@ fn an_evening_online() {
         line["gateway"],
         serde_json::json!({
             "forwarding": true, "masquerade": true, "applied": 1, "repaired": 0, "overlap": "none", "blocked_by": null,
+            "ipv6_forwarding": false,
         })
     );
     assert_eq!(
@@ -286,7 +288,23 @@ fn what_blocks_is_named_or_has_null_names() {
 fn a_rule_set_that_cannot_be_applied_leaves_the_masquerade_unknown() {
     let mut stage = Stage::online();
     stage.report(Output::Firewall, Err(error(ApplyErrorKind::Failed)));
-    assert_eq!(stage.line()["gateway"]["masquerade"], Value::Null);
+    let gateway = &stage.line()["gateway"];
+    assert_eq!((&gateway["masquerade"], &gateway["ipv6_forwarding"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn rules_that_are_in_the_kernel_let_no_ipv6_through() {
+    assert_eq!(Stage::online().line()["gateway"]["ipv6_forwarding"], false);
+    assert_eq!(Stage::new().line()["gateway"]["ipv6_forwarding"], Value::Null, "before they are nobody knows");
+}
+
+#[test]
+fn errors_of_the_displays_bus_are_told_and_are_worth_a_line() {
+    let mut stage = Stage::online();
+    let before = stage.snapshot();
+    stage.tell(Event::Vital(Vital::DisplayErrors(3)));
+    assert_eq!(stage.line()["panel"]["lcd"]["errors"], 3);
+    assert_eq!(json::changed_parts(&before, &stage.snapshot()), ["panel"]);
 }
 
 #[test]

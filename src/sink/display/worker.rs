@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Connector;
 use crate::config::{Backlight, Lcd};
-use crate::event::{Applied, ApplyError};
+use crate::event::{Applied, ApplyError, ApplyErrorKind};
 use crate::hal::CharDisplay;
 use crate::panel::charset::HEARTBEAT;
 use crate::panel::playlist::{Rotation, Urgency};
@@ -88,6 +88,10 @@ impl Worker {
                 }
             }
             Err(error) => {
+                // One that is not there yet fails at each try: that is no error of the bus.
+                if self.display.is_some() && (self.shown.is_some() || error.kind == ApplyErrorKind::Failed) {
+                    self.reporter.count_error();
+                }
                 self.close();
                 self.patience.failed(self.start.elapsed());
                 if self.patience.is_worth_telling(&error) {

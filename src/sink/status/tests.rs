@@ -68,6 +68,7 @@ pub(super) fn snapshot() -> Snapshot {
         uplink,
         uplinks: Vec::new(),
         gateway: GatewayStatus {
+            ipv6_forwarding: None,
             forwarding: true,
             masquerade: Some(true),
             applied: 1,
@@ -83,7 +84,7 @@ pub(super) fn snapshot() -> Snapshot {
             total: 0,
         },
         host: None,
-        lcd: LcdStatus { state: DeviceState::Off, lines: None, bytes: 0 },
+        lcd: LcdStatus { state: DeviceState::Off, lines: None, bytes: 0, errors: 0 },
         led: LedStatus { state: DeviceState::Off, signals: None },
     }
 }
