@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Backlight;
 use super::fault::Complaint;
 use super::grammar::{Parsed, duration};
 use super::tree::Scalar;
+use super::{Backlight, GpioPins};
 use crate::board::Wiring;
 use crate::panel::Geometry;
 
@@ -197,5 +197,15 @@ pub(super) fn buttons(text: &str) -> Parsed<ButtonChip> {
     match text.strip_prefix("emulator:") {
         Some(path) => file(path).map(ButtonChip::Emulator),
         None => name(text).map(ButtonChip::Gpio),
+    }
+}
+
+impl GpioPins {
+    /// The pin on this line, if it is one of them.
+    pub fn name_of(&self, line: u32) -> Option<&'static str> {
+        let Self { rs, e, d4, d5, d6, d7, backlight } = *self;
+        let pins = [("rs", rs), ("e", e), ("d4", d4), ("d5", d5), ("d6", d6), ("d7", d7)];
+        let backlight = backlight.map(|line| ("backlight", line));
+        pins.into_iter().chain(backlight).find(|(_, taken)| *taken == line).map(|(name, _)| name)
     }
 }

@@ -7,7 +7,7 @@ use toml_span::value::{Key as TomlKey, Table as TomlTable, Value as TomlValue, V
 
 use super::fault::{Complaint, Fault, Origin, Sources};
 use super::grammar;
-use super::keys::{self, Key, Kind};
+use super::keys::{self, Key, Kind, Preset};
 use super::suggest;
 use super::tree::{Item, Scalar, Table, Value};
 
@@ -218,9 +218,9 @@ impl Reader<'_> {
             (Kind::List { lone: true, .. }, ValueInner::String(_)) => {
                 return self.list(key, std::slice::from_ref(value), at);
             }
-            (kind, other) => Err(Complaint::new(
+            (_, other) => Err(Complaint::new(
                 format!("this is {}", article(other.type_str())),
-                format!("write {}", hint(kind, other)),
+                format!("write {}", hint(key, other)),
             )),
         };
         checked
@@ -275,15 +275,19 @@ fn article(kind: &str) -> String {
 }
 
 /// What to write in place of a value of the wrong type.
-fn hint(kind: &Kind, found: &ValueInner<'_>) -> String {
-    match (kind, found) {
+fn hint(key: &Key, found: &ValueInner<'_>) -> String {
+    match (&key.kind, found) {
         (Kind::Duration(..), ValueInner::Integer(number)) => {
-            format!("a duration with its unit in quotes, as \"{number}s\"")
+            // Who writes 300 for a key whose default is "300ms" means milliseconds.
+            let default = if let Preset::Toml(default) = key.default { default } else { "" };
+            let unit = default.trim_matches('"').trim_start_matches(|c: char| c.is_ascii_digit());
+            let unit = if unit.is_empty() { "s" } else { unit };
+            format!("a duration with its unit in quotes, as \"{number}{unit}\"")
         }
         (Kind::List { .. }, ValueInner::String(text)) => format!("a list, as [{text:?}]"),
         (Kind::Bool, ValueInner::String(text)) if matches!(text.as_ref(), "true" | "false") => {
             format!("{text} without quotes")
         }
-        _ => kind.words(),
+        (kind, _) => kind.words(),
     }
 }

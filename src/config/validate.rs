@@ -26,6 +26,10 @@ pub(super) fn settings(tree: &Table, sources: &Sources, faults: &mut Vec<Fault>)
     let led = check.led();
     let socket = check.text("status.socket", devices::socket);
     let control = check.text("control.socket", devices::socket);
+    if let (Some(Some(buttons)), Some(lcd)) = (&buttons, &lcd) {
+        check.lines_apart(buttons, lcd);
+    }
+    check.sockets_apart(socket.as_ref(), control.as_ref());
     Some(Settings {
         board: board?,
         uplink: uplink?,
@@ -237,6 +241,30 @@ impl Check<'_> {
                 );
             }
         }
+    }
+
+    /// A line of a GPIO chip is a button's or the display's.
+    fn lines_apart(&mut self, buttons: &Buttons, lcd: &Lcd) {
+        let (ButtonChip::Gpio(label), LcdBus::Gpio { chip, pins }) = (&buttons.chip, &lcd.bus) else { return };
+        if label != chip {
+            return;
+        }
+        for (name, line) in [("next", buttons.next), ("acknowledge", buttons.acknowledge), ("power", buttons.power)] {
+            let Some((line, pin)) = line.and_then(|line| Some((line, pins.name_of(line)?))) else { continue };
+            let path = format!("buttons.{name}");
+            let wrong = format!("{path}: line {line} is {pin} of the display, as lcd.bus = \"gpio\" has it");
+            self.complain(self.place(&path), wrong, "give the button another line, or the display's lcd.pins");
+        }
+    }
+
+    fn sockets_apart(&mut self, status: Option<&PathBuf>, control: Option<&PathBuf>) {
+        if status.is_none() || status != control {
+            return;
+        }
+        let written = |path: &&str| self.tree.get(path).is_some_and(|item| item.at.source >= Sources::MAIN);
+        let path = ["control.socket", "status.socket"].into_iter().find(written).unwrap_or("control.socket");
+        let right = "give each its own, as \"/run/bramblegate/status.sock\" and \"/run/bramblegate/control.sock\"";
+        self.complain(self.place(path), format!("{path}: status.socket and control.socket are one"), right);
     }
 
     fn lcd(&mut self) -> Option<Lcd> {
