@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -108,17 +109,46 @@ fn every_alert_is_in_the_manual() {
     let mut sources = files("src/policy/alerts", "rs");
     sources.push(root().join("src/policy/alerts.rs"));
     let source: String = sources.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
-    let manual = fs::read_to_string(root().join("docs/man/bramblegate.8")).unwrap().replace("\\-", "-");
-    let is_code = |word: &&str| {
-        let subject = word.split('-').next().unwrap_or_default();
-        ["uplink", "gateway", "node", "lcd", "led", "host"].contains(&subject)
-            && word.contains('-')
-            && word.chars().all(|c| c.is_ascii_lowercase() || c == '-')
-    };
+    let alerts = section("docs/man/bramblegate.8", "ALERTS");
     let codes: Vec<&str> = source.split('"').filter(is_code).collect();
     assert!(codes.len() > 10, "the policy spells its alerts otherwise now: {codes:?}");
-    let missing: Vec<&&str> = codes.iter().filter(|code| !manual.contains(**code)).collect();
-    assert!(missing.is_empty(), "not in docs/man/bramblegate.8: {missing:?}");
+    let missing: Vec<&&str> = codes.iter().filter(|code| !alerts.contains(**code)).collect();
+    assert!(missing.is_empty(), "not under ALERTS in docs/man/bramblegate.8: {missing:?}");
+}
+
+/// Codes of what `doctor` finds are those of alerts, or stand in its own list.
+#[test]
+fn every_finding_is_in_a_manual() {
+    let sources = files("src/cli/doctor", "rs").into_iter().filter(|path| !path.ends_with("tests.rs"));
+    let source: String = sources.map(|path| fs::read_to_string(path).unwrap()).collect();
+    let mut listed = section("docs/man/bramblegate.8", "ALERTS");
+    listed.extend(section("docs/man/bramblegate.1", "FINDINGS"));
+    let codes: Vec<&str> = source.split('"').filter(is_code).collect();
+    assert!(codes.len() > 10, "doctor spells its findings otherwise now: {codes:?}");
+    let missing: Vec<&&str> = codes.iter().filter(|code| !listed.contains(**code)).collect();
+    assert!(
+        missing.is_empty(),
+        "neither under ALERTS in bramblegate.8 nor under FINDINGS in bramblegate.1: {missing:?}"
+    );
+}
+
+/// `uplink-none`: a subject and what is wrong with it.
+fn is_code(word: &&str) -> bool {
+    let subject = word.split('-').next().unwrap_or_default();
+    ["uplink", "gateway", "node", "lcd", "led", "host"].contains(&subject)
+        && word.contains('-')
+        && word.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+        && !word.ends_with('-')
+}
+
+/// The codes that a section of a manual page lists: those in bold that a paragraph begins with.
+fn section(page: &str, name: &str) -> BTreeSet<String> {
+    let manual = fs::read_to_string(root().join(page)).unwrap().replace("\\-", "-");
+    let text = manual.split(&format!("\n.SH {name}\n")).nth(1).unwrap_or_else(|| panic!("{page} has no {name}"));
+    let lines: Vec<&str> = text.split("\n.SH ").next().unwrap().lines().collect();
+    let headings = lines.iter().zip(lines.iter().skip(1)).filter(|(line, _)| **line == ".TP").map(|(_, next)| *next);
+    let words = headings.flat_map(|line| line.split([' ', ',', '"']));
+    words.filter(is_code).map(str::to_owned).collect()
 }
 
 /// Cargo would take a test with a `main` of its own for one without any tests, and be content.

@@ -21,7 +21,7 @@ pub fn ports(patient: &Patient<'_>) -> Vec<Finding> {
     let uplinks = patient.uplinks();
     if uplinks.is_empty() {
         findings.push(Finding::new(
-            "uplink-absent",
+            "uplink-none",
             "none of uplink.interfaces is in this machine now",
             "plug it in, or correct uplink.interfaces; `bramblegate detect` lists the ports",
         ));
@@ -30,7 +30,7 @@ pub fn ports(patient: &Patient<'_>) -> Vec<Finding> {
         let master = patient.machine.link(&format!("/sys/class/net/{name}/master"));
         if let Some(master) = master.as_deref().and_then(|link| link.rsplit('/').next()) {
             findings.push(Finding::blocking(
-                "gateway-port-enslaved",
+                "uplink-enslaved",
                 format!("{name} is a port of {master}"),
                 format!("name {master} in the settings in its place, or take {name} out of it"),
             ));
@@ -71,7 +71,7 @@ pub fn conntrack(patient: &Patient<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     vec![Finding::new(
-        "gateway-conntrack-full",
+        "gateway-conntrack",
         format!("connection tracking holds {count} of {max} entries; when it is full new connections are dropped"),
         format!(
             "sysctl -w net.netfilter.nf_conntrack_max={}, and in /etc/sysctl.d/ for the next start; then see who opens so many",

@@ -36,7 +36,7 @@ pub struct Args {
 /// One thing that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// stable, begins with its subject as alerts do
+    /// stable, begins with its subject as alerts do; where an alert tells the same, that one's
     pub code: &'static str,
     /// the gateway cannot do its work
     pub blocked: bool,

@@ -12,7 +12,7 @@ pub fn managers(patient: &Patient<'_>) -> Vec<Finding> {
     let finding = |who: &str, remedy: String| {
         let text =
             format!("{who} manages the cluster's port {port}: it may take the address away or ask for one there");
-        Finding::new("cluster-port-managed", text, remedy)
+        Finding::new("gateway-port-managed", text, remedy)
     };
     let mut findings = Vec::new();
     if network_manager(patient.machine, &port) {
@@ -112,7 +112,7 @@ pub fn servers(patient: &Patient<'_>) -> Vec<Finding> {
     let machine = patient.machine;
     let other = |(unit, what): (&str, &str)| {
         Finding::new(
-            "cluster-dhcp-other",
+            "gateway-dhcp-other",
             format!("{what} starts with the machine and would answer the nodes as well"),
             format!("sudo systemctl disable --now {unit}"),
         )
@@ -123,7 +123,7 @@ pub fn servers(patient: &Patient<'_>) -> Vec<Finding> {
     }
     if patient.settings.cluster.dhcp.is_some() && !has_dnsmasq(machine) {
         findings.push(Finding::new(
-            "cluster-dhcp-missing",
+            "gateway-dnsmasq-missing",
             "dnsmasq is not installed, so the nodes get no addresses from here",
             "sudo apt install dnsmasq-base, or leave [cluster.dhcp] out",
         ));

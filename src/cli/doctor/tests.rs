@@ -92,7 +92,7 @@ fn a_healthy_head_has_no_findings() {
 #[test]
 fn a_port_of_a_bridge_blocks_the_gateway() {
     let head = Head::new("bridge").link("/sys/class/net/wlan0/master", "../../devices/virtual/net/br0");
-    let finding = head.suffers("gateway-port-enslaved", "wlan0 is a port of br0", "name br0");
+    let finding = head.suffers("uplink-enslaved", "wlan0 is a port of br0", "name br0");
     assert_eq!(code(&[finding]), 2);
 }
 
@@ -100,7 +100,7 @@ fn a_port_of_a_bridge_blocks_the_gateway() {
 fn a_port_that_is_away_is_said() {
     let head = Head::new("away")
         .set("uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth7\"\nlcd.bus = \"off\"\nled.device = \"off\"");
-    head.suffers("cluster-port-absent", "eth7", "bramblegate detect");
+    head.suffers("gateway-port-absent", "eth7", "bramblegate detect");
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn network_manager_on_the_clusters_port_is_told() {
         "nmcli -t -f DEVICE,STATE device",
         "wlan0:connected\neth0:connecting (getting IP configuration)\nlo:unmanaged\n",
     );
-    head.suffers("cluster-port-managed", "NetworkManager", "unmanaged-devices=interface-name:eth0");
+    head.suffers("gateway-port-managed", "NetworkManager", "unmanaged-devices=interface-name:eth0");
     let head = Head::new("nm2").answer("nmcli -t -f DEVICE,STATE device", "wlan0:connected\neth0:unmanaged\n");
     assert_eq!(head.findings(), []);
 }
@@ -126,13 +126,13 @@ fn other_managers_are_told() {
     Head::new("dhcpcd")
         .with("/etc/dhcpcd.conf", "interface wlan0\n")
         .with("/etc/systemd/system/multi-user.target.wants/dhcpcd.service", "")
-        .suffers("cluster-port-managed", "dhcpcd", "denyinterfaces eth0");
+        .suffers("gateway-port-managed", "dhcpcd", "denyinterfaces eth0");
     Head::new("networkd")
         .with("/etc/systemd/system/multi-user.target.wants/systemd-networkd.service", "")
         .with("/etc/systemd/network/20-wired.network", "[Match]\nName=e*\n[Network]\nDHCP=yes\n")
-        .suffers("cluster-port-managed", "systemd-networkd", "20-wired.network");
+        .suffers("gateway-port-managed", "systemd-networkd", "20-wired.network");
     Head::new("ifupdown").with("/etc/network/interfaces", "auto eth0\niface eth0 inet dhcp\n").suffers(
-        "cluster-port-managed",
+        "gateway-port-managed",
         "ifupdown",
         "/etc/network/interfaces",
     );
@@ -194,7 +194,7 @@ fn whoever_has_port_53_is_named_but_not_our_own_server() {
 #[test]
 fn services_and_rules_of_an_older_gateway_are_told_one_by_one() {
     Head::new("isc").with("/etc/systemd/system/multi-user.target.wants/isc-dhcp-server.service", "").suffers(
-        "cluster-dhcp-other",
+        "gateway-dhcp-other",
         "isc-dhcp-server",
         "systemctl disable --now isc-dhcp-server",
     );
@@ -257,7 +257,7 @@ fn a_full_table_an_overlap_and_an_overlay_are_told() {
     Head::new("full")
         .with("/proc/sys/net/netfilter/nf_conntrack_count", "7000\n")
         .with("/proc/sys/net/netfilter/nf_conntrack_max", "8192\n")
-        .suffers("gateway-conntrack-full", "7000 of 8192", "nf_conntrack_max=16384");
+        .suffers("gateway-conntrack", "7000 of 8192", "nf_conntrack_max=16384");
     Head::new("overlay").with("/proc/mounts", "overlay / overlay rw 0 0\n").suffers(
         "host-overlay-root",
         "overlay in memory",

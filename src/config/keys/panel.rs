@@ -108,7 +108,7 @@ pub static PANEL: &[Key] = &[
         "led.night",
         text!("\"22:00-07:00\", or \"off\"", grammar::night),
         Toml("\"off\""),
-        "Dark at these hours while all is well; local time, only once the clock is set.",
+        "At these hours a fifth of the brightness while all is well; local time, only once the clock is set.",
     ),
     key("led.animate", Kind::Bool, Toml("true"), "false: colours stand still. For measurements."),
     key(

@@ -318,7 +318,7 @@ pub fn missing_dnsmasq_is_named() -> Result<()> {
         super::scene::try_from(world, "rpi1", "ping 203.0.113.80")?;
         let doctor = world.gateway_command("doctor").output().map_err(|error| Error(error.to_string()))?;
         let text = String::from_utf8_lossy(&doctor.stdout).into_owned();
-        ensure(&format!("doctor names it: {text}"), text.contains("cluster-dhcp-missing"))?;
+        ensure(&format!("doctor names it: {text}"), text.contains("gateway-dnsmasq-missing"))?;
         let check = world.gateway_command("check").output().map_err(|error| Error(error.to_string()))?;
         let text = String::from_utf8_lossy(&check.stderr).into_owned();
         ensure(
