@@ -4,8 +4,10 @@
 
 mod dhcp;
 mod vital;
+mod words;
 
 pub use vital::{Button, Head, Pressure, Vital};
+pub use words::in_words;
 
 use std::collections::BTreeSet;
 use std::fmt;

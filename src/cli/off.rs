@@ -1,7 +1,9 @@
 //! `bramblegate off`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
+use super::settings::DEFAULT_FILE;
 use super::{exit, output, run};
 use crate::daemon::{InstanceLock, LockError};
 use crate::event::{ApplyError, ApplyErrorKind};
@@ -19,7 +21,20 @@ pub struct Args {
     pub config: super::settings::ConfigArg,
 }
 
-pub fn main(_args: Args) -> ExitCode {
+/// Exit 0; 75 while the daemon runs, 77 without root, 78 if a settings file was named and is not there.
+pub fn main(args: Args) -> ExitCode {
+    if !rustix::process::geteuid().is_root() {
+        output::err("off takes away what is in the kernel: run it as `sudo bramblegate off`\n");
+        return ExitCode::from(exit::NO_PERMISSION);
+    }
+    // What is taken away is known without the settings; but who names some means those, and not a slip of the finger.
+    if args.config.config != Path::new(DEFAULT_FILE) && !args.config.config.exists() {
+        output::err(&format!(
+            "there is no {}; `sudo bramblegate off` needs no settings\n",
+            args.config.config.display()
+        ));
+        return ExitCode::from(exit::CONFIG);
+    }
     // Held to the end: no daemon starts in between.
     let lock = InstanceLock::take(&run::run_directory());
     if let Err(LockError::Held { pid, .. }) = lock {

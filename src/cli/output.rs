@@ -2,6 +2,8 @@
 
 use std::io::{IsTerminal, Write};
 
+use crate::event::in_words;
+
 /// Writes to standard output. Who stops reading wants no more.
 pub fn out(text: &str) {
     let _ = is_read(text);
@@ -13,9 +15,9 @@ pub fn is_read(text: &str) -> bool {
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
 }
 
-/// Writes to standard error.
+/// Writes to standard error, for people: without the numbers of errors.
 pub fn err(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    let _ = std::io::stderr().lock().write_all(in_words(text).as_bytes());
 }
 
 /// May standard output be coloured? It is a terminal that can, and nobody set `NO_COLOR` (no-color.org).

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::settings::{self, ConfigArg};
 use super::{exit, output};
 use crate::config::Settings;
-use crate::event::{Dump, Event};
+use crate::event::{Applied, ApplyReport, Dump, Event, Output};
 use crate::policy::{GatewayPlan, RoutingPlan, decide, service, subnet};
 use crate::render::{dnsmasq as render, page};
 use crate::sink::{clock, dnsmasq};
@@ -86,7 +86,13 @@ fn state(settings: &Settings, facts: Option<&Path>) -> Result<State, (u8, String
             events
         }
     };
-    for event in std::iter::once(Event::Dump(Dump::Begin)).chain(events).chain([Event::Dump(Dump::End)]) {
+    // As if everything had been applied: that is what is printed.
+    let rules =
+        Applied::Firewall { masquerade: true, owned: settings.gateway.protect, flow_table: false, adopted: false };
+    let applied = Event::Applied(ApplyReport { output: Output::Firewall, result: Ok(rules) });
+    let applied = settings.gateway.enabled.then_some(applied);
+    for event in std::iter::once(Event::Dump(Dump::Begin)).chain(events).chain([Event::Dump(Dump::End)]).chain(applied)
+    {
         state.apply(&event, clock::now());
     }
     Ok(state)

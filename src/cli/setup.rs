@@ -57,7 +57,9 @@ pub fn main(args: Args) -> ExitCode {
     for line in &proposal.reasons {
         output::err(&format!("{line}\n"));
     }
+    let found = proposal.clone();
     let done = choose(&mut proposal, &args, &mut ask)
+        .and_then(|()| are_there(&machine, &found, &proposal))
         .and_then(|()| serve(&mut proposal, &args, obstacle(&machine), &mut ask))
         .and_then(|()| install(&machine, &proposal, &board));
     match done {
@@ -118,6 +120,28 @@ fn choose(
     proposal.set("cluster.interface", text(&cluster));
     proposal.set("uplink.interfaces", list(&names));
     Ok(())
+}
+
+/// A port that somebody names and that is not there is a slip of the finger; one that comes and goes is meant by a glob. What
+/// was proposed in the place of a port that is still to come stands.
+fn are_there(machine: &Machine, found: &Proposal, chosen: &Proposal) -> Result<(), Failure> {
+    let mut there = machine.list("/sys/class/net");
+    there.retain(|name| name != "lo");
+    let names = |proposal: &Proposal| -> Vec<String> {
+        let values = ["cluster.interface", "uplink.interfaces"].map(|key| proposal.value(key).unwrap_or_default());
+        let names = values.join(",");
+        names.split(['[', ']', '"', ',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    };
+    let proposed = names(found);
+    let typed = |name: &String| !name.contains(['*', '?', ':']) && !proposed.contains(name);
+    match names(chosen).into_iter().filter(typed).find(|name| !there.contains(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let there = there.join(", ");
+            let right = "name one of these, or one that comes later by a glob, as \"usb*\"";
+            Err((exit::USAGE, format!("there is no port {name:?} here, but {there}: {right}")))
+        }
+    }
 }
 
 /// What speaks against serving addresses from this machine.
@@ -253,6 +277,27 @@ mod tests {
         assert_eq!(asked, ["eth0", "wlan0"]);
         assert_eq!(proposal.value("cluster.interface"), Some("\"eth1\""));
         assert_eq!(proposal.value("uplink.interfaces"), Some("[\"wlan0\"]"));
+    }
+
+    #[test]
+    fn a_port_that_is_not_there_is_refused_unless_a_glob_means_it() {
+        let root = std::env::temp_dir().join(format!("bramblegate-setup-ports-{}", std::process::id()));
+        let machine = Machine::pretend(&root, &[]);
+        for port in ["lo", "eth0", "wlan0"] {
+            std::fs::create_dir_all(root.join("sys/class/net").join(port)).unwrap();
+        }
+        let chosen = |uplinks: &[&str], cluster: &str| {
+            let mut proposal = proposal(true);
+            proposal.set("uplink.interfaces", list(&uplinks.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()));
+            proposal.set("cluster.interface", text(cluster));
+            are_there(&machine, &self::proposal(true), &proposal)
+        };
+        // eth1 is what was proposed for a port that is still to come.
+        chosen(&["wlan0", "eth1", "usb*", "mac:b8:27:eb:00:00:01"], "eth0").unwrap();
+        let (code, message) = chosen(&["wlan0", "nosuch0"], "eth0").unwrap_err();
+        assert!(code == exit::USAGE && message.contains("nosuch0") && message.contains("eth0, wlan0:"), "{message}");
+        assert!(chosen(&["wlan0"], "eth7").unwrap_err().1.contains("eth7"));
+        std::fs::remove_dir_all(&root).unwrap();
     }
 
     /// The question whether to serve: what it proposed, and what was written for these answers.

@@ -1,6 +1,7 @@
 //! Addresses and ports that cannot stand together.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -18,10 +19,9 @@ impl Check<'_> {
     pub fn ports(&mut self, uplink: &Uplink, cluster: &Cluster) {
         for (index, pattern) in uplink.interfaces.iter().enumerate() {
             if *pattern == cluster.interface {
-                let name = show_pattern(pattern);
                 self.complain(
                     self.element("uplink.interfaces", index),
-                    format!("uplink.interfaces: {name} is the cluster's port as well"),
+                    format!("uplink.interfaces: \"{pattern}\" is the cluster's port as well"),
                     "one port leads to the venue, another to the nodes: change this or cluster.interface",
                 );
             }
@@ -185,9 +185,12 @@ fn hosts(net: Ipv4Net) -> String {
     format!("{first} to {last}")
 }
 
-fn show_pattern(pattern: &PortPattern) -> String {
-    match pattern {
-        PortPattern::Glob(name) => format!("\"{name}\""),
-        PortPattern::Mac(mac) => format!("\"mac:{mac}\""),
+impl fmt::Display for PortPattern {
+    /// As the settings have it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Glob(name) => f.write_str(name),
+            Self::Mac(mac) => write!(f, "mac:{mac}"),
+        }
     }
 }

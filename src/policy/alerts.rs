@@ -24,7 +24,7 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
         uplink(settings, state, &mut raised);
         enslaved(state, &mut raised);
         if settings.gateway.enabled {
-            gateway(state, &mut raised);
+            gateway(settings, state, &mut raised);
             service::alerts(settings, state, &mut raised);
             overlap(settings, state, placement, &mut raised);
             dhcp::other_server(state, &mut raised);
@@ -94,6 +94,11 @@ fn without_ipv4(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
 fn without_address(active: &UplinkView<'_>) -> (String, &'static str) {
     let port = &active.link.name;
     match active.state {
+        UplinkState::NoCarrier if !active.link.up => {
+            let right = if active.link.wireless { "rfkill unblock wifi, or " } else { "" };
+            let words = if active.link.wireless { "NO WIFI" } else { "PORT OFF" };
+            (format!("{port} is switched off ({right}sudo ip link set {port} up)"), words)
+        }
         UplinkState::NoCarrier if active.link.wireless => {
             (format!("{port} is not connected to a wireless network"), "NO WIFI")
         }
@@ -138,7 +143,7 @@ fn has_address(state: &State, index: LinkIndex) -> bool {
     state.facts().addresses(index).iter().any(HeldAddress::is_usable)
 }
 
-fn gateway(state: &State, raised: &mut Vec<Alert>) {
+fn gateway(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     let outputs = state.outputs();
     for (output, code, panel) in [
         (Output::Firewall, "gateway-not-loaded", "NO FIREWALL"),
@@ -189,12 +194,11 @@ fn gateway(state: &State, raised: &mut Vec<Alert>) {
     }
     match state.cluster_port() {
         None => {
-            raised.push(alert(
-                Severity::Warning,
-                "gateway-port-absent",
-                "the cluster port is not there",
-                "NO CLUSTER PORT",
-            ));
+            let text = format!(
+                "the cluster port {} is not there: plug it in, or name another as cluster.interface (bramblegate detect lists the ports)",
+                settings.cluster.interface
+            );
+            raised.push(alert(Severity::Warning, "gateway-port-absent", text, "NO CLUSTER PORT"));
         }
         // Before it is switched on, which we do, nobody can tell.
         Some(port) if port.up && !port.carrier => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use crate::config::{Netboot, PortPattern, Settings, TimeServer};
+use crate::config::{Netboot, Settings, TimeServer};
 use crate::state::State;
 use crate::state::dhcp::OtherServers;
 use crate::state::node::Origin;
@@ -94,11 +94,7 @@ pub fn intended(settings: &Settings, state: &State, placement: &Placement) -> Op
     if settings.cluster.dhcp.is_none() && settings.cluster.dns.is_none() {
         return None;
     }
-    let named = match &settings.cluster.interface {
-        PortPattern::Glob(name) => name.clone(),
-        PortPattern::Mac(mac) => format!("mac:{mac}"),
-    };
-    let port = state.cluster_port().map_or(named, |link| link.name.clone());
+    let port = state.cluster_port().map_or_else(|| settings.cluster.interface.to_string(), |link| link.name.clone());
     Some(plan(settings, state, placement, &port))
 }
 

@@ -8,7 +8,7 @@ mod tests;
 
 pub use kinds::{KINDS, Kind, Priority, catalog};
 
-use crate::event::{ApplyError, Output, Reachability, Stop};
+use crate::event::{ApplyError, Output, Reachability, Stop, in_words};
 use crate::policy::Desired;
 use crate::policy::alert::Alert;
 use crate::state::node::{NodeHealth, Trouble};
@@ -49,7 +49,7 @@ const TOLD_OTHERWISE: [&str; 17] = [
 
 impl Record {
     fn new(kind: &'static Kind, message: impl Into<String>) -> Self {
-        Self { kind, priority: kind.priority, message: message.into(), fields: Vec::new() }
+        Self { kind, priority: kind.priority, message: in_words(&message.into()), fields: Vec::new() }
     }
 
     fn with(mut self, name: &'static str, value: impl ToString) -> Self {

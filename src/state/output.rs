@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Output};
+use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Output, in_words};
 
 use super::transition::Transition;
 
@@ -55,6 +55,7 @@ impl Outputs {
 
     fn failed(&mut self, output: Output, error: &ApplyError) -> Vec<Transition> {
         let quiet = matches!(error.kind, ApplyErrorKind::Off | ApplyErrorKind::Waiting);
+        let error = &ApplyError { kind: error.kind, message: in_words(&error.message) };
         let known = self.errors.insert(output, error.clone());
         if quiet || known.as_ref() == Some(error) {
             return Vec::new();

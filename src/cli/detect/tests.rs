@@ -73,6 +73,27 @@ fn what_is_written_is_right_on_every_board() {
     }
 }
 
+/// The header promises it.
+#[test]
+fn every_key_stands_there_with_its_default_or_an_example() {
+    let ports = [port("eth0", PortKind::Wired), port("wlan0", PortKind::Wireless)];
+    let text = write(&proposal("raspberry-pi-4", &ports, Some("wlan0")), &Board::built_in("raspberry-pi-4").unwrap());
+    let mut table = String::new();
+    let mut shown = Vec::new();
+    for line in text.lines() {
+        let line = line.strip_prefix('#').unwrap_or(line);
+        if let Some(header) = line.strip_prefix('[') {
+            table = header.trim_matches(['[', ']']).to_owned() + ".";
+        } else if let Some((name, _)) = line.split_once(" = ").filter(|_| !line.starts_with(' ')) {
+            shown.push(format!("{table}{name}"));
+        }
+    }
+    let missing: Vec<&str> =
+        config::keys::all().map(|key| key.path).filter(|path| !shown.iter().any(|s| s == path)).collect();
+    assert_eq!(missing, Vec::<&str>::new(), "have a comment and no line");
+    assert!(text.contains("\n#enabled = false\n"), "names are not resolved where no addresses are served");
+}
+
 fn uncommented(text: &str) -> String {
     let lines = text.lines().map(|line| match line.strip_prefix('#') {
         Some(rest) if !rest.starts_with(' ') => rest,

@@ -26,6 +26,11 @@ pub fn main(board: &Board, address: u8, bus: Option<PathBuf>, size: Option<&str>
         output::err("sizes are 8x2 16x1 16x2 16x4 20x2 20x4 40x2\n");
         return ExitCode::from(exit::USAGE);
     };
+    // Nobody is to stare at a display whose bus is not there.
+    if let Err(error) = linux::open_i2c(&device, address, crate::board::Wiring::default()) {
+        output::err(&format!("{error}\n"));
+        return ExitCode::from(exit::UNAVAILABLE);
+    }
     output::err(&format!("Watch the display at {address:#04x} on {}.\n", device.display()));
     for (index, known) in WIRINGS.iter().enumerate() {
         output::err(&format!("{}: {} ({})\n", index + 1, known.name, known.found_on));

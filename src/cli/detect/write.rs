@@ -19,6 +19,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("cluster.netboot.uefi_x86", "\"grubx64.efi\""),
     ("cluster.netboot.uefi_arm64", "\"grubaa64.efi\""),
     ("node.group", "\"rack1\""),
+    ("group.numbers", "\"1-2\""),
+    ("group.slots", "\"1-4\""),
+    ("group.node", "\"rack{group}-{slot}\""),
+    ("group.probe", "[\"icmp\"]"),
     ("group.members", "[\"rpi*\"]"),
     ("group.fault_below", "\"80%\""),
     ("forward.listen", "2201"),
@@ -29,7 +33,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("node.name", "\"rpi1\""),
     ("node.mac", "\"b8:27:eb:00:00:01\""),
     ("node.probe", "[\"icmp\", \"tcp:22\"]"),
-    ("group.name", "\"rack1\""),
+    ("group.name", "\"rack\""),
     ("lcd.emulator_script", "\"lcd-faults.txt\""),
     ("led.emulator_script", "\"led-faults.txt\""),
     ("led.kernel", "\"ACT\""),
@@ -47,9 +51,10 @@ const EXAMPLES: &[(&str, &str)] = &[
 pub fn write(proposal: &Proposal, board: &Board) -> String {
     let mut text = String::from(
         "# Settings of bramblegate, written by `bramblegate detect`. See bramblegate.toml(5).\n\
-         # Where a key stands behind a #, its default is shown: take the # away to change it.\n",
+         # Where a key stands behind a #, its default is shown, or an example where it has none: take the # away to change it.\n",
     );
-    let effective = effective(proposal, board);
+    let (effective, served) =
+        (effective(proposal, board, ""), effective(proposal, board, "cluster.dhcp.enabled = true\n"));
     let mut section = "";
     for key in keys::all() {
         let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
@@ -60,7 +65,8 @@ pub fn write(proposal: &Proposal, board: &Board) -> String {
             section = table;
         }
         text += &format!("\n{}", wrap(&format!("{} ({})", key.doc, key.kind.words())));
-        text += &match (proposal.value(key.path), shown(key.path, effective.as_ref())) {
+        let merged = if table == "cluster.dhcp" { &served } else { &effective };
+        text += &match (proposal.value(key.path), shown(key.path, merged.as_ref())) {
             (Some(value), _) => format!("{name} = {value}\n"),
             (None, Some(value)) => format!("#{name} = {value}\n"),
             (None, None) => String::new(),
@@ -69,18 +75,23 @@ pub fn write(proposal: &Proposal, board: &Board) -> String {
     text
 }
 
-/// The settings that the proposal makes, with DHCP on so that its defaults are known as well.
-fn effective(proposal: &Proposal, board: &Board) -> Option<Merged> {
-    let decided = proposal.values.iter().map(|(key, value)| format!("{key} = {value}\n"));
-    let text: String = decided.chain(std::iter::once("cluster.dhcp.enabled = true\n".to_owned())).collect();
-    config::read(&[("detect", text)], board, None).ok()
+/// The settings that the proposal makes; `more`, so that the defaults of a table that is left out are known as well.
+fn effective(proposal: &Proposal, board: &Board, more: &str) -> Option<Merged> {
+    let decided = proposal.values.iter().filter(|(key, _)| !more.starts_with(key));
+    let text: String = decided.map(|(key, value)| format!("{key} = {value}\n")).collect();
+    config::read(&[("detect", text + more)], board, None).ok()
 }
 
 fn shown(path: &str, effective: Option<&Merged>) -> Option<String> {
-    if path == "node.address" {
+    if path == "node.address" || path == "group.address" {
         let net = effective?.settings.cluster.address;
         let host = std::net::Ipv4Addr::from(u32::from(net.network()).saturating_add(11));
-        return Some(format!("\"{host}\""));
+        let [a, b, c, _] = host.octets();
+        return Some(if path == "node.address" {
+            format!("\"{host}\"")
+        } else {
+            format!("\"{a}.{b}.{c}.2{{group}}{{slot}}\"")
+        });
     }
     let value = effective.and_then(|merged| merged.value(path));
     value.or_else(|| EXAMPLES.iter().find(|(key, _)| *key == path).map(|(_, value)| (*value).to_owned()))

@@ -1,19 +1,15 @@
 //! The head node itself: ports, subnets, connection tracking, file system.
 
 use super::{Finding, Patient};
-use crate::config::PortPattern;
 
 /// The cluster's port is there, and neither it nor an uplink is a port of a bridge or bond.
 pub fn ports(patient: &Patient<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let cluster = patient.cluster_port();
     if cluster.is_none() {
-        let wanted = match &patient.settings.cluster.interface {
-            PortPattern::Glob(name) => name.clone(),
-            PortPattern::Mac(mac) => format!("mac:{mac}"),
-        };
+        let wanted = &patient.settings.cluster.interface;
         findings.push(Finding::new(
-            "cluster-port-absent",
+            "gateway-port-absent",
             format!("the cluster's port {wanted} is not in this machine now"),
             "plug it in, or correct cluster.interface; `bramblegate detect` lists the ports",
         ));

@@ -5,6 +5,7 @@ mod firewall;
 mod forward;
 pub mod host;
 mod leftovers;
+mod presumed;
 pub mod services;
 mod sockets;
 mod ssh;
@@ -177,10 +178,7 @@ pub fn examine(patient: &Patient<'_>) -> Vec<Finding> {
 /// Exit 0 clean, 1 findings, 2 the gateway is blocked.
 pub fn main(args: Args) -> ExitCode {
     let machine = Machine::real();
-    let (findings, checks) = match settings::load(&args.config.config) {
-        Ok(merged) => (examine(&Patient { machine: &machine, settings: &merged.settings }), CHECKS.len()),
-        Err(faults) => (faults.iter().map(|fault| bad_settings(&args.config.config, &fault.to_string())).collect(), 1),
-    };
+    let (findings, checks) = look(&machine, &args.config.config);
     if !rustix::process::geteuid().is_root() {
         output::err("Without root not everything can be seen: `sudo bramblegate doctor` sees more.\n");
     }
@@ -188,9 +186,25 @@ pub fn main(args: Args) -> ExitCode {
     ExitCode::from(code(&findings))
 }
 
-fn bad_settings(file: &Path, fault: &str) -> Finding {
-    let remedy = format!("put it right and run `bramblegate check -c {}`", file.display());
-    Finding::blocking("settings", fault, remedy)
+/// All findings, and how many checks were made: where there are no settings yet, with those that `detect` would propose.
+fn look(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
+    let faults = match settings::load(file) {
+        Ok(merged) => return (examine(&Patient { machine, settings: &merged.settings }), CHECKS.len()),
+        Err(faults) => faults,
+    };
+    let bad = |fault: &dyn ToString| {
+        let remedy = format!("put it right and run `bramblegate check -c {}`", file.display());
+        Finding::blocking("host-settings", fault.to_string(), remedy)
+    };
+    let presumed = if file.exists() { None } else { presumed::settings(machine) };
+    let Some(settings) = presumed else { return (faults.iter().map(|fault| bad(fault)).collect(), 1) };
+    let text = format!(
+        "there are no settings yet ({}); the rest was looked at as `bramblegate detect` would set it",
+        file.display()
+    );
+    let none = Finding::blocking("host-settings", text, "sudo bramblegate setup");
+    let others = examine(&Patient { machine, settings: &settings });
+    (std::iter::once(none).chain(others).collect(), CHECKS.len() + 1)
 }
 
 /// 0 clean, 1 findings, 2 blocked.

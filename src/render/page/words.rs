@@ -11,6 +11,8 @@ pub fn no_address(state: &State) -> &'static str {
     match active.state {
         UplinkState::Absent => "NO UPLINK",
         UplinkState::NoCarrier if active.link.wireless => "NO WIFI",
+        // Switched off: no cable is missing. Why stands below.
+        UplinkState::NoCarrier if !active.link.up => "NO UPLINK",
         UplinkState::NoCarrier => "NO CABLE",
         UplinkState::NoDhcp => "NO DHCP",
         _ => "SEARCHING",
