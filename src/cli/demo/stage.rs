@@ -69,8 +69,11 @@ fn key_line() -> String {
 pub fn perform(args: &Args) -> ExitCode {
     let mut show = Show::new(args);
     let result = show.run(args);
-    let missing = show.missing.clone();
+    let (missing, unreached) = (show.missing.clone(), show.unreached);
     drop(show.screen.take());
+    if let (None, Some(words)) = (&missing, unreached_in_words(unreached)) {
+        output::out(&words);
+    }
     match (result, missing) {
         (Ok(()), None) => ExitCode::SUCCESS,
         (Ok(()), Some(missing)) => {
@@ -95,6 +98,10 @@ struct Show {
     captions: Vec<String>,
     told: BTreeMap<String, String>,
     missing: Option<String>,
+    /// what was expected and has been seen
+    seen: usize,
+    /// what was expected after the end that `--seconds` made
+    unreached: usize,
     over: bool,
     pulled: bool,
     node_down: bool,
@@ -114,6 +121,8 @@ impl Show {
             captions: Vec::new(),
             told: BTreeMap::new(),
             missing: None,
+            seen: 0,
+            unreached: 0,
             over: false,
             pulled: false,
             node_down: false,
@@ -147,6 +156,10 @@ impl Show {
                 break;
             }
         }
+        if self.is_late() {
+            let expected = acts.iter().flat_map(|act| &act.moments).map(|moment| moment.expects.len()).sum::<usize>();
+            self.unreached = expected.saturating_sub(self.seen);
+        }
         let Some(world) = &mut world else { return Ok(()) };
         if self.screen.is_some() && !self.over {
             self.improvise(world, &acts)?;
@@ -155,6 +168,11 @@ impl Show {
             output::err(&world.story());
         }
         Ok(())
+    }
+
+    /// The time that `--seconds` gave is over.
+    fn is_late(&self) -> bool {
+        self.end.is_some_and(|end| self.start.elapsed() >= end)
     }
 
     /// The story is over, or a key was pressed: from now on keys make it.
@@ -260,6 +278,15 @@ impl Show {
     }
 }
 
+/// Who ended the story early is to know that it was not the whole.
+fn unreached_in_words(count: usize) -> Option<String> {
+    match count {
+        0 => None,
+        1 => Some("The time is over; 1 expectation was not reached yet.\n".to_owned()),
+        count => Some(format!("The time is over; {count} expectations were not reached yet.\n")),
+    }
+}
+
 fn toggle<'w>(state: &mut bool, on: &'w str, off: &'w str) -> &'w str {
     *state = !*state;
     if *state { on } else { off }
@@ -274,6 +301,7 @@ impl Audience for Show {
     }
 
     fn seen(&mut self, words: Option<&str>) {
+        self.seen += 1;
         if self.screen.is_none() {
             self.print("seen", words.unwrap_or("what was expected"));
         } else if let Some(words) = words {
@@ -303,7 +331,7 @@ impl Audience for Show {
             Some(deed) => self.pressed = Some(deed),
             None => {}
         }
-        self.over |= self.end.is_some_and(|end| self.start.elapsed() >= end);
+        self.over |= self.is_late();
         !self.over && self.pressed.is_none()
     }
 }

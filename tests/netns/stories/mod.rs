@@ -16,6 +16,7 @@ mod scene;
 mod service;
 mod status;
 mod uplink;
+mod verbs;
 
 use bramblegate::venue::Result;
 
@@ -116,6 +117,11 @@ pub const ALL: &[(&str, Story)] = &[
     ("inventory::control_socket_moves_at_a_reload", inventory::control_socket_moves_at_a_reload),
     ("inventory::ssh_config_is_read_by_ssh", inventory::ssh_config_is_read_by_ssh),
     ("status::status_verb_tells_by_its_exit_code", status::status_verb_tells_by_its_exit_code),
+    ("verbs::machine_is_looked_at_before_there_are_settings", verbs::machine_is_looked_at_before_there_are_settings),
+    ("verbs::off_is_roots_and_takes_no_slip_of_the_finger", verbs::off_is_roots_and_takes_no_slip_of_the_finger),
+    ("verbs::panel_and_frame_are_what_the_display_holds", verbs::panel_and_frame_are_what_the_display_holds),
+    ("verbs::demo_is_told_to_its_end", verbs::demo_is_told_to_its_end),
+    ("verbs::demo_that_ends_early_says_what_was_not_reached", verbs::demo_that_ends_early_says_what_was_not_reached),
 ];
 
 /// Told only when it is asked for: it takes as long as the environment says.
