@@ -146,8 +146,7 @@ fn section(page: &str, name: &str) -> BTreeSet<String> {
     let manual = fs::read_to_string(root().join(page)).unwrap().replace("\\-", "-");
     let text = manual.split(&format!("\n.SH {name}\n")).nth(1).unwrap_or_else(|| panic!("{page} has no {name}"));
     let lines: Vec<&str> = text.split("\n.SH ").next().unwrap().lines().collect();
-    let headings =
-        lines.iter().zip(lines.iter().skip(1)).filter(|(mark, _)| **mark == ".TP").map(|(_, heading)| *heading);
+    let headings = lines.iter().zip(lines.iter().skip(1)).filter(|(line, _)| **line == ".TP").map(|(_, next)| *next);
     let words = headings.flat_map(|line| line.split([' ', ',', '"']));
     words.filter(is_code).map(str::to_owned).collect()
 }

@@ -10,7 +10,7 @@ impl State {
     pub(super) fn apply_rounds(&mut self, rounds: &[Round], now: Instant) -> Vec<Transition> {
         let due = self.next_deadline().is_some_and(|at| at <= now);
         self.now = now;
-        let awaited = self.nodes.awaited().1;
+        let awaited = self.nodes.unanswered().1;
         let mut told = Vec::new();
         for round in rounds {
             if round.rtt.is_none() && self.says_nothing(round.node, self.cable) {
@@ -19,7 +19,7 @@ impl State {
             let change = self.nodes.round(round, &self.settings.health, now);
             told.extend(change.and_then(|change| self.health_changed(round.node, change)));
         }
-        if self.nodes.awaited().1 > awaited {
+        if self.nodes.unanswered().1 > awaited {
             told.push(Transition::NodesAwaited);
         }
         if due {

@@ -78,10 +78,9 @@ fn what_is_written_is_right_on_every_board() {
 fn every_key_stands_there_with_its_default_or_an_example() {
     let ports = [port("eth0", PortKind::Wired), port("wlan0", PortKind::Wireless)];
     let text = write(&proposal("raspberry-pi-4", &ports, Some("wlan0")), &Board::built_in("raspberry-pi-4").unwrap());
-    let lines = text.lines();
     let mut table = String::new();
     let mut shown = Vec::new();
-    for line in lines {
+    for line in text.lines() {
         let line = line.strip_prefix('#').unwrap_or(line);
         if let Some(header) = line.strip_prefix('[') {
             table = header.trim_matches(['[', ']']).to_owned() + ".";

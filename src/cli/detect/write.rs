@@ -22,6 +22,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("group.numbers", "\"1-2\""),
     ("group.slots", "\"1-4\""),
     ("group.node", "\"rack{group}-{slot}\""),
+    ("group.probe", "[\"icmp\"]"),
     ("group.members", "[\"rpi*\"]"),
     ("group.fault_below", "\"80%\""),
     ("forward.listen", "2201"),

@@ -138,7 +138,7 @@ fn every_form_of_a_duration() {
     }
     fault(
         "health.interval = 300",
-        "t.toml:3:19: health.interval: this is an integer, write a duration with its unit in quotes, as \"300s\"",
+        "t.toml:3:19: health.interval: this is an integer, write a duration with its unit in quotes, as \"300ms\"",
     );
     fault("health.interval = \"49ms\"", "t.toml:3:19: health.interval: \"49ms\" is too short, give 50ms to 1h");
 }

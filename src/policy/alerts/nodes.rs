@@ -93,7 +93,7 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
 
 /// Those that have not answered yet and may be starting. Without a cable nobody can: that is told by itself.
 fn awaited(state: &State, raised: &mut Vec<Alert>) {
-    let (nodes, count) = state.nodes().awaited();
+    let (nodes, count) = state.nodes().unanswered();
     if count == 0 || !state.cluster_port().is_some_and(|port| port.carrier) {
         return;
     }

@@ -15,7 +15,7 @@ const BOOTING: usize = 6;
 pub fn topics(scene: &Scene) -> Vec<Topic> {
     let nodes = scene.state.nodes();
     let (total, up) = (nodes.total(), nodes.count(NodeHealth::Up));
-    let unknown = nodes.count(NodeHealth::Unknown) == total && nodes.awaited().1 == 0;
+    let unknown = nodes.count(NodeHealth::Unknown) == total && nodes.unanswered().1 == 0;
     let words = match total {
         0 => "no nodes".to_owned(),
         // Nobody has asked them yet, or nobody ever does: that they are down would be a lie.

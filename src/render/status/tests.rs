@@ -210,6 +210,7 @@ fn an_evening_online() {
         line["gateway"],
         serde_json::json!({
             "forwarding": true, "masquerade": true, "applied": 1, "repaired": 0, "overlap": "none", "blocked_by": null,
+            "ipv6_forwarding": false,
         })
     );
     assert_eq!(

@@ -100,7 +100,7 @@ impl NodeState {
     }
 
     /// It was asked often enough and has not answered yet.
-    pub(super) fn is_awaited(&self) -> bool {
+    pub(super) fn is_unanswered(&self) -> bool {
         self.watch.seen == Seen::Awaited && self.watch.health() == NodeHealth::Unknown
     }
 
@@ -161,13 +161,13 @@ impl Nodes {
 
     /// Those that were asked often enough and have not answered yet, oldest number first, and how many they are: they may be
     /// starting.
-    pub fn awaited(&self) -> (impl Iterator<Item = &NodeState>, usize) {
-        (self.awaited.iter().filter_map(|id| self.get(*id)), self.awaited.len())
+    pub fn unanswered(&self) -> (impl Iterator<Item = &NodeState>, usize) {
+        (self.unanswered.iter().filter_map(|id| self.get(*id)), self.unanswered.len())
     }
 
     /// Whether some that are silent may be starting.
     pub fn may_start(&self, health: &Health, now: Instant) -> bool {
-        now < self.cable_since + health.start_period || !self.awaited.is_empty()
+        now < self.cable_since + health.start_period || !self.unanswered.is_empty()
     }
 
     /// The next moment at which time alone changes a node's health.
@@ -194,10 +194,10 @@ impl Nodes {
     fn show(&mut self, id: NodeId, now: Instant) -> Option<HealthChange> {
         let node = self.get(id)?;
         let (from, to, why) = (node.health, node.watch.health(), node.watch.trouble());
-        if node.is_awaited() {
-            self.awaited.insert(id);
+        if node.is_unanswered() {
+            self.unanswered.insert(id);
         } else {
-            self.awaited.remove(&id);
+            self.unanswered.remove(&id);
         }
         let why = why.filter(|_| to == NodeHealth::Degraded);
         if to == NodeHealth::Degraded || from == NodeHealth::Degraded {

@@ -131,7 +131,7 @@ pub struct Nodes {
     down: BTreeSet<NodeId>,
     troubled: Troubled,
     /// nodes that have been asked in vain since the start, and may be starting
-    awaited: BTreeSet<NodeId>,
+    unanswered: BTreeSet<NodeId>,
     /// when the cluster port got the cable that it has
     cable_since: Instant,
     /// nodes that boot, by when they will have done so for too long
@@ -252,7 +252,7 @@ impl Nodes {
         }
         self.order.retain(|known| *known != id);
         self.down.remove(&id);
-        self.awaited.remove(&id);
+        self.unanswered.remove(&id);
         self.troubled.set(id, None);
         self.count_out(node.tally(), node.health);
         self.layout += 1;

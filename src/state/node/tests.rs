@@ -54,8 +54,8 @@ pub fn recount(nodes: &Nodes) {
         let troubled: BTreeSet<NodeId> = nodes.iter().filter(|n| n.trouble() == Some(trouble)).map(|n| n.id).collect();
         assert_eq!(nodes.troubled.of(trouble), Some(&troubled));
     }
-    let awaited: BTreeSet<NodeId> = nodes.iter().filter(|n| n.is_awaited()).map(|n| n.id).collect();
-    assert_eq!(nodes.awaited, awaited);
+    let unanswered: BTreeSet<NodeId> = nodes.iter().filter(|n| n.is_unanswered()).map(|n| n.id).collect();
+    assert_eq!(nodes.unanswered, unanswered);
     let staged = nodes.iter().filter(|n| n.stage().is_some()).count();
     let boots = nodes.count(NodeHealth::Booting);
     assert_eq!((nodes.booting().count(), staged), (boots, boots), "each has its deadline");

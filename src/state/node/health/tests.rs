@@ -87,12 +87,12 @@ fn a_node_is_up_at_its_first_answer_down_after_three_silent_rounds_and_up_again_
 fn a_node_that_has_not_answered_yet_may_be_starting_for_a_minute_and_is_down_after_it() {
     let mut story = Story::new("");
     story.silent(2);
-    assert_eq!(story.nodes.awaited().1, 0, "nobody has asked often enough");
+    assert_eq!(story.nodes.unanswered().1, 0, "nobody has asked often enough");
     // 60 s are 200 rounds.
     story.silent(197);
-    assert_eq!((story.told(), story.health(), story.nodes.awaited().1), (vec![], NodeHealth::Unknown, 1));
+    assert_eq!((story.told(), story.health(), story.nodes.unanswered().1), (vec![], NodeHealth::Unknown, 1));
     story.silent(1);
-    assert_eq!((story.told(), story.nodes.awaited().1), (vec![NodeHealth::Down], 0));
+    assert_eq!((story.told(), story.nodes.unanswered().1), (vec![NodeHealth::Down], 0));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_node_that_starts_late_is_up_at_its_first_answer_and_down_as_soon_as_it_dies
     let mut story = Story::new("");
     story.silent(100).answered(1).silent(3);
     assert_eq!(story.told(), [NodeHealth::Up, NodeHealth::Down]);
-    assert_eq!(story.nodes.awaited().1, 0);
+    assert_eq!(story.nodes.unanswered().1, 0);
 }
 
 #[test]
@@ -125,11 +125,11 @@ fn a_node_that_is_worked_on_or_boots_is_not_awaited() {
     let mut story = Story::new("");
     story.silent(5);
     story.nodes.set_maintenance(story.id, true, story.now);
-    assert_eq!(story.nodes.awaited().1, 0);
+    assert_eq!(story.nodes.unanswered().1, 0);
     story.nodes.set_maintenance(story.id, false, story.now);
-    assert_eq!(story.nodes.awaited().1, 1);
+    assert_eq!(story.nodes.unanswered().1, 1);
     story.nodes.boots(story.id, "kernel8.img", story.now);
-    assert_eq!(story.nodes.awaited().1, 0);
+    assert_eq!(story.nodes.unanswered().1, 0);
 }
 
 #[test]
