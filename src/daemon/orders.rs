@@ -11,7 +11,7 @@ use super::Daemon;
 use crate::event::Order;
 use crate::source::control::Request;
 
-/// In the state directory: names of the nodes that are worked on, one a line.
+/// In the state directory: who is worked on, one a line; the names of nodes of the settings, the hardware addresses of others.
 const DRAINED: &str = "drained";
 
 /// A list to write down, and who waits for it.
