@@ -4,7 +4,7 @@ use super::Daemon;
 use crate::event::Order;
 use crate::source::control::Request;
 
-/// In the state directory: names of the nodes that are worked on, one a line.
+/// In the state directory: who is worked on, one a line; the names of nodes of the settings, the hardware addresses of others.
 pub(super) const DRAINED: &str = "drained";
 
 impl Daemon {

@@ -2,6 +2,9 @@
 //!
 //! The kernel itself drops masqueraded entries when an address or a port goes. What remains is an uplink that lost the
 //! default route and kept its address: its connections would go out by the new uplink with the old one's address.
+//!
+//! And those of datagrams that were led to a node by a port that leads elsewhere now: who never pauses would reach the
+//! former node for ever. A TCP connection ends by itself.
 
 use std::net::Ipv4Addr;
 
@@ -9,6 +12,7 @@ use rustix::io::Errno;
 
 use crate::event::{Applied, ApplyError, ApplyErrorKind, Output};
 use crate::policy::ConntrackPlan;
+use crate::policy::ruleset::ForwardedPort;
 use crate::sink::Sink;
 use crate::source::nfnetlink::{Attributes, CTNETLINK, Message, Nested, Request, Socket};
 
@@ -17,7 +21,8 @@ const GET: u8 = 1;
 const DELETE: u8 = 2;
 /// `AF_INET`
 const IPV4: u8 = 2;
-/// `CTA_TUPLE_ORIG`, `CTA_TUPLE_REPLY`, `CTA_ID`, `CTA_ZONE`; `CTA_TUPLE_IP`; `CTA_IP_V4_SRC`, `CTA_IP_V4_DST`
+/// `CTA_TUPLE_ORIG`, `CTA_TUPLE_REPLY`, `CTA_ID`, `CTA_ZONE`; `CTA_TUPLE_IP`; `CTA_IP_V4_SRC`, `CTA_IP_V4_DST`;
+/// `CTA_TUPLE_PROTO`; `CTA_PROTO_NUM`, `CTA_PROTO_SRC_PORT`, `CTA_PROTO_DST_PORT`
 const ORIGINAL: u16 = 1;
 const REPLY: u16 = 2;
 const ID: u16 = 12;
@@ -25,7 +30,13 @@ const ZONE: u16 = 18;
 const IP: u16 = 1;
 const SOURCE: u16 = 1;
 const DESTINATION: u16 = 2;
+const PROTOCOL: u16 = 2;
+const NUMBER: u16 = 1;
+const SOURCE_PORT: u16 = 2;
+const DESTINATION_PORT: u16 = 3;
 const NESTED: u16 = 0x8000;
+/// `IPPROTO_UDP`
+const UDP: u8 = 17;
 
 /// Deletes entries on order; an order is carried out once.
 #[derive(Debug, Default)]
@@ -59,8 +70,20 @@ impl Sink for ConntrackSink {
 /// # Errors
 /// `EPERM` without CAP_NET_ADMIN; `EOPNOTSUPP` where the kernel has no ctnetlink.
 pub fn delete(sources: &[Ipv4Addr]) -> Result<u32, Errno> {
+    delete_those(|entry| is_translated_to(entry, sources))
+}
+
+/// Deletes the entries of datagrams that these ports led to nodes; how many there were.
+///
+/// # Errors
+/// As [`delete`].
+pub fn delete_forwarded(ports: &[ForwardedPort]) -> Result<u32, Errno> {
+    delete_those(|entry| is_led_by(entry, ports))
+}
+
+fn delete_those(goes: impl Fn(&Attributes<'_>) -> bool) -> Result<u32, Errno> {
     let mut socket = Socket::open(0)?;
-    let orders = socket.dump(&Request::new(CTNETLINK, GET, IPV4).dump(), |message| order(message, sources))?;
+    let orders = socket.dump(&Request::new(CTNETLINK, GET, IPV4).dump(), |message| order(message, &goes))?;
     let mut deleted: u32 = 0;
     for order in orders {
         match socket.ask(&order, |_| {}) {
@@ -73,11 +96,26 @@ pub fn delete(sources: &[Ipv4Addr]) -> Result<u32, Errno> {
     Ok(deleted)
 }
 
+fn is_translated_to(entry: &Attributes<'_>, sources: &[Ipv4Addr]) -> bool {
+    let translated = address(&entry.nest(REPLY), DESTINATION);
+    translated.is_some_and(|address| sources.contains(&address)) && address(&entry.nest(ORIGINAL), SOURCE) != translated
+}
+
+/// A datagram to the head's port that was led to the node's.
+fn is_led_by(entry: &Attributes<'_>, ports: &[ForwardedPort]) -> bool {
+    let (original, reply) = (entry.nest(ORIGINAL), entry.nest(REPLY));
+    let protocol = original.nest(PROTOCOL).value(NUMBER).and_then(|number| number.first().copied());
+    let (asked, answers) = (original.nest(PROTOCOL).be16(DESTINATION_PORT), reply.nest(PROTOCOL).be16(SOURCE_PORT));
+    let (Some(UDP), Some(asked), Some(answers)) = (protocol, asked, answers) else { return false };
+    let node = address(&reply, SOURCE);
+    address(&original, DESTINATION) != node
+        && ports.iter().any(|port| (port.listen, Some(port.to), port.port) == (asked, node, answers))
+}
+
 /// The request that deletes the entry in `message`, if it is one of those to go.
-fn order(message: &Message<'_>, sources: &[Ipv4Addr]) -> Option<Request> {
+fn order(message: &Message<'_>, goes: impl Fn(&Attributes<'_>) -> bool) -> Option<Request> {
     let entry = message.attributes();
-    let translated = address(&entry.nest(REPLY), DESTINATION)?;
-    if !sources.contains(&translated) || address(&entry.nest(ORIGINAL), SOURCE)? == translated {
+    if !goes(&entry) {
         return None;
     }
     // The number makes sure that it is this entry and not a later one of the same addresses.
@@ -123,7 +161,7 @@ mod tests {
     fn goes(original: [&str; 2], reply: [&str; 2]) -> bool {
         let bytes = entry(original, reply);
         let message = messages(&bytes).next().unwrap();
-        order(&message, &["10.99.0.126".parse().unwrap()]).is_some()
+        order(&message, |entry| is_translated_to(entry, &["10.99.0.126".parse().unwrap()])).is_some()
     }
 
     #[test]
@@ -138,7 +176,7 @@ mod tests {
     fn the_order_names_the_entry() {
         let bytes = entry(["192.168.50.11", "9.9.9.9"], ["9.9.9.9", "10.99.0.126"]);
         let message = messages(&bytes).next().unwrap();
-        let order = order(&message, &["10.99.0.126".parse().unwrap()]).unwrap().bytes(5);
+        let order = order(&message, |_| true).unwrap().bytes(5);
         let order = messages(&order).next().unwrap();
         assert_eq!(order.kind, CTNETLINK << 8 | u16::from(DELETE));
         assert_eq!(order.attributes().value(ORIGINAL), message.attributes().value(ORIGINAL));
@@ -149,7 +187,8 @@ mod tests {
         #[test]
         fn any_bytes_make_no_harm(bytes: Vec<u8>) {
             for message in messages(&bytes) {
-                let _ = order(&message, &[Ipv4Addr::UNSPECIFIED]);
+                let _ = order(&message, |entry| is_translated_to(entry, &[Ipv4Addr::UNSPECIFIED]));
+                let _ = order(&message, |entry| is_led_by(entry, &[]));
             }
         }
     }

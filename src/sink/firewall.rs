@@ -16,8 +16,8 @@ use tokio::task::yield_now;
 
 use crate::event::{Applied, ApplyError, ApplyErrorKind, Output};
 use crate::policy::FirewallPlan;
-use crate::policy::ruleset::{Action, Rule, Ruleset, TABLE};
-use crate::sink::Sink;
+use crate::policy::ruleset::{Action, ForwardedPort, Rule, Ruleset, TABLE, Transport};
+use crate::sink::{Sink, conntrack};
 use crate::source::nfnetlink::Socket;
 
 pub use encode::{Encoded, Label, encode, encode_removal};
@@ -149,7 +149,8 @@ impl FirewallSink {
         let sent = send(socket, &mut self.known, &mut ruleset, protect)?;
         let flow_table = wanted.flow_table.as_ref().map(|_| ruleset.flow_table.is_some());
         let (applied, owned) = read_back(socket, flow_table, self.adopted)?;
-        self.loaded = Some(Loaded { ruleset: wanted.clone(), protect, flow_table });
+        let before = self.loaded.replace(Loaded { ruleset: wanted.clone(), protect, flow_table });
+        forget_datagrams(before.as_ref().map(|before| &before.ruleset), wanted);
         if self.guarding && !owned {
             held.arm(sent);
             if self.guard.is_none() {
@@ -198,6 +199,18 @@ impl Drop for FirewallSink {
         if let Some(hold) = self.hold.take() {
             drop(thread::Builder::new().name("nft-close".into()).spawn(move || drop(hold)));
         }
+    }
+}
+
+/// Datagrams that a port led to a node until now are asked anew where they are to go; after the new rules are there, else
+/// the next one would be led by the old. A full table takes long to list: not on the thread that runs the daemon. What
+/// cannot be deleted ends when nothing is sent for half a minute.
+fn forget_datagrams(before: Option<&Ruleset>, now: &Ruleset) {
+    let stay: Vec<ForwardedPort> = now.forwarded().collect();
+    let led = before.into_iter().flat_map(Ruleset::forwarded);
+    let gone: Vec<_> = led.filter(|port| port.transport == Transport::Udp && !stay.contains(port)).collect();
+    if !gone.is_empty() {
+        drop(thread::Builder::new().name("ct-forget".into()).spawn(move || conntrack::delete_forwarded(&gone)));
     }
 }
 

@@ -64,10 +64,10 @@ impl State {
         change.and_then(|change| self.health_changed(id, change)).into_iter().collect()
     }
 
-    /// Orders of an earlier run: these nodes are worked on.
-    pub fn restore_drained(&mut self, names: &BTreeSet<String>) {
-        for name in names {
-            self.apply_order(&Order::Drain(name.clone()));
+    /// Orders of an earlier run: these nodes are worked on; as [`super::node::Nodes::drained`] told them.
+    pub fn restore_drained(&mut self, keys: &BTreeSet<String>) {
+        for key in keys {
+            self.apply_order(&Order::Drain(key.clone()));
         }
     }
 

@@ -1,9 +1,12 @@
 //! Connection tracking in the kernel.
 
+use std::net::Ipv4Addr;
+
 use bramblegate::event::Applied;
 use bramblegate::policy::ConntrackPlan;
+use bramblegate::policy::ruleset::{ForwardedPort, Transport};
 use bramblegate::sink::Sink;
-use bramblegate::sink::conntrack::ConntrackSink;
+use bramblegate::sink::conntrack::{self, ConntrackSink};
 use bramblegate::source::vitals;
 use libtest_mimic::Trial;
 
@@ -12,6 +15,7 @@ use crate::lab::{sh, trial};
 pub fn tests() -> Vec<Trial> {
     vec![
         trial("conntrack::only_entries_of_the_old_address_go", only_entries_of_the_old_address_go),
+        trial("conntrack::only_datagrams_of_a_port_that_leads_elsewhere_go", only_datagrams_of_a_port_go),
         trial("conntrack::usage_is_the_kernels", usage_is_the_kernels),
     ]
 }
@@ -39,6 +43,35 @@ fn only_entries_of_the_old_address_go() {
     assert_eq!(left.lines().filter(|line| line.contains("dst=10.99.0.126")).count(), 1, "the head's own: {left}");
     let nothing = runtime.block_on(ConntrackSink.apply(&ConntrackPlan::default())).unwrap();
     assert_eq!(nothing, Applied::Conntrack { deleted: 0 });
+}
+
+/// A connection from the laptop to the head's port that a node answers by its own.
+fn led(protocol: &str, more: &str, listen: u16, node: &str, port: u16) {
+    sh(&format!(
+        "conntrack -I -p {protocol} -s 10.99.0.20 -d 10.99.0.126 --sport {listen} --dport {listen} -r {node} -q 10.99.0.20 \
+         --reply-port-src {port} --reply-port-dst {listen} -t 600 {more}"
+    ));
+}
+
+fn only_datagrams_of_a_port_go() {
+    led("udp", "", 5000, "192.168.50.11", 5005);
+    led("udp", "", 5001, "192.168.50.11", 5005);
+    led("udp", "", 5002, "192.168.50.12", 5005);
+    led("udp", "", 5003, "192.168.50.11", 5006);
+    led("tcp", "--state ESTABLISHED -u ASSURED", 5000, "192.168.50.11", 5005);
+    // the head's own, on the same number
+    led("udp", "", 5005, "10.99.0.126", 5005);
+    let port = |listen, last, port| ForwardedPort {
+        transport: Transport::Udp,
+        listen,
+        to: Ipv4Addr::new(192, 168, 50, last),
+        port,
+    };
+    let ports = [port(5000, 11, 5005), port(5002, 11, 5005), port(5003, 11, 5005)];
+    assert_eq!(conntrack::delete_forwarded(&ports), Ok(1));
+    let left = sh("conntrack -L 2>/dev/null");
+    assert_eq!(left.lines().filter(|line| line.contains("dport=500")).count(), 5, "{left}");
+    assert!(!left.lines().any(|line| line.starts_with("udp") && line.contains("dport=5000")), "{left}");
 }
 
 fn usage_is_the_kernels() {

@@ -1,7 +1,7 @@
 //! Ports of the head that lead to nodes (`[[forward]]`): translated as they enter by an uplink, and let through for exactly that.
 
 use super::rules::{base, chain, rule};
-use super::{Action, Chain, ChainKind, Family, ForwardedPort, Hook, Match, Rule, RulesetInput, Side};
+use super::{Action, Chain, ChainKind, Family, ForwardedPort, Hook, Match, Rule, Ruleset, RulesetInput, Side};
 
 /// `dstnat` - 10: ahead of another's translation (Docker's published ports), for the settings name this very port.
 const DSTNAT: i32 = -100 - 10;
@@ -32,6 +32,22 @@ pub fn accepted(input: &RulesetInput) -> impl Iterator<Item = Rule> {
         let matches = [Match::Redirected, Match::Destination(forward.to), destination(forward, forward.port)];
         rule(matches, Action::Accept, "by a port that leads to this node")
     })
+}
+
+impl Ruleset {
+    /// The ports that lead to nodes.
+    pub fn forwarded(&self) -> impl Iterator<Item = ForwardedPort> + '_ {
+        let rules = self.chains.iter().flat_map(|chain| &chain.rules);
+        rules.filter_map(|rule| {
+            let Action::Redirect(to, port) = rule.action else { return None };
+            rule.matches.iter().find_map(|condition| match *condition {
+                Match::Port(transport, Side::Destination, listen, _) => {
+                    Some(ForwardedPort { transport, listen, to, port })
+                }
+                _ => None,
+            })
+        })
+    }
 }
 
 fn destination(forward: &ForwardedPort, port: u16) -> Match {

@@ -116,6 +116,11 @@ pub trait Nested<'a>: Sized {
         bytes.get(..end).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }
 
+    /// A number of two bytes in network order.
+    fn be16(&self, kind: u16) -> Option<u16> {
+        self.value(kind)?.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
+    }
+
     /// A number of four bytes in network order.
     fn be32(&self, kind: u16) -> Option<u32> {
         self.value(kind)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))

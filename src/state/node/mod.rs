@@ -259,7 +259,7 @@ impl Nodes {
         Some(node)
     }
 
-    /// Changes who a node is; whether it differs now. The indexes follow.
+    /// Changes who a node is; whether it differs now. The indexes follow, and orders about it.
     fn identify(&mut self, id: NodeId, change: impl FnOnce(&mut NodeState)) -> bool {
         let Some(node) = self.slots.get_mut(id.slot as usize).and_then(|slot| slot.node.as_mut()) else { return false };
         let before = node.clone();
@@ -276,6 +276,7 @@ impl Nodes {
         self.addresses.extend(after.address.map(|address| (address, id)));
         self.count_out(before.tally(), before.health);
         self.count_in(after.tally(), after.health);
+        self.pass_order(&before.order_key(), after.order_key());
         self.layout += 1;
         true
     }

@@ -1,10 +1,12 @@
 //! Ports of the head that lead to nodes.
 
+use std::net::UdpSocket;
 use std::time::Duration;
 
 use bramblegate::venue::shell::{exec, must};
 use bramblegate::venue::{Error, Result, World};
 
+use super::client::inside;
 use super::scene::{PLAIN, STOP, alert, before_start, ensure, is, online, reload, try_from, until, wait_online};
 
 const FORWARD: &str = "[[forward]]\nlisten = 2201\nto = \"rpi1:22\"\n";
@@ -82,6 +84,62 @@ pub fn forwarded_port_follows_the_node() -> Result<()> {
     })
 }
 
+/// Answers each datagram with its own name and who asked, until nothing has come for some seconds.
+fn answers(node: &'static str) -> Result<()> {
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        inside(node, move || {
+            let socket = UdpSocket::bind("0.0.0.0:5005")?;
+            socket.set_read_timeout(Some(Duration::from_secs(20)))?;
+            let _ = ready.send(());
+            let mut buffer = [0; 64];
+            while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
+                socket.send_to(format!("{node} hears {peer}").as_bytes(), peer)?;
+            }
+            Ok(())
+        })
+    });
+    is_ready.recv().map_err(|_| Error(format!("{node} does not listen")))
+}
+
+/// What comes back to a datagram from the same port of the laptop each time.
+fn said(from: &'static str, to: &'static str) -> Result<String> {
+    inside(from, move || {
+        let socket = UdpSocket::bind("0.0.0.0:40000")?;
+        socket.set_read_timeout(Some(Duration::from_millis(300)))?;
+        socket.connect(to)?;
+        socket.send(b"who is there?")?;
+        let mut buffer = [0; 64];
+        let length = socket.recv(&mut buffer).unwrap_or(0);
+        Ok(String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned())
+    })
+}
+
+/// A sender that never pauses is one connection to the kernel for ever: it has to follow all the same.
+pub fn datagrams_go_both_ways_and_follow_the_node() -> Result<()> {
+    const HEAD: &str = "10.99.0.126:5000";
+    let forward = |node: &str| format!("[[forward]]\nlisten = \"udp:5000\"\nto = \"{node}:5005\"\n");
+    online(PLAIN, |world| {
+        answers("rpi1")?;
+        answers("rpi2")?;
+        answers("laptop")?;
+        ensure("closed before", said("laptop", HEAD)?.is_empty())?;
+        reload(world, &forward("rpi1"))?;
+        // The node sees who asks, and its answer comes from where it was asked.
+        until("the node answers", || said("laptop", HEAD).is_ok_and(|text| text == "rpi1 hears 10.99.0.20:40000"))?;
+        ensure("not for TCP", open_ports(world, "10.99.0.126", &[5000, 5005]).is_empty())?;
+        ensure("nor at the node's own number", said("laptop", "10.99.0.126:5005")?.is_empty())?;
+        let out = said("rpi1", "10.99.0.20:5005")?;
+        ensure(&format!("the other way as ever: {out}"), out == "laptop hears 10.99.0.126:40000")?;
+        reload(world, &forward("rpi2"))?;
+        until("the same sender reaches the other node", || {
+            said("laptop", HEAD).is_ok_and(|text| text == "rpi2 hears 10.99.0.20:40000")
+        })?;
+        reload(world, "")?;
+        until("and nobody once it is closed", || said("laptop", HEAD).is_ok_and(|text| text.is_empty())).map(drop)
+    })
+}
+
 /// With one subnet on both sides a node looks for the venue's computers in the cluster: that is said, not found out.
 pub fn forwarded_port_under_an_overlap_is_said() -> Result<()> {
     let venue = PLAIN.replace("10.99.0.", "192.168.50.").replace("192.168.50.1/24", "192.168.50.254/24");
@@ -92,7 +150,24 @@ pub fn forwarded_port_under_an_overlap_is_said() -> Result<()> {
         wait_online(world)?;
         until("said", || alert(world, "node-forward-overlap").is_some())?;
         let open = open_ports(world, "192.168.50.126", &[22, 2201]);
-        ensure(&format!("and so it is; the head itself is reached: {open:?}"), open == [22])
+        ensure(&format!("and so it is; the head itself is reached: {open:?}"), open == [22])?;
+        // Whoever comes from elsewhere, through the venue's router, is not looked for in the cluster.
+        must("internet", "ip route add 192.168.50.0/24 via 198.51.100.2")?;
+        let path = "tcp 192.168.50.126:2201";
+        try_from(world, "internet", path).map_err(|error| Error(format!("from beyond the venue: {error}")))
+    })
+}
+
+/// The venue has a subnet of its own, and leads to ours somewhere else (option 121).
+pub fn forwarded_port_where_the_venue_routes_our_subnet_works() -> Result<()> {
+    let routes = "routes = [\"192.168.50.0/24 via 10.99.0.20\", \"0.0.0.0/0 via 10.99.0.1\"]\n";
+    before_start(&format!("{PLAIN}{routes}"), |world| {
+        let _node = world.serve("rpi1", "banner", "[::]:22")?;
+        world.set_settings(FORWARD);
+        world.start_gateway()?;
+        wait_online(world)?;
+        until("the overlap is seen", || is(world, "gateway.overlap", "routed"))?;
+        reaches_the_node()
     })
 }
 

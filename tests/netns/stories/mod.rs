@@ -70,6 +70,11 @@ pub const ALL: &[(&str, Story)] = &[
     ("forward::laptop_reaches_a_node_through_the_head", forward::laptop_reaches_a_node_through_the_head),
     ("forward::forwarded_port_outlives_the_daemon", forward::forwarded_port_outlives_the_daemon),
     ("forward::forwarded_port_follows_the_node", forward::forwarded_port_follows_the_node),
+    ("forward::datagrams_go_both_ways_and_follow_the_node", forward::datagrams_go_both_ways_and_follow_the_node),
+    (
+        "forward::forwarded_port_where_the_venue_routes_our_subnet_works",
+        forward::forwarded_port_where_the_venue_routes_our_subnet_works,
+    ),
     ("forward::forwarded_port_under_an_overlap_is_said", forward::forwarded_port_under_an_overlap_is_said),
     ("forward::forwarded_port_that_leads_nowhere_is_said", forward::forwarded_port_that_leads_nowhere_is_said),
     ("rogue::another_server_on_the_cluster_port_is_a_fault", rogue::another_server_on_the_cluster_port_is_a_fault),

@@ -37,7 +37,7 @@ pub(super) struct Inventory {
     misplaced: BTreeMap<Ipv4Addr, Mac>,
     /// names that nodes call themselves by and did not get, because another has them
     unnamed: BTreeMap<NodeId, String>,
-    /// names of nodes that are worked on, in lower case; also of some that are not here
+    /// who is worked on, also of those that are not here: by [`NodeState::order_key`]
     drained: BTreeSet<String>,
     sweep_at: Option<Instant>,
     /// the head's own name, in lower case, without a domain
@@ -104,19 +104,30 @@ impl Nodes {
         })
     }
 
-    /// Names of nodes that are worked on, in lower case.
+    /// Who is worked on: names in lower case; hardware addresses of nodes that were found.
     pub fn drained(&self) -> &BTreeSet<String> {
         &self.inventory.drained
     }
 
-    /// Notes that a node is worked on, or no longer; it need not be here yet.
+    /// Notes that a node is worked on, or no longer. One that is not here yet is meant by how [`Self::drained`] told it.
     pub fn note_drained(&mut self, name: &str, drained: bool) {
-        let name = name.to_ascii_lowercase();
+        let key = self.by_name(name).map_or_else(|| name.to_ascii_lowercase(), NodeState::order_key);
         if drained {
-            self.inventory.drained.insert(name)
+            self.inventory.drained.insert(key)
         } else {
-            self.inventory.drained.remove(&name)
+            self.inventory.drained.remove(&key)
         };
+    }
+
+    pub(super) fn is_drained(&self, node: &NodeState) -> bool {
+        self.inventory.drained.contains(&node.order_key())
+    }
+
+    /// An order about one becomes one about the other, which is the same board.
+    pub(super) fn pass_order(&mut self, from: &str, to: String) {
+        if from != to && self.inventory.drained.remove(from) {
+            self.inventory.drained.insert(to);
+        }
     }
 
     /// When time alone may change who is here.
@@ -200,16 +211,6 @@ impl Nodes {
         gone
     }
 
-    /// Gives a node another name; an order about it goes with it.
-    fn rename(&mut self, id: NodeId, name: String) {
-        let Some(before) = self.get(id).map(|node| node.name.to_ascii_lowercase()) else { return };
-        let after = name.to_ascii_lowercase();
-        if before != after && self.inventory.drained.remove(&before) {
-            self.inventory.drained.insert(after);
-        }
-        self.identify(id, |node| node.name = name);
-    }
-
     fn forget(&mut self, id: NodeId) -> Option<NodeState> {
         self.inventory.unnamed.remove(&id);
         let gone = self.remove(id)?;
@@ -224,7 +225,7 @@ impl Nodes {
         if let Some(id) = self.whose(mac, settings) {
             // It was taken for a stranger as long as it had another address.
             if let Some(stranger) = self.by_mac(mac).map(|node| node.id).filter(|stranger| *stranger != id) {
-                self.forget(stranger);
+                self.become_known(stranger, id, now);
             }
             self.identify(id, |node| node.mac = Some(mac));
             self.locate(id, mac, settings);
@@ -241,6 +242,18 @@ impl Nodes {
         let id = self.insert(fresh, now);
         self.name_found(id, settings, now);
         Some(id)
+    }
+
+    /// A board that was taken for a stranger is a node of the settings; an order about it is one about that node.
+    fn become_known(&mut self, stranger: NodeId, id: NodeId, now: Instant) {
+        let key = |id| self.get(id).map(NodeState::order_key);
+        if let (Some(from), Some(to)) = (key(stranger), key(id)) {
+            self.pass_order(&from, to);
+        }
+        self.forget(stranger);
+        if self.get(id).is_some_and(|node| self.is_drained(node)) {
+            self.set_maintenance(id, true, now);
+        }
     }
 
     /// A node that the settings know by its address alone is whichever board answers there: not one that has left.
@@ -341,10 +354,8 @@ impl Nodes {
             Some(wanted) => self.inventory.unnamed.insert(id, wanted),
             None => self.inventory.unnamed.remove(&id),
         };
-        self.rename(id, name.clone());
-        let drained = self.inventory.drained.contains(&name.to_ascii_lowercase());
-        self.identify(id, |node| node.group = group);
-        if drained {
+        self.identify(id, |node| (node.name, node.group) = (name, group));
+        if self.get(id).is_some_and(|node| self.is_drained(node)) {
             self.set_maintenance(id, true, now);
         }
     }
@@ -361,6 +372,13 @@ impl Nodes {
 }
 
 impl NodeState {
+    /// By what orders about it are kept: its name, if the settings say it; a found one by its board, for its name is what
+    /// it calls itself, and fresh systems all call themselves the same.
+    pub(super) fn order_key(&self) -> String {
+        let board = self.mac.filter(|_| self.origin == Origin::Found);
+        board.map_or_else(|| self.name.to_ascii_lowercase(), |mac| mac.to_string())
+    }
+
     /// It was found, and is not there now.
     fn is_absent(&self) -> bool {
         self.origin == Origin::Found && matches!(self.health, NodeHealth::Down | NodeHealth::Unknown)

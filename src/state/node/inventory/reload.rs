@@ -79,8 +79,8 @@ impl Nodes {
             return id;
         };
         self.inventory.unnamed.remove(&id);
-        self.rename(id, known.name.clone());
         self.identify(id, |node: &mut NodeState| {
+            node.name.clone_from(&known.name);
             // What was learned of it goes on being true.
             node.mac = known.mac.or(node.mac.filter(|_| node.written_mac.is_none()));
             node.address = address.or(node.address);
@@ -96,9 +96,14 @@ impl Nodes {
         if let Some(holder) = other(self.by_name(&known.name)) {
             let mac = self.get(holder).and_then(|node| node.mac).unwrap_or(crate::event::Mac([0; 6]));
             let name = name::generated(mac, |name| self.by_name(name).is_some());
-            self.rename(holder, name);
+            self.identify(holder, |node| node.name = name);
         }
         if let Some(holder) = other(known.mac.and_then(|mac| self.by_mac(mac))) {
+            // Its board is the known one's now.
+            if let Some(board) = self.get(holder).filter(|node| node.origin == Origin::Found).map(NodeState::order_key)
+            {
+                self.pass_order(&board, known.name.to_ascii_lowercase());
+            }
             self.identify(holder, |node| node.mac = None);
         }
         if let Some(holder) = other(known.address.and_then(|address| self.by_address(address))) {
@@ -117,8 +122,7 @@ impl Nodes {
 
     /// Those that are worked on are so under the new settings too, and only those.
     fn drain_again(&mut self, now: Instant) {
-        let drained = |node: &NodeState| self.inventory.drained.contains(&node.name.to_ascii_lowercase());
-        let all: Vec<(NodeId, bool)> = self.iter().map(|node| (node.id, drained(node))).collect();
+        let all: Vec<(NodeId, bool)> = self.iter().map(|node| (node.id, self.is_drained(node))).collect();
         for (id, drained) in all {
             self.set_maintenance(id, drained, now);
         }

@@ -260,10 +260,11 @@ fn a_node_that_is_worked_on_is_so_under_its_next_name_until_it_is_taken_out() {
     world.see(77, 7);
     world.nodes.note_drained("node-00-00-07", true);
     world.lease(&lease(7, 77, Some("worker"), None));
-    assert_eq!(world.nodes.drained().iter().collect::<Vec<_>>(), ["worker"], "as it calls itself");
+    assert_eq!(world.nodes.drained().iter().collect::<Vec<_>>(), ["b8:27:eb:00:00:07"], "whatever it calls itself");
     world.settings = settings(&node("window", Some(7), Some(77)));
     world.nodes.reload(&world.settings, second(1));
     assert_eq!(health(&world, "window"), Some(NodeHealth::Maintenance), "adopted");
+    assert_eq!(world.nodes.drained().iter().collect::<Vec<_>>(), ["window"], "as the settings call it");
     world.settings = settings(&node("door", Some(7), Some(77)));
     world.nodes.reload(&world.settings, second(2));
     assert_eq!(health(&world, "door"), Some(NodeHealth::Maintenance), "renamed");
@@ -305,9 +306,39 @@ fn a_found_node_that_is_silent_when_the_groups_change_is_in_the_right_one() {
 #[test]
 fn an_order_waits_for_its_node() {
     let mut world = World::new("");
-    world.nodes.note_drained("Node-00-00-07", true);
+    world.nodes.note_drained("b8:27:eb:00:00:07", true);
     world.see(77, 7);
     assert_eq!(world.nodes.by_name("node-00-00-07").unwrap().health, NodeHealth::Maintenance);
+}
+
+#[test]
+fn an_order_about_one_of_many_that_call_themselves_the_same_is_about_that_board_for_ever() {
+    let health = |world: &World, last: u8| world.nodes.by_mac(board(last)).unwrap().health;
+    let mut world = World::new("");
+    world.lease(&lease(7, 107, Some("raspberrypi"), None));
+    world.lease(&lease(8, 108, Some("raspberrypi"), None));
+    world.nodes.note_drained("raspberrypi", true);
+    let kept = world.nodes.drained().clone();
+    let mut restarted = World::new("");
+    kept.iter().for_each(|key| restarted.nodes.note_drained(key, true));
+    // Now the other one is the first to be heard of.
+    restarted.lease(&lease(8, 108, Some("raspberrypi"), None));
+    restarted.lease(&lease(7, 107, Some("raspberrypi"), None));
+    assert_eq!(restarted.list(), ["raspberrypi 8 108", "node-00-00-07 7 107"]);
+    assert_eq!(health(&restarted, 8), NodeHealth::Unknown);
+    assert_eq!(health(&restarted, 7), NodeHealth::Maintenance);
+    restarted.nodes.note_drained("node-00-00-07", false);
+    assert!(restarted.nodes.drained().is_empty(), "let go by the name that it has now");
+}
+
+#[test]
+fn an_order_about_a_stranger_is_one_about_the_node_that_it_turns_out_to_be() {
+    let mut world = World::new(&node("rpi2", None, Some(12)));
+    world.see(150, 2);
+    world.nodes.note_drained("node-00-00-02", true);
+    world.see(12, 2);
+    assert_eq!(world.nodes.by_name("rpi2").unwrap().health, NodeHealth::Maintenance);
+    assert_eq!(world.nodes.drained().iter().collect::<Vec<_>>(), ["rpi2"]);
 }
 
 /// What can happen.
