@@ -120,7 +120,7 @@ fn network_manager_on_the_clusters_port_is_told() {
     let head = Head::new("nm2").answer("nmcli -t -f DEVICE,STATE device", "wlan0:connected\neth0:unmanaged\n");
     assert_eq!(head.findings(), []);
     let head = Head::new("nm3").answer("nmcli -t -f DEVICE,STATE device", "wlan0:connected\neth0:unavailable\n");
-    head.suffers("cluster-port-managed", "NetworkManager", "unmanaged-devices=interface-name:eth0");
+    head.suffers("gateway-port-managed", "NetworkManager", "unmanaged-devices=interface-name:eth0");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_port_goes_by_its_alternative_names_as_well() {
         "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"enx0200*\"\nlcd.bus = \"off\"\nled.device = \"off\"\n";
     let head = |name: &str| Head::new(name).set(settings);
     assert_eq!(head("alt1").answer("altnames eth0", "lan enx020000000001\n").findings(), []);
-    head("alt2").suffers("cluster-port-absent", "enx0200*", "correct cluster.interface");
+    head("alt2").suffers("gateway-port-absent", "enx0200*", "correct cluster.interface");
 }
 
 #[test]
