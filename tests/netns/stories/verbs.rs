@@ -67,7 +67,7 @@ pub fn panel_and_frame_are_what_the_display_holds() -> Result<()> {
         let (code, _, error) = verb(&format!("panel --once --socket {}", world.socket().display()))?;
         ensure(
             &format!("without a daemon it says so: {code} {error}"),
-            code == 3 && error.contains("does the daemon run?"),
+            code == 3 && error.contains("The daemon does not run"),
         )
     })
 }
