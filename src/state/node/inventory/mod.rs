@@ -155,6 +155,11 @@ impl Nodes {
         settings: &Settings,
         now: Instant,
     ) -> Vec<NodeId> {
+        let anothers = self.inventory.sightings.at(address).is_some_and(|board| board != mac);
+        if anothers && !reachable && is_offered(address, settings) {
+            // dnsmasq enters whom it makes an offer, and makes the same one to several who ask at once: nobody was heard.
+            return Vec::new();
+        }
         let before = self.inventory.sightings.see(address, mac, reachable, now);
         self.judge(address);
         let boards = before.into_iter().chain([mac]);
@@ -383,6 +388,14 @@ impl NodeState {
     fn is_absent(&self) -> bool {
         self.origin == Origin::Found && matches!(self.health, NodeHealth::Down | NodeHealth::Unknown)
     }
+}
+
+/// Our server gives it to whoever asks, here or where the cluster has moved.
+fn is_offered(address: Ipv4Addr, settings: &Settings) -> bool {
+    let host = u32::from(address) & u32::from(settings.cluster.address.hostmask());
+    let at_home = Ipv4Addr::from(u32::from(settings.cluster.address.network()) | host);
+    let dhcp = settings.cluster.dhcp.as_ref();
+    dhcp.is_some_and(|dhcp| in_cluster(address, settings) && (dhcp.first..=dhcp.last).contains(&at_home))
 }
 
 /// An address of one of the cluster's subnets, and not the head's own.

@@ -170,6 +170,28 @@ fn two_boards_that_take_an_address_in_turn_contest_it_and_a_replaced_board_does_
 }
 
 #[test]
+fn an_address_that_was_offered_to_several_is_contested_only_by_those_who_are_heard_there() {
+    let mut world = World::new("[cluster.dhcp]\n");
+    let offered = |world: &mut World, address, last| {
+        world.nodes.seen((at(address), board(last), false), &world.settings, second(1));
+    };
+    for board in [1, 2, 1, 3, 1] {
+        offered(&mut world, 150, board);
+    }
+    assert_eq!((world.nodes.contests().count(), world.list()), (0, vec!["node-00-00-01 1 150".to_owned()]));
+    world.lease(&lease(2, 150, None, None));
+    world.see(150, 2);
+    assert_eq!(world.nodes.contests().count(), 0, "one of them has it now");
+    world.see(150, 1);
+    world.see(150, 2);
+    assert_eq!(world.nodes.contests().count(), 1, "both talk");
+    for board in [1, 2, 1] {
+        offered(&mut world, 20, board);
+    }
+    assert_eq!(world.nodes.contests().count(), 2, "outside the range nobody is offered anything");
+}
+
+#[test]
 fn two_that_call_themselves_the_same_have_two_names() {
     let mut world = World::new(&node("rpi1", Some(1), Some(11)));
     world.lease(&lease(7, 107, Some("raspberrypi"), None));
