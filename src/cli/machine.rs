@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::settings;
 use super::status::client::Client;
 use crate::event::{Blocker, Change, Event};
+use crate::sink::durable;
 use crate::sort;
 use crate::source::firewall::{self, Blockers, FirewallWatch};
 use crate::source::netlink::{self, Connection};
@@ -160,7 +161,7 @@ impl Machine {
         Err(format!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
     }
 
-    /// Writes a file whole, making its folder; an existing one is replaced in one step.
+    /// Writes a file whole and to the disk, making its folder; an existing one is replaced in one step.
     ///
     /// # Errors
     /// As the file system says, with the path and what helps.
@@ -170,13 +171,7 @@ impl Machine {
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder).map_err(explain)?;
         }
-        let new = target.with_extension("toml.new");
-        let written = fs::write(&new, bytes).and_then(|()| fs::rename(&new, &target));
-        if written.is_err() {
-            // Half a file is nobody's.
-            let _ = fs::remove_file(&new);
-        }
-        written.map_err(explain)
+        durable::replace_public(&target, bytes).map_err(explain)
     }
 
     /// IPv4 routes of the main table: (destination, port), by `/proc/net/route`.

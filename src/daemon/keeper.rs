@@ -100,7 +100,7 @@ async fn write_all(
 async fn write(path: &Path, lines: &BTreeSet<String>) -> io::Result<()> {
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     let path = path.to_owned();
-    let written = tokio::task::spawn_blocking(move || durable::replace(&path, &text)).await;
+    let written = tokio::task::spawn_blocking(move || durable::replace(&path, text)).await;
     written.map_err(io::Error::other).and_then(|result| result)
 }
 

@@ -1,7 +1,7 @@
 //! `nodes add`, `adopt`, `rename`, `forget`: changes of the settings' own drop-in, then a reload.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,6 +16,7 @@ use super::known::{Known, Node, snapshot};
 use super::{code, drop_in, list};
 use crate::config::{self, Settings};
 use crate::daemon::InstanceLock;
+use crate::sink::durable;
 
 const ADD_EXAMPLES: &str = "\
 Examples:
@@ -245,14 +246,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
         fs::create_dir(folder)?;
         fs::set_permissions(folder, Permissions::from_mode(0o755))?;
     }
-    // Hidden, so that nobody takes it for a drop-in.
-    let beside = folder.join(".60-nodes.toml.new");
-    let written = fill(&beside, text).and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    written?;
-    File::open(folder)?.sync_all()
+    durable::replace_public(path, text)
 }
 
 /// Where the links lead, also if nothing is there yet.
@@ -265,13 +259,6 @@ fn behind_links(path: &Path) -> PathBuf {
         path = path.parent().unwrap_or(Path::new(".")).join(target);
     }
     path
-}
-
-fn fill(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.set_permissions(Permissions::from_mode(0o644))?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 /// Lets the daemon read the settings again, if one runs.

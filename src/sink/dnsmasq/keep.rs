@@ -103,7 +103,7 @@ impl Keep {
         if !is_due(self.kept.as_ref(), &now, clock) {
             return Ok(false);
         }
-        durable::replace(&self.copy, &leases.to_text())?;
+        durable::replace(&self.copy, leases.to_text())?;
         self.kept = Some(now);
         Ok(true)
     }
