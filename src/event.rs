@@ -3,6 +3,7 @@
 //! Sources make events, [`crate::state::State::apply`] takes them in, sinks answer with [`Event::Applied`].
 
 mod dhcp;
+mod network;
 mod vital;
 mod words;
 
@@ -11,14 +12,12 @@ pub use words::in_words;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
 use std::ops::Add;
 use std::str::FromStr;
 use std::time::Duration;
 
-use ipnet::IpNet;
-
 pub use dhcp::{Dhcp, Lease, Said, Saying};
+pub use network::{Address, Link, LinkIndex, Neighbour, Netconf, Route, Rule};
 
 /// A moment on the boot clock (`CLOCK_BOOTTIME`): never set back, counts through suspend.
 ///
@@ -76,126 +75,6 @@ impl FromStr for Mac {
         }
         if parts.next().is_some() { Err(()) } else { Ok(Self(bytes)) }
     }
-}
-
-/// The kernel's number of a network interface (`ifindex`).
-pub type LinkIndex = u32;
-
-/// A network interface as the kernel tells it (`RTM_NEWLINK`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
-    /// `ifi_index`
-    pub index: LinkIndex,
-    /// `IFLA_IFNAME`
-    pub name: String,
-    /// `IFLA_PROP_LIST` / `IFLA_ALT_IFNAME`
-    pub alternative_names: Vec<String>,
-    /// `IFLA_ADDRESS`, where it has six bytes
-    pub mac: Option<Mac>,
-    /// `IFF_UP`: switched on by the administrator
-    pub up: bool,
-    /// `IFF_LOWER_UP` and an operational state that is not down: there is a cable, or a radio association
-    pub carrier: bool,
-    /// `IFF_LOOPBACK`
-    pub loopback: bool,
-    /// a radio (has a `phy80211` in sysfs, or its name begins with `wl`)
-    pub wireless: bool,
-    /// `IFLA_MASTER`: the bridge or bond it is a port of
-    pub master: Option<LinkIndex>,
-    /// `IFLA_INFO_KIND`: "veth", "bridge", "vlan", "wireguard", …; `None` for hardware
-    pub kind: Option<String>,
-    /// `IFLA_LINK` when this is a VLAN or macvlan: its parent
-    pub parent: Option<LinkIndex>,
-    /// `IFLA_MTU`, bytes
-    pub mtu: u32,
-}
-
-/// An address on an interface (`RTM_NEWADDR`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address {
-    pub index: LinkIndex,
-    /// host part kept: `10.99.0.126/24`
-    pub address: IpNet,
-    /// `IFA_F_TENTATIVE` (and not optimistic): duplicate address detection is still running
-    pub tentative: bool,
-    /// `IFA_F_DEPRECATED`
-    pub deprecated: bool,
-    /// `IFA_F_TEMPORARY`: a privacy address
-    pub temporary: bool,
-    /// `RT_SCOPE_LINK` or `fe80::/10`, `169.254.0.0/16`: not good beyond the wire
-    pub link_local: bool,
-    /// `ifa_valid` of `IFA_CACHEINFO`; `None` = for ever
-    pub valid_for: Option<Duration>,
-    /// `IFA_PROTO`: who put it there; 0 where nobody said so, and before kernel 5.18
-    pub protocol: u8,
-}
-
-/// A unicast route (`RTM_NEWROUTE`); a multipath route is told once for each next hop.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Route {
-    /// `RTA_TABLE`: 254 is main
-    pub table: u32,
-    /// `0.0.0.0/0` or `::/0` is the default route
-    pub destination: IpNet,
-    /// `RTA_GATEWAY` (or `RTA_VIA`)
-    pub gateway: Option<IpAddr>,
-    /// `RTA_OIF`
-    pub index: LinkIndex,
-    /// `RTA_PRIORITY`: lower is better
-    pub metric: u32,
-    /// `rtm_protocol`: who put it there
-    pub protocol: u8,
-    /// `RTNH_F_ONLINK`
-    pub onlink: bool,
-    /// `RTA_PREFSRC`
-    pub preferred_source: Option<IpAddr>,
-}
-
-/// A policy routing rule (`RTM_NEWRULE`), as much of it as we need to know our own and see others.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rule {
-    /// `FRA_PRIORITY`: smaller is asked first
-    pub preference: u32,
-    pub ipv6: bool,
-    /// `from PREFIX`
-    pub source: Option<IpNet>,
-    /// `to PREFIX`
-    pub destination: Option<IpNet>,
-    /// `oif NAME`
-    pub output: Option<String>,
-    /// `iif NAME`
-    pub input: Option<String>,
-    /// `fwmark MARK/MASK`: (mark, mask)
-    pub mark: Option<(u32, u32)>,
-    /// `lookup TABLE`
-    pub table: u32,
-    /// `FRA_PROTOCOL`
-    pub protocol: u8,
-}
-
-/// Per-interface IPv4 settings: those that `RTM_NEWNETCONF` (`RTNLGRP_IPV4_NETCONF`) tells when they change, and those that
-/// only the link's own message holds. `None`: not in the message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Netconf {
-    pub index: LinkIndex,
-    /// `NETCONFA_FORWARDING`
-    pub forwarding: Option<bool>,
-    /// `NETCONFA_RP_FILTER`: 0 off, 1 strict, 2 loose
-    pub rp_filter: Option<u8>,
-    /// `IPV4_DEVCONF_ARP_IGNORE`: 1 answers only for addresses of the interface that was asked; never told by netconf
-    pub arp_ignore: Option<u8>,
-    /// `IPV4_DEVCONF_ARP_ANNOUNCE`: 2 asks only with addresses of the interface that asks; never told by netconf
-    pub arp_announce: Option<u8>,
-}
-
-/// A neighbour (`RTM_NEWNEIGH`) on the cluster port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Neighbour {
-    pub index: LinkIndex,
-    pub address: IpAddr,
-    pub mac: Option<Mac>,
-    /// `NUD_REACHABLE`, `NUD_PERMANENT` or `NUD_NOARP`
-    pub reachable: bool,
 }
 
 /// A node's number, for as long as the daemon runs: dense, so that ten thousand nodes are an array, and never confused with

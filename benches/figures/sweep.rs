@@ -282,20 +282,7 @@ impl Decided {
         let settings = load(&[("bench", text)], &board).map_err(|_| Error("settings".into()))?;
         let now = event::Instant::from_boot(Duration::from_secs(100));
         let mut state = State::new(Arc::new(settings.clone()), now);
-        let port = event::Link {
-            index: 2,
-            name: "eth0".into(),
-            alternative_names: Vec::new(),
-            mac: None,
-            up: true,
-            carrier: true,
-            loopback: false,
-            wireless: false,
-            master: None,
-            kind: None,
-            parent: None,
-            mtu: 1500,
-        };
+        let port = event::Link::wired(2, "eth0");
         for event in
             [Event::Dump(event::Dump::Begin), Event::Link(event::Change::Present(port)), Event::Dump(event::Dump::End)]
         {

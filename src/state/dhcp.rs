@@ -128,20 +128,7 @@ mod tests {
     }
 
     fn link(index: LinkIndex, carrier: bool) -> Event {
-        Event::Link(Change::Present(Link {
-            index,
-            name: "eth0".to_owned(),
-            alternative_names: Vec::new(),
-            mac: Some(Mac([2; 6])),
-            up: true,
-            carrier,
-            loopback: false,
-            wireless: false,
-            master: None,
-            kind: None,
-            parent: None,
-            mtu: 1500,
-        }))
+        Event::Link(Change::Present(Link { mac: Some(Mac([2; 6])), carrier, ..Link::wired(index, "eth0") }))
     }
 
     fn tell(state: &mut State, event: &Event) -> Vec<Transition> {

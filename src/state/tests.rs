@@ -76,20 +76,7 @@ fn link(index: LinkIndex, carrier: bool) -> Link {
         RADIO => "wlan0",
         _ => "docker0",
     };
-    Link {
-        index,
-        name: name.to_owned(),
-        alternative_names: Vec::new(),
-        mac: None,
-        up: true,
-        carrier,
-        loopback: false,
-        wireless: index == RADIO,
-        master: None,
-        kind: None,
-        parent: None,
-        mtu: 1500,
-    }
+    Link { carrier, wireless: index == RADIO, ..Link::wired(index, name) }
 }
 
 fn address(index: LinkIndex, net: &str) -> Address {
@@ -98,16 +85,7 @@ fn address(index: LinkIndex, net: &str) -> Address {
         IpNet::V4(v4) => v4.addr().is_link_local(),
         IpNet::V6(v6) => v6.addr().is_unicast_link_local(),
     };
-    Address {
-        index,
-        address: net,
-        tentative: false,
-        deprecated: false,
-        temporary: false,
-        link_local,
-        valid_for: None,
-        protocol: 0,
-    }
+    Address { link_local, ..Address::lasting(index, net) }
 }
 
 fn default_route(index: LinkIndex, gateway: &str, metric: u32) -> Route {

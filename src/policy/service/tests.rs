@@ -15,33 +15,11 @@ fn settings(more: &str) -> Settings {
 }
 
 fn link(index: LinkIndex, name: &str) -> Event {
-    Event::Link(Change::Present(Link {
-        index,
-        name: name.to_owned(),
-        alternative_names: Vec::new(),
-        mac: None,
-        up: true,
-        carrier: true,
-        loopback: false,
-        wireless: false,
-        master: None,
-        kind: None,
-        parent: None,
-        mtu: 1500,
-    }))
+    Event::Link(Change::Present(Link::wired(index, name)))
 }
 
 fn address(index: LinkIndex, address: &str) -> Event {
-    Event::Address(Change::Present(Address {
-        index,
-        address: address.parse().unwrap(),
-        tentative: false,
-        deprecated: false,
-        temporary: false,
-        link_local: false,
-        valid_for: None,
-        protocol: 0,
-    }))
+    Event::Address(Change::Present(Address::lasting(index, address.parse().unwrap())))
 }
 
 fn route(destination: &str, gateway: Option<&str>) -> Event {

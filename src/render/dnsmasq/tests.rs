@@ -98,33 +98,11 @@ fn nodes_have_their_addresses_and_all_have_names_and_so_has_the_head() {
 }
 
 fn link(index: u32, name: &str) -> Link {
-    Link {
-        index,
-        name: name.to_owned(),
-        alternative_names: Vec::new(),
-        mac: None,
-        up: true,
-        carrier: true,
-        loopback: false,
-        wireless: false,
-        master: None,
-        kind: None,
-        parent: None,
-        mtu: 1500,
-    }
+    Link::wired(index, name)
 }
 
 fn address(index: u32, net: &str) -> Address {
-    Address {
-        index,
-        address: net.parse().unwrap(),
-        tentative: false,
-        deprecated: false,
-        temporary: false,
-        link_local: false,
-        valid_for: None,
-        protocol: 0,
-    }
+    Address::lasting(index, net.parse().unwrap())
 }
 
 fn lease(last: u8, address: u8) -> Event {

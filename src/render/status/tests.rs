@@ -123,32 +123,13 @@ fn parse(text: &[u8]) -> Value {
 }
 
 fn link(index: u32, name: &str) -> Event {
-    Event::Link(Change::Present(Link {
-        index,
-        name: name.to_owned(),
-        alternative_names: Vec::new(),
-        mac: None,
-        up: true,
-        carrier: true,
-        loopback: false,
-        wireless: false,
-        master: None,
-        kind: None,
-        parent: None,
-        mtu: 1500,
-    }))
+    Event::Link(Change::Present(Link::wired(index, name)))
 }
 
 fn address(index: u32, net: &str) -> Event {
     Event::Address(Change::Present(Address {
-        index,
-        address: net.parse().unwrap(),
-        tentative: false,
-        deprecated: false,
-        temporary: false,
-        link_local: false,
         valid_for: Some(Duration::from_secs(120)),
-        protocol: 0,
+        ..Address::lasting(index, net.parse().unwrap())
     }))
 }
 

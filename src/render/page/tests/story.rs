@@ -74,34 +74,16 @@ impl Story {
 
     pub fn port(self, index: LinkIndex, name: &str, carrier: bool) -> Self {
         self.tell(Event::Link(Change::Present(Link {
-            index,
-            name: name.into(),
-            alternative_names: Vec::new(),
-            mac: None,
-            up: true,
             carrier,
-            loopback: false,
             wireless: name.starts_with("wl"),
-            master: None,
-            kind: None,
-            parent: None,
-            mtu: 1500,
+            ..Link::wired(index, name)
         })))
     }
 
     pub fn address(self, index: LinkIndex, text: &str) -> Self {
         let address: ipnet::IpNet = text.parse().unwrap();
         let valid_for = matches!(address, ipnet::IpNet::V4(_)).then_some(Duration::from_secs(120));
-        self.tell(Event::Address(Change::Present(Address {
-            index,
-            address,
-            tentative: false,
-            deprecated: false,
-            temporary: false,
-            link_local: false,
-            valid_for,
-            protocol: 0,
-        })))
+        self.tell(Event::Address(Change::Present(Address { valid_for, ..Address::lasting(index, address) })))
     }
 
     pub fn default_route(self, index: LinkIndex, gateway: &str, metric: u32) -> Self {
