@@ -61,7 +61,10 @@ printed_ruleset() {
     settings_for emulated >"$work/ruleset.toml"
     "$program" print ruleset -c "$work/ruleset.toml" >"$work/ruleset.nft" || return 1
     [ -s "$work/ruleset.nft" ] || { echo "   it is empty"; return 1; }
-    unshare -rn nft -c -f - <"$work/ruleset.nft"
+    # Root needs no user namespace, and may not make one in a chroot.
+    local own=-rn
+    [ "$(id -u)" != 0 ] || own=-n
+    unshare $own nft -c -f - <"$work/ruleset.nft"
 }
 
 printed_dnsmasq() {
