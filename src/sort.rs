@@ -2,6 +2,7 @@
 //! lists are short here. Pure.
 
 use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// From the least to the greatest; equal ones stay in their order.
 pub fn ascending<T: Ord>(items: &mut [T]) {
@@ -20,6 +21,24 @@ pub fn by<T>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
         pair.map_or(Ordering::Equal, |(a, b)| compare(a, b))
     });
     rearrange(places, &mut |a, b| items.swap(a, b));
+}
+
+/// A set of them. `collect` would sort them first, with a sort of its own for each type.
+pub fn set<T: Ord>(items: impl IntoIterator<Item = T>) -> BTreeSet<T> {
+    let mut set = BTreeSet::new();
+    for item in items {
+        set.insert(item);
+    }
+    set
+}
+
+/// A map of them; of several with one key the last is in it. Not by `collect` for the reason that [`set`] has.
+pub fn map<K: Ord, V>(entries: impl IntoIterator<Item = (K, V)>) -> BTreeMap<K, V> {
+    let mut map = BTreeMap::new();
+    for (key, value) in entries {
+        map.insert(key, value);
+    }
+    map
 }
 
 /// Which item comes to each place.

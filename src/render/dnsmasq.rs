@@ -4,7 +4,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use crate::config::{Netboot, Settings};
 use crate::event::Mac;
 use crate::policy::service::{DhcpPlan, ServicePlan};
 use crate::policy::subnet::keep_host;
+use crate::sort;
 use crate::state::State;
 use crate::state::node::Origin;
 
@@ -189,7 +189,7 @@ pub fn servers(plan: &ServicePlan) -> String {
 fn hosts(plan: &ServicePlan, settings: &Settings, state: &State) -> String {
     let (mut hosts, home) = (String::new(), settings.cluster.address);
     let placed = |address| if home.contains(&address) { keep_host(address, plan.address) } else { address };
-    let mut taken: BTreeSet<Ipv4Addr> = settings.nodes.iter().filter_map(|node| node.address).map(placed).collect();
+    let mut taken = sort::set(settings.nodes.iter().filter_map(|node| node.address).map(placed));
     taken.insert(plan.address.addr());
     let mut held = |mac: Mac| {
         let range = plan.dhcp.as_ref().map(|dhcp| dhcp.first..=dhcp.last)?;

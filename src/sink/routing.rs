@@ -78,7 +78,7 @@ fn ours(rtnl: &mut Rtnl) -> Result<(BTreeSet<Rule>, BTreeSet<Route>), ApplyError
 
 /// Pure: what turns what is there into what should be.
 fn compare(plan: &RoutingPlan, rules: &BTreeSet<Rule>, routes: &BTreeSet<Route>) -> Diff {
-    let wanted_rules: BTreeSet<_> = plan.rules.iter().map(as_kernel_rule).collect();
+    let wanted_rules = sort::set(plan.rules.iter().map(as_kernel_rule));
     let wanted_routes: Vec<_> = plan.routes.iter().map(as_kernel_route).collect();
     let mut routes_to_add: Vec<_> = wanted_routes
         .iter()

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use crate::event::{Address, Change, Event, Link, LinkIndex, Route};
+use crate::sort;
 
 /// `valid_life_time` of an address without an end.
 const FOR_EVER: u64 = u32::MAX as u64;
@@ -25,8 +26,7 @@ pub fn read(path: &Path) -> Result<Vec<Event>, String> {
 
 fn events(json: &Value) -> Result<Vec<Event>, String> {
     let links = list(json, "addresses")?;
-    let names: BTreeMap<&str, LinkIndex> =
-        links.iter().filter_map(|l| Some((string(l, "ifname")?, index(l)?))).collect();
+    let names = sort::map(links.iter().filter_map(|l| Some((string(l, "ifname")?, index(l)?))));
     let mut events = Vec::new();
     for entry in links {
         let link = link(entry, &names).ok_or_else(|| format!("not an interface of `ip -j address`: {entry}"))?;

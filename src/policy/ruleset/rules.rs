@@ -177,7 +177,7 @@ fn allowed(input: &RulesetInput) -> Vec<Rule> {
         match *allow {
             Allow::Ssh => {
                 let mut ports = input.ssh_ports.clone();
-                ports.sort_unstable();
+                sort::ascending(&mut ports);
                 for port in std::iter::once(22).chain(ports) {
                     add(rule([tcp(port, port)], Action::Accept, "uplink.allow: ssh"));
                 }

@@ -18,6 +18,7 @@ use ipnet::Ipv4Net;
 use crate::event::Mac;
 use crate::policy::subnet::keep_host;
 use crate::sink::durable;
+use crate::sort;
 use crate::source::leases::file::{self, Entry, Leases};
 
 /// Both files, and what the one on the disk holds.
@@ -71,7 +72,7 @@ impl Keep {
     /// Lines for `dhcp-hostsfile` that reserve nodes of another subnet their host part; not for a node or an address that
     /// `hosts` names.
     pub fn reservations(&self, hosts: &str) -> String {
-        let named: BTreeSet<&str> = hosts.split([',', '\n']).collect();
+        let named = sort::set(hosts.split([',', '\n']));
         let mut text = String::new();
         for (mac, address) in &self.reserved {
             let (mac, address) = (mac.to_string(), address.to_string());
@@ -110,10 +111,10 @@ impl Keep {
 
     /// The leases, and those of nodes that have not moved here yet and still could.
     fn with_moving(&mut self, leases: &Leases, clock: u64) -> Leases {
-        let come: BTreeSet<Mac> = leases.entries.iter().map(|entry| entry.mac).collect();
+        let come = sort::set(leases.entries.iter().map(|entry| entry.mac));
         let over = |entry: &Entry| entry.expiry != 0 && entry.expiry <= clock;
         self.moving.retain(|entry| !come.contains(&entry.mac) && !over(entry));
-        let waiting: BTreeSet<Mac> = self.moving.iter().map(|entry| entry.mac).collect();
+        let waiting = sort::set(self.moving.iter().map(|entry| entry.mac));
         self.reserved.retain(|(mac, _)| waiting.contains(mac));
         let entries = leases.entries.iter().chain(&self.moving).cloned().collect();
         Leases { entries, damaged: Vec::new() }
@@ -142,7 +143,7 @@ fn is_due(kept: Option<&BTreeMap<Mac, Entry>>, now: &BTreeMap<Mac, Entry>, clock
 /// Where the nodes of leases in another subnet are expected in `net`. Two that were apart there, or whose host part is the
 /// head's own or somebody's already: the first keeps it.
 fn reserved(moving: &[Entry], here: &Leases, net: Ipv4Net) -> Vec<(Mac, Ipv4Addr)> {
-    let mut taken: BTreeSet<Ipv4Addr> = here.entries.iter().map(|entry| entry.address).collect();
+    let mut taken = sort::set(here.entries.iter().map(|entry| entry.address));
     taken.insert(net.addr());
     let places = moving.iter().map(|entry| (entry.mac, keep_host(entry.address, net)));
     places.filter(|(_, address)| taken.insert(*address)).collect()

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::event::Instant;
 use crate::render::status::json::{change, changed_parts, head, node as node_object, tail};
 use crate::render::status::{NodeStatus, Snapshot};
+use crate::sort;
 
 /// Nodes told in one line, at most: a line stays well below what a client may fall behind.
 const NODES_IN_A_LINE: usize = 500;
@@ -92,14 +93,14 @@ impl Board {
             return news;
         }
         let before = std::mem::take(&mut self.nodes);
-        let untold: BTreeSet<&str> =
-            self.changed.iter().filter_map(|place| before.get(*place)).map(|node| node.name.as_str()).collect();
+        let changed = self.changed.iter().filter_map(|place| before.get(*place));
+        let untold = sort::set(changed.map(|node| node.name.as_str()));
         let old_places = std::mem::take(&mut self.places);
         let is_news = |node: &NodeStatus| {
             let known = old_places.get(&node.name).and_then(|place| before.get(*place));
             untold.contains(node.name.as_str()) || known.is_none_or(|known| !known.is_told_by(node))
         };
-        self.changed = nodes.iter().enumerate().filter(|(_, node)| is_news(node)).map(|(place, _)| place).collect();
+        self.changed = sort::set(nodes.iter().enumerate().filter(|(_, node)| is_news(node)).map(|(place, _)| place));
         self.places = nodes.iter().enumerate().map(|(place, node)| (node.name.clone(), place)).collect();
         self.removed.retain(|name| !self.places.contains_key(name));
         let gone = before.iter().map(|node| &node.name).filter(|name| !self.places.contains_key(*name));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustix::io::Errno;
 
 use super::expression::{Expression, Verdict, verdict};
+use crate::sort;
 use crate::source::nfnetlink::{Message, NFTABLES, Nested, Request, Socket, attributes};
 
 const GET_TABLE: u8 = 1;
@@ -67,7 +68,7 @@ pub fn read(socket: &mut Socket, ours: &str) -> Result<Ruleset, Errno> {
     if ruleset.tables.is_empty() {
         return Ok(ruleset);
     }
-    for family in ruleset.tables.keys().map(|(family, _)| *family).collect::<BTreeSet<_>>() {
+    for family in sort::set(ruleset.tables.keys().map(|(family, _)| *family)) {
         for (table, name, expressions) in socket.dump(&Request::new(NFTABLES, GET_RULE, family).dump(), rule)? {
             if let Some(chain) = ruleset.tables.get_mut(&table).and_then(|table| table.chains.get_mut(&name)) {
                 chain.rules.push(expressions);
@@ -91,7 +92,7 @@ impl Table {
             Expression::Lookup { set, .. } => Some(set.clone()),
             _ => None,
         });
-        sets.collect()
+        sort::set(sets)
     }
 }
 

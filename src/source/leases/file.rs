@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use crate::event::Mac;
+use crate::sort;
 
 /// One lease as dnsmasq writes it down.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +47,7 @@ impl Leases {
 
     /// Each board's lease.
     pub fn by_mac(self) -> BTreeMap<Mac, Entry> {
-        self.entries.into_iter().map(|entry| (entry.mac, entry)).collect()
+        sort::map(self.entries.into_iter().map(|entry| (entry.mac, entry)))
     }
 }
 

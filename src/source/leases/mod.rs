@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::event::{Change, Event, Lease, Mac};
+use crate::sort;
 use crate::source::readable;
 use file::{Entry, Leases};
 
@@ -56,7 +57,7 @@ impl Watch {
     pub async fn read(&mut self) -> Leases {
         let mut leases = self.parse();
         for _ in 1..LOOKS {
-            let held: BTreeSet<Mac> = leases.entries.iter().map(|entry| entry.mac).collect();
+            let held = sort::set(leases.entries.iter().map(|entry| entry.mac));
             if leases.damaged.is_empty() && self.known.is_subset(&held) {
                 break;
             }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use super::rounds::Rounds;
 use super::{NodeProbePlan, PROBES, Probe};
 use crate::event::{self, Event};
+use crate::sort;
 
 /// Asks round after round, and tells every node's result of each; those that end together are told together.
 ///
@@ -68,7 +69,7 @@ pub async fn run(mut plan: watch::Receiver<NodeProbePlan>, events: mpsc::Sender<
 fn kinds_denied(probes: &[Box<dyn Probe>], rounds: &Rounds) -> BTreeSet<&'static str> {
     let kinds = PROBES.iter().zip(probes).enumerate();
     let denied = kinds.filter(|(kind, (_, probe))| probe.is_denied() && rounds.asks(*kind));
-    denied.map(|(_, (kind, _))| kind.name).collect()
+    sort::set(denied.map(|(_, (kind, _))| kind.name))
 }
 
 /// What is to be told when these kinds may not be sent, and `before` was told.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use crate::event::{Instant, Lease, Mac};
+use crate::sort;
 
 /// Two boards that take an address in turn within this time both want it; so long after the last turn it is over.
 pub const CONTEST_TIME: Duration = Duration::from_secs(120);
@@ -98,7 +99,7 @@ impl Sightings {
 
     /// Every board that was seen or has a lease.
     pub fn boards(&self) -> BTreeSet<Mac> {
-        self.leases.keys().chain(self.places.keys()).copied().collect()
+        sort::set(self.leases.keys().chain(self.places.keys()).copied())
     }
 
     /// Addresses that two boards want, and which.
