@@ -1,8 +1,10 @@
-//! Sorting, with one copy of the machine code for all types: the standard library's has 4 kB for each type and each order, and
+//! Sorting and filling, with one copy of the sort for all types: the standard library's has 4 kB for each type and each order, and
 //! lists are short here. Pure.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+
+use litemap::LiteMap;
 
 /// From the least to the greatest; equal ones stay in their order.
 pub fn ascending<T: Ord>(items: &mut [T]) {
@@ -33,8 +35,8 @@ pub fn set<T: Ord>(items: impl IntoIterator<Item = T>) -> BTreeSet<T> {
 }
 
 /// A map of them; of several with one key the last is in it. Not by `collect` for the reason that [`set`] has.
-pub fn map<K: Ord, V>(entries: impl IntoIterator<Item = (K, V)>) -> BTreeMap<K, V> {
-    let mut map = BTreeMap::new();
+pub fn map<K: Ord, V>(entries: impl IntoIterator<Item = (K, V)>) -> LiteMap<K, V> {
+    let mut map = LiteMap::new();
     for (key, value) in entries {
         map.insert(key, value);
     }

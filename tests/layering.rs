@@ -17,7 +17,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("config", &["board", "panel", "sort", "event"]),
     ("hal", &["board", "panel", "sort", "event"]),
     ("source", &["config", "board", "dns", "sort", "event"]),
-    ("state", &["config", "board", "panel", "event"]),
+    ("state", &["config", "board", "panel", "sort", "event"]),
     ("policy", &["state", "config", "board", "panel", "sort", "event"]),
     ("render", &["policy", "state", "config", "board", "panel", "sort", "event"]),
     // Talking netlink and nfnetlink is one skill: the appliers use the sources' sockets and message walkers.

@@ -1,6 +1,6 @@
 //! The machine as the verbs that look around see it: files below a root, and other programs' answers.
 
-use std::collections::BTreeMap;
+use litemap::LiteMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Machine {
     root: PathBuf,
     /// in tests: command line → standard output, in place of running anything
-    answers: Option<BTreeMap<String, String>>,
+    answers: Option<LiteMap<String, String>>,
 }
 
 impl Machine {

@@ -5,6 +5,7 @@ use super::fault::{Fault, Origin, Sources};
 use super::grammar::{self, Parsed};
 use super::tree::{Scalar, Table, Value};
 use super::*;
+use litemap::LiteMap;
 
 /// Settings, or `None` with the reasons in `faults` (those told before included).
 pub(super) fn settings(tree: &Table, sources: &Sources, faults: &mut Vec<Fault>) -> Option<Settings> {
@@ -230,7 +231,7 @@ impl Check<'_> {
 
     /// No two keys of this table name the same line of a GPIO chip.
     fn lines_differ(&mut self, table: &str, names: &[&str]) {
-        let mut used = std::collections::BTreeMap::new();
+        let mut used = LiteMap::new_vec();
         for name in names {
             let path = format!("{table}.{name}");
             if let Some(other) = self.count(&path).and_then(|line| used.insert(line, name)) {

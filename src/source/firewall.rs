@@ -140,10 +140,9 @@ pub fn read_any(bytes: &[u8]) {
         if let Some((table, name, rule)) = foreign::rule(&message) {
             ruleset.tables.entry(table).or_default().chains.entry(name).or_default().rules.push(rule);
         }
-        ruleset
-            .tables
-            .values_mut()
-            .for_each(|table| drop(table.sets.insert(String::new(), foreign::elements(&message))));
+        for (_, table) in &mut ruleset.tables {
+            drop(table.sets.insert(String::new(), foreign::elements(&message)));
+        }
     }
     judge::blocker(&ruleset, &way);
 }

@@ -1,7 +1,7 @@
 //! Who resolves names: for the machine, and for each uplink where its DHCP client wrote that down. Files, watched by
 //! inotify; nothing is polled.
 
-use std::collections::BTreeMap;
+use litemap::LiteMap;
 use std::convert::Infallible;
 use std::fs;
 use std::io;
@@ -15,7 +15,7 @@ use crate::sort;
 use crate::source::files::Files;
 
 /// Resolvers by interface index; 0 is the machine.
-pub type Resolvers = BTreeMap<LinkIndex, Vec<IpAddr>>;
+pub type Resolvers = LiteMap<LinkIndex, Vec<IpAddr>>;
 
 /// The machine's, the first that names one outside: those behind a stub come before the stub.
 const MACHINE: [&str; 3] =
@@ -189,8 +189,8 @@ mod tests {
 
     #[test]
     fn only_changes_are_told_and_what_went_is_told_empty() {
-        let before = Resolvers::from([(0, ips(&["10.99.0.1"])), (7, ips(&["10.98.0.1"]))]);
-        let now = Resolvers::from([(0, ips(&["10.99.0.1"]))]);
+        let before = Resolvers::from_iter([(0, ips(&["10.99.0.1"])), (7, ips(&["10.98.0.1"]))]);
+        let now = Resolvers::from_iter([(0, ips(&["10.99.0.1"]))]);
         assert_eq!(changes(&before, &now), [Event::Vital(Vital::Resolvers { index: 7, servers: vec![] })]);
         assert!(changes(&now, &now).is_empty());
     }

@@ -1,6 +1,7 @@
 //! What the kernel told about interfaces, addresses, routes, rules and per-interface settings: a mirror, nothing more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use litemap::LiteMap;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -35,11 +36,11 @@ impl HeldAddress {
 /// Everything the kernel holds that matters to us, by interface index.
 #[derive(Debug, Clone, Default)]
 pub struct KernelFacts {
-    links: BTreeMap<LinkIndex, Link>,
-    addresses: BTreeMap<LinkIndex, Vec<HeldAddress>>,
+    links: LiteMap<LinkIndex, Link>,
+    addresses: LiteMap<LinkIndex, Vec<HeldAddress>>,
     routes: BTreeSet<Route>,
     rules: BTreeSet<Rule>,
-    netconf: BTreeMap<LinkIndex, Netconf>,
+    netconf: LiteMap<LinkIndex, Netconf>,
     listing: Option<Listing>,
 }
 

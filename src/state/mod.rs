@@ -22,7 +22,8 @@ mod vitals;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use litemap::LiteMap;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +65,7 @@ pub struct State {
     roles: Roles,
     /// the cluster port has a cable
     cable: bool,
-    uplinks: BTreeMap<LinkIndex, UplinkMemory>,
+    uplinks: LiteMap<LinkIndex, UplinkMemory>,
     active: Option<LinkIndex>,
     offline_since: Option<Instant>,
     egress: Option<(LinkIndex, Ipv4Addr)>,
@@ -99,7 +100,7 @@ impl State {
             synced: false,
             roles: Roles::default(),
             cable: false,
-            uplinks: BTreeMap::new(),
+            uplinks: LiteMap::new(),
             active: None,
             offline_since: Some(now),
             egress: None,
@@ -131,7 +132,7 @@ impl State {
         self.revisions.link += 1;
         if settings.uplink.probe == UplinkProbe::Off {
             // Nobody asks any more: the last answer would stand for ever.
-            self.uplinks.values_mut().for_each(|memory| memory.reachability = None);
+            self.uplinks.iter_mut().for_each(|(_, memory)| memory.reachability = None);
         }
         let mut told = vec![Transition::Reloaded];
         told.extend(self.refresh());

@@ -1,16 +1,15 @@
 //! What the outputs reported of themselves.
 
-use std::collections::BTreeMap;
-
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Output, in_words};
+use litemap::LiteMap;
 
 use super::transition::Transition;
 
 /// Reports of all outputs: the last of each kind.
 #[derive(Debug, Clone, Default)]
 pub struct Outputs {
-    held: BTreeMap<Output, Applied>,
-    errors: BTreeMap<Output, ApplyError>,
+    held: LiteMap<Output, Applied>,
+    errors: LiteMap<Output, ApplyError>,
     /// times the rule set was put into the kernel since the start
     pub applied: u64,
 }

@@ -1,6 +1,7 @@
 //! What was told of the machine and how well it is, and how often our work was undone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use litemap::LiteMap;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub struct Vitals {
     /// connection tracking: (entries, size)
     pub conntrack: Option<(u32, u32)>,
     /// by interface; 0 = the machine's
-    pub resolvers: BTreeMap<LinkIndex, Vec<IpAddr>>,
+    pub resolvers: LiteMap<LinkIndex, Vec<IpAddr>>,
     /// `None`: not asked yet
     pub way_out: Option<Option<LinkIndex>>,
     /// kinds of probes that we have no right to send

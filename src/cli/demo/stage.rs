@@ -1,6 +1,6 @@
 //! Inside the namespaces: the world, the story, and what a person's keys do to it.
 
-use std::collections::BTreeMap;
+use litemap::LiteMap;
 use std::process::ExitCode;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -96,7 +96,7 @@ struct Show {
     /// a key that has not been acted on yet
     pressed: Option<Deed>,
     captions: Vec<String>,
-    told: BTreeMap<String, String>,
+    told: LiteMap<String, String>,
     missing: Option<String>,
     /// what was expected and has been seen
     seen: usize,
@@ -119,7 +119,7 @@ impl Show {
             keys: if is_plain(args) { std::sync::mpsc::channel().1 } else { terminal::keys() },
             pressed: None,
             captions: Vec::new(),
-            told: BTreeMap::new(),
+            told: LiteMap::new(),
             missing: None,
             seen: 0,
             unreached: 0,

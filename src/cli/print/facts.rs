@@ -1,6 +1,6 @@
 //! Facts from a file, in the JSON of iproute2: `{"addresses": (ip -j -d address), "routes": (ip -j -N route show table all)}`.
 
-use std::collections::BTreeMap;
+use litemap::LiteMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ fn has_flag(value: &Value, flag: &str) -> bool {
     value.get("flags").and_then(Value::as_array).is_some_and(|flags| flags.iter().any(|f| f.as_str() == Some(flag)))
 }
 
-fn link(entry: &Value, names: &BTreeMap<&str, LinkIndex>) -> Option<Link> {
+fn link(entry: &Value, names: &LiteMap<&str, LinkIndex>) -> Option<Link> {
     let name = string(entry, "ifname")?.to_owned();
     let alternatives = entry.get("altnames").and_then(Value::as_array).into_iter().flatten();
     let info = entry.get("linkinfo");
@@ -103,7 +103,7 @@ fn address(told: &Value, index: LinkIndex) -> Option<Address> {
     })
 }
 
-fn route(entry: &Value, names: &BTreeMap<&str, LinkIndex>) -> Option<Route> {
+fn route(entry: &Value, names: &LiteMap<&str, LinkIndex>) -> Option<Route> {
     let gateway = string(entry, "gateway").map(str::parse).transpose().ok()?;
     let destination = match string(entry, "dst")? {
         "default" if string(entry, "gateway").is_some_and(|gateway| gateway.contains(':')) => "::/0".parse().ok()?,

@@ -1,11 +1,10 @@
 //! Boards that are not where, or not called, as they should be.
 
-use std::collections::BTreeMap;
-
 use super::super::alert::{Alert, Severity};
 use super::alert;
 use crate::state::State;
 use crate::state::node::{Misplaced, NodeState, Nodes, Origin};
+use litemap::LiteMap;
 
 /// This many of a kind are named.
 const NAMED: usize = 8;
@@ -45,7 +44,7 @@ fn contested(nodes: &Nodes) -> impl Iterator<Item = Alert> + '_ {
 
 /// One alert for each name, however many want it: fresh systems all call themselves the same.
 fn homonyms(nodes: &Nodes) -> Vec<Alert> {
-    let mut by_name: BTreeMap<&str, (&NodeState, Vec<&NodeState>)> = BTreeMap::new();
+    let mut by_name: LiteMap<&str, (&NodeState, Vec<&NodeState>)> = LiteMap::new();
     for (without, with) in nodes.homonyms() {
         by_name.entry(&with.name).or_insert_with(|| (with, Vec::new())).1.push(without);
     }

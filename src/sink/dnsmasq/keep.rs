@@ -5,7 +5,8 @@
 //! taken by dnsmasq for another server's client, and not answered. They become reservations, so that dnsmasq says no to the
 //! former address and the node keeps its host part when it asks anew.
 
-use std::collections::{BTreeMap, BTreeSet};
+use litemap::LiteMap;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -27,7 +28,7 @@ pub struct Keep {
     working: PathBuf,
     copy: PathBuf,
     /// as on the disk
-    kept: Option<BTreeMap<Mac, Entry>>,
+    kept: Option<LiteMap<Mac, Entry>>,
     /// leases of another subnet, as they were there, of nodes that have none in this one yet
     moving: Vec<Entry>,
     /// where each of those is expected, in their order
@@ -128,7 +129,7 @@ impl Keep {
 
 /// A renewal alone is not written each time: the disk may believe that a lease ends earlier than it does, as long as it does
 /// not believe it is over.
-fn is_due(kept: Option<&BTreeMap<Mac, Entry>>, now: &BTreeMap<Mac, Entry>, clock: u64) -> bool {
+fn is_due(kept: Option<&LiteMap<Mac, Entry>>, now: &LiteMap<Mac, Entry>, clock: u64) -> bool {
     let Some(kept) = kept else { return !now.is_empty() };
     let left = |entry: &Entry| if entry.expiry == 0 { u64::MAX } else { entry.expiry.saturating_sub(clock) };
     let same = |entry: &Entry| {
@@ -155,7 +156,7 @@ mod tests {
 
     const TWO: &str = "2000 b8:27:eb:00:00:01 192.168.50.101 rpi1 *\n2000 b8:27:eb:00:00:02 192.168.50.102 * *\n";
 
-    fn held(text: &str) -> BTreeMap<Mac, Entry> {
+    fn held(text: &str) -> LiteMap<Mac, Entry> {
         file::parse(text.as_bytes()).by_mac()
     }
 

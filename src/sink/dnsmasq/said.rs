@@ -1,6 +1,7 @@
 //! dnsmasq's log lines: what is worth a record, and what is a fact.
 
-use std::collections::{BTreeMap, BTreeSet};
+use litemap::LiteMap;
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use tokio::time::Instant;
@@ -32,7 +33,7 @@ const COMMONPLACE: [&str; 4] = ["not found", "aborted", "Early terminate", "igno
 #[derive(Debug, Default)]
 pub struct Listener {
     /// addresses told already: a renewal is no news
-    known: BTreeMap<Mac, Ipv4Addr>,
+    known: LiteMap<Mac, Ipv4Addr>,
     /// names that were not given: said again for each lease whenever the files are read
     not_given: BTreeSet<String>,
     restraint: Restraint,

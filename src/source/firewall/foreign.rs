@@ -1,6 +1,7 @@
 //! The rule sets of other programs, as far as the forward hook leads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use litemap::LiteMap;
+use std::collections::BTreeSet;
 
 use rustix::io::Errno;
 
@@ -26,13 +27,13 @@ pub type TableName = (u8, String);
 /// All tables that have something at the forward hook, but ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ruleset {
-    pub tables: BTreeMap<TableName, Table>,
+    pub tables: LiteMap<TableName, Table>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Table {
-    pub chains: BTreeMap<String, Chain>,
-    pub sets: BTreeMap<String, Vec<Element>>,
+    pub chains: LiteMap<String, Chain>,
+    pub sets: LiteMap<String, Vec<Element>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 //! TCP connection from the cluster to the uplink, and the answer. Only what is certain counts: a rule that may match
 //! and drop is passed by, a rule that may match and accept is taken to accept. What is missed here shows in counters.
 
+use litemap::LiteMap;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 
 use ipnet::Ipv4Net;
 
@@ -123,7 +123,7 @@ impl Walk<'_> {
 
     /// Does the rule match, and what does it decide then?
     fn rule(&self, rule: &[Expression]) -> (Truth, Option<Verdict>) {
-        let mut registers: BTreeMap<Register, Value> = BTreeMap::new();
+        let mut registers: LiteMap<Register, Value> = LiteMap::new();
         let mut truth = Truth::Yes;
         for expression in rule {
             let here = match expression {

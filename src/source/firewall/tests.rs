@@ -1,5 +1,4 @@
-use std::collections::BTreeMap;
-
+use litemap::LiteMap;
 use proptest::prelude::*;
 
 use super::disturbance::{Disturbance, Watcher};
@@ -25,12 +24,12 @@ fn plain(rules: Vec<Vec<Expression>>) -> Chain {
 }
 
 fn filter(chains: Vec<(&str, Chain)>) -> Ruleset {
-    filter_with(chains, BTreeMap::new())
+    filter_with(chains, LiteMap::new())
 }
 
-fn filter_with(chains: Vec<(&str, Chain)>, sets: BTreeMap<String, Vec<Element>>) -> Ruleset {
+fn filter_with(chains: Vec<(&str, Chain)>, sets: LiteMap<String, Vec<Element>>) -> Ruleset {
     let chains = chains.into_iter().map(|(name, chain)| (name.to_owned(), chain)).collect();
-    Ruleset { tables: [((2, "filter".to_owned()), Table { chains, sets })].into() }
+    Ruleset { tables: LiteMap::from_iter([((2, "filter".to_owned()), Table { chains, sets })]) }
 }
 
 fn name(text: &str) -> Vec<u8> {
@@ -124,10 +123,11 @@ fn firewalld_that_rejects_at_the_end_is_found_also_with_sets_of_states() {
     );
     let state = |bits: u32| Element { key: Some(bits.to_ne_bytes().to_vec()), verdict: None };
     let table = Table {
-        chains: [("filter_FORWARD".to_owned(), chain)].into(),
-        sets: [("__set0".into(), vec![state(2), state(4)])].into(),
+        chains: LiteMap::from_iter([("filter_FORWARD".to_owned(), chain)]),
+        sets: LiteMap::from_iter([("__set0".to_owned(), vec![state(2), state(4)])]),
     };
-    let found = blocker(&Ruleset { tables: [((1, "firewalld".to_owned()), table)].into() }, &way()).unwrap();
+    let found =
+        blocker(&Ruleset { tables: LiteMap::from_iter([((1, "firewalld".to_owned()), table)]) }, &way()).unwrap();
     assert_eq!(found.table.as_deref(), Some("inet firewalld"));
     assert!(found.remedy.contains("--add-interface=eth0"), "{}", found.remedy);
 }
@@ -135,7 +135,9 @@ fn firewalld_that_rejects_at_the_end_is_found_also_with_sets_of_states() {
 #[test]
 fn a_verdict_map_is_followed() {
     let element = |port: &str, verdict| Element { key: Some(name(port)), verdict: Some(verdict) };
-    let map = |verdict| [("__map0".to_owned(), vec![element("eth9", Verdict::Drop), element("eth0", verdict)])].into();
+    let map = |verdict| {
+        LiteMap::from_iter([("__map0".to_owned(), vec![element("eth9", Verdict::Drop), element("eth0", verdict)])])
+    };
     let rule = vec![
         Expression::Load { to: 0, what: What::Meta(6) },
         Expression::Lookup { register: 0, set: "__map0".into(), inverted: false, verdicts: true },
@@ -209,10 +211,10 @@ proptest! {
         for message in messages(&bytes).chain(messages(&raw)) {
             let mut ruleset = filter(vec![("FORWARD", base(true, vec![]))]);
             if let Some((_, name, chain)) = foreign::chain(&message) {
-                ruleset.tables.values_mut().for_each(|table| { table.chains.insert(name.clone(), chain.clone()); });
+                ruleset.tables.iter_mut().for_each(|(_, table)| { table.chains.insert(name.clone(), chain.clone()); });
             }
             if let Some((_, _, rule)) = foreign::rule(&message) {
-                ruleset.tables.values_mut().flat_map(|table| table.chains.values_mut()).for_each(|chain| chain.rules.push(rule.clone()));
+                ruleset.tables.iter_mut().flat_map(|(_, table)| table.chains.iter_mut()).for_each(|(_, chain)| chain.rules.push(rule.clone()));
             }
             let _ = (foreign::elements(&message), Watcher::default().take(&message, "bramblegate", 1));
             let _ = blocker(&ruleset, &way());

@@ -2,7 +2,8 @@
 //!
 //! Read leniently: a power cut or a worn SD card may leave anything there, and one bad line must not cost the others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use litemap::LiteMap;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::Ipv4Addr;
 
@@ -46,7 +47,7 @@ impl Leases {
     }
 
     /// Each board's lease.
-    pub fn by_mac(self) -> BTreeMap<Mac, Entry> {
+    pub fn by_mac(self) -> LiteMap<Mac, Entry> {
         sort::map(self.entries.into_iter().map(|entry| (entry.mac, entry)))
     }
 }

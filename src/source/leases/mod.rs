@@ -2,7 +2,8 @@
 
 pub mod file;
 
-use std::collections::{BTreeMap, BTreeSet};
+use litemap::LiteMap;
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io;
@@ -129,7 +130,7 @@ enum Heard {
 /// No inotify to be had, or the receiver is gone (`BrokenPipe`).
 pub async fn run(events: mpsc::Sender<Event>, path: PathBuf) -> io::Result<Infallible> {
     let mut watch = Watch::open(&path)?;
-    let mut known: BTreeMap<Mac, Entry> = BTreeMap::new();
+    let mut known: LiteMap<Mac, Entry> = LiteMap::new();
     loop {
         let now = watch.read().await.by_mac();
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -142,7 +143,7 @@ pub async fn run(events: mpsc::Sender<Event>, path: PathBuf) -> io::Result<Infal
 }
 
 /// Those that went first: their addresses may have been given to others.
-fn changes(before: &BTreeMap<Mac, Entry>, now: &BTreeMap<Mac, Entry>, clock: u64) -> Vec<Event> {
+fn changes(before: &LiteMap<Mac, Entry>, now: &LiteMap<Mac, Entry>, clock: u64) -> Vec<Event> {
     let gone =
         before.values().filter(|entry| !now.contains_key(&entry.mac)).map(|entry| Change::Gone(lease(entry, clock)));
     let told = |entry: &Entry| (entry.address, entry.host_name.clone(), entry.expiry);
@@ -160,7 +161,7 @@ fn lease(entry: &Entry, clock: u64) -> Lease {
 mod tests {
     use super::*;
 
-    fn held(text: &str) -> BTreeMap<Mac, Entry> {
+    fn held(text: &str) -> LiteMap<Mac, Entry> {
         file::parse(text.as_bytes()).by_mac()
     }
 

@@ -9,7 +9,8 @@ mod inventory;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use litemap::LiteMap;
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -122,9 +123,9 @@ pub struct Nodes {
     free: Vec<u32>,
     /// of the settings first, in their order; then those that were found, in theirs
     order: Vec<NodeId>,
-    names: BTreeMap<String, NodeId>,
-    macs: BTreeMap<Mac, NodeId>,
-    addresses: BTreeMap<Ipv4Addr, NodeId>,
+    names: LiteMap<String, NodeId>,
+    macs: LiteMap<Mac, NodeId>,
+    addresses: LiteMap<Ipv4Addr, NodeId>,
     counts: Counts,
     named: Counts,
     groups: Vec<Counts>,

@@ -9,7 +9,8 @@ mod sighting;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use litemap::LiteMap;
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -32,11 +33,11 @@ const SWEEP: Duration = Duration::from_secs(60);
 pub(super) struct Inventory {
     sightings: Sightings,
     /// the addresses that the settings give, and to whom
-    homes: BTreeMap<Ipv4Addr, NodeId>,
+    homes: LiteMap<Ipv4Addr, NodeId>,
     /// another board than the settings say answers at these of them
-    misplaced: BTreeMap<Ipv4Addr, Mac>,
+    misplaced: LiteMap<Ipv4Addr, Mac>,
     /// names that nodes call themselves by and did not get, because another has them
-    unnamed: BTreeMap<NodeId, String>,
+    unnamed: LiteMap<NodeId, String>,
     /// who is worked on, also of those that are not here: by [`NodeState::order_key`]
     drained: BTreeSet<String>,
     sweep_at: Option<Instant>,

@@ -1,5 +1,6 @@
 //! What was seen on the cluster port and what was leased: the facts that identities are derived from.
 
+use litemap::LiteMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -44,13 +45,13 @@ pub struct Contest {
 /// All of it.
 #[derive(Debug, Clone, Default)]
 pub struct Sightings {
-    leases: BTreeMap<Mac, Given>,
+    leases: LiteMap<Mac, Given>,
     /// boards whose last lease did not run out: when the cluster moves leases are taken back, and their boards ask again
     asking: BTreeSet<Mac>,
     seen: BTreeMap<Ipv4Addr, Sighting>,
     /// where each board is seen
-    places: BTreeMap<Mac, BTreeSet<Ipv4Addr>>,
-    contests: BTreeMap<Ipv4Addr, Contest>,
+    places: LiteMap<Mac, BTreeSet<Ipv4Addr>>,
+    contests: LiteMap<Ipv4Addr, Contest>,
 }
 
 impl Sightings {
