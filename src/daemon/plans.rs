@@ -105,6 +105,7 @@ pub fn vitals(settings: &Settings, state: &State) -> VitalsPlan {
         conntrack: settings.gateway.enabled,
         ports: state.kept_netconf(),
         limits: Some(settings.vitals.clone()),
+        boot_folder: settings.cluster.netboot.as_ref().map(|netboot| netboot.root.clone()),
     }
 }
 

@@ -425,3 +425,23 @@ fn net_boot_and_names_go_with_addresses() {
     assert!(bad("[cluster.dhcp]\n[cluster.netboot]\nbios = \"../shadow\"\n")[0].contains("cannot be loaded"));
     assert!(bad("[buttons]\nchip = \"pinctrl-bcm2711\"\n")[0].contains("no line of one"));
 }
+
+#[test]
+fn a_folder_of_boot_files_that_dnsmasq_would_read_as_another_is_refused() {
+    let root = |root: &str| format!("[cluster.dhcp]\n[cluster.netboot]\nroot = {root}\n");
+    for fine in ["'/srv/tftp'", "'/srv/boot files/übung#1'"] {
+        good(&root(fine));
+    }
+    for (bad, why) in [
+        (r#"'/srv/"tftp"'"#, "holds '\"', with which dnsmasq"),
+        (r#""/srv/tf,tp""#, "holds ',', with which dnsmasq"),
+        (r#""/srv/tftp\nserver=6.6.6.6""#, r"holds '\n', with which dnsmasq"),
+        (r#""/srv/tftp #1""#, "has a blank at its end or before a '#'"),
+        (r#""/srv/tftp ""#, "has a blank at its end or before a '#'"),
+        (r#""tftp""#, "is no absolute path"),
+    ] {
+        let faults = self::bad(&root(bad));
+        assert!(faults.len() == 1 && faults[0].starts_with("t.toml:5:8: cluster.netboot.root: "), "{faults:?}");
+        assert!(faults[0].contains(why) && faults[0].contains("write one as \"/srv/tftp\""), "{faults:?}");
+    }
+}
