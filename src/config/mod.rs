@@ -31,7 +31,7 @@ use crate::panel::Geometry;
 
 pub use fault::{Complaint, Fault};
 pub use grammar::show_duration;
-pub use load::{Merged, Ports, board_name, faults, load, read, resolve};
+pub use load::{Merged, Ports, board_name, faults, heads_name_remedy, is_heads_name, load, read, resolve};
 pub use print::quote;
 
 /// All settings of the daemon, merged from the board, the main file and its drop-ins.

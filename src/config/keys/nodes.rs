@@ -15,7 +15,7 @@ pub static NODES: &[Key] = &[
         "node.name",
         text!("host name", grammar::node_name),
         Required,
-        "The node's name; unique. A later file that names it again changes the keys that it gives. Not localhost, nor what dnsmasq takes for an order or a time: ignore, infinite, 12, 12h.",
+        "The node's name; unique. A later file that names it again changes the keys that it gives. Not the head's own host name, not localhost, wpad or isatap, nor what dnsmasq takes for an order or a time: ignore, infinite, 12, 12h.",
     ),
     key(
         "node.mac",

@@ -427,6 +427,20 @@ fn net_boot_and_names_go_with_addresses() {
 }
 
 #[test]
+fn a_node_with_the_heads_own_name_is_told_where_it_stands() {
+    let text = format!("{PORTS}[[node]]\nname = \"Bramble\"\naddress = \"192.168.50.9\"\n");
+    let rack =
+        "[[group]]\nname = \"rack\"\nnumbers = \"1-2\"\nslots = \"1-2\"\naddress = \"192.168.50.{group}{slot}\"\n";
+    let merged = read(&[("t", format!("{text}{rack}"))], &board(), None).unwrap();
+    let line =
+        |part: &str| u32::try_from(format!("{text}{rack}").lines().position(|l| l == part).unwrap() + 1).unwrap();
+    let fault = merged.head_fault("bramble.example.org").unwrap();
+    assert_eq!((fault.line, fault.column), (line("name = \"Bramble\""), 8));
+    assert_eq!(merged.head_fault("rack2-1").unwrap().line, line("[[group]]"));
+    assert_eq!(merged.head_fault("head"), None);
+}
+
+#[test]
 fn a_folder_of_boot_files_that_dnsmasq_would_read_as_another_is_refused() {
     let root = |root: &str| format!("[cluster.dhcp]\n[cluster.netboot]\nroot = {root}\n");
     for fine in ["'/srv/tftp'", "'/srv/boot files/übung#1'"] {
