@@ -219,6 +219,8 @@ pub struct Node {
     pub address: Option<Ipv4Addr>,
     /// empty: not probed; one list for all nodes that are asked the same
     pub probes: Arc<[NodeProbe]>,
+    /// the longest wait for its answers, in place of [`Health::timeout`]
+    pub timeout: Option<Duration>,
     /// place in [`Settings::groups`]
     pub group: Option<usize>,
 }

@@ -441,6 +441,17 @@ fn a_node_with_the_heads_own_name_is_told_where_it_stands() {
 }
 
 #[test]
+fn a_node_and_the_slots_of_a_group_may_have_a_time_limit_of_their_own() {
+    let nodes = "[[node]]\nname = \"web\"\naddress = \"192.168.50.9\"\nprobe = \"http://:80/healthz\"\ntimeout = \"2s\"\n\
+        [[group]]\nname = \"rack\"\nslots = \"1-2\"\naddress = \"192.168.50.2{slot}\"\ntimeout = \"1s\"\n\
+        [[node]]\nname = \"rack-2\"\ntimeout = \"500ms\"\n";
+    let settings = good(nodes);
+    let of = |name| settings.nodes.iter().find(|node| node.name == name).unwrap().timeout.map(|time| time.as_millis());
+    assert_eq!((of("web"), of("rack-1"), of("rack-2")), (Some(2000), Some(1000), Some(500)));
+    fault(&nodes.replace("\"2s\"", "\"2m\""), "t.toml:7:11: node.timeout: \"2m\" is too long");
+}
+
+#[test]
 fn a_folder_of_boot_files_that_dnsmasq_would_read_as_another_is_refused() {
     let root = |root: &str| format!("[cluster.dhcp]\n[cluster.netboot]\nroot = {root}\n");
     for fine in ["'/srv/tftp'", "'/srv/boot files/übung#1'"] {
