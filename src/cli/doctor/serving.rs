@@ -13,6 +13,9 @@ use crate::source::time;
 /// The daemon's user, as the package makes it.
 const USER: &str = "bramblegate";
 
+/// What the unit's sandbox hides from the service (`ProtectHome=`, `PrivateTmp=`; systemd.exec(5)).
+const HIDDEN: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
+
 /// Nodes without a clock of their own are told nobody to ask: the head serves no time, and asks by names alone.
 pub fn time(patient: &Patient<'_>) -> Vec<Finding> {
     let (cluster, machine) = (&patient.settings.cluster, patient.machine);
@@ -48,6 +51,12 @@ pub fn boot_folder(patient: &Patient<'_>) -> Vec<Finding> {
     if !patient.machine.path(&root).is_dir() {
         let remedy = format!("sudo mkdir -p {root}, and put the boot files there; or correct cluster.netboot.root");
         return found(format!("no node can boot: the folder {root} is not there"), remedy);
+    }
+    if let Some(hidden) = HIDDEN.iter().find(|hidden| netboot.root.starts_with(hidden)) {
+        return found(
+            format!("no node can boot from {root}: the service's sandbox shows it another {hidden}, or none"),
+            "move the folder to /srv/tftp, say, and correct cluster.netboot.root".to_owned(),
+        );
     }
     match closed(patient.machine, &netboot.root) {
         Some(folder) => found(

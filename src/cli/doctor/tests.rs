@@ -467,6 +467,11 @@ fn a_folder_of_boot_files_that_is_missing_or_closed_is_told() {
         Head::new(name).set(&settings).with("/usr/sbin/dnsmasq", "")
     };
     head("boot1").suffers("gateway-netboot", "/srv/boot/tftp is not there", "mkdir -p /srv/boot/tftp");
+    Head::new("boot4")
+        .set(&serves("ntp = \"off\"\n[cluster.netboot]\nroot = \"/home/pi/tftp\"\n"))
+        .with("/usr/sbin/dnsmasq", "")
+        .with("/home/pi/tftp/bootcode.bin", "")
+        .suffers("gateway-netboot", "sandbox shows it another /home", "move the folder");
     let there = |name: &str, mode| {
         let head = head(name)
             .with("/srv/boot/tftp/bootcode.bin", "")

@@ -16,7 +16,7 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     if let Some((netboot, why)) = netboot.zip(state.vitals().boot_folder.as_ref()) {
         let root = netboot.root.display();
         let text = format!(
-            "no node can boot from {root}: {why}; make the folder and let user bramblegate read it, or correct cluster.netboot.root"
+            "no node can boot from {root}: {why}; make the folder and let user bramblegate read it, or correct cluster.netboot.root (`bramblegate doctor` says more)"
         );
         raised.push(alert(Severity::Warning, "gateway-netboot", text, "NO BOOT FILES"));
     }
