@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::output;
 use super::settings::{self, ConfigArg};
+use super::{exit, output};
 use crate::sink::dnsmasq;
 
 const EXAMPLES: &str = "\
@@ -27,6 +27,10 @@ pub fn main(args: Args) -> ExitCode {
         Ok(merged) => merged,
         Err(code) => return code,
     };
+    if let Some(fault) = merged.head_fault(&settings::host_name()) {
+        output::err(&format!("{fault}\n"));
+        return ExitCode::from(exit::CONFIG);
+    }
     let settings = &merged.settings;
     let nodes = match settings.nodes.len() {
         1 => "1 node".to_owned(),

@@ -164,6 +164,11 @@ fn is_drop_in(path: &Path) -> bool {
     !hidden && path.extension().is_some_and(|extension| extension == "toml")
 }
 
+/// This machine's own host name.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// The boards that can be named on this machine.
 pub fn boards() -> Boards {
     let mut extra = Vec::new();

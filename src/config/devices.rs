@@ -159,12 +159,24 @@ pub(super) fn name(text: &str) -> Parsed<String> {
     if text.is_empty() { Err(Complaint::new("it is empty", "write a name")) } else { Ok(text.to_owned()) }
 }
 
-/// A folder's absolute path.
+/// dnsmasq reads no longer lines (its `MAXDNAME`), and there stands more than the path in one.
+const LONGEST_FOLDER: usize = 1000;
+
+/// A folder's absolute path, as dnsmasq's file of settings can have it: it knows quotes, a comma ends a value, and a `#` behind
+/// a blank begins a comment.
 pub(super) fn folder(text: &str) -> Parsed<PathBuf> {
-    if !text.starts_with('/') || text.chars().any(char::is_control) || text.contains(',') {
-        return Err(Complaint::new(format!("{text:?} is no absolute path"), "write one as \"/srv/tftp\""));
-    }
-    Ok(PathBuf::from(text))
+    let wrong = if !text.starts_with('/') {
+        "is no absolute path".to_owned()
+    } else if let Some(bad) = text.chars().find(|c| c.is_control() || matches!(c, '"' | ',')) {
+        format!("holds {bad:?}, with which dnsmasq would take it for another folder")
+    } else if text.contains(" #") || text.ends_with(' ') {
+        "has a blank at its end or before a '#', with which dnsmasq would take it for another folder".to_owned()
+    } else if text.len() > LONGEST_FOLDER {
+        format!("is longer than the {LONGEST_FOLDER} bytes that dnsmasq reads")
+    } else {
+        return Ok(PathBuf::from(text));
+    };
+    Err(Complaint::new(format!("{text:?} {wrong}"), "write one as \"/srv/tftp\", or a link to it that has such a name"))
 }
 
 /// What a node is told to load: a file below the folder that is served, or a URL.

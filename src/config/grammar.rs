@@ -312,7 +312,10 @@ pub(super) fn node_name(text: &str) -> Parsed<String> {
     let lower = name.to_ascii_lowercase();
     let number = lower.strip_suffix(['s', 'm', 'h', 'd', 'w']).unwrap_or(&lower);
     let other = match lower.as_str() {
-        "localhost" => "every machine's name for itself",
+        "localhost" | "ip6-localhost" | "ip6-loopback" => "every machine's name for itself",
+        // CERT VU#598349, RFC 5214 9
+        "wpad" => "where browsers ask for a proxy",
+        "isatap" => "where systems ask for a tunnel",
         "ignore" | "infinite" => "an order to dnsmasq",
         _ if number.bytes().all(|byte| byte.is_ascii_digit()) && !number.is_empty() => "a time to dnsmasq",
         _ => return Ok(name),

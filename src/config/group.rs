@@ -196,6 +196,9 @@ fn node_table(group: &Numbered<'_>, name: String, address: String) -> Table {
     ] {
         table.set(key, Item { value, at });
     }
+    if let Some(timeout) = group.table.get("timeout") {
+        table.set("timeout", timeout.clone());
+    }
     table
 }
 

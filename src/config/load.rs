@@ -14,6 +14,34 @@ pub struct Merged {
     pub(super) sources: Sources,
 }
 
+impl Merged {
+    /// A node must not have the head's own name: whoever asks for that in the cluster would find the node. As a fault, for
+    /// those who know on which machine they are.
+    pub fn head_fault(&self, host_name: &str) -> Option<Fault> {
+        let node = self.settings.nodes.iter().find(|node| is_heads_name(&node.name, host_name))?;
+        let named = |table: &&Table| table.text("name").is_some_and(|name| name.eq_ignore_ascii_case(&node.name));
+        let written = self.tree.tables("node").iter().find(named);
+        let at = |table: &Table, key| table.get(key).map_or(table.at, |item| item.at);
+        // One that a group makes.
+        let group = node.group.and_then(|group| self.settings.groups.get(group));
+        let makes = |table: &&Table| group.zip(table.text("name")).is_some_and(|(g, name)| g.name.starts_with(name));
+        let made = || self.tree.tables("group").iter().find(makes).map(|table| at(table, "node"));
+        let at = written.map(|table| at(table, "name")).or_else(made).unwrap_or_else(validate::beginning);
+        let wrong = format!("node \"{}\" has the name of this head node itself", node.name);
+        Some(self.sources.fault(at, wrong, heads_name_remedy(&node.name)))
+    }
+}
+
+/// Whether a node's name is that of the machine with this host name; its domain does not count.
+pub fn is_heads_name(name: &str, host_name: &str) -> bool {
+    name.eq_ignore_ascii_case(host_name.split('.').next().unwrap_or_default())
+}
+
+/// What helps then.
+pub fn heads_name_remedy(name: &str) -> String {
+    format!("give the node another, as \"{name}-node\", or the head, by `sudo hostnamectl hostname`")
+}
+
 /// The machine's network ports, for those who do not name any: see [`read`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ports {

@@ -31,7 +31,7 @@ use crate::panel::Geometry;
 
 pub use fault::{Complaint, Fault};
 pub use grammar::show_duration;
-pub use load::{Merged, Ports, board_name, faults, load, read, resolve};
+pub use load::{Merged, Ports, board_name, faults, heads_name_remedy, is_heads_name, load, read, resolve};
 pub use print::quote;
 
 /// All settings of the daemon, merged from the board, the main file and its drop-ins.
@@ -219,6 +219,8 @@ pub struct Node {
     pub address: Option<Ipv4Addr>,
     /// empty: not probed; one list for all nodes that are asked the same
     pub probes: Arc<[NodeProbe]>,
+    /// the longest wait for its answers, in place of [`Health::timeout`]
+    pub timeout: Option<Duration>,
     /// place in [`Settings::groups`]
     pub group: Option<usize>,
 }

@@ -119,7 +119,8 @@ impl Check<'_> {
         }
         let group = self.membership(table, &name, groups);
         let probes = seen.share(texts(table, "probe", grammar::node_probe)?);
-        Some(Node { name, mac, address, probes, group })
+        let timeout = table.text("timeout").and_then(|text| grammar::duration(text).ok());
+        Some(Node { name, mac, address, probes, timeout, group })
     }
 
     fn node_address(&mut self, at: Origin, name: &str, address: Ipv4Addr, cluster: &Cluster) {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
@@ -69,15 +70,19 @@ impl NodeProbes {
 
 /// The nodes that have an address and something to be asked. Those that were found are pinged.
 fn targets(settings: &Settings, state: &State) -> Vec<NodeTarget> {
-    let written: HashMap<&str, &Arc<[NodeProbe]>> =
-        settings.nodes.iter().map(|node| (node.name.as_str(), &node.probes)).collect();
+    let written: HashMap<&str, (&Arc<[NodeProbe]>, Option<Duration>)> =
+        settings.nodes.iter().map(|node| (node.name.as_str(), (&node.probes, node.timeout))).collect();
     let found: Arc<[NodeProbe]> = [NodeProbe::Icmp].into();
     let target = |node: &NodeState| {
-        let probes = *written.get(node.name.as_str()).unwrap_or(&&found);
+        let (probes, timeout) = *written.get(node.name.as_str()).unwrap_or(&(&found, None));
         let address = node.address.filter(|_| !probes.is_empty())?;
-        Some(NodeTarget { node: node.id, address, probes: Arc::clone(probes) })
+        Some(NodeTarget { node: node.id, address, probes: Arc::clone(probes), timeout: milliseconds(timeout) })
     };
     state.nodes().iter().filter_map(target).collect()
+}
+
+fn milliseconds(time: Option<Duration>) -> u32 {
+    time.map_or(0, |time| u32::try_from(time.as_millis()).unwrap_or(u32::MAX))
 }
 
 /// The cluster port, while addresses are to be served there and it has a carrier.
@@ -105,6 +110,7 @@ pub fn vitals(settings: &Settings, state: &State) -> VitalsPlan {
         conntrack: settings.gateway.enabled,
         ports: state.kept_netconf(),
         limits: Some(settings.vitals.clone()),
+        boot_folder: settings.cluster.netboot.as_ref().map(|netboot| netboot.root.clone()),
     }
 }
 

@@ -49,6 +49,8 @@ pub enum Saying {
     Leased,
     /// a node may not have the address that it wants
     Refused,
+    /// a board gets no address, for none is left
+    Exhausted,
     /// something is wrong
     Trouble,
 }

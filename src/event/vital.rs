@@ -25,6 +25,10 @@ pub enum Vital {
     DisplayErrors(u64),
     /// how the machine itself is
     Head(Head),
+    /// what of it has not come back since somebody began to look at it: a driver or a device that hangs
+    Hanging(Vec<&'static str>),
+    /// why the folder of the files that nodes boot from cannot be used
+    BootFolder(Option<String>),
 }
 
 /// How the head itself is; `None` where the machine does not tell.

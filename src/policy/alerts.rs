@@ -29,6 +29,7 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
             service::alerts(settings, state, &mut raised);
             overlap(settings, state, placement, &mut raised);
             dhcp::other_server(state, &mut raised);
+            dhcp::exhausted(settings, state, &mut raised);
             forward::forwards(settings, state, placement, &mut raised);
         }
     }

@@ -17,7 +17,7 @@ use crate::policy::service::{DhcpPlan, ServicePlan};
 use crate::policy::subnet::keep_host;
 use crate::sort;
 use crate::state::State;
-use crate::state::node::Origin;
+use crate::state::node::{Origin, most_claims};
 
 /// First three bytes of hardware addresses that Raspberry Pis have (IEEE's MA-L list). The boot ROM calls itself an x86 PC
 /// with a BIOS (option 93 = 0), so nothing else tells it from one.
@@ -185,7 +185,7 @@ pub fn servers(plan: &ServicePlan) -> String {
 
 /// `dhcp-hostsfile`. A node that the settings know by its hardware address gets its address, with its host part where the
 /// cluster is now; one that they know by its address alone gets it if it gives its name. Who else is at an address of the
-/// range keeps it: also a node that never asked, whose address dnsmasq would believe to be free.
+/// range keeps it: also a node that never asked, whose address dnsmasq would believe to be free, up to a share of the range.
 fn hosts(plan: &ServicePlan, settings: &Settings, state: &State) -> String {
     let (mut hosts, home) = (String::new(), settings.cluster.address);
     let placed = |address| if home.contains(&address) { keep_host(address, plan.address) } else { address };
@@ -209,8 +209,12 @@ fn hosts(plan: &ServicePlan, settings: &Settings, state: &State) -> String {
     }
     // Those that the lines above do not speak of.
     let others = state.nodes().iter().filter(|node| node.written_mac.is_none() && node.home.is_none());
+    let size = plan.dhcp.as_ref().map_or(0, |dhcp| u32::from(dhcp.last).saturating_sub(u32::from(dhcp.first)) + 1);
+    let mut room = most_claims(size as usize);
     for mac in others.filter_map(|node| node.mac) {
-        if let Some(address) = held(mac) {
+        let claims = !state.nodes().has_lease(mac);
+        if let Some(address) = held(mac).filter(|_| !claims || room > 0) {
+            room -= usize::from(claims);
             let _ = writeln!(hosts, "{mac},{address}");
         }
     }

@@ -9,11 +9,12 @@ mod conntrack;
 mod head;
 mod parse;
 mod ports;
+mod round;
 mod watch;
 
 use std::convert::Infallible;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch as channel};
@@ -23,7 +24,9 @@ use crate::event::{Event, Head, Netconf, Vital};
 use crate::source::alarm::{Alarm, beat};
 use crate::source::nfnetlink::Socket;
 use aside::aside;
+use head::{SENSORS, Seen, View};
 use ports::Ports;
+use round::Rounds;
 use watch::Watch;
 
 pub use conntrack::usage;
@@ -44,6 +47,8 @@ pub struct VitalsPlan {
     /// what ports are to be set to: told where they are not
     pub ports: Vec<Netconf>,
     pub limits: Option<VitalLimits>,
+    /// the files that nodes boot from
+    pub boot_folder: Option<PathBuf>,
 }
 
 /// Tells each vital when it has changed.
@@ -54,7 +59,7 @@ pub async fn run(events: mpsc::Sender<Event>, mut plan: channel::Receiver<Vitals
     let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
     let root = Path::new("/");
     let mut watch: Option<(Option<u8>, Watch)> = None;
-    let mut looks = Looks::default();
+    let (mut looks, mut rounds) = (Looks::default(), Rounds::default());
     let mut ports = Ports::default();
     let mut alarm = Alarm::new()?;
     loop {
@@ -68,14 +73,17 @@ pub async fn run(events: mpsc::Sender<Event>, mut plan: channel::Receiver<Vitals
             Some(known) if known.0 == limits.pressure => watch.insert(known),
             _ => watch.insert((limits.pressure, Watch::new(root, limits.pressure).await?)),
         };
-        // The next look begins when this one has ended: one that hangs is one thread, and the daemon lives on.
+        // The next look begins when this one has ended: each sensor that hangs is one thread, and the daemon lives on.
+        let view = View { root: root.to_owned(), boot_folder: wanted.boot_folder };
+        let seen = rounds.look(&view, &SENSORS).await?;
         let tells_pressure = watch.tells_pressure();
-        let (news, near);
-        (looks, news, near) = aside(move || {
-            let (news, near) = looks.take(root, wanted.conntrack, &limits, tells_pressure);
-            (looks, news, near)
+        let full;
+        (looks, full) = aside(move || {
+            let full = wanted.conntrack.then(|| conntrack::usage_by(&mut looks.socket).ok()).flatten();
+            (looks, full)
         })
         .await?;
+        let (news, near) = looks.take(&seen, full, rounds.hanging(), &limits, tells_pressure);
         for vital in news {
             events.send(Event::Vital(vital)).await.map_err(|_| gone())?;
         }
@@ -97,25 +105,41 @@ struct Looks {
     socket: Option<Socket>,
     conntrack: Option<(u32, u32)>,
     head: Option<Head>,
+    hanging: Vec<&'static str>,
+    boot_folder: Option<String>,
 }
 
 impl Looks {
-    /// Looks at everything: what is news, and whether something is near its limit. `told`: pressure tells its limit by itself.
-    fn take(&mut self, root: &Path, conntrack: bool, limits: &VitalLimits, told: bool) -> (Vec<Vital>, bool) {
+    /// Of what was seen, what is news, and whether something is near its limit. `told`: pressure tells its limit by itself.
+    fn take(
+        &mut self,
+        seen: &Seen,
+        conntrack: Option<(u32, u32)>,
+        hanging: Vec<&'static str>,
+        limits: &VitalLimits,
+        told: bool,
+    ) -> (Vec<Vital>, bool) {
         let mut news = Vec::new();
-        let seen = if conntrack { conntrack::usage_by(&mut self.socket).ok() } else { None };
-        if let Some((count, max)) = seen {
+        if let Some((count, max)) = conntrack {
             if self.conntrack.is_none_or(|told| conntrack::differs(told, (count, max))) {
-                self.conntrack = seen;
+                self.conntrack = conntrack;
                 news.push(Vital::Conntrack { count, max });
             }
         }
-        let head = head::look(root);
+        let head = seen.head();
         if self.head != Some(head) {
             self.head = Some(head);
             news.push(Vital::Head(head));
         }
-        (news, seen.is_some_and(conntrack::half_full) || is_near(&head, limits, told))
+        if self.boot_folder != seen.boot_folder {
+            self.boot_folder.clone_from(&seen.boot_folder);
+            news.push(Vital::BootFolder(seen.boot_folder.clone()));
+        }
+        if self.hanging != hanging {
+            self.hanging.clone_from(&hanging);
+            news.push(Vital::Hanging(hanging));
+        }
+        (news, conntrack.is_some_and(conntrack::half_full) || is_near(&head, limits, told))
     }
 }
 
@@ -155,16 +179,20 @@ mod tests {
         assert!(!is_near(&Head { memory: Some(1), ..well }, &VitalLimits { memory: None, ..LIMITS }, false));
     }
 
-    #[test]
-    fn what_has_not_changed_is_told_once() {
-        let root = head::tests::tree("told-once");
-        let mut looks = Looks::default();
-        let (news, near) = looks.take(&root, false, &LIMITS, false);
-        assert!(matches!(news.as_slice(), [Vital::Head(_)]) && !near);
-        assert_eq!(looks.take(&root, false, &LIMITS, false), (Vec::new(), false));
-        head::tests::put(&root, "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n");
-        let (news, near) = looks.take(&root, false, &LIMITS, false);
-        std::fs::remove_dir_all(&root).unwrap();
-        assert!(matches!(news.as_slice(), [Vital::Head(head)] if head.under_voltage == Some(true)) && near);
+    #[tokio::test]
+    async fn what_has_not_changed_is_told_once() {
+        let view = View { root: head::tests::tree("told-once"), boot_folder: Some("/nowhere/at/all".into()) };
+        let (mut looks, mut rounds) = (Looks::default(), Rounds::default());
+        let seen = rounds.look(&view, &SENSORS).await.unwrap();
+        let (news, near) = looks.take(&seen, None, rounds.hanging(), &LIMITS, false);
+        assert!(matches!(news.as_slice(), [Vital::Head(_), Vital::BootFolder(Some(_))]) && !near, "{news:?}");
+        assert_eq!(looks.take(&seen, None, Vec::new(), &LIMITS, false), (Vec::new(), false));
+        head::tests::put(&view.root, "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n");
+        let seen = rounds.look(&view, &SENSORS).await.unwrap();
+        let (news, near) = looks.take(&seen, None, vec!["the temperature"], &LIMITS, false);
+        std::fs::remove_dir_all(&view.root).unwrap();
+        let [Vital::Head(head), Vital::Hanging(hanging)] = news.as_slice() else { panic!("{news:?}") };
+        assert!(head.under_voltage == Some(true) && near);
+        assert_eq!(hanging, &["the temperature"]);
     }
 }

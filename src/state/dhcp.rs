@@ -2,9 +2,10 @@
 
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::time::Duration;
 
 use super::{State, Transition};
-use crate::event::{Dhcp, LinkIndex, Mac};
+use crate::event::{Dhcp, Instant, LinkIndex, Mac, Said, Saying};
 
 /// Who else serves addresses on the cluster port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,7 +31,23 @@ pub(super) struct DhcpFacts {
     unasked: Option<String>,
     /// boards that were heard and not known before
     pub(super) strangers: u64,
+    /// a board that got no address
+    want: Option<Want>,
 }
+
+/// A board asked for an address and none was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Want {
+    mac: Mac,
+    /// whether all addresses of the range were somebody's, as far as is known here, when there were these nodes
+    full: bool,
+    layout: u64,
+    /// it has asked again until then, or does not want one any more
+    until: Instant,
+}
+
+/// Who gets no address asks again within a minute or so, and our server says of each but once a minute that it got none.
+const WANT_TIME: Duration = Duration::from_secs(150);
 
 impl State {
     /// Who else serves addresses on the cluster port; what was heard on an earlier port, or before the cable was pulled, does
@@ -52,6 +69,39 @@ impl State {
     /// Counts up when a board is heard on the cluster port that was not known: a server of addresses may have come.
     pub fn strangers(&self) -> u64 {
         self.dhcp.strangers
+    }
+
+    /// The board that asked for an address while none was left, until one is free again or it has stopped asking.
+    pub fn dhcp_want(&self) -> Option<Mac> {
+        self.dhcp.want.map(|want| want.mac)
+    }
+
+    /// Our server has no address for this board.
+    fn refused_for_want(&mut self, said: &Said) {
+        let Some(mac) = said.mac.filter(|_| said.what == Saying::Exhausted && self.dhcp.port.is_some()) else { return };
+        // The first one stands for all: which of several asked last is no news.
+        let mac = self.dhcp.want.map_or(mac, |want| want.mac);
+        let (full, layout) = (self.nodes.is_range_full(&self.settings), self.nodes.layout);
+        self.dhcp.want = Some(Want { mac, full, layout, until: self.now + WANT_TIME });
+    }
+
+    /// Looks at the range again where the nodes have changed: as long as nobody wants an address that costs nothing.
+    pub(super) fn watch_range(&mut self) {
+        let Some(want) = &mut self.dhcp.want else { return };
+        let freed = want.layout != self.nodes.layout && {
+            want.layout = self.nodes.layout;
+            let was = std::mem::replace(&mut want.full, self.nodes.is_range_full(&self.settings));
+            was && !want.full
+        };
+        // What keeps addresses from our server that is not known here, only its own complaints tell.
+        let over = !want.full && want.until <= self.now;
+        if freed || over || self.nodes.has_lease(want.mac) {
+            self.dhcp.want = None;
+        }
+    }
+
+    pub(super) fn want_deadline(&self) -> Option<Instant> {
+        self.dhcp.want.filter(|want| !want.full).map(|want| want.until)
     }
 
     /// Forgets what was heard when the cable was pulled or the port is another one.
@@ -77,7 +127,10 @@ impl State {
                 (*index, OtherServers::Foreign { server: *server, mac: *mac }, None)
             }
             Dhcp::Unasked { index, why } => (*index, OtherServers::Unknown, Some(why.clone())),
-            Dhcp::Said(said) => return vec![Transition::ServerSaid(said.clone())],
+            Dhcp::Said(said) => {
+                self.refused_for_want(said);
+                return vec![Transition::ServerSaid(said.clone())];
+            }
             Dhcp::Boots { address, file } => return self.boots(*address, file),
         };
         if self.dhcp.port != Some(index) {
@@ -109,12 +162,11 @@ impl State {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use super::*;
     use crate::board::Board;
     use crate::config::{self, Settings};
-    use crate::event::{Change, Event, Instant, Link};
+    use crate::event::{Change, Event, Lease, Link};
 
     const CLUSTER: LinkIndex = 2;
 
@@ -210,6 +262,57 @@ mod tests {
             now,
         );
         assert_eq!(state.dhcp_port(), None);
+    }
+
+    /// One of the boards, at one of the addresses.
+    fn lease(board: u8, last: u8) -> Lease {
+        let address = Ipv4Addr::new(192, 168, 50, last);
+        let valid_for = Some(Duration::from_secs(3600));
+        Lease { mac: Mac([6, 0, 0, 0, 0, board]), address, host_name: None, valid_for }
+    }
+
+    fn wants(state: &mut State, board: u8, second: u64) {
+        let mac = Some(Mac([6, 0, 0, 0, 0, board]));
+        let said = Said { what: Saying::Exhausted, text: String::new(), mac, address: None };
+        state.apply(&Event::Dhcp(Dhcp::Said(said)), Instant::from_boot(Duration::from_secs(second)));
+    }
+
+    fn wanting(state: &State) -> Option<u8> {
+        state.dhcp_want().map(|mac| mac.0[5])
+    }
+
+    #[test]
+    fn who_gets_no_address_is_known_until_one_is_free() {
+        let two = settings("[cluster.dhcp]\nrange = \"192.168.50.100-192.168.50.101\"\n");
+        let mut state = State::new(two, Instant::default());
+        tell(&mut state, &link(CLUSTER, true));
+        for (board, last) in [(1, 100), (2, 101)] {
+            tell(&mut state, &Event::Lease(Change::Present(lease(board, last))));
+        }
+        assert_eq!(wanting(&state), None, "that all are given is nobody's want");
+        wants(&mut state, 3, 2);
+        wants(&mut state, 4, 3);
+        assert_eq!((wanting(&state), state.want_deadline()), (Some(3), None), "time alone frees no address");
+        let ended = Lease { valid_for: Some(Duration::ZERO), ..lease(2, 101) };
+        tell(&mut state, &Event::Lease(Change::Gone(ended)));
+        assert_eq!(wanting(&state), None);
+    }
+
+    #[test]
+    fn a_server_that_has_none_for_reasons_of_its_own_is_believed_for_a_while() {
+        let mut state = plugged();
+        wants(&mut state, 3, 2);
+        let until = state.want_deadline().unwrap();
+        wants(&mut state, 3, 62);
+        assert!(state.want_deadline().unwrap() > until, "it goes on asking");
+        state.apply(&Event::Tick, until);
+        assert_eq!(wanting(&state), Some(3));
+        tell(&mut state, &Event::Lease(Change::Present(lease(3, 150))));
+        assert_eq!(wanting(&state), None, "it has got one");
+        wants(&mut state, 4, 70);
+        let until = state.want_deadline().unwrap();
+        state.apply(&Event::Tick, until);
+        assert_eq!((wanting(&state), state.want_deadline()), (None, None), "it asks no more");
     }
 
     #[test]

@@ -48,6 +48,10 @@ pub struct Vitals {
     /// `None`: not looked at yet
     pub head: Option<Head>,
     pub trouble: Trouble,
+    /// what of the machine cannot be looked at, for a look has not come back
+    pub hanging: Vec<&'static str>,
+    /// why the folder of the files that nodes boot from cannot be used
+    pub boot_folder: Option<String>,
     /// when the supply was last seen to sag, the processor to be slowed down
     pub(super) sagged: Option<Instant>,
     pub(super) slowed: Option<Instant>,
@@ -99,6 +103,8 @@ impl State {
                 self.claim_added();
             }
             Vital::DisplayErrors(count) => self.vitals.display_errors = *count,
+            Vital::Hanging(what) => self.vitals.hanging.clone_from(what),
+            Vital::BootFolder(why) => self.vitals.boot_folder.clone_from(why),
             Vital::Head(head) => self.vitals.judge(head, &self.settings.vitals, self.now),
         }
         Vec::new()

@@ -15,6 +15,7 @@
 //! blocked ip filter FORWARD: a remedy | unblocked         another tool's drop
 //! passed 10 9                                             packets accepted in forward, seen at postrouting
 //! dhcp eth0 alone | dhcp eth0 foreign 10.0.0.1 MAC        who else serves addresses there
+//! dhcp eth0 full MAC                                      our server has no address for this board
 //! neighbour eth0 192.168.50.77 MAC [old] [gone]           heard on a port; the kernel has not heard it lately
 //! lease MAC 192.168.50.101 [named rpi1] [for 1h] [gone]   our server's
 //! boots 192.168.50.11 /srv/tftp/bootcode.bin              a file was sent to a node
@@ -37,8 +38,8 @@ use std::time::Duration;
 
 use bramblegate::event::{
     Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button, Change, Dhcp, Dump, Event, Firewall,
-    Head, Lease, Link, LinkIndex, Mac, Neighbour, Netconf, Order, Output, Probe, Reachability, Round, Route, Stop,
-    Vital,
+    Head, Lease, Link, LinkIndex, Mac, Neighbour, Netconf, Order, Output, Probe, Reachability, Round, Route, Said,
+    Saying, Stop, Vital,
 };
 use bramblegate::policy::ROUTE_PROTOCOL;
 use bramblegate::state::node::Nodes;
@@ -218,6 +219,11 @@ impl Reader {
                 let server = words.parse()?;
                 let mac = words.next()?.parse().map_err(|()| "no hardware address".to_owned())?;
                 Dhcp::Foreign { index, server, mac: Some(mac) }
+            }
+            "full" => {
+                let (mac, what) = (mac(words)?, Saying::Exhausted);
+                let text = format!("there is no address left for {mac}: widen cluster.dhcp.range");
+                Dhcp::Said(Said { what, text, mac: Some(mac), address: None })
             }
             other => return Err(format!("{other:?}?")),
         })

@@ -203,6 +203,7 @@ fn node(last: u8, probe: NodeProbe) -> NodeTarget {
         node: NodeId { slot: last.into(), generation: 0 },
         address: [192, 168, 50, last].into(),
         probes: [probe].into(),
+        timeout: 0,
     }
 }
 

@@ -8,6 +8,7 @@ mod leftovers;
 mod presumed;
 mod probes;
 pub mod services;
+mod serving;
 mod sockets;
 mod ssh;
 mod swap;
@@ -37,13 +38,15 @@ pub struct Args {
     pub config: ConfigArg,
 }
 
-/// One thing that is not as it should be.
+/// One thing that is not as it should be, or could be better.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// stable, begins with its subject as alerts do; where an alert tells the same, that one's
     pub code: &'static str,
     /// the gateway cannot do its work
     pub blocked: bool,
+    /// nothing is wrong, but something would be better
+    pub hint: bool,
     pub text: String,
     /// what to do
     pub remedy: String,
@@ -51,7 +54,11 @@ pub struct Finding {
 
 impl Finding {
     fn new(code: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { code, blocked: false, text: text.into(), remedy: remedy.into() }
+        Self { code, blocked: false, hint: false, text: text.into(), remedy: remedy.into() }
+    }
+
+    fn hint(code: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { hint: true, ..Self::new(code, text, remedy) }
     }
 
     fn blocking(code: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
@@ -129,6 +136,8 @@ pub static CHECKS: &[(&str, Check)] = &[
     ("sshd can be reached from the venue", ssh::reachable),
     ("nobody else manages the cluster's port", services::managers),
     ("no other DHCP or DNS server is in the way", services::servers),
+    ("boot files are there for the nodes", serving::boot_folder),
+    ("nodes are told a time server", serving::time),
     ("display and LED may be used", devices::rights),
     ("the gateway may send its probes", probes::rights),
     ("nobody else holds display or LED", devices::held),
@@ -175,12 +184,12 @@ fn look(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
     (std::iter::once(none).chain(others).collect(), CHECKS.len() + 1)
 }
 
-/// 0 clean, 1 findings, 2 blocked.
+/// 0 clean, or hints alone; 1 findings, 2 blocked.
 pub fn code(findings: &[Finding]) -> u8 {
     match findings {
-        [] => 0,
         _ if findings.iter().any(|finding| finding.blocked) => 2,
-        _ => 1,
+        _ if findings.iter().any(|finding| !finding.hint) => 1,
+        _ => 0,
     }
 }
 
@@ -188,11 +197,15 @@ pub fn code(findings: &[Finding]) -> u8 {
 pub fn report(findings: &[Finding], checks: usize) -> String {
     let mut text = String::new();
     for finding in findings {
-        let mark = if finding.blocked { "BLOCKED" } else { "finding" };
+        let mark = match (finding.blocked, finding.hint) {
+            (true, _) => "BLOCKED",
+            (false, true) => "hint   ",
+            (false, false) => "finding",
+        };
         text += &format!("{mark}  {}: {}\n         remedy: {}\n", finding.code, finding.text, finding.remedy);
     }
     let checks = if checks == 1 { "1 check".to_owned() } else { format!("{checks} checks") };
-    text + &match findings.len() {
+    text + &match findings.iter().filter(|finding| !finding.hint).count() {
         0 => format!("{checks}, nothing is in the way.\n"),
         1 => format!("{checks}, 1 finding.\n"),
         count => format!("{checks}, {count} findings.\n"),

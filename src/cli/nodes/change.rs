@@ -108,6 +108,7 @@ pub fn rename(args: Rename) -> ExitCode {
     let _turn = turn(&config);
     let same = name.eq_ignore_ascii_case(&new_name);
     let result = match edit::renamed(&drop_in_text(&config), &name, &new_name) {
+        Some(_) if is_heads(&new_name) => Err(heads(&new_name)),
         Some(text) => replace(&config, &text, |settings| {
             settings.nodes.iter().any(|node| node.name == new_name) && (same || !names(settings, &name))
         }),
@@ -182,7 +183,19 @@ fn take(config: &ConfigArg, node: Node, name: String) -> Result<(), Refusal> {
     write_new(config, Entry { name, mac: node.mac, address, probes: Vec::new() })
 }
 
+fn is_heads(name: &str) -> bool {
+    config::is_heads_name(name, &settings::host_name())
+}
+
+fn heads(name: &str) -> Refusal {
+    let remedy = config::heads_name_remedy(name);
+    (code::REFUSED, format!("{name} is the name of this head node itself, nothing was changed: {remedy}"))
+}
+
 fn write_new(config: &ConfigArg, entry: Entry) -> Result<(), Refusal> {
+    if is_heads(&entry.name) {
+        return Err(heads(&entry.name));
+    }
     let merged = settings::load(&config.config).map_err(|faults| (exit::CONFIG, lines(&faults)))?;
     if names(&merged.settings, &entry.name) {
         return Err((code::REFUSED, format!("the settings have a node {} already", entry.name)));
@@ -313,5 +326,19 @@ mod tests {
         let (code, text) = refused.unwrap_err();
         assert_eq!((code, written), (exit::CONFIG, false));
         assert!(text.contains("nothing was changed") && text.contains("as \"n12h\""), "{text}");
+    }
+
+    #[test]
+    fn the_heads_own_name_is_no_nodes_name() {
+        let folder = folder("head");
+        let config = ConfigArg { config: folder.join("bramblegate.toml") };
+        let label = settings::host_name().split('.').next().unwrap().to_ascii_uppercase();
+        let refused = write_new(&config, Entry { name: label, ..Entry::default() });
+        fs::remove_dir_all(&folder).unwrap();
+        let (code, text) = refused.unwrap_err();
+        assert!(
+            code == code::REFUSED && text.contains("this head node itself") && text.contains("hostnamectl"),
+            "{text}"
+        );
     }
 }

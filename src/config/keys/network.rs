@@ -114,7 +114,7 @@ pub static NETWORK: &[Key] = &[
         "cluster.dhcp.range",
         text!("\"FIRST-LAST\"", grammar::range),
         Words("hosts 100 to 199 of the subnet, in a small subnet its upper half"),
-        "The addresses for nodes that have none of their own. A node that is found at one of them keeps it. Let there be more than nodes: of many that ask at once for the first time, those that are offered the same address ask again.",
+        "The addresses for nodes that have none of their own. A node that is found at one of them keeps it; those that never asked for it keep half of the range at most. Let there be more than nodes: of many that ask at once for the first time, those that are offered the same address ask again.",
     ),
     key(
         "cluster.dhcp.lease",

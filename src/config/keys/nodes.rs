@@ -15,7 +15,7 @@ pub static NODES: &[Key] = &[
         "node.name",
         text!("host name", grammar::node_name),
         Required,
-        "The node's name; unique. A later file that names it again changes the keys that it gives. Not localhost, nor what dnsmasq takes for an order or a time: ignore, infinite, 12, 12h.",
+        "The node's name; unique. A later file that names it again changes the keys that it gives. Not the head's own host name, not localhost, wpad or isatap, nor what dnsmasq takes for an order or a time: ignore, infinite, 12, 12h.",
     ),
     key(
         "node.mac",
@@ -34,6 +34,12 @@ pub static NODES: &[Key] = &[
         probes(),
         Words("\"icmp\""),
         "How to find out whether the node is well: all must be answered. An HTTP answer is good with a status of 2xx or 3xx; \"http://:80/healthz 204\" wants this status, \"http://:80/healthz all is well\" wants 200 and this text in the body. [] does not ask.",
+    ),
+    key(
+        "node.timeout",
+        Kind::Duration(Duration::from_millis(5), seconds(60)),
+        Words("health.timeout"),
+        "The longest that a round waits for this node's answers: for a page that takes long, say. It may be longer than health.interval: then the node's next round begins when this one has ended.",
     ),
     key(
         "node.group",
@@ -88,6 +94,12 @@ pub static NODES: &[Key] = &[
     ),
     key("group.probe", probes(), Words("\"icmp\""), "How the nodes in slots are asked; as node.probe."),
     key(
+        "group.timeout",
+        Kind::Duration(Duration::from_millis(5), seconds(60)),
+        Words("health.timeout"),
+        "How long the answers of the nodes in slots are waited for; as node.timeout.",
+    ),
+    key(
         "group.fault_below",
         scalar!("count of nodes, or a share as \"80%\"", grammar::threshold),
         Words("health.fault_below of all nodes together"),
@@ -139,7 +151,7 @@ pub static NODES: &[Key] = &[
         "health.timeout",
         Kind::Duration(Duration::from_millis(5), seconds(10)),
         Toml("\"100ms\""),
-        "The longest that a round waits for an answer, and never longer than interval; nodes that answer quickly are given less.",
+        "The longest that a round waits for an answer, and never longer than interval; nodes that answer quickly are given less. node.timeout gives one node more.",
     ),
     key(
         "health.degraded_rtt",

@@ -425,3 +425,48 @@ fn net_boot_and_names_go_with_addresses() {
     assert!(bad("[cluster.dhcp]\n[cluster.netboot]\nbios = \"../shadow\"\n")[0].contains("cannot be loaded"));
     assert!(bad("[buttons]\nchip = \"pinctrl-bcm2711\"\n")[0].contains("no line of one"));
 }
+
+#[test]
+fn a_node_with_the_heads_own_name_is_told_where_it_stands() {
+    let text = format!("{PORTS}[[node]]\nname = \"Bramble\"\naddress = \"192.168.50.9\"\n");
+    let rack =
+        "[[group]]\nname = \"rack\"\nnumbers = \"1-2\"\nslots = \"1-2\"\naddress = \"192.168.50.{group}{slot}\"\n";
+    let merged = read(&[("t", format!("{text}{rack}"))], &board(), None).unwrap();
+    let line =
+        |part: &str| u32::try_from(format!("{text}{rack}").lines().position(|l| l == part).unwrap() + 1).unwrap();
+    let fault = merged.head_fault("bramble.example.org").unwrap();
+    assert_eq!((fault.line, fault.column), (line("name = \"Bramble\""), 8));
+    assert_eq!(merged.head_fault("rack2-1").unwrap().line, line("[[group]]"));
+    assert_eq!(merged.head_fault("head"), None);
+}
+
+#[test]
+fn a_node_and_the_slots_of_a_group_may_have_a_time_limit_of_their_own() {
+    let nodes = "[[node]]\nname = \"web\"\naddress = \"192.168.50.9\"\nprobe = \"http://:80/healthz\"\ntimeout = \"2s\"\n\
+        [[group]]\nname = \"rack\"\nslots = \"1-2\"\naddress = \"192.168.50.2{slot}\"\ntimeout = \"1s\"\n\
+        [[node]]\nname = \"rack-2\"\ntimeout = \"500ms\"\n";
+    let settings = good(nodes);
+    let of = |name| settings.nodes.iter().find(|node| node.name == name).unwrap().timeout.map(|time| time.as_millis());
+    assert_eq!((of("web"), of("rack-1"), of("rack-2")), (Some(2000), Some(1000), Some(500)));
+    fault(&nodes.replace("\"2s\"", "\"2m\""), "t.toml:7:11: node.timeout: \"2m\" is too long");
+}
+
+#[test]
+fn a_folder_of_boot_files_that_dnsmasq_would_read_as_another_is_refused() {
+    let root = |root: &str| format!("[cluster.dhcp]\n[cluster.netboot]\nroot = {root}\n");
+    for fine in ["'/srv/tftp'", "'/srv/boot files/übung#1'"] {
+        good(&root(fine));
+    }
+    for (bad, why) in [
+        (r#"'/srv/"tftp"'"#, "holds '\"', with which dnsmasq"),
+        (r#""/srv/tf,tp""#, "holds ',', with which dnsmasq"),
+        (r#""/srv/tftp\nserver=6.6.6.6""#, r"holds '\n', with which dnsmasq"),
+        (r#""/srv/tftp #1""#, "has a blank at its end or before a '#'"),
+        (r#""/srv/tftp ""#, "has a blank at its end or before a '#'"),
+        (r#""tftp""#, "is no absolute path"),
+    ] {
+        let faults = self::bad(&root(bad));
+        assert!(faults.len() == 1 && faults[0].starts_with("t.toml:5:8: cluster.netboot.root: "), "{faults:?}");
+        assert!(faults[0].contains(why) && faults[0].contains("write one as \"/srv/tftp\""), "{faults:?}");
+    }
+}

@@ -1,8 +1,24 @@
-//! Who else serves addresses on the cluster port.
+//! Addresses for the nodes: who else serves them on the cluster port, and that none is left.
 
 use super::{Alert, Severity, alert};
+use crate::config::Settings;
+use crate::policy::service::{Verdict, verdict};
 use crate::state::State;
 use crate::state::dhcp::OtherServers;
+
+/// A board asked for an address, and all are somebody's.
+pub fn exhausted(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
+    let Some((mac, dhcp)) = state.dhcp_want().zip(settings.cluster.dhcp.as_ref()) else { return };
+    if verdict(settings, state) != Verdict::Serve {
+        return;
+    }
+    let text = format!(
+        "no address is left for {mac}: widen cluster.dhcp.range ({}-{}), or shorten cluster.dhcp.lease where boards come and go \
+         (`bramblegate nodes` lists who is there)",
+        dhcp.first, dhcp.last
+    );
+    raised.push(alert(Severity::Warning, "gateway-dhcp-full", text, "DHCP FULL"));
+}
 
 /// A foreign server, or nobody to ask: then no addresses are served, and that is said.
 pub fn other_server(state: &State, raised: &mut Vec<Alert>) {

@@ -74,6 +74,14 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
             format!("tasks waited for {what} for more than {} % of a minute: {remedy}", percent(limits.pressure));
         warn(stands, "host-pressure", text, panel);
     }
+    let hanging = &state.vitals().hanging;
+    if !hanging.is_empty() {
+        let text = format!(
+            "whoever reads {} gets no answer, so nobody watches that: a driver or device hangs (dmesg tells which); it is watched again when it answers",
+            hanging.join(" and ")
+        );
+        raised.push(alert(Severity::Warning, "host-sensor", text, "SENSOR HANGS"));
+    }
     read_only_and_clock(state, raised);
     kept_from_us(state, raised);
 }

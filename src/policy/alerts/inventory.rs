@@ -14,6 +14,18 @@ pub fn alerts(state: &State, raised: &mut Vec<Alert>) {
     raised.extend(nodes.misplaced().take(NAMED).map(|misplaced| swapped(&misplaced)));
     raised.extend(contested(nodes));
     raised.extend(homonyms(nodes));
+    raised.extend(named_as_the_head(state));
+}
+
+/// The settings say so; the head may have been renamed since they were checked.
+fn named_as_the_head(state: &State) -> Option<Alert> {
+    let label = state.vitals().host_name.split('.').next().unwrap_or_default();
+    let node = state.nodes().by_name(label).filter(|node| node.origin == Origin::Settings)?;
+    let text = format!(
+        "{} is the head's own host name: in the cluster it leads to the node; give one of them another (`bramblegate check` says where)",
+        node.name
+    );
+    Some(alert(Severity::Notice, "node-named-as-head", text, format!("TWICE {}", node.name)))
 }
 
 fn swapped(misplaced: &Misplaced<'_>) -> Alert {

@@ -12,6 +12,14 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     if verdict(settings, state) != Verdict::Serve {
         return;
     }
+    let netboot = settings.cluster.netboot.as_ref().filter(|_| settings.cluster.dhcp.is_some());
+    if let Some((netboot, why)) = netboot.zip(state.vitals().boot_folder.as_ref()) {
+        let root = netboot.root.display();
+        let text = format!(
+            "no node can boot from {root}: {why}; make the folder and let user bramblegate read it, or correct cluster.netboot.root (`bramblegate doctor` says more)"
+        );
+        raised.push(alert(Severity::Warning, "gateway-netboot", text, "NO BOOT FILES"));
+    }
     let outputs = state.outputs();
     if let Some(error) = outputs.error(Output::Dnsmasq) {
         let (code, panel) = match error.kind {

@@ -132,6 +132,21 @@ fn heard(last: u8, address: u8) -> Event {
 }
 
 #[test]
+fn boards_that_are_only_heard_keep_no_more_than_half_of_the_range() {
+    let settings = SETTINGS.replace("[cluster.dhcp]\n", "[cluster.dhcp]\nrange = \"192.168.50.100-192.168.50.109\"\n");
+    let listing = [Event::Dump(Dump::Begin), Event::Link(Change::Present(link(2, "eth0"))), Event::Dump(Dump::End)];
+    let claims = (100..110).map(|last| heard(last, last)).chain([lease(90, 109)]);
+    let hosts = rendered_after(&settings, &listing.into_iter().chain(claims).collect::<Vec<_>>()).nodes.hosts;
+    let kept = |last| hosts.contains(&format!(",192.168.50.{last}\n"));
+    assert_eq!((100..110).filter(|last| kept(*last)).collect::<Vec<_>>(), [100, 101, 102, 103, 104, 109], "{hosts}");
+    // One board that claims one after the other has one.
+    let listing = [Event::Dump(Dump::Begin), Event::Link(Change::Present(link(2, "eth0"))), Event::Dump(Dump::End)];
+    let claims = (100..110).map(|last| heard(99, last));
+    let hosts = rendered_after(&settings, &listing.into_iter().chain(claims).collect::<Vec<_>>()).nodes.hosts;
+    assert_eq!(hosts.lines().filter(|line| line.starts_with("b8:27:eb:00:00:63,")).count(), 1, "{hosts}");
+}
+
+#[test]
 fn when_the_cluster_moves_names_go_with_those_who_ask_for_addresses_and_stay_with_those_who_do_not() {
     let mut events = vec![
         Event::Dump(Dump::Begin),

@@ -9,7 +9,7 @@ pub fn said(said: &Said, state: &State) -> Record {
     let kind = match said.what {
         Saying::Leased => &kinds::LEASED,
         Saying::Refused => &kinds::LEASE_REFUSED,
-        Saying::Trouble => &kinds::DNSMASQ_TROUBLE,
+        Saying::Exhausted | Saying::Trouble => &kinds::DNSMASQ_TROUBLE,
     };
     let mut record = Record::new(kind, said.text.clone());
     let node = said.mac.and_then(|mac| state.nodes().by_mac(mac));

@@ -13,6 +13,8 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::death;
+
 /// Folders of administrators' programs, which a `PATH` may lack.
 const FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"];
 /// It is asked to end for so long before it is made to.
@@ -35,6 +37,8 @@ pub fn program() -> Option<PathBuf> {
 pub struct Running {
     child: tokio::process::Child,
     id: Option<Pid>,
+    /// so many programs the kernel had killed for want of memory when this one was started
+    kills: Option<u64>,
     lines: mpsc::Receiver<String>,
 }
 
@@ -65,7 +69,7 @@ impl Running {
             tokio::spawn(listen(stderr, sender));
         }
         let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        Ok(Self { child, id, lines })
+        Ok(Self { child, id, kills: kills_for_memory(), lines })
     }
 
     /// The next line that it says, or how it ended once it has said everything.
@@ -94,10 +98,19 @@ impl Running {
         self.sweep();
     }
 
+    /// The kernel has killed a program for want of memory since this one was started.
+    pub fn lacked_memory(&self) -> bool {
+        self.kills.zip(kills_for_memory()).is_some_and(|(before, now)| before != now)
+    }
+
     /// It has ended: so do those that it started.
     pub fn sweep(&self) {
         self.id.map(|id| kill_process_group(id, Signal::KILL));
     }
+}
+
+fn kills_for_memory() -> Option<u64> {
+    death::kills_for_memory(&std::fs::read_to_string("/proc/vmstat").ok()?)
 }
 
 /// In the foreground, as whom we are. An ordinary user's dnsmasq changes to nobody; root's would change to a user who may

@@ -1,6 +1,7 @@
 //! Runs dnsmasq for the nodes: gives it its files, listens to it, starts it again when it dies, keeps its leases.
 
 mod child;
+mod death;
 mod keep;
 mod port;
 mod restraint;

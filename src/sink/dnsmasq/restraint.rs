@@ -1,20 +1,24 @@
 //! Keeps what nodes can make dnsmasq say from filling the journal. Pure: moments are arguments.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::event::{Mac, Said, Saying};
 
-/// Within this long each thing is said once, and of each kind no more than so many.
+/// Within this long each thing is said once, of several of a kind no more than so many, and of so many kinds the first.
 const WINDOW: Duration = Duration::from_secs(60);
 const MOST: usize = 20;
+const KINDS: usize = 16;
+/// So many of its words say of which kind a text is.
+const TELLING: usize = 4;
 
-/// What was said lately, of each kind that nodes can bring about at will.
+/// What was said lately, of each matter that nodes can bring about at will.
 #[derive(Debug, Clone, Default)]
 pub struct Restraint {
     refused: Lately,
+    exhausted: Lately,
     trouble: Lately,
 }
 
@@ -22,6 +26,14 @@ pub struct Restraint {
 struct Lately {
     since: Option<Instant>,
     said: BTreeSet<(Option<Mac>, String)>,
+    kinds: BTreeMap<String, Kind>,
+}
+
+/// Texts that differ in names and numbers only.
+#[derive(Debug, Clone, Copy, Default)]
+struct Kind {
+    /// one of them was said in this window
+    said: bool,
     held_back: u64,
 }
 
@@ -32,21 +44,49 @@ impl Restraint {
             // An address that is new is a change, told once by whoever knows the addresses.
             Saying::Leased => return Some(said),
             Saying::Refused => &mut self.refused,
+            Saying::Exhausted => &mut self.exhausted,
             Saying::Trouble => &mut self.trouble,
         };
         if lately.since.is_none_or(|since| now.saturating_duration_since(since) >= WINDOW) {
-            lately.since = Some(now);
-            lately.said.clear();
+            lately.begin(now);
         }
-        if lately.said.len() >= MOST || !lately.said.insert((said.mac, said.text.clone())) {
-            lately.held_back += 1;
+        let full = lately.said.len() >= MOST;
+        let kind = lately.kind(&said.text);
+        let first = !std::mem::replace(&mut kind.said, true);
+        let before = std::mem::take(&mut kind.held_back);
+        if full && !first || !lately.said.insert((said.mac, said.text.clone())) {
+            lately.kind(&said.text).held_back = before + 1;
             return None;
         }
-        match std::mem::take(&mut lately.held_back) {
-            0 => {}
-            more => said.text += &format!(" (and {more} more like this before)"),
+        if before > 0 {
+            said.text += &format!(" (and {before} more like this before)");
         }
         Some(said)
+    }
+}
+
+impl Lately {
+    fn begin(&mut self, now: Instant) {
+        self.since = Some(now);
+        self.said.clear();
+        // What was held back waits for the next of its kind.
+        self.kinds.retain(|_, kind| kind.held_back > 0);
+        if self.kinds.len() >= KINDS {
+            self.kinds.clear();
+        }
+        self.kinds.values_mut().for_each(|kind| kind.said = false);
+    }
+
+    /// Of which kind a text is; of too many kinds the later ones are one.
+    fn kind(&mut self, text: &str) -> &mut Kind {
+        // Addresses, files, numbers and most names are not what they have in common.
+        let common = |word: &&str| word.trim_end_matches(':').bytes().all(|byte| byte.is_ascii_alphabetic());
+        let words: Vec<&str> = text.split_whitespace().filter(common).take(TELLING).collect();
+        let mut kind = words.join(" ");
+        if self.kinds.len() >= KINDS && !self.kinds.contains_key(&kind) {
+            kind.clear();
+        }
+        self.kinds.entry(kind).or_default()
     }
 }
 
@@ -74,5 +114,39 @@ mod tests {
         assert_eq!(told, MOST);
         assert!(restraint.pass(Said { what: Saying::Trouble, ..refused("no") }, now).is_some());
         assert!(restraint.pass(Said { what: Saying::Leased, ..refused("yes") }, now).is_some());
+    }
+
+    #[test]
+    fn what_is_held_back_is_counted_with_its_own_kind() {
+        let (mut restraint, begin) = (Restraint::default(), Instant::now());
+        let mut tell = |text: &str, now| {
+            let trouble = Said { what: Saying::Trouble, ..refused(text) };
+            restraint.pass(trouble, now).map(|said| said.text)
+        };
+        let full = "dnsmasq: Maximum number of concurrent DNS queries reached (max: 150)";
+        for _ in 0..10 {
+            tell(full, begin);
+        }
+        for number in 0..MOST + 5 {
+            tell(&format!("dnsmasq: failed sending /srv/tftp/{number} to 192.168.50.101"), begin);
+        }
+        let other = "dnsmasq: cannot read /etc/ethers";
+        assert_eq!(tell(other, begin).as_deref(), Some(other), "a flood of one kind keeps no other from being said");
+        let later = begin + WINDOW;
+        assert_eq!(tell(full, later).unwrap(), format!("{full} (and 9 more like this before)"));
+        let sent = tell("dnsmasq: failed sending /srv/tftp/x to 192.168.50.7", later).unwrap();
+        assert!(sent.ends_with("(and 6 more like this before)"), "{sent}");
+        assert_eq!(tell(other, later).as_deref(), Some(other), "none of them was held back");
+    }
+
+    #[test]
+    fn however_many_kinds_there_are_what_is_said_in_a_window_is_bounded() {
+        let (mut restraint, now) = (Restraint::default(), Instant::now());
+        let texts = (0..300).map(|number| {
+            (0..5)
+                .map(|place| [b'a' + (number >> place & 15) as u8])
+                .fold(String::new(), |text, letter| format!("{text} {}", letter[0] as char))
+        });
+        assert!(texts.filter_map(|text| restraint.pass(refused(&text), now)).count() <= MOST + KINDS + 1);
     }
 }

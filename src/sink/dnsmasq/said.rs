@@ -116,7 +116,10 @@ impl Listener {
                 Some(None)
             }
             ("DHCPDISCOVER" | "DHCPREQUEST", Some(mac), _) if text.contains("no address") => {
-                Some(said(Saying::Trouble, format!("there is no address left for {mac}: widen cluster.dhcp.range")))
+                // One that it asks for is not its own.
+                let text = format!("there is no address left for {mac}: widen cluster.dhcp.range");
+                let said = Said { what: Saying::Exhausted, text, mac: Some(mac), address: None };
+                Some(Some(Event::Dhcp(Dhcp::Said(said))))
             }
             ("DHCPDISCOVER" | "DHCPOFFER" | "DHCPREQUEST" | "DHCPINFORM", _, _) => Some(None),
             _ => None,
@@ -174,8 +177,10 @@ mod tests {
         let (what, text) = heard(&mut listener, line).unwrap();
         assert_eq!(what, Saying::Refused);
         assert!(text.ends_with("may not have 192.168.50.101: wrong network"), "{text}");
-        let line = "dnsmasq-dhcp[1]: DHCPDISCOVER(eth0) b8:27:eb:00:00:01 no address available";
-        assert!(heard(&mut listener, line).unwrap().1.contains("cluster.dhcp.range"));
+        let line = "dnsmasq-dhcp[1]: DHCPDISCOVER(eth0) 192.168.50.7 b8:27:eb:00:00:01 no address available";
+        let Some(Event::Dhcp(Dhcp::Said(want))) = listener.hear(line) else { panic!("it is not told") };
+        assert_eq!((want.what, want.mac.is_some(), want.address), (Saying::Exhausted, true, None));
+        assert!(want.text.contains("cluster.dhcp.range"), "{}", want.text);
     }
 
     #[test]

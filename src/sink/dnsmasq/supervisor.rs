@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::child::{self, Running};
+use super::death::Death;
 use super::keep::Keep;
 use super::port;
 use super::said::{self, Listener};
@@ -58,10 +58,6 @@ pub struct Supervisor {
     /// the disk took no copy: said once
     disk_failed: bool,
 }
-
-/// signal(7)
-const KILL: i32 = 9;
-const TERM: i32 = 15;
 
 enum Happening {
     Wanted(bool),
@@ -286,19 +282,22 @@ impl Supervisor {
     }
 
     async fn ended(&mut self, status: io::Result<ExitStatus>) {
-        if let Some(running) = self.running.take() {
+        let lacked_memory = self.running.take().is_some_and(|running| {
             running.sweep();
-        }
+            running.lacked_memory()
+        });
         let how = status.as_ref().map_or_else(ToString::to_string, ToString::to_string);
-        let killed = status.is_ok_and(|status| matches!(status.signal(), Some(KILL | TERM)));
+        let death = status.map_or(Death::Own, |status| Death::of(status, lacked_memory));
+        let killed = death == Death::Killed;
         if !self.started {
             let why = if self.last_words.is_empty() { "it says nothing" } else { &self.last_words };
             let message = format!("dnsmasq does not start: {why} ({how})");
             self.fail(ApplyError { kind: ApplyErrorKind::Failed, message }).await;
             return;
         }
-        self.tell(said::trouble(format!("dnsmasq ended ({how}) and is started again")));
-        // Who was killed did not end by itself.
+        // Not one record more or less: nobody else tells that names and addresses were gone for a moment.
+        let _ = self.events.send(said::trouble(death.words(&how, &self.last_words))).await;
+        // Who was killed by somebody did not end by itself; who takes more memory than there is will do so again.
         if !killed && self.steadiness.ended(Instant::now()) {
             let message = format!("dnsmasq ends again and again ({how}), last with: {}", self.last_words);
             self.report(Err(ApplyError { kind: ApplyErrorKind::Failed, message })).await;

@@ -67,6 +67,8 @@ pub struct NodeTarget {
     pub address: Ipv4Addr,
     /// all of them must be answered; shared by the nodes that are asked the same
     pub probes: Arc<[NodeProbe]>,
+    /// its round's longest wait for an answer, in ms, in place of the plan's; may be longer than the interval. 0: the plan's
+    pub timeout: u32,
 }
 
 /// Which question an answer belongs to.

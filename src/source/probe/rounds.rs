@@ -194,7 +194,7 @@ impl Rounds {
             ask.stage = Stage::Answered;
         } else if let Some(rtt) = answer.rtt.filter(|_| ask.failures > 0) {
             // Too late for its round, but it says how much patience the next one needs.
-            ask.smoothed = Some(rtt.min(self.plan.timeout));
+            ask.smoothed = Some(rtt.min(ask.longest(self.plan.timeout)));
         }
     }
 

@@ -15,11 +15,23 @@ use tokio::sync::oneshot;
 /// There is no thread to be had, or the work panicked.
 pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let (done, answer) = oneshot::channel();
-    let thread = thread::Builder::new().name("vitals".to_owned()).stack_size(256 * 1024);
-    thread.spawn(move || {
+    detach(move || {
         let _ = done.send(work());
     })?;
-    answer.await.map_err(|_| io::Error::other("the thread that reads the vitals panicked"))
+    answer.await.map_err(|_| panicked())
+}
+
+/// Does work in a detached thread.
+///
+/// # Errors
+/// There is no thread to be had.
+pub fn detach(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name("vitals".to_owned()).stack_size(256 * 1024).spawn(work)?;
+    Ok(())
+}
+
+pub fn panicked() -> io::Error {
+    io::Error::other("the thread that reads the vitals panicked")
 }
 
 /// An ordinary file: to open a FIFO would wait for its writer.

@@ -13,30 +13,93 @@ const EARLIEST: u64 = 1_735_689_600;
 /// File systems that cannot be written to.
 const NEVER_WRITTEN: [&str; 4] = ["squashfs", "erofs", "iso9660", "cramfs"];
 
-/// Looks at everything below `root` that the machine has.
-pub fn look(root: &Path) -> Head {
+/// Where to look.
+#[derive(Debug, Clone, Default)]
+pub(super) struct View {
+    pub root: PathBuf,
+    /// the files that nodes boot from
+    pub boot_folder: Option<PathBuf>,
+}
+
+/// What the sensors tell, each its part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Seen {
+    head: Head,
+    alarm: Option<bool>,
+    firmware: Option<(bool, bool)>,
+    /// why the folder cannot be used
+    pub boot_folder: Option<String>,
+}
+
+/// What is looked at, in words, and how; each may hang without the others.
+pub(super) type Sensor = (&'static str, fn(&View, &mut Seen));
+
+pub(super) const SENSORS: [Sensor; 6] = [
+    ("the temperature", |view, seen| seen.head.temperature = temperature(&view.root)),
+    ("the supply's alarm", |view, seen| {
+        let text = voltage_alarm(&view.root).and_then(|path| aside::text(&path));
+        seen.alarm = text.map(|text| text.trim() == "1");
+    }),
+    ("the firmware's state", |view, seen| {
+        let text = throttled_file(&view.root).and_then(|path| aside::text(&path));
+        seen.firmware = text.as_deref().and_then(parse::throttled);
+    }),
+    ("the root file system", |view, seen| (seen.head.disk, seen.head.inodes) = room(&view.root)),
+    ("load and memory", |view, seen| machine(&view.root, &mut seen.head)),
+    ("the folder of boot files", |view, seen| seen.boot_folder = view.boot_folder.as_deref().and_then(unusable)),
+];
+
+impl Seen {
+    /// Takes in what another sensor has seen.
+    pub fn absorb(&mut self, other: Self) {
+        let (head, more) = (&mut self.head, other.head);
+        head.temperature = head.temperature.or(more.temperature);
+        head.disk = head.disk.or(more.disk);
+        head.inodes = head.inodes.or(more.inodes);
+        head.load = head.load.or(more.load);
+        head.memory = head.memory.or(more.memory);
+        head.pressure.processor = head.pressure.processor.or(more.pressure.processor);
+        head.pressure.memory = head.pressure.memory.or(more.pressure.memory);
+        head.pressure.disk = head.pressure.disk.or(more.pressure.disk);
+        head.read_only = head.read_only.or(more.read_only);
+        head.clock_set = head.clock_set.or(more.clock_set);
+        self.alarm = self.alarm.or(other.alarm);
+        self.firmware = self.firmware.or(other.firmware);
+        self.boot_folder = self.boot_folder.take().or(other.boot_folder);
+    }
+
+    /// How the machine is, by all that was seen.
+    pub fn head(&self) -> Head {
+        let low = self.firmware.map(|(low, _)| low);
+        let sags = self.alarm.is_some() || low.is_some();
+        Head {
+            under_voltage: sags.then_some(self.alarm == Some(true) || low == Some(true)),
+            throttled: self.firmware.map(|(_, slow)| slow),
+            ..self.head
+        }
+    }
+}
+
+/// What the kernel itself counts.
+fn machine(root: &Path, head: &mut Head) {
     let text = |path: &str| aside::text(&root.join(path));
     let wait = |what: &str| text(&format!("proc/pressure/{what}")).as_deref().and_then(parse::pressure);
-    let firmware = throttled_file(root).and_then(|path| aside::text(&path));
-    let firmware = firmware.as_deref().and_then(parse::throttled);
-    let alarm = voltage_alarm(root).and_then(|path| aside::text(&path)).map(|text| text.trim() == "1");
-    let (disk, inodes) = room(root);
-    Head {
-        temperature: temperature(root),
-        under_voltage: match (alarm, firmware) {
-            (None, None) => None,
-            (alarm, firmware) => Some(alarm == Some(true) || firmware.is_some_and(|(low, _)| low)),
-        },
-        throttled: firmware.map(|(_, slow)| slow),
-        // Tenths are all that is shown.
-        load: text("proc/loadavg").as_deref().and_then(parse::load).map(|load| load / 10 * 10),
-        memory: text("proc/meminfo").as_deref().and_then(parse::available),
-        disk,
-        inodes,
-        pressure: Pressure { processor: wait("cpu"), memory: wait("memory"), disk: wait("io") },
-        read_only: read_only(&text("proc/self/mountinfo").unwrap_or_default(), &text("etc/fstab").unwrap_or_default()),
-        clock_set: Some(is_clock_set(root, SystemTime::now())),
-    }
+    // Tenths are all that is shown.
+    head.load = text("proc/loadavg").as_deref().and_then(parse::load).map(|load| load / 10 * 10);
+    head.memory = text("proc/meminfo").as_deref().and_then(parse::available);
+    head.pressure = Pressure { processor: wait("cpu"), memory: wait("memory"), disk: wait("io") };
+    head.read_only =
+        read_only(&text("proc/self/mountinfo").unwrap_or_default(), &text("etc/fstab").unwrap_or_default());
+    head.clock_set = Some(is_clock_set(root, SystemTime::now()));
+}
+
+/// Why nothing below a folder can be read by us, and so by the server of boot files, which is the same user.
+fn unusable(folder: &Path) -> Option<String> {
+    let usable = fs::metadata(folder).and_then(|data| match data.is_dir() {
+        true => Ok(rustix::fs::access(folder, rustix::fs::Access::EXEC_OK)?),
+        false => Err(std::io::ErrorKind::NotADirectory.into()),
+    });
+    usable.err().map(|error| error.to_string())
 }
 
 /// Entries of a folder, in order.
@@ -100,6 +163,18 @@ fn is_clock_set(root: &Path, now: SystemTime) -> bool {
 pub(super) mod tests {
     use super::*;
     use std::time::Duration;
+
+    /// All sensors, one after the other.
+    fn look(root: &Path) -> Head {
+        let view = View { root: root.to_owned(), boot_folder: None };
+        let mut all = Seen::default();
+        for (_, sensor) in SENSORS {
+            let mut seen = Seen::default();
+            sensor(&view, &mut seen);
+            all.absorb(seen);
+        }
+        all.head()
+    }
 
     pub fn put(root: &Path, path: &str, text: &str) {
         let path = root.join(path);
@@ -206,6 +281,17 @@ pub(super) mod tests {
         put(&root, "run/systemd/timesync/synchronized", "");
         assert!(is_clock_set(&root, late));
         gone(&root);
+    }
+
+    #[test]
+    fn a_folder_of_boot_files_is_one_that_can_be_entered() {
+        let root = tree("boot");
+        let why = |path: &str| unusable(&root.join(path));
+        let found = (why("sys/class"), why("missing"), why("etc/fstab"));
+        gone(&root);
+        assert_eq!(found.0, None);
+        assert!(found.1.unwrap().contains("No such file"));
+        assert!(found.2.is_some(), "a file is no folder");
     }
 
     #[test]

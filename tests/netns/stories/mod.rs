@@ -113,6 +113,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("service::leases_outlive_restart_kill_and_power_cut", service::leases_outlive_everything),
     ("service::leases_are_heard_of_again_after_a_pause", service::leases_are_heard_of_again),
     ("service::dnsmasq_killed_fifty_times_comes_back", service::dnsmasq_killed_fifty_times),
+    ("service::what_cannot_be_served_is_an_alert", service::what_cannot_be_served_is_an_alert),
     ("service::port_53_taken_leaves_addresses", service::port_53_taken_leaves_addresses),
     ("service::full_disk_is_said_and_serves_on", service::full_disk_is_said),
     ("service::cluster_that_moves_keeps_host_parts", service::cluster_that_moves_keeps_host_parts),

@@ -202,6 +202,31 @@ pub fn dnsmasq_killed_fifty_times() -> Result<()> {
     })
 }
 
+pub fn what_cannot_be_served_is_an_alert() -> Result<()> {
+    let one = format!("{SERVE}[cluster.netboot]\nroot = \"/nowhere\"\n")
+        .replace("[cluster.dhcp]", "[cluster.dhcp]\nrange = \"192.168.50.150-192.168.50.150\"");
+    serving(PLAIN, &one, |world| {
+        until("no boot files", || {
+            alert(world, "gateway-netboot").is_some_and(|text| text.contains("/nowhere: No such"))
+        })?;
+        another_board("rpi1")?;
+        another_board("rpi2")?;
+        let (address, _) = Client::udhcpc("rpi2", "first")?.wait()?;
+        ensure("the only one", address == "192.168.50.150" && alert(world, "gateway-dhcp-full").is_none())?;
+        let second = Client::udhcpc("rpi1", "second")?;
+        until("none is left", || {
+            alert(world, "gateway-dhcp-full").is_some_and(|text| text.contains("06:00:00:00:00:01"))
+        })?;
+        super::scene::reload(
+            world,
+            &SERVE.replace("[cluster.dhcp]", "[cluster.dhcp]\nrange = \"192.168.50.150-192.168.50.160\""),
+        )?;
+        until("there are more", || alert(world, "gateway-dhcp-full").is_none())?;
+        until("and nobody boots", || alert(world, "gateway-netboot").is_none())?;
+        until("it gets one", || second.address().is_some()).map(drop)
+    })
+}
+
 pub fn port_53_taken_leaves_addresses() -> Result<()> {
     before_start(PLAIN, |world| {
         let mut other = world.serve("head", "banner", "[::]:53")?;

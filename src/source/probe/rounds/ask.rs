@@ -40,6 +40,8 @@ pub struct Ask {
     /// rounds failed in a row
     pub failures: u8,
     pub turn: u32,
+    /// [`NodeTarget::timeout`]
+    pub limit: u32,
     pub begun: Instant,
     pub rtt: Duration,
     /// RFC 6298, 2.3
@@ -49,12 +51,18 @@ pub struct Ask {
 impl Ask {
     /// From the beginning of the round to the second try, to the third, and to the end.
     pub fn steps(&self, longest: Duration) -> (Duration, Duration, Duration) {
+        let longest = self.longest(longest);
         let first = match self.smoothed {
             Some(rtt) => (rtt * PATIENCE).max(SHORTEST_WAIT).min(longest / 2),
             None => longest / 4,
         };
         let end = (first * 7).min(longest);
         (first, first + (end - first) / 3, end)
+    }
+
+    /// How long its round may take, if others' may take so long.
+    pub fn longest(&self, others: Duration) -> Duration {
+        if self.limit == 0 { others } else { Duration::from_millis(self.limit.into()) }
     }
 
     /// How long after its round's beginning something happens, if it is not answered.
@@ -96,6 +104,7 @@ pub fn asks_of(place: u32, target: &NodeTarget, now: Instant) -> impl Iterator<I
             first_lost: false,
             failures: 0,
             turn: 0,
+            limit: target.timeout,
             begun: now,
             rtt: Duration::ZERO,
             smoothed: None,

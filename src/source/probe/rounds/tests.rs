@@ -21,7 +21,7 @@ fn address(slot: usize) -> Ipv4Addr {
 }
 
 fn plan(slots: impl IntoIterator<Item = usize>, probes: &[NodeProbe]) -> NodeProbePlan {
-    let target = |slot| NodeTarget { node: id(slot), address: address(slot), probes: probes.into() };
+    let target = |slot| NodeTarget { node: id(slot), address: address(slot), probes: probes.into(), timeout: 0 };
     let nodes: Vec<_> = slots.into_iter().map(target).collect();
     NodeProbePlan { nodes: Arc::new(nodes), interval: ms(300), timeout: ms(100), port: None }
 }
@@ -288,4 +288,22 @@ fn a_question_takes_few_bytes() {
     let bytes = size_of::<Ask>();
     println!("{bytes} bytes a question, {} a target", size_of::<NodeTarget>());
     assert!(bytes <= 80 && size_of::<NodeTarget>() <= 32);
+}
+
+#[test]
+fn a_node_with_a_time_of_its_own_is_waited_for_longer_and_the_others_are_not() {
+    let mut plan = plan(0..2, &[NodeProbe::Http { port: 80, path: "/".to_owned(), expect: None }]);
+    let mut nodes = plan.nodes.to_vec();
+    nodes[1].timeout = 2000;
+    plan.nodes = Arc::new(nodes);
+    let mut world = World::new(&plan);
+    world.run(ms(10_000), |_, _| Some(ms(800)));
+    assert!(world.of(0).iter().all(|round| round.rtt.is_none()), "a page takes longer than health.timeout");
+    let slow = world.of(1);
+    assert!(slow.len() >= 9 && slow.iter().all(|round| round.rtt == Some(ms(800))), "{slow:?}");
+    let mut world = World::new(&plan);
+    world.run(ms(10_000), |_, _| None);
+    let lost = world.told.iter().filter(|(_, round)| round.node.slot == 1);
+    let ends: Vec<u128> = lost.map(|(at, _)| at.as_millis()).collect();
+    assert!((2000..2100).contains(&ends[0]) && ends.len() >= 4, "{ends:?}");
 }

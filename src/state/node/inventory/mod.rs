@@ -4,6 +4,7 @@
 //! hardware address or address; where two want the same, one goes without and the conflict is told.
 
 mod name;
+mod range;
 mod reload;
 mod sighting;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use super::{Fresh, NodeHealth, NodeState, Nodes, Origin};
 use crate::config::Settings;
 use crate::event::{Instant, Lease, Mac, NodeId};
 
+pub use range::most_claims;
 pub use sighting::Contest;
 use sighting::Sightings;
 

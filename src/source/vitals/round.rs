@@ -1,0 +1,109 @@
+//! One look at all sensors after the other. One that hangs keeps its thread, and is not looked at again until that has come
+//! back; the others go on in a new one.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::timeout;
+
+use super::aside::{detach, panicked};
+use super::head::{Seen, Sensor, View};
+
+/// A sensor of a slow bus answers within a second, also on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Which sensors hang.
+#[derive(Debug)]
+pub struct Rounds {
+    /// by their words, with what their threads will say
+    hanging: BTreeMap<&'static str, UnboundedReceiver<Seen>>,
+    patience: Duration,
+}
+
+impl Default for Rounds {
+    fn default() -> Self {
+        Self { hanging: BTreeMap::new(), patience: PATIENCE }
+    }
+}
+
+impl Rounds {
+    /// Looks at everything that does not hang.
+    ///
+    /// # Errors
+    /// There is no thread to be had, or a look panicked.
+    pub async fn look(&mut self, view: &View, sensors: &[Sensor]) -> io::Result<Seen> {
+        self.hanging.retain(|_, thread| matches!(thread.try_recv(), Err(TryRecvError::Empty)));
+        let hangs = |sensor: &&Sensor| self.hanging.contains_key(sensor.0);
+        let mut rest: Vec<Sensor> = sensors.iter().filter(|sensor| !hangs(sensor)).rev().copied().collect();
+        let mut all = Seen::default();
+        while !rest.is_empty() {
+            let (sender, mut thread) = unbounded_channel();
+            let (view, work) = (view.clone(), rest.clone());
+            detach(move || {
+                for (_, sensor) in work.into_iter().rev() {
+                    let mut seen = Seen::default();
+                    sensor(&view, &mut seen);
+                    if sender.send(seen).is_err() {
+                        return;
+                    }
+                }
+            })?;
+            while let Some((name, _)) = rest.last() {
+                let Ok(told) = timeout(self.patience, thread.recv()).await else {
+                    self.hanging.insert(name, thread);
+                    rest.pop();
+                    break;
+                };
+                all.absorb(told.ok_or_else(panicked)?);
+                rest.pop();
+            }
+        }
+        Ok(all)
+    }
+
+    /// What hangs, in words.
+    pub fn hanging(&self) -> Vec<&'static str> {
+        self.hanging.keys().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::source::vitals::head::SENSORS;
+    use crate::source::vitals::head::tests::tree;
+
+    static STUCK: AtomicBool = AtomicBool::new(true);
+
+    /// A driver that answers one day.
+    fn stuck(_: &View, _: &mut Seen) {
+        while STUCK.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sensor_that_hangs_is_told_and_the_others_go_on_and_it_is_looked_at_again_when_it_comes_back() {
+        let view = View { root: tree("hangs"), boot_folder: None };
+        let mut sensors = SENSORS;
+        sensors[1] = ("the stuck one", stuck);
+        let mut rounds = Rounds { patience: Duration::from_millis(300), ..Rounds::default() };
+        for look in 1..=3 {
+            let begin = std::time::Instant::now();
+            let head = rounds.look(&view, &sensors).await.unwrap().head();
+            assert_eq!((head.temperature, head.memory), (Some(48), Some(62)), "before it and behind it");
+            assert_eq!(rounds.hanging(), ["the stuck one"]);
+            assert!(look == 1 || begin.elapsed() < Duration::from_millis(250), "it is waited for once");
+        }
+        STUCK.store(false, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        rounds.look(&view, &sensors).await.unwrap();
+        assert!(rounds.hanging().is_empty(), "it came back");
+        std::fs::remove_dir_all(&view.root).unwrap();
+    }
+}

@@ -1,0 +1,38 @@
+//! Whose the addresses are that our server gives away.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use super::super::{Nodes, Origin};
+use super::is_offered;
+use crate::config::Settings;
+use crate::event::Mac;
+
+/// Boards that have no lease keep at most so many addresses of a range of `size` to themselves: half of them. Whoever
+/// sends ARP with ever other hardware addresses must not leave none for those who ask.
+pub fn most_claims(size: usize) -> usize {
+    size.div_ceil(2)
+}
+
+impl Nodes {
+    /// Our server has given this board an address.
+    pub fn has_lease(&self, mac: Mac) -> bool {
+        self.inventory.sightings.lease(mac).is_some()
+    }
+
+    /// Every address that our server gives away is somebody's: given, the settings', or kept for one who is there without a
+    /// lease. Looks at all nodes.
+    pub fn is_range_full(&self, settings: &Settings) -> bool {
+        let Some(dhcp) = &settings.cluster.dhcp else { return false };
+        let size = u32::from(dhcp.last).saturating_sub(u32::from(dhcp.first)).saturating_add(1) as usize;
+        // Host parts: they stay when the cluster moves.
+        let host = |address: Ipv4Addr| u32::from(address) & u32::from(settings.cluster.address.hostmask());
+        let offered = |address: &Ipv4Addr| is_offered(*address, settings);
+        let known = self.iter().filter(|node| node.origin == Origin::Settings).filter_map(|node| node.address);
+        let given = self.inventory.sightings.leased().chain(self.inventory.homes.keys().copied()).chain(known);
+        let taken: BTreeSet<u32> = given.filter(offered).map(host).collect();
+        let claims = self.iter().filter_map(|node| node.address).filter(offered).map(host);
+        let claims = claims.collect::<BTreeSet<u32>>().difference(&taken).count();
+        taken.len() + claims.min(most_claims(size)) >= size
+    }
+}
