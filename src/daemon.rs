@@ -113,8 +113,9 @@ struct Daemon {
 ///
 /// # Errors
 /// What keeps it from starting. Afterwards nothing does: a part that fails is shown and tried again.
-pub async fn run(options: Options, signals: Signals) -> Result<(), Fatal> {
+pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
     heap::share();
+    options.settings = Arc::new(heap::together(&options.settings));
     let (events, queue) = mpsc::channel(QUEUE);
     let (failed, failures) = mpsc::channel(16);
     let mut state = State::new(Arc::clone(&options.settings), clock::now());
@@ -359,7 +360,7 @@ impl Daemon {
                 for error in self.outputs.switch(enabled, &self.options.state_directory).await {
                     self.journal.write(&journal::not_put_back(&error));
                 }
-                self.options.settings = Arc::new(settings);
+                self.options.settings = Arc::new(heap::together(&settings));
                 // Another port may be the cluster's from now on.
                 let added = Vital::Added(link::added(&self.options.state_directory));
                 self.state.apply(&Event::Vital(added), clock::now());
