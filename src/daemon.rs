@@ -107,6 +107,8 @@ struct Daemon {
     /// an essential output that does not answer, as last told
     overdue: Option<Output>,
     ping_at: Alarm,
+    /// the layout of the nodes when memory was given back last
+    trimmed: u64,
 }
 
 /// Runs until it is told to stop, by a signal that may have come already.
@@ -135,6 +137,7 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
     let control = (options.settings.control.socket.as_path(), ordered);
     let plans = sources::spawn(signals, &events, &failed, &options.run_directory, control);
     let mut daemon = Daemon {
+        trimmed: state.nodes().layout,
         options,
         queue,
         failures,
@@ -225,6 +228,11 @@ impl Daemon {
         let interval = manager::watchdog_interval().map_or(interval, |allowed| allowed.min(interval));
         self.ping_at.set(Some(beat(interval)));
         self.outputs.renew_lease(term);
+        // Who came or went made lists of all nodes anew; not each time: many come together.
+        let layout = self.state.nodes().layout;
+        if std::mem::replace(&mut self.trimmed, layout) != layout {
+            heap::trim();
+        }
         match self.outputs.overdue() {
             None => {
                 self.overdue = None;

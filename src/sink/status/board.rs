@@ -1,6 +1,6 @@
 //! What is so now and what clients have not been told of it yet.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use crate::event::{Instant, NodeId};
@@ -104,15 +104,15 @@ impl Board {
             return news;
         }
         let before = std::mem::take(&mut self.nodes);
-        let untold: BTreeSet<&str> =
-            self.changed.iter().filter_map(|place| before.get(*place)).map(|node| node.name.as_str()).collect();
-        let known: HashMap<&str, &NodeStatus> = before.iter().map(|node| (node.name.as_str(), node)).collect();
+        let untold = std::mem::take(&mut self.changed);
+        let known: HashMap<&str, (usize, &NodeStatus)> =
+            before.iter().enumerate().map(|(place, node)| (node.name.as_str(), (place, node))).collect();
         let is_news = |node: &NodeStatus| {
-            let name = node.name.as_str();
-            untold.contains(name) || known.get(name).is_none_or(|known| !known.is_told_by(node))
+            let known = known.get(node.name.as_str());
+            known.is_none_or(|(place, known)| untold.contains(place) || !known.is_told_by(node))
         };
         self.changed = nodes.iter().enumerate().filter(|(_, node)| is_news(node)).map(|(place, _)| place).collect();
-        let names: HashSet<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+        let names: BTreeSet<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
         self.removed.retain(|name| !names.contains(name.as_str()));
         self.removed
             .extend(before.iter().map(|node| &node.name).filter(|name| !names.contains(name.as_str())).cloned());
