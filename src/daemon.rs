@@ -107,14 +107,17 @@ struct Daemon {
     /// an essential output that does not answer, as last told
     overdue: Option<Output>,
     ping_at: Alarm,
+    /// the layout of the nodes when memory was given back last
+    trimmed: u64,
 }
 
 /// Runs until it is told to stop, by a signal that may have come already.
 ///
 /// # Errors
 /// What keeps it from starting. Afterwards nothing does: a part that fails is shown and tried again.
-pub async fn run(options: Options, signals: Signals) -> Result<(), Fatal> {
+pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
     heap::share();
+    options.settings = Arc::new(heap::together(&options.settings));
     let (events, queue) = mpsc::channel(QUEUE);
     let (failed, failures) = mpsc::channel(16);
     let mut state = State::new(Arc::clone(&options.settings), clock::now());
@@ -134,6 +137,7 @@ pub async fn run(options: Options, signals: Signals) -> Result<(), Fatal> {
     let control = (options.settings.control.socket.as_path(), ordered);
     let plans = sources::spawn(signals, &events, &failed, &options.run_directory, control);
     let mut daemon = Daemon {
+        trimmed: state.nodes().layout,
         options,
         queue,
         failures,
@@ -224,6 +228,11 @@ impl Daemon {
         let interval = manager::watchdog_interval().map_or(interval, |allowed| allowed.min(interval));
         self.ping_at.set(Some(beat(interval)));
         self.outputs.renew_lease(term);
+        // Who came or went made lists of all nodes anew; not each time: many come together.
+        let layout = self.state.nodes().layout;
+        if std::mem::replace(&mut self.trimmed, layout) != layout {
+            heap::trim();
+        }
         match self.outputs.overdue() {
             None => {
                 self.overdue = None;
@@ -359,7 +368,7 @@ impl Daemon {
                 for error in self.outputs.switch(enabled, &self.options.state_directory).await {
                     self.journal.write(&journal::not_put_back(&error));
                 }
-                self.options.settings = Arc::new(settings);
+                self.options.settings = Arc::new(heap::together(&settings));
                 // Another port may be the cluster's from now on.
                 let added = Vital::Added(link::added(&self.options.state_directory));
                 self.state.apply(&Event::Vital(added), clock::now());

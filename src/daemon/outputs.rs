@@ -166,7 +166,7 @@ impl Outputs {
     /// Round trips of the nodes in `rounds`; they wake nobody.
     pub fn round_trips(&self, state: &State, rounds: &[Round]) {
         let nodes = rounds.iter().filter_map(|round| state.nodes().get(round.node));
-        self.status.round_trips(nodes.map(|node| (node.name.as_str(), node.rtt)));
+        self.status.round_trips(nodes.map(|node| (node.id, node.rtt)));
     }
 
     /// New settings: the panel's hardware may be another; nodes may have come and gone. Tells how it goes with the

@@ -11,7 +11,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::light;
 use crate::config::{LcdBus, LedDevice, Settings};
-use crate::event::{Applied, ApplyErrorKind, Blocker, Head, Instant, Mac, Output};
+use crate::event::{Applied, ApplyErrorKind, Blocker, Head, Instant, Mac, NodeId, Output};
 use crate::panel::Signal;
 use crate::policy::alert::{Alert, Severity};
 use crate::policy::service::{self, Verdict};
@@ -173,6 +173,8 @@ pub struct LedStatus {
 /// One node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeStatus {
+    /// by which it is found again; not told
+    pub id: NodeId,
     pub name: String,
     pub mac: Option<Mac>,
     pub address: Option<Ipv4Addr>,
@@ -228,6 +230,7 @@ pub fn nodes(state: &State) -> Vec<NodeStatus> {
 
 fn node_status(state: &State, node: &NodeState) -> NodeStatus {
     NodeStatus {
+        id: node.id,
         name: node.name.clone(),
         mac: node.mac,
         address: node.address,

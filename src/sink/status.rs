@@ -21,7 +21,7 @@ use self::board::Board;
 use self::client::Queue;
 use super::clock;
 use crate::config;
-use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output};
+use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, NodeId, Output};
 use crate::render::status::{NodeStatus, Snapshot};
 use crate::source::bind::Bound;
 
@@ -124,9 +124,9 @@ impl StatusHandle {
     }
 
     /// Round trips of nodes, which wake nobody; each costs the same with ten thousand nodes.
-    pub fn round_trips<'n>(&self, nodes: impl Iterator<Item = (&'n str, Option<Duration>)>) {
+    pub fn round_trips(&self, nodes: impl Iterator<Item = (NodeId, Option<Duration>)>) {
         let mut board = self.shared.board();
-        nodes.for_each(|(name, rtt)| board.set_round_trip(name, rtt));
+        nodes.for_each(|(id, rtt)| board.set_round_trip(id, rtt));
     }
 
     pub fn remove_node(&self, name: &str) {

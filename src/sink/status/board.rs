@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use crate::event::Instant;
+use crate::event::{Instant, NodeId};
 use crate::render::status::json::{change, changed_parts, head, node as node_object, tail};
 use crate::render::status::{NodeStatus, Snapshot};
 use crate::sort;
@@ -19,7 +19,8 @@ pub struct Board {
     current: Option<Snapshot>,
     told: Option<Snapshot>,
     nodes: Vec<NodeStatus>,
-    places: HashMap<String, usize>,
+    /// by the slot of a node's number, its place; of who has none there is another's, or one beyond the last
+    places: Vec<u32>,
     /// places of nodes to be told
     changed: BTreeSet<usize>,
     removed: Vec<String>,
@@ -59,31 +60,42 @@ impl Board {
 
     /// Takes one node in; whether there is something to tell.
     pub fn set_node(&mut self, node: NodeStatus) -> bool {
-        let Some(place) = self.places.get(&node.name).copied() else {
-            self.places.insert(node.name.clone(), self.nodes.len());
-            self.changed.insert(self.nodes.len());
+        let Some(place) = self.place(node.id) else {
+            let place = self.nodes.len();
+            note(&mut self.places, node.id, place);
+            self.changed.insert(place);
             self.removed.retain(|name| *name != node.name);
             self.nodes.push(node);
             return true;
         };
         let Some(known) = self.nodes.get_mut(place) else { return false };
         let news = !known.is_told_by(&node);
-        *known = node;
+        let before = std::mem::replace(known, node);
         if news {
             self.changed.insert(place);
+        }
+        if before.name != known.name {
+            self.removed.push(before.name);
         }
         news
     }
 
-    pub fn set_round_trip(&mut self, name: &str, rtt: Option<Duration>) {
-        if let Some(node) = self.places.get(name).and_then(|place| self.nodes.get_mut(*place)) {
+    /// Costs no more than it must: it is done for every node in every round.
+    pub fn set_round_trip(&mut self, id: NodeId, rtt: Option<Duration>) {
+        if let Some(node) = self.place(id).and_then(|place| self.nodes.get_mut(place)) {
             node.rtt = rtt;
         }
     }
 
+    fn place(&self, id: NodeId) -> Option<usize> {
+        let place = *self.places.get(id.slot as usize)? as usize;
+        self.nodes.get(place).filter(|node| node.id == id).map(|_| place)
+    }
+
     /// Takes all nodes in, in their order; whether there is something to tell.
     pub fn set_nodes(&mut self, nodes: Vec<NodeStatus>) -> bool {
-        let same_places = nodes.iter().map(|node| &node.name).eq(self.nodes.iter().map(|node| &node.name));
+        let same = |(a, b): (&NodeStatus, &NodeStatus)| (a.id, &a.name) == (b.id, &b.name);
+        let same_places = nodes.len() == self.nodes.len() && nodes.iter().zip(&self.nodes).all(same);
         if same_places {
             // Each is taken in, whether or not one before it was news.
             let mut news = false;
@@ -93,18 +105,22 @@ impl Board {
             return news;
         }
         let before = std::mem::take(&mut self.nodes);
-        let changed = self.changed.iter().filter_map(|place| before.get(*place));
-        let untold = sort::set(changed.map(|node| node.name.as_str()));
-        let old_places = std::mem::take(&mut self.places);
+        let untold = std::mem::take(&mut self.changed);
+        let known: HashMap<&str, (usize, &NodeStatus)> =
+            before.iter().enumerate().map(|(place, node)| (node.name.as_str(), (place, node))).collect();
         let is_news = |node: &NodeStatus| {
-            let known = old_places.get(&node.name).and_then(|place| before.get(*place));
-            untold.contains(node.name.as_str()) || known.is_none_or(|known| !known.is_told_by(node))
+            let known = known.get(node.name.as_str());
+            known.is_none_or(|(place, known)| untold.contains(place) || !known.is_told_by(node))
         };
         self.changed = sort::set(nodes.iter().enumerate().filter(|(_, node)| is_news(node)).map(|(place, _)| place));
-        self.places = nodes.iter().enumerate().map(|(place, node)| (node.name.clone(), place)).collect();
-        self.removed.retain(|name| !self.places.contains_key(name));
-        let gone = before.iter().map(|node| &node.name).filter(|name| !self.places.contains_key(*name));
-        self.removed.extend(gone.cloned());
+        let names = sort::set(nodes.iter().map(|node| node.name.as_str()));
+        self.removed.retain(|name| !names.contains(name.as_str()));
+        self.removed
+            .extend(before.iter().map(|node| &node.name).filter(|name| !names.contains(name.as_str())).cloned());
+        self.places.clear();
+        for (place, node) in nodes.iter().enumerate() {
+            note(&mut self.places, node.id, place);
+        }
         self.nodes = nodes;
         self.layout += 1;
         !self.changed.is_empty() || !self.removed.is_empty()
@@ -112,7 +128,7 @@ impl Board {
 
     /// Forgets one node; whether there is something to tell.
     pub fn remove_node(&mut self, name: &str) -> bool {
-        if !self.places.contains_key(name) {
+        if self.nodes.iter().all(|node| node.name != name) {
             return false;
         }
         let rest = self.nodes.iter().filter(|node| node.name != name).cloned().collect();
@@ -166,5 +182,16 @@ impl Board {
         }
         text.extend(tail(current, now));
         Piece::Last(text)
+    }
+}
+
+/// Notes at which place the node with this number is.
+fn note(places: &mut Vec<u32>, id: NodeId, place: usize) {
+    let slot = id.slot as usize;
+    if places.len() <= slot {
+        places.resize(slot + 1, u32::MAX);
+    }
+    if let Some(known) = places.get_mut(slot) {
+        *known = u32::try_from(place).unwrap_or(u32::MAX);
     }
 }

@@ -96,8 +96,15 @@ fn repaired(times: u64) -> Snapshot {
     changed
 }
 
+/// A number for the node of this name: the one in it.
+pub(super) fn id(name: &str) -> NodeId {
+    let digits: String = name.chars().filter(char::is_ascii_digit).collect();
+    NodeId { slot: digits.parse().unwrap_or_default(), generation: 0 }
+}
+
 pub(super) fn node(name: &str, health: NodeHealth) -> NodeStatus {
     NodeStatus {
+        id: id(name),
         name: name.to_owned(),
         mac: None,
         address: None,
@@ -199,7 +206,7 @@ async fn what_is_not_worth_a_line_wakes_nobody() {
     let mut slower = node("rpi1", NodeHealth::Up);
     slower.rtt = Some(Duration::from_millis(9));
     handle.node(slower);
-    handle.round_trips([("rpi1", Some(Duration::from_millis(8)))].into_iter());
+    handle.round_trips([(id("rpi1"), Some(Duration::from_millis(8)))].into_iter());
     let mut later = snapshot();
     later.lcd.bytes = 1000;
     handle.publish(later);

@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::Ipv4Addr;
-use std::time::SystemTime;
+use std::time::Duration;
 
 use socket2::{Socket, Type};
 
-use super::batch::{Inbox, SENT_AT_ONCE, prepare, send};
+use super::batch::{Inbox, SENT_AT_ONCE, prepare, send, wall};
 use super::icmp::is_full;
 use super::{Answer, Key, Probe, Question};
 use crate::event::{LinkIndex, Mac};
@@ -29,7 +29,7 @@ pub struct ArpProbe {
     denied: bool,
     inbox: Inbox,
     /// of each address what was asked last, and when: a reply says no more than who sends it
-    asked: HashMap<[u8; 4], (Key, SystemTime)>,
+    asked: HashMap<[u8; 4], (Key, Duration)>,
 }
 
 /// A packet socket on one port.
@@ -85,7 +85,7 @@ impl Probe for ArpProbe {
         let to = packet::address(wire.index, ETHERTYPE_ARP, Mac([0xff; 6]));
         let (mut taken, mut went) = (0, Vec::new());
         for chunk in questions.chunks(SENT_AT_ONCE) {
-            let now = SystemTime::now();
+            let now = wall();
             let packets: Vec<_> = chunk.iter().map(|q| (request(wire.mac, q.address.octets()), to.clone())).collect();
             match send(&wire.socket, &packets) {
                 Ok(sent) => {
@@ -112,7 +112,7 @@ impl Probe for ArpProbe {
         inbox.read(&wire.socket, |datagram| {
             let Some(node) = reply(datagram.bytes, wire.mac) else { return };
             if let Some((key, sent)) = asked.remove(&node) {
-                let rtt = datagram.at.duration_since(sent).ok();
+                let rtt = datagram.at.checked_sub(sent);
                 told.push(Answer { key, rtt, from: Some(Ipv4Addr::from(node)) });
             }
         });

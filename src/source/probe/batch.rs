@@ -17,24 +17,34 @@ const LONGEST: usize = 128;
 /// `SO_TIMESTAMPNS_NEW` of `asm-generic/socket.h`, kernel ≥ 5.1: a `__kernel_timespec`, two `i64`, also where `time_t` is short.
 const TIMESTAMP: libc::c_int = 64;
 
+/// The wall clock: time since 1970. The kernel's times of arrival are this clock's.
+pub fn wall() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
 /// Asks the kernel to note when a datagram arrives, and for room for a burst of `bytes` in either direction: beyond the
 /// system's limit where we may (CAP_NET_ADMIN), else up to it. Memory is used only while datagrams wait.
 pub fn prepare(socket: &socket2::Socket, bytes: usize) {
-    let on: libc::c_int = 1;
-    let size = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: the option reads one int, which outlives the call; the descriptor is the socket's.
-    let _ = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, TIMESTAMP, (&raw const on).cast(), size) };
+    set(socket, libc::SOL_SOCKET, TIMESTAMP, 1);
     let forced = rustix::net::sockopt::set_socket_recv_buffer_size_force(socket, bytes);
     let _ = forced.map_err(io::Error::from).or_else(|_| socket.set_recv_buffer_size(bytes));
     let room = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
-    // SAFETY: as above.
-    let forced = unsafe {
-        let value = (&raw const room).cast();
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, value, size)
-    };
-    if forced != 0 {
+    if !set(socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, room) {
         let _ = socket.set_send_buffer_size(bytes);
     }
+}
+
+/// For datagrams that fit everywhere (68 bytes; RFC 791). The kernel need not think of an identification for each then, by which
+/// its pieces would be put together again: with ten thousand peers a twentieth of all that asking costs.
+pub fn never_fragment(socket: &socket2::Socket) {
+    set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO);
+}
+
+/// Sets an option that is an int; whether the kernel took it.
+fn set(socket: &socket2::Socket, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> bool {
+    let size = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: these options read one int, which outlives the call; the descriptor is the socket's.
+    unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), size) == 0 }
 }
 
 /// Sends datagrams to their addresses, at most [`SENT_AT_ONCE`]: how many went.
@@ -94,8 +104,8 @@ pub struct Datagram<'a> {
     pub bytes: &'a [u8],
     /// the first bytes of the sender's `sockaddr`
     pub from: &'a [u8; 16],
-    /// by the wall clock; of a socket that was not [`prepare`]d, when it was read
-    pub at: SystemTime,
+    /// by the [`wall`] clock; of a socket that was not [`prepare`]d, when it was read
+    pub at: Duration,
 }
 
 impl Inbox {
@@ -105,7 +115,7 @@ impl Inbox {
             let count = self.fill(socket);
             for letter in self.letters.iter().take(count) {
                 let bytes = letter.bytes.get(..letter.length).unwrap_or_default();
-                take(Datagram { bytes, from: &letter.from, at: letter.arrival().unwrap_or_else(SystemTime::now) });
+                take(Datagram { bytes, from: &letter.from, at: letter.arrival().unwrap_or_else(wall) });
             }
             if count < READ_AT_ONCE {
                 return;
@@ -144,7 +154,7 @@ impl Inbox {
 
 impl Letter {
     /// The time in the control message, if there is one.
-    fn arrival(&self) -> Option<SystemTime> {
+    fn arrival(&self) -> Option<Duration> {
         let bytes = self.control.map(u64::to_ne_bytes);
         let bytes = bytes.as_flattened();
         // `struct cmsghdr`: a length as long as a pointer, level, type; then two `i64`.
@@ -154,8 +164,7 @@ impl Letter {
         if (word(head)?, word(head + 4)?) != (libc::SOL_SOCKET, TIMESTAMP) {
             return None;
         }
-        let since = Duration::new(u64::try_from(long(head + 8)?).ok()?, u32::try_from(long(head + 16)?).ok()?);
-        Some(SystemTime::UNIX_EPOCH + since)
+        Some(Duration::new(u64::try_from(long(head + 8)?).ok()?, u32::try_from(long(head + 16)?).ok()?))
     }
 }
 
@@ -171,7 +180,7 @@ mod tests {
         here.set_nonblocking(true).unwrap();
         prepare(&there.try_clone().unwrap().into(), 1 << 20);
         let to: SocketAddr = there.local_addr().unwrap();
-        let before = SystemTime::now();
+        let before = wall();
         let datagrams: Vec<([u8; 1], SockAddr)> = (0..100).map(|n| ([n], to.into())).collect();
         let mut rest = &datagrams[..];
         while !rest.is_empty() {
@@ -181,7 +190,7 @@ mod tests {
         let mut heard = Vec::new();
         Inbox::default().read(&there, |datagram| {
             assert_eq!(datagram.from[2..4], port);
-            assert!(datagram.at >= before - Duration::from_millis(20) && datagram.at <= SystemTime::now());
+            assert!(datagram.at >= before - Duration::from_millis(20) && datagram.at <= wall());
             heard.push(datagram.bytes[0]);
         });
         assert_eq!(heard, (0..100).collect::<Vec<u8>>());
@@ -197,7 +206,7 @@ mod tests {
             std::thread::sleep(Duration::from_millis(40));
             let mut told = None;
             Inbox::default().read(&there, |datagram| told = Some(datagram.at));
-            SystemTime::now().duration_since(told.unwrap()).unwrap()
+            wall().saturating_sub(told.unwrap())
         };
         // The kernel begins to note arrivals a moment after it was asked to (`net_enable_timestamp` defers it to a worker).
         let ages: Vec<Duration> = std::iter::repeat_with(age).take(25).collect();

@@ -118,21 +118,27 @@ pub(super) fn request<const N: usize>(kind: u8, identifier: u16, sequence: u16, 
     let [i, j] = identifier.to_be_bytes();
     let [s, t] = sequence.to_be_bytes();
     let mut message = [0; N];
-    let bytes = [kind, 0, 0, 0, i, j, s, t].into_iter().chain(payload.iter().copied());
-    message.iter_mut().zip(bytes).for_each(|(place, byte)| *place = byte);
+    if let Some((header, rest)) = message.split_first_chunk_mut() {
+        *header = [kind, 0, 0, 0, i, j, s, t];
+        rest.iter_mut().zip(payload).for_each(|(place, byte)| *place = *byte);
+    }
     let [high, low] = checksum(&message).to_be_bytes();
-    message.iter_mut().skip(2).zip([high, low]).for_each(|(place, byte)| *place = byte);
+    if let Some(header) = message.first_chunk_mut() {
+        *header = [kind, 0, high, low, i, j, s, t];
+    }
     message
 }
 
-/// The internet checksum (RFC 1071).
+/// The internet checksum (RFC 1071), of four bytes at a time: the halves of a sum can be added up at the end.
 fn checksum(bytes: &[u8]) -> u16 {
-    let words = bytes.chunks(2).map(|pair| match *pair {
-        [high, low] => u32::from(u16::from_be_bytes([high, low])),
-        [high] => u32::from(high) << 8,
-        _ => 0,
-    });
-    let mut sum: u32 = words.sum();
+    let (mut sum, mut rest) = (0_u64, bytes);
+    while let Some((word, more)) = rest.split_first_chunk() {
+        sum += u64::from(u32::from_be_bytes(*word));
+        rest = more;
+    }
+    let mut last = [0; 4];
+    last.iter_mut().zip(rest).for_each(|(place, byte)| *place = *byte);
+    sum += u64::from(u32::from_be_bytes(last));
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
@@ -173,6 +179,9 @@ mod tests {
     #[test]
     fn a_request_sums_to_zero() {
         assert_eq!(checksum(&request::<16>(8, 0x1234, 7, &COOKIE)), 0);
+        // RFC 1071, 3: the words of its example, and an odd byte.
+        assert_eq!(checksum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), !0xddf2);
+        assert_eq!(checksum(&[0xff, 0xff, 0x12]), !0x1200);
     }
 
     #[test]

@@ -3,11 +3,11 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use socket2::{SockFilter, Socket};
 
-use super::batch::{Inbox, SENT_AT_ONCE, prepare, send};
+use super::batch::{Inbox, SENT_AT_ONCE, never_fragment, prepare, send, wall};
 use super::echo::{self, TYPES_V4};
 use super::{Answer, Key, Probe, Question, unguessable};
 use crate::event::NodeId;
@@ -45,6 +45,7 @@ impl Wire {
     fn open(port: Option<&str>) -> io::Result<Self> {
         let socket = echo::socket(false, port)?;
         prepare(&socket, ROOM);
+        never_fragment(&socket);
         let [high, low, ..] = unguessable().to_ne_bytes();
         let identifier = u16::from_ne_bytes([high, low]);
         if socket.r#type()? == socket2::Type::RAW {
@@ -94,16 +95,13 @@ impl Probe for IcmpProbe {
         let Some(wire) = self.wire(port) else { return questions.len() };
         let (mut taken, mut went) = (0, 0);
         for chunk in questions.chunks(SENT_AT_ONCE) {
-            let now = SystemTime::now();
-            let datagrams: Vec<_> = chunk
-                .iter()
-                .map(|question| {
-                    let payload = payload(cookie, question.key, now);
-                    let message =
-                        echo::request::<LENGTH>(TYPES_V4.0, wire.identifier, question.key.turn as u16, &payload);
-                    (message, SocketAddr::from((question.address, 0)).into())
-                })
-                .collect();
+            let now = wall();
+            let datagram = |question: &Question<'_>| {
+                let (key, payload) = (question.key, payload(cookie, question.key, now));
+                let message = echo::request(TYPES_V4.0, wire.identifier, key.turn as u16, payload.as_flattened());
+                (message, SocketAddr::from((question.address, 0)).into())
+            };
+            let datagrams: Vec<([u8; LENGTH], _)> = chunk.iter().map(datagram).collect();
             let mut rest = datagrams.as_slice();
             while !rest.is_empty() {
                 match send(&wire.socket, rest) {
@@ -134,7 +132,7 @@ impl Probe for IcmpProbe {
             let reply = echo::answer(datagram.bytes, false).and_then(|(_, payload)| read(payload, cookie));
             let Some((key, sent)) = reply else { return };
             let [_, _, _, _, a, b, c, d, ..] = *datagram.from;
-            let rtt = datagram.at.duration_since(sent).ok();
+            let rtt = datagram.at.checked_sub(sent);
             told.push(Answer { key, rtt, from: Some(Ipv4Addr::new(a, b, c, d)) });
         });
     }
@@ -149,23 +147,17 @@ pub(super) fn is_full(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error())
 }
 
-fn payload(cookie: [u8; 8], key: Key, now: SystemTime) -> [u8; PAYLOAD] {
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let nanos = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
-    let mut payload = [0; PAYLOAD];
-    let bytes = cookie
-        .into_iter()
-        .chain(key.node.slot.to_be_bytes())
-        .chain(key.node.generation.to_be_bytes())
-        .chain(key.turn.to_be_bytes())
-        .chain([key.probe, key.nth, 0, 0])
-        .chain(nanos.to_be_bytes());
-    payload.iter_mut().zip(bytes).for_each(|(place, byte)| *place = byte);
-    payload
+/// `now` is [`wall`]'s.
+fn payload(cookie: [u8; 8], key: Key, now: Duration) -> [[u8; 8]; PAYLOAD / 8] {
+    let words = |high: u32, low: u32| (u64::from(high) << 32 | u64::from(low)).to_be_bytes();
+    let nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+    let Key { node, turn, probe, nth } = key;
+    let whom = words(node.slot, node.generation);
+    [cookie, whom, words(turn, u32::from_be_bytes([probe, nth, 0, 0])), nanos.to_be_bytes()]
 }
 
 /// What was asked, and when, if it was us who asked.
-pub(super) fn read(payload: &[u8], cookie: [u8; 8]) -> Option<(Key, SystemTime)> {
+pub(super) fn read(payload: &[u8], cookie: [u8; 8]) -> Option<(Key, Duration)> {
     if payload.len() != PAYLOAD || !payload.starts_with(&cookie) {
         return None;
     }
@@ -177,7 +169,7 @@ pub(super) fn read(payload: &[u8], cookie: [u8; 8]) -> Option<(Key, SystemTime)>
         probe: *payload.get(20)?,
         nth: *payload.get(21)?,
     };
-    Some((key, UNIX_EPOCH.checked_add(Duration::from_nanos(nanos))?))
+    Some((key, Duration::from_nanos(nanos)))
 }
 
 #[cfg(test)]
@@ -191,8 +183,8 @@ mod tests {
         #[test]
         fn what_is_asked_comes_back(slot: u32, generation: u32, turn: u32, probe: u8, nth: u8, nanos in 0..u64::MAX / 2) {
             let key = Key { node: NodeId { slot, generation }, turn, probe, nth };
-            let now = UNIX_EPOCH + Duration::from_nanos(nanos);
-            let mut message = echo::request::<LENGTH>(TYPES_V4.0, 1, 2, &payload(COOKIE, key, now));
+            let now = Duration::from_nanos(nanos);
+            let mut message = echo::request::<LENGTH>(TYPES_V4.0, 1, 2, payload(COOKIE, key, now).as_flattened());
             message[0] = TYPES_V4.1;
             let (_, payload) = echo::answer(&message, false).unwrap();
             prop_assert_eq!(read(payload, COOKIE), Some((key, now)));

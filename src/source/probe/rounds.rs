@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::ask::{Ask, Stage, asks_of};
+use self::ask::{Ask, Stage, asks_of, micros};
 use super::{Answer, Key, NodeProbePlan, NodeTarget, PROBES, Question};
 use crate::event::{NodeId, Round};
 
@@ -189,12 +189,12 @@ impl Rounds {
         let passed = now.saturating_duration_since(ask.begun);
         let underway = ask.turn == answer.key.turn && matches!(ask.stage, Stage::Due | Stage::Waiting) && ask.tries > 0;
         if underway {
-            ask.rtt = answer.rtt.filter(|rtt| *rtt <= passed).unwrap_or(passed);
+            ask.rtt = micros(answer.rtt.filter(|rtt| *rtt <= passed).unwrap_or(passed));
             ask.first_lost = answer.key.nth > 0;
             ask.stage = Stage::Answered;
         } else if let Some(rtt) = answer.rtt.filter(|_| ask.failures > 0) {
             // Too late for its round, but it says how much patience the next one needs.
-            ask.smoothed = Some(rtt.min(ask.longest(self.plan.timeout)));
+            ask.smoothed = Some(micros(rtt).min(ask.longest(micros(self.plan.timeout))));
         }
     }
 
@@ -234,7 +234,11 @@ impl Rounds {
         let mut asked = asks.iter().filter(|ask| ask.stage != Stage::Denied);
         let well = asked.clone().all(|ask| ask.stage == Stage::Answered);
         let first_lost = asked.clone().any(|ask| ask.first_lost || ask.stage == Stage::Failed);
-        let round = asked.next().map(|ask| Round { node, rtt: well.then_some(ask.rtt), first_lost });
+        let round = asked.next().map(|ask| Round {
+            node,
+            rtt: well.then(|| Duration::from_micros(ask.rtt.into())),
+            first_lost,
+        });
         asks.iter_mut().for_each(Ask::end);
         round
     }
@@ -242,7 +246,8 @@ impl Rounds {
     /// The questions to be put to this kind of probe now, and their places for [`Self::sent`].
     pub fn questions(&mut self, kind: usize) -> (Vec<u32>, Vec<Question<'_>>) {
         let longest = self.longest();
-        let mut indices = Vec::new();
+        let waiting = self.due.get(kind).map_or(0, VecDeque::len);
+        let mut indices = Vec::with_capacity(waiting.min(AT_ONCE));
         while let Some(index) = self.due.get_mut(kind).filter(|_| indices.len() < AT_ONCE).and_then(VecDeque::pop_front)
         {
             // Answered in the meantime, to an earlier try.
@@ -255,9 +260,11 @@ impl Rounds {
             let target = self.plan.nodes.get(ask.node as usize)?;
             let key = Key { node: target.node, turn: ask.turn, probe: ask.probe, nth: ask.tries };
             let probe = target.probes.get(usize::from(ask.probe))?;
-            Some(Question { key, address: target.address, probe, within: ask.steps(longest).2 })
+            let within = Duration::from_micros(ask.steps(longest).2.into());
+            Some(Question { key, address: target.address, probe, within })
         };
-        let questions = indices.iter().filter_map(question).collect();
+        let mut questions = Vec::with_capacity(indices.len());
+        questions.extend(indices.iter().filter_map(question));
         (indices, questions)
     }
 
@@ -310,9 +317,9 @@ impl Rounds {
         Some(if total > TOGETHER { next.max(self.last_tick + TICK) } else { next })
     }
 
-    /// A round is over after this long.
-    fn longest(&self) -> Duration {
-        self.plan.timeout.min(self.plan.interval)
+    /// A round is over after this long (microseconds).
+    fn longest(&self) -> u32 {
+        micros(self.plan.timeout.min(self.plan.interval))
     }
 }
 

@@ -93,7 +93,7 @@ proptest! {
                     board.set_nodes(numbers.into_iter().map(|n| node(&name(n), NodeHealth::Up)).collect());
                 }
                 Deed::Repaired(times) => _ = board.publish(repaired(times)),
-                Deed::RoundTrip(number) => board.set_round_trip(&name(number), Some(Duration::from_millis(1))),
+                Deed::RoundTrip(number) => board.set_round_trip(id(&name(number)), Some(Duration::from_millis(1))),
                 Deed::Line => line(&mut board, &mut known, &mut sequence),
             }
         }
@@ -103,6 +103,19 @@ proptest! {
         prop_assert_eq!(known, wanted);
         prop_assert!(board.take_line(Moment::default()).0.is_none(), "all is told");
     }
+}
+
+#[test]
+fn a_node_with_another_name_is_told_under_it_and_the_former_one_is_gone() {
+    let mut board = Board::default();
+    board.publish(snapshot());
+    board.set_nodes(vec![node("n1", NodeHealth::Up), node("n2", NodeHealth::Up)]);
+    board.forget_changes();
+    assert!(board.set_node(NodeStatus { name: "hugo".to_owned(), ..node("n1", NodeHealth::Up) }));
+    board.set_round_trip(id("n1"), Some(Duration::from_micros(7)));
+    let line: Value = serde_json::from_slice(&board.take_line(Moment::default()).0.unwrap()).unwrap();
+    let told = (&line["nodes"][0]["name"], &line["nodes"][0]["rtt_us"], &line["nodes_removed"]);
+    assert_eq!(told, (&"hugo".into(), &7.into(), &serde_json::json!(["n1"])));
 }
 
 #[test]

@@ -8,7 +8,8 @@ use crate::source::probe::{NodeTarget, PROBES};
 
 /// The first try is given so many smoothed round trips before the second.
 const PATIENCE: u32 = 4;
-const SHORTEST_WAIT: Duration = Duration::from_millis(5);
+/// Microseconds.
+const SHORTEST_WAIT: u32 = 5_000;
 /// Most probes of a node that are looked at.
 const MOST_PROBES: usize = 32;
 
@@ -26,7 +27,7 @@ pub enum Stage {
     Denied,
 }
 
-/// One probe of one node.
+/// One probe of one node. Lengths of time are in microseconds: they are worked with for every question in every round.
 #[derive(Debug, Clone)]
 pub struct Ask {
     /// place of the node
@@ -40,45 +41,47 @@ pub struct Ask {
     /// rounds failed in a row
     pub failures: u8,
     pub turn: u32,
-    /// [`NodeTarget::timeout`]
+    /// its own longest wait ([`NodeTarget::timeout`]); 0 = as others
     pub limit: u32,
     pub begun: Instant,
-    pub rtt: Duration,
+    pub rtt: u32,
     /// RFC 6298, 2.3
-    pub smoothed: Option<Duration>,
+    pub smoothed: Option<u32>,
 }
 
 impl Ask {
     /// From the beginning of the round to the second try, to the third, and to the end.
-    pub fn steps(&self, longest: Duration) -> (Duration, Duration, Duration) {
+    pub fn steps(&self, longest: u32) -> (u32, u32, u32) {
         let longest = self.longest(longest);
         let first = match self.smoothed {
-            Some(rtt) => (rtt * PATIENCE).max(SHORTEST_WAIT).min(longest / 2),
+            Some(rtt) => rtt.saturating_mul(PATIENCE).max(SHORTEST_WAIT).min(longest / 2),
             None => longest / 4,
         };
-        let end = (first * 7).min(longest);
+        let end = first.saturating_mul(7).min(longest);
         (first, first + (end - first) / 3, end)
     }
 
     /// How long its round may take, if others' may take so long.
-    pub fn longest(&self, others: Duration) -> Duration {
-        if self.limit == 0 { others } else { Duration::from_millis(self.limit.into()) }
+    pub fn longest(&self, others: u32) -> u32 {
+        if self.limit == 0 { others } else { self.limit }
     }
 
     /// How long after its round's beginning something happens, if it is not answered.
-    pub fn patience(&self, longest: Duration) -> Duration {
+    pub fn patience(&self, longest: u32) -> Duration {
         let (second, third, end) = self.steps(longest);
-        match self.tries {
+        let step = match self.tries {
             0 | 1 => second,
             2 => third,
             _ => end,
-        }
+        };
+        Duration::from_micros(step.into())
     }
 
     pub fn end(&mut self) {
         match self.stage {
             Stage::Answered => {
-                self.smoothed = Some(self.smoothed.map_or(self.rtt, |known| (known * 7 + self.rtt) / 8));
+                let known = self.smoothed.unwrap_or(self.rtt);
+                self.smoothed = Some(known - known / 8 + self.rtt / 8);
                 self.failures = 0;
             }
             Stage::Denied => {}
@@ -86,6 +89,11 @@ impl Ask {
         }
         self.stage = Stage::Idle;
     }
+}
+
+/// Microseconds, as far as they can be counted: more than an hour.
+pub fn micros(time: Duration) -> u32 {
+    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
 }
 
 /// A node's questions; one that is asked twice is asked once.
@@ -104,9 +112,9 @@ pub fn asks_of(place: u32, target: &NodeTarget, now: Instant) -> impl Iterator<I
             first_lost: false,
             failures: 0,
             turn: 0,
-            limit: target.timeout,
+            limit: target.timeout.saturating_mul(1000),
             begun: now,
-            rtt: Duration::ZERO,
+            rtt: 0,
             smoothed: None,
         })
     })
