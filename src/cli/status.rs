@@ -120,6 +120,8 @@ fn severity_code(view: &View) -> u8 {
     match view.value().get("severity").and_then(Value::as_str) {
         Some("ok" | "notice") => 0,
         Some("warning") => code::WARNING,
+        // Whoever wanted to watch went before anything was told.
+        None if view.is_empty() => 0,
         // An unknown severity of a newer daemon is not to be taken for well.
         _ => code::FAULT,
     }

@@ -258,6 +258,9 @@ pub(super) fn cidr(text: &str) -> Parsed<Ipv4Net> {
         .parse()
         .map_err(|_| Complaint::new(format!("{text:?} is not an IPv4 address with prefix length"), right))?;
     let bad = |wrong: &str, right: String| Err(Complaint::new(format!("{text:?} {wrong}"), right));
+    if net.to_string() != text {
+        return bad("has zeros in front, which some programs read as octal", format!("write \"{net}\""));
+    }
     let address = net.addr();
     if !(8..=30).contains(&net.prefix_len()) {
         return bad("leaves no useful room for nodes", "prefix lengths are 8 to 30, 24 is usual".to_owned());

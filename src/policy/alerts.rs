@@ -74,12 +74,7 @@ fn uplink(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         raised.push(alert(Severity::Warning, "uplink-no-internet", text, "NO INTERNET"));
     }
     without_ipv4(settings, state, raised);
-    if let Some(exit) = foreign_exit(state) {
-        let text = format!(
-            "the nodes' traffic leaves by {exit}, not by an uplink: add {exit} to uplink.interfaces to translate it there"
-        );
-        raised.push(alert(Severity::Warning, "uplink-exit-by", text, format!("EXIT BY {exit}")));
-    }
+    exit_by(state, raised);
     if let Some(cluster) = state.cluster_port().filter(|_| settings.gateway.enabled && state.is_without_exit()) {
         let text = format!(
             "{port} has a default route, but a routing rule refuses what the nodes send: a VPN's kill switch does that; look for \"prohibit\", \"unreachable\" or \"blackhole\" in `ip rule` and `ip route show table all`, and except packets from {}",
@@ -117,22 +112,38 @@ fn without_address(active: &UplinkView<'_>) -> (String, &'static str) {
     }
 }
 
-/// The port by which the kernel sends the nodes' traffic, if that is neither an uplink nor the cluster port.
-fn foreign_exit(state: &State) -> Option<String> {
-    let index = state.vitals().way_out??;
+/// The kernel sends the nodes' traffic by a port that is no uplink.
+fn exit_by(state: &State, raised: &mut Vec<Alert>) {
     let roles = state.roles();
-    if roles.uplinks.contains(&index) || roles.cluster == Some(index) {
-        return None;
-    }
-    state.facts().link(index).map(|link| link.name.clone())
+    let exit = state.vitals().way_out.flatten().filter(|index| !roles.uplinks.contains(index));
+    let Some(exit) = exit.and_then(|index| state.facts().link(index)) else { return };
+    let port = &exit.name;
+    // Back to where it came from: nobody there leads to the internet, and all else looks well.
+    let text = if roles.cluster == Some(exit.index) {
+        format!(
+            "a default route leads what the nodes send back to the cluster port {port}: take the gateway out of the settings of {port}, and the route away (sudo ip route del default dev {port})"
+        )
+    } else {
+        format!(
+            "the nodes' traffic leaves by {port}, not by an uplink: add {port} to uplink.interfaces to translate it there"
+        )
+    };
+    raised.push(alert(Severity::Warning, "uplink-exit-by", text, format!("EXIT BY {port}")));
 }
 
 fn enslaved(state: &State, raised: &mut Vec<Alert>) {
     let roles = state.roles();
     for (index, master) in &roles.enslaved {
         let (Some(port), Some(master)) = (state.facts().link(*index), state.facts().link(*master)) else { continue };
+        let of_cluster = roles.cluster == Some(master.index);
         let (port, master) = (&port.name, &master.name);
-        let text = format!("{port} is a port of {master}: name {master} in the settings instead");
+        let text = if of_cluster {
+            format!(
+                "{port} is a port of {master}, which leads to the nodes: name another uplink, or take it out (sudo ip link set {port} nomaster)"
+            )
+        } else {
+            format!("{port} is a port of {master}: name {master} in the settings instead")
+        };
         // Another uplink may do in its place; without the cluster's port nothing works.
         let (severity, code) = match roles.cluster == Some(*index) {
             true => (Severity::Fault, "gateway-port-enslaved"),

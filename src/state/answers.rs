@@ -45,8 +45,8 @@ impl State {
     }
 
     fn view<'a>(&'a self, link: &'a Link, memory: &UplinkMemory) -> UplinkView<'a> {
-        let route = self.facts.default_route(link.index);
         let address = memory.shown_address(self.now);
+        let route = self.facts.default_route_of(link.index, address);
         let held = self.facts.addresses(link.index);
         let others =
             held.iter().filter(|h| h.is_usable() && !h.ours).map(|h| h.address).filter(|a| Some(*a) != address);

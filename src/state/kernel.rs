@@ -85,6 +85,14 @@ impl KernelFacts {
         of_it.min_by_key(|r| (matches!(r.destination, IpNet::V6(_)), r.metric))
     }
 
+    /// As [`Self::default_route`], of the family of this address: an IPv6 router leads an IPv4 address nowhere.
+    pub fn default_route_of(&self, index: LinkIndex, address: Option<IpNet>) -> Option<&Route> {
+        let Some(address) = address else { return self.default_route(index) };
+        let alike =
+            |route: &&Route| route.index == index && route.destination.addr().is_ipv4() == address.addr().is_ipv4();
+        self.default_routes().filter(alike).min_by_key(|route| route.metric)
+    }
+
     /// All default routes of the main table. They stand together in the set and are looked up: a venue that speaks a routing
     /// protocol may bring thousands of others, and this is asked with each event.
     pub fn default_routes(&self) -> impl Iterator<Item = &Route> {

@@ -350,15 +350,10 @@ impl State {
     fn rank(&self, index: LinkIndex) -> (bool, bool, bool, u32, usize) {
         let place = self.roles.uplinks.iter().position(|i| *i == index).unwrap_or(usize::MAX);
         let Some(memory) = self.uplinks.get(&index) else { return (true, true, true, u32::MAX, place) };
-        let route = self.facts.default_route(index);
+        let address = memory.shown_address(self.now);
+        let route = self.facts.default_route_of(index, address);
         let carrier = memory.state > uplink::UplinkState::NoCarrier;
-        (
-            memory.shown_address(self.now).is_none(),
-            !carrier,
-            route.is_none(),
-            route.map_or(u32::MAX, |route| route.metric),
-            place,
-        )
+        (address.is_none(), !carrier, route.is_none(), route.map_or(u32::MAX, |route| route.metric), place)
     }
 
     /// When the best IPv4 default route moves to another uplink and the old one keeps its address, connections that

@@ -37,7 +37,8 @@ impl Outputs {
                 };
                 told.push(Transition::RulesetApplied {
                     generation: self.applied,
-                    adopted: *adopted,
+                    // Later ones replace our own.
+                    adopted: *adopted && self.applied == 1,
                     flow_table: flow_table.filter(|loaded| before != Some(*loaded)),
                     owned: *owned,
                 });

@@ -22,6 +22,16 @@ pub fn matches(pattern: &PortPattern, link: &Link) -> bool {
     }
 }
 
+/// Whether the settings give this interface's own name or hardware address among the uplinks, not just a glob.
+fn is_uplink_by_name(settings: &Settings, link: &Link) -> bool {
+    settings.uplink.interfaces.iter().any(|pattern| !is_glob(pattern) && matches(pattern, link))
+}
+
+/// Whether a pattern can mean several interfaces.
+pub fn is_glob(pattern: &PortPattern) -> bool {
+    matches!(pattern, PortPattern::Glob(text) if text.contains(['*', '?', '[']))
+}
+
 /// Whether the settings mean this interface at all.
 pub fn is_named(settings: &Settings, link: &Link) -> bool {
     let patterns = std::iter::once(&settings.cluster.interface).chain(&settings.uplink.interfaces);
@@ -47,7 +57,10 @@ impl Roles {
 
     /// Works the roles out.
     pub fn of(settings: &Settings, facts: &KernelFacts) -> Self {
-        let cluster = facts.links().find(|link| matches(&settings.cluster.interface, link));
+        // A glob for the cluster's port never takes the port that is named as an uplink: it would be served addresses there.
+        let glob = is_glob(&settings.cluster.interface);
+        let mut of_cluster = facts.links().filter(|link| matches(&settings.cluster.interface, link));
+        let cluster = of_cluster.find(|link| !glob || !is_uplink_by_name(settings, link));
         let cluster_index = cluster.map(|link| link.index);
         let mut roles = Self { cluster: cluster_index, ..Self::default() };
         for pattern in &settings.uplink.interfaces {
@@ -62,6 +75,12 @@ impl Roles {
                 }
             }
         }
+        // Its bridge is named already; a glob may well match what is in the cluster's bridge.
+        let (uplinks, is_named) =
+            (&roles.uplinks, |index| facts.link(index).is_some_and(|l| is_uplink_by_name(settings, l)));
+        roles.enslaved.retain(|(index, master)| {
+            !uplinks.contains(master) && (Some(*master) != cluster_index || is_named(*index))
+        });
         if let Some((link, master)) = cluster.and_then(|link| link.master.map(|master| (link, master))) {
             roles.enslaved.push((link.index, master));
         }

@@ -2,6 +2,7 @@
 
 mod former;
 mod netconf;
+mod ports;
 mod properties;
 mod upkeep;
 mod waiting;

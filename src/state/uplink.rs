@@ -111,7 +111,7 @@ impl UplinkMemory {
         let mut told = Vec::new();
         let carrier = link.up && link.carrier;
         let primary = primary(facts, link.index).map(|held| held.address).filter(|_| carrier);
-        let gateway = facts.default_route(link.index).map(|route| route.gateway);
+        let gateway = facts.default_route_of(link.index, primary).map(|route| route.gateway);
         let before = self.address;
         match primary {
             Some(address) => self.addressed(link, address, gateway.flatten(), now, &mut told),

@@ -23,10 +23,14 @@ pub fn ports(patient: &Patient<'_>) -> Vec<Finding> {
         ));
     }
     let coded = |code| move |name| (code, name);
+    let ports: Vec<String> = uplinks.iter().chain(&cluster).cloned().collect();
     let uplinks = uplinks.into_iter().map(coded("uplink-enslaved"));
     for (code, name) in cluster.into_iter().map(coded("gateway-port-enslaved")).chain(uplinks) {
         let master = patient.machine.link(&format!("/sys/class/net/{name}/master"));
-        if let Some(master) = master.as_deref().and_then(|link| link.rsplit('/').next()) {
+        let master = master.as_deref().and_then(|link| link.rsplit('/').next());
+        // A glob may match what is in a bridge that is named already.
+        let fine = |master: &&str| ports.iter().any(|port| port == master) && !patient.is_uplink_by_name(&name);
+        if let Some(master) = master.filter(|master| !fine(master)) {
             findings.push(Finding::blocking(
                 code,
                 format!("{name} is a port of {master}"),
@@ -35,6 +39,21 @@ pub fn ports(patient: &Patient<'_>) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// A default route on the cluster's port leads what the nodes send back to them, at the latest when the uplink's is gone.
+pub fn default_route(patient: &Patient<'_>) -> Vec<Finding> {
+    let cluster = patient.cluster_port();
+    let routes = patient.machine.routes();
+    let default = |(net, port): &&(ipnet::Ipv4Net, String)| net.prefix_len() == 0 && Some(port) == cluster.as_ref();
+    let finding = |(_, port): &(ipnet::Ipv4Net, String)| {
+        Finding::new(
+            "uplink-exit-by",
+            format!("a default route leads by the cluster's port {port}, where nobody leads to the internet"),
+            format!("take the gateway out of the settings of {port}, then: sudo ip route del default dev {port}"),
+        )
+    };
+    routes.iter().find(default).map(finding).into_iter().collect()
 }
 
 /// Another port uses (a part of) the cluster's subnet.

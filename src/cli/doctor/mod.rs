@@ -24,6 +24,7 @@ use super::machine::Machine;
 use super::output;
 use super::settings::{self, ConfigArg};
 use crate::config::{LcdBus, PortPattern, Settings};
+use crate::state::port::is_glob;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -93,9 +94,15 @@ impl Patient<'_> {
         }
     }
 
-    /// The cluster's port, if it is there.
+    /// The cluster's port, if it is there: for a glob no port that is named as an uplink.
     fn cluster_port(&self) -> Option<String> {
-        self.ports(&self.settings.cluster.interface).into_iter().next()
+        let pattern = &self.settings.cluster.interface;
+        let glob = is_glob(pattern);
+        self.ports(pattern).into_iter().find(|name| !glob || !self.is_uplink_by_name(name))
+    }
+
+    fn is_uplink_by_name(&self, name: &str) -> bool {
+        self.settings.uplink.interfaces.iter().any(|pattern| !is_glob(pattern) && self.is(name, pattern))
     }
 
     /// The uplinks that are there, in order of preference.
@@ -143,6 +150,7 @@ pub static CHECKS: &[(&str, Check)] = &[
     ("nobody else holds display or LED", devices::held),
     ("connection tracking has room", host::conntrack),
     ("the cluster's subnet is nobody else's", host::overlap),
+    ("no default route leads by the cluster's port", host::default_route),
     ("what is written lasts", host::overlay),
     ("nothing is left of an older gateway", leftovers::scripts),
 ];

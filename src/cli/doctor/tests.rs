@@ -108,6 +108,14 @@ fn a_port_of_a_bridge_blocks_the_gateway() {
 }
 
 #[test]
+fn a_port_in_the_bridge_that_is_the_clusters_port_is_as_it_should_be() {
+    let head = Head::new("bridged-cluster")
+        .set("uplink.interfaces = [\"wlan*\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\nled.device = \"off\"\n")
+        .link("/sys/class/net/wlan0/master", "../../devices/virtual/net/eth0");
+    assert_eq!(head.findings(), []);
+}
+
+#[test]
 fn a_port_that_is_away_is_said() {
     let head = Head::new("away")
         .set("uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth7\"\nlcd.bus = \"off\"\nled.device = \"off\"");
@@ -311,6 +319,12 @@ fn a_full_table_an_overlap_and_an_overlay_are_told() {
         "gateway-overlap",
         "wlan0 leads to 192.168.50.0/24",
         "policy routing",
+    );
+    let route = "Iface\tDestination\neth0\t00000000\tFE32A8C0\t0003\t0\t0\t5\t00000000\t0\t0\t0\n";
+    Head::new("back").with("/proc/net/route", route).suffers(
+        "uplink-exit-by",
+        "cluster's port eth0",
+        "del default dev eth0",
     );
 }
 

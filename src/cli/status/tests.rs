@@ -119,6 +119,7 @@ fn the_exit_code_is_how_bad_it_is() {
         status["severity"] = severity.into();
         assert_eq!(severity_code(&view(&[status])), code, "{severity}");
     }
+    assert_eq!(severity_code(&View::default()), 0, "nothing was told, so nothing is wrong");
 }
 
 /// A socket that says `text` to whoever comes first, and closes.

@@ -74,7 +74,12 @@ pub static NETWORK: &[Key] = &[
         Toml("true"),
         "Own the nftables table, so that others cannot flush it (kernel 6.9 or newer; with older ones it is watched and put back). false for debugging.",
     ),
-    key("cluster.interface", text!(PORT, grammar::port_pattern), Required, "The port that leads to the nodes."),
+    key(
+        "cluster.interface",
+        text!(PORT, grammar::port_pattern),
+        Required,
+        "The port that leads to the nodes. A glob takes none that is named as an uplink.",
+    ),
     key(
         "cluster.address",
         text!("IPv4 address with prefix length 8 to 30", grammar::cidr),

@@ -41,6 +41,14 @@ fn what_dnsmasq_takes_for_something_else_is_no_name_for_a_node() {
 }
 
 #[test]
+fn an_address_with_zeros_in_front_is_refused() {
+    for address in ["192.168.050.1/24", "192.168.50.010/24", "192.168.50.1/024"] {
+        let told = bad(&format!("cluster.address = \"{address}\"\n"));
+        assert!(told.len() == 1 && told[0].starts_with("t.toml:3:19: cluster.address: "), "{told:?}");
+    }
+}
+
+#[test]
 fn ports_that_can_lead_to_no_node_are_refused() {
     let forward = |listen: &str, to: &str| format!("[[forward]]\nlisten = {listen}\nto = \"{to}\"\n");
     let others = ["8.8.8.8", "192.168.50.1", "127.0.0.1", "192.168.50.255", "192.168.50.0", "10.213.50.1"];

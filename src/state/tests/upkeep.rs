@@ -65,6 +65,21 @@ fn a_record_that_could_not_be_written_is_tried_again_every_minute() {
     assert_eq!(evening.state.revisions().link, before);
 }
 
+/// The applier says of each rule set that it found one of an earlier run, and only the first replaced that.
+#[test]
+fn only_the_first_rule_set_of_a_run_adopts_one() {
+    let mut evening = Evening::at_a_venue();
+    let applied = Applied::Firewall { masquerade: true, owned: true, flow_table: None, adopted: true };
+    let report = Event::Applied(ApplyReport { output: Output::Firewall, result: Ok(applied) });
+    for first in [true, false] {
+        let told = evening.tell(report.clone());
+        assert!(
+            matches!(told.as_slice(), [Transition::RulesetApplied { adopted, .. }] if *adopted == first),
+            "{told:?}"
+        );
+    }
+}
+
 #[test]
 fn a_portal_is_forgotten_when_nobody_is_to_ask_any_more() {
     let mut evening = Evening::at_a_venue();

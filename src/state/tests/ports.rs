@@ -1,0 +1,54 @@
+//! Which interface is what, where globs meet bridges and named uplinks.
+
+use super::*;
+
+fn head(uplinks: &str, cluster: &str, links: &[Link]) -> State {
+    let settings = parsed(&format!("[uplink]\ninterfaces = {uplinks}\n[cluster]\ninterface = \"{cluster}\"\n"));
+    let now = Instant::from_boot(Duration::from_secs(100));
+    let mut state = State::new(settings, now);
+    state.apply(&Event::Dump(Dump::Begin), now);
+    for link in links {
+        state.apply(&Event::Link(Change::Present(link.clone())), now);
+    }
+    state.apply(&Event::Dump(Dump::End), now);
+    state
+}
+
+fn in_bridge(index: LinkIndex, name: &str, master: LinkIndex) -> Link {
+    Link { master: Some(master), ..Link::wired(index, name) }
+}
+
+#[test]
+fn a_glob_for_the_cluster_port_leaves_named_uplinks_alone() {
+    let links = [Link::wired(2, "eth1"), Link::wired(3, "eth0")];
+    let state = head(r#"["eth1"]"#, "eth*", &links);
+    assert_eq!((state.roles().cluster, state.roles().uplinks.as_slice()), (Some(3), [2].as_slice()));
+    let state = head(r#"["wl*"]"#, "eth*", &links);
+    assert_eq!(state.roles().cluster, Some(2), "nobody else wants it");
+}
+
+#[test]
+fn a_glob_for_uplinks_may_match_what_is_in_a_bridge_that_is_named_already() {
+    let links = [Link::wired(2, "br0"), in_bridge(3, "eth1", 2), Link::wired(4, "eth2")];
+    assert_eq!(head(r#"["eth*"]"#, "br0", &links).roles().enslaved, []);
+    assert_eq!(head(r#"["br0", "eth*"]"#, "eth2", &links).roles().enslaved, []);
+    assert_eq!(head(r#"["eth*"]"#, "eth2", &links).roles().enslaved, [(3, 2)]);
+    assert_eq!(head(r#"["eth1"]"#, "br0", &links).roles().enslaved, [(3, 2)], "it cannot be both");
+}
+
+/// Dual stack, and another program takes the IPv4 default route away.
+#[test]
+fn an_ipv6_router_is_no_way_out_for_an_ipv4_address() {
+    let mut evening = Evening::at_a_venue();
+    evening.tell(Event::Address(Change::Present(address(WIRED, "2001:db8::7/64"))));
+    evening.tell(Event::Route(Change::Present(default_route(WIRED, "fe80::1", 1024))));
+    evening.tell(Event::Route(Change::Gone(default_route(WIRED, "10.99.0.1", 100))));
+    evening.wait(2500);
+    let active = evening.state.active().unwrap();
+    assert_eq!((active.gateway, active.has_default_route), (None, false));
+    assert!(evening.state.is_routeless(WIRED));
+    evening.tell(Event::Address(Change::Gone(address(WIRED, "10.99.0.126/24"))));
+    evening.wait(2500);
+    assert_eq!(evening.state.active().unwrap().gateway, Some("fe80::1".parse().unwrap()));
+    assert!(!evening.state.is_routeless(WIRED));
+}
