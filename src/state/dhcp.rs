@@ -78,6 +78,7 @@ impl State {
             }
             Dhcp::Unasked { index, why } => (*index, OtherServers::Unknown, Some(why.clone())),
             Dhcp::Said(said) => return vec![Transition::ServerSaid(said.clone())],
+            Dhcp::CallsItself { mac, name } => return self.calls_itself(*mac, name),
             Dhcp::Boots { address, file } => return self.boots(*address, file),
         };
         if self.dhcp.port != Some(index) {

@@ -20,7 +20,7 @@ use counts::Troubled;
 use health::Watch;
 pub use health::{BOOTING_TIME, HealthChange, Trouble};
 use inventory::Inventory;
-pub use inventory::{Contest, FORGET_TIME, Misplaced};
+pub use inventory::{Contest, FORGET_TIME, Homonym, Misplaced};
 
 /// How a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,7 +139,7 @@ pub struct Nodes {
     inventory: Inventory,
     /// counts up when a health changed: cheap to compare
     pub revision: u64,
-    /// counts up when a node came, went, or has another name or address
+    /// counts up when a node came, went, has another name or address, or wants another name
     pub layout: u64,
 }
 
