@@ -128,10 +128,15 @@ pub fn scripts(bytes: &[u8]) {
     }
 }
 
-/// What a DHCP server says, as a whole frame. Who sent it is read from where it stands, or nothing is.
+/// What DHCP servers and clients say, as a whole frame. Who sent it and what a board calls itself are read from where they
+/// stand, or nothing is.
 pub fn offers(bytes: &[u8]) {
-    if let Some(mac) = dhcp::read_any(bytes) {
+    let (server, name) = dhcp::read_any(bytes);
+    if let Some(mac) = server {
         assert_eq!(bytes.get(6..12), Some(&mac.0[..]));
+    }
+    if let Some(name) = name {
+        assert!(!name.is_empty() && bytes.windows(name.len()).any(|part| part == name.as_bytes()));
     }
 }
 

@@ -21,17 +21,19 @@ use tokio::task::yield_now;
 use tokio::time::{Instant as Timer, sleep_until};
 
 use crate::config::{LcdBus, LedDevice, OnStop, Settings};
-use crate::event::{ApplyErrorKind, Button, Event, Instant, Order, Output, Probe, Stop, Vital};
+use crate::event::{ApplyErrorKind, Button, Dhcp, Event, Instant, Order, Output, Probe, Stop, Vital};
 use crate::policy::acknowledge::Awaited;
 use crate::policy::{Desired, decide};
 use crate::render::journal;
 use crate::sink::clock;
+use crate::sink::dnsmasq;
 use crate::sink::journal::Journal;
 use crate::sink::link;
 use crate::sink::manager;
 use crate::source::alarm::{Alarm, beat};
 use crate::source::control::Request;
 use crate::source::host;
+use crate::source::leases;
 use crate::source::signals::Signals;
 use crate::state::{State, Transition};
 
@@ -265,8 +267,14 @@ impl Daemon {
             Event::Hotplug(device) => self.outputs.hotplug(device),
             _ => {}
         }
+        let layout = self.state.nodes().layout;
         let told = self.state.apply(event, clock::now());
         self.outputs.nodes_changed(&self.state, &told);
+        if matches!(event, Event::Dhcp(Dhcp::CallsItself { .. })) && layout == self.state.nodes().layout {
+            // Said again with each renewal.
+            transitions.extend(told);
+            return false;
+        }
         if let Event::Probe(Probe::Nodes(rounds)) = event {
             self.outputs.round_trips(&self.state, rounds);
             // Nearly all rounds only confirm what is known.
@@ -299,6 +307,10 @@ impl Daemon {
             // The first rules are in the kernel, and watched, before anything is drawn or said.
             self.plans.publish(settings, &self.state, &desired, firewall_port);
             yield_now().await;
+            // Before any board is heard: who had a name has it.
+            let Options { run_directory, state_directory, .. } = &self.options;
+            let files = [dnsmasq::leases(run_directory), dnsmasq::copied_leases(state_directory)];
+            self.state.restore_names(&leases::kept(&files));
             self.plans.begin_the_rest();
         }
         self.outputs.show(settings, &self.state, &desired);

@@ -25,6 +25,8 @@ pub enum Dhcp {
     Foreign { index: LinkIndex, server: Ipv4Addr, mac: Option<Mac> },
     /// it cannot be asked: nobody knows, so it must not be served
     Unasked { index: LinkIndex, why: String },
+    /// a board says what it calls itself, to whatever server (options 12 and 81); as it says it
+    CallsItself { mac: Mac, name: String },
     /// a node loads this file: it boots
     Boots { address: Ipv4Addr, file: String },
     /// our own server gave or refused an address, or complains

@@ -17,7 +17,7 @@ use crate::policy::service::{DhcpPlan, ServicePlan};
 use crate::policy::subnet::keep_host;
 use crate::sort;
 use crate::state::State;
-use crate::state::node::{Origin, most_claims};
+use crate::state::node::most_claims;
 
 /// First three bytes of hardware addresses that Raspberry Pis have (IEEE's MA-L list). The boot ROM calls itself an x86 PC
 /// with a BIOS (option 93 = 0), so nothing else tells it from one.
@@ -236,12 +236,9 @@ pub fn nodes(plan: &ServicePlan, settings: &Settings, state: &State) -> NodeFile
             _ => address,
         };
         let is_heads = plan.head.as_deref().is_some_and(|head| node.name.eq_ignore_ascii_case(head));
-        // A name in this file takes the place of the one that a node tells with its lease, also in dnsmasq's own file: none is
-        // put there for a node that is only heard, and may be about to ask.
-        let in_range =
-            |address: &Ipv4Addr| plan.dhcp.as_ref().is_some_and(|dhcp| (dhcp.first..=dhcp.last).contains(address));
-        let names_itself = |address: &Ipv4Addr| node.origin == Origin::Found && in_range(address);
-        if let Some(address) = node.address.map(served).filter(|address| !is_heads && !names_itself(address)) {
+        // A name in this file takes the place of the one that a node tells with its lease, also in dnsmasq's own file, and is
+        // given to nobody else: so who came first keeps its name (`docs/decisions/names.md`).
+        if let Some(address) = node.address.map(served).filter(|_| !is_heads) {
             let _ = writeln!(names, "{address} {}", node.name);
         }
     }

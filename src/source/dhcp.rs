@@ -3,6 +3,8 @@
 //! The question works without an address on the port, and nothing but it is ever sent. What others' servers say is picked out
 //! by a filter in the kernel, so that a quiet port wakes nobody. Behind a switch a server's answers go past us; but which
 //! server's offer it takes a client tells all.
+//!
+//! What clients say also tells what they call themselves: our own server keeps that to itself where it gives another name.
 
 mod memory;
 mod message;
@@ -56,7 +58,8 @@ impl DhcpWatchPlan {
     }
 }
 
-/// Asks and listens for as long as there is a port; tells [`Dhcp::Alone`], [`Dhcp::Foreign`] and [`Dhcp::Unasked`].
+/// Asks and listens for as long as there is a port; tells [`Dhcp::Alone`], [`Dhcp::Foreign`], [`Dhcp::Unasked`] and
+/// [`Dhcp::CallsItself`].
 ///
 /// # Errors
 /// No packet socket is to be had (`CAP_NET_RAW`), or a channel is closed (`BrokenPipe`).
@@ -118,7 +121,13 @@ async fn watch(
                 watch.schedule.doubt(Instant::now());
                 None
             }
-            heard = watch.heard() => watch.foreign(heard?),
+            heard = watch.heard() => match heard? {
+                Heard::Server(server, mac) => watch.foreign((server, mac)),
+                Heard::Name(mac, name) => {
+                    tell(events, Dhcp::CallsItself { mac, name }).await?;
+                    None
+                }
+            },
             () = alarm.rings() => watch.act()?,
         };
         let Some(news) = news else { continue };
@@ -129,6 +138,14 @@ async fn watch(
         }
         tell(events, news).await?;
     }
+}
+
+/// What a frame tells.
+enum Heard {
+    /// a sign of a server other than ours: as it calls itself, and its hardware address where that is seen
+    Server(Ipv4Addr, Option<Mac>),
+    /// what a board calls itself
+    Name(Mac, String),
 }
 
 /// One stay of a cable in the port.
@@ -186,15 +203,15 @@ impl Watch {
         }
     }
 
-    /// The next sign of a server other than ours: as it calls itself, and its hardware address where that is seen.
-    async fn heard(&self) -> io::Result<(Ipv4Addr, Option<Mac>)> {
+    /// The next frame that tells something.
+    async fn heard(&self) -> io::Result<Heard> {
         let mut frame = [0; FRAME];
         loop {
             let mut guard = self.wire.readable().await?;
             match recv(self.wire.get_ref(), &mut frame[..], RecvFlags::DONTWAIT) {
                 Ok((length, _)) => {
-                    if let Some(other) = frame.get(..length).and_then(|frame| self.other(frame)) {
-                        return Ok(other);
+                    if let Some(heard) = frame.get(..length).and_then(|frame| self.read(frame)) {
+                        return Ok(heard);
                     }
                 }
                 Err(rustix::io::Errno::AGAIN) => guard.clear_ready(),
@@ -203,11 +220,14 @@ impl Watch {
         }
     }
 
-    fn other(&self, frame: &[u8]) -> Option<(Ipv4Addr, Option<Mac>)> {
+    fn read(&self, frame: &[u8]) -> Option<Heard> {
         if let Some(reply) = message::reply(frame) {
-            return (reply.mac != self.plugging.mac).then_some((reply.server, Some(reply.mac)));
+            return (reply.mac != self.plugging.mac).then_some(Heard::Server(reply.server, Some(reply.mac)));
         }
-        message::chosen(frame).filter(|server| !self.ours.contains(server)).map(|server| (server, None))
+        // Who takes another's offer is not called anything by us.
+        let other = message::chosen(frame).filter(|server| !self.ours.contains(server));
+        let name = || message::calls_itself(frame).map(|(mac, name)| Heard::Name(mac, name));
+        other.map(|server| Heard::Server(server, None)).or_else(name)
     }
 
     /// Somebody else serves here: news unless it was said already.
@@ -223,9 +243,9 @@ impl Watch {
     }
 }
 
-/// IPv4, UDP, no later fragment; from port 67 to port 68, or to everybody from 68 to 67: renewals, which go to one server,
-/// wake nobody. A program of the classic BPF of `linux/filter.h`.
-fn talk() -> [SockFilter; 16] {
+/// IPv4, UDP, no later fragment; from port 67 to port 68, or from 68 to 67: renewals too, for a board may have another name by
+/// then. A program of the classic BPF of `linux/filter.h`.
+fn talk() -> [SockFilter; 14] {
     // BPF_LD | BPF_H/BPF_B | BPF_ABS/BPF_IND, BPF_LDX | BPF_B | BPF_MSH, BPF_JMP | BPF_JEQ/BPF_JSET | BPF_K, BPF_RET | BPF_K
     const LOAD_HALF: u16 = 0x28;
     const LOAD_BYTE: u16 = 0x30;
@@ -237,26 +257,25 @@ fn talk() -> [SockFilter; 16] {
     let accept = FRAME as u32;
     [
         SockFilter::new(LOAD_BYTE, 0, 0, 23),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 13, 17),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 11, 17),
         SockFilter::new(LOAD_HALF, 0, 0, 20),
-        SockFilter::new(JUMP_IF_ANY_BIT, 11, 0, 0x1fff),
+        SockFilter::new(JUMP_IF_ANY_BIT, 9, 0, 0x1fff),
         SockFilter::new(LOAD_HEADER_LENGTH, 0, 0, 14),
         SockFilter::new(LOAD_HALF_INDEXED, 0, 0, 14),
         SockFilter::new(JUMP_IF_EQUAL, 0, 2, 67),
         SockFilter::new(LOAD_HALF_INDEXED, 0, 0, 16),
-        SockFilter::new(JUMP_IF_EQUAL, 5, 6, 68),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 5, 68),
+        SockFilter::new(JUMP_IF_EQUAL, 3, 4, 68),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 3, 68),
         SockFilter::new(LOAD_HALF_INDEXED, 0, 0, 16),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 3, 67),
-        SockFilter::new(LOAD_BYTE, 0, 0, 0),
-        SockFilter::new(JUMP_IF_ANY_BIT, 0, 1, 1),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, 67),
         SockFilter::new(RETURN, 0, 0, accept),
         SockFilter::new(RETURN, 0, 0, 0),
     ]
 }
 
-/// Reads any bytes as a frame from the cluster port: the door for fuzzing. Who sent it is all that may come of it unchanged.
+/// Reads any bytes as a frame from the cluster port: the door for fuzzing. Who sent it, as a server, and what a board calls
+/// itself is all that may come of it unchanged.
 #[doc(hidden)]
-pub fn read_any(frame: &[u8]) -> Option<Mac> {
-    message::reply(frame).map(|reply| reply.mac)
+pub fn read_any(frame: &[u8]) -> (Option<Mac>, Option<String>) {
+    (message::reply(frame).map(|reply| reply.mac), message::calls_itself(frame).map(|(_, name)| name))
 }

@@ -131,6 +131,7 @@ impl State {
                 self.refused_for_want(said);
                 return vec![Transition::ServerSaid(said.clone())];
             }
+            Dhcp::CallsItself { mac, name } => return self.calls_itself(*mac, name),
             Dhcp::Boots { address, file } => return self.boots(*address, file),
         };
         if self.dhcp.port != Some(index) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::node::NodeState;
 use super::{State, Transition};
-use crate::event::{Change, Lease, Neighbour, NodeId, Order};
+use crate::event::{Change, Lease, Mac, Neighbour, NodeId, Order};
 
 impl State {
     pub(super) fn apply_neighbour(&mut self, change: &Change<Neighbour>) -> Vec<Transition> {
@@ -48,6 +48,17 @@ impl State {
                 gone.map(forgotten).into_iter().collect()
             }
         }
+    }
+
+    pub(super) fn calls_itself(&mut self, mac: Mac, name: &str) -> Vec<Transition> {
+        let settings = Arc::clone(&self.settings);
+        let found = self.nodes.calls_itself(mac, name, &settings, self.now);
+        found.and_then(|id| self.found(id)).into_iter().collect()
+    }
+
+    /// Leases of an earlier run, in which the server wrote down who has which name.
+    pub fn restore_names(&mut self, leases: &[Lease]) {
+        leases.iter().for_each(|lease| self.nodes.restore_name(lease, self.now));
     }
 
     /// What a person wants. An acknowledgement is not about who is here.

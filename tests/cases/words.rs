@@ -18,6 +18,7 @@
 //! dhcp eth0 full MAC                                      our server has no address for this board
 //! neighbour eth0 192.168.50.77 MAC [old] [gone]           heard on a port; the kernel has not heard it lately
 //! lease MAC 192.168.50.101 [named rpi1] [for 1h] [gone]   our server's
+//! says MAC raspberrypi                                    what a board calls itself as it asks
 //! boots 192.168.50.11 /srv/tftp/bootcode.bin              a file was sent to a node
 //! conntrack 900 of 1000
 //! resolvers eth1 10.99.0.1
@@ -109,6 +110,10 @@ impl Reader {
             }),
             "resolvers" | "way-out" | "conntrack" | "host" => Event::Vital(self.vital(verb, &mut words)?),
             "dhcp" => Event::Dhcp(self.dhcp(&mut words)?),
+            "says" => {
+                let mac = words.next()?.parse().map_err(|()| "no hardware address".to_owned())?;
+                Event::Dhcp(Dhcp::CallsItself { mac, name: words.next()?.to_owned() })
+            }
             "boots" => Event::Dhcp(Dhcp::Boots { address: words.parse()?, file: words.next()?.to_owned() }),
             "neighbour" => Event::Neighbour(self.neighbour(&mut words)?),
             "lease" => Event::Lease(lease(&mut words)?),

@@ -3,7 +3,7 @@
 use super::super::alert::{Alert, Severity};
 use super::alert;
 use crate::state::State;
-use crate::state::node::{Misplaced, NodeState, Nodes, Origin};
+use crate::state::node::{Homonym, Misplaced, NodeState, Nodes, Origin};
 use litemap::LiteMap;
 
 /// This many of a kind are named.
@@ -56,20 +56,23 @@ fn contested(nodes: &Nodes) -> impl Iterator<Item = Alert> + '_ {
 
 /// One alert for each name, however many want it: fresh systems all call themselves the same.
 fn homonyms(nodes: &Nodes) -> Vec<Alert> {
-    let mut by_name: LiteMap<&str, (&NodeState, Vec<&NodeState>)> = LiteMap::new();
-    for (without, with) in nodes.homonyms() {
-        by_name.entry(&with.name).or_insert_with(|| (with, Vec::new())).1.push(without);
+    let mut by_name: LiteMap<&str, (Option<&NodeState>, Vec<&NodeState>)> = LiteMap::new();
+    for Homonym { node, wanted, holder } in nodes.homonyms() {
+        let name = holder.map_or(wanted, |holder| &holder.name);
+        by_name.entry(name).or_insert_with(|| (holder, Vec::new())).1.push(node);
     }
     let told = by_name.into_iter().take(NAMED).map(|(name, (with, others))| {
         let listed: Vec<&str> = others.iter().take(NAMED).map(|node| node.name.as_str()).collect();
         let more = if others.len() > listed.len() { ", …" } else { "" };
+        let heads = if with.is_none() { ", as the head does," } else { "" };
         let text = format!(
-            "{} more call themselves {name} and are listed as {}{more}: give each its own host name, or name it with `bramblegate nodes rename`",
+            "{} more call themselves {name}{heads} and are listed as {}{more}: give each its own host name, or name it with `bramblegate nodes rename`",
             others.len(),
             listed.join(", ")
         );
-        // Between nodes that nobody named it is no more than untidy.
-        let severity = if with.origin == Origin::Settings { Severity::Warning } else { Severity::Notice };
+        // Between systems that nobody named it is no more than untidy.
+        let named = with.is_some_and(|with| with.origin == Origin::Settings);
+        let severity = if named { Severity::Warning } else { Severity::Notice };
         alert(severity, "node-duplicate-name", text, format!("TWICE {name}"))
     });
     told.collect()

@@ -183,9 +183,23 @@ fn a_found_node_that_calls_itself_as_the_head_does_not_take_its_name() {
         valid_for: None,
     };
     let names = rendered_after(SETTINGS, &[Event::Lease(Change::Present(lease))]).nodes.names;
-    assert_eq!(&*names, "192.168.50.1 head\n192.168.50.11 rpi1\n192.168.50.12 rpi2\n");
+    let known = "192.168.50.1 head\n192.168.50.11 rpi1\n192.168.50.12 rpi2\n192.168.50.107 node-00-00-07\n";
+    assert_eq!(&*names, known);
     let named = format!("{SETTINGS}[[node]]\nname = \"head\"\naddress = \"192.168.50.107\"\n");
     assert!(!rendered(&named).nodes.names.contains("192.168.50.1 head"), "the settings may give it away");
+}
+
+#[test]
+fn found_boards_have_their_names_wherever_they_are_and_no_two_the_same() {
+    let says = |last| {
+        let mac = Mac([0xb8, 0x27, 0xeb, 0, 0, last]);
+        Event::Dhcp(crate::event::Dhcp::CallsItself { mac, name: "raspberrypi".to_owned() })
+    };
+    let link = Event::Link(Change::Present(link(2, "eth0")));
+    let events = [link, says(7), lease(7, 107), says(8), lease(8, 108), heard(9, 150)];
+    let names = rendered_after(SETTINGS, &events).nodes.names;
+    has(&names, &["192.168.50.107 raspberrypi", "192.168.50.108 node-00-00-08", "192.168.50.150 node-00-00-09"]);
+    assert_eq!(names.matches("raspberrypi").count(), 1, "{names}");
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub struct Keep {
 
 impl Keep {
     pub fn new(working: PathBuf, state_directory: &Path) -> Self {
-        let copy = state_directory.join("dnsmasq.leases");
+        let copy = super::copied_leases(state_directory);
         Self { working, copy, kept: None, moving: Vec::new(), reserved: Vec::new() }
     }
 

@@ -30,6 +30,11 @@ pub fn leases(run_directory: &Path) -> PathBuf {
     folder(run_directory).join("leases")
 }
 
+/// The file in which they outlive a power cut.
+pub fn copied_leases(state_directory: &Path) -> PathBuf {
+    state_directory.join("dnsmasq.leases")
+}
+
 /// The task that runs dnsmasq.
 #[derive(Debug)]
 pub struct DnsmasqHandle {

@@ -24,9 +24,12 @@ const BROADCAST: [u8; 2] = [0x80, 0];
 
 /// Options (RFC 2132).
 const PAD: u8 = 0;
+const HOST_NAME: u8 = 12;
 const MESSAGE_TYPE: u8 = 53;
 const SERVER_IDENTIFIER: u8 = 54;
 const PARAMETER_REQUEST: u8 = 55;
+/// RFC 4702
+const CLIENT_FQDN: u8 = 81;
 const END: u8 = 255;
 
 const DISCOVER: u8 = 1;
@@ -121,9 +124,43 @@ pub fn reply(frame: &[u8]) -> Option<Reply> {
 
 /// The server whose offer a client takes, as it tells all servers (RFC 2131, 3.1, 3): that one has made an offer.
 pub fn chosen(frame: &[u8]) -> Option<Ipv4Addr> {
-    let Message { options, .. } = message(frame, [CLIENT_PORT, SERVER_PORT], BOOT_REQUEST)?;
+    // What goes to one server is about that one's lease.
+    let to_all = frame.first().is_some_and(|first| first & 1 == 1);
+    let Message { options, .. } = message(frame, [CLIENT_PORT, SERVER_PORT], BOOT_REQUEST).filter(|_| to_all)?;
     let server = option(options, SERVER_IDENTIFIER).and_then(|value| address(value, 0))?;
     (option(options, MESSAGE_TYPE) == Some(&[REQUEST]) && !server.is_unspecified()).then_some(server)
+}
+
+/// What a board that asks for an address, or for its own again, calls itself. Servers take option 81 first, and so do we.
+pub fn calls_itself(frame: &[u8]) -> Option<(Mac, String)> {
+    let Message { fixed, options, .. } = message(frame, [CLIENT_PORT, SERVER_PORT], BOOT_REQUEST)?;
+    // By Ethernet, with its kind of address, which is one board's.
+    let mac = Mac(*fixed.get(28..)?.first_chunk()?);
+    let [first, ..] = mac.0;
+    let one_board = fixed.get(1..3) == Some(&[1, 6]) && first & 1 == 0 && mac.0 != [0; 6];
+    let asks = matches!(option(options, MESSAGE_TYPE), Some([DISCOVER | REQUEST]));
+    let full = option(options, CLIENT_FQDN).and_then(first_label);
+    let name = full.or_else(|| option(options, HOST_NAME)).and_then(words).filter(|_| one_board && asks)?;
+    Some((mac, name))
+}
+
+/// Of a full name its first label, where it is written by lengths (RFC 4702, 2.3.1); else all of it.
+fn first_label(value: &[u8]) -> Option<&[u8]> {
+    const BY_LENGTHS: u8 = 4;
+    // Flags, and two results of old.
+    let [flags, _, _, name @ ..] = value else { return None };
+    let name = match name {
+        [length, rest @ ..] if flags & BY_LENGTHS != 0 => rest.get(..usize::from(*length))?,
+        _ => name,
+    };
+    name.first().is_some_and(|byte| *byte != 0).then_some(name)
+}
+
+/// Some end it as C does. What is no text is no name.
+fn words(value: &[u8]) -> Option<String> {
+    let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
+    let text = std::str::from_utf8(value.get(..end)?).ok()?;
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// The parts of a frame that is a message of DHCP.
@@ -236,6 +273,59 @@ pub mod tests {
         assert_eq!(chosen(&request), None, "nobody's address");
     }
 
+    /// A board's message with these options in it.
+    fn question(kind: u8, options: &[u8]) -> Vec<u8> {
+        let mut frame = discover(OURS, 1, 0);
+        frame[284] = kind;
+        frame.truncate(285);
+        frame.extend(options);
+        frame.push(END);
+        frame
+    }
+
+    fn called(frame: &[u8]) -> Option<String> {
+        calls_itself(frame).map(|(mac, name)| {
+            assert_eq!(mac, OURS);
+            name
+        })
+    }
+
+    #[test]
+    fn a_board_tells_its_name_to_all_or_to_one_server() {
+        let plain = [&[HOST_NAME, 4][..], b"rpi1"].concat();
+        assert_eq!(called(&question(DISCOVER, &plain)).as_deref(), Some("rpi1"));
+        let mut renewal = question(REQUEST, &plain);
+        renewal[..6].copy_from_slice(&THEIRS.0);
+        assert_eq!(called(&renewal).as_deref(), Some("rpi1"));
+        renewal[6..12].copy_from_slice(&THEIRS.0);
+        assert_eq!(called(&renewal).as_deref(), Some("rpi1"), "whoever handed it on");
+        for (at, byte) in [(35, 67), (37, 68), (42, BOOT_REPLY), (43, 6), (44, 8), (70, 3), (284, 7)] {
+            let mut bad = question(REQUEST, &plain);
+            bad[at] = byte;
+            assert_eq!(calls_itself(&bad), None, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_read_in_each_of_its_forms_and_a_spoilt_one_is_none() {
+        let with = |options: &[&[u8]]| called(&question(DISCOVER, &options.concat()));
+        let plain: &[u8] = &[HOST_NAME, 3, b'o', b'n', b'e'];
+        let name = |options: &[&[u8]]| with(options).unwrap_or_default();
+        assert_eq!(name(&[&[HOST_NAME, 5], b"one\0x"]), "one", "as C ends it");
+        assert_eq!(name(&[plain, &[CLIENT_FQDN, 6, 0, 0, 0], b"two"]), "two");
+        assert_eq!(name(&[plain, &[CLIENT_FQDN, 12, 4, 0, 0, 3], b"two", &[3], b"lan", &[0]]), "two");
+        for empty in
+            [&[CLIENT_FQDN, 3, 0, 0, 0][..], &[CLIENT_FQDN, 4, 4, 0, 0, 0], &[CLIENT_FQDN, 5, 4, 0, 0, 9, b'x']]
+        {
+            assert_eq!(name(&[empty, plain]), "one", "{empty:?}");
+        }
+        for spoilt in
+            [&[][..], &[HOST_NAME, 0], &[HOST_NAME, 200, b'a'], &[HOST_NAME, 1, 0], &[HOST_NAME, 2, 0xc3, 0x28]]
+        {
+            assert_eq!(with(&[spoilt]), None, "{spoilt:?}");
+        }
+    }
+
     #[test]
     fn only_whole_packets_from_server_to_client_count() {
         let good = answer(OFFER, [192, 168, 1, 20], &[]);
@@ -272,6 +362,25 @@ pub mod tests {
         fn arbitrary_frames_never_panic(frame in proptest::collection::vec(any::<u8>(), 0..700)) {
             reply(&frame);
             chosen(&frame);
+            calls_itself(&frame);
+        }
+
+        #[test]
+        fn spoilt_questions_never_panic_and_tell_no_more_than_an_option_holds(
+            spoilt in proptest::collection::vec((12..320usize, any::<u8>()), 0..4),
+            options in proptest::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(vec![HOST_NAME, CLIENT_FQDN, 4])], 0..60),
+            length in 0..360usize,
+        ) {
+            let mut frame = question(REQUEST, &options);
+            for (at, byte) in spoilt {
+                if let Some(place) = frame.get_mut(at) {
+                    *place = byte;
+                }
+            }
+            frame.truncate(length);
+            if let Some((_, name)) = calls_itself(&frame) {
+                prop_assert!(!name.is_empty() && name.len() < 256 && !name.contains('\0'));
+            }
         }
 
         #[test]

@@ -142,6 +142,15 @@ pub async fn run(events: mpsc::Sender<Event>, path: PathBuf) -> io::Result<Infal
     }
 }
 
+/// What these files hold at a start; of a board that stands in several the first says.
+pub fn kept(paths: &[PathBuf]) -> Vec<Lease> {
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let mut boards = BTreeSet::new();
+    let files = paths.iter().filter_map(|path| std::fs::read(path).ok());
+    let entries = files.flat_map(|bytes| file::parse(&bytes).entries).filter(|entry| boards.insert(entry.mac));
+    entries.map(|entry| lease(&entry, clock)).collect()
+}
+
 /// Those that went first: their addresses may have been given to others.
 fn changes(before: &LiteMap<Mac, Entry>, now: &LiteMap<Mac, Entry>, clock: u64) -> Vec<Event> {
     let gone =

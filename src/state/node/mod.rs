@@ -21,7 +21,7 @@ use counts::Troubled;
 use health::Watch;
 pub use health::{BOOTING_TIME, HealthChange, Trouble};
 use inventory::Inventory;
-pub use inventory::{Contest, FORGET_TIME, Misplaced, most_claims};
+pub use inventory::{Contest, FORGET_TIME, Homonym, Misplaced, most_claims};
 
 /// How a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -140,7 +140,7 @@ pub struct Nodes {
     inventory: Inventory,
     /// counts up when a health changed: cheap to compare
     pub revision: u64,
-    /// counts up when a node came, went, or has another name or address
+    /// counts up when a node came, went, has another name or address, or wants another name
     pub layout: u64,
 }
 

@@ -119,6 +119,9 @@ pub fn address_of_a_silent_node_is_not_given_away() -> Result<()> {
             hosts.lines().any(|known| known == line)
         };
         until("its address is kept for it", || reserved("b8:27:eb:00:00:77,192.168.50.150"))?;
+        until("its name leads to it", || {
+            super::service::look_up("rpi2", "node-00-00-77.bramble").contains("192.168.50.150")
+        })?;
         ensure("the other address is free", take(board(ASKING))? == its(ASKING))?;
         let _late = Client::udhcpc("rpi1", "late")?;
         until("for a third there is none", || world.journal().contains("no address left for b8:27:eb:00:00:01"))?;

@@ -12,6 +12,7 @@ mod inventory;
 mod journal;
 mod keep;
 mod lease;
+mod names;
 mod netboot;
 mod restart;
 mod rogue;
@@ -118,6 +119,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("service::full_disk_is_said_and_serves_on", service::full_disk_is_said),
     ("service::cluster_that_moves_keeps_host_parts", service::cluster_that_moves_keeps_host_parts),
     ("service::names_follow_the_venue", service::names_follow_the_venue),
+    ("names::first_come_first_named", names::first_come_first_named),
     ("service::missing_dnsmasq_is_named_and_all_else_works", service::missing_dnsmasq_is_named),
     ("trouble::dnsmasq_that_hangs_is_said", trouble::dnsmasq_that_hangs_is_said),
     ("trouble::dnsmasq_that_dies_again_and_again_is_said", trouble::dnsmasq_that_dies_again_and_again_is_said),

@@ -14,7 +14,7 @@ use super::scene::{PLAIN, STOP, alert, before_start, ensure, is, until};
 const SERVE: &str = "[cluster.dhcp]\n[[node]]\nname = \"rpi3\"\nmac = \"b8:27:eb:00:00:03\"\n";
 
 /// Another board in a node's place, of which the settings know nothing: theirs would keep the name that they give it.
-fn another_board(node: &str) -> Result<()> {
+pub fn another_board(node: &str) -> Result<()> {
     let number = node.trim_start_matches("rpi");
     must(node, &format!("ip link set eth0 address 06:00:00:00:00:0{number}")).map(drop)
 }
@@ -34,7 +34,7 @@ pub fn look_up(node: &str, name: &str) -> String {
     exec(node, &format!("timeout 0.4 busybox nslookup {name} 192.168.50.1")).map(|(_, text)| text).unwrap_or_default()
 }
 
-fn dnsmasq_of_ours() -> Option<String> {
+pub fn dnsmasq_of_ours() -> Option<String> {
     let text = must("head", "pgrep -f 'dnsmasq --conf-fil[e]=/run/world/run/dnsmasq/main'").ok()?;
     text.lines().next().map(str::to_owned)
 }
@@ -92,7 +92,7 @@ pub fn nodes_get_addresses_and_names() -> Result<()> {
 }
 
 /// Asks for the lease again. That the client has sent for it is no answer yet.
-fn renew(client: &Client) -> Result<String> {
+pub fn renew(client: &Client) -> Result<String> {
     let renewals = || {
         let log = fs::read_to_string(&client.log).unwrap_or_default();
         log.lines().filter(|line| line.starts_with("renew ")).count()

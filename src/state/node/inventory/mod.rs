@@ -3,7 +3,9 @@
 //! Identities are derived from what was seen and leased ([`sighting`]), board by board. No two nodes ever have one name,
 //! hardware address or address; where two want the same, one goes without and the conflict is told.
 
+mod called;
 mod name;
+mod naming;
 mod range;
 mod reload;
 mod sighting;
@@ -21,6 +23,8 @@ use super::{Fresh, NodeHealth, NodeState, Nodes, Origin};
 use crate::config::Settings;
 use crate::event::{Instant, Lease, Mac, NodeId};
 
+use called::Called;
+pub use naming::Homonym;
 pub use range::most_claims;
 pub use sighting::Contest;
 use sighting::Sightings;
@@ -34,6 +38,7 @@ const SWEEP: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Inventory {
     sightings: Sightings,
+    called: Called,
     /// the addresses that the settings give, and to whom
     homes: LiteMap<Ipv4Addr, NodeId>,
     /// another board than the settings say answers at these of them
@@ -99,14 +104,6 @@ impl Nodes {
         self.inventory.sightings.contests()
     }
 
-    /// Nodes that call themselves as another does: (the one without the name, the one that has it).
-    pub fn homonyms(&self) -> impl Iterator<Item = (&NodeState, &NodeState)> {
-        self.inventory.unnamed.iter().filter_map(|(id, wanted)| {
-            let (without, with) = (self.get(*id)?, self.by_name(wanted)?);
-            (without.id != with.id).then_some((without, with))
-        })
-    }
-
     /// Who is worked on: names in lower case; hardware addresses of nodes that were found.
     pub fn drained(&self) -> &BTreeSet<String> {
         &self.inventory.drained
@@ -136,19 +133,6 @@ impl Nodes {
     /// When time alone may change who is here.
     pub fn sweep_at(&self) -> Option<Instant> {
         self.inventory.sweep_at
-    }
-
-    /// The head has this name: no found node has it.
-    pub fn set_head(&mut self, host_name: &str, settings: &Settings, now: Instant) {
-        let label = host_name.split('.').next().unwrap_or_default().to_ascii_lowercase();
-        if label == self.inventory.head {
-            return;
-        }
-        self.inventory.head = label;
-        let found: Vec<NodeId> = self.iter().filter(|node| node.origin == Origin::Found).map(|node| node.id).collect();
-        for id in found {
-            self.name_found(id, settings, now);
-        }
     }
 
     /// A board answers at an address of the cluster. Tells whom this made known.
@@ -214,7 +198,9 @@ impl Nodes {
         };
         let silent: Vec<NodeId> = self.iter().filter(silent).map(|node| node.id).collect();
         gone.extend(silent.into_iter().filter_map(|id| self.forget(id)));
-        let quiet = self.inventory.sightings.is_quiet() && !self.iter().any(|node| node.origin == Origin::Found);
+        let quiet = !self.sweep_names(now)
+            && self.inventory.sightings.is_quiet()
+            && !self.iter().any(|node| node.origin == Origin::Found);
         self.inventory.sweep_at = (!quiet).then(|| now + SWEEP);
         gone
     }
@@ -283,7 +269,7 @@ impl Nodes {
         }
         let open = |node: &&NodeState| node.origin == Origin::Settings && node.written_mac.is_none();
         let given = self.inventory.sightings.lease(mac);
-        let named = given.and_then(|given| self.by_name(&name::legal(given.host_name.as_deref()?)?));
+        let named = given.and_then(|_| self.by_name(&self.host_name(mac)?));
         // A board that called itself so before may have been replaced by this one.
         let away = |board: Mac| {
             let sightings = &self.inventory.sightings;
@@ -340,31 +326,6 @@ impl Nodes {
         if let Some(home) = home.filter(|home| *home != address) {
             self.vacate(home);
             self.identify(id, |node| node.address = Some(home));
-        }
-    }
-
-    /// Names a found node as it calls itself, unless another is called so.
-    fn name_found(&mut self, id: NodeId, settings: &Settings, now: Instant) {
-        let Some(node) = self.get(id).filter(|node| node.origin == Origin::Found) else { return };
-        let Some(mac) = node.mac else { return };
-        let own = |name: &str| name != self.inventory.head && self.by_name(name).is_none_or(|holder| holder.id == id);
-        let host_name = self.inventory.sightings.lease(mac).and_then(|given| given.host_name.as_deref());
-        let wanted = host_name.and_then(name::legal);
-        let name = match wanted.as_ref().filter(|wanted| own(wanted)) {
-            Some(name) => name.clone(),
-            // It keeps the name that it had.
-            None if wanted.is_none() => node.name.clone(),
-            None => name::generated(mac, |name| !own(name)),
-        };
-        let lacking = wanted.filter(|wanted| *wanted != name);
-        let group = settings.groups.iter().position(|group| group.takes(&name));
-        match lacking {
-            Some(wanted) => self.inventory.unnamed.insert(id, wanted),
-            None => self.inventory.unnamed.remove(&id),
-        };
-        self.identify(id, |node| (node.name, node.group) = (name, group));
-        if self.get(id).is_some_and(|node| self.is_drained(node)) {
-            self.set_maintenance(id, true, now);
         }
     }
 

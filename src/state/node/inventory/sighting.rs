@@ -17,7 +17,7 @@ pub const CONTEST_TIME: Duration = Duration::from_secs(120);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
     pub address: Ipv4Addr,
-    /// as the board calls itself
+    /// as the server calls it
     pub host_name: Option<String>,
     /// `None` = for ever
     until: Option<Instant>,

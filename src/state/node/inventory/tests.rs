@@ -68,6 +68,15 @@ impl World {
         self.nodes.leased(lease, &self.settings, second(self.now));
     }
 
+    fn say(&mut self, last: u8, name: &str) {
+        self.nodes.calls_itself(board(last), name, &self.settings, second(self.now));
+    }
+
+    /// `name wanted` of those who lack theirs.
+    fn homonyms(&self) -> Vec<String> {
+        self.nodes.homonyms().map(|of| format!("{} {}", of.node.name, of.wanted)).collect()
+    }
+
     fn wait(&mut self, seconds: u64) -> usize {
         self.now += seconds;
         self.nodes.sweep(&self.settings, second(self.now)).len()
@@ -198,9 +207,7 @@ fn two_that_call_themselves_the_same_have_two_names() {
     world.lease(&lease(8, 108, Some("raspberrypi"), None));
     world.lease(&lease(9, 109, Some("rpi1"), None));
     assert_eq!(world.list(), ["rpi1 1 11", "raspberrypi 7 107", "node-00-00-08 8 108", "node-00-00-09 9 109"]);
-    let told: Vec<_> =
-        world.nodes.homonyms().map(|(without, with)| format!("{} {}", without.name, with.name)).collect();
-    assert_eq!(told, ["node-00-00-08 raspberrypi", "node-00-00-09 rpi1"]);
+    assert_eq!(world.homonyms(), ["node-00-00-08 raspberrypi", "node-00-00-09 rpi1"]);
     // The server gives a name to whoever asked last, and takes it from the other.
     world.lease(&lease(8, 108, None, None));
     world.lease(&lease(7, 107, Some("raspberrypi"), None));
@@ -208,6 +215,77 @@ fn two_that_call_themselves_the_same_have_two_names() {
     world.lease(&lease(8, 108, Some("window"), None));
     assert_eq!(world.nodes.by_name("window").unwrap().mac, Some(board(8)));
     assert_eq!(world.nodes.homonyms().count(), 1);
+}
+
+#[test]
+fn what_boards_say_counts_and_not_what_the_server_gives_them_instead() {
+    let mut world = World::new(&node("rpi1", Some(1), Some(11)));
+    world.say(7, "raspberrypi");
+    world.lease(&lease(7, 107, Some("raspberrypi"), None));
+    for (last, says) in [(8, "RaspberryPi.local"), (9, "rpi1")] {
+        world.say(last, says);
+        // At first it has no name there, then ours.
+        for given in [None, Some(format!("node-00-00-0{last}"))] {
+            world.lease(&lease(last, 100 + last, given.as_deref(), None));
+        }
+    }
+    let (list, lacking) = (
+        ["rpi1 1 11", "raspberrypi 7 107", "node-00-00-08 8 108", "node-00-00-09 9 109"],
+        ["node-00-00-08 raspberrypi", "node-00-00-09 rpi1"],
+    );
+    for _ in 0..2 {
+        assert_eq!(
+            (world.list(), world.homonyms()),
+            (list.map(str::to_owned).to_vec(), lacking.map(str::to_owned).to_vec())
+        );
+        world.say(8, "raspberrypi");
+        world.lease(&lease(7, 107, Some("raspberrypi"), None));
+        world.lease(&lease(8, 108, Some("node-00-00-08"), None));
+    }
+    // Each may call itself something else, or something that is no name.
+    world.say(9, "door");
+    world.say(9, "localhost");
+    world.say(7, "window");
+    world.lease(&lease(7, 107, Some("raspberrypi"), None));
+    assert!(world.homonyms().is_empty(), "nobody has the name any more");
+    world.lease(&lease(8, 108, Some("node-00-00-08"), None));
+    assert_eq!(world.list(), ["rpi1 1 11", "window 7 107", "raspberrypi 8 108", "door 9 109"]);
+}
+
+#[test]
+fn who_had_a_name_in_an_earlier_run_has_it_whoever_is_heard_first() {
+    let mut world = World::new("");
+    let kept = [(7, "raspberrypi", Some(3600)), (8, "node-00-00-08", None), (9, "worker", Some(0))];
+    for (last, name, left) in kept {
+        world.nodes.restore_name(&lease(last, 100, Some(name), left), second(0));
+    }
+    world.say(8, "raspberrypi");
+    world.see(108, 8);
+    world.say(6, "worker");
+    world.see(106, 6);
+    world.see(107, 7);
+    assert_eq!(world.list(), ["node-00-00-08 8 108", "node-00-00-06 6 106", "raspberrypi 7 107"]);
+    assert_eq!(world.homonyms(), ["node-00-00-08 raspberrypi"]);
+    world.wait(600);
+    world.see(106, 6);
+    assert!(world.nodes.by_name("worker").is_some(), "its lease is over, and it did not come");
+    world.say(7, "window");
+    world.see(108, 8);
+    assert_eq!(world.list(), ["raspberrypi 8 108", "worker 6 106", "window 7 107"]);
+}
+
+#[test]
+fn those_of_whom_only_a_name_is_known_are_few_and_soon_forgotten() {
+    let mut world = World::new("");
+    for number in 0..6000_u16 {
+        let [high, low] = number.to_be_bytes();
+        let mac = Mac([2, 0, 0, 0, high, low]);
+        world.nodes.calls_itself(mac, "x", &world.settings, second(0));
+        world.nodes.calls_itself(mac, "y", &world.settings, second(0));
+    }
+    assert!(world.nodes.inventory.called.len() < 5000);
+    world.wait(60);
+    assert_eq!((world.nodes.inventory.called.len(), world.nodes.sweep_at()), (0, None));
 }
 
 #[test]
@@ -369,6 +447,8 @@ enum Happens {
     See(u8, u8),
     Lose(u8),
     Lease(u8, u8, Option<&'static str>, Option<u64>),
+    Say(u8, &'static str),
+    Kept(u8, &'static str),
     End(u8, u8),
     Reload(Vec<(u8, bool, bool)>),
     Drain(&'static str, bool),
@@ -379,12 +459,15 @@ enum Happens {
 fn happens() -> impl Strategy<Value = Happens> {
     let host_name =
         || prop::sample::select(vec![None, Some("rpi1"), Some("raspberrypi"), Some("node-00-00-02"), Some("?")]);
+    let name = || prop::sample::select(vec!["rpi1", "rpi2", "raspberrypi", "node-00-00-03", "head", "?"]);
     let nodes = prop::collection::btree_map(1_u8..6, any::<(bool, bool)>(), 0..5);
     prop_oneof![
         4 => (10_u8..16, 1_u8..6).prop_map(|(address, last)| Happens::See(address, last)),
         1 => (10_u8..16).prop_map(Happens::Lose),
         3 => (1_u8..6, 10_u8..16, host_name(), prop::option::of(1_u64..2000))
             .prop_map(|(last, address, name, time)| Happens::Lease(last, address, name, time)),
+        2 => (1_u8..6, name()).prop_map(|(last, name)| Happens::Say(last, name)),
+        1 => (1_u8..6, name()).prop_map(|(last, name)| Happens::Kept(last, name)),
         1 => (1_u8..6, 10_u8..16).prop_map(|(last, address)| Happens::End(last, address)),
         1 => nodes.prop_map(|nodes| Happens::Reload(nodes.into_iter().map(|(n, (mac, address))| (n, mac, address)).collect())),
         1 => (prop::sample::select(vec!["rpi1", "rpi2", "node-00-00-03"]), any::<bool>()).prop_map(|(n, on)| Happens::Drain(n, on)),
@@ -397,11 +480,14 @@ proptest! {
     #[test]
     fn no_two_nodes_are_ever_one_and_every_index_is_right(steps in prop::collection::vec(happens(), 1..80)) {
         let mut world = World::new(&node("rpi1", Some(1), Some(11)));
+        world.nodes.set_head("head", &world.settings.clone(), second(0));
         for step in steps {
             match step.clone() {
                 Happens::See(address, last) => world.see(address, last),
                 Happens::Lose(address) => world.lose(address),
                 Happens::Lease(last, address, name, time) => world.lease(&lease(last, address, name, time)),
+                Happens::Say(last, name) => world.say(last, name),
+                Happens::Kept(last, name) => world.nodes.restore_name(&lease(last, 10, Some(name), Some(600)), second(world.now)),
                 Happens::End(last, address) => {
                     world.nodes.lease_ended(&lease(last, address, None, None), &world.settings, second(world.now));
                 }
@@ -435,6 +521,7 @@ proptest! {
                 prop_assert!(known.address.is_none() || node.address.is_some(), "it is at home or where its lease put it");
             }
             prop_assert!(world.nodes.iter().all(|node| node.origin == Origin::Settings || node.mac.is_some()));
+            prop_assert!(world.nodes.by_name("head").is_none());
         }
     }
 }
@@ -453,6 +540,7 @@ fn the_heads_name_is_no_nodes_whoever_was_first() {
             head(&mut world);
         }
         assert!(world.nodes.by_name("pi").is_none(), "{head_first}");
+        assert_eq!(world.homonyms(), ["node-00-00-01 pi"], "and that is told");
         assert_eq!(world.nodes.by_address(at(101)).map(|node| node.name.as_str()), Some("node-00-00-01"));
     }
 }

@@ -1,0 +1,99 @@
+//! Who is called what: first come, first named. A board has the name that it calls itself by for as long as it is known; who
+//! says the same later has one that is made of its hardware address, and the conflict is told.
+
+use super::super::{NodeState, Nodes, Origin};
+use super::{FORGET_TIME, Inventory, SWEEP, name};
+use crate::config::Settings;
+use crate::event::{Instant, Lease, Mac, NodeId};
+
+/// A node without the name that it calls itself by.
+#[derive(Debug, Clone, Copy)]
+pub struct Homonym<'n> {
+    pub node: &'n NodeState,
+    pub wanted: &'n str,
+    /// who has the name; `None`: the head
+    pub holder: Option<&'n NodeState>,
+}
+
+impl Nodes {
+    /// Nodes that call themselves as another does, or as the head.
+    pub fn homonyms(&self) -> impl Iterator<Item = Homonym<'_>> {
+        self.inventory.unnamed.iter().filter_map(|(id, wanted)| {
+            let (node, holder) = (self.get(*id)?, self.by_name(wanted));
+            let lacks = holder.map_or(*wanted == self.inventory.head, |holder| holder.id != node.id);
+            lacks.then_some(Homonym { node, wanted, holder })
+        })
+    }
+
+    /// The head has this name: no found node has it.
+    pub fn set_head(&mut self, host_name: &str, settings: &Settings, now: Instant) {
+        let label = host_name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+        if label == self.inventory.head {
+            return;
+        }
+        self.inventory.head = label;
+        let found: Vec<NodeId> = self.iter().filter(|node| node.origin == Origin::Found).map(|node| node.id).collect();
+        for id in found {
+            self.name_found(id, settings, now);
+        }
+    }
+
+    /// A board says what it calls itself. Tells whom this made known.
+    pub fn calls_itself(&mut self, mac: Mac, name: &str, settings: &Settings, now: Instant) -> Option<NodeId> {
+        let known = self.macs.len();
+        if !self.inventory.called.say(mac, name, known, now) {
+            return None;
+        }
+        self.settle(mac, settings, now)
+    }
+
+    /// A board had this name in an earlier run: it keeps it until it says another, or the lease ends by which it has it; at
+    /// least until it has had the time to be heard of.
+    pub fn restore_name(&mut self, lease: &Lease, now: Instant) {
+        let until = lease.valid_for.map(|left| now + left.max(FORGET_TIME));
+        lease.host_name.iter().for_each(|name| self.inventory.called.keep(lease.mac, name, until));
+        let _ = self.inventory.sweep_at.get_or_insert(now + SWEEP);
+    }
+
+    /// What a board calls itself, as far as it is known: as it said, as it was called in an earlier run, as the server's file
+    /// says.
+    pub(super) fn host_name(&self, mac: Mac) -> Option<String> {
+        let told = || self.inventory.sightings.lease(mac).and_then(|given| name::legal(given.host_name.as_deref()?));
+        self.inventory.called.of(mac).map(str::to_owned).or_else(told)
+    }
+
+    /// See [`super::called::Called::sweep`].
+    pub(super) fn sweep_names(&mut self, now: Instant) -> bool {
+        let (macs, Inventory { sightings, called, .. }) = (&self.macs, &mut self.inventory);
+        called.sweep(|mac| macs.contains_key(&mac) || sightings.lease(mac).is_some(), now)
+    }
+
+    /// Names a found node as it calls itself, unless another is called so.
+    pub(super) fn name_found(&mut self, id: NodeId, settings: &Settings, now: Instant) {
+        let Some(node) = self.get(id).filter(|node| node.origin == Origin::Found) else { return };
+        let Some(mac) = node.mac else { return };
+        let own = |name: &str| {
+            let anothers = name == self.inventory.head || self.inventory.called.is_anothers(name, mac);
+            !anothers && self.by_name(name).is_none_or(|holder| holder.id == id)
+        };
+        let wanted = self.host_name(mac);
+        let name = match wanted.as_ref().filter(|wanted| own(wanted)) {
+            Some(name) => name.clone(),
+            // It keeps the name that it had.
+            None if wanted.is_none() => node.name.clone(),
+            None => name::generated(mac, |name| !own(name)),
+        };
+        let lacking = wanted.filter(|wanted| *wanted != name);
+        let group = settings.groups.iter().position(|group| group.takes(&name));
+        let lacked = self.inventory.unnamed.get(&id) != lacking.as_ref();
+        match lacking {
+            Some(wanted) => self.inventory.unnamed.insert(id, wanted),
+            None => self.inventory.unnamed.remove(&id),
+        };
+        self.layout += u64::from(lacked);
+        self.identify(id, |node| (node.name, node.group) = (name, group));
+        if self.get(id).is_some_and(|node| self.is_drained(node)) {
+            self.set_maintenance(id, true, now);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Fresh systems that all call themselves the same: first come, first named.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use bramblegate::venue::inside::HOME;
+use bramblegate::venue::shell::must;
+use bramblegate::venue::{Error, Result, World};
+
+use super::client::Client;
+use super::scene::{PLAIN, STOP, alert, ensure, is, until};
+use super::service::{another_board, dnsmasq_of_ours, look_up, renew, serving};
+
+/// What every fresh image calls itself.
+const SAME: &str = "raspberrypi";
+/// The name of the second board.
+const OTHER: &str = "node-00-00-02";
+
+/// A name leads to an address, and back.
+fn leads(name: &str, address: &str) -> bool {
+    look_up("rpi3", &format!("{name}.bramble")).contains(&format!(": {address}\n"))
+        && look_up("rpi3", address).contains(&format!("name = {name}.bramble"))
+}
+
+/// A board's name leads to it soon after its lease.
+fn soon(name: &str, client: &Client) -> Result<String> {
+    let address = client.wait()?.0;
+    let begin = Instant::now();
+    until(&format!("{name} is {address}"), || leads(name, &address))?;
+    let took = begin.elapsed();
+    ensure(&format!("{name} after {took:?}"), took < Duration::from_millis(300))?;
+    Ok(address)
+}
+
+/// Both have their names: in DNS and for us.
+fn stands(world: &World, when: &str, [first, second]: [&str; 2]) -> Result<()> {
+    ensure(&format!("{when} the first is {SAME}"), leads(SAME, first))?;
+    ensure(&format!("{when} the second is {OTHER}"), leads(OTHER, second))?;
+    let list = super::inventory::succeed(world, &["nodes", "hosts"])?;
+    let listed = |address: &str, name: &str| {
+        list.lines().any(|line| line.starts_with(address) && line.split_whitespace().any(|word| word == name))
+    };
+    ensure(&format!("{when} they are listed so:\n{list}"), listed(first, SAME) && listed(second, OTHER))
+}
+
+pub fn first_come_first_named() -> Result<()> {
+    let settings = format!("[control]\nsocket = \"{HOME}/control.sock\"\n[cluster.dhcp]\n");
+    serving(PLAIN, &settings, |world| {
+        another_board("rpi1")?;
+        another_board("rpi2")?;
+        let first = Client::udhcpc("rpi1", SAME)?;
+        let one = soon(SAME, &first)?;
+        let second = Client::udhcpc("rpi2", SAME)?;
+        let two = soon(OTHER, &second)?;
+        let both = [one.as_str(), two.as_str()];
+        stands(world, "at once", both)?;
+        until("it is told", || {
+            alert(world, "node-duplicate-name").is_some_and(|text| text.contains(SAME) && text.contains(OTHER))
+        })?;
+        let renewed = |when: &str| -> Result<()> {
+            ensure("the addresses stay", renew(&second)? == two && renew(&first)? == one)?;
+            std::thread::sleep(Duration::from_millis(200));
+            stands(world, when, both)
+        };
+        renewed("renewed")?;
+        let id = dnsmasq_of_ours().ok_or_else(|| Error("dnsmasq does not run".into()))?;
+        must("head", &format!("kill -KILL {id}"))?;
+        until("another dnsmasq answers", || dnsmasq_of_ours().is_some_and(|new| new != id) && leads(SAME, &one))?;
+        stands(world, "after dnsmasq's end", both)?;
+        renewed("after dnsmasq's end, renewed")?;
+        // A power cut of the head: only the disk knows.
+        until("both are on the disk", || {
+            fs::read_to_string(format!("{HOME}/state/dnsmasq.leases"))
+                .is_ok_and(|text| text.contains(SAME) && text.contains(OTHER))
+        })?;
+        world.stop_gateway("KILL", STOP)?;
+        must("head", &format!("rm -r {HOME}/run/dnsmasq"))?;
+        world.start_gateway()?;
+        until("it serves again", || is(world, "cluster.dhcp", "serving"))?;
+        ensure("the second is first to ask", renew(&second)? == two && renew(&first)? == one)?;
+        until("they are heard", || leads(SAME, &one) && leads(OTHER, &two))?;
+        stands(world, "after a power cut", both)?;
+        until("it is told again", || alert(world, "node-duplicate-name").is_some())?;
+        drop(second);
+        let second = Client::udhcpc("rpi2", "window")?;
+        ensure("its address stays", soon("window", &second)? == two)?;
+        until("it is over", || alert(world, "node-duplicate-name").is_none())?;
+        ensure("the first is still the first", leads(SAME, &one))
+    })
+}
