@@ -1,6 +1,7 @@
 //! Inside the namespaces: the world, the story, and what a person's keys do to it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::cli::panel::Style;
+use crate::cli::status::DEFAULT_SOCKET;
 use crate::cli::{exit, output};
 use crate::venue::file::Internet;
 use crate::venue::play::{Audience, play};
@@ -145,6 +147,7 @@ impl Show {
                 None => {
                     let mut built = World::build(act, &program)?;
                     built.start_gateway()?;
+                    put_socket_at_its_usual_place(&built);
                     world.insert(built)
                 }
                 Some(world) => {
@@ -248,7 +251,7 @@ impl Show {
 
     fn draw(&mut self, world: &World, status: Option<&Value>) {
         let Some(screen) = &self.screen else { return };
-        let journal = world.journal();
+        let (journal, style) = (world.journal(), Style::of_terminal());
         let lines: Vec<String> = journal.lines().map(str::to_owned).collect();
         let picture = picture::Picture {
             status,
@@ -256,10 +259,10 @@ impl Show {
             journal: lines.get(lines.len().saturating_sub(6)..).unwrap_or_default(),
             elapsed: self.start.elapsed(),
             colour: self.colour,
-            style: Style::of_terminal(),
+            style,
             keys: &key_line(),
         };
-        screen.show(&picture.lines());
+        screen.show(&picture.lines(), style.rows);
     }
 
     fn tell_changes(&mut self, status: &Value) {
@@ -276,6 +279,15 @@ impl Show {
             }
         }
     }
+}
+
+/// Who comes in by nsenter finds the daemon without `--socket`. Nothing else needs it.
+fn put_socket_at_its_usual_place(world: &World) {
+    let usual = Path::new(DEFAULT_SOCKET);
+    if let Some(folder) = usual.parent() {
+        let _ = std::fs::create_dir_all(folder);
+    }
+    let _ = std::os::unix::fs::symlink(world.socket(), usual);
 }
 
 /// Who ended the story early is to know that it was not the whole.
