@@ -13,6 +13,7 @@ use crate::cli::status::DEFAULT_SOCKET;
 use crate::cli::{exit, output};
 use crate::venue::file::Internet;
 use crate::venue::play::{Audience, play};
+use crate::venue::watch::{at, text};
 use crate::venue::world::Finger;
 use crate::venue::{Error, Result, Venue, World};
 
@@ -180,6 +181,9 @@ impl Show {
 
     /// The story is over, or a key was pressed: from now on keys make it.
     fn improvise(&mut self, world: &mut World, acts: &[Venue]) -> Result<()> {
+        if let Ok(status) = world.status() {
+            self.take_over(&status);
+        }
         if self.pressed.is_none() {
             self.caption(if self.missing.is_some() {
                 "Something expected was not seen; look around, q ends"
@@ -189,7 +193,10 @@ impl Show {
         }
         while !self.over {
             if let Some(deed) = self.pressed.take() {
-                self.act(world, deed, acts)?;
+                // What does not go in this venue is told, and no end.
+                if let Err(error) = self.act(world, deed, acts) {
+                    self.caption(&format!("That cannot be done here: {error}"));
+                }
             }
             std::thread::sleep(Duration::from_millis(40));
             let status = world.status().ok();
@@ -198,9 +205,16 @@ impl Show {
         Ok(())
     }
 
+    /// Where the story was left: the next key of a pair undoes what it did.
+    fn take_over(&mut self, status: &Value) {
+        let state = text(at(status, "uplink.state"));
+        (self.pulled, self.portal) = (state == "no-carrier", state == "portal");
+        self.node_down = text(at(status, "nodes.rpi2.health")) == "down";
+    }
+
     fn act(&mut self, world: &mut World, deed: Deed, acts: &[Venue]) -> Result<()> {
         let port = acts
-            .get(self.place)
+            .first()
             .and_then(|act| act.networks.first())
             .map_or_else(|| "eth1".to_owned(), |network| network.port.clone());
         match deed {
@@ -214,7 +228,7 @@ impl Show {
             Deed::Renew => world.renew(&port)?,
             Deed::Acknowledge => world.press(Finger::Acknowledge, Duration::ZERO)?,
             Deed::NextPage => world.press(Finger::Next, Duration::ZERO)?,
-            Deed::Venue | Deed::Overlap => return self.travel(world, deed == Deed::Overlap),
+            Deed::Venue | Deed::Overlap => return self.travel(world, deed == Deed::Overlap, &port),
             Deed::Quit => return Ok(()),
         }
         let caption = match deed {
@@ -225,18 +239,20 @@ impl Show {
             Deed::Flush => "Another tool runs nft flush ruleset",
             Deed::Forwarding => "Another tool switches forwarding off",
             Deed::Portal => toggle(&mut self.portal, "A captive portal stands in the way", "The portal opens"),
-            Deed::Renew | Deed::Venue | Deed::Overlap | Deed::Quit => "The lease is renewed",
+            Deed::Renew | Deed::Venue | Deed::Overlap | Deed::Quit => "The DHCP client asks for its lease again",
         };
         self.caption(caption);
         Ok(())
     }
 
-    fn travel(&mut self, world: &mut World, overlap: bool) -> Result<()> {
+    /// To a venue of the story, by the port that the settings have as uplink: those of a venue file may know no other.
+    fn travel(&mut self, world: &mut World, overlap: bool, port: &str) -> Result<()> {
         self.place = if overlap { 2 } else { (self.place + 1) % STORY.len() };
         let Some((name, text)) = STORY.get(self.place) else { return Ok(()) };
         let mut venue = Venue::parse(name, text)?;
         for network in &mut venue.networks {
             network.plugged = true;
+            network.port = port.to_owned();
         }
         self.caption(&venue.purpose);
         world.move_to(&venue)?;
@@ -360,6 +376,14 @@ mod tests {
         assert_eq!(deeds, KEYS.map(|(_, deed)| deed), "a key that is offered twice, or is dead: {line}");
         assert_eq!((deed('a'), deed('b')), (Some(Deed::Acknowledge), Some(Deed::NextPage)));
         assert!(('\0'..='\u{7f}').filter(|key| deed(*key).is_some()).count() == offered.len() + 2);
+    }
+
+    #[test]
+    fn the_first_key_undoes_what_the_story_did() {
+        let mut show = Show::new(&Args { venue: None, seconds: None, plain: true });
+        let nodes = serde_json::json!([{"name": "rpi2", "health": "down"}]);
+        show.take_over(&serde_json::json!({"uplink": {"state": "portal"}, "nodes": nodes}));
+        assert_eq!((show.pulled, show.portal, show.node_down), (false, true, true));
     }
 
     #[test]
