@@ -78,7 +78,7 @@ pub fn perform(args: &Args) -> ExitCode {
         output::out(&words);
     }
     match (result, missing) {
-        (Ok(()), None) => ExitCode::SUCCESS,
+        (Ok(()), None) => ExitCode::from(show.unwritten),
         (Ok(()), Some(missing)) => {
             output::err(&format!("bramblegate demo: expected and not seen: {missing}\n"));
             ExitCode::FAILURE
@@ -105,6 +105,8 @@ struct Show {
     seen: usize,
     /// what was expected after the end that `--seconds` made
     unreached: usize,
+    /// the exit code, where standard output could not be written
+    unwritten: u8,
     over: bool,
     pulled: bool,
     node_down: bool,
@@ -126,6 +128,7 @@ impl Show {
             missing: None,
             seen: 0,
             unreached: 0,
+            unwritten: 0,
             over: false,
             pulled: false,
             node_down: false,
@@ -261,8 +264,12 @@ impl Show {
     }
 
     fn print(&mut self, subject: &str, words: &str) {
-        // Nobody reads any more: the end.
-        self.over |= !output::is_read(&format!("{:7.2}  {subject:<9} {words}\n", self.start.elapsed().as_secs_f32()));
+        if self.unwritten == 0 {
+            let line = format!("{:7.2}  {subject:<9} {words}\n", self.start.elapsed().as_secs_f32());
+            self.unwritten = output::deliver(&line);
+        }
+        // Nobody reads any more, or nothing more can be written: the end.
+        self.over |= self.unwritten != 0 || !output::is_open();
     }
 
     fn draw(&mut self, world: &World, status: Option<&Value>) {
