@@ -10,9 +10,10 @@ use super::{exit, output, settings};
 
 const EXAMPLES: &str = "\
 Examples:
-  ssh pi@HEAD bramblegate ssh-config > ~/.ssh/bramble   on a laptop; then put `Include bramble` first in ~/.ssh/config
-  bramblegate ssh-config --via pi@head.local            through a head node that has a name
-  bramblegate ssh-config --direct --user pi             for use on the head node itself";
+  ssh pi@HEAD bramblegate ssh-config --via pi@HEAD --user pi > ~/.ssh/bramble
+      on a laptop; then put `Include bramble` first in ~/.ssh/config. HEAD: a name, as rack.local, is the same in each venue
+  bramblegate ssh-config --direct --user pi
+      for use on the head node itself";
 
 /// Print ready-made ssh settings for the nodes, through the head node
 #[derive(Debug, clap::Args)]

@@ -25,7 +25,7 @@ Examples:
   bramblegate status > /dev/null || echo look at it";
 
 /// Where the daemon's socket is if no settings tell.
-const DEFAULT_SOCKET: &str = "/run/bramblegate/status.sock";
+pub const DEFAULT_SOCKET: &str = "/run/bramblegate/status.sock";
 /// A snapshot that takes longer does not come.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Ages go on also while nothing changes, and whoever stopped reading is noticed.

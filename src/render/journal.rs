@@ -254,7 +254,7 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
         }
         Transition::DisplayBlind => Record::new(
             &kinds::DISPLAY_BLIND,
-            "display: it cannot be read back; after a loss of its power it is drawn again within three minutes",
+            "display: it cannot be read back; after a loss of its power it is drawn again within five minutes",
         ),
         Transition::ServerSaid(said) => service::said(said, state),
         Transition::ForeignDhcp { server, mac } => {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use bramblegate::board::Board;
 use bramblegate::config::{self, Settings};
 use bramblegate::event::{Event, Instant, Order};
-use bramblegate::panel::Frame;
+use bramblegate::panel::{Frame, Signal};
 use bramblegate::policy::acknowledge::{self, Awaited};
+use bramblegate::policy::alert::Severity;
 use bramblegate::policy::{self, Desired};
 use bramblegate::render::journal::{self, Record};
 use bramblegate::render::{light, page};
@@ -15,7 +16,7 @@ use bramblegate::state::{State, Transition};
 
 use crate::file::{Case, Moment};
 use crate::kernel::Kernel;
-use crate::outputs::{Outputs, lights};
+use crate::outputs::Outputs;
 use crate::words::Reader;
 
 /// The machine has been on for this long when the daemon starts.
@@ -64,12 +65,11 @@ impl Evening {
         Ok(self.outputs.changes(&self.state, &journal))
     }
 
-    /// The display's first page and the light, now.
-    pub fn face(&self) -> (Frame, String) {
+    /// The display's first page, the light, and how things are, now.
+    pub fn face(&self) -> (Frame, Signal, Severity) {
         let desired = policy::decide(self.state.settings(), &self.state);
         let playlist = page::playlist(self.state.settings(), &self.state, &desired);
-        let light = lights(&[light::of_severity(desired.severity)]);
-        (playlist.pages[0].frame.clone(), format!("{light}: {}", desired.severity))
+        (playlist.pages[0].frame.clone(), light::of_severity(desired.severity), desired.severity)
     }
 
     fn happen(&mut self, events: &str, new_settings: Option<&str>) -> Result<(), String> {

@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
+use bramblegate::cli::panel::{Depth, Style, draw};
 use bramblegate::panel::charset::HEARTBEAT;
-use bramblegate::panel::{Charset, Frame};
+use bramblegate::panel::{Charset, Frame, Signal};
+use bramblegate::policy::alert::Severity;
 use libtest_mimic::Failed;
 
 use crate::evening::Evening;
@@ -22,10 +25,10 @@ pub fn compare() -> Result<(), Failed> {
     for moment in &case.moments {
         evening.play(moment)?;
     }
-    let (mut frame, light) = evening.face();
+    let (mut frame, light, severity) = evening.face();
     let geometry = frame.geometry();
     frame.set(usize::from(geometry.rows) - 1, usize::from(geometry.columns) - 1, HEARTBEAT);
-    let drawn = format!("```text\n{}```\n", picture(&frame, &light));
+    let drawn = format!("```text\n{}```\n", picture(&frame, light, severity));
 
     let path = root.join("README.md");
     let readme = fs::read_to_string(&path)?;
@@ -42,24 +45,10 @@ pub fn compare() -> Result<(), Failed> {
     Err(format!("README.md: the panel looks like this now; UPDATE=1 writes it there\n{drawn}").into())
 }
 
-/// Dots of the whole display, two rows of them in a line of half blocks; a cell is five by eight dots and a gap of one.
-fn picture(frame: &Frame, light: &str) -> String {
-    let geometry = frame.geometry();
-    let (width, height) = (usize::from(geometry.columns) * 6 - 1, usize::from(geometry.rows) * 9 - 1);
-    let is_lit = |x: usize, y: usize| {
-        let dots = Charset::A00.dots(frame.get(y / 9, x / 6));
-        y < height && x % 6 < 5 && y % 9 < 8 && dots[y % 9] & (0x10 >> (x % 6)) != 0
-    };
-    let edge = "─".repeat(width + 2);
-    let mut text = format!("┌{edge}┐\n");
-    for top in (0..height).step_by(2) {
-        let cells = (0..width).map(|x| match (is_lit(x, top), is_lit(x, top + 1)) {
-            (true, true) => '█',
-            (true, false) => '▀',
-            (false, true) => '▄',
-            (false, false) => ' ',
-        });
-        text += &format!("│ {} │\n", cells.collect::<String>());
-    }
-    format!("{text}└{edge}┘\n  ● {light}\n")
+/// What `bramblegate panel` draws, without colours.
+fn picture(frame: &Frame, light: Signal, severity: Severity) -> String {
+    let style = Style { columns: 100, rows: 24, depth: Depth::None };
+    // A moment at which the heart is seen and the light is bright.
+    let drawn = draw(&frame.lines(), frame.geometry(), Charset::A00, light, Duration::from_secs(2), style);
+    format!("{}    {severity}\n", drawn.join("\n"))
 }

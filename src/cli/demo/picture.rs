@@ -37,10 +37,10 @@ impl Picture<'_> {
             (self.heading(), self.status.map(|s| self.facts(s)).unwrap_or_default(), self.keys());
         let taken = lines.len() + facts.len() + keys.len() + 3;
         let room = self.style.rows.saturating_sub(taken);
-        let panel = match self.status {
-            Some(status) => self.panel(status, room),
-            None => vec!["   (the daemon is not there yet)".to_owned()],
-        };
+        let panel = self.panel(room);
+        if panel.len() > room {
+            return self.dense(facts, keys);
+        }
         let journal = room.saturating_sub(panel.len()).min(JOURNAL);
         let newest = self.journal.len().saturating_sub(journal);
         let journal = self.journal.iter().skip(newest).map(|line| format!("   {}", self.dim(&self.cut(line))));
@@ -52,6 +52,17 @@ impl Picture<'_> {
         lines
     }
 
+    /// On a small terminal: what is told and the panel above all, then the keys, then as many facts as there is room for.
+    fn dense(&self, mut facts: Vec<String>, keys: Vec<String>) -> Vec<String> {
+        let rows = self.style.rows;
+        let mut lines = vec![self.told()];
+        lines.extend(self.panel(rows.saturating_sub(lines.len() + keys.len())));
+        facts.truncate(rows.saturating_sub(lines.len() + keys.len()));
+        lines.extend(facts);
+        lines.extend(keys);
+        lines
+    }
+
     fn heading(&self) -> Vec<String> {
         let title = self.strong("Bramblegate: a venue, a head and three nodes");
         let mut lines = vec![format!(" {title} {:>5} s", self.elapsed.as_secs()), String::new()];
@@ -59,10 +70,15 @@ impl Picture<'_> {
         for caption in self.captions.get(earlier.saturating_sub(2)..earlier).unwrap_or_default() {
             lines.push(format!("   {}", self.dim(&self.cut(caption))));
         }
-        let caption = self.captions.last().map_or("", String::as_str);
-        lines.push(format!(" ▸ {}", self.strong(&self.cut(caption))));
+        lines.push(self.told());
         lines.push(String::new());
         lines
+    }
+
+    /// The newest caption.
+    fn told(&self) -> String {
+        let caption = self.captions.last().map_or("", String::as_str);
+        format!(" ▸ {}", self.strong(&self.cut(caption)))
     }
 
     /// The keys, on as many lines as they need.
@@ -80,13 +96,14 @@ impl Picture<'_> {
         lines
     }
 
-    /// What fits on a line of the terminal beside the margin.
+    /// What fits on a line of the terminal beside a margin of three.
     fn cut(&self, line: &str) -> String {
-        line.chars().take(self.style.columns.saturating_sub(4)).collect()
+        line.chars().take(self.style.columns.saturating_sub(3)).collect()
     }
 
-    /// Display and LED as `bramblegate panel` draws them, and the severity in words.
-    fn panel(&self, status: &Value, rows: usize) -> Vec<String> {
+    /// Display and LED as `bramblegate panel` draws them on so many rows, or on more where that cannot be; the severity in words.
+    fn panel(&self, rows: usize) -> Vec<String> {
+        let Some(status) = self.status else { return vec!["   (the daemon is not there yet)".to_owned()] };
         let mut view = View::default();
         view.take(status);
         let style = Style { rows, ..self.style };
@@ -101,12 +118,14 @@ impl Picture<'_> {
         let get = |path: &str| text(at(status, path)).replace("null", "-");
         let mut lines = vec![
             format!(
-                "   uplink   {} {}, {}, gateway {}, lease {} s",
+                "   uplink   {} {}, {}, gateway {}, lease {}",
                 get("uplink.interface"),
                 get("uplink.state"),
                 get("uplink.address"),
                 get("uplink.gateway"),
-                get("uplink.lease_left_s")
+                at(status, "uplink.lease_left_s")
+                    .and_then(Value::as_u64)
+                    .map_or("-".to_owned(), |left| format!("{left} s"))
             ),
             format!(
                 "   gateway  forwarding {}, NAT {}, overlap {}, applied {}, repaired {}",
@@ -141,7 +160,7 @@ impl Picture<'_> {
 
 /// What a plain demo prints when it changes, as (subject, words): one line each.
 pub fn facts(status: &Value) -> Vec<(String, String)> {
-    let get = |path: &str| text(at(status, path));
+    let get = |path: &str| text(at(status, path)).replace("null", "-");
     let rows: Vec<String> = at(status, "panel.lcd.lines")
         .and_then(Value::as_array)
         .map(|rows| rows.iter().map(|row| text(Some(row))).collect())
@@ -226,6 +245,21 @@ mod tests {
             let widest = lines.iter().map(|line| line.chars().count()).max().unwrap();
             assert!(widest <= columns, "{widest} on {columns}:\n{}", lines.join("\n"));
             assert!(!lines.concat().contains("10.99.0.126     │"), "there is room for dots");
+        }
+    }
+
+    #[test]
+    fn a_terminal_that_is_too_small_still_shows_what_is_told_and_the_panel() {
+        let (status, captions) = (status(), vec!["rpi2 dies".to_owned(); 3]);
+        let keys = "[c]able  [n]ode  [v]enue  [o]verlap  [f]lush rules  [s]witch forwarding off  [p]ortal  [q]uit";
+        for (columns, rows) in [(60, 15), (40, 10), (40, 6)] {
+            let style = Style { columns, rows, depth: Depth::None };
+            let (status, captions) = (Some(&status), &captions);
+            let elapsed = Duration::from_secs(3);
+            let lines = Picture { status, captions, journal: &[], elapsed, colour: false, style, keys }.lines();
+            let seen = lines[..rows.min(lines.len())].join("\n");
+            assert!(seen.contains("▸ rpi2 dies") && seen.contains("double-blink"), "{columns}x{rows}:\n{seen}");
+            assert!(rows < 10 || (lines.len() <= rows && seen.contains("[q]uit")), "{columns}x{rows}:\n{seen}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Inside the namespaces: the world, the story, and what a person's keys do to it.
 
 use litemap::LiteMap;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -8,9 +9,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::cli::panel::Style;
+use crate::cli::status::DEFAULT_SOCKET;
 use crate::cli::{exit, output};
 use crate::venue::file::Internet;
 use crate::venue::play::{Audience, play};
+use crate::venue::watch::{at, text};
 use crate::venue::world::Finger;
 use crate::venue::{Error, Result, Venue, World};
 
@@ -75,7 +78,7 @@ pub fn perform(args: &Args) -> ExitCode {
         output::out(&words);
     }
     match (result, missing) {
-        (Ok(()), None) => ExitCode::SUCCESS,
+        (Ok(()), None) => ExitCode::from(show.unwritten),
         (Ok(()), Some(missing)) => {
             output::err(&format!("bramblegate demo: expected and not seen: {missing}\n"));
             ExitCode::FAILURE
@@ -102,6 +105,8 @@ struct Show {
     seen: usize,
     /// what was expected after the end that `--seconds` made
     unreached: usize,
+    /// the exit code, where standard output could not be written
+    unwritten: u8,
     over: bool,
     pulled: bool,
     node_down: bool,
@@ -123,6 +128,7 @@ impl Show {
             missing: None,
             seen: 0,
             unreached: 0,
+            unwritten: 0,
             over: false,
             pulled: false,
             node_down: false,
@@ -145,6 +151,7 @@ impl Show {
                 None => {
                     let mut built = World::build(act, &program)?;
                     built.start_gateway()?;
+                    put_socket_at_its_usual_place(&built);
                     world.insert(built)
                 }
                 Some(world) => {
@@ -177,6 +184,9 @@ impl Show {
 
     /// The story is over, or a key was pressed: from now on keys make it.
     fn improvise(&mut self, world: &mut World, acts: &[Venue]) -> Result<()> {
+        if let Ok(status) = world.status() {
+            self.take_over(&status);
+        }
         if self.pressed.is_none() {
             self.caption(if self.missing.is_some() {
                 "Something expected was not seen; look around, q ends"
@@ -186,7 +196,10 @@ impl Show {
         }
         while !self.over {
             if let Some(deed) = self.pressed.take() {
-                self.act(world, deed, acts)?;
+                // What does not go in this venue is told, and no end.
+                if let Err(error) = self.act(world, deed, acts) {
+                    self.caption(&format!("That cannot be done here: {error}"));
+                }
             }
             std::thread::sleep(Duration::from_millis(40));
             let status = world.status().ok();
@@ -195,9 +208,16 @@ impl Show {
         Ok(())
     }
 
+    /// Where the story was left: the next key of a pair undoes what it did.
+    fn take_over(&mut self, status: &Value) {
+        let state = text(at(status, "uplink.state"));
+        (self.pulled, self.portal) = (state == "no-carrier", state == "portal");
+        self.node_down = text(at(status, "nodes.rpi2.health")) == "down";
+    }
+
     fn act(&mut self, world: &mut World, deed: Deed, acts: &[Venue]) -> Result<()> {
         let port = acts
-            .get(self.place)
+            .first()
             .and_then(|act| act.networks.first())
             .map_or_else(|| "eth1".to_owned(), |network| network.port.clone());
         match deed {
@@ -211,7 +231,7 @@ impl Show {
             Deed::Renew => world.renew(&port)?,
             Deed::Acknowledge => world.press(Finger::Acknowledge, Duration::ZERO)?,
             Deed::NextPage => world.press(Finger::Next, Duration::ZERO)?,
-            Deed::Venue | Deed::Overlap => return self.travel(world, deed == Deed::Overlap),
+            Deed::Venue | Deed::Overlap => return self.travel(world, deed == Deed::Overlap, &port),
             Deed::Quit => return Ok(()),
         }
         let caption = match deed {
@@ -222,18 +242,20 @@ impl Show {
             Deed::Flush => "Another tool runs nft flush ruleset",
             Deed::Forwarding => "Another tool switches forwarding off",
             Deed::Portal => toggle(&mut self.portal, "A captive portal stands in the way", "The portal opens"),
-            Deed::Renew | Deed::Venue | Deed::Overlap | Deed::Quit => "The lease is renewed",
+            Deed::Renew | Deed::Venue | Deed::Overlap | Deed::Quit => "The DHCP client asks for its lease again",
         };
         self.caption(caption);
         Ok(())
     }
 
-    fn travel(&mut self, world: &mut World, overlap: bool) -> Result<()> {
+    /// To a venue of the story, by the port that the settings have as uplink: those of a venue file may know no other.
+    fn travel(&mut self, world: &mut World, overlap: bool, port: &str) -> Result<()> {
         self.place = if overlap { 2 } else { (self.place + 1) % STORY.len() };
         let Some((name, text)) = STORY.get(self.place) else { return Ok(()) };
         let mut venue = Venue::parse(name, text)?;
         for network in &mut venue.networks {
             network.plugged = true;
+            network.port = port.to_owned();
         }
         self.caption(&venue.purpose);
         world.move_to(&venue)?;
@@ -242,13 +264,17 @@ impl Show {
     }
 
     fn print(&mut self, subject: &str, words: &str) {
-        // Nobody reads any more: the end.
-        self.over |= !output::is_read(&format!("{:7.2}  {subject:<9} {words}\n", self.start.elapsed().as_secs_f32()));
+        if self.unwritten == 0 {
+            let line = format!("{:7.2}  {subject:<9} {words}\n", self.start.elapsed().as_secs_f32());
+            self.unwritten = output::deliver(&line);
+        }
+        // Nobody reads any more, or nothing more can be written: the end.
+        self.over |= self.unwritten != 0 || !output::is_open();
     }
 
     fn draw(&mut self, world: &World, status: Option<&Value>) {
         let Some(screen) = &self.screen else { return };
-        let journal = world.journal();
+        let (journal, style) = (world.journal(), Style::of_terminal());
         let lines: Vec<String> = journal.lines().map(str::to_owned).collect();
         let picture = picture::Picture {
             status,
@@ -256,10 +282,10 @@ impl Show {
             journal: lines.get(lines.len().saturating_sub(6)..).unwrap_or_default(),
             elapsed: self.start.elapsed(),
             colour: self.colour,
-            style: Style::of_terminal(),
+            style,
             keys: &key_line(),
         };
-        screen.show(&picture.lines());
+        screen.show(&picture.lines(), style.rows);
     }
 
     fn tell_changes(&mut self, status: &Value) {
@@ -276,6 +302,15 @@ impl Show {
             }
         }
     }
+}
+
+/// Who comes in by nsenter finds the daemon without `--socket`. Nothing else needs it.
+fn put_socket_at_its_usual_place(world: &World) {
+    let usual = Path::new(DEFAULT_SOCKET);
+    if let Some(folder) = usual.parent() {
+        let _ = std::fs::create_dir_all(folder);
+    }
+    let _ = std::os::unix::fs::symlink(world.socket(), usual);
 }
 
 /// Who ended the story early is to know that it was not the whole.
@@ -348,6 +383,14 @@ mod tests {
         assert_eq!(deeds, KEYS.map(|(_, deed)| deed), "a key that is offered twice, or is dead: {line}");
         assert_eq!((deed('a'), deed('b')), (Some(Deed::Acknowledge), Some(Deed::NextPage)));
         assert!(('\0'..='\u{7f}').filter(|key| deed(*key).is_some()).count() == offered.len() + 2);
+    }
+
+    #[test]
+    fn the_first_key_undoes_what_the_story_did() {
+        let mut show = Show::new(&Args { venue: None, seconds: None, plain: true });
+        let nodes = serde_json::json!([{"name": "rpi2", "health": "down"}]);
+        show.take_over(&serde_json::json!({"uplink": {"state": "portal"}, "nodes": nodes}));
+        assert_eq!((show.pulled, show.portal, show.node_down), (false, true, true));
     }
 
     #[test]

@@ -6,9 +6,10 @@ use std::sync::mpsc::{Receiver, channel};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
-/// Leaves the alternate screen, shows the cursor, resets colours.
-const RESTORE: &str = "\x1b[0m\x1b[?25h\x1b[?1049l";
-const BEGIN: &str = "\x1b[?1049h\x1b[?25l\x1b[2J";
+/// Leaves the alternate screen, wraps lines and shows the cursor again, resets colours.
+const RESTORE: &str = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
+/// Lines that are too long are cut at the edge: wrapped, they would push others off the screen.
+const BEGIN: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J";
 
 /// Starts this program again with `mark` set in its environment and waits for its end; then the terminal is as before, even
 /// if everything below was killed. Its exit code.
@@ -78,14 +79,16 @@ impl Screen {
         Self { before }
     }
 
-    /// Replaces what is shown, without flicker.
-    pub fn show(&self, lines: &[String]) {
+    /// Replaces what is shown, without flicker. What does not fit on so many rows is left out at the end.
+    pub fn show(&self, lines: &[String], rows: usize) {
         let mut text = String::from("\x1b[H");
-        for (row, line) in lines.iter().enumerate() {
+        for (row, line) in lines.iter().take(rows).enumerate() {
             // No line break after the last one: on a screen just as high it would push the first one off.
             text.push_str(if row == 0 { "" } else { "\r\n" });
+            // Cleared before it is written: behind a line just as wide as the screen the cursor stands on its last character.
+            text.push_str("\x1b[K");
             text.push_str(line);
-            text.push_str("\x1b[0m\x1b[K");
+            text.push_str("\x1b[0m");
         }
         text.push_str("\x1b[J");
         let mut out = std::io::stdout().lock();

@@ -18,7 +18,8 @@ const LIT: Colour = Colour { red: 236, green: 244, blue: 255 };
 const HALF_BEAT: Duration = Duration::from_millis(500);
 /// What an LED looks like when it is dark.
 const DARK: f32 = 0.12;
-const MARGIN: &str = "  ";
+/// With this and the frame a 16x2 drawn in half blocks takes 100 columns.
+pub(super) const MARGIN: &str = " ";
 
 /// How dots become characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,7 +244,8 @@ mod tests {
     fn lit(drawing: &[String]) -> Vec<(usize, usize)> {
         let mut lit = Vec::new();
         for (row, line) in drawing[1..drawing.len() - 2].iter().enumerate() {
-            for (column, scalar) in line.chars().skip(3).take_while(|scalar| *scalar != '│').enumerate() {
+            for (column, scalar) in line.chars().skip(MARGIN.len() + 1).take_while(|scalar| *scalar != '│').enumerate()
+            {
                 match scalar {
                     '\u{2800}'..='\u{28ff}' => {
                         for (y, pair) in BRAILLE.iter().enumerate() {
@@ -285,6 +287,12 @@ mod tests {
             assert!(widths.iter().all(|width| *width == widths[0]), "{geometry} at {columns}: {widths:?}");
             assert!(widths[0] <= columns || columns < 46, "{geometry} at {columns}: {widths:?}");
         }
+    }
+
+    #[test]
+    fn a_terminal_of_100_columns_has_room_for_square_dots() {
+        let width = |columns| drawn(columns, 0)[0].chars().count();
+        assert_eq!((width(100), width(99) < 60), (100, true));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use super::glass;
+use super::glass::{self, MARGIN};
 use super::style::{Depth, Style};
 use super::view::View;
 use crate::cli::demo::terminal::{self, Screen};
@@ -51,20 +51,22 @@ pub fn run(socket: &Path) {
     let keys = terminal::keys();
     let screen = Screen::open();
     let mut view: Option<View> = None;
-    let mut shown = Vec::new();
+    let mut shown = (Vec::new(), Style::of_terminal());
     let mut told = false;
     loop {
         while let Ok(news) = views.try_recv() {
             (view, told) = (news, true);
         }
+        let style = Style::of_terminal();
         let picture = match &view {
-            Some(view) => picture(view, start.elapsed(), Style::of_terminal()),
-            None if told => dark("the daemon does not answer; waiting for it", Style::of_terminal()),
+            Some(view) => picture(view, start.elapsed(), style),
+            None if told => dark("the daemon does not answer; waiting for it", style),
             None => Vec::new(),
         };
-        if picture != shown {
-            screen.show(&picture);
-            shown = picture;
+        // A window that became larger is empty where the picture was cut.
+        if (&picture, style) != (&shown.0, shown.1) {
+            screen.show(&picture, style.rows);
+            shown = (picture, style);
         }
         if let Ok('q' | '\u{3}' | '\u{4}' | '\u{1b}') = keys.recv_timeout(FRAME) {
             return;
@@ -119,7 +121,7 @@ fn picture(view: &View, elapsed: Duration, style: Style) -> Vec<String> {
     let mut lines = if view.lines.is_empty() {
         let mut lines = dark("", style);
         lines.pop();
-        lines.push(format!("  {}", glass::lamp(view.led, elapsed, style.depth)));
+        lines.push(format!("{MARGIN}{}", glass::lamp(view.led, elapsed, style.depth)));
         lines
     } else {
         glass::draw(&view.lines, view.geometry(), view.charset(), view.led, elapsed, style)
@@ -129,10 +131,10 @@ fn picture(view: &View, elapsed: Duration, style: Style) -> Vec<String> {
     }
     // Once more as text: for screen readers, and to be copied.
     let rows: Vec<&str> = view.lines.iter().map(|line| line.trim_end()).collect();
-    lines.push(format!("  {}", rows.join(" | ")));
+    lines.push(format!("{MARGIN}{}", rows.join(" | ")));
     let note = view.note();
     if !note.is_empty() {
-        lines.push(format!("  {note}"));
+        lines.push(format!("{MARGIN}{note}"));
     }
     lines
 }
@@ -142,6 +144,6 @@ fn dark(words: &str, style: Style) -> Vec<String> {
     let view = View::default();
     let unlit = Style { depth: Depth::None, ..style };
     let mut lines = glass::glass(&[], view.geometry(), view.charset(), Duration::ZERO, unlit);
-    lines.push(format!("  {words}"));
+    lines.push(format!("{MARGIN}{words}"));
     lines
 }

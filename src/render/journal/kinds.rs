@@ -140,7 +140,7 @@ kinds! {
         "It holds what it should after it did not."
     DISPLAY_BLIND "c3fe05fbcfde404398e1ceefa93a0df1" Info
         "The display cannot be read back"
-        "The adapter or the chip on the backpack does not say what stands at its pins. If the display loses its power for a moment, nobody sees it; it is drawn anew every three minutes in any case."
+        "The adapter or the chip on the backpack does not say what stands at its pins. If the display loses its power for a moment, nobody sees it; it is drawn anew every five minutes in any case."
     CONNTRACK_FLUSHED "c3757bc6a0584e7cb51947f721cbea8c" Info
         "Stale connections were forgotten"
         "The default route moved to another uplink. Connections that were translated to the old one's address could only hang; now their ends notice."

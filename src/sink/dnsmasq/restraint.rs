@@ -1,6 +1,7 @@
 //! Keeps what nodes can make dnsmasq say from filling the journal. Pure: moments are arguments.
 
-use std::collections::{BTreeMap, BTreeSet};
+use litemap::LiteMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -26,7 +27,7 @@ pub struct Restraint {
 struct Lately {
     since: Option<Instant>,
     said: BTreeSet<(Option<Mac>, String)>,
-    kinds: BTreeMap<String, Kind>,
+    kinds: LiteMap<String, Kind>,
 }
 
 /// Texts that differ in names and numbers only.

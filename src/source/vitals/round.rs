@@ -1,7 +1,7 @@
 //! One look at all sensors after the other. One that hangs keeps its thread, and is not looked at again until that has come
 //! back; the others go on in a new one.
 
-use std::collections::BTreeMap;
+use litemap::LiteMap;
 use std::io;
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Rounds {
     /// by their words, with what their threads will say
-    hanging: BTreeMap<&'static str, UnboundedReceiver<Seen>>,
+    hanging: LiteMap<&'static str, UnboundedReceiver<Seen>>,
     patience: Duration,
 }
 
 impl Default for Rounds {
     fn default() -> Self {
-        Self { hanging: BTreeMap::new(), patience: PATIENCE }
+        Self { hanging: LiteMap::new(), patience: PATIENCE }
     }
 }
 

@@ -51,7 +51,7 @@ pub fn venue(text: &str) -> Result<Venue, Vec<Fault>> {
             }
         }
         Err(error) => {
-            reader.fault(error.span, error.kind.to_string());
+            reader.fault(error.span, format!("this is no TOML: {error}"));
             None
         }
     };

@@ -83,6 +83,12 @@ fn every_venue_of_the_tree_reads() {
 }
 
 #[test]
+fn what_is_no_toml_is_told_in_words() {
+    let error = Venue::parse("a", "purpose wanted").unwrap_err().to_string();
+    assert!(error.starts_with("a:1:9: this is no TOML: expected an equals, found "), "{error}");
+}
+
+#[test]
 fn the_example_in_the_manual_reads() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/venues/README.md");
     let text = std::fs::read_to_string(path).unwrap();

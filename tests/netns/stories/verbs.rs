@@ -101,5 +101,10 @@ pub fn demo_that_ends_early_says_what_was_not_reached() -> Result<()> {
     let (code, story, _) = demo(&["--seconds", "2"])?;
     println!("{story}");
     let said = story.lines().last().is_some_and(|line| line.ends_with("expectations were not reached yet."));
-    ensure("it ends well and says that it was not the whole", code == 0 && said)
+    ensure("it ends well and says that it was not the whole", code == 0 && said)?;
+    let full = std::fs::File::create("/dev/full").map_err(|error| Error(error.to_string()))?;
+    let mut command = std::process::Command::new(crate::program());
+    let output = command.args(["demo", "--plain", "--seconds", "2"]).stdout(full).output();
+    let (code, _, error) = told(&output.map_err(|error| Error(error.to_string()))?);
+    ensure("a disk that is full is told", code == 71 && error.contains("cannot be written"))
 }
