@@ -1,6 +1,5 @@
 //! The machine as the verbs that look around see it: files below a root, and other programs' answers.
 
-use litemap::LiteMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -8,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use litemap::LiteMap;
 use serde_json::Value;
 
 use super::settings;

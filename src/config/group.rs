@@ -1,7 +1,8 @@
 //! Groups, the nodes that they make by rule, and the ports that lead to nodes.
 
-use litemap::LiteMap;
 use std::collections::{HashMap, HashSet};
+
+use litemap::LiteMap;
 
 use super::fault::{Origin, Sources};
 use super::tree::{Item, Table, Value};

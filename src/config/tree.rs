@@ -1,7 +1,8 @@
 //! A TOML document as the loader keeps it: every value knows where it was written.
 
-use super::fault::Origin;
 use litemap::LiteMap;
+
+use super::fault::Origin;
 
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq)]

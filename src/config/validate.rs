@@ -1,11 +1,12 @@
 //! The merged tree to settings that are valid by construction.
 
+use litemap::LiteMap;
+
 use super::devices::{self, Bus, ButtonChip as Chip, Light};
 use super::fault::{Fault, Origin, Sources};
 use super::grammar::{self, Parsed};
 use super::tree::{Scalar, Table, Value};
 use super::*;
-use litemap::LiteMap;
 
 /// Settings, or `None` with the reasons in `faults` (those told before included).
 pub(super) fn settings(tree: &Table, sources: &Sources, faults: &mut Vec<Fault>) -> Option<Settings> {

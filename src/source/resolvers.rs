@@ -1,13 +1,13 @@
 //! Who resolves names: for the machine, and for each uplink where its DHCP client wrote that down. Files, watched by
 //! inotify; nothing is polled.
 
-use litemap::LiteMap;
 use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use litemap::LiteMap;
 use tokio::sync::mpsc;
 
 use crate::event::{Event, LinkIndex, Vital};

@@ -1,11 +1,11 @@
 //! Addresses of ours that the cluster port still has after the cluster moved: each stays for as long as a node uses its
 //! subnet.
 
-use litemap::LiteMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
+use litemap::LiteMap;
 
 use super::State;
 use crate::event::{Instant, LinkIndex};

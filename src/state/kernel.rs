@@ -1,10 +1,10 @@
 //! What the kernel told about interfaces, addresses, routes, rules and per-interface settings: a mirror, nothing more.
 
-use litemap::LiteMap;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use litemap::LiteMap;
 
 use super::ROUTE_PROTOCOL;
 use crate::event::{Address, Change, Instant, Link, LinkIndex, Netconf, Route, Rule};

@@ -22,17 +22,16 @@ mod vitals;
 #[cfg(test)]
 mod tests;
 
-use litemap::LiteMap;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use litemap::LiteMap;
 
 use crate::config::{Settings, UplinkProbe};
 use crate::event::{Address, Change, Dump, Event, Instant, Link, LinkIndex, Probe, Route, Rule, Stop};
-
 use dhcp::DhcpFacts;
 pub use firewall::FirewallFacts;
 use former::Former;

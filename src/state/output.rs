@@ -1,9 +1,9 @@
 //! What the outputs reported of themselves.
 
-use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Output, in_words};
 use litemap::LiteMap;
 
 use super::transition::Transition;
+use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Output, in_words};
 
 /// Reports of all outputs: the last of each kind.
 #[derive(Debug, Clone, Default)]

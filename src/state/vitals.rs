@@ -1,12 +1,12 @@
 //! What was told of the machine and how well it is, and how often our work was undone.
 
-use litemap::LiteMap;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use litemap::LiteMap;
 
 use super::{State, Transition};
 use crate::config::VitalLimits;

@@ -1,13 +1,15 @@
 //! Inside the namespaces: the world, the story, and what a person's keys do to it.
 
-use litemap::LiteMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use litemap::LiteMap;
 use serde_json::Value;
 
+use super::terminal::{self, Screen};
+use super::{Args, is_plain, picture};
 use crate::cli::panel::Style;
 use crate::cli::status::DEFAULT_SOCKET;
 use crate::cli::{exit, output};
@@ -16,9 +18,6 @@ use crate::venue::play::{Audience, play};
 use crate::venue::watch::{at, text};
 use crate::venue::world::Finger;
 use crate::venue::{Error, Result, Venue, World};
-
-use super::terminal::{self, Screen};
-use super::{Args, is_plain, picture};
 
 /// The story: one venue after the other.
 const STORY: [(&str, &str); 3] =

@@ -1,10 +1,10 @@
 //! Facts from a file, in the JSON of iproute2: `{"addresses": (ip -j -d address), "routes": (ip -j -N route show table all)}`.
 
-use litemap::LiteMap;
 use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use litemap::LiteMap;
 use serde_json::Value;
 
 use crate::event::{Address, Change, Event, Link, LinkIndex, Route};

@@ -1,10 +1,11 @@
 //! Boards that are not where, or not called, as they should be.
 
+use litemap::LiteMap;
+
 use super::super::alert::{Alert, Severity};
 use super::alert;
 use crate::state::State;
 use crate::state::node::{Homonym, Misplaced, NodeState, Nodes, Origin};
-use litemap::LiteMap;
 
 /// This many of a kind are named.
 const NAMED: usize = 8;

@@ -5,7 +5,6 @@
 //! taken by dnsmasq for another server's client, and not answered. They become reservations, so that dnsmasq says no to the
 //! former address and the node keeps its host part when it asks anew.
 
-use litemap::LiteMap;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
@@ -15,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ipnet::Ipv4Net;
+use litemap::LiteMap;
 
 use crate::event::Mac;
 use crate::policy::subnet::keep_host;

@@ -1,9 +1,9 @@
 //! Keeps what nodes can make dnsmasq say from filling the journal. Pure: moments are arguments.
 
-use litemap::LiteMap;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use litemap::LiteMap;
 use tokio::time::Instant;
 
 use crate::event::{Mac, Said, Saying};
@@ -75,7 +75,7 @@ impl Lately {
         if self.kinds.len() >= KINDS {
             self.kinds.clear();
         }
-        self.kinds.values_mut().for_each(|kind| kind.said = false);
+        self.kinds.iter_mut().for_each(|(_, kind)| kind.said = false);
     }
 
     /// Of which kind a text is; of too many kinds the later ones are one.

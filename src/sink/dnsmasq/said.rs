@@ -1,9 +1,9 @@
 //! dnsmasq's log lines: what is worth a record, and what is a fact.
 
-use litemap::LiteMap;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use litemap::LiteMap;
 use tokio::time::Instant;
 
 use super::restraint::Restraint;

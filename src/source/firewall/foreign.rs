@@ -1,8 +1,8 @@
 //! The rule sets of other programs, as far as the forward hook leads.
 
-use litemap::LiteMap;
 use std::collections::BTreeSet;
 
+use litemap::LiteMap;
 use rustix::io::Errno;
 
 use super::expression::{Expression, Verdict, verdict};

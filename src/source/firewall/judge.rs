@@ -2,10 +2,10 @@
 //! TCP connection from the cluster to the uplink, and the answer. Only what is certain counts: a rule that may match
 //! and drop is passed by, a rule that may match and accept is taken to accept. What is missed here shows in counters.
 
-use litemap::LiteMap;
 use std::cmp::Ordering;
 
 use ipnet::Ipv4Net;
+use litemap::LiteMap;
 
 use super::expression::{Expression, Register, Verdict, What};
 use super::foreign::{Element, Ruleset, Table};

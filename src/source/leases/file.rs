@@ -2,10 +2,11 @@
 //!
 //! Read leniently: a power cut or a worn SD card may leave anything there, and one bad line must not cost the others.
 
-use litemap::LiteMap;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::Ipv4Addr;
+
+use litemap::LiteMap;
 
 use crate::event::Mac;
 use crate::sort;

@@ -2,7 +2,6 @@
 
 pub mod file;
 
-use litemap::LiteMap;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -11,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use litemap::LiteMap;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;

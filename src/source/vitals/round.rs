@@ -1,7 +1,7 @@
 //! One look at all sensors after the other. One that hangs keeps its thread, and is not looked at again until that has come
 //! back; the others go on in a new one.
 
-use litemap::LiteMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Rounds {
     /// by their words, with what their threads will say
-    hanging: LiteMap<&'static str, UnboundedReceiver<Seen>>,
+    hanging: BTreeMap<&'static str, UnboundedReceiver<Seen>>,
     patience: Duration,
 }
 
 impl Default for Rounds {
     fn default() -> Self {
-        Self { hanging: LiteMap::new(), patience: PATIENCE }
+        Self { hanging: BTreeMap::new(), patience: PATIENCE }
     }
 }
 

@@ -9,10 +9,11 @@ mod inventory;
 #[cfg(test)]
 mod tests;
 
-use litemap::LiteMap;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
+
+use litemap::LiteMap;
 
 use crate::event::{Instant, Mac, NodeId};
 

@@ -12,17 +12,16 @@ mod sighting;
 #[cfg(test)]
 mod tests;
 
-use litemap::LiteMap;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use litemap::LiteMap;
 
 use super::{Fresh, NodeHealth, NodeState, Nodes, Origin};
 use crate::config::Settings;
 use crate::event::{Instant, Lease, Mac, NodeId};
-
 use called::Called;
 pub use naming::Homonym;
 pub use range::most_claims;

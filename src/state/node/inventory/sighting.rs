@@ -1,11 +1,11 @@
 //! What was seen on the cluster port and what was leased: the facts that identities are derived from.
 
-use litemap::LiteMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use litemap::LiteMap;
 
 use crate::event::{Instant, Lease, Mac};
 use crate::sort;
