@@ -28,7 +28,8 @@ test   | cmd iptables             | iptables               | another tool with a
 test   | cmd ethtool              | ethtool                | offload settings of the imitated cables
 test   | cmd nc                   | netcat-openbsd         | plain connections, the port scan
 test   | cmd dhcpcd              | dhcpcd-base            | DHCP client of a node, another kind
-test   | cmd ssh                  | openssh-client         | reads the settings written for it
+test   | cmd ssh                  | openssh-client         | goes by the settings written for it
+test   | cmd dropbear             | dropbear-bin           | an ssh server, which no service starts, at the end of that way
 test   | cmd sysctl               | procps                 | settings of the private networks
 bench  | cmd python3              | python3                | the scripts it is compared with
 bench  | cmd fping                | fping                  | another way to ask many nodes

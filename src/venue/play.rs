@@ -204,7 +204,7 @@ pub fn attempt(world: &World, place: &str, check: &Check) -> Result<()> {
         }
         Check::Tcp(target) => {
             let mut command = within(place, &own);
-            command.args(["venue-try", "tcp", &fill(target)?]);
+            command.args(["venue-try", "tcp", &fill(target)?, &resolver]);
             command
         }
         Check::Http(url, status) => {

@@ -16,7 +16,7 @@ pub fn helper(arguments: &[String]) -> Option<ExitCode> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments.as_slice() {
         ["venue-serve", kind, listen] => serve(kind, listen),
-        ["venue-try", "tcp", target] => try_tcp(target),
+        ["venue-try", "tcp", target, resolver] => try_tcp(target, resolver),
         ["venue-try", "udp", target] => try_udp(target),
         ["venue-try", "talk", target, seconds] => talk(target, seconds),
         ["venue-try", "http", url, status, resolver] => try_http(url, status, resolver),
@@ -90,8 +90,15 @@ fn answer(kind: &str, mut stream: TcpStream) -> std::io::Result<()> {
     stream.write_all(&body)
 }
 
-fn try_tcp(target: &str) -> Result<()> {
-    let address: SocketAddr = target.parse().map_err(|_| Error(format!("{target} is no ADDRESS:PORT")))?;
+fn try_tcp(target: &str, resolver: &str) -> Result<()> {
+    let nothing = || Error(format!("{target} is no HOST:PORT"));
+    let address = match target.parse() {
+        Ok(address) => address,
+        Err(_) => {
+            let (name, port) = target.rsplit_once(':').ok_or_else(nothing)?;
+            SocketAddr::new(resolve(name, resolver)?, port.parse().map_err(|_| nothing())?)
+        }
+    };
     TcpStream::connect_timeout(&address, PATIENCE).map(drop).map_err(while_doing(target))
 }
 

@@ -30,6 +30,8 @@ pub struct Known {
     pub nodes: Vec<Node>,
     /// the address that stands on the panel's first row
     pub head: Option<IpAddr>,
+    /// all that the daemon tells of the head's ports
+    pub held: Vec<IpAddr>,
 }
 
 /// Why nothing is known.
@@ -70,7 +72,7 @@ impl Known {
                     address: node.address,
                     found: false,
                 };
-                Ok(Self { nodes: merged.settings.nodes.iter().map(node).collect(), head: None })
+                Ok(Self { nodes: merged.settings.nodes.iter().map(node).collect(), ..Self::default() })
             }
         }
     }
@@ -85,10 +87,18 @@ impl Known {
                 found: text(node, "/origin").as_deref() == Some("found"),
             })
         });
-        let head = text(status, "/uplink/address");
-        let head = head.and_then(|address| address.split('/').next().and_then(|address| address.parse().ok()));
-        Self { nodes: nodes.collect(), head }
+        let head = status.pointer("/uplink/address").and_then(address);
+        let cluster = status.pointer("/cluster/address").into_iter();
+        let uplinks = status.get("uplinks").and_then(Value::as_array).into_iter().flatten();
+        let of_uplinks = uplinks.filter_map(|uplink| uplink.get("addresses")?.as_array()).flatten();
+        let held = cluster.chain(of_uplinks).filter_map(address).collect();
+        Self { nodes: nodes.collect(), head, held }
     }
+}
+
+/// The address of `ADDRESS/LENGTH`.
+fn address(value: &Value) -> Option<IpAddr> {
+    value.as_str()?.split('/').next()?.parse().ok()
 }
 
 /// Names go into files that other programs read.

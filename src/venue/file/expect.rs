@@ -31,7 +31,7 @@ pub struct Expect {
 pub enum Check {
     /// an ICMP echo is answered
     Ping(String),
-    /// a TCP connection opens: `ADDRESS:PORT`
+    /// a TCP connection opens: `HOST:PORT`, a name as the place's own resolver has it
     Tcp(String),
     /// this status comes back
     Http(String, u16),
@@ -56,7 +56,7 @@ impl FromStr for Check {
             ["arp", address] => Ok(Self::Arp((*address).to_owned())),
             ["name", name] => Ok(Self::Name((*name).to_owned())),
             _ => Err(format!(
-                "\"{text}\" cannot be tried; there are: ping HOST · tcp ADDRESS:PORT · http URL [STATUS] · arp ADDRESS · \
+                "\"{text}\" cannot be tried; there are: ping HOST · tcp HOST:PORT · http URL [STATUS] · arp ADDRESS · \
                  name NAME"
             )),
         }

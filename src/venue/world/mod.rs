@@ -107,6 +107,9 @@ impl World {
         self.settings.clone_from(&venue.settings);
         if venue.nodes_by_dhcp && self.clients.is_empty() {
             self.clients = (1..=wiring::NODES).map(client::start_node).collect::<Result<_>>()?;
+            for number in 1..=wiring::NODES {
+                self.services.push(self.serve(&format!("rpi{number}"), "banner", "[::]:22")?);
+            }
         }
         self.ports.resize_with(self.networks.len(), Port::default);
         let ipv6 = self.networks.iter().any(|network| network.ipv6.is_some());

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::scene::{PLAIN, alert, ensure, online, until};
 
 /// Control socket and folders of our own, as in [`World::gateway_command`].
-const SETTINGS: &str = "[control]\nsocket = \"HOME/control.sock\"\n[health]\nstart_period = \"2s\"\n";
+pub const SETTINGS: &str = "[control]\nsocket = \"HOME/control.sock\"\n[health]\nstart_period = \"2s\"\n";
 /// A board that nobody named.
 const STRANGER: &str = "192.168.50.77";
 
@@ -37,7 +37,7 @@ fn health(world: &World, name: &str) -> String {
 }
 
 /// Runs a verb of the program in the head: exit code, output, complaints.
-fn verb(world: &World, words: &[&str]) -> Result<(i32, String, String)> {
+pub fn verb(world: &World, words: &[&str]) -> Result<(i32, String, String)> {
     let (first, rest) = words.split_first().ok_or_else(|| Error("no verb".into()))?;
     // `-c FILE` goes to the innermost verb.
     let mut command = world.gateway_command(first);
@@ -242,28 +242,5 @@ pub fn control_socket_moves_at_a_reload() -> Result<()> {
             verb(world, &["nodes", "drain", "rpi1"]).is_ok_and(|(code, _, _)| code == 0)
         })?;
         ensure("the other one is gone", !PathBuf::from(format!("{HOME}/control.sock")).exists())
-    })
-}
-
-pub fn ssh_config_is_read_by_ssh() -> Result<()> {
-    gateway(|world| {
-        let file = format!("{HOME}/ssh-config");
-        fs::write(&file, succeed(world, &["ssh-config", "--user", "pi"])?)
-            .map_err(|error| Error(format!("{file}: {error}")))?;
-        let told = must("head", &format!("ssh -F {file} -G rpi1"))?;
-        println!("{told}");
-        ensure("the node's address", told.contains("hostname 192.168.50.11"))?;
-        ensure(
-            "through the head's own address in the venue",
-            told.lines().any(|line| line.starts_with("proxyjump ") && line.contains("10.99.0.126")),
-        )?;
-        ensure("as this user", told.contains("user pi"))?;
-        let direct = succeed(world, &["ssh-config", "--direct"])?;
-        ensure("on the head there is no way through it", !direct.contains("ProxyJump"))?;
-        world.stop_gateway("TERM", Duration::from_secs(10))?;
-        let alone = succeed(world, &["ssh-config", "--via", "pi@head.local"])?;
-        ensure("the settings do where no daemon answers", alone.contains("HostName 192.168.50.12"))?;
-        let (code, _, error) = verb(world, &["nodes", "drain", "rpi1"])?;
-        ensure("3 without a daemon", code == 3 && error.contains("systemctl start"))
     })
 }

@@ -19,6 +19,7 @@ mod rogue;
 pub mod scale;
 mod scene;
 mod service;
+mod ssh;
 mod status;
 mod trouble;
 mod uplink;
@@ -153,7 +154,10 @@ pub const ALL: &[(&str, Story)] = &[
     ),
     ("inventory::changes_at_once_are_all_written", inventory::changes_at_once_are_all_written),
     ("inventory::control_socket_moves_at_a_reload", inventory::control_socket_moves_at_a_reload),
-    ("inventory::ssh_config_is_read_by_ssh", inventory::ssh_config_is_read_by_ssh),
+    (
+        "ssh::ssh_by_name_works_from_the_laptop_and_from_the_head",
+        ssh::ssh_by_name_works_from_the_laptop_and_from_the_head,
+    ),
     ("status::status_verb_tells_by_its_exit_code", status::status_verb_tells_by_its_exit_code),
     ("verbs::machine_is_looked_at_before_there_are_settings", verbs::machine_is_looked_at_before_there_are_settings),
     ("verbs::off_is_roots_and_takes_no_slip_of_the_finger", verbs::off_is_roots_and_takes_no_slip_of_the_finger),
