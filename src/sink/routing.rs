@@ -73,7 +73,7 @@ fn ours(rtnl: &mut Rtnl) -> Result<(BTreeSet<Rule>, BTreeSet<Route>), ApplyError
         Event::Route(Change::Present(route)) if route.protocol == ROUTE_PROTOCOL => Some(route),
         _ => None,
     });
-    Ok((rules.collect(), routes.collect()))
+    Ok((sort::set(rules), sort::set(routes)))
 }
 
 /// Pure: what turns what is there into what should be.

@@ -45,7 +45,9 @@ const NOT_GIVEN: usize = 1000;
 impl Listener {
     /// These leases were given before.
     pub fn remember(&mut self, leases: &Leases) {
-        self.known.extend(leases.entries.iter().map(|entry| (entry.mac, entry.address)));
+        for entry in &leases.entries {
+            self.known.insert(entry.mac, entry.address);
+        }
     }
 
     /// What a line says, if it is worth knowing and not said too often already.

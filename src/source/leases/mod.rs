@@ -68,7 +68,7 @@ impl Watch {
                 leases = again;
             }
         }
-        self.known = leases.entries.iter().map(|entry| entry.mac).collect();
+        self.known = sort::set(leases.entries.iter().map(|entry| entry.mac));
         leases
     }
 

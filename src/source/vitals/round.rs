@@ -1,7 +1,6 @@
 //! One look at all sensors after the other. One that hangs keeps its thread, and is not looked at again until that has come
 //! back; the others go on in a new one.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -19,13 +18,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Rounds {
     /// by their words, with what their threads will say
-    hanging: BTreeMap<&'static str, UnboundedReceiver<Seen>>,
+    hanging: Vec<(&'static str, UnboundedReceiver<Seen>)>,
     patience: Duration,
 }
 
 impl Default for Rounds {
     fn default() -> Self {
-        Self { hanging: BTreeMap::new(), patience: PATIENCE }
+        Self { hanging: Vec::new(), patience: PATIENCE }
     }
 }
 
@@ -35,8 +34,8 @@ impl Rounds {
     /// # Errors
     /// There is no thread to be had, or a look panicked.
     pub async fn look(&mut self, view: &View, sensors: &[Sensor]) -> io::Result<Seen> {
-        self.hanging.retain(|_, thread| matches!(thread.try_recv(), Err(TryRecvError::Empty)));
-        let hangs = |sensor: &&Sensor| self.hanging.contains_key(sensor.0);
+        self.hanging.retain_mut(|(_, thread)| matches!(thread.try_recv(), Err(TryRecvError::Empty)));
+        let hangs = |sensor: &&Sensor| self.hanging.iter().any(|(name, _)| *name == sensor.0);
         let mut rest: Vec<Sensor> = sensors.iter().filter(|sensor| !hangs(sensor)).rev().copied().collect();
         let mut all = Seen::default();
         while !rest.is_empty() {
@@ -53,7 +52,7 @@ impl Rounds {
             })?;
             while let Some((name, _)) = rest.last() {
                 let Ok(told) = timeout(self.patience, thread.recv()).await else {
-                    self.hanging.insert(name, thread);
+                    self.hanging.push((name, thread));
                     rest.pop();
                     break;
                 };
@@ -66,7 +65,7 @@ impl Rounds {
 
     /// What hangs, in words.
     pub fn hanging(&self) -> Vec<&'static str> {
-        self.hanging.keys().copied().collect()
+        self.hanging.iter().map(|(name, _)| *name).collect()
     }
 }
 

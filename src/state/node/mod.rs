@@ -213,9 +213,6 @@ impl Nodes {
         let Some(place) = self.slots.get_mut(slot as usize) else { return NodeId::default() };
         let id = NodeId { slot, generation: place.generation };
         let Fresh { name, mac, address, origin, group } = fresh;
-        self.names.insert(name.to_ascii_lowercase(), id);
-        self.macs.extend(mac.map(|mac| (mac, id)));
-        self.addresses.extend(address.map(|address| (address, id)));
         let (health, watch) = (NodeHealth::Unknown, Watch::default());
         let node = NodeState {
             id,
@@ -232,7 +229,9 @@ impl Nodes {
             watch,
         };
         let tally = node.tally();
+        let key = node.name.to_ascii_lowercase();
         place.node = Some(node);
+        self.index(key, mac, address, id);
         self.order.push(id);
         self.count_in(tally, health);
         self.layout += 1;
@@ -261,6 +260,13 @@ impl Nodes {
         Some(node)
     }
 
+    /// Lets it be found; its name in lower case.
+    fn index(&mut self, name: String, mac: Option<Mac>, address: Option<Ipv4Addr>, id: NodeId) {
+        self.names.insert(name, id);
+        mac.map(|mac| self.macs.insert(mac, id));
+        address.map(|address| self.addresses.insert(address, id));
+    }
+
     /// Changes who a node is; whether it differs now. The indexes follow, and orders about it.
     fn identify(&mut self, id: NodeId, change: impl FnOnce(&mut NodeState)) -> bool {
         let Some(node) = self.slots.get_mut(id.slot as usize).and_then(|slot| slot.node.as_mut()) else { return false };
@@ -271,11 +277,9 @@ impl Nodes {
             return false;
         }
         self.names.remove(&before.name.to_ascii_lowercase());
-        self.names.insert(after.name.to_ascii_lowercase(), id);
         before.mac.filter(|mac| self.macs.get(mac) == Some(&id)).map(|mac| self.macs.remove(&mac));
-        self.macs.extend(after.mac.map(|mac| (mac, id)));
         before.address.filter(|ip| self.addresses.get(ip) == Some(&id)).map(|ip| self.addresses.remove(&ip));
-        self.addresses.extend(after.address.map(|address| (address, id)));
+        self.index(after.name.to_ascii_lowercase(), after.mac, after.address, id);
         self.count_out(before.tally(), before.health);
         self.count_in(after.tally(), after.health);
         self.pass_order(&before.order_key(), after.order_key());
