@@ -125,7 +125,7 @@ pub static NETWORK: &[Key] = &[
         "cluster.dhcp.lease",
         Kind::Duration(seconds(120), seconds(365 * DAY)),
         Words("\"1h\""),
-        "How long a node may keep an address. It is told to ask after a minute (thousands: less often) whether all is as it was, and then follows a move (DHCP option 58; dhcpcd, systemd-networkd and NetworkManager heed it). A client that does not, as busybox's udhcpc, asks at half its lease: with such nodes let it be a few minutes.",
+        "How long a node may keep an address. It is told to ask after a minute (thousands: less often) whether all is as it was, and then follows a move (DHCP option 58; dhcpcd, systemd-networkd and NetworkManager heed it). A client that does not, as busybox's udhcpc, follows only when its lease is nearly over: with such nodes let it be a few minutes.",
     ),
     key(
         "cluster.dhcp.ntp",
