@@ -22,7 +22,10 @@ pub fn tests() -> Vec<Trial> {
         trial("disturbance::dockers_drop_is_named_and_its_remedy_helps", dockers_drop_is_named_and_its_remedy_helps),
         trial("disturbance::a_reject_behind_a_map_of_states_is_named", a_reject_behind_a_map_of_states_is_named),
         trial("disturbance::counters_are_read_back", counters_are_read_back),
-        trial("disturbance::what_is_dropped_at_postrouting_is_counted_soon", what_is_dropped_at_postrouting_is_counted_soon),
+        trial(
+            "disturbance::what_is_dropped_at_postrouting_is_counted_soon",
+            what_is_dropped_at_postrouting_is_counted_soon,
+        ),
         trial("disturbance::a_dropped_packet_is_counted_before_it_is", a_dropped_packet_is_counted_before_it_is),
     ]
 }
