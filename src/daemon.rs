@@ -376,6 +376,7 @@ impl Daemon {
         let told = match (self.options.load)() {
             Ok(settings) => {
                 let moved = self.outputs.reconfigure(&self.options.settings, &settings);
+                self.plans.renew_control();
                 let enabled = settings.gateway.enabled;
                 for error in self.outputs.switch(enabled, &self.options.state_directory).await {
                     self.journal.write(&journal::not_put_back(&error));

@@ -228,6 +228,11 @@ pub enum Applied {
     Display { lines: Vec<String>, bytes: u64, blind: bool },
     /// the LED is driven; how many LEDs it has and what it is ("blinkstick BS012345-3.0")
     Indicator { leds: u16, name: String },
+    /// rules and routes are in the kernel
+    Routing {
+        /// somebody else had taken rules away that this run had put there
+        undone: bool,
+    },
     /// entries deleted from connection tracking
     Conntrack { deleted: u32 },
     /// the ports hold their settings and addresses

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::Duration;
 
 use super::settings::DEFAULT_FILE;
 use super::{exit, output, run};
@@ -10,6 +12,9 @@ use crate::event::{ApplyError, ApplyErrorKind};
 use crate::sink::link::LinkSink;
 use crate::sink::{dnsmasq, firewall, routing};
 
+/// How long an owner of the table is waited for, and in what steps.
+const PATIENCE: Duration = Duration::from_secs(1);
+const STEP: Duration = Duration::from_millis(20);
 const EXAMPLES: &str = "\
 Examples:
   sudo bramblegate off";
@@ -45,6 +50,11 @@ pub fn main(args: Args) -> ExitCode {
         ));
         return ExitCode::from(exit::TEMPORARY);
     }
+    // One with folders of its own holds another lock; before anything is taken away.
+    if let Some(error) = owner() {
+        output::err(&format!("{error}\n"));
+        return ExitCode::from(exit::TEMPORARY);
+    }
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return ExitCode::from(exit::CANNOT_CREATE);
     };
@@ -73,5 +83,18 @@ pub fn main(args: Args) -> ExitCode {
         }
         Some(error) if error.kind == ApplyErrorKind::Denied => ExitCode::from(exit::NO_PERMISSION),
         Some(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Who lives and owns our table. One that has just died may need a moment to let go of it.
+fn owner() -> Option<ApplyError> {
+    let mut patience = PATIENCE;
+    loop {
+        let owner = firewall::owner();
+        if owner.is_none() || patience.is_zero() {
+            return owner;
+        }
+        sleep(STEP);
+        patience = patience.saturating_sub(STEP);
     }
 }

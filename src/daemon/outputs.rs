@@ -170,7 +170,7 @@ impl Outputs {
     }
 
     /// New settings: the panel's hardware may be another; nodes may have come and gone. Tells how it goes with the
-    /// status socket, which may have to move.
+    /// status socket, which may have to move, or to be made again where somebody took its file away.
     pub fn reconfigure(&mut self, before: &Settings, now: &Settings) -> ApplyReport {
         if let Some(panel) = &self.panel {
             if before.lcd != now.lcd {
@@ -182,7 +182,8 @@ impl Outputs {
         }
         // Not what the settings said before: that may not have come about.
         let (wanted, held) = (&now.status.socket, self.status.path().to_owned());
-        let moved = if *wanted == held { Ok(()) } else { self.status.relocate(wanted) };
+        let stays = *wanted == held && held.exists();
+        let moved = if stays { Ok(()) } else { self.status.relocate(wanted) };
         let result = moved.map(|()| Applied::Done).map_err(|error| {
             let (wanted, held, remedy) = (wanted.display(), held.display(), bind::remedy(&error, STATUS_SOCKET));
             let message = format!("{wanted} cannot be made: {error}; {held} stays: {remedy} and reload");

@@ -203,6 +203,13 @@ impl Plans {
         set(&self.rest, true);
     }
 
+    /// The control socket is made again where somebody took its file away.
+    pub fn renew_control(&self) {
+        if !self.control.borrow().exists() {
+            self.control.send_modify(|_| {});
+        }
+    }
+
     /// Hands out what changed.
     pub fn publish(&mut self, settings: &Settings, state: &State, desired: &Desired, firewall_port: u32) {
         set(&self.uplinks, plans::uplink_probes(settings, state));

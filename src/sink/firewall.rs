@@ -222,6 +222,12 @@ pub fn remove() -> Result<(), ApplyError> {
     FirewallSink::new().remove()
 }
 
+/// Who lives and owns the table; nobody else can take it away.
+pub fn owner() -> Option<ApplyError> {
+    let mut socket = Socket::open(0).ok()?;
+    look(&mut socket).ok()??.owner.map(belongs_to)
+}
+
 /// Sends `ruleset` until the kernel takes it, without what this kernel turns out not to have. The transaction that was taken.
 fn send(socket: &mut Socket, known: &mut Known, ruleset: &mut Ruleset, protect: bool) -> Result<Encoded, ApplyError> {
     let mut tries = 1;

@@ -24,6 +24,8 @@ use crate::source::netlink::{Listing, RequestError};
 #[derive(Debug, Default)]
 pub struct RoutingSink {
     rtnl: Rtnl,
+    /// the rules that were in the kernel after the last order
+    held: BTreeSet<Rule>,
 }
 
 /// What to do, in this order.
@@ -43,7 +45,12 @@ impl Sink for RoutingSink {
     async fn apply(&mut self, desired: &RoutingPlan) -> Result<Applied, ApplyError> {
         let (rules, routes) = ours(&mut self.rtnl)?;
         let diff = compare(desired, &rules, &routes);
-        carry_out(&mut self.rtnl, &diff).map(|()| Applied::Done)
+        // The kernel itself drops routes, but never a rule.
+        let held = std::mem::take(&mut self.held);
+        let undone = diff.rules_to_add.iter().any(|rule| held.contains(rule));
+        carry_out(&mut self.rtnl, &diff)?;
+        self.held = sort::set(desired.rules.iter().map(as_kernel_rule));
+        Ok(Applied::Routing { undone })
     }
 }
 

@@ -35,8 +35,10 @@ const QUIET: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Counters are read this often, …
 const COUNTERS: Duration = Duration::from_secs(60);
-/// … and this often while packets seem to get lost.
+/// … and this often while packets seem to get lost, …
 const COUNTERS_SUSPICIOUS: Duration = Duration::from_secs(3);
+/// … or so many times after another program changed its rules: what its chains do is not always to be read from them.
+const READINGS_AFTER_CHANGE: u8 = 3;
 
 /// What to watch. The daemon sends a new one when any of it changes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -70,6 +72,7 @@ pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<Firewal
         watch: watch.borrow_and_update().clone(),
         blockers: Blockers::default(),
         counts: None,
+        readings: 0,
     };
     source.look().await?;
     let mut look_at = Due::default();
@@ -90,9 +93,9 @@ pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<Firewal
             () = due(look_at.at) => {
                 look_at = Due::default();
                 source.look().await?;
-                // Whether packets get through in spite of it, or again, is of interest now.
-                let soon = Instant::now() + COUNTERS_SUSPICIOUS;
-                count_at = count_at.map(|at| if source.blockers.exit.is_some() { at.min(soon) } else { at });
+                // Whether packets get through in spite of it, again, or no longer, is of interest now.
+                source.readings = READINGS_AFTER_CHANGE;
+                count_at = source.count().await?;
             }
             () = alarm.rings() => count_at = source.count().await?,
             guard = listener.readable() => {
@@ -204,6 +207,8 @@ struct Source {
     /// as last told
     blockers: Blockers,
     counts: Option<Counts>,
+    /// of the counters, to follow closely upon one another
+    readings: u8,
 }
 
 impl Source {
@@ -275,7 +280,9 @@ impl Source {
         if let Some(Counts { forwarded, postrouted }) = counts.filter(|_| counts != before) {
             self.tell(Firewall::Counters { forwarded, postrouted }).await?;
         }
-        let suspicious = self.blockers.exit.is_some() || counters::suspicious(before, counts);
+        let curious = self.readings > 0;
+        self.readings = self.readings.saturating_sub(1);
+        let suspicious = curious || self.blockers.exit.is_some() || counters::suspicious(before, counts);
         Ok(Some(if suspicious { Instant::now() + COUNTERS_SUSPICIOUS } else { beat(COUNTERS) }))
     }
 }

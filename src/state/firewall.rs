@@ -23,6 +23,8 @@ pub struct FirewallFacts {
     pub spare: Vec<(String, Blocker)>,
     /// what our forward chain accepts does not arrive at postrouting
     pub swallowed: bool,
+    /// new connections in a row of which none arrived there
+    lost: u64,
     /// times the rules were put back
     pub repaired: u64,
     /// somebody takes our rules away as often as we put them back: its name, if known
@@ -50,10 +52,10 @@ impl FirewallFacts {
         };
         let (tried, through) =
             (forwarded.saturating_sub(forwarded_before), postrouted.saturating_sub(postrouted_before));
-        if through > 0 {
-            self.swallowed = false;
-        } else if tried >= PROOF {
-            self.swallowed = true;
+        // Readings may follow one another closely: few of them hold as many attempts as prove anything.
+        self.lost = if through > 0 { 0 } else { self.lost.saturating_add(tried) };
+        if through > 0 || self.lost >= PROOF {
+            self.swallowed = through == 0;
         }
         self.passed = if through < tried { 0 } else { self.passed.saturating_add(through) };
     }

@@ -44,6 +44,10 @@ impl Outputs {
                 });
             }
             Applied::Display { blind: true, .. } if !self.is_blind(output) => told.push(Transition::DisplayBlind),
+            Applied::Routing { undone: true } => {
+                let what = "the list of routing rules was changed or flushed".to_owned();
+                told.push(Transition::Disturbed { output, what, by: None });
+            }
             Applied::Conntrack { deleted } if *deleted > 0 => {
                 told.push(Transition::ConntrackFlushed { deleted: *deleted });
             }

@@ -22,6 +22,10 @@ pub fn tests() -> Vec<Trial> {
         trial("disturbance::dockers_drop_is_named_and_its_remedy_helps", dockers_drop_is_named_and_its_remedy_helps),
         trial("disturbance::a_reject_behind_a_map_of_states_is_named", a_reject_behind_a_map_of_states_is_named),
         trial("disturbance::counters_are_read_back", counters_are_read_back),
+        trial(
+            "disturbance::what_is_dropped_at_postrouting_is_counted_soon",
+            what_is_dropped_at_postrouting_is_counted_soon,
+        ),
         trial("disturbance::a_dropped_packet_is_counted_before_it_is", a_dropped_packet_is_counted_before_it_is),
     ]
 }
@@ -176,6 +180,20 @@ fn counters_are_read_back() {
     lab.node.sh(&format!("ping -n -c 2 -i 0.2 -W 1 {VENUE} || true"));
     let (forwarded, postrouted) = forwarded(&mut ear);
     assert_eq!((forwarded, postrouted), (3, 1), "one echo session that got through, two packets that did not");
+}
+
+/// No look finds a drop behind the decision where to send: the counters tell, and soon.
+fn what_is_dropped_at_postrouting_is_counted_soon() {
+    let lab = Lab::new();
+    let mut sink = FirewallSink::new();
+    load(&mut sink, &build(&rules()), true);
+    let mut ear = Ear::new(sink.port().unwrap());
+    sh("nft add table ip other; nft add chain ip other p '{ type filter hook postrouting priority 0; policy drop; }'");
+    // The first reading follows when it has been quiet for a moment.
+    assert_eq!(ear.next(700), None);
+    lab.node.sh(&format!("ping -n -c 3 -i 0.2 -W 1 {VENUE} || true"));
+    let (forwarded, postrouted) = forwarded(&mut ear);
+    assert_eq!((forwarded, postrouted), (3, 0));
 }
 
 fn a_dropped_packet_is_counted_before_it_is() {

@@ -86,11 +86,20 @@ fn comes_and_goes() {
     sh("ip rule add pref 5105 from 10.0.0.0/8 lookup 77; ip route add 10.7.0.0/16 via 192.168.50.9 table 77");
     block_on(async {
         let plan = overlap(cluster, uplink, "192.168.50.254");
-        assert_eq!(RoutingSink::default().apply(&plan).await, Ok(Applied::Done));
+        assert_eq!(RoutingSink::default().apply(&plan).await, Ok(Applied::Routing { undone: false }));
         let first = ours();
         assert_eq!(first.lines().count(), 6, "{first}");
-        assert_eq!(RoutingSink::default().apply(&plan).await, Ok(Applied::Done));
+        assert_eq!(RoutingSink::default().apply(&plan).await, Ok(Applied::Routing { undone: false }));
         assert_eq!(ours(), first, "the second time there is nothing to do");
+        let mut sink = RoutingSink::default();
+        for (done, undone) in [("true", false), ("ip rule del pref 5101", true), ("ip route flush table 50980", false)]
+        {
+            sh(done);
+            assert_eq!(sink.apply(&plan).await, Ok(Applied::Routing { undone }), "{done}");
+            assert_eq!(ours(), first, "{done}");
+        }
+        sink.apply(&RoutingPlan::default()).await.unwrap();
+        assert_eq!(sink.apply(&plan).await, Ok(Applied::Routing { undone: false }), "nobody else took them away");
         assert!(sh("ip route get 192.168.50.11").contains("dev cluster"));
         assert!(sh("ip route get 192.168.50.30 from 192.168.50.77").contains("dev uplink"));
         assert!(sh("ip route get 198.41.0.4 from 192.168.50.77").contains("via 192.168.50.254 dev uplink"));
@@ -152,7 +161,7 @@ fn missing_source() {
         assert_eq!(error.kind, ApplyErrorKind::Waiting, "{error}");
         assert_eq!(ours().lines().count(), 5, "the rest is there: {}", ours());
         sh("ip addr add 192.168.50.1/24 dev cluster");
-        assert_eq!(sink.apply(&plan).await, Ok(Applied::Done));
+        assert_eq!(sink.apply(&plan).await, Ok(Applied::Routing { undone: false }));
         assert!(ours().contains("192.168.50.0/24 dev cluster table 50980 scope link src 192.168.50.1"), "{}", ours());
         plan.routes.insert(route(TABLE_CLUSTER, 4711, "10.0.0.0/8", None));
         sh("ip addr flush dev cluster");

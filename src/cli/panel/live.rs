@@ -20,6 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is noticed, while nothing changes, that nobody reads any more.
 const LOOK_UP: Duration = Duration::from_secs(1);
 
+const ESC: char = '\u{1b}';
+/// The bytes of one key are not farther apart.
+const SEQUENCE: Duration = Duration::from_millis(20);
+
 /// The view after each line of the socket; `None` when the daemon is gone. Ends when nobody listens.
 fn follow(socket: PathBuf) -> Receiver<Option<View>> {
     let (sender, receiver) = channel();
@@ -44,7 +48,7 @@ fn follow(socket: PathBuf) -> Receiver<Option<View>> {
     receiver
 }
 
-/// Draws until q, Ctrl-C or Ctrl-D.
+/// Draws until q, Esc, Ctrl-C or Ctrl-D.
 pub fn run(socket: &Path) {
     let start = Instant::now();
     let views = follow(socket.to_owned());
@@ -68,10 +72,21 @@ pub fn run(socket: &Path) {
             screen.show(&picture, style.rows);
             shown = (picture, style);
         }
-        if let Ok('q' | '\u{3}' | '\u{4}' | '\u{1b}') = keys.recv_timeout(FRAME) {
-            return;
+        match keys.recv_timeout(FRAME) {
+            Ok('q' | '\u{3}' | '\u{4}') => return,
+            Ok(ESC) if is_alone(&keys) => return,
+            _ => {}
         }
     }
+}
+
+/// Whether Esc was pressed: arrows and other keys begin with it as well. What follows comes at once, and is taken along.
+fn is_alone(keys: &Receiver<char>) -> bool {
+    let mut alone = true;
+    while keys.recv_timeout(SEQUENCE).is_ok() {
+        alone = false;
+    }
+    alone
 }
 
 /// One line of text for each change, for logs; until the daemon is gone, or nobody reads any more.
@@ -146,4 +161,18 @@ fn dark(words: &str, style: Style) -> Vec<String> {
     let mut lines = glass::glass(&[], view.geometry(), view.charset(), Duration::ZERO, unlit);
     lines.push(format!("{MARGIN}{words}"));
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arrow_is_no_escape() {
+        let (sender, keys) = channel();
+        assert!(is_alone(&keys));
+        "[A".chars().for_each(|byte| sender.send(byte).unwrap());
+        assert!(!is_alone(&keys));
+        assert!(is_alone(&keys), "all of it was taken along");
+    }
 }

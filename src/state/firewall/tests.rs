@@ -49,3 +49,14 @@ fn packets_that_get_through_are_believed_more_than_what_rules_read_like() {
     facts.count(1, 1);
     assert!(facts.blocker().is_some(), "a new rule set begins at zero");
 }
+
+#[test]
+fn what_does_not_leave_is_noticed_however_often_the_counters_are_read() {
+    let mut facts = FirewallFacts::default();
+    for (forwarded, postrouted, swallowed) in
+        [(5, 5, false), (7, 5, false), (7, 5, false), (8, 5, true), (9, 6, false), (11, 6, false), (12, 6, true)]
+    {
+        facts.count(forwarded, postrouted);
+        assert_eq!(facts.swallowed, swallowed, "{forwarded} {postrouted}");
+    }
+}

@@ -192,9 +192,13 @@ impl Nodes {
 
     /// Brings the health that is shown in line with what is known.
     fn show(&mut self, id: NodeId, now: Instant) -> Option<HealthChange> {
-        let node = self.get(id)?;
-        let (from, to, why) = (node.health, node.watch.health(), node.watch.trouble());
-        if node.is_unanswered() {
+        let node = self.get_mut(id)?;
+        if node.watch.seen != Seen::Up {
+            node.rtt = None;
+        }
+        let (from, to, why, unanswered) =
+            (node.health, node.watch.health(), node.watch.trouble(), node.is_unanswered());
+        if unanswered {
             self.unanswered.insert(id);
         } else {
             self.unanswered.remove(&id);

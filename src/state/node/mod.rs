@@ -92,7 +92,7 @@ pub struct NodeState {
     /// place in the settings' groups
     pub group: Option<usize>,
     pub health: NodeHealth,
-    /// smoothed as TCP does (RFC 6298)
+    /// smoothed as TCP does (RFC 6298); of one that answers
     pub rtt: Option<Duration>,
     /// when `health` last changed
     pub since: Instant,

@@ -97,6 +97,11 @@ pub fn second_instance_elsewhere_refuses() -> Result<()> {
         ensure(&format!("exit code 75, not {code}: {text}"), code == 75)?;
         let named = text.contains(&format!("process {first} (bramblegate)"));
         ensure(&format!("it names process {first}: {text}"), named)?;
+        let before = network_of_head()?;
+        let line = line.replace(" run -c", " off -c");
+        let (code, text) = bramblegate::venue::shell::exec("head", &line)?;
+        ensure(&format!("off refuses with 75, not {code}: {text}"), code == 75)?;
+        same("the head's network", &before, &network_of_head()?)?;
         ensure("the first still works", try_from(world, "rpi1", "ping 203.0.113.80").is_ok())
     })
 }

@@ -63,7 +63,14 @@ pub fn socket_moves_at_a_reload() -> Result<()> {
         reload(world, "")?;
         until("it is where it was", || is(world, "uplink.interface", "eth1"))?;
         ensure("the alert is over", alert(world, "host-status-socket").is_none())?;
-        ensure("the other one is gone", !new.exists())
+        ensure("the other one is gone", !new.exists())?;
+        // Somebody cleans up where they should not.
+        let control = Path::new("/run/bramblegate/control.sock");
+        for path in [&*old, control] {
+            std::fs::remove_file(path).map_err(|error| Error(format!("{}: {error}", path.display())))?;
+        }
+        reload(world, "")?;
+        until("both are there again", || snapshot(&old).is_ok() && UnixStream::connect(control).is_ok()).map(drop)
     })
 }
 

@@ -175,6 +175,24 @@ fn a_node_that_was_down_comes_back_as_up_and_not_as_lossy() {
 }
 
 #[test]
+fn only_a_node_that_answers_has_a_round_trip() {
+    let mut story = Story::new("");
+    let rtt = |story: &Story| story.nodes.get(story.id).unwrap().rtt;
+    story.answered(5).silent(1);
+    assert_eq!(rtt(&story), Some(QUICK), "one lost round is no end");
+    story.silent(3);
+    assert_eq!((story.told(), rtt(&story)), (vec![NodeHealth::Up, NodeHealth::Down], None));
+    story.answered(5);
+    assert_eq!(rtt(&story), Some(QUICK));
+    story.nodes.set_maintenance(story.id, true, story.now);
+    story.silent(5);
+    assert_eq!(rtt(&story), None, "nor has one that is worked on");
+    story.answered(5);
+    story.nodes.boots(story.id, "kernel8.img", story.now);
+    assert_eq!(rtt(&story), None);
+}
+
+#[test]
 fn thresholds_that_are_off_judge_nothing() {
     let mut story = Story::new("health.degraded_rtt = \"off\"\nhealth.degraded_loss = \"off\"\n");
     (0..200).for_each(|_| story.round(Some(Duration::from_millis(99)), true));
