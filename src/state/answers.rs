@@ -34,9 +34,23 @@ impl State {
                 IpNet::V6(_) => None,
             })
             .find(|address| {
-                let leased = || cluster.address.contains(address) && self.nodes.is_leased(*address, cluster.address);
-                *address == cluster.address.addr() || self.nodes.is_home(*address) || leased()
+                let given = || {
+                    let before = self.given_twice.contains(&(index, *address));
+                    before || self.nodes.is_leased(*address, cluster.address)
+                };
+                self.is_written(*address) || cluster.address.contains(address) && given()
             })
+    }
+
+    /// The settings give this address to the head or to a node.
+    fn is_written(&self, address: Ipv4Addr) -> bool {
+        address == self.settings.cluster.address.addr() || self.nodes.is_home(address)
+    }
+
+    /// Addresses leased to uplinks that our server gave to nodes.
+    pub(super) fn given_twice(&self) -> Vec<(LinkIndex, Ipv4Addr)> {
+        let clashes = self.roles.uplinks.iter().filter_map(|index| Some((*index, self.lease_clash(*index)?)));
+        clashes.filter(|(_, address)| !self.is_written(*address)).collect()
     }
 
     /// An uplink holds an address of the cluster.

@@ -72,6 +72,9 @@ pub struct State {
     stale_sources: Vec<Ipv4Addr>,
     conntrack_orders: u64,
     clashing: bool,
+    /// addresses of uplinks that our server had given to nodes: the clash outlives their leases, which are taken back as the
+    /// cluster moves
+    given_twice: Vec<(LinkIndex, Ipv4Addr)>,
     former: Former,
     nodes: Nodes,
     dhcp: DhcpFacts,
@@ -107,6 +110,7 @@ impl State {
             stale_sources: Vec::new(),
             conntrack_orders: 0,
             clashing: false,
+            given_twice: Vec::new(),
             former: Former::default(),
             nodes,
             dhcp: DhcpFacts::default(),
@@ -311,6 +315,7 @@ impl State {
         self.offline_since = offline.then(|| self.offline_since.unwrap_or(self.now));
         let clashing = self.is_clashing();
         let moved = std::mem::replace(&mut self.clashing, clashing) != clashing;
+        self.given_twice = self.given_twice();
         self.watch_former(moved);
         let cable = self.cluster_port().is_some_and(|port| port.carrier);
         if cable && !self.cable {

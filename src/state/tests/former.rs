@@ -115,6 +115,23 @@ fn a_former_address_stays_until_the_leases_of_its_subnet_are_over() {
 }
 
 #[test]
+fn the_cluster_stays_away_from_an_address_of_a_node_though_moving_ends_its_lease() {
+    let mut evening = Evening::at_a_venue();
+    let given = lease("192.168.50.101", 3600);
+    evening.tell(Event::Lease(Change::Present(given.clone())));
+    evening.tell(Event::Address(Change::Present(address(WIRED, "192.168.50.101/24"))));
+    assert_eq!(overlap(&evening), Overlap::Renumbered);
+    evening.tell(Event::Lease(Change::Gone(given)));
+    evening.wait(60_000);
+    assert_eq!(overlap(&evening), Overlap::Renumbered, "the venue has it still, and so may the node");
+    evening.tell(Event::Address(Change::Gone(address(WIRED, "192.168.50.101/24"))));
+    evening.wait(3_000);
+    assert!(!evening.state.is_clashing());
+    evening.tell(Event::Address(Change::Present(address(WIRED, "192.168.50.101/24"))));
+    assert!(!evening.state.is_clashing(), "nobody's by now");
+}
+
+#[test]
 fn a_former_address_that_clashes_does_not_stay_whoever_uses_it() {
     let mut evening = home_again(|_| ());
     evening.tell(heard("10.213.50.77", true));

@@ -26,11 +26,14 @@ pub struct Called {
 }
 
 impl Called {
-    /// A board says what it calls itself: whether that is news. `known`: so many boards are known by other things.
-    pub fn say(&mut self, mac: Mac, name: &str, known: usize, now: Instant) -> bool {
+    /// A board says what it calls itself: whether that is news. `known`: by other things this board is, and so many are.
+    pub fn say(&mut self, mac: Mac, name: &str, known: (bool, usize), now: Instant) -> bool {
         let Some(name) = name::legal(name) else { return false };
         let before = self.said.get(&mac).map(|(before, _)| before);
-        if before == Some(&name) || before.is_none() && self.said.len() >= known + STRANGERS {
+        let (is_known, known) = known;
+        // However many strangers call: who is known is heard.
+        let no_room = !is_known && before.is_none() && self.said.len() >= known + STRANGERS;
+        if before == Some(&name) || no_room {
             return false;
         }
         if self.keepers.get(&mac).is_some_and(|kept| *kept != name) {

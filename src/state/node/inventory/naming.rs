@@ -40,7 +40,7 @@ impl Nodes {
 
     /// A board says what it calls itself. Tells whom this made known.
     pub fn calls_itself(&mut self, mac: Mac, name: &str, settings: &Settings, now: Instant) -> Option<NodeId> {
-        let known = self.macs.len();
+        let known = (self.macs.contains_key(&mac) || self.has_lease(mac), self.macs.len());
         if !self.inventory.called.say(mac, name, known, now) {
             return None;
         }

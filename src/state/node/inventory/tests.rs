@@ -284,6 +284,12 @@ fn those_of_whom_only_a_name_is_known_are_few_and_soon_forgotten() {
         world.nodes.calls_itself(mac, "y", &world.settings, second(0));
     }
     assert!(world.nodes.inventory.called.len() < 5000);
+    world.see(107, 7);
+    world.say(7, "window");
+    assert_eq!(world.list(), ["window 7 107"], "who is known is heard all the same");
+    world.lose(107);
+    world.goes_down("window");
+    assert_eq!(world.wait(600), 1);
     world.wait(60);
     assert_eq!((world.nodes.inventory.called.len(), world.nodes.sweep_at()), (0, None));
 }
