@@ -8,6 +8,7 @@ mod orders;
 mod outputs;
 mod people;
 mod plans;
+mod reload;
 mod service;
 mod sources;
 
@@ -365,41 +366,6 @@ impl Daemon {
         }
         self.journal.write(&journal::source_failed(failure.source, &failure.error.to_string()));
         Ok(())
-    }
-
-    /// Reads the settings again. Those that are not right change nothing.
-    async fn reload(&mut self) -> Vec<Transition> {
-        // Before the first READY a reload is part of the start.
-        if self.ready {
-            manager::reloading();
-        }
-        let told = match (self.options.load)() {
-            Ok(settings) => {
-                let moved = self.outputs.reconfigure(&self.options.settings, &settings);
-                self.plans.renew_control();
-                let enabled = settings.gateway.enabled;
-                for error in self.outputs.switch(enabled, &self.options.state_directory).await {
-                    self.journal.write(&journal::not_put_back(&error));
-                }
-                self.options.settings = Arc::new(heap::together(&settings));
-                // Another port may be the cluster's from now on.
-                let added = Vital::Added(link::added(&self.options.state_directory));
-                self.state.apply(&Event::Vital(added), clock::now());
-                let mut told = self.state.reload(Arc::clone(&self.options.settings), clock::now());
-                told.extend(self.state.apply(&Event::Vital(host::read()), clock::now()));
-                told.extend(self.state.apply(&Event::Applied(moved), clock::now()));
-                heap::trim();
-                told
-            }
-            Err(faults) => {
-                self.journal.write(&journal::settings_refused(&faults));
-                Vec::new()
-            }
-        };
-        if self.ready {
-            manager::ready();
-        }
-        told
     }
 
     /// The end. A restart leaves everything as it is: the next instance adopts it.

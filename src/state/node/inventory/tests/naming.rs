@@ -1,0 +1,116 @@
+//! Who is called what.
+
+use super::*;
+
+#[test]
+fn two_that_call_themselves_the_same_have_two_names() {
+    let mut world = World::new(&node("rpi1", Some(1), Some(11)));
+    world.lease(&lease(7, 107, Some("raspberrypi"), None));
+    world.lease(&lease(8, 108, Some("raspberrypi"), None));
+    world.lease(&lease(9, 109, Some("rpi1"), None));
+    assert_eq!(world.list(), ["rpi1 1 11", "raspberrypi 7 107", "node-00-00-08 8 108", "node-00-00-09 9 109"]);
+    assert_eq!(world.homonyms(), ["node-00-00-08 raspberrypi", "node-00-00-09 rpi1"]);
+    // The server gives a name to whoever asked last, and takes it from the other.
+    world.lease(&lease(8, 108, None, None));
+    world.lease(&lease(7, 107, Some("raspberrypi"), None));
+    assert_eq!(world.nodes.homonyms().count(), 2, "told as long as it is so");
+    world.lease(&lease(8, 108, Some("window"), None));
+    assert_eq!(world.nodes.by_name("window").unwrap().mac, Some(board(8)));
+    assert_eq!(world.nodes.homonyms().count(), 1);
+}
+
+#[test]
+fn what_boards_say_counts_and_not_what_the_server_gives_them_instead() {
+    let mut world = World::new(&node("rpi1", Some(1), Some(11)));
+    world.say(7, "raspberrypi");
+    world.lease(&lease(7, 107, Some("raspberrypi"), None));
+    for (last, says) in [(8, "RaspberryPi.local"), (9, "rpi1")] {
+        world.say(last, says);
+        // At first it has no name there, then ours.
+        for given in [None, Some(format!("node-00-00-0{last}"))] {
+            world.lease(&lease(last, 100 + last, given.as_deref(), None));
+        }
+    }
+    let (list, lacking) = (
+        ["rpi1 1 11", "raspberrypi 7 107", "node-00-00-08 8 108", "node-00-00-09 9 109"],
+        ["node-00-00-08 raspberrypi", "node-00-00-09 rpi1"],
+    );
+    for _ in 0..2 {
+        assert_eq!(
+            (world.list(), world.homonyms()),
+            (list.map(str::to_owned).to_vec(), lacking.map(str::to_owned).to_vec())
+        );
+        world.say(8, "raspberrypi");
+        world.lease(&lease(7, 107, Some("raspberrypi"), None));
+        world.lease(&lease(8, 108, Some("node-00-00-08"), None));
+    }
+    // Each may call itself something else, or something that is no name.
+    world.say(9, "door");
+    world.say(9, "localhost");
+    world.say(7, "window");
+    world.lease(&lease(7, 107, Some("raspberrypi"), None));
+    assert!(world.homonyms().is_empty(), "nobody has the name any more");
+    world.lease(&lease(8, 108, Some("node-00-00-08"), None));
+    assert_eq!(world.list(), ["rpi1 1 11", "window 7 107", "raspberrypi 8 108", "door 9 109"]);
+}
+
+#[test]
+fn who_had_a_name_in_an_earlier_run_has_it_whoever_is_heard_first() {
+    let mut world = World::new("");
+    let kept = [(7, "raspberrypi", Some(3600)), (8, "node-00-00-08", None), (9, "worker", Some(0))];
+    for (last, name, left) in kept {
+        world.nodes.restore_name(&lease(last, 100, Some(name), left), second(0));
+    }
+    world.say(8, "raspberrypi");
+    world.see(108, 8);
+    world.say(6, "worker");
+    world.see(106, 6);
+    world.see(107, 7);
+    assert_eq!(world.list(), ["node-00-00-08 8 108", "node-00-00-06 6 106", "raspberrypi 7 107"]);
+    assert_eq!(world.homonyms(), ["node-00-00-08 raspberrypi"]);
+    world.wait(600);
+    world.see(106, 6);
+    assert!(world.nodes.by_name("worker").is_some(), "its lease is over, and it did not come");
+    world.say(7, "window");
+    world.see(108, 8);
+    assert_eq!(world.list(), ["raspberrypi 8 108", "worker 6 106", "window 7 107"]);
+}
+
+#[test]
+fn those_of_whom_only_a_name_is_known_are_few_and_soon_forgotten() {
+    let mut world = World::new("");
+    for number in 0..6000_u16 {
+        let [high, low] = number.to_be_bytes();
+        let mac = Mac([2, 0, 0, 0, high, low]);
+        world.nodes.calls_itself(mac, "x", &world.settings, second(0));
+        world.nodes.calls_itself(mac, "y", &world.settings, second(0));
+    }
+    assert!(world.nodes.inventory.called.len() < 5000);
+    world.see(107, 7);
+    world.say(7, "window");
+    assert_eq!(world.list(), ["window 7 107"], "who is known is heard all the same");
+    world.lose(107);
+    world.goes_down("window");
+    assert_eq!(world.wait(600), 1);
+    world.wait(60);
+    assert_eq!((world.nodes.inventory.called.len(), world.nodes.sweep_at()), (0, None));
+}
+
+#[test]
+fn the_heads_name_is_no_nodes_whoever_was_first() {
+    for head_first in [true, false] {
+        let mut world = World::new("");
+        let head = |world: &mut World| world.nodes.set_head("Pi.example.org", &world.settings.clone(), second(0));
+        if head_first {
+            head(&mut world);
+        }
+        world.lease(&lease(1, 101, Some("pi"), None));
+        if !head_first {
+            assert!(world.nodes.by_name("pi").is_some());
+            head(&mut world);
+        }
+        assert!(world.nodes.by_name("pi").is_none(), "{head_first}");
+        assert_eq!(world.homonyms(), ["node-00-00-01 pi"], "and that is told");
+        assert_eq!(world.nodes.by_address(at(101)).map(|node| node.name.as_str()), Some("node-00-00-01"));
+    }
+}
