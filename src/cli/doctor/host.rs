@@ -97,6 +97,29 @@ pub fn conntrack(patient: &Patient<'_>) -> Vec<Finding> {
     )]
 }
 
+/// The kernel's table of neighbours is nearly full, or smaller than the cluster: who finds no room in it is neither reached nor
+/// given an address.
+pub fn neighbours(patient: &Patient<'_>) -> Vec<Finding> {
+    let limit = patient.machine.read("/proc/sys/net/ipv4/neigh/default/gc_thresh3");
+    let Some(limit) = limit.and_then(|text| text.trim().parse::<usize>().ok()) else { return Vec::new() };
+    // The first line is a heading.
+    let held = patient.machine.read("/proc/net/arp").map_or(0, |table| table.lines().skip(1).count());
+    let nodes = patient.settings.nodes.len();
+    let wanted = held.max(nodes);
+    if wanted * 10 < limit * 9 {
+        return Vec::new();
+    }
+    vec![Finding::new(
+        "gateway-neighbours",
+        format!("the kernel remembers {limit} neighbours at most; it has {held}, and the settings name {nodes} nodes"),
+        format!(
+            "sysctl -w net.ipv4.neigh.default.gc_thresh3={}, and in /etc/sysctl.d/ for the next start: nodes beyond that are \
+             neither reached nor given addresses",
+            (wanted * 2).next_power_of_two()
+        ),
+    )]
+}
+
 /// The root file system is an overlay in memory, as Raspberry Pi OS offers it.
 pub fn overlay(patient: &Patient<'_>) -> Vec<Finding> {
     if !overlay_root(patient.machine) {

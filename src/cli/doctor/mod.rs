@@ -149,6 +149,7 @@ pub static CHECKS: &[(&str, Check)] = &[
     ("the gateway may send its probes", probes::rights),
     ("nobody else holds display or LED", devices::held),
     ("connection tracking has room", host::conntrack),
+    ("the kernel has room for all nodes as neighbours", host::neighbours),
     ("the cluster's subnet is nobody else's", host::overlap),
     ("no default route leads by the cluster's port", host::default_route),
     ("what is written lasts", host::overlay),

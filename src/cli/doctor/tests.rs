@@ -305,6 +305,11 @@ fn a_full_table_an_overlap_and_an_overlay_are_told() {
         .with("/proc/sys/net/netfilter/nf_conntrack_count", "7000\n")
         .with("/proc/sys/net/netfilter/nf_conntrack_max", "8192\n")
         .suffers("gateway-conntrack", "7000 of 8192", "nf_conntrack_max=16384");
+    let entry = "192.168.50.9 0x1 0x0 00:00:00:00:00:00 * eth0\n";
+    Head::new("neighbours")
+        .with("/proc/sys/net/ipv4/neigh/default/gc_thresh3", "1024\n")
+        .with("/proc/net/arp", &format!("IP address\n{}", entry.repeat(1000)))
+        .suffers("gateway-neighbours", "1024 neighbours at most; it has 1000", "gc_thresh3=2048");
     Head::new("overlay").with("/proc/mounts", "overlay / overlay rw 0 0\n").suffers(
         "host-overlay-root",
         "overlay in memory",

@@ -79,6 +79,7 @@ fn who_had_a_name_in_an_earlier_run_has_it_whoever_is_heard_first() {
 #[test]
 fn those_of_whom_only_a_name_is_known_are_few_and_soon_forgotten() {
     let mut world = World::new("");
+    world.see(107, 7);
     for number in 0..6000_u16 {
         let [high, low] = number.to_be_bytes();
         let mac = Mac([2, 0, 0, 0, high, low]);
@@ -86,7 +87,6 @@ fn those_of_whom_only_a_name_is_known_are_few_and_soon_forgotten() {
         world.nodes.calls_itself(mac, "y", &world.settings, second(0));
     }
     assert!(world.nodes.inventory.called.len() < 5000);
-    world.see(107, 7);
     world.say(7, "window");
     assert_eq!(world.list(), ["window 7 107"], "who is known is heard all the same");
     world.lose(107);
