@@ -107,7 +107,7 @@ pub fn way_out(settings: &Settings, state: &State, desired: &Desired) -> Option<
 /// Connection tracking is the gateway's, and so are the settings of its ports.
 pub fn vitals(settings: &Settings, state: &State) -> VitalsPlan {
     VitalsPlan {
-        conntrack: settings.gateway.enabled,
+        tables: settings.gateway.enabled,
         ports: state.kept_netconf(),
         limits: Some(settings.vitals.clone()),
         boot_folder: settings.cluster.netboot.as_ref().map(|netboot| netboot.root.clone()),

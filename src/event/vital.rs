@@ -11,6 +11,8 @@ use super::LinkIndex;
 pub enum Vital {
     /// entries in the connection tracking table and its size
     Conntrack { count: u32, max: u32 },
+    /// entries in the table of IPv4 neighbours and its size
+    Neighbours { count: u32, max: u32 },
     /// resolvers known for an uplink (or of the machine: `index` 0)
     Resolvers { index: LinkIndex, servers: Vec<IpAddr> },
     /// the port by which the kernel would send a packet of the cluster to the internet; `None`: unreachable

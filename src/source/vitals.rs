@@ -1,5 +1,5 @@
-//! The vitals of the head: how full the connection tracking table is ([`conntrack`]), whether the ports still have the
-//! settings that we gave them ([`ports`]), and how the machine itself is ([`head`]).
+//! The vitals of the head: how full the tables of connections ([`conntrack`]) and of neighbours ([`neighbours`]) are, whether
+//! the ports still have the settings that we gave them ([`ports`]), and how the machine itself is ([`head`]).
 //!
 //! All is looked at together, once a minute, with everything else that has that beat: a quiet machine is to sleep. What comes
 //! near its limit is looked at every ten seconds, and what the kernel tells by itself ([`watch`]) at once.
@@ -7,6 +7,7 @@
 mod aside;
 mod conntrack;
 mod head;
+mod neighbours;
 mod parse;
 mod ports;
 mod round;
@@ -25,6 +26,7 @@ use crate::source::alarm::{Alarm, beat};
 use crate::source::nfnetlink::Socket;
 use aside::aside;
 use head::{SENSORS, Seen, View};
+pub use neighbours::Neighbours;
 use ports::Ports;
 use round::Rounds;
 use watch::Watch;
@@ -42,8 +44,8 @@ const CLOSE: u8 = 5;
 /// What is to be looked at.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct VitalsPlan {
-    /// connection tracking too
-    pub conntrack: bool,
+    /// how full the kernel's tables are too
+    pub tables: bool,
     /// what ports are to be set to: told where they are not
     pub ports: Vec<Netconf>,
     pub limits: Option<VitalLimits>,
@@ -77,13 +79,13 @@ pub async fn run(events: mpsc::Sender<Event>, mut plan: channel::Receiver<Vitals
         let view = View { root: root.to_owned(), boot_folder: wanted.boot_folder };
         let seen = rounds.look(&view, &SENSORS).await?;
         let tells_pressure = watch.tells_pressure();
-        let full;
-        (looks, full) = aside(move || {
-            let full = wanted.conntrack.then(|| conntrack::usage_by(&mut looks.socket).ok()).flatten();
-            (looks, full)
+        let tables;
+        (looks, tables) = aside(move || {
+            let tables = if wanted.tables { looks.tables() } else { Tables::default() };
+            (looks, tables)
         })
         .await?;
-        let (news, near) = looks.take(&seen, full, rounds.hanging(), &limits, tells_pressure);
+        let (news, near) = looks.take(&seen, tables, rounds.hanging(), &limits, tells_pressure);
         for vital in news {
             events.send(Event::Vital(vital)).await.map_err(|_| gone())?;
         }
@@ -99,32 +101,44 @@ pub async fn run(events: mpsc::Sender<Event>, mut plan: channel::Receiver<Vitals
     }
 }
 
+/// How full the kernel's tables are: (entries, size).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Tables {
+    conntrack: Option<(u32, u32)>,
+    neighbours: Option<(u32, u32)>,
+}
+
 /// What was told last.
 #[derive(Default)]
 struct Looks {
     socket: Option<Socket>,
-    conntrack: Option<(u32, u32)>,
+    neighbours: Neighbours,
+    told: Tables,
     head: Option<Head>,
     hanging: Vec<&'static str>,
     boot_folder: Option<String>,
 }
 
 impl Looks {
+    fn tables(&mut self) -> Tables {
+        Tables { conntrack: conntrack::usage_by(&mut self.socket).ok(), neighbours: self.neighbours.usage() }
+    }
+
     /// Of what was seen, what is news, and whether something is near its limit. `told`: pressure tells its limit by itself.
     fn take(
         &mut self,
         seen: &Seen,
-        conntrack: Option<(u32, u32)>,
+        tables: Tables,
         hanging: Vec<&'static str>,
         limits: &VitalLimits,
         told: bool,
     ) -> (Vec<Vital>, bool) {
         let mut news = Vec::new();
-        if let Some((count, max)) = conntrack {
-            if self.conntrack.is_none_or(|told| conntrack::differs(told, (count, max))) {
-                self.conntrack = conntrack;
-                news.push(Vital::Conntrack { count, max });
-            }
+        if let Some((count, max)) = differing(&mut self.told.conntrack, tables.conntrack) {
+            news.push(Vital::Conntrack { count, max });
+        }
+        if let Some((count, max)) = differing(&mut self.told.neighbours, tables.neighbours) {
+            news.push(Vital::Neighbours { count, max });
         }
         let head = seen.head();
         if self.head != Some(head) {
@@ -139,8 +153,15 @@ impl Looks {
             self.hanging.clone_from(&hanging);
             news.push(Vital::Hanging(hanging));
         }
-        (news, conntrack.is_some_and(conntrack::half_full) || is_near(&head, limits, told))
+        (news, tables.conntrack.is_some_and(conntrack::half_full) || is_near(&head, limits, told))
     }
+}
+
+/// How full a table is, if that is news.
+fn differing(told: &mut Option<(u32, u32)>, now: Option<(u32, u32)>) -> Option<(u32, u32)> {
+    let news = now.filter(|now| told.is_none_or(|told| conntrack::differs(told, *now)))?;
+    *told = Some(news);
+    Some(news)
 }
 
 /// Something that can change quickly is near its limit, or beyond. (A disk does not fill up in seconds.)
@@ -184,12 +205,12 @@ mod tests {
         let view = View { root: head::tests::tree("told-once"), boot_folder: Some("/nowhere/at/all".into()) };
         let (mut looks, mut rounds) = (Looks::default(), Rounds::default());
         let seen = rounds.look(&view, &SENSORS).await.unwrap();
-        let (news, near) = looks.take(&seen, None, rounds.hanging(), &LIMITS, false);
+        let (news, near) = looks.take(&seen, Tables::default(), rounds.hanging(), &LIMITS, false);
         assert!(matches!(news.as_slice(), [Vital::Head(_), Vital::BootFolder(Some(_))]) && !near, "{news:?}");
-        assert_eq!(looks.take(&seen, None, Vec::new(), &LIMITS, false), (Vec::new(), false));
+        assert_eq!(looks.take(&seen, Tables::default(), Vec::new(), &LIMITS, false), (Vec::new(), false));
         head::tests::put(&view.root, "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n");
         let seen = rounds.look(&view, &SENSORS).await.unwrap();
-        let (news, near) = looks.take(&seen, None, vec!["the temperature"], &LIMITS, false);
+        let (news, near) = looks.take(&seen, Tables::default(), vec!["the temperature"], &LIMITS, false);
         std::fs::remove_dir_all(&view.root).unwrap();
         let [Vital::Head(head), Vital::Hanging(hanging)] = news.as_slice() else { panic!("{news:?}") };
         assert!(head.under_voltage == Some(true) && near);

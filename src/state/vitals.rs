@@ -32,6 +32,8 @@ pub struct Revisions {
 pub struct Vitals {
     /// connection tracking: (entries, size)
     pub conntrack: Option<(u32, u32)>,
+    /// IPv4 neighbours: (entries, size)
+    pub neighbours: Option<(u32, u32)>,
     /// by interface; 0 = the machine's
     pub resolvers: LiteMap<LinkIndex, Vec<IpAddr>>,
     /// `None`: not asked yet
@@ -85,6 +87,7 @@ impl State {
     pub(super) fn apply_vital(&mut self, vital: &Vital) -> Vec<Transition> {
         match vital {
             Vital::Conntrack { count, max } => self.vitals.conntrack = Some((*count, *max)),
+            Vital::Neighbours { count, max } => self.vitals.neighbours = Some((*count, *max)),
             Vital::Resolvers { index, servers } => {
                 self.vitals.resolvers.insert(*index, servers.clone());
             }

@@ -21,6 +21,7 @@
 //! says MAC raspberrypi                                    what a board calls itself as it asks
 //! boots 192.168.50.11 /srv/tftp/bootcode.bin              a file was sent to a node
 //! conntrack 900 of 1000
+//! neighbours 970 of 1024
 //! resolvers eth1 10.99.0.1
 //! way-out eth1 | way-out none
 //! host bramble 22 2222                                    name, ports of sshd
@@ -108,7 +109,9 @@ impl Reader {
                 output: Output::Link,
                 result: Ok(Applied::Link { unkept: Some(words.take_rest().to_owned()) }),
             }),
-            "resolvers" | "way-out" | "conntrack" | "host" => Event::Vital(self.vital(verb, &mut words)?),
+            "resolvers" | "way-out" | "conntrack" | "neighbours" | "host" => {
+                Event::Vital(self.vital(verb, &mut words)?)
+            }
             "dhcp" => Event::Dhcp(self.dhcp(&mut words)?),
             "says" => {
                 let mac = words.next()?.parse().map_err(|()| "no hardware address".to_owned())?;
@@ -249,6 +252,11 @@ impl Reader {
                 let count = words.parse()?;
                 let max = words.after("of")?.ok_or("of how many?").map(parse)??;
                 Vital::Conntrack { count, max }
+            }
+            "neighbours" => {
+                let count = words.parse()?;
+                let max = words.after("of")?.ok_or("of how many?").map(parse)??;
+                Vital::Neighbours { count, max }
             }
             _ => Vital::Host { name: words.next()?.to_owned(), ssh_ports: words.all()? },
         })

@@ -81,4 +81,9 @@ fn usage_is_the_kernels() {
     assert_eq!(after.0, before.0 + 1);
     let max: u32 = sh("cat /proc/sys/net/netfilter/nf_conntrack_max").trim().parse().unwrap();
     assert_eq!(after.1, max);
+    let table = sh("ip -4 ntable show name arp_cache");
+    let mut words = table.split_whitespace().skip_while(|word| *word != "thresh3").skip(1);
+    let size: u32 = words.next().unwrap().parse().unwrap();
+    let (entries, most) = vitals::Neighbours::default().usage().unwrap();
+    assert!(most == size && entries <= most, "{entries} neighbours of {most}: {table}");
 }
