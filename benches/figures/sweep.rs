@@ -1,7 +1,9 @@
-//! The nodes' probes: what asking 40, 750 and 10,000 of them once a second costs, against fping and a C program that does nothing
-//! else; how soon a dead node is noticed; what one change costs in a cluster of 10,000.
+//! The nodes' probes: what asking 40, 750 and 10,000 of them once a second costs, against fping, Prometheus' blackbox exporter and a
+//! C program that does nothing else; how soon a dead node is noticed; what one change costs in a cluster of 10,000.
 //!
 //! The nodes are addresses that the kernel at the other end of a cable answers for.
+
+mod blackbox;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -95,13 +97,18 @@ impl Room {
         let dead: Vec<&str> = addresses.iter().step_by(100).map(String::as_str).collect();
         self.far.nft(&format!("flush set ip t dead\nadd element ip t dead {{ {} }}", dead.join(", ")))?;
         let (list, most) = (list.to_string_lossy().into_owned(), count == 10_000);
-        let mut costs = [const { Vec::new() }; 4];
+        let exporter = !most && blackbox::is_here();
+        let mut costs = [const { Vec::new() }; 5];
         for _ in 0..TURNS {
             costs[0].push(self.cost(&self.gateway(groups, slots, "interval = \"1s\"")?)?);
             costs[1].push(self.cost(&self.fping(&list, count, PACED)?)?);
             costs[2].push(self.cost(&self.other(&floor.to_string_lossy(), &[&list])?)?);
             if most {
                 costs[3].push(self.cost(&self.fping(&list, count, BURST)?)?);
+            }
+            if exporter {
+                let (program, _asker) = blackbox::start(self, &list)?;
+                costs[4].push(self.cost(&program)?);
             }
         }
         let of = |who: usize, what: fn(&Cost) -> f64| median(&costs[who].iter().map(what).collect::<Vec<_>>());
@@ -118,6 +125,10 @@ impl Room {
         if most {
             let row = Row::new("CPU a probe, against fping all at once", each(0), "us");
             rows.push(row.against("fping -l -i0, every 2 s", each(3)));
+        }
+        if exporter {
+            let row = Row::new(format!("CPU a probe, {count} nodes, against the blackbox exporter"), each(0), "us");
+            rows.push(row.against("blackbox_exporter, asked by HTTP", each(4)));
         }
         let (core, memory) = (of(0, |cost| cost.core), of(0, |cost| cost.memory));
         let row = Row::new(format!("CPU, {count} nodes every second"), core, "% of a core");
