@@ -268,23 +268,23 @@ impl Daemon {
             Event::Hotplug(device) => self.outputs.hotplug(device),
             _ => {}
         }
-        let layout = self.state.nodes().layout;
-        let told = self.state.apply(event, clock::now());
+        let (layout, now) = (self.state.nodes().layout, clock::now());
+        // What time has changed until now is seen to with any event, and there is no tick for it any more.
+        let due = self.state.next_deadline().is_some_and(|at| at <= now);
+        let told = self.state.apply(event, now);
         self.outputs.nodes_changed(&self.state, &told);
-        if matches!(event, Event::Dhcp(Dhcp::CallsItself { .. })) && layout == self.state.nodes().layout {
-            // Said again with each renewal.
-            transitions.extend(told);
-            return false;
-        }
-        if let Event::Probe(Probe::Nodes(rounds)) = event {
-            self.outputs.round_trips(&self.state, rounds);
-            // Nearly all rounds only confirm what is known.
-            if told.is_empty() {
-                return false;
+        // Nearly all rounds only confirm what is known, and a name is said again with each renewal.
+        let confirms = match event {
+            Event::Probe(Probe::Nodes(rounds)) => {
+                self.outputs.round_trips(&self.state, rounds);
+                true
             }
-        }
+            Event::Dhcp(Dhcp::CallsItself { .. }) => layout == self.state.nodes().layout,
+            _ => false,
+        };
+        let news = due || !confirms || !told.is_empty();
         transitions.extend(told);
-        true
+        news
     }
 
     /// Works out what should be true and hands it to everybody it concerns; the network half first.

@@ -133,8 +133,7 @@ fn exit_by(state: &State, raised: &mut Vec<Alert>) {
 
 /// Who finds no room in the kernel's table of neighbours is neither reached nor given an address.
 fn neighbours(state: &State, raised: &mut Vec<Alert>) {
-    let full = state.vitals().neighbours.filter(|(count, max)| u64::from(*count) * 10 >= u64::from(*max) * 9);
-    let Some((count, max)) = full.filter(|(_, max)| *max > 0) else { return };
+    let Some((count, max)) = state.vitals().neighbours else { return };
     let text = format!(
         "the kernel's table of neighbours is nearly full ({count} of {max}), and nodes beyond it are neither reached nor given addresses: raise it (sudo sysctl -w net.ipv4.neigh.default.gc_thresh3={}, and in /etc/sysctl.d/ for the next start)",
         max.saturating_mul(4)

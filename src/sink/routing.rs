@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
@@ -26,7 +27,12 @@ pub struct RoutingSink {
     rtnl: Rtnl,
     /// the rules that were in the kernel after the last order
     held: BTreeSet<Rule>,
+    /// when it was last told that others had taken some away
+    told: Option<Instant>,
 }
+
+/// Who takes them away again and again is told so seldom.
+const TOLD: Duration = Duration::from_secs(60);
 
 /// What to do, in this order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -47,7 +53,11 @@ impl Sink for RoutingSink {
         let diff = compare(desired, &rules, &routes);
         // The kernel itself drops routes, but never a rule.
         let held = std::mem::take(&mut self.held);
-        let undone = diff.rules_to_add.iter().any(|rule| held.contains(rule));
+        let undone = diff.rules_to_add.iter().any(|rule| held.contains(rule))
+            && self.told.is_none_or(|told| told.elapsed() >= TOLD);
+        if undone {
+            self.told = Some(Instant::now());
+        }
         carry_out(&mut self.rtnl, &diff)?;
         self.held = sort::set(desired.rules.iter().map(as_kernel_rule));
         Ok(Applied::Routing { undone })

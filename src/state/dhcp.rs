@@ -46,8 +46,8 @@ struct Want {
     until: Instant,
 }
 
-/// Who gets no address asks again within a minute or so, and our server says of each but once a minute that it got none.
-const WANT_TIME: Duration = Duration::from_secs(150);
+/// Who gets no address asks again: some clients after seconds, others after five minutes (dhclient's `retry`).
+const WANT_TIME: Duration = Duration::from_secs(660);
 
 impl State {
     /// Who else serves addresses on the cluster port; what was heard on an earlier port, or before the cable was pulled, does
@@ -93,15 +93,15 @@ impl State {
             let was = std::mem::replace(&mut want.full, self.nodes.is_range_full(&self.settings));
             was && !want.full
         };
-        // What keeps addresses from our server that is not known here, only its own complaints tell.
-        let over = !want.full && want.until <= self.now;
+        // Nobody has asked for long. (What keeps addresses from our server that is not known here, only its own complaints tell.)
+        let over = want.until <= self.now;
         if freed || over || self.nodes.has_lease(want.mac) {
             self.dhcp.want = None;
         }
     }
 
     pub(super) fn want_deadline(&self) -> Option<Instant> {
-        self.dhcp.want.filter(|want| !want.full).map(|want| want.until)
+        self.dhcp.want.map(|want| want.until)
     }
 
     /// Forgets what was heard when the cable was pulled or the port is another one.
@@ -293,7 +293,7 @@ mod tests {
         assert_eq!(wanting(&state), None, "that all are given is nobody's want");
         wants(&mut state, 3, 2);
         wants(&mut state, 4, 3);
-        assert_eq!((wanting(&state), state.want_deadline()), (Some(3), None), "time alone frees no address");
+        assert_eq!(wanting(&state), Some(3));
         let ended = Lease { valid_for: Some(Duration::ZERO), ..lease(2, 101) };
         tell(&mut state, &Event::Lease(Change::Gone(ended)));
         assert_eq!(wanting(&state), None);

@@ -32,7 +32,7 @@ pub struct Revisions {
 pub struct Vitals {
     /// connection tracking: (entries, size)
     pub conntrack: Option<(u32, u32)>,
-    /// IPv4 neighbours: (entries, size)
+    /// IPv4 neighbours: (entries, size), where there is hardly any room left
     pub neighbours: Option<(u32, u32)>,
     /// by interface; 0 = the machine's
     pub resolvers: LiteMap<LinkIndex, Vec<IpAddr>>,
@@ -87,7 +87,7 @@ impl State {
     pub(super) fn apply_vital(&mut self, vital: &Vital) -> Vec<Transition> {
         match vital {
             Vital::Conntrack { count, max } => self.vitals.conntrack = Some((*count, *max)),
-            Vital::Neighbours { count, max } => self.vitals.neighbours = Some((*count, *max)),
+            Vital::Neighbours { count, max } => self.vitals.count_neighbours(*count, *max),
             Vital::Resolvers { index, servers } => {
                 self.vitals.resolvers.insert(*index, servers.clone());
             }
@@ -149,6 +149,13 @@ impl Vitals {
             ..was
         };
         self.refresh(now);
+    }
+
+    /// From nine tenths on there is hardly any room, until there is clearly more: the kernel tidies up in jumps.
+    fn count_neighbours(&mut self, count: u32, max: u32) {
+        let limit = if self.neighbours.is_some() { 80 } else { 90 };
+        let full = max > 0 && u64::from(count) * 100 >= u64::from(max) * limit;
+        self.neighbours = full.then_some((count, max));
     }
 
     /// Lets time pass.

@@ -21,8 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_UP: Duration = Duration::from_secs(1);
 
 const ESC: char = '\u{1b}';
-/// The bytes of one key are not farther apart.
+/// The bytes of one key are not farther apart, and not more.
 const SEQUENCE: Duration = Duration::from_millis(20);
+const LONGEST: usize = 8;
 
 /// The view after each line of the socket; `None` when the daemon is gone. Ends when nobody listens.
 fn follow(socket: PathBuf) -> Receiver<Option<View>> {
@@ -82,11 +83,14 @@ pub fn run(socket: &Path) {
 
 /// Whether Esc was pressed: arrows and other keys begin with it as well. What follows comes at once, and is taken along.
 fn is_alone(keys: &Receiver<char>) -> bool {
-    let mut alone = true;
-    while keys.recv_timeout(SEQUENCE).is_ok() {
-        alone = false;
+    for place in 0..LONGEST {
+        match keys.recv_timeout(SEQUENCE) {
+            Ok('q' | '\u{3}' | '\u{4}') => return true,
+            Ok(_) => {}
+            Err(_) => return place == 0,
+        }
     }
-    alone
+    false
 }
 
 /// One line of text for each change, for logs; until the daemon is gone, or nobody reads any more.

@@ -57,17 +57,21 @@ fn contested(nodes: &Nodes) -> impl Iterator<Item = Alert> + '_ {
 
 /// One alert for each name, however many want it: fresh systems all call themselves the same.
 fn homonyms(nodes: &Nodes) -> Vec<Alert> {
-    let mut by_name: LiteMap<&str, (Option<&NodeState>, Vec<&NodeState>)> = LiteMap::new();
-    for Homonym { node, wanted, holder } in nodes.homonyms() {
-        let name = holder.map_or(wanted, |holder| &holder.name);
-        by_name.entry(name).or_insert_with(|| (holder, Vec::new())).1.push(node);
+    let mut by_name: LiteMap<&str, (Homonym<'_>, Vec<&NodeState>)> = LiteMap::new();
+    for homonym in nodes.homonyms() {
+        let name = homonym.holder.map_or(homonym.wanted, |holder| &holder.name);
+        by_name.entry(name).or_insert_with(|| (homonym, Vec::new())).1.push(homonym.node);
     }
-    let told = by_name.into_iter().take(NAMED).map(|(name, (with, others))| {
+    let told = by_name.into_iter().take(NAMED).map(|(name, (Homonym { holder: with, is_heads, .. }, others))| {
         let listed: Vec<&str> = others.iter().take(NAMED).map(|node| node.name.as_str()).collect();
         let more = if others.len() > listed.len() { ", …" } else { "" };
-        let heads = if with.is_none() { ", as the head does," } else { "" };
+        let whose = match with {
+            Some(_) => "",
+            None if is_heads => ", as the head does,",
+            None => ", as a board did that is not here now,",
+        };
         let text = format!(
-            "{} more call themselves {name}{heads} and are listed as {}{more}: give each its own host name, or name it with `bramblegate nodes rename`",
+            "{} more call themselves {name}{whose} and are listed as {}{more}: give each its own host name, or name it with `bramblegate nodes rename`",
             others.len(),
             listed.join(", ")
         );

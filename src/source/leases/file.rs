@@ -47,8 +47,9 @@ impl Leases {
         self.entries.iter().map(|entry| format!("{entry}\n")).collect()
     }
 
-    /// Each board's lease.
-    pub fn by_mac(self) -> LiteMap<Mac, Entry> {
+    /// Each board's lease. In their order they go to the end of the map, and move nothing.
+    pub fn by_mac(mut self) -> LiteMap<Mac, Entry> {
+        sort::by_key(&mut self.entries, |entry| entry.mac);
         sort::map(self.entries.into_iter().map(|entry| (entry.mac, entry)))
     }
 }

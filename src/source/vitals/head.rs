@@ -14,7 +14,7 @@ const EARLIEST: u64 = 1_735_689_600;
 const NEVER_WRITTEN: [&str; 4] = ["squashfs", "erofs", "iso9660", "cramfs"];
 
 /// Where to look.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct View {
     pub root: PathBuf,
     /// the files that nodes boot from

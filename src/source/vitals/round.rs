@@ -2,6 +2,8 @@
 //! back; the others go on in a new one.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TryRecvError;
@@ -17,9 +19,19 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Which sensors hang.
 #[derive(Debug)]
 pub struct Rounds {
-    /// by their words, with what their threads will say
-    hanging: Vec<(&'static str, UnboundedReceiver<Seen>)>,
+    hanging: Vec<Hanging>,
     patience: Duration,
+}
+
+/// A sensor that has not come back.
+#[derive(Debug)]
+struct Hanging {
+    /// in words
+    name: &'static str,
+    /// what its thread will say
+    thread: UnboundedReceiver<Seen>,
+    /// where it looks: somewhere else it need not hang
+    view: View,
 }
 
 impl Default for Rounds {
@@ -34,25 +46,31 @@ impl Rounds {
     /// # Errors
     /// There is no thread to be had, or a look panicked.
     pub async fn look(&mut self, view: &View, sensors: &[Sensor]) -> io::Result<Seen> {
-        self.hanging.retain_mut(|(_, thread)| matches!(thread.try_recv(), Err(TryRecvError::Empty)));
-        let hangs = |sensor: &&Sensor| self.hanging.iter().any(|(name, _)| *name == sensor.0);
+        self.hanging.retain_mut(|hanging| {
+            hanging.view == *view && matches!(hanging.thread.try_recv(), Err(TryRecvError::Empty))
+        });
+        let hangs = |sensor: &&Sensor| self.hanging.iter().any(|hanging| hanging.name == sensor.0);
         let mut rest: Vec<Sensor> = sensors.iter().filter(|sensor| !hangs(sensor)).rev().copied().collect();
         let mut all = Seen::default();
         while !rest.is_empty() {
             let (sender, mut thread) = unbounded_channel();
-            let (view, work) = (view.clone(), rest.clone());
+            let (there, work) = (view.clone(), rest.clone());
+            // Another thread goes on with the rest when a sensor of this one hangs: it comes back to do no more.
+            let given_up = Arc::new(AtomicBool::new(false));
+            let stop = Arc::clone(&given_up);
             detach(move || {
                 for (_, sensor) in work.into_iter().rev() {
                     let mut seen = Seen::default();
-                    sensor(&view, &mut seen);
-                    if sender.send(seen).is_err() {
+                    sensor(&there, &mut seen);
+                    if sender.send(seen).is_err() || stop.load(Ordering::Relaxed) {
                         return;
                     }
                 }
             })?;
             while let Some((name, _)) = rest.last() {
                 let Ok(told) = timeout(self.patience, thread.recv()).await else {
-                    self.hanging.push((name, thread));
+                    given_up.store(true, Ordering::Relaxed);
+                    self.hanging.push(Hanging { name, thread, view: view.clone() });
                     rest.pop();
                     break;
                 };
@@ -65,14 +83,12 @@ impl Rounds {
 
     /// What hangs, in words.
     pub fn hanging(&self) -> Vec<&'static str> {
-        self.hanging.iter().map(|(name, _)| *name).collect()
+        self.hanging.iter().map(|hanging| hanging.name).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
     use super::*;
     use crate::source::vitals::head::SENSORS;
     use crate::source::vitals::head::tests::tree;
@@ -99,6 +115,12 @@ mod tests {
             assert_eq!(rounds.hanging(), ["the stuck one"]);
             assert!(look == 1 || begin.elapsed() < Duration::from_millis(250), "it is waited for once");
         }
+        let elsewhere = View { boot_folder: Some("/".into()), ..view.clone() };
+        let mut here = sensors;
+        here[1] = ("the stuck one", |_, _| {});
+        rounds.look(&elsewhere, &here).await.unwrap();
+        assert!(rounds.hanging().is_empty(), "elsewhere it need not hang");
+        rounds.look(&view, &sensors).await.unwrap();
         STUCK.store(false, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(100)).await;
         rounds.look(&view, &sensors).await.unwrap();

@@ -197,9 +197,10 @@ impl Nodes {
         };
         let silent: Vec<NodeId> = self.iter().filter(silent).map(|node| node.id).collect();
         gone.extend(silent.into_iter().filter_map(|id| self.forget(id)));
-        let quiet = !self.sweep_names(now)
-            && self.inventory.sightings.is_quiet()
-            && !self.iter().any(|node| node.origin == Origin::Found);
+        let names = self.sweep_names(now);
+        self.name_those_without(settings, now);
+        let quiet =
+            !names && self.inventory.sightings.is_quiet() && !self.iter().any(|node| node.origin == Origin::Found);
         self.inventory.sweep_at = (!quiet).then(|| now + SWEEP);
         gone
     }

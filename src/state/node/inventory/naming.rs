@@ -11,17 +11,21 @@ use crate::event::{Instant, Lease, Mac, NodeId};
 pub struct Homonym<'n> {
     pub node: &'n NodeState,
     pub wanted: &'n str,
-    /// who has the name; `None`: the head
+    /// who has the name; `None`: the head, or a board that had it in an earlier run and may come back
     pub holder: Option<&'n NodeState>,
+    /// the head has it
+    pub is_heads: bool,
 }
 
 impl Nodes {
-    /// Nodes that call themselves as another does, or as the head.
+    /// Nodes that call themselves as another does, as one did that may come back, or as the head.
     pub fn homonyms(&self) -> impl Iterator<Item = Homonym<'_>> {
         self.inventory.unnamed.iter().filter_map(|(id, wanted)| {
             let (node, holder) = (self.get(*id)?, self.by_name(wanted));
-            let lacks = holder.map_or(*wanted == self.inventory.head, |holder| holder.id != node.id);
-            lacks.then_some(Homonym { node, wanted, holder })
+            let is_heads = *wanted == self.inventory.head;
+            let kept = || node.mac.is_some_and(|mac| self.inventory.called.is_anothers(wanted, mac));
+            let lacks = holder.map_or_else(|| is_heads || kept(), |holder| holder.id != node.id);
+            lacks.then_some(Homonym { node, wanted, holder, is_heads })
         })
     }
 
@@ -66,6 +70,12 @@ impl Nodes {
     pub(super) fn sweep_names(&mut self, now: Instant) -> bool {
         let (macs, Inventory { sightings, called, .. }) = (&self.macs, &mut self.inventory);
         called.sweep(|mac| macs.contains_key(&mac) || sightings.lease(mac).is_some(), now)
+    }
+
+    /// A name that has become free goes to who calls itself so.
+    pub(super) fn name_those_without(&mut self, settings: &Settings, now: Instant) {
+        let without: Vec<NodeId> = self.inventory.unnamed.keys().copied().collect();
+        without.into_iter().for_each(|id| self.name_found(id, settings, now));
     }
 
     /// Names a found node as it calls itself, unless another is called so.
