@@ -55,7 +55,9 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
 /// What the files below `root` say now.
 pub fn read(root: &Path) -> Vital {
     let text = |path: &Path| fs::read_to_string(path).unwrap_or_default();
-    let served = ["proc/net/udp", "proc/net/udp6"].iter().any(|path| listens(&text(&root.join(path))));
+    // Where a server has a socket for IPv4, that one decides: chrony keeps one for all of IPv6 beside it.
+    let tables = ["proc/net/udp", "proc/net/udp6"];
+    let served = tables.iter().find_map(|path| listens(&text(&root.join(path)))).unwrap_or(false);
     let mut files: Vec<_> = FILES.iter().map(|path| root.join(path)).collect();
     for folder in FOLDERS {
         let entries = fs::read_dir(root.join(folder)).into_iter().flatten().flatten();
@@ -72,13 +74,14 @@ pub fn read(root: &Path) -> Vital {
     Vital::Time { served, servers }
 }
 
-/// Whether somebody serves NTP where others reach it, by a table of `/proc/net` (proc_pid_net(5)).
-fn listens(table: &str) -> bool {
-    table.lines().skip(1).any(|line| {
+/// Whether somebody serves NTP where others reach it, by a table of `/proc/net` (proc_pid_net(5)); `None`: nobody at all.
+fn listens(table: &str) -> Option<bool> {
+    let reached = table.lines().skip(1).filter_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let address = words.get(1).and_then(|local| local.strip_suffix(PORT));
-        words.get(3) == Some(&UNCONNECTED) && address.is_some_and(|address| !LOOPBACK.contains(&address))
-    })
+        let address = words.get(1)?.strip_suffix(PORT)?;
+        (words.get(3) == Some(&UNCONNECTED)).then(|| !LOOPBACK.contains(&address))
+    });
+    reached.reduce(|one, other| one || other)
 }
 
 /// Addresses of servers; names would have to be resolved, which DHCP's option 42 cannot wait for.
@@ -102,10 +105,10 @@ mod tests {
     fn a_server_counts_where_nodes_can_reach_it() {
         let table =
             |local: &str| format!("  sl  local_address rem_address   st\n  1: {local} 00000000:0000 07 0 0 0 0 0 0\n");
-        assert!(listens(&table("00000000:007B")));
-        assert!(!listens(&table("0100007F:007B")), "only for the head itself");
-        assert!(!listens(&table("00000000:0143")), "chrony's own control port");
-        assert!(!listens(&table("00000000:007B").replace(" 07 ", " 01 ")), "somebody's question");
+        assert_eq!(listens(&table("00000000:007B")), Some(true));
+        assert_eq!(listens(&table("0100007F:007B")), Some(false), "only for the head itself");
+        assert_eq!(listens(&table("00000000:0143")), None, "chrony's own control port");
+        assert_eq!(listens(&table("00000000:007B").replace(" 07 ", " 01 ")), None, "somebody's question");
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub fn time(patient: &Patient<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     let nets = std::iter::once(&cluster.address).chain(&cluster.alternatives);
+    // The last line serves the time also while the head has no internet itself.
     let allow: String = nets.map(|net| format!("allow {}\\n", net.trunc())).collect();
     let install = if machine.exists("/etc/chrony/chrony.conf") { "" } else { "sudo apt install chrony && " };
     vec![Finding::hint(
@@ -33,8 +34,8 @@ pub fn time(patient: &Patient<'_>) -> Vec<Finding> {
         "nothing on the head serves the time (systemd-timesyncd is a client only), so nodes are told no time server; those without a \
          clock of their own start with a wrong date",
         format!(
-            "{install}printf '{allow}' | sudo tee /etc/chrony/conf.d/bramblegate.conf && sudo systemctl restart chrony; or name a \
-             server as cluster.dhcp.ntp, or \"off\" there"
+            "{install}printf '{allow}local stratum 10\\n' | sudo tee /etc/chrony/conf.d/bramblegate.conf && sudo systemctl restart \
+             chrony; or name a server as cluster.dhcp.ntp, or \"off\" there"
         ),
     )]
 }

@@ -463,7 +463,12 @@ fn nodes_that_would_be_told_no_time_server_are_a_hint_and_no_finding() {
     let stock = head("time1", "").with("/etc/systemd/timesyncd.conf", "[Time]\n#NTP=\n");
     let [hint] = &stock.hints()[..] else { panic!("{:#?}", stock.hints()) };
     assert_eq!((hint.code, code(std::slice::from_ref(hint))), ("gateway-no-time", 0));
-    assert!(hint.remedy.contains("apt install chrony") && hint.remedy.contains("allow 192.168.50.0/24\\n"), "{hint:?}");
+    assert!(
+        hint.remedy.contains("apt install chrony")
+            && hint.remedy.contains("allow 192.168.50.0/24\\n")
+            && hint.remedy.contains("local stratum 10\\n'"),
+        "{hint:?}"
+    );
     assert!(report(std::slice::from_ref(hint), 3).contains("3 checks, nothing is in the way"));
     assert_eq!(stock.findings(), []);
     let deaf = head("time2", "").with("/etc/chrony/chrony.conf", "pool 2.debian.pool.ntp.org iburst\n");
