@@ -1,3 +1,6 @@
+mod serving;
+mod swap;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
@@ -376,57 +379,14 @@ fn a_gateway_that_may_not_send_its_probes() {
 
 const WIRED: &str = "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\nled.device = \"off\"\n\
     [[node]]\nname = \"rpi1\"\nmac = \"b8:27:eb:00:00:01\"\n[[node]]\nname = \"rpi2\"\naddress = \"192.168.50.12\"\n";
-const ARP: &str = "IP address       HW type     Flags       HW address            Mask     Device\n";
-const REFUSED: &str = r#"{"alerts":[{"severity":"fault","code":"gateway-foreign-dhcp","text":
-    "another DHCP server, 10.0.0.1, answers on the cluster port eth0, so the gateway serves no addresses there: if"}],
-    "uplinks":[{"interface":"eth1","state":"no-dhcp"}]}"#;
 
 fn wired(name: &str) -> Head {
     Head::new(name).set(WIRED).with("/sys/class/net/eth1/address", "02:00:00:00:00:02\n")
 }
-
-#[test]
-fn a_server_on_the_cluster_port_and_none_at_the_uplink_are_swapped_cables() {
-    let finding = wired("swap").answer("status", REFUSED).suffers(
-        "gateway-ports-swapped",
-        "none on any uplink, though eth1 has a cable",
-        "move the cable in eth0 to eth1, and the one in eth1 to eth0",
-    );
-    assert!(finding.blocked);
-}
-
-#[test]
-fn a_node_at_the_uplink_is_a_swapped_cable_and_another_neighbour_is_not() {
-    let node = format!("{ARP}10.0.0.7  0x1  0x2  b8:27:eb:00:00:01  *  eth1\n");
-    wired("met").with("/proc/net/arp", &node).suffers(
-        "gateway-ports-swapped",
-        "rpi1 was met at eth1",
-        "move the cable",
-    );
-    for (case, line) in [
-        ("silent", "10.0.0.7  0x1  0x0  b8:27:eb:00:00:01  *  eth1"),
-        ("inside", "192.168.50.11  0x1  0x2  b8:27:eb:00:00:01  *  eth0"),
-        ("venue", "192.168.50.12  0x1  0x2  02:00:00:00:00:55  *  eth1"),
-        ("rubbish", "x 0x 0xg"),
-    ] {
-        assert_eq!(wired(case).with("/proc/net/arp", &format!("{ARP}{line}\n")).findings(), [], "{case}");
-    }
-}
-
-#[test]
-fn a_server_on_the_cluster_port_beside_one_at_the_uplink_is_not_certain() {
-    let both: &str = r#"{"alerts":[{"code":"gateway-foreign-dhcp","text":"another DHCP server, 10.0.0.1, answers: if"}],
-        "uplinks":[{"interface":"eth1","state":"online"}]}"#;
-    let finding = wired("two").answer("status", both).suffers("gateway-foreign-dhcp", "10.0.0.1", "switch off DHCP");
-    assert!(!finding.blocked);
-    // Its node was met at the uplink by address too: then it is.
-    let arp = format!("{ARP}192.168.50.12  0x1  0x2  02:00:00:00:00:55  *  eth1\n");
-    wired("two-met").answer("status", both).with("/proc/net/arp", &arp).suffers(
-        "gateway-ports-swapped",
-        "rpi2",
-        "move",
-    );
-}
+const ARP: &str = "IP address       HW type     Flags       HW address            Mask     Device\n";
+const REFUSED: &str = r#"{"alerts":[{"severity":"fault","code":"gateway-foreign-dhcp","text":
+    "another DHCP server, 10.0.0.1, answers on the cluster port eth0, so the gateway serves no addresses there: if"}],
+    "uplinks":[{"interface":"eth1","state":"no-dhcp"}]}"#;
 
 #[test]
 fn a_forward_that_leads_ssh_away_from_the_head_is_told() {
@@ -448,65 +408,4 @@ fn a_program_behind_a_forwarded_port_is_told() {
     open.suffers("node-forward-hides", "tcp:2201 of the head, but for the venue that port leads to rpi1:22", "another");
     let local = wired("local").set(&forward).with("/proc/net/tcp", &listens("0100007F"));
     assert_eq!(local.findings(), []);
-}
-
-/// The settings of a head that serves addresses, and what else is said.
-fn serves(more: &str) -> String {
-    format!(
-        "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\nled.device = \"off\"\n[cluster.dhcp]\n{more}"
-    )
-}
-
-#[test]
-fn nodes_that_would_be_told_no_time_server_are_a_hint_and_no_finding() {
-    let head = |name: &str, more: &str| Head::new(name).set(&serves(more)).with("/usr/sbin/dnsmasq", "");
-    let stock = head("time1", "").with("/etc/systemd/timesyncd.conf", "[Time]\n#NTP=\n");
-    let [hint] = &stock.hints()[..] else { panic!("{:#?}", stock.hints()) };
-    assert_eq!((hint.code, code(std::slice::from_ref(hint))), ("gateway-no-time", 0));
-    assert!(
-        hint.remedy.contains("apt install chrony")
-            && hint.remedy.contains("allow 192.168.50.0/24\\n")
-            && hint.remedy.contains("local stratum 10\\n'"),
-        "{hint:?}"
-    );
-    assert!(report(std::slice::from_ref(hint), 3).contains("3 checks, nothing is in the way"));
-    assert_eq!(stock.findings(), []);
-    let deaf = head("time2", "").with("/etc/chrony/chrony.conf", "pool 2.debian.pool.ntp.org iburst\n");
-    assert!(!deaf.hints()[0].remedy.contains("apt install"));
-    let udp = "  sl  local_address rem_address   st\n  1: 00000000:007B 00000000:0000 07 0 0 0 0 0 0\n";
-    for well in [
-        head("time3", "").with("/proc/net/udp", udp),
-        head("time4", "").with("/etc/chrony/chrony.conf", "server 10.0.0.1\n"),
-        head("time5", "ntp = \"off\"\n"),
-        Head::new("time6"),
-    ] {
-        assert_eq!(well.hints(), [], "{}", well.root.display());
-    }
-}
-
-#[test]
-fn a_folder_of_boot_files_that_is_missing_or_closed_is_told() {
-    let head = |name: &str| {
-        let settings = serves("ntp = \"off\"\n[cluster.netboot]\nroot = \"/srv/boot/tftp\"\n");
-        Head::new(name).set(&settings).with("/usr/sbin/dnsmasq", "")
-    };
-    head("boot1").suffers("gateway-netboot", "/srv/boot/tftp is not there", "mkdir -p /srv/boot/tftp");
-    Head::new("boot4")
-        .set(&serves("ntp = \"off\"\n[cluster.netboot]\nroot = \"/home/pi/tftp\"\n"))
-        .with("/usr/sbin/dnsmasq", "")
-        .with("/home/pi/tftp/bootcode.bin", "")
-        .suffers("gateway-netboot", "sandbox shows it another /home", "move the folder");
-    let there = |name: &str, mode| {
-        let head = head(name)
-            .with("/srv/boot/tftp/bootcode.bin", "")
-            .with("/etc/passwd", "root:x:0:0::/root:/bin/sh\nbramblegate:x:64321:64321::/:/usr/sbin/nologin\n");
-        fs::set_permissions(head.root.join("srv/boot"), fs::Permissions::from_mode(mode)).unwrap();
-        head
-    };
-    assert_eq!(there("boot2", 0o755).findings(), []);
-    there("boot3", 0o700).suffers(
-        "gateway-netboot",
-        "user bramblegate may not enter /srv/boot",
-        "chmod o+rx /srv/boot",
-    );
 }

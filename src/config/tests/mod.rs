@@ -1,3 +1,4 @@
+mod groups;
 mod properties;
 mod refused;
 
@@ -350,59 +351,6 @@ const ROOM: &str = "cluster.address = \"10.21.0.1/16\"\n[[group]]\nname = \"modu
                     address = \"10.21.{group}.{slot}\"\nprobe = \"tcp:22\"\nfault_below = \"90%\"\n";
 
 #[test]
-fn a_room_of_modules_takes_ten_lines() {
-    let settings = good(ROOM);
-    assert_eq!((settings.groups.len(), settings.nodes.len()), (5, 750));
-    let node = &settings.nodes[2 * 150 + 16];
-    assert_eq!((node.name.as_str(), node.address.unwrap().to_string().as_str()), ("module3-17", "10.21.3.17"));
-    assert_eq!((node.group, &*node.probes), (Some(2), [NodeProbe::Tcp(22)].as_slice()));
-    let others = settings.nodes.iter().filter(|other| std::sync::Arc::ptr_eq(&other.probes, &node.probes)).count();
-    assert_eq!(others, 750, "one list for all");
-    assert_eq!(settings.groups[2].fault_below, Some(Threshold::Percent(90)));
-    let named = good(&ROOM.replace("numbers", "node = \"m{group}n{slot}\"\nnumbers"));
-    assert_eq!(named.nodes[0].name, "m1n1");
-}
-
-#[test]
-fn a_node_in_a_slot_may_be_told_more_about() {
-    let settings = good(&format!("{ROOM}[[node]]\nname = \"module3-17\"\nmac = \"b8:27:eb:00:00:01\"\n"));
-    let node = settings.nodes.iter().find(|node| node.name == "module3-17").unwrap();
-    assert_eq!(node.address.unwrap().to_string(), "10.21.3.17");
-    assert_eq!((node.mac.is_some(), &*node.probes), (true, [NodeProbe::Tcp(22)].as_slice()));
-    assert_eq!(settings.nodes.len(), 750);
-}
-
-#[test]
-fn members_and_named_groups_find_each_other() {
-    let node = |name: &str, last: u8, group: &str| {
-        format!("[[node]]\nname = \"{name}\"\naddress = \"192.168.50.{last}\"\n{group}")
-    };
-    let text = format!(
-        "[[group]]\nname = \"blades\"\nmembers = \"Blade*\"\n[[group]]\nname = \"spare\"\n{}{}{}",
-        node("blade1", 11, ""),
-        node("rpi1", 12, "group = \"SPARE\"\n"),
-        node("rpi2", 13, ""),
-    );
-    let groups: Vec<_> = good(&text).nodes.iter().map(|node| node.group).collect();
-    assert_eq!(groups, [Some(0), Some(1), None]);
-    let wrong = node("rpi1", 12, "group = \"rack\"\n");
-    fault(&wrong, "t.toml:6:9: node \"rpi1\": there is no group \"rack\", write a [[group]]");
-}
-
-#[test]
-fn rules_that_cannot_be_are_told_at_the_group() {
-    let told = |from: &str, to: &str| bad(&ROOM.replace(from, to));
-    assert!(told("1-150", "1-300")[0].contains("slot 256 of group \"module1\" would have the address 10.21.1.256"));
-    assert!(told("{slot}", "7")[0].contains("gives all slots one address"));
-    assert!(told("1-5", "5-1")[0].contains("ends before it begins, write \"1-5\""));
-    assert!(
-        told("address = \"10.21.{group}.{slot}\"\n", "").iter().any(|fault| fault.contains("has slots but no address"))
-    );
-    assert!(told("10.21.{group}", "10.22.{group}")[0].contains("is outside the cluster's subnet"));
-    assert!(told("name = \"module\"", "name = \"a b\"")[0].contains("is not a host name"));
-}
-
-#[test]
 fn ports_lead_to_nodes_that_exist() {
     let node = "[[node]]\nname = \"rpi1\"\naddress = \"192.168.50.11\"\n";
     let settings = good(&format!(
@@ -438,17 +386,6 @@ fn a_node_with_the_heads_own_name_is_told_where_it_stands() {
     assert_eq!((fault.line, fault.column), (line("name = \"Bramble\""), 8));
     assert_eq!(merged.head_fault("rack2-1").unwrap().line, line("[[group]]"));
     assert_eq!(merged.head_fault("head"), None);
-}
-
-#[test]
-fn a_node_and_the_slots_of_a_group_may_have_a_time_limit_of_their_own() {
-    let nodes = "[[node]]\nname = \"web\"\naddress = \"192.168.50.9\"\nprobe = \"http://:80/healthz\"\ntimeout = \"2s\"\n\
-        [[group]]\nname = \"rack\"\nslots = \"1-2\"\naddress = \"192.168.50.2{slot}\"\ntimeout = \"1s\"\n\
-        [[node]]\nname = \"rack-2\"\ntimeout = \"500ms\"\n";
-    let settings = good(nodes);
-    let of = |name| settings.nodes.iter().find(|node| node.name == name).unwrap().timeout.map(|time| time.as_millis());
-    assert_eq!((of("web"), of("rack-1"), of("rack-2")), (Some(2000), Some(1000), Some(500)));
-    fault(&nodes.replace("\"2s\"", "\"2m\""), "t.toml:7:11: node.timeout: \"2m\" is too long");
 }
 
 #[test]
