@@ -27,24 +27,24 @@ toolchain:
 
 build: toolchain ## the program, quickly, for trying things
 	@scripts/packages.sh build
-	$(CARGO) build --locked
+	$(CARGO) build --locked --workspace
 
 release: toolchain ## the program as it is installed: small and stripped
 	@scripts/packages.sh build
-	$(CARGO) build --locked --release
+	$(CARGO) build --locked --workspace --release
 
 demo: toolchain ## see it all on this machine, without hardware, touching none of its networks (ARGS="--seconds 60 --plain")
 	@scripts/packages.sh demo
-	$(CARGO) build --locked
+	$(CARGO) build --locked --workspace
 	@$(DEBUG) demo $(ARGS)
 
 test: toolchain ## every test but the whole-system one
 	@scripts/packages.sh test
-	$(CARGO) test --locked --no-fail-fast $(ARGS)
+	$(CARGO) test --locked --workspace --no-fail-fast $(ARGS)
 
 soak: toolchain ## ten thousand nodes that die, flap, come and go, for ten minutes (SECONDS=600)
 	@scripts/packages.sh test
-	$(CARGO) build --locked --release
+	$(CARGO) build --locked --workspace --release
 	BRAMBLEGATE_SOAK=$(or $(SECONDS),600) BRAMBLEGATE_PROGRAM=$(abspath $(RELEASE)) $(CARGO) test --locked --test netns -- --nocapture scale::soak
 
 lint: toolchain ## format, clippy, printed rules, boards, units, scripts, manual pages

@@ -1,4 +1,4 @@
-//! Lists `boards/*.toml`, so that a new board is one new file and nothing else; tells the linker to pack relocations.
+//! Lists `boards/*.toml`, so that a new board is one new file and nothing else.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -7,9 +7,6 @@ use std::{env, fs};
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("boards");
     println!("cargo::rerun-if-changed=boards");
-    // 100 kB less of the program: DT_RELR, which the C library reads since glibc 2.36. A linker that knows no such thing for
-    // the machine (binutils below 2.38 on x86, 2.43 on ARM) says so and goes on.
-    println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     let mut files: Vec<PathBuf> =
         fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_, Box<dyn Error>>>()?;
     files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));

@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
-use bramblegate::board::{Board, Wiring};
+use bramblegate::board::Board;
 use bramblegate::config::HttpExpectation;
 use bramblegate::dns;
-use bramblegate::hal::emulator::Script;
+use bramblegate::panel::Wiring;
+use bramblegate::panel::emulator::Script;
 use bramblegate::source::leases::file;
 use bramblegate::source::probe::http;
 use bramblegate::source::{control, dhcp, firewall, hotplug, netlink, probe};

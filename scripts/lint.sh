@@ -111,9 +111,9 @@ scripts_check() {
         xargs -0 shellcheck -x
 }
 
-check "format" "$cargo" fmt --check
-check "clippy" "$cargo" clippy --locked --all-targets -- -D warnings
-check "build" "$cargo" build --locked
+check "format" "$cargo" fmt --all --check
+check "clippy" "$cargo" clippy --locked --workspace --all-targets -- -D warnings
+check "build" "$cargo" build --locked --workspace
 check "boards pass bramblegate check" every_board
 check "shipped settings pass bramblegate check" shipped_settings
 check "the printed rule set passes nft -c" with nft printed_ruleset

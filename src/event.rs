@@ -16,6 +16,8 @@ use std::ops::Add;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::panel::DeviceError;
+
 pub use dhcp::{Dhcp, Lease, Said, Saying};
 pub use network::{Address, Link, LinkIndex, Neighbour, Netconf, Route, Rule};
 
@@ -268,6 +270,17 @@ pub enum ApplyErrorKind {
     Denied,
     /// another instance of this program lives and holds it
     Held,
+}
+
+impl From<DeviceError> for ApplyError {
+    fn from(error: DeviceError) -> Self {
+        let kind = match error {
+            DeviceError::Absent(_) => ApplyErrorKind::Absent,
+            DeviceError::Denied(_) => ApplyErrorKind::Denied,
+            DeviceError::Failed(_) => ApplyErrorKind::Failed,
+        };
+        Self { kind, message: error.to_string() }
+    }
 }
 
 impl fmt::Display for ApplyError {

@@ -14,9 +14,6 @@ pub mod daemon;
 pub mod dns;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod event;
-pub mod hal;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
-pub mod panel;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod policy;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods))]
@@ -28,3 +25,5 @@ pub mod source;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod state;
 pub mod venue;
+
+pub use bramblegate_panel as panel;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use bramblegate::board::Wiring;
-use bramblegate::hal::CharDisplay;
-use bramblegate::hal::emulator::{Backpack, Clock};
-use bramblegate::hal::hd44780::Hd44780;
-use bramblegate::hal::pcf8574::Pcf8574;
+use bramblegate::panel::CharDisplay;
+use bramblegate::panel::Wiring;
+use bramblegate::panel::emulator::{Backpack, Clock};
+use bramblegate::panel::hd44780::Hd44780;
+use bramblegate::panel::pcf8574::Pcf8574;
 use bramblegate::panel::{Charset, Frame, Geometry};
 use bramblegate::venue::{Error, Result};
 use embedded_hal::i2c::I2c;
@@ -113,7 +113,7 @@ struct Ours {
 impl Contender for Ours {
     fn show(&mut self, rows: &[String]) -> Result<()> {
         let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
-        self.display.show(&Frame::from_lines(self.geometry, &rows), true).map_err(|error| Error(error.message))
+        self.display.show(&Frame::from_lines(self.geometry, &rows), true).map_err(|error| Error(error.to_string()))
     }
 }
 
@@ -126,7 +126,7 @@ fn row_start(row: usize, columns: u8) -> u8 {
 struct Old<T>(T);
 
 impl Write for Old<Backpack> {
-    type Error = bramblegate::hal::emulator::backpack::EmulatedError;
+    type Error = bramblegate::panel::emulator::backpack::EmulatedError;
     fn write(&mut self, address: u8, bytes: &[u8]) -> std::result::Result<(), Self::Error> {
         I2c::write(&mut self.0, address, bytes)
     }

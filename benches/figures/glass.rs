@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use bramblegate::board::Wiring;
-use bramblegate::hal::emulator::Chip;
+use bramblegate::panel::Wiring;
+use bramblegate::panel::emulator::Chip;
 use bramblegate::panel::{Charset, Geometry};
 
 /// Milliseconds a transaction of so many bytes takes at 100 kHz: start, address, bytes of nine clocks each, stop.

@@ -5,13 +5,10 @@ use crate::sort;
 mod parse;
 #[cfg(test)]
 mod tests;
-pub mod wiring;
 
 use std::fmt;
 
 use crate::panel::{Charset, Geometry};
-
-pub use wiring::Wiring;
 
 /// The boards of the source tree's `boards/` folder: (name, TOML text), listed by `build.rs`.
 static BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/boards.rs"));

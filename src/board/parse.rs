@@ -4,8 +4,8 @@ use toml_span::de_helpers::TableHelper;
 use toml_span::value::Value;
 use toml_span::{DeserError, Deserialize, Error, ErrorKind, Span};
 
-use super::{Board, BoardError, BoardGpio, BoardLcd, BoardLed, BoardPins, BoardPorts, Wiring};
-use crate::panel::{Charset, Geometry};
+use super::{Board, BoardError, BoardGpio, BoardLcd, BoardLed, BoardPins, BoardPorts};
+use crate::panel::{Charset, Geometry, Wiring};
 
 struct File {
     description: String,

@@ -41,12 +41,14 @@ pub fn main(args: Args) -> ExitCode {
 
 fn show(settings: &Lcd, text: &str) -> Result<(), ApplyError> {
     let Some(mut connect) = display::connector(settings) else { return Ok(()) };
-    connect()?.show(&Frame::from_lines(settings.geometry, &spread(text, settings.geometry)), true)
+    connect()?.show(&Frame::from_lines(settings.geometry, &spread(text, settings.geometry)), true)?;
+    Ok(())
 }
 
 fn darken(settings: &Led) -> Result<(), ApplyError> {
     let Some(mut connect) = indicator::connector(settings) else { return Ok(()) };
-    connect()?.set(&[])
+    connect()?.set(&[])?;
+    Ok(())
 }
 
 /// The text by words over the rows; what does not fit is cut.

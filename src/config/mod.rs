@@ -25,9 +25,9 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use crate::board::Wiring;
 use crate::event::Mac;
 use crate::panel::Geometry;
+use crate::panel::Wiring;
 
 pub use fault::{Complaint, Fault};
 pub use grammar::show_duration;

@@ -7,7 +7,7 @@ use linux_embedded_hal::I2cdev;
 
 use crate::board::Board;
 use crate::cli::machine::Machine;
-use crate::hal::pcf8574::ADDRESSES;
+use crate::panel::pcf8574::ADDRESSES;
 use crate::sort;
 
 /// What was found.

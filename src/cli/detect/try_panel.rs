@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::board::Board;
-use crate::board::wiring::{KnownWiring, WIRINGS};
 use crate::cli::{exit, output};
-use crate::event::ApplyError;
-use crate::hal::hd44780::{Hd44780, Transport};
-use crate::hal::{CharDisplay, linux};
+use crate::panel::DeviceError;
+use crate::panel::hd44780::{Hd44780, Transport};
+use crate::panel::wiring::{KnownWiring, WIRINGS};
+use crate::panel::{CharDisplay, linux};
 use crate::panel::{Charset, Frame, Geometry};
 
 /// How long each stands.
@@ -27,7 +27,7 @@ pub fn main(board: &Board, address: u8, bus: Option<PathBuf>, size: Option<&str>
         return ExitCode::from(exit::USAGE);
     };
     // Nobody is to stare at a display whose bus is not there.
-    if let Err(error) = linux::open_i2c(&device, address, crate::board::Wiring::default()) {
+    if let Err(error) = linux::open_i2c(&device, address, crate::panel::Wiring::default()) {
         output::err(&format!("{error}\n"));
         return ExitCode::from(exit::UNAVAILABLE);
     }
@@ -61,7 +61,7 @@ pub fn main(board: &Board, address: u8, bus: Option<PathBuf>, size: Option<&str>
 }
 
 /// The wiring's number and name on the glass; number 0 says that it was chosen.
-fn show<T: Transport>(transport: T, number: usize, known: &KnownWiring, geometry: Geometry) -> Result<(), ApplyError> {
+fn show<T: Transport>(transport: T, number: usize, known: &KnownWiring, geometry: Geometry) -> Result<(), DeviceError> {
     let first = if number == 0 { "chosen:".to_owned() } else { format!("Wiring {number}") };
     let lines =
         if geometry.rows == 1 { vec![format!("{first} {}", known.name)] } else { vec![first, known.name.to_owned()] };
@@ -75,8 +75,8 @@ fn lines(device: &str, address: u8, known: &KnownWiring, geometry: Geometry) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hal::emulator::{Backpack, Clock};
-    use crate::hal::pcf8574::{CLOCK_HZ, Pcf8574};
+    use crate::panel::emulator::{Backpack, Clock};
+    use crate::panel::pcf8574::{CLOCK_HZ, Pcf8574};
 
     #[test]
     fn only_the_right_wiring_shows_its_number() {

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use crate::config::{Lcd, LcdBus};
 use crate::event::{ApplyError, ApplyErrorKind};
-use crate::hal::emulator::{Backpack, Clock, Fate, Script};
-use crate::hal::gpio::Pins;
-use crate::hal::hd44780::Hd44780;
-use crate::hal::pcf8574::{CLOCK_HZ, Pcf8574};
-use crate::hal::{CharDisplay, linux};
+use crate::panel::emulator::{Backpack, Clock, Fate, Script};
+use crate::panel::gpio::Pins;
+use crate::panel::hd44780::Hd44780;
+use crate::panel::pcf8574::{CLOCK_HZ, Pcf8574};
+use crate::panel::{CharDisplay, linux};
 
 /// Opens a display, again and again as it comes and goes; lives as long as the settings stand.
 pub type Connector = Box<dyn FnMut() -> Result<Box<dyn CharDisplay>, ApplyError> + Send>;

@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::*;
-use crate::board::Wiring;
 use crate::config::{Backlight, LcdBus};
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Vital};
-use crate::hal::CharDisplay;
-use crate::hal::emulator::Chip;
+use crate::panel::Wiring;
+use crate::panel::emulator::Chip;
+use crate::panel::{CharDisplay, DeviceError};
 use crate::panel::{Charset, Geometry, Page};
 
 const SIXTEEN: Geometry = Geometry { columns: 16, rows: 2 };
@@ -261,7 +261,7 @@ impl Fake {
 }
 
 impl CharDisplay for Fake {
-    fn show(&mut self, frame: &Frame, lit: bool) -> Result<(), ApplyError> {
+    fn show(&mut self, frame: &Frame, lit: bool) -> Result<(), DeviceError> {
         if self.panics.load(Ordering::SeqCst) > 0 {
             self.panics.fetch_sub(1, Ordering::SeqCst);
             panic!("the driver has a hole");
@@ -269,7 +269,7 @@ impl CharDisplay for Fake {
         self.shown.lock().unwrap().push((Instant::now(), frame.lines(), lit));
         Ok(())
     }
-    fn refresh(&mut self) -> Result<(), ApplyError> {
+    fn refresh(&mut self) -> Result<(), DeviceError> {
         self.refreshes.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Connector;
 use crate::config::{Backlight, Lcd};
 use crate::event::{Applied, ApplyError, ApplyErrorKind};
-use crate::hal::CharDisplay;
+use crate::panel::CharDisplay;
 use crate::panel::charset::HEARTBEAT;
 use crate::panel::playlist::{Rotation, Urgency};
 use crate::panel::{Frame, Playlist};
@@ -126,7 +126,8 @@ impl Worker {
             return Ok(());
         }
         self.refreshed_at = now;
-        display.refresh()
+        display.refresh()?;
+        Ok(())
     }
 
     /// What should be on the glass now.

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use crate::config::{Led, LedDevice};
 use crate::event::{ApplyError, ApplyErrorKind};
-use crate::hal::blinkstick::{BlinkStick, Identity};
-use crate::hal::emulator::{Clock, Stick};
-use crate::hal::sysfs_led::{LEDS, SysfsLed};
-use crate::hal::{Indicator, hid};
+use crate::panel::blinkstick::{BlinkStick, Identity};
+use crate::panel::emulator::{Clock, Stick};
+use crate::panel::sysfs_led::{LEDS, SysfsLed};
+use crate::panel::{Indicator, hid};
 use crate::sink::display::fate;
 
 /// Opens an indicator, again and again as it comes and goes; lives as long as the settings stand.

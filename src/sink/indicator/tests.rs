@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::config::LedDevice;
 use crate::event::{Applied, ApplyErrorKind, ApplyReport};
-use crate::hal::Indicator;
-use crate::hal::blinkstick::{BlinkStick, Identity};
-use crate::hal::emulator::{Clock, Fault, Stick};
+use crate::panel::Indicator;
+use crate::panel::blinkstick::{BlinkStick, Identity};
+use crate::panel::emulator::{Clock, Fault, Stick};
 use crate::panel::{Colour, Pattern};
 
 fn settings() -> Led {

@@ -6,8 +6,8 @@ use super::Connector;
 use super::daytime::{is_night, local_minute};
 use crate::config::Led;
 use crate::event::{Applied, ApplyError};
-use crate::hal::Indicator;
-use crate::hal::light::pulse_widths;
+use crate::panel::Indicator;
+use crate::panel::light::pulse_widths;
 use crate::panel::signal::{Colour, Pattern, Signal, level};
 use crate::sink::ornament::{self, Lease, Patience, Reporter, earliest, switched_off};
 

@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use bramblegate::board::Wiring;
-use bramblegate::hal::emulator::Chip;
+use bramblegate::panel::Wiring;
+use bramblegate::panel::emulator::Chip;
 use bramblegate::panel::{Charset, Geometry};
 use serde_json::json;
 

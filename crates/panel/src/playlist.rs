@@ -151,7 +151,7 @@ impl Rotation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::panel::Geometry;
+    use crate::Geometry;
 
     const SECOND: Duration = Duration::from_secs(1);
 

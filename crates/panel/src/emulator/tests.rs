@@ -6,11 +6,11 @@ use embedded_hal_02::blocking::i2c::Write as OldWrite;
 use hd44780_driver::{Cursor, CursorBlink, Direction, Display, DisplayMode, HD44780};
 
 use super::*;
-use crate::board::Wiring;
-use crate::hal::gpio::{Gpio, Pins as Lines};
-use crate::hal::hd44780::Hd44780;
-use crate::hal::{CharDisplay, hd44780::Transport};
-use crate::panel::{Charset, Frame, Geometry};
+use crate::gpio::{Gpio, Pins as Lines};
+use crate::hd44780::Hd44780;
+use crate::wiring::Wiring;
+use crate::{CharDisplay, hd44780::Transport};
+use crate::{Charset, Frame, Geometry};
 
 const SIXTEEN: Geometry = Geometry { columns: 16, rows: 2 };
 
@@ -97,7 +97,7 @@ fn after_the_other_driver_ours_takes_over_and_the_other_way_round() {
     lcd.set_autoscroll(true, &mut delay).unwrap();
     lcd.write_str("left behind, scrolled away and shifted", &mut delay).unwrap();
     let expander =
-        crate::hal::pcf8574::Pcf8574::new(backpack.clone(), delay.0.clone(), 0x27, Wiring::default(), "bus", 100_000);
+        crate::pcf8574::Pcf8574::new(backpack.clone(), delay.0.clone(), 0x27, Wiring::default(), "bus", 100_000);
     let mut ours = Hd44780::new(expander, SIXTEEN, Charset::A00);
     let frame = Frame::from_lines(SIXTEEN, &["10.99.0.126", "ours           ♥"]);
     ours.show(&frame, true).unwrap();
@@ -113,8 +113,8 @@ fn haste_is_noticed() {
     let mut lcd = oracle(&backpack, &mut delay);
     lcd.write_str("x", &mut delay).unwrap();
     let mut expander =
-        crate::hal::pcf8574::Pcf8574::new(backpack.clone(), delay.0.clone(), 0x27, Wiring::default(), "bus", 100_000);
-    use crate::hal::hd44780::plan::Op;
+        crate::pcf8574::Pcf8574::new(backpack.clone(), delay.0.clone(), 0x27, Wiring::default(), "bus", 100_000);
+    use crate::hd44780::plan::Op;
     // Clear takes 1.52 ms; at 100 kHz the next character comes after 0.2 ms.
     expander.execute(&[Op::Command(0x01), Op::Data(b'y')]).unwrap();
     let violations = backpack.chip().violations().to_vec();
@@ -206,7 +206,7 @@ proptest::proptest! {
         lcd.write_str(&second, &mut delay).unwrap();
         let (ours, delay) = bench();
         let wiring = Wiring::default();
-        let expander = crate::hal::pcf8574::Pcf8574::new(ours.clone(), delay.0, 0x27, wiring, "bus", 100_000);
+        let expander = crate::pcf8574::Pcf8574::new(ours.clone(), delay.0, 0x27, wiring, "bus", 100_000);
         let frame = Frame::from_lines(twenty, &[&first, &second]);
         Hd44780::new(expander, twenty, Charset::A00).show(&frame, true).unwrap();
         proptest::prop_assert_eq!(ours.chip().codes(twenty), theirs.chip().codes(twenty));

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use super::fate::Trouble;
 use super::{Clock, Fate, Fault};
-use crate::event::ApplyError;
-use crate::hal::blinkstick::{HidTransport, Identity, Model};
-use crate::hal::{absent, failed};
-use crate::panel::Colour;
+use crate::Colour;
+use crate::blinkstick::{HidTransport, Identity, Model};
+use crate::device::DeviceError;
 
 /// How long a control transfer of low-speed USB takes in a simulation. With the machine's clock it takes no time: a sleep
 /// for each would be seen in the figures of the daemon, whose wake-ups are counted with this emulator.
@@ -87,13 +86,13 @@ impl Stick {
     }
 
     /// Is it there to be opened?
-    pub fn open(&self) -> Result<Self, ApplyError> {
+    pub fn open(&self) -> Result<Self, DeviceError> {
         let mut device = self.lock();
         device.play(self.clock.now());
         if device.fate.plugged {
             Ok(self.clone())
         } else {
-            Err(absent("the emulated BlinkStick is unplugged".to_owned()))
+            Err(DeviceError::Absent("the emulated BlinkStick is unplugged".to_owned()))
         }
     }
 
@@ -122,13 +121,17 @@ impl Device {
     }
 
     /// The answer to any transfer, and how long it took.
-    fn answer(&mut self, now: Duration) -> (Result<(), ApplyError>, Duration) {
+    fn answer(&mut self, now: Duration) -> (Result<(), DeviceError>, Duration) {
         self.play(now);
         match self.fate.trouble() {
             None => (Ok(()), TRANSFER),
-            Some(Trouble::Stuck(time)) => (Err(failed("emulated BlinkStick: timed out".to_owned())), time),
-            Some(Trouble::Gone) => (Err(absent("emulated BlinkStick: unplugged".to_owned())), Duration::ZERO),
-            Some(Trouble::Refused(_)) => (Err(failed("emulated BlinkStick: stalled".to_owned())), TRANSFER),
+            Some(Trouble::Stuck(time)) => (Err(DeviceError::Failed("emulated BlinkStick: timed out".to_owned())), time),
+            Some(Trouble::Gone) => {
+                (Err(DeviceError::Absent("emulated BlinkStick: unplugged".to_owned())), Duration::ZERO)
+            }
+            Some(Trouble::Refused(_)) => {
+                (Err(DeviceError::Failed("emulated BlinkStick: stalled".to_owned())), TRANSFER)
+            }
         }
     }
 
@@ -178,7 +181,7 @@ impl Device {
 }
 
 impl HidTransport for Stick {
-    fn send(&mut self, report: &[u8]) -> Result<(), ApplyError> {
+    fn send(&mut self, report: &[u8]) -> Result<(), DeviceError> {
         let now = self.clock.now();
         let (result, time) = self.lock().answer(now);
         self.take_time(time);
@@ -189,7 +192,7 @@ impl HidTransport for Stick {
         result
     }
 
-    fn receive(&mut self, id: u8, buffer: &mut [u8]) -> Result<usize, ApplyError> {
+    fn receive(&mut self, id: u8, buffer: &mut [u8]) -> Result<usize, DeviceError> {
         let now = self.clock.now();
         let (result, time) = self.lock().answer(now);
         self.take_time(time);
@@ -198,7 +201,7 @@ impl HidTransport for Stick {
         let value = match (id, device.model) {
             (4, Model::Pro) => device.mode,
             (0x81, Model::Flex) => u8::try_from(device.leds.len()).unwrap_or(u8::MAX),
-            _ => return Err(failed(format!("emulated BlinkStick: no report {id:#04x}"))),
+            _ => return Err(DeviceError::Failed(format!("emulated BlinkStick: no report {id:#04x}"))),
         };
         for (place, byte) in buffer.iter_mut().zip([id, value]) {
             *place = byte;
@@ -210,8 +213,8 @@ impl HidTransport for Stick {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hal::Indicator;
-    use crate::hal::blinkstick::BlinkStick;
+    use crate::blinkstick::BlinkStick;
+    use crate::device::Indicator;
 
     fn stick(serial: &str, release: u16, leds: usize) -> (Stick, BlinkStick<Stick>) {
         let identity = Identity { serial: serial.to_owned(), release };

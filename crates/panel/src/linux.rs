@@ -10,9 +10,8 @@ use linux_embedded_hal::{CdevPin, I2CError, I2cdev};
 
 use super::gpio::{Gpio, Pins};
 use super::pcf8574::{BusError, BusFault, CLOCK_HZ, Pcf8574};
-use super::{absent, from_errno};
-use crate::board::Wiring;
-use crate::event::{ApplyError, ApplyErrorKind};
+use crate::device::DeviceError;
+use crate::wiring::Wiring;
 
 /// Sleeps.
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,10 +40,10 @@ impl BusError for I2CError {
         if matches!(errno, Some(EMSGSIZE | EOPNOTSUPP)) {
             return BusFault::TooLong;
         }
-        match from_errno(errno, String::new()).kind {
-            ApplyErrorKind::Absent => BusFault::Absent,
-            ApplyErrorKind::Denied => BusFault::Denied,
-            _ => BusFault::Failed,
+        match DeviceError::from_errno(errno, String::new()) {
+            DeviceError::Absent(_) => BusFault::Absent,
+            DeviceError::Denied(_) => BusFault::Denied,
+            DeviceError::Failed(_) => BusFault::Failed,
         }
     }
 }
@@ -57,21 +56,19 @@ fn errno_of(error: &LinuxI2CError) -> Option<i32> {
 }
 
 /// An expander on `/dev/i2c-N`.
-pub fn open_i2c(device: &Path, address: u8, wiring: Wiring) -> Result<Pcf8574<I2cdev, Sleep>, ApplyError> {
+pub fn open_i2c(device: &Path, address: u8, wiring: Wiring) -> Result<Pcf8574<I2cdev, Sleep>, DeviceError> {
     let name = device.display().to_string();
     let bus = I2cdev::new(device).map_err(|error| {
         let errno = errno_of(&error);
-        let mut failure = from_errno(errno, format!("{name} cannot be opened: {error}"));
-        match failure.kind {
-            ApplyErrorKind::Absent => {
-                failure.message = format!("there is no {name}: is I²C switched on (dtparam=i2c_arm=on)?")
+        match DeviceError::from_errno(errno, format!("{name} cannot be opened: {error}")) {
+            DeviceError::Absent(_) => {
+                DeviceError::Absent(format!("there is no {name}: is I²C switched on (dtparam=i2c_arm=on)?"))
             }
-            ApplyErrorKind::Denied => {
-                failure.message = format!("{name} may not be opened: is the user in the group i2c?")
+            DeviceError::Denied(_) => {
+                DeviceError::Denied(format!("{name} may not be opened: is the user in the group i2c?"))
             }
-            _ => {}
+            failed @ DeviceError::Failed(_) => failed,
         }
-        failure
     })?;
     Ok(Pcf8574::new(bus, Sleep, address, wiring, &name, clock_hz(device)))
 }
@@ -85,13 +82,13 @@ fn clock_hz(device: &Path) -> u32 {
 }
 
 /// The display's lines on the GPIO chip with this label ("pinctrl-bcm2711"): numbers differ from kernel to kernel.
-pub fn open_gpio(label: &str, offsets: Pins<u32>) -> Result<Gpio<CdevPin, Sleep>, ApplyError> {
+pub fn open_gpio(label: &str, offsets: Pins<u32>) -> Result<Gpio<CdevPin, Sleep>, DeviceError> {
     let fault = |error: gpio_cdev::errors::Error| gpio_fault(label, &error);
     let chips = gpio_cdev::chips().map_err(fault)?;
     let mut chip = chips
         .filter_map(Result::ok)
         .find(|chip| chip.label() == label || chip.name() == label)
-        .ok_or_else(|| absent(format!("there is no GPIO chip labelled {label}")))?;
+        .ok_or_else(|| DeviceError::Absent(format!("there is no GPIO chip labelled {label}")))?;
     let mut line = |offset: u32| -> Result<CdevPin, gpio_cdev::errors::Error> {
         CdevPin::new(chip.get_line(offset)?.request(LineRequestFlags::OUTPUT, 0, "bramblegate")?)
     };
@@ -105,12 +102,12 @@ pub fn open_gpio(label: &str, offsets: Pins<u32>) -> Result<Gpio<CdevPin, Sleep>
     Ok(Gpio::new(pins, Sleep, label))
 }
 
-fn gpio_fault(label: &str, error: &gpio_cdev::errors::Error) -> ApplyError {
+fn gpio_fault(label: &str, error: &gpio_cdev::errors::Error) -> DeviceError {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let mut errno = None;
     while let Some(cause) = source {
         errno = errno.or_else(|| cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error));
         source = cause.source();
     }
-    from_errno(errno, format!("GPIO chip {label}: {error}"))
+    DeviceError::from_errno(errno, format!("GPIO chip {label}: {error}"))
 }

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use crate::board::wiring::Pins;
-use crate::panel::charset::{Charset, GLYPHS};
-use crate::panel::{Frame, Geometry};
+use crate::charset::{Charset, GLYPHS};
+use crate::wiring::Pins;
+use crate::{Frame, Geometry};
 
 /// Execution times at 270 kHz (table 6).
 const INSTRUCTION: Duration = Duration::from_micros(37);
@@ -268,7 +268,7 @@ impl Chip {
     /// The dots of a character code: from CGRAM for the first sixteen, else from the ROM.
     pub fn dots(&self, charset: Charset, code: u8) -> [u8; 8] {
         if code >= 0x10 {
-            return crate::panel::charset::rom_glyph(charset, code);
+            return crate::charset::rom_glyph(charset, code);
         }
         let start = usize::from(code & 7) * 8;
         let mut rows = [0; 8];

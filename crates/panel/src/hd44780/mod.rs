@@ -4,17 +4,16 @@ pub mod plan;
 
 use std::time::Duration;
 
-use super::{CharDisplay, failed};
-use crate::event::ApplyError;
-use crate::panel::charset::{CGRAM_SLOTS, Cell, Charset, GLYPHS};
-use crate::panel::{Frame, Geometry};
+use crate::charset::{CGRAM_SLOTS, Cell, Charset, GLYPHS};
+use crate::device::{CharDisplay, DeviceError};
+use crate::{Frame, Geometry};
 use plan::{Memory, Op, plan};
 
 /// Carries instructions to the controller and gives it the time it needs between two of them (53 µs at the slowest
 /// oscillator allowed, 190 kHz); longer waits are asked for.
 pub trait Transport: Send {
     /// Sends all of `ops` and the backlight's new state, in one go where the bus allows.
-    fn execute(&mut self, ops: &[Op]) -> Result<(), ApplyError>;
+    fn execute(&mut self, ops: &[Op]) -> Result<(), DeviceError>;
     /// The backlight's state from the next [`Transport::execute`] on, which may be of no ops.
     fn backlight(&mut self, lit: bool);
     /// Whether what was sent last still stands at the pins; `None` where that cannot be read. With pins of the machine's own
@@ -112,7 +111,7 @@ impl<T: Transport> Hd44780<T> {
     /// While the controller works and is in step, the first two nibbles make 0x33, which is one-line mode until the
     /// function set below: so the long wait for a command that the first nibble may have completed comes before the
     /// second one, and from there on nothing waits. Neither clear nor display-off is used, so nothing flashes.
-    fn initialise(&mut self, start: Start) -> Result<(), ApplyError> {
+    fn initialise(&mut self, start: Start) -> Result<(), DeviceError> {
         if start == Start::Cold {
             // Power-on: more than 40 ms after the supply has risen.
             self.transport.wait(Duration::from_millis(45));
@@ -141,7 +140,7 @@ impl<T: Transport> Hd44780<T> {
     }
 
     /// Initialises and draws `frame`; the display is switched on last.
-    fn start(&mut self, start: Start, frame: &Frame, lit: bool) -> Result<(), ApplyError> {
+    fn start(&mut self, start: Start, frame: &Frame, lit: bool) -> Result<(), DeviceError> {
         // Also finds out whether anything answers, before the long waits.
         self.transport.backlight(lit);
         self.transport.execute(&[])?;
@@ -156,7 +155,7 @@ impl<T: Transport> Hd44780<T> {
         Ok(())
     }
 
-    fn update(&mut self, frame: &Frame, lit: bool) -> Result<(), ApplyError> {
+    fn update(&mut self, frame: &Frame, lit: bool) -> Result<(), DeviceError> {
         let mut ops = Vec::new();
         if self.frame.as_ref() != Some(frame) {
             self.draw(frame, &mut ops);
@@ -224,9 +223,13 @@ impl<T: Transport> Hd44780<T> {
 }
 
 impl<T: Transport> CharDisplay for Hd44780<T> {
-    fn show(&mut self, frame: &Frame, lit: bool) -> Result<(), ApplyError> {
+    fn show(&mut self, frame: &Frame, lit: bool) -> Result<(), DeviceError> {
         if frame.geometry() != self.geometry {
-            return Err(failed(format!("a page of {} for a display of {}", frame.geometry(), self.geometry)));
+            return Err(DeviceError::Failed(format!(
+                "a page of {} for a display of {}",
+                frame.geometry(),
+                self.geometry
+            )));
         }
         let result = if self.running { self.update(frame, lit) } else { self.start(Start::Cold, frame, lit) };
         self.running = result.is_ok();
@@ -247,7 +250,7 @@ impl<T: Transport> CharDisplay for Hd44780<T> {
         !self.blind
     }
 
-    fn refresh(&mut self) -> Result<(), ApplyError> {
+    fn refresh(&mut self) -> Result<(), DeviceError> {
         let (Some(frame), Some(lit), true) = (self.frame.take(), self.lit, self.running) else { return Ok(()) };
         let result = self.start(Start::Warm, &frame, lit);
         self.running = result.is_ok();

@@ -10,9 +10,8 @@
 
 use std::time::Duration;
 
-use super::Indicator;
-use crate::event::ApplyError;
-use crate::panel::Colour;
+use crate::Colour;
+use crate::device::{DeviceError, Indicator};
 
 pub const VENDOR: u16 = 0x20a0;
 pub const PRODUCT: u16 = 0x41e5;
@@ -24,9 +23,9 @@ const ALL_LEDS: Duration = Duration::from_millis(104);
 /// Feature reports of a HID device; the first byte is the report's id.
 pub trait HidTransport: Send {
     /// HIDIOCSFEATURE; can block for 5 s.
-    fn send(&mut self, report: &[u8]) -> Result<(), ApplyError>;
+    fn send(&mut self, report: &[u8]) -> Result<(), DeviceError>;
     /// HIDIOCGFEATURE: the report with this id, as long as the device makes it, at most `buffer`.
-    fn receive(&mut self, id: u8, buffer: &mut [u8]) -> Result<usize, ApplyError>;
+    fn receive(&mut self, id: u8, buffer: &mut [u8]) -> Result<usize, DeviceError>;
 }
 
 /// Who a device says it is.
@@ -92,7 +91,7 @@ pub struct BlinkStick<T> {
 
 impl<T: HidTransport> BlinkStick<T> {
     /// Asks the device how many LEDs it has, where that differs within a kind.
-    pub fn new(mut transport: T, identity: Identity) -> Result<Self, ApplyError> {
+    pub fn new(mut transport: T, identity: Identity) -> Result<Self, DeviceError> {
         let model = Model::of(&identity);
         let leds = match model {
             Model::BlinkStick | Model::Unknown => 1,
@@ -136,14 +135,14 @@ impl<T: HidTransport> BlinkStick<T> {
     }
 }
 
-fn read<T: HidTransport>(transport: &mut T, id: u8) -> Result<Option<u8>, ApplyError> {
+fn read<T: HidTransport>(transport: &mut T, id: u8) -> Result<Option<u8>, DeviceError> {
     let mut buffer = [0; 8];
     let length = transport.receive(id, &mut buffer)?;
     Ok(buffer.get(..length.min(buffer.len())).and_then(|report| report.get(1)).copied())
 }
 
 impl<T: HidTransport> Indicator for BlinkStick<T> {
-    fn set(&mut self, colours: &[Colour]) -> Result<(), ApplyError> {
+    fn set(&mut self, colours: &[Colour]) -> Result<(), DeviceError> {
         let wanted: Vec<Colour> =
             (0..self.held.len()).map(|led| colours.get(led).copied().unwrap_or(Colour::OFF)).collect();
         let Some(report) = self.report(&wanted) else { return Ok(()) };

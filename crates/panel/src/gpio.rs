@@ -6,10 +6,9 @@ use std::time::Duration;
 use embedded_hal::delay::DelayNs;
 use embedded_hal::digital::OutputPin;
 
-use super::failed;
 use super::hd44780::Transport;
 use super::hd44780::plan::Op;
-use crate::event::ApplyError;
+use crate::device::DeviceError;
 
 /// Time for an instruction at the slowest oscillator allowed (190 kHz): 53 µs.
 const INSTRUCTION: Duration = Duration::from_micros(60);
@@ -76,9 +75,9 @@ where
     P::Error: Display,
     D: DelayNs + Send,
 {
-    fn execute(&mut self, ops: &[Op]) -> Result<(), ApplyError> {
+    fn execute(&mut self, ops: &[Op]) -> Result<(), DeviceError> {
         let name = self.name.clone();
-        let fault = |error: P::Error| failed(format!("GPIO chip {name}: {error}"));
+        let fault = |error: P::Error| DeviceError::Failed(format!("GPIO chip {name}: {error}"));
         if let Some(pin) = &mut self.pins.backlight {
             pin.set_state(self.lit.into()).map_err(fault)?;
         }

@@ -4,9 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Indicator, absent, from_errno};
-use crate::event::{ApplyError, ApplyErrorKind};
-use crate::panel::Colour;
+use crate::Colour;
+use crate::device::{DeviceError, Indicator};
 
 /// Where the kernel has them.
 pub const LEDS: &str = "/sys/class/leds";
@@ -26,10 +25,10 @@ pub struct SysfsLed {
 
 impl SysfsLed {
     /// Takes the LED from the kernel's trigger. `leds` is [`LEDS`] but in tests.
-    pub fn open(leds: &Path, name: &str) -> Result<Self, ApplyError> {
+    pub fn open(leds: &Path, name: &str) -> Result<Self, DeviceError> {
         let folder = leds.join(name);
         if !folder.is_dir() {
-            return Err(absent(format!("there is no LED {}", folder.display())));
+            return Err(DeviceError::Absent(format!("there is no LED {}", folder.display())));
         }
         let full = read(&folder.join("max_brightness")).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1);
         let channels = read(&folder.join("multi_index")).ok();
@@ -41,15 +40,11 @@ impl SysfsLed {
         Ok(led)
     }
 
-    fn write(&self, file: &str, value: &str) -> Result<(), ApplyError> {
+    fn write(&self, file: &str, value: &str) -> Result<(), DeviceError> {
         let path = self.folder.join(file);
         fs::write(&path, value).map_err(|error| {
-            let mut failure = from_errno(error.raw_os_error(), format!("{}: {error}", path.display()));
-            if failure.kind == ApplyErrorKind::Denied {
-                failure.message =
-                    format!("{} may not be written: is the udev rule for LEDs installed?", path.display());
-            }
-            failure
+            DeviceError::from_errno(error.raw_os_error(), format!("{}: {error}", path.display()))
+                .or_denied(|| format!("{} may not be written: is the udev rule for LEDs installed?", path.display()))
         })
     }
 
@@ -59,7 +54,7 @@ impl SysfsLed {
         if value == 0 { 0 } else { (value * self.full / 255).max(1) }
     }
 
-    fn show(&self, colour: Colour) -> Result<(), ApplyError> {
+    fn show(&self, colour: Colour) -> Result<(), DeviceError> {
         let Colour { red, green, blue } = colour;
         let Some(channels) = &self.channels else {
             return self.write("brightness", &self.scaled(red.max(green).max(blue)).to_string());
@@ -84,7 +79,7 @@ fn read(path: &Path) -> std::io::Result<String> {
 }
 
 impl Indicator for SysfsLed {
-    fn set(&mut self, colours: &[Colour]) -> Result<(), ApplyError> {
+    fn set(&mut self, colours: &[Colour]) -> Result<(), DeviceError> {
         let colour = colours.first().copied().unwrap_or(Colour::OFF);
         if self.held == Some(colour) {
             return Ok(());
@@ -164,7 +159,7 @@ mod tests {
     #[test]
     fn an_led_that_is_not_there_is_absent() {
         let error = SysfsLed::open(Path::new("/nonexistent"), "ACT").unwrap_err();
-        assert_eq!(error.kind, ApplyErrorKind::Absent);
+        assert!(matches!(error, DeviceError::Absent(_)), "{error}");
     }
 
     #[test]

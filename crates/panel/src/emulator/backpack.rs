@@ -8,9 +8,9 @@ use embedded_hal::i2c::{ErrorKind, ErrorType, I2c, NoAcknowledgeSource, Operatio
 
 use super::fate::Trouble;
 use super::{Chip, Clock, Fate, Fault};
-use crate::board::Wiring;
-use crate::hal::pcf8574::{BusError, BusFault};
-use crate::panel::{Charset, Frame, Geometry};
+use crate::pcf8574::{BusError, BusFault};
+use crate::wiring::Wiring;
+use crate::{Charset, Frame, Geometry};
 
 /// The emulated bus and what is on it. Clones share the device.
 #[derive(Debug, Clone)]
@@ -52,7 +52,7 @@ impl Backpack {
         let device = Device {
             address,
             wiring,
-            clock_hz: crate::hal::pcf8574::CLOCK_HZ,
+            clock_hz: crate::pcf8574::CLOCK_HZ,
             chip,
             latch: 0xff,
             longest: usize::MAX,

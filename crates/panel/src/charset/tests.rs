@@ -1,5 +1,5 @@
 use super::*;
-use crate::panel::Geometry;
+use crate::Geometry;
 
 #[test]
 fn ascii_is_itself_except_where_a00_differs() {

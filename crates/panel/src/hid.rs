@@ -3,8 +3,7 @@
 use hidapi::{DeviceInfo, HidApi, HidDevice, HidError};
 
 use super::blinkstick::{BlinkStick, HidTransport, Identity, PRODUCT, VENDOR};
-use super::{absent, failed, from_errno};
-use crate::event::{ApplyError, ApplyErrorKind};
+use crate::device::DeviceError;
 
 /// A hidraw device.
 pub struct HidRaw {
@@ -20,11 +19,11 @@ impl std::fmt::Debug for HidRaw {
 }
 
 impl HidTransport for HidRaw {
-    fn send(&mut self, report: &[u8]) -> Result<(), ApplyError> {
+    fn send(&mut self, report: &[u8]) -> Result<(), DeviceError> {
         self.device.send_feature_report(report).map_err(|error| self.explain(&error))
     }
 
-    fn receive(&mut self, id: u8, buffer: &mut [u8]) -> Result<usize, ApplyError> {
+    fn receive(&mut self, id: u8, buffer: &mut [u8]) -> Result<usize, DeviceError> {
         if let Some(first) = buffer.first_mut() {
             *first = id;
         }
@@ -33,49 +32,46 @@ impl HidTransport for HidRaw {
 }
 
 impl HidRaw {
-    fn explain(&self, error: &HidError) -> ApplyError {
+    fn explain(&self, error: &HidError) -> DeviceError {
         let text = error.to_string();
         // hidapi keeps the number of the operating system only in its text.
         if text.contains("ENODEV") {
-            absent(format!("{} was unplugged", self.name))
+            DeviceError::Absent(format!("{} was unplugged", self.name))
         } else {
-            failed(format!("{}: {text}", self.name))
+            DeviceError::Failed(format!("{}: {text}", self.name))
         }
     }
 }
 
 /// The BlinkSticks that are plugged in.
-pub fn list() -> Result<Vec<Identity>, ApplyError> {
+pub fn list() -> Result<Vec<Identity>, DeviceError> {
     let api = enumerate()?;
     Ok(api.device_list().filter(|info| is_ours(info)).map(identity).collect())
 }
 
 /// Opens the stick with this serial number, or the first one.
-pub fn open(serial: Option<&str>) -> Result<BlinkStick<HidRaw>, ApplyError> {
+pub fn open(serial: Option<&str>) -> Result<BlinkStick<HidRaw>, DeviceError> {
     let api = enumerate()?;
     let mut sticks = api.device_list().filter(|info| is_ours(info));
     let wanted = |info: &&DeviceInfo| serial.is_none_or(|serial| info.serial_number() == Some(serial));
     let Some(info) = sticks.find(wanted) else {
         let which = serial.map(|serial| format!(" with serial number {serial}")).unwrap_or_default();
-        return Err(absent(format!("no BlinkStick{which} is plugged in")));
+        return Err(DeviceError::Absent(format!("no BlinkStick{which} is plugged in")));
     };
     let path = info.path().to_string_lossy().into_owned();
     let device = api.open_path(info.path()).map_err(|error| {
         // The error carries the number of the operating system only in its text.
         let errno = std::fs::File::options().read(true).write(true).open(&path).err().and_then(|e| e.raw_os_error());
-        let mut failure = from_errno(errno, format!("{path} cannot be opened: {error}"));
-        if failure.kind == ApplyErrorKind::Denied {
-            failure.message = format!("{path} may not be opened: is the udev rule for BlinkStick installed?");
-        }
-        failure
+        DeviceError::from_errno(errno, format!("{path} cannot be opened: {error}"))
+            .or_denied(|| format!("{path} may not be opened: is the udev rule for BlinkStick installed?"))
     })?;
     let identity = identity(info);
     let name = format!("BlinkStick {} ({path})", identity.serial);
     BlinkStick::new(HidRaw { device, name }, identity)
 }
 
-fn enumerate() -> Result<HidApi, ApplyError> {
-    HidApi::new().map_err(|error| failed(format!("HID devices cannot be listed: {error}")))
+fn enumerate() -> Result<HidApi, DeviceError> {
+    HidApi::new().map_err(|error| DeviceError::Failed(format!("HID devices cannot be listed: {error}")))
 }
 
 fn is_ours(info: &DeviceInfo) -> bool {

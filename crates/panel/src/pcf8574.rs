@@ -8,9 +8,8 @@ use embedded_hal::i2c::I2c;
 
 use super::hd44780::Transport;
 use super::hd44780::plan::Op;
-use super::{absent, failed};
-use crate::board::Wiring;
-use crate::event::{ApplyError, ApplyErrorKind};
+use crate::device::DeviceError;
+use crate::wiring::Wiring;
 
 /// Addresses at which the two kinds of expander can be.
 pub const ADDRESSES: [std::ops::RangeInclusive<u8>; 2] = [0x20..=0x27, 0x38..=0x3f];
@@ -113,7 +112,7 @@ where
     }
 
     /// Sends a message, which begins and ends between two instructions, or its instructions in smaller messages.
-    fn send(&mut self, bytes: &[u8], ends: &[usize]) -> Result<(), ApplyError> {
+    fn send(&mut self, bytes: &[u8], ends: &[usize]) -> Result<(), DeviceError> {
         let mut sent = 0;
         while sent < bytes.len() {
             let fits = ends.iter().copied().filter(|end| *end > sent && end - sent <= self.limit).max();
@@ -138,15 +137,18 @@ where
         Ok(())
     }
 
-    fn explain(&self, error: &I::Error) -> ApplyError {
+    fn explain(&self, error: &I::Error) -> DeviceError {
         let (name, address) = (&self.name, self.address);
         match error.fault() {
-            BusFault::Absent => absent(format!("no display answers at {address:#04x} on {name} ({error})")),
-            BusFault::Denied => {
-                let message = format!("{name} may not be used ({error}): is the user in the group i2c?");
-                ApplyError { kind: ApplyErrorKind::Denied, message }
+            BusFault::Absent => {
+                DeviceError::Absent(format!("no display answers at {address:#04x} on {name} ({error})"))
             }
-            BusFault::TooLong | BusFault::Failed => failed(format!("{name}, address {address:#04x}: {error}")),
+            BusFault::Denied => {
+                DeviceError::Denied(format!("{name} may not be used ({error}): is the user in the group i2c?"))
+            }
+            BusFault::TooLong | BusFault::Failed => {
+                DeviceError::Failed(format!("{name}, address {address:#04x}: {error}"))
+            }
         }
     }
 }
@@ -157,7 +159,7 @@ where
     I::Error: BusError,
     D: DelayNs + Send,
 {
-    fn execute(&mut self, ops: &[Op]) -> Result<(), ApplyError> {
+    fn execute(&mut self, ops: &[Op]) -> Result<(), DeviceError> {
         let mut bytes = Vec::with_capacity(ops.len() * (4 + self.padding) + 8);
         let mut ends = Vec::with_capacity(ops.len());
         for op in ops {

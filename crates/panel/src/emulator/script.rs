@@ -14,8 +14,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::sort;
-
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -55,7 +53,7 @@ impl Script {
             })?;
             faults.push(fault);
         }
-        sort::by_key(&mut faults, |(at, _)| *at);
+        faults.sort_by_key(|(at, _)| *at);
         Ok(Self { faults: faults.into() })
     }
 
