@@ -1,110 +1,39 @@
-//! A name's addresses, asked and answered (RFC 1035, RFC 3596): as much of DNS as a gateway asks. Pure. What does not fit is
-//! no answer.
+//! A name's addresses, asked and answered (RFC 1035, RFC 3596). Pure. What does not fit is no answer.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The identifier, the flags and four counts.
-const HEADER: usize = 12;
-/// Flags of the third and the fourth byte.
-const RECURSION_DESIRED: u8 = 0x01;
-const RESPONSE: u8 = 0x80;
-const RCODE: u8 = 0x0f;
-/// Types, and the class of the internet.
-const A: u16 = 1;
-const AAAA: u16 = 28;
-const IN: u16 = 1;
-/// The longest label; a longer length is a pointer, which ends a name.
-const LABEL: usize = 63;
-const NAME: usize = 253;
+use simple_dns::rdata::RData;
+use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, TYPE};
 
-/// The question for the addresses of `host`; `None` if that is no name.
+/// Returns the question for the addresses of `host`; `None` if that is no host name.
 pub fn query(id: u16, host: &str, ipv6: bool) -> Option<Vec<u8>> {
     let host = host.strip_suffix('.').unwrap_or(host);
-    if host.len() > NAME {
+    let in_names = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    // `Name` takes an empty label for the end of the name.
+    if !host.bytes().all(in_names) || host.split('.').any(str::is_empty) {
         return None;
     }
-    let mut bytes = Vec::with_capacity(HEADER + host.len() + 6);
-    bytes.extend(id.to_be_bytes());
-    bytes.extend([RECURSION_DESIRED, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
-    for label in host.split('.') {
-        let in_names = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        if !(1..=LABEL).contains(&label.len()) || !label.bytes().all(in_names) {
-            return None;
-        }
-        bytes.push(u8::try_from(label.len()).ok()?);
-        bytes.extend(label.as_bytes());
-    }
-    bytes.push(0);
-    bytes.extend(if ipv6 { AAAA } else { A }.to_be_bytes());
-    bytes.extend(IN.to_be_bytes());
-    Some(bytes)
+    let name = Name::new(host).ok()?;
+    let kind = if ipv6 { TYPE::AAAA } else { TYPE::A };
+    let mut packet = Packet::new_query(id);
+    packet.set_flags(PacketFlag::RECURSION_DESIRED);
+    packet.questions.push(Question::new(name, QTYPE::TYPE(kind), QCLASS::CLASS(CLASS::IN), false));
+    packet.build_bytes_vec().ok()
 }
 
-/// The addresses in an answer to the question with this id; `None` if it is not one, or a refusal.
+/// Returns the addresses in an answer to the question with this id; `None` if it is not one, or a refusal.
 pub fn addresses(answer: &[u8], id: u16) -> Option<Vec<IpAddr>> {
-    let mut rest = Rest(answer);
-    let (told, flags, code) = (rest.u16()?, rest.u8()?, rest.u8()?);
-    if told != id || flags & RESPONSE == 0 || code & RCODE != 0 {
+    let packet = Packet::parse(answer).ok()?;
+    if packet.id() != id || !packet.has_flags(PacketFlag::RESPONSE) || packet.rcode() != RCODE::NoError {
         return None;
     }
-    let (questions, answers) = (rest.u16()?, rest.u16()?);
-    rest.take(4)?;
-    for _ in 0..questions {
-        rest.name()?;
-        rest.take(4)?;
-    }
-    let mut found = Vec::new();
-    for _ in 0..answers {
-        found.extend(rest.record()?);
-    }
-    Some(found)
-}
-
-/// What of a message is still to be read.
-struct Rest<'a>(&'a [u8]);
-
-impl<'a> Rest<'a> {
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        self.take(1)?.first().copied()
-    }
-
-    fn u16(&mut self) -> Option<u16> {
-        Some(u16::from_be_bytes(*self.take(2)?.first_chunk()?))
-    }
-
-    /// Passes over a name; whose it is does not matter: the answer is to our question.
-    fn name(&mut self) -> Option<()> {
-        loop {
-            match usize::from(self.u8()?) {
-                0 => return Some(()),
-                length @ 1..=LABEL => self.take(length).map(drop)?,
-                0xc0.. => return self.take(1).map(drop),
-                _ => return None,
-            }
-        }
-    }
-
-    /// One record: its address, if it is one. `None`: it does not fit.
-    fn record(&mut self) -> Option<Option<IpAddr>> {
-        self.name()?;
-        let (kind, class) = (self.u16()?, self.u16()?);
-        self.take(4)?;
-        let length = usize::from(self.u16()?);
-        let data = self.take(length)?;
-        let v4 = || <[u8; 4]>::try_from(data).ok().map(IpAddr::from);
-        let v6 = || <[u8; 16]>::try_from(data).ok().map(IpAddr::from);
-        match (class, kind) {
-            (IN, A) => v4().map(Some),
-            (IN, AAAA) => v6().map(Some),
-            _ => Some(None),
-        }
-    }
+    let records = packet.answers.iter().filter(|record| record.class == CLASS::IN);
+    let found = records.filter_map(|record| match &record.rdata {
+        RData::A(a) => Some(IpAddr::V4(Ipv4Addr::from(a.address))),
+        RData::AAAA(aaaa) => Some(IpAddr::V6(Ipv6Addr::from(aaaa.address))),
+        _ => None,
+    });
+    Some(found.collect())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::keys;
 pub(super) fn remedy(table: &str, unknown: &str) -> String {
     let names = keys::names_in(table);
     let lower = unknown.to_ascii_lowercase().replace('-', "_");
-    let near = names.iter().map(|name| (distance(&lower, name), *name)).min();
+    let near = names.iter().map(|name| (strsim::levenshtein(&lower, name), *name)).min();
     if let Some((distance, name)) = near {
         let close = distance <= 2.max(name.len() / 3) && distance < name.len();
         let part = lower.len() >= 4 && (name.starts_with(&lower) || lower.starts_with(name) && name.len() >= 4);
@@ -29,37 +29,9 @@ fn elsewhere(name: &str) -> Option<&'static str> {
     homes.next().is_none().then_some(home)
 }
 
-/// Levenshtein's distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, to) in row.iter_mut().skip(1).zip(&b) {
-            let above = *cell;
-            let cost = usize::from(from != *to);
-            left = (above + 1).min(left + 1).min(diagonal + cost);
-            diagonal = above;
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(usize::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn distances_are_levenshteins() {
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("same", "same"), 0);
-    }
 
     #[test]
     fn a_slip_of_the_finger_is_put_right() {
