@@ -85,7 +85,7 @@ pub struct BlinkStick<T> {
     transport: T,
     identity: Identity,
     model: Model,
-    /// what each LED was last told; `None` is not known
+    /// colour last sent to each LED; `None` is unknown
     held: Vec<Option<Colour>>,
 }
 

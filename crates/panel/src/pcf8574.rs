@@ -33,7 +33,7 @@ pub enum BusFault {
     Failed,
 }
 
-/// An I²C error that tells enough to act on it.
+/// Classifies an error of an I²C bus.
 pub trait BusError: embedded_hal::i2c::Error + fmt::Display {
     fn fault(&self) -> BusFault;
 }
@@ -196,7 +196,7 @@ where
         }
         let mut found = [0];
         if self.bus.read(self.address, &mut found).is_err() {
-            // If nobody is there any more the next write tells.
+            // An expander that is gone is found by the next write.
             self.failed_reads += 1;
             return (self.failed_reads < UNREADABLE).then_some(true);
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::config::{Lcd, LcdBus};
 use crate::event::{ApplyError, ApplyErrorKind};
-use crate::panel::emulator::{Backpack, Clock, Fate, Script};
+use crate::panel::emulator::{Backpack, Clock, FaultInjector, Script};
 use crate::panel::gpio::Pins;
 use crate::panel::hd44780::Hd44780;
 use crate::panel::pcf8574::{CLOCK_HZ, Pcf8574};
@@ -61,8 +61,8 @@ fn emulator(settings: &Lcd) -> Option<Connector> {
     Some(Box::new(move || {
         if device.is_none() {
             let clock = Clock::real();
-            let fate = fate(script.as_deref(), log.as_deref())?;
-            device = Some((Backpack::new(clock.clone(), address, wiring).with_fate(fate), clock));
+            let faults = faults(script.as_deref(), log.as_deref())?;
+            device = Some((Backpack::new(clock.clone(), address, wiring).with_faults(faults), clock));
         }
         let Some((backpack, clock)) = device.clone() else { return Err(fault("no emulator".to_owned())) };
         let expander = Pcf8574::new(backpack, clock, address, wiring, "the emulated bus", CLOCK_HZ);
@@ -71,13 +71,13 @@ fn emulator(settings: &Lcd) -> Option<Connector> {
 }
 
 /// Script and log of an emulated device.
-pub(in crate::sink) fn fate(script: Option<&Path>, log: Option<&Path>) -> Result<Fate, ApplyError> {
+pub(in crate::sink) fn faults(script: Option<&Path>, log: Option<&Path>) -> Result<FaultInjector, ApplyError> {
     let read = |path: &Path| -> Result<Script, ApplyError> {
         let text = std::fs::read_to_string(path).map_err(|error| fault(format!("{}: {error}", path.display())))?;
         Script::parse(&text).map_err(|error| fault(format!("{}: {error}", path.display())))
     };
     let script = script.map_or_else(|| Ok(Script::default()), read)?;
-    Fate::new(script, log).map_err(|error| fault(format!("emulator's log: {error}")))
+    FaultInjector::new(script, log).map_err(|error| fault(format!("emulator's log: {error}")))
 }
 
 fn fault(message: String) -> ApplyError {

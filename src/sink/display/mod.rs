@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-pub(in crate::sink) use devices::fate;
+pub(in crate::sink) use devices::faults;
 pub use devices::{Connector, DISPLAYS, DisplayKind, connector};
 
 use super::ornament::{self, Handle};

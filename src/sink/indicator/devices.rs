@@ -8,7 +8,7 @@ use crate::panel::blinkstick::{BlinkStick, Identity};
 use crate::panel::emulator::{Clock, Stick};
 use crate::panel::sysfs_led::{LEDS, SysfsLed};
 use crate::panel::{Indicator, hid};
-use crate::sink::display::fate;
+use crate::sink::display::faults;
 
 /// Opens an indicator, again and again as it comes and goes; lives as long as the settings stand.
 pub type Connector = Box<dyn FnMut() -> Result<Box<dyn Indicator>, ApplyError> + Send>;
@@ -74,8 +74,8 @@ fn emulator(settings: &Led) -> Option<Connector> {
     Some(Box::new(move || {
         if device.is_none() {
             let identity = Identity { serial: "BS000000-3.0".to_owned(), release: 0x200 };
-            let fate = fate(script.as_deref(), log.as_deref())?;
-            device = Some(Stick::new(Clock::real(), identity, 8).with_fate(fate));
+            let faults = faults(script.as_deref(), log.as_deref())?;
+            device = Some(Stick::new(Clock::real(), identity, 8).with_faults(faults));
         }
         let Some(stick) = &device else { return Err(fault("no emulator".to_owned())) };
         let transport = stick.open()?;

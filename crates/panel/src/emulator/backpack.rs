@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use embedded_hal::i2c::{ErrorKind, ErrorType, I2c, NoAcknowledgeSource, Operation};
 
-use super::fate::Trouble;
-use super::{Chip, Clock, Fate, Fault};
+use super::fault_injector::WriteFault;
+use super::{Chip, Clock, Fault, FaultInjector};
 use crate::pcf8574::{BusError, BusFault};
 use crate::wiring::Wiring;
 use crate::{Charset, Frame, Geometry};
@@ -28,7 +28,7 @@ struct Device {
     /// the expander's output latch: all ones at power-on
     latch: u8,
     longest: usize,
-    fate: Fate,
+    faults: FaultInjector,
     logged_violations: usize,
     transactions: u64,
     bytes: u64,
@@ -56,7 +56,7 @@ impl Backpack {
             chip,
             latch: 0xff,
             longest: usize::MAX,
-            fate: Fate::default(),
+            faults: FaultInjector::default(),
             logged_violations: 0,
             transactions: 0,
             bytes: 0,
@@ -65,8 +65,8 @@ impl Backpack {
     }
 
     /// Lets faults happen, and writes each transaction to a file.
-    pub fn with_fate(self, fate: Fate) -> Self {
-        self.lock().fate = fate;
+    pub fn with_faults(self, faults: FaultInjector) -> Self {
+        self.lock().faults = faults;
         self
     }
 
@@ -95,8 +95,8 @@ impl Backpack {
     pub fn inject(&self, fault: Fault) {
         let now = self.clock.now();
         let mut device = self.lock();
-        if let Some(fault) = device.fate.suffer(fault) {
-            device.suffer(fault, now);
+        if let Some(fault) = device.faults.apply(fault) {
+            device.apply(fault, now);
         }
     }
 
@@ -142,7 +142,7 @@ impl Backpack {
 }
 
 impl Device {
-    fn suffer(&mut self, fault: Fault, now: Duration) {
+    fn apply(&mut self, fault: Fault, now: Duration) {
         match fault {
             Fault::Glitch(nibble) => self.chip.glitch(nibble, now),
             _ => (self.chip, self.latch) = (Chip::powered(now), 0xff),
@@ -152,7 +152,7 @@ impl Device {
     /// A byte read: the levels at the pins when the address was acknowledged. The latch pulls a pin low, or lets it be high.
     fn receive(&mut self, address: u8, start: Duration) -> (Result<u8, EmulatedError>, Duration) {
         self.play(start);
-        if address != self.address || !self.fate.plugged {
+        if address != self.address || !self.faults.plugged {
             return (Err(EmulatedError::Nack), self.bits(11));
         }
         let pins = self.wiring.decode(self.latch);
@@ -163,8 +163,8 @@ impl Device {
     }
 
     fn play(&mut self, now: Duration) {
-        while let Some(fault) = self.fate.due(now) {
-            self.suffer(fault, now);
+        while let Some(fault) = self.faults.due(now) {
+            self.apply(fault, now);
         }
     }
 
@@ -179,12 +179,12 @@ impl Device {
         if bytes.len() > self.longest {
             return (Err(EmulatedError::TooLong), Duration::ZERO);
         }
-        let trouble = if address == self.address { self.fate.trouble() } else { Some(Trouble::Gone) };
-        let accepted = match trouble {
+        let fault = if address == self.address { self.faults.next_write_fault() } else { Some(WriteFault::Gone) };
+        let accepted = match fault {
             None => bytes.len(),
-            Some(Trouble::Refused(after)) => after.min(bytes.len()),
-            Some(Trouble::Gone) => 0,
-            Some(Trouble::Stuck(time)) => return (Err(EmulatedError::TimedOut), time),
+            Some(WriteFault::Refused(after)) => after.min(bytes.len()),
+            Some(WriteFault::Gone) => 0,
+            Some(WriteFault::Stuck(time)) => return (Err(EmulatedError::TimedOut), time),
         };
         let mut time = start + self.bits(10);
         let byte_time = self.bits(9);
@@ -193,7 +193,7 @@ impl Device {
             self.latch = *byte;
             self.chip.drive(self.wiring.decode(*byte), time);
         }
-        if trouble.is_some() {
+        if fault.is_some() {
             return (Err(EmulatedError::Nack), self.bits(11));
         }
         self.transactions += 1;
@@ -202,9 +202,9 @@ impl Device {
     }
 
     fn note(&mut self, address: u8, bytes: &[u8]) {
-        self.fate.log.transaction(address, bytes);
+        self.faults.log.transaction(address, bytes);
         for violation in self.chip.violations().iter().skip(self.logged_violations) {
-            self.fate.log.violation(violation);
+            self.faults.log.violation(violation);
         }
         self.logged_violations = self.chip.violations().len();
     }

@@ -9,7 +9,7 @@
 
 pub mod backpack;
 pub mod chip;
-mod fate;
+mod fault_injector;
 mod script;
 pub mod stick;
 
@@ -24,7 +24,7 @@ use embedded_hal::delay::DelayNs;
 
 pub use backpack::Backpack;
 pub use chip::Chip;
-pub use fate::Fate;
+pub use fault_injector::FaultInjector;
 pub use script::{Fault, Script};
 pub use stick::Stick;
 

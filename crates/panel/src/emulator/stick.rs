@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::fate::Trouble;
-use super::{Clock, Fate, Fault};
+use super::fault_injector::WriteFault;
+use super::{Clock, Fault, FaultInjector};
 use crate::Colour;
 use crate::blinkstick::{HidTransport, Identity, Model};
 use crate::device::DeviceError;
@@ -26,7 +26,7 @@ struct Device {
     model: Model,
     mode: u8,
     leds: Vec<Colour>,
-    fate: Fate,
+    faults: FaultInjector,
     /// id and time of each report that was accepted
     history: Vec<(u8, Duration)>,
     violations: Vec<String>,
@@ -47,7 +47,7 @@ impl Stick {
             model,
             mode: if leds > 1 { 2 } else { 0 },
             leds: vec![Colour::OFF; leds],
-            fate: Fate::default(),
+            faults: FaultInjector::default(),
             history: Vec::new(),
             violations: Vec::new(),
         };
@@ -55,15 +55,15 @@ impl Stick {
     }
 
     /// Lets faults happen, and writes each report to a file.
-    pub fn with_fate(self, fate: Fate) -> Self {
-        self.lock().fate = fate;
+    pub fn with_faults(self, faults: FaultInjector) -> Self {
+        self.lock().faults = faults;
         self
     }
 
     pub fn inject(&self, fault: Fault) {
         let mut device = self.lock();
-        if let Some(fault) = device.fate.suffer(fault) {
-            device.suffer(fault);
+        if let Some(fault) = device.faults.apply(fault) {
+            device.apply(fault);
         }
     }
 
@@ -89,7 +89,7 @@ impl Stick {
     pub fn open(&self) -> Result<Self, DeviceError> {
         let mut device = self.lock();
         device.play(self.clock.now());
-        if device.fate.plugged {
+        if device.faults.plugged {
             Ok(self.clone())
         } else {
             Err(DeviceError::Absent("the emulated BlinkStick is unplugged".to_owned()))
@@ -109,12 +109,12 @@ impl Stick {
 
 impl Device {
     fn play(&mut self, now: Duration) {
-        while let Some(fault) = self.fate.due(now) {
-            self.suffer(fault);
+        while let Some(fault) = self.faults.due(now) {
+            self.apply(fault);
         }
     }
 
-    fn suffer(&mut self, fault: Fault) {
+    fn apply(&mut self, fault: Fault) {
         if fault == Fault::Power {
             self.leds.fill(Colour::OFF);
         }
@@ -123,13 +123,15 @@ impl Device {
     /// The answer to any transfer, and how long it took.
     fn answer(&mut self, now: Duration) -> (Result<(), DeviceError>, Duration) {
         self.play(now);
-        match self.fate.trouble() {
+        match self.faults.next_write_fault() {
             None => (Ok(()), TRANSFER),
-            Some(Trouble::Stuck(time)) => (Err(DeviceError::Failed("emulated BlinkStick: timed out".to_owned())), time),
-            Some(Trouble::Gone) => {
+            Some(WriteFault::Stuck(time)) => {
+                (Err(DeviceError::Failed("emulated BlinkStick: timed out".to_owned())), time)
+            }
+            Some(WriteFault::Gone) => {
                 (Err(DeviceError::Absent("emulated BlinkStick: unplugged".to_owned())), Duration::ZERO)
             }
-            Some(Trouble::Refused(_)) => {
+            Some(WriteFault::Refused(_)) => {
                 (Err(DeviceError::Failed("emulated BlinkStick: stalled".to_owned())), TRANSFER)
             }
         }
@@ -169,11 +171,11 @@ impl Device {
             self.history.remove(0);
         }
         self.history.push((id, now));
-        self.fate.log.transaction(id, report);
+        self.faults.log.transaction(id, report);
     }
 
     fn violation(&mut self, now: Duration, what: &str) {
-        self.fate.log.violation(what);
+        self.faults.log.violation(what);
         if self.violations.len() < 100 {
             self.violations.push(format!("{what} at {} ms", now.as_millis()));
         }

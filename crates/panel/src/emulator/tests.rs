@@ -136,7 +136,7 @@ fn the_log_has_every_transaction() {
     let _ = std::fs::remove_file(&folder);
     let (backpack, delay) = bench();
     delay.0.pass(Duration::from_millis(50));
-    let mut backpack = backpack.with_fate(Fate::new(Script::default(), Some(&folder)).unwrap());
+    let mut backpack = backpack.with_faults(FaultInjector::new(Script::default(), Some(&folder)).unwrap());
     backpack.write(0x27, &[0x0c, 0x08]).unwrap();
     backpack.write(0x26, &[0x0c]).unwrap_err();
     let log = std::fs::read_to_string(&folder).unwrap();

@@ -6,7 +6,7 @@
 //! moving leftwards, and the order of the runs costs nothing, so the minimum is found in one walk around the ring,
 //! beginning where the counter stands.
 
-/// One thing to tell the controller.
+/// Holds one instruction or one character for the controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
     /// the upper half of an instruction alone, as initialisation needs it (datasheet figure 24)

@@ -1,4 +1,4 @@
-//! What befalls an emulated device, from a script or by hand, and the log of what it was sent.
+//! Fault injection for an emulated device, from a script or by hand, and the log of what it was sent.
 
 use std::io;
 use std::path::Path;
@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use super::{Fault, Log, Script};
 
-/// See the module.
+/// Injects faults into an emulated device and logs what the device was sent.
 #[derive(Debug)]
-pub struct Fate {
+pub struct FaultInjector {
     script: Script,
     pub(super) log: Log,
     pub(super) plugged: bool,
-    /// so many writes are refused, after so many bytes
+    /// writes still to be refused, and after how many bytes each
     refuse: (u32, usize),
     stuck: Option<Duration>,
 }
 
-/// Why a write does not get through.
+/// Says why a write does not get through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum WriteFault {
     /// it hangs this long, then times out
     Stuck(Duration),
     /// nobody is there
@@ -28,8 +28,8 @@ pub(super) enum Trouble {
     Refused(usize),
 }
 
-impl Fate {
-    /// With the faults of a script, and each transaction written to a file.
+impl FaultInjector {
+    /// Returns an injector with the faults of `script`; each transaction is appended to the file `log`.
     ///
     /// # Errors
     /// The file cannot be opened.
@@ -37,18 +37,18 @@ impl Fate {
         Ok(Self { script, log: Log::open(log)?, ..Self::default() })
     }
 
-    /// The next fault of the script whose time has come and that is the device's own affair; the others are seen to.
+    /// Applies the faults of the script that are due at `now`, up to one that concerns the device's own state, which is returned.
     pub(super) fn due(&mut self, now: Duration) -> Option<Fault> {
         while let Some(fault) = self.script.due(now) {
-            if let Some(own) = self.suffer(fault) {
+            if let Some(own) = self.apply(fault) {
                 return Some(own);
             }
         }
         None
     }
 
-    /// Sees to a fault; gives back what is the device's own affair.
-    pub(super) fn suffer(&mut self, fault: Fault) -> Option<Fault> {
+    /// Applies a fault of the bus; returns one that concerns the device's own state.
+    pub(super) fn apply(&mut self, fault: Fault) -> Option<Fault> {
         match fault {
             Fault::Nack { count, bytes } => self.refuse = (count, bytes),
             Fault::Stuck(time) => self.stuck = Some(time),
@@ -62,22 +62,22 @@ impl Fate {
         None
     }
 
-    /// What happens to the write that comes now.
-    pub(super) fn trouble(&mut self) -> Option<Trouble> {
+    /// Returns the fault of the write that comes now; uses it up.
+    pub(super) fn next_write_fault(&mut self) -> Option<WriteFault> {
         if let Some(time) = self.stuck.take() {
-            return Some(Trouble::Stuck(time));
+            return Some(WriteFault::Stuck(time));
         }
         if !self.plugged {
-            return Some(Trouble::Gone);
+            return Some(WriteFault::Gone);
         }
         let (count, bytes) = self.refuse;
         self.refuse.0 = count.checked_sub(1)?;
-        Some(Trouble::Refused(bytes))
+        Some(WriteFault::Refused(bytes))
     }
 }
 
-impl Default for Fate {
-    /// Nothing happens.
+impl Default for FaultInjector {
+    /// Returns an injector without faults and without a log.
     fn default() -> Self {
         Self { script: Script::default(), log: Log::default(), plugged: true, refuse: (0, 0), stuck: None }
     }
@@ -90,13 +90,13 @@ mod tests {
     #[test]
     fn a_plug_is_power_for_the_device_and_the_rest_is_seen_to_here() {
         let script = Script::parse("1 unplug\n2 nack 2 5\n3 stuck 40\n4 plug\n5 glitch a\n").unwrap();
-        let mut fate = Fate::new(script, None).unwrap();
-        assert_eq!(fate.due(Duration::from_millis(1)), None);
-        assert_eq!(fate.trouble(), Some(Trouble::Gone));
+        let mut faults = FaultInjector::new(script, None).unwrap();
+        assert_eq!(faults.due(Duration::from_millis(1)), None);
+        assert_eq!(faults.next_write_fault(), Some(WriteFault::Gone));
         let late = Duration::from_millis(9);
-        assert_eq!([fate.due(late), fate.due(late)], [Some(Fault::Power), Some(Fault::Glitch(Some(10)))]);
-        let refused = Some(Trouble::Refused(5));
-        let answers: Vec<_> = (0..4).map(|_| fate.trouble()).collect();
-        assert_eq!(answers, [Some(Trouble::Stuck(Duration::from_millis(40))), refused, refused, None]);
+        assert_eq!([faults.due(late), faults.due(late)], [Some(Fault::Power), Some(Fault::Glitch(Some(10)))]);
+        let refused = Some(WriteFault::Refused(5));
+        let answers: Vec<_> = (0..4).map(|_| faults.next_write_fault()).collect();
+        assert_eq!(answers, [Some(WriteFault::Stuck(Duration::from_millis(40))), refused, refused, None]);
     }
 }
