@@ -40,6 +40,7 @@ demo: toolchain ## see it all on this machine, without hardware, touching none o
 
 test: toolchain ## every test but the whole-system one
 	@scripts/packages.sh test
+	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --workspace --no-fail-fast $(ARGS)
 
 soak: toolchain ## ten thousand nodes that die, flap, come and go, for ten minutes (SECONDS=600)

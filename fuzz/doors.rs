@@ -13,7 +13,7 @@ use bramblegate::panel::emulator::Script;
 use bramblegate::source::leases::file;
 use bramblegate::source::probe::http;
 use bramblegate::source::{control, dhcp, firewall, hotplug, netlink, probe};
-use bramblegate::venue::Venue;
+use bramblegate_lab::Venue;
 
 /// A door: its name, which is also that of its corpus and of its target, and the function.
 pub type Door = (&'static str, fn(&[u8]));

@@ -12,6 +12,8 @@ helpers=$syslib/bramblegate
 # source | destination | mode; the order in which they are placed
 plan() {
     echo "$binary|$program|755"
+    # The demo: a program of its own, so that the one with rights holds no test servers.
+    echo "$(dirname "$binary")/bramblegate-lab|$helpers/bramblegate-lab|755"
     echo "$top/systemd/bramblegate.service|$syslib/systemd/system/bramblegate.service|644"
     echo "$top/systemd/bramblegate-poweroff.path|$syslib/systemd/system/bramblegate-poweroff.path|644"
     echo "$top/systemd/bramblegate-poweroff.service|$syslib/systemd/system/bramblegate-poweroff.service|644"

@@ -24,6 +24,5 @@ pub mod sort;
 pub mod source;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod state;
-pub mod venue;
 
 pub use bramblegate_panel as panel;

@@ -22,16 +22,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("render", &["policy", "state", "config", "board", "panel", "sort", "event"]),
     // Talking netlink and nfnetlink is one skill: the appliers use the sources' sockets and message walkers.
     ("sink", &["render", "policy", "state", "source", "config", "board", "panel", "sort", "event"]),
-    // Its world is outside the daemon: it starts the program as a user would, and only watches.
-    ("venue", &["config", "board", "panel", "dns", "sort", "event"]),
     ("daemon", &["sink", "render", "policy", "state", "source", "config", "board", "panel", "event"]),
-    (
-        "cli",
-        &[
-            "daemon", "venue", "sink", "render", "policy", "state", "source", "config", "board", "panel", "sort",
-            "event",
-        ],
-    ),
+    ("cli", &["daemon", "sink", "render", "policy", "state", "source", "config", "board", "panel", "sort", "event"]),
     ("main", &["cli"]),
 ];
 

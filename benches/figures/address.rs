@@ -8,8 +8,8 @@ use std::time::Duration;
 use bramblegate::event::{Change, Event};
 use bramblegate::panel::Geometry;
 use bramblegate::source::netlink::{Connection, Messages, parse};
-use bramblegate::venue::shell::{Running, run, spawn, within};
-use bramblegate::venue::{Error, Result};
+use bramblegate_lab::shell::{Running, run, spawn, within};
+use bramblegate_lab::{Error, Result};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 

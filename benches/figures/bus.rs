@@ -8,7 +8,7 @@ use bramblegate::panel::emulator::{Backpack, Clock};
 use bramblegate::panel::hd44780::Hd44780;
 use bramblegate::panel::pcf8574::Pcf8574;
 use bramblegate::panel::{Charset, Frame, Geometry};
-use bramblegate::venue::{Error, Result};
+use bramblegate_lab::{Error, Result};
 use embedded_hal::i2c::I2c;
 use embedded_hal_02::blocking::delay::{DelayMs, DelayUs};
 use embedded_hal_02::blocking::i2c::Write;

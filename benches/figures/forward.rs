@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use bramblegate::policy::ruleset::{RulesetInput, build};
 use bramblegate::sink::firewall::FirewallSink;
-use bramblegate::venue::shell::feed;
-use bramblegate::venue::{Error, Result};
+use bramblegate_lab::shell::feed;
+use bramblegate_lab::{Error, Result};
 use rustix::io::Errno;
 
 use crate::lab::{Namespace, cable, fail, median};

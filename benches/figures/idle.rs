@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use bramblegate::venue::Result;
-use bramblegate::venue::shell::{Running, run, spawn, within};
+use bramblegate_lab::Result;
+use bramblegate_lab::shell::{Running, run, spawn, within};
 
 use crate::lab::{Head, fail, file, program, pss, used};
 use crate::table::Row;

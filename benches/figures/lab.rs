@@ -9,9 +9,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bramblegate::policy::ruleset::TABLE;
 use bramblegate::source::nfnetlink::{GROUP_NFTABLES, Nested, Socket, messages};
-use bramblegate::venue::inside::HOME;
-use bramblegate::venue::shell::{Running, feed, run, spawn, within};
-use bramblegate::venue::{Error, Result, inside};
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::{Running, feed, run, spawn, within};
+use bramblegate_lab::{Error, Result, inside};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::thread::LinkNameSpaceType;
 
@@ -78,12 +78,12 @@ impl Namespace {
 
     /// Lines of `ip` commands.
     pub fn ip(&self, lines: &str) -> Result<()> {
-        bramblegate::venue::shell::ip(&self.0, lines)
+        bramblegate_lab::shell::ip(&self.0, lines)
     }
 
     /// A line of shell that must succeed.
     pub fn sh(&self, line: &str) -> Result<String> {
-        bramblegate::venue::shell::must(&self.0, line)
+        bramblegate_lab::shell::must(&self.0, line)
     }
 
     /// Loads rules with nft.
@@ -124,7 +124,7 @@ impl Drop for Namespace {
 pub fn cable(left: &Namespace, left_port: &str, right: &Namespace, right_port: &str) -> Result<()> {
     let (a, b) = (&left.0, &right.0);
     let line = format!("link add {left_port} netns {a} type veth peer name {right_port} netns {b}");
-    bramblegate::venue::shell::ip("", &line)?;
+    bramblegate_lab::shell::ip("", &line)?;
     left.ip(&format!("link set {left_port} up"))?;
     right.ip(&format!("link set {right_port} up"))
 }

@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use bramblegate::venue::shell::{Running, spawn, within};
-use bramblegate::venue::{Error, Result};
+use bramblegate_lab::shell::{Running, spawn, within};
+use bramblegate_lab::{Error, Result};
 
 use crate::dhcp::{ACK, Answer, DISCOVER, HOST_NAME, REQUEST, REQUESTED_ADDRESS, SERVER, message};
 use crate::lab::{Head, Namespace, cable, fail, file, median, ms, write};

@@ -23,7 +23,7 @@ mod table;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bramblegate::venue::{Result, inside};
+use bramblegate_lab::{Result, inside};
 use table::{Row, Table};
 
 /// A figure: its name, and what measures it.

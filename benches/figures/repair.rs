@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use bramblegate::sink::firewall::{encode, transact};
 use bramblegate::source::nfnetlink::{GROUP_NFTABLES, Socket};
-use bramblegate::venue::shell::{run, spawn, within};
-use bramblegate::venue::{Error, Result};
+use bramblegate_lab::shell::{run, spawn, within};
+use bramblegate_lab::{Error, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::lab::{Ear, Head, Heard, fail, file, median, ms};

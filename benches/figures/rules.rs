@@ -7,7 +7,7 @@ use std::time::Instant;
 use bramblegate::policy::ruleset::{Ruleset, RulesetInput, build};
 use bramblegate::sink::firewall::{FirewallSink, encode, transact};
 use bramblegate::source::nfnetlink::Socket;
-use bramblegate::venue::{Error, Result};
+use bramblegate_lab::{Error, Result};
 
 use crate::lab::{Namespace, fail, median, ms, write};
 use crate::table::Row;

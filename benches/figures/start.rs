@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use bramblegate::venue::{Error, Result};
+use bramblegate_lab::{Error, Result};
 
 use crate::lab::{Ear, Head, Heard, fail, median, ms};
 use crate::rules;

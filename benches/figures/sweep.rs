@@ -18,9 +18,9 @@ use bramblegate::event::{self, Event, NodeId, Probe, Round};
 use bramblegate::policy::decide;
 use bramblegate::render;
 use bramblegate::state::State;
-use bramblegate::venue::inside::HOME;
-use bramblegate::venue::shell::{Running, run, spawn, within};
-use bramblegate::venue::{Error, Result};
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::{Running, run, spawn, within};
+use bramblegate_lab::{Error, Result};
 
 use crate::lab::{Namespace, cable, fail, file, median, ms, program, pss, used, write};
 use crate::table::Row;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bramblegate::venue::Error;
+use bramblegate_lab::Error;
 
 /// One line: ours against one other way.
 #[derive(Debug, Clone, Default)]

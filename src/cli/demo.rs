@@ -1,70 +1,45 @@
-//! `bramblegate demo`: a story, or a venue file, told in private namespaces.
-//!
-//! Three processes: the one that was called keeps watch and restores the terminal whatever happens; it starts a second that
-//! makes the namespaces; inside them runs the third, which builds the world and tells the story.
+//! `bramblegate demo`: starts `bramblegate-lab`, which holds the demo's world and no rights.
 
-mod picture;
-mod stage;
-pub(super) mod terminal;
-
-use std::io::IsTerminal;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::ExitCode;
-
-use crate::venue::inside;
+use std::process::{Command, ExitCode};
 
 use super::{exit, output};
+
+/// The program that holds the demo.
+const LAB: &str = "bramblegate-lab";
+/// Where it is installed when it does not lie beside this program.
+const INSTALLED: &str = "/usr/lib/bramblegate";
 
 const EXAMPLES: &str = "\
 Examples:
   bramblegate demo                         tells its story; keys cause events
   bramblegate demo --plain --seconds 60    one line for each change, then ends
-  bramblegate demo --venue tests/venues/our-subnet-gateway-1.toml";
+  bramblegate demo --help                  all options";
 
 /// The whole thing on this machine without hardware, in private namespaces
-#[derive(Debug, Clone, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true, after_help = EXAMPLES)]
 pub struct Args {
-    /// Walk into this venue: a file as in tests/venues
-    #[arg(long, value_name = "FILE")]
-    pub venue: Option<PathBuf>,
-    /// End by itself after so long
-    #[arg(long, value_name = "N")]
-    pub seconds: Option<u64>,
-    /// One line for each change, for logs and tests
-    #[arg(long)]
-    pub plain: bool,
+    /// Options of the demo: `bramblegate demo --help` lists them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub options: Vec<OsString>,
 }
 
-/// Tells the process that is to make the namespaces.
-const STAGE: &str = "BRAMBLEGATE_DEMO";
-
-/// Exit 0 if everything expected was seen, 1 if not, 71 if the world cannot be built, 78 for faults in the venue file.
+/// Becomes the demo. Exit 69 if its program is not installed, else that one's exit code.
 pub fn main(args: Args) -> ExitCode {
-    if inside::is_inside() {
-        return stage::perform(&args);
-    }
-    if std::env::var_os(STAGE).is_some() {
-        let words: Vec<_> = std::env::args_os().skip(1).collect();
-        output::err(&format!("bramblegate demo: {}\n", inside::enter(&words)));
-        return ExitCode::from(exit::CANNOT_CREATE);
-    }
-    if let Some(path) = &args.venue {
-        if let Err(error) = crate::venue::Venue::read(path) {
-            output::err(&format!("{error}\n"));
-            return ExitCode::from(exit::CONFIG);
-        }
-    }
-    match terminal::guard(STAGE) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            output::err(&format!("bramblegate demo: {error}\n"));
-            ExitCode::from(exit::CANNOT_CREATE)
-        }
-    }
+    let Some(lab) = program() else {
+        output::err(&format!("there is no {LAB}, beside this program or in {INSTALLED}: install the package {LAB}\n"));
+        return ExitCode::from(exit::UNAVAILABLE);
+    };
+    let error = Command::new(&lab).arg("demo").args(args.options).exec();
+    output::err(&format!("{} cannot be started: {error}\n", lab.display()));
+    ExitCode::from(exit::UNAVAILABLE)
 }
 
-/// Whether to print lines instead of drawing.
-fn is_plain(args: &Args) -> bool {
-    args.plain || !std::io::stdout().is_terminal()
+fn program() -> Option<PathBuf> {
+    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join(LAB)));
+    let installed = PathBuf::from(INSTALLED).join(LAB);
+    beside.into_iter().chain([installed]).find(|path| path.is_file())
 }

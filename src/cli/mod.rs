@@ -17,6 +17,7 @@ pub mod settings;
 pub mod setup;
 pub mod ssh_config;
 pub mod status;
+pub mod terminal;
 
 use std::process::ExitCode;
 
@@ -76,11 +77,6 @@ enum Verb {
 
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
-    // The small servers of the demo's world are this same program; they are no verbs for people.
-    let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    if let Some(code) = crate::venue::serve::helper(&words) {
-        return code;
-    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -103,7 +99,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Help and version go to standard output; what is wrong to standard error.
-fn usage(error: &clap::Error) -> ExitCode {
+pub fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             output::out(&error.to_string());

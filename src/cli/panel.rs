@@ -9,8 +9,8 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::demo::terminal;
 use super::status::client::{Client, Error};
+use super::terminal;
 use super::{exit, output, status};
 
 pub use glass::draw;

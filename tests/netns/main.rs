@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use bramblegate::venue::play::{Audience, play};
-use bramblegate::venue::{Error, Result, Venue, World, inside, serve};
+use bramblegate_lab::play::{Audience, play};
+use bramblegate_lab::{Error, Result, Venue, World, inside, serve};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// The program under test: the one just built, or the one that `BRAMBLEGATE_PROGRAM` names.

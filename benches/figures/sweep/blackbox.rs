@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use bramblegate::venue::Result;
-use bramblegate::venue::shell::{Running, spawn, within};
+use bramblegate_lab::Result;
+use bramblegate_lab::shell::{Running, spawn, within};
 
 use super::Room;
 use crate::lab::write;

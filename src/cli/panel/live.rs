@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use super::glass::{self, MARGIN};
 use super::style::{Depth, Style};
 use super::view::View;
-use crate::cli::demo::terminal::{self, Screen};
 use crate::cli::output;
 use crate::cli::status::client::{Client, Error};
+use crate::cli::terminal::{self, Screen};
 
 /// 20 pictures a second.
 const FRAME: Duration = Duration::from_millis(50);

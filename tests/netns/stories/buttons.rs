@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bramblegate::venue::inside::HOME;
-use bramblegate::venue::shell::must;
-use bramblegate::venue::world::Finger;
-use bramblegate::venue::{Result, World};
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::must;
+use bramblegate_lab::world::Finger;
+use bramblegate_lab::{Result, World};
 
 use super::scene::{PLAIN, STOP, ensure, is, online, until};
 

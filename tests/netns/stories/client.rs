@@ -6,9 +6,9 @@ use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bramblegate::venue::inside::HOME;
-use bramblegate::venue::shell::{Running, must, spawn, within};
-use bramblegate::venue::{Error, Result};
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::{Running, must, spawn, within};
+use bramblegate_lab::{Error, Result};
 
 use super::scene::until;
 use crate::dhcp::Answer;

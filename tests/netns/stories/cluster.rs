@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use bramblegate::venue::Result;
-use bramblegate::venue::World;
-use bramblegate::venue::shell::{ip, must};
+use bramblegate_lab::Result;
+use bramblegate_lab::World;
+use bramblegate_lab::shell::{ip, must};
 
 use super::scene::{PLAIN, alert, before_start, ensure, is, online, try_from, until, wait_online};
 

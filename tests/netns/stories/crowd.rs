@@ -6,9 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use bramblegate::venue::inside::HOME;
-use bramblegate::venue::shell::{Running, exec, ip, must, spawn, within};
-use bramblegate::venue::{Error, Result, World};
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::{Running, exec, ip, must, spawn, within};
+use bramblegate_lab::{Error, Result, World};
 use serde_json::Value;
 
 use super::scene::{PLAIN, alert, ensure};

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use bramblegate::venue::inside::HOME;
-use bramblegate::venue::shell::{exec, must, spawn, within};
-use bramblegate::venue::{Error, Result};
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::{exec, must, spawn, within};
+use bramblegate_lab::{Error, Result};
 
 use super::scene::{PLAIN, Pinger, alert, before_start, ensure, is, online, told, try_from, until, wait_online};
 
@@ -228,12 +228,9 @@ pub fn other_networks_of_the_head_are_left_alone() -> Result<()> {
              8443 dnat to 172.17.0.2:22; }\nchain post { type nat hook postrouting priority 100; ip saddr 172.17.0.0/16 \
              oifname eth1 masquerade; }\n}\nE",
         )?;
-        bramblegate::venue::shell::ip(
-            "",
-            "netns add box\nlink add eth0 netns box type veth peer name box netns head\n",
-        )?;
-        bramblegate::venue::shell::ip("head", "link set box master docker0 up\n")?;
-        bramblegate::venue::shell::ip(
+        bramblegate_lab::shell::ip("", "netns add box\nlink add eth0 netns box type veth peer name box netns head\n")?;
+        bramblegate_lab::shell::ip("head", "link set box master docker0 up\n")?;
+        bramblegate_lab::shell::ip(
             "box",
             "link set lo up\naddr add 172.17.0.2/16 dev eth0\nlink set eth0 up\nroute add default via 172.17.0.1\n",
         )?;
@@ -310,7 +307,7 @@ pub fn printed_rule_set_is_what_the_kernel_holds() -> Result<()> {
         let printed =
             must("head", &format!("{} print ruleset -c {HOME}/bramblegate.toml", crate::program().display()))?;
         std::fs::write(format!("{HOME}/printed.nft"), &printed).map_err(|error| Error(error.to_string()))?;
-        bramblegate::venue::shell::ip("", "netns add scratch\n")?;
+        bramblegate_lab::shell::ip("", "netns add scratch\n")?;
         must("scratch", &format!("nft -c -f {HOME}/printed.nft && nft -f {HOME}/printed.nft"))?;
         let listing = |namespace: &str| super::scene::rules(namespace, "table inet bramblegate");
         super::scene::same("the rule set", &listing("scratch")?, &listing("head")?)?;

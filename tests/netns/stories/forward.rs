@@ -3,8 +3,8 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use bramblegate::venue::shell::{exec, must};
-use bramblegate::venue::{Error, Result, World};
+use bramblegate_lab::shell::{exec, must};
+use bramblegate_lab::{Error, Result, World};
 
 use super::client::inside;
 use super::scene::{PLAIN, STOP, alert, before_start, ensure, is, online, reload, try_from, until, wait_online};

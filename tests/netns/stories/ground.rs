@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use bramblegate::venue::file::Check;
-use bramblegate::venue::play::attempt;
-use bramblegate::venue::shell::must;
-use bramblegate::venue::{Error, Result, Venue, World};
+use bramblegate_lab::file::Check;
+use bramblegate_lab::play::attempt;
+use bramblegate_lab::shell::must;
+use bramblegate_lab::{Error, Result, Venue, World};
 
 use super::scene::{PLAIN, ensure, until};
 

@@ -5,9 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bramblegate::venue::inside::HOME;
-use bramblegate::venue::shell::{exec, ip, must, run};
-use bramblegate::venue::{Error, Result, World, watch};
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::{exec, ip, must, run};
+use bramblegate_lab::{Error, Result, World, watch};
 
 use super::scene::{
     PLAIN, STOP, alert, before_start, ensure, is, leased, network_of_head, reload, same, told, try_from, until,

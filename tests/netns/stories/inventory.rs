@@ -4,9 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bramblegate::venue::inside::HOME;
-use bramblegate::venue::shell::must;
-use bramblegate::venue::{Error, Result, World};
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::must;
+use bramblegate_lab::{Error, Result, World};
 use serde_json::Value;
 
 use super::scene::{PLAIN, alert, ensure, online, until};
@@ -213,7 +213,7 @@ pub fn changes_at_once_are_all_written() -> Result<()> {
             fs::read_to_string(format!("{HOME}/state/drained")).is_ok_and(|text| text == "window\n")
         })?;
         for refused in ["add two words --address 192.168.50.40", "add 'two words'", "add x --mac b8:27", "add WINDOW"] {
-            let (code, said) = bramblegate::venue::shell::exec("head", &command(refused))?;
+            let (code, said) = bramblegate_lab::shell::exec("head", &command(refused))?;
             ensure(&format!("{refused} is refused ({code}): {said}"), code != 0)?;
         }
         // A disk that takes nothing any more.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use bramblegate::venue::inside::HOME;
-use bramblegate::venue::{Error, Result};
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::{Error, Result};
 
 use super::scene::{PLAIN, before_start, ensure, is, until, wait_online};
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use bramblegate::venue::shell::{exec, must};
-use bramblegate::venue::{Error, Result};
+use bramblegate_lab::shell::{exec, must};
+use bramblegate_lab::{Error, Result};
 
 use super::scene::{PLAIN, TWO, alert, before_start, ensure, is, online, try_from, until, wait_online};
 
@@ -44,7 +44,7 @@ pub fn arp_settings_cleared_come_back() -> Result<()> {
 
 /// Who gives sshd another port is not locked out: without a restart, without a reload.
 pub fn sshd_that_moves_is_followed() -> Result<()> {
-    bramblegate::venue::shell::run("mount", &["-t", "tmpfs", "tmpfs", "/etc/ssh"])?;
+    bramblegate_lab::shell::run("mount", &["-t", "tmpfs", "tmpfs", "/etc/ssh"])?;
     let write = |path: &str, text: &str| std::fs::write(path, text).map_err(|error| Error(format!("{path}: {error}")));
     write("/etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\n")?;
     online(PLAIN, |world| {

@@ -3,9 +3,9 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use bramblegate::venue::inside::HOME;
-use bramblegate::venue::shell::must;
-use bramblegate::venue::{Error, Result, World};
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::must;
+use bramblegate_lab::{Error, Result, World};
 
 use super::client::{Client, ask};
 use super::scene::{PLAIN, ensure, is, until};

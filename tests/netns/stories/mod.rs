@@ -25,7 +25,7 @@ mod trouble;
 mod uplink;
 mod verbs;
 
-use bramblegate::venue::Result;
+use bramblegate_lab::Result;
 
 /// A story: builds its own world and says what was not as it should be.
 pub type Story = fn() -> Result<()>;

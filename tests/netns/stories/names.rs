@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use bramblegate::venue::inside::HOME;
-use bramblegate::venue::shell::must;
-use bramblegate::venue::{Error, Result, World};
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::must;
+use bramblegate_lab::{Error, Result, World};
 
 use super::client::Client;
 use super::scene::{PLAIN, STOP, alert, ensure, is, until};

@@ -5,9 +5,9 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bramblegate::venue::inside::HOME;
-use bramblegate::venue::shell::{exec, must, spawn, within};
-use bramblegate::venue::{Error, Result};
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::{exec, must, spawn, within};
+use bramblegate_lab::{Error, Result};
 
 use super::client::{Client, ask, inside};
 use super::inventory::succeed;

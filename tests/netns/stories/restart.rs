@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use bramblegate::venue::inside::HOME;
-use bramblegate::venue::shell::{exec, must, spawn, within};
-use bramblegate::venue::{Error, Result, World};
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::{exec, must, spawn, within};
+use bramblegate_lab::{Error, Result, World};
 
 use super::scene::{
     PLAIN, Pinger, STOP, before_start, ensure, is, leased, network_of_head, online, reload, same, try_from, until,
@@ -93,13 +93,13 @@ pub fn second_instance_elsewhere_refuses() -> Result<()> {
              {HOME}/second.toml",
             crate::program().display()
         );
-        let (code, text) = bramblegate::venue::shell::exec("head", &line)?;
+        let (code, text) = bramblegate_lab::shell::exec("head", &line)?;
         ensure(&format!("exit code 75, not {code}: {text}"), code == 75)?;
         let named = text.contains(&format!("process {first} (bramblegate)"));
         ensure(&format!("it names process {first}: {text}"), named)?;
         let before = network_of_head()?;
         let line = line.replace(" run -c", " off -c");
-        let (code, text) = bramblegate::venue::shell::exec("head", &line)?;
+        let (code, text) = bramblegate_lab::shell::exec("head", &line)?;
         ensure(&format!("off refuses with 75, not {code}: {text}"), code == 75)?;
         same("the head's network", &before, &network_of_head()?)?;
         ensure("the first still works", try_from(world, "rpi1", "ping 203.0.113.80").is_ok())

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bramblegate::venue::inside::HOME;
-use bramblegate::venue::shell::{Running, exec, must, spawn, within};
-use bramblegate::venue::{Error, Result};
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::{Running, exec, must, spawn, within};
+use bramblegate_lab::{Error, Result};
 
 use super::scene::{PLAIN, alert, before_start, ensure, is, until, wait_online};
 

@@ -8,9 +8,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use bramblegate::venue::inside::{self, HOME};
-use bramblegate::venue::shell::{Running, ip, spawn, within};
-use bramblegate::venue::{Error, Result, watch};
+use bramblegate_lab::inside::{self, HOME};
+use bramblegate_lab::shell::{Running, ip, spawn, within};
+use bramblegate_lab::{Error, Result, watch};
 use serde_json::Value;
 
 use super::scene::ensure;

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use bramblegate::venue::file::{Check, glob};
-use bramblegate::venue::inside::HOME;
-use bramblegate::venue::play::attempt;
-use bramblegate::venue::shell::{Running, must, spawn, within};
-use bramblegate::venue::{Error, Result, Venue, World, watch};
+use bramblegate_lab::file::{Check, glob};
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::play::attempt;
+use bramblegate_lab::shell::{Running, must, spawn, within};
+use bramblegate_lab::{Error, Result, Venue, World, watch};
 use serde_json::Value;
 
 /// A home router.

@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use bramblegate::venue::inside::HOME;
-use bramblegate::venue::shell::{exec, must};
-use bramblegate::venue::{Error, Result, Venue, World};
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::{exec, must};
+use bramblegate_lab::{Error, Result, Venue, World};
 
 use super::client::Client;
 use super::scene::{PLAIN, STOP, alert, before_start, ensure, is, until};
@@ -257,7 +257,7 @@ pub fn full_disk_is_said() -> Result<()> {
         let state = format!("{HOME}/state");
         fs::create_dir_all(&state).map_err(|error| Error(error.to_string()))?;
         // mounted here, so that the head, whose mounts are taken from ours, sees it
-        bramblegate::venue::shell::run("mount", &["-t", "tmpfs", "-o", "size=64k", "tmpfs", &state])?;
+        bramblegate_lab::shell::run("mount", &["-t", "tmpfs", "-o", "size=64k", "tmpfs", &state])?;
         world.set_settings(SERVE);
         world.start_gateway()?;
         until("it serves", || is(world, "cluster.dhcp", "serving"))?;
@@ -345,7 +345,7 @@ pub fn names_follow_the_venue() -> Result<()> {
 
 pub fn missing_dnsmasq_is_named() -> Result<()> {
     before_start(PLAIN, |world| {
-        bramblegate::venue::shell::run("mount", &["--bind", "/dev/null", "/usr/sbin/dnsmasq"])?;
+        bramblegate_lab::shell::run("mount", &["--bind", "/dev/null", "/usr/sbin/dnsmasq"])?;
         world.set_settings(SERVE);
         world.start_gateway()?;
         until("it is said", || {

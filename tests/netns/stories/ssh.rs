@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use bramblegate::venue::inside::HOME;
-use bramblegate::venue::shell::{Running, must, run, spawn, within};
-use bramblegate::venue::{Error, Result};
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::{Running, must, run, spawn, within};
+use bramblegate_lab::{Error, Result};
 
 use super::inventory::{SETTINGS, succeed, verb};
 use super::scene::{PLAIN, STOP, ensure, online, until};

@@ -5,10 +5,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bramblegate::venue::inside::HOME;
-use bramblegate::venue::shell::{ip, must, within};
-use bramblegate::venue::watch::{Watch, at, snapshot, text};
-use bramblegate::venue::{Error, Result};
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::{ip, must, within};
+use bramblegate_lab::watch::{Watch, at, snapshot, text};
+use bramblegate_lab::{Error, Result};
 
 use serde_json::Value;
 
@@ -166,7 +166,7 @@ pub fn status_verb_tells_by_its_exit_code() -> Result<()> {
         let value: Value =
             serde_json::from_slice(&json.stdout).map_err(|error| Error(format!("status --json: {error}")))?;
         ensure("it is the snapshot", value.get("type").and_then(Value::as_str) == Some("snapshot"))?;
-        world.internet("eth1", bramblegate::venue::file::Internet::Dead)?;
+        world.internet("eth1", bramblegate_lab::file::Internet::Dead)?;
         world.pull_cable("eth1")?;
         world.node_down("rpi1")?;
         until("a warning or a fault", || is(world, "severity", "warning|fault"))?;

@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use bramblegate::venue::inside::HOME;
-use bramblegate::venue::shell::must;
-use bramblegate::venue::{Error, Result};
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::must;
+use bramblegate_lab::{Error, Result};
 
 use super::scene::{PLAIN, alert, before_start, ensure, is, reload, until};
 use super::service::look_up;
@@ -18,7 +18,7 @@ fn in_place_of_dnsmasq(script: &str) -> Result<()> {
     let path = format!("{HOME}/other-dnsmasq");
     fs::write(&path, format!("#!/bin/sh\n{script}\n")).map_err(|error| Error(error.to_string()))?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(|error| Error(error.to_string()))?;
-    bramblegate::venue::shell::run("mount", &["--bind", &path, "/usr/sbin/dnsmasq"]).map(drop)
+    bramblegate_lab::shell::run("mount", &["--bind", &path, "/usr/sbin/dnsmasq"]).map(drop)
 }
 
 pub fn dnsmasq_that_hangs_is_said() -> Result<()> {
@@ -55,7 +55,7 @@ pub fn full_memory_is_said_and_got_over() -> Result<()> {
     before_start(PLAIN, |world| {
         let run = format!("{HOME}/run");
         fs::create_dir_all(&run).map_err(|error| Error(error.to_string()))?;
-        bramblegate::venue::shell::run("mount", &["-t", "tmpfs", "-o", "size=128k", "tmpfs", &run])?;
+        bramblegate_lab::shell::run("mount", &["-t", "tmpfs", "-o", "size=128k", "tmpfs", &run])?;
         world.set_settings(SERVE);
         world.start_gateway()?;
         until("it serves", || is(world, "cluster.dhcp", "serving"))?;

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use bramblegate::venue::inside::HOME;
-use bramblegate::venue::shell::{must, spawn, within};
-use bramblegate::venue::watch::{self, Watch};
-use bramblegate::venue::{Error, Result, Venue, World};
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::{must, spawn, within};
+use bramblegate_lab::watch::{self, Watch};
+use bramblegate_lab::{Error, Result, Venue, World};
 
 use super::scene::{PLAIN, TWO, alert, before_start, ensure, is, online, reload, told, try_from, until};
 
@@ -220,7 +220,7 @@ pub fn exit_by_a_tunnel_is_said() -> Result<()> {
 pub fn tunnel_named_as_an_uplink_is_masqueraded() -> Result<()> {
     online(PLAIN, |world| {
         // what knows no way back to the cluster
-        bramblegate::venue::shell::ip(
+        bramblegate_lab::shell::ip(
             "",
             "netns add provider\nlink add wg0 netns head type veth peer name eth0 netns provider\n",
         )?;

@@ -2,9 +2,9 @@
 
 use std::process::Output;
 
-use bramblegate::venue::inside::HOME;
-use bramblegate::venue::shell::{must, within};
-use bramblegate::venue::{Error, Result};
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::{must, within};
+use bramblegate_lab::{Error, Result};
 
 use super::scene::{PLAIN, STOP, before_start, ensure, online};
 
@@ -74,9 +74,9 @@ pub fn panel_and_frame_are_what_the_display_holds() -> Result<()> {
 
 /// The acts that `demo` tells by itself.
 const ACTS: [&str; 3] = [
-    include_str!("../../../src/cli/demo/home.toml"),
-    include_str!("../../../src/cli/demo/hotel.toml"),
-    include_str!("../../../src/cli/demo/hall.toml"),
+    include_str!("../../../crates/lab/src/demo/home.toml"),
+    include_str!("../../../crates/lab/src/demo/hotel.toml"),
+    include_str!("../../../crates/lab/src/demo/hall.toml"),
 ];
 
 /// Runs the demo as a stranger would.

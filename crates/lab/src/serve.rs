@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::{Error, Result, while_doing};
-use crate::dns;
+use bramblegate::dns;
 
 const PATIENCE: Duration = Duration::from_millis(1500);
 

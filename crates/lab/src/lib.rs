@@ -11,6 +11,7 @@
 //! The `demo` command and the tests with the real kernel call it; nothing else does.
 
 pub mod client;
+pub mod demo;
 pub mod file;
 pub mod glass;
 pub mod inside;

@@ -10,7 +10,6 @@ use toml_span::Span;
 use toml_span::value::{Table, Value, ValueInner};
 
 use super::{Action, Check, Dhcp, DhcpServer, Expect, Internet, Moment, Network, Step, Venue};
-use crate::sort;
 
 /// `line:column: text`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +57,7 @@ pub fn venue(text: &str) -> Result<Venue, Vec<Fault>> {
     match venue {
         Some(venue) if reader.faults.is_empty() => Ok(venue),
         _ => {
-            sort::by_key(&mut reader.faults, |fault| (fault.line, fault.column));
+            reader.faults.sort_by_key(|fault| (fault.line, fault.column));
             Err(reader.faults)
         }
     }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cli::panel::view::View;
-use crate::cli::panel::{Style, draw};
-use crate::venue::watch::{at, text};
+use crate::watch::{at, text};
+use bramblegate::cli::panel::view::View;
+use bramblegate::cli::panel::{Style, draw};
 
 /// At most so many lines of the journal.
 const JOURNAL: usize = 6;
@@ -198,7 +198,7 @@ pub fn facts(status: &Value) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::panel::Depth;
+    use bramblegate::cli::panel::Depth;
 
     fn status() -> Value {
         serde_json::json!({

@@ -1,23 +1,23 @@
 //! Inside the namespaces: the world, the story, and what a person's keys do to it.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use litemap::LiteMap;
 use serde_json::Value;
 
-use super::terminal::{self, Screen};
 use super::{Args, is_plain, picture};
-use crate::cli::panel::Style;
-use crate::cli::status::DEFAULT_SOCKET;
-use crate::cli::{exit, output};
-use crate::venue::file::Internet;
-use crate::venue::play::{Audience, play};
-use crate::venue::watch::{at, text};
-use crate::venue::world::Finger;
-use crate::venue::{Error, Result, Venue, World};
+use crate::file::Internet;
+use crate::play::{Audience, play};
+use crate::watch::{at, text};
+use crate::world::Finger;
+use crate::{Error, Result, Venue, World};
+use bramblegate::cli::panel::Style;
+use bramblegate::cli::status::DEFAULT_SOCKET;
+use bramblegate::cli::terminal::{self, Screen};
+use bramblegate::cli::{exit, output};
 
 /// The story: one venue after the other.
 const STORY: [(&str, &str); 3] =
@@ -98,7 +98,7 @@ struct Show {
     /// a key that has not been acted on yet
     pressed: Option<Deed>,
     captions: Vec<String>,
-    told: LiteMap<String, String>,
+    told: BTreeMap<String, String>,
     missing: Option<String>,
     /// what was expected and has been seen
     seen: usize,
@@ -123,7 +123,7 @@ impl Show {
             keys: if is_plain(args) { std::sync::mpsc::channel().1 } else { terminal::keys() },
             pressed: None,
             captions: Vec::new(),
-            told: LiteMap::new(),
+            told: BTreeMap::new(),
             missing: None,
             seen: 0,
             unreached: 0,
@@ -141,7 +141,7 @@ impl Show {
             Some(path) => vec![Venue::read(path)?],
             None => STORY.iter().map(|(name, text)| Venue::parse(name, text)).collect::<Result<_>>()?,
         };
-        let program = std::env::current_exe().map_err(|error| Error(error.to_string()))?;
+        let program = gateway()?;
         let mut world: Option<World> = None;
         for (place, act) in acts.iter().enumerate() {
             self.place = place;
@@ -225,7 +225,7 @@ impl Show {
             Deed::Node if self.node_down => world.node_up("rpi2")?,
             Deed::Node => world.node_down("rpi2")?,
             Deed::Flush => world.foreign_flush()?,
-            Deed::Forwarding => world.act(&crate::venue::file::Action::ForwardingOff)?,
+            Deed::Forwarding => world.act(&crate::file::Action::ForwardingOff)?,
             Deed::Portal => world.internet(&port, if self.portal { Internet::Open } else { Internet::Portal })?,
             Deed::Renew => world.renew(&port)?,
             Deed::Acknowledge => world.press(Finger::Acknowledge, Duration::ZERO)?,
@@ -368,6 +368,15 @@ impl Audience for Show {
         self.over |= self.is_late();
         !self.over && self.pressed.is_none()
     }
+}
+
+/// Returns the gateway's program: beside this one, or where it is installed.
+fn gateway() -> Result<PathBuf> {
+    let own = std::env::current_exe().map_err(|error| Error(error.to_string()))?;
+    let beside = own.parent().map(|folder| folder.join("bramblegate"));
+    let installed = ["/usr/local/bin/bramblegate", "/usr/bin/bramblegate"].map(PathBuf::from);
+    let mut places = beside.into_iter().chain(installed);
+    places.find(|path| path.is_file()).ok_or_else(|| Error(format!("there is no bramblegate beside {}", own.display())))
 }
 
 #[cfg(test)]

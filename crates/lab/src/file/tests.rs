@@ -70,7 +70,7 @@ fn globs_match_runs_and_single_characters() {
 
 #[test]
 fn every_venue_of_the_tree_reads() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/venues");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/venues");
     let mut count = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -90,7 +90,7 @@ fn what_is_no_toml_is_told_in_words() {
 
 #[test]
 fn the_example_in_the_manual_reads() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/venues/README.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/venues/README.md");
     let text = std::fs::read_to_string(path).unwrap();
     let example = text.split("```").nth(1).unwrap().trim_start_matches("toml");
     Venue::parse("README.md", example).unwrap();

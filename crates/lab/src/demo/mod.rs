@@ -1,0 +1,69 @@
+//! `bramblegate demo`: a story, or a venue file, told in private namespaces.
+//!
+//! Three processes: the one that was called keeps watch and restores the terminal whatever happens; it starts a second that
+//! makes the namespaces; inside them runs the third, which builds the world and tells the story.
+
+mod picture;
+mod stage;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::inside;
+
+use bramblegate::cli::{exit, output, terminal};
+
+const EXAMPLES: &str = "\
+Examples:
+  bramblegate demo                         tells its story; keys cause events
+  bramblegate demo --plain --seconds 60    one line for each change, then ends
+  bramblegate demo --venue tests/venues/our-subnet-gateway-1.toml";
+
+/// The whole thing on this machine without hardware, in private namespaces
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Walk into this venue: a file as in tests/venues
+    #[arg(long, value_name = "FILE")]
+    pub venue: Option<PathBuf>,
+    /// End by itself after so long
+    #[arg(long, value_name = "N")]
+    pub seconds: Option<u64>,
+    /// One line for each change, for logs and tests
+    #[arg(long)]
+    pub plain: bool,
+}
+
+/// Tells the process that is to make the namespaces.
+const STAGE: &str = "BRAMBLEGATE_DEMO";
+
+/// Exit 0 if everything expected was seen, 1 if not, 71 if the world cannot be built, 78 for faults in the venue file.
+pub fn main(args: Args) -> ExitCode {
+    if inside::is_inside() {
+        return stage::perform(&args);
+    }
+    if std::env::var_os(STAGE).is_some() {
+        let words: Vec<_> = std::env::args_os().skip(1).collect();
+        output::err(&format!("bramblegate demo: {}\n", inside::enter(&words)));
+        return ExitCode::from(exit::CANNOT_CREATE);
+    }
+    if let Some(path) = &args.venue {
+        if let Err(error) = crate::Venue::read(path) {
+            output::err(&format!("{error}\n"));
+            return ExitCode::from(exit::CONFIG);
+        }
+    }
+    match terminal::guard(STAGE) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            output::err(&format!("bramblegate demo: {error}\n"));
+            ExitCode::from(exit::CANNOT_CREATE)
+        }
+    }
+}
+
+/// Whether to print lines instead of drawing.
+fn is_plain(args: &Args) -> bool {
+    args.plain || !std::io::stdout().is_terminal()
+}
