@@ -13,9 +13,9 @@ pub use words::in_words;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Add;
-use std::str::FromStr;
 use std::time::Duration;
 
+pub use crate::config::Mac;
 use crate::panel::DeviceError;
 
 pub use dhcp::{Dhcp, Lease, Said, Saying};
@@ -48,34 +48,6 @@ impl Add<Duration> for Instant {
     type Output = Self;
     fn add(self, rhs: Duration) -> Self {
         Self(self.0.saturating_add(rhs))
-    }
-}
-
-/// An Ethernet (MAC-48) address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Mac(pub [u8; 6]);
-
-impl fmt::Display for Mac {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
-}
-
-impl FromStr for Mac {
-    type Err = ();
-    /// Six pairs of hexadecimal digits with colons; upper and lower case.
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let mut bytes = [0; 6];
-        let mut parts = text.split(':');
-        for byte in &mut bytes {
-            let part = parts.next().ok_or(())?;
-            if part.len() != 2 || !part.bytes().all(|b| b.is_ascii_hexdigit()) {
-                return Err(());
-            }
-            *byte = u8::from_str_radix(part, 16).map_err(|_| ())?;
-        }
-        if parts.next().is_some() { Err(()) } else { Ok(Self(bytes)) }
     }
 }
 

@@ -4,11 +4,7 @@
 //!
 //! Rooms that deny `disallowed_methods` are pure: functions of their arguments (`clippy.toml`, `tests/layering.rs`).
 
-#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
-pub mod board;
 pub mod cli;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
-pub mod config;
 pub mod daemon;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod dns;
@@ -25,4 +21,6 @@ pub mod source;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod state;
 
+pub use bramblegate_config as config;
+pub use bramblegate_config::board;
 pub use bramblegate_panel as panel;

@@ -3,9 +3,9 @@
 use super::Preset::{Board, Toml, Words};
 use super::form::{PIN, key, scalar, seconds, text};
 use super::{Key, Kind};
-use crate::config::fault::Complaint;
-use crate::config::tree::Scalar;
-use crate::config::{devices, grammar};
+use crate::fault::Complaint;
+use crate::tree::Scalar;
+use crate::{devices, grammar};
 
 /// In the order of the man page.
 pub static PANEL: &[Key] = &[

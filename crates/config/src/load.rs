@@ -4,8 +4,6 @@ use super::fault::{Fault, Sources};
 use super::tree::Table;
 use super::{Settings, derive, fragment, merge, validate};
 use crate::board::{Board, BoardError, Boards, FALLBACK};
-use crate::sort;
-
 /// Settings, and where each of them was written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Merged {
@@ -170,7 +168,7 @@ const MOST_OF_A_PLACE: usize = 4;
 
 fn in_order(mut faults: Vec<Fault>, sources: &Sources) -> Vec<Fault> {
     let rank = |fault: &Fault| sources.0.iter().position(|name| *name == fault.file).unwrap_or(usize::MAX);
-    sort::by_key(&mut faults, |fault| (rank(fault), fault.line, fault.column));
+    faults.sort_by_key(|fault| (rank(fault), fault.line, fault.column));
     faults.dedup();
     let same = |a: &Fault, b: &Fault| (&a.file, a.line, a.column) == (&b.file, b.line, b.column);
     faults.chunk_by(same).flat_map(few).collect()

@@ -1,14 +1,12 @@
 //! Boards as data: which bus, expander, LED and ports a board has. One file each in `boards/`.
 
-use crate::sort;
-
 mod parse;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 
-use crate::panel::{Charset, Geometry};
+use bramblegate_panel::{Charset, Geometry};
 
 /// The boards of the source tree's `boards/` folder: (name, TOML text), listed by `build.rs`.
 static BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/boards.rs"));
@@ -125,7 +123,7 @@ impl Boards {
     /// All names, sorted.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.texts().map(|(name, _)| name.to_owned()).collect();
-        sort::ascending(&mut names);
+        names.sort();
         names.dedup();
         names
     }
@@ -183,7 +181,7 @@ impl Board {
 }
 
 /// Line and column (in characters), both from 1, of a byte offset in `text`.
-pub(crate) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+pub fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let start = before.rfind('\n').map_or(0, |end| end + 1);

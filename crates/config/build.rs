@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("boards");
-    println!("cargo::rerun-if-changed=boards");
+    let folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../boards");
+    println!("cargo::rerun-if-changed=../../boards");
     let mut files: Vec<PathBuf> =
         fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_, Box<dyn Error>>>()?;
     files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));

@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use super::fault::Complaint;
 use super::tree::Scalar;
 use super::{Allow, HttpExpectation, NodeProbe, PortPattern, Threshold};
-use crate::event::Mac;
+use crate::Mac;
 
 pub(super) type Parsed<T> = Result<T, Complaint>;
 

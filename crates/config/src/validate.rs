@@ -1,12 +1,11 @@
 //! The merged tree to settings that are valid by construction.
 
-use litemap::LiteMap;
-
 use super::devices::{self, Bus, ButtonChip as Chip, Light};
 use super::fault::{Fault, Origin, Sources};
 use super::grammar::{self, Parsed};
 use super::tree::{Scalar, Table, Value};
 use super::*;
+use std::collections::BTreeMap;
 
 /// Settings, or `None` with the reasons in `faults` (those told before included).
 pub(super) fn settings(tree: &Table, sources: &Sources, faults: &mut Vec<Fault>) -> Option<Settings> {
@@ -232,7 +231,7 @@ impl Check<'_> {
 
     /// No two keys of this table name the same line of a GPIO chip.
     fn lines_differ(&mut self, table: &str, names: &[&str]) {
-        let mut used = LiteMap::new_vec();
+        let mut used = BTreeMap::new();
         for name in names {
             let path = format!("{table}.{name}");
             if let Some(other) = self.count(&path).and_then(|line| used.insert(line, name)) {
@@ -279,9 +278,9 @@ impl Check<'_> {
             Bus::Off => LcdBus::Off,
         };
         let charset = if self.tree.text("lcd.charset")? == "A02" {
-            crate::panel::Charset::A02
+            bramblegate_panel::Charset::A02
         } else {
-            crate::panel::Charset::A00
+            bramblegate_panel::Charset::A00
         };
         Some(Lcd {
             bus,

@@ -10,7 +10,7 @@ use super::print::quote;
 use super::tree::{Item, Table, Value};
 use super::{Ports, grammar};
 use crate::board::Board;
-use crate::panel::Charset;
+use bramblegate_panel::Charset;
 
 /// The table's own defaults as a TOML text.
 pub(super) fn defaults() -> String {

@@ -1,4 +1,10 @@
-//! Settings: valid by construction. Read as fragments, merged, then checked; faults carry file, line and column.
+//! Settings and boards: valid by construction. Read as fragments, merged, then checked; faults carry file, line and column.
+//!
+//! Pure: texts in, values out; nothing here reads a file or a clock.
+
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
+pub mod board;
 
 mod derive;
 mod devices;
@@ -8,6 +14,7 @@ mod grammar;
 mod group;
 pub mod keys;
 mod load;
+pub mod mac;
 mod merge;
 mod network;
 mod print;
@@ -25,13 +32,12 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use crate::event::Mac;
-use crate::panel::Geometry;
-use crate::panel::Wiring;
+use bramblegate_panel::{Geometry, Wiring};
 
 pub use fault::{Complaint, Fault};
 pub use grammar::show_duration;
 pub use load::{Merged, Ports, board_name, faults, heads_name_remedy, is_heads_name, load, read, resolve};
+pub use mac::Mac;
 pub use print::quote;
 
 /// All settings of the daemon, merged from the board, the main file and its drop-ins.
@@ -311,7 +317,7 @@ pub enum Threshold {
 pub struct Lcd {
     pub bus: LcdBus,
     pub geometry: Geometry,
-    pub charset: crate::panel::Charset,
+    pub charset: bramblegate_panel::Charset,
     pub backlight: Backlight,
     /// how long one page stands
     pub page_time: Duration,

@@ -8,7 +8,7 @@ fn boards() -> Boards {
 
 #[test]
 fn every_board_in_the_folder_is_built_in_and_loads() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/boards");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../boards");
     let files: BTreeSet<String> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

@@ -1,8 +1,6 @@
 //! Groups, the nodes that they make by rule, and the ports that lead to nodes.
 
-use std::collections::{HashMap, HashSet};
-
-use litemap::LiteMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::fault::{Origin, Sources};
 use super::tree::{Item, Table, Value};
@@ -118,7 +116,7 @@ impl Check<'_> {
 
     pub fn forwards(&mut self, nodes: &[Node], cluster: Option<&Cluster>) -> Vec<Forward> {
         let tree = self.tree;
-        let mut seen: LiteMap<(Transport, u16), Origin> = LiteMap::new();
+        let mut seen: BTreeMap<(Transport, u16), Origin> = BTreeMap::new();
         let mut forwards = Vec::new();
         for table in tree.tables("forward") {
             let at = |key: &str| table.get(key).map_or(table.at, |item| item.at);

@@ -7,8 +7,8 @@ use super::fault::Complaint;
 use super::grammar::{Parsed, duration};
 use super::tree::Scalar;
 use super::{Backlight, GpioPins};
-use crate::panel::Geometry;
-use crate::panel::Wiring;
+use bramblegate_panel::Geometry;
+use bramblegate_panel::Wiring;
 
 /// `lcd.bus` before its other keys are looked at.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,8 +1,7 @@
 //! A TOML document as the loader keeps it: every value knows where it was written.
 
-use litemap::LiteMap;
-
 use super::fault::Origin;
+use std::collections::BTreeMap;
 
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +28,7 @@ pub(super) enum Value {
 pub(super) struct Table {
     /// of its header or brace
     pub at: Origin,
-    pub entries: LiteMap<String, Item>,
+    pub entries: BTreeMap<String, Item>,
 }
 
 impl Table {
@@ -51,7 +50,7 @@ impl Table {
             return;
         };
         let at = item.at;
-        let empty = || Item { value: Value::Table(Table { at, entries: LiteMap::new() }), at };
+        let empty = || Item { value: Value::Table(Table { at, entries: BTreeMap::new() }), at };
         if let Value::Table(table) = &mut self.entries.entry(name.to_owned()).or_insert_with(empty).value {
             table.set(rest, item);
         }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{Key, Kind, Preset};
-use crate::config::fault::Complaint;
-use crate::config::grammar;
-use crate::config::tree::Scalar;
+use crate::fault::Complaint;
+use crate::grammar;
+use crate::tree::Scalar;
 
 macro_rules! text {
     ($form:expr, $parse:path) => {

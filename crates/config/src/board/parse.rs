@@ -5,7 +5,7 @@ use toml_span::value::Value;
 use toml_span::{DeserError, Deserialize, Error, ErrorKind, Span};
 
 use super::{Board, BoardError, BoardGpio, BoardLcd, BoardLed, BoardPins, BoardPorts};
-use crate::panel::{Charset, Geometry, Wiring};
+use bramblegate_panel::{Charset, Geometry, Wiring};
 
 struct File {
     description: String,

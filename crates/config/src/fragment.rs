@@ -10,8 +10,6 @@ use super::grammar;
 use super::keys::{self, Key, Kind, Preset};
 use super::suggest;
 use super::tree::{Item, Scalar, Table, Value};
-use crate::sort;
-
 /// Reads one file. What was wrong is told in `faults` and left out of the tree, or stands there as [`Value::Faulty`].
 /// `None`: it is no TOML, so nobody knows what it would have said.
 pub(super) fn parse(sources: &Sources, source: usize, text: &str, faults: &mut Vec<Fault>) -> Option<Table> {
@@ -104,7 +102,7 @@ impl Reader<'_> {
 
     fn table(&mut self, path: &str, table: &TomlTable<'_>, at: Origin) -> Table {
         let mut entries: Vec<(&TomlKey<'_>, &TomlValue<'_>)> = table.iter().collect();
-        sort::by_key(&mut entries, |(key, _)| key.span.start);
+        entries.sort_by_key(|(key, _)| key.span.start);
         let mut read = Table { at, ..Table::default() };
         for (key, value) in entries {
             let inner = if path.is_empty() { key.name.to_string() } else { format!("{path}.{}", key.name) };

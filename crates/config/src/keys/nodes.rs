@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::Preset::{Required, Toml, Words};
 use super::form::{DAY, key, probes, scalar, seconds, text};
 use super::{Key, Kind};
-use crate::config::fault::Complaint;
-use crate::config::tree::Scalar;
-use crate::config::{devices, grammar, rule};
+use crate::fault::Complaint;
+use crate::tree::Scalar;
+use crate::{devices, grammar, rule};
 
 /// In the order of the man page.
 pub static NODES: &[Key] = &[

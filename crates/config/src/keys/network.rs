@@ -3,9 +3,9 @@
 use super::Preset::{Required, Toml, Words};
 use super::form::{DAY, PORT, key, scalar, seconds, text};
 use super::{Key, Kind};
-use crate::config::fault::Complaint;
-use crate::config::tree::Scalar;
-use crate::config::{devices, grammar, rule};
+use crate::fault::Complaint;
+use crate::tree::Scalar;
+use crate::{devices, grammar, rule};
 
 /// In the order of the man page.
 pub static NETWORK: &[Key] = &[

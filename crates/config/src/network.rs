@@ -12,7 +12,7 @@ use super::fault::Origin;
 use super::tree::{Table, Value};
 use super::validate::{Check, texts};
 use super::{Cluster, Dhcp, Group, Node, NodeProbe, PortPattern, Uplink, grammar};
-use crate::event::Mac;
+use crate::Mac;
 
 impl Check<'_> {
     /// An uplink cannot be the cluster's port as well.
