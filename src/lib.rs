@@ -6,21 +6,10 @@
 
 pub mod cli;
 pub mod daemon;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
-pub mod dns;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
-pub mod event;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
-pub mod policy;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
-pub mod render;
 pub mod sink;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
-pub mod sort;
 pub mod source;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
-pub mod state;
 
 pub use bramblegate_config as config;
 pub use bramblegate_config::board;
+pub use bramblegate_core::{dns, event, policy, render, sort, state};
 pub use bramblegate_panel as panel;

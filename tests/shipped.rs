@@ -106,8 +106,8 @@ fn every_settings_example_for_people_is_good() {
 /// Codes of alerts as the policy spells them: `"uplink-none"`.
 #[test]
 fn every_alert_is_in_the_manual() {
-    let mut sources = files("src/policy/alerts", "rs");
-    sources.push(root().join("src/policy/alerts.rs"));
+    let mut sources = files("crates/core/src/policy/alerts", "rs");
+    sources.push(root().join("crates/core/src/policy/alerts.rs"));
     let source: String = sources.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
     let alerts = section("docs/man/bramblegate.8", "ALERTS");
     let codes: Vec<&str> = source.split('"').filter(is_code).collect();

@@ -1,7 +1,7 @@
 //! Stories of one node, and an hour of 750.
 
 use super::*;
-use crate::board::Board;
+use crate::config::board::Board;
 use crate::config::{Settings, load};
 use crate::event::Instant;
 

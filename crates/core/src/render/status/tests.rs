@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::*;
-use crate::board::Board;
 use crate::config;
+use crate::config::board::Board;
 use crate::event::{
     Address, ApplyError, ApplyReport, Change, Dump, Event, Firewall, Link, Netconf, Probe, Reachability, Round, Route,
     Vital,

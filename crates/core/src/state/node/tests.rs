@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::board::Board;
+use crate::config::board::Board;
 use crate::config::{Settings, load};
 use crate::event::Round;
 

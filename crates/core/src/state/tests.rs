@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use super::node::NodeHealth;
 use super::uplink::UplinkState;
 use super::{State, Transition, kernel};
-use crate::board::Board;
+use crate::config::board::Board;
 use crate::config::{self, Settings};
 use crate::event::{
     Address, Change, Dump, Event, Instant, Link, LinkIndex, Netconf, Probe, Reachability, Round, Route,

@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::*;
-use crate::board::Board;
 use crate::config;
+use crate::config::board::Board;
 use crate::event::{ApplyErrorKind, Instant};
 use crate::policy::alert::Severity;
 use crate::policy::decide;
@@ -162,7 +162,7 @@ fn identities_are_random_uuids_and_none_is_used_twice() {
 
 #[test]
 fn the_shipped_catalog_explains_every_kind() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/bramblegate.catalog");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../systemd/bramblegate.catalog");
     let shipped = std::fs::read_to_string(path).unwrap_or_default();
     if shipped != catalog() {
         let fresh = std::env::temp_dir().join("bramblegate.catalog");

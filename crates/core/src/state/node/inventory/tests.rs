@@ -4,7 +4,7 @@ mod naming;
 mod properties;
 
 use super::*;
-use crate::board::Board;
+use crate::config::board::Board;
 use crate::config::load;
 use crate::event::Round;
 

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::board::Board;
 use crate::config;
+use crate::config::board::Board;
 use crate::event::{Address, Change, Dhcp, Dump, Event, Instant, Lease, Link, LinkIndex, Mac, Route, Vital};
 use crate::policy::subnet;
 

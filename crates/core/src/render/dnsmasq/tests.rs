@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::board::Board;
 use crate::config;
+use crate::config::board::Board;
 use crate::event::{Address, Change, Dump, Event, Instant, Lease, Link, Mac, Neighbour, Vital};
 use crate::policy::service;
 use crate::policy::subnet;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::board::Board;
+use crate::config::board::Board;
 use crate::config::{self, Settings};
 use crate::event::{
     Address, Applied, ApplyReport, Change, Dump, Event, Instant, Link, LinkIndex, Output, Probe, Reachability, Round,

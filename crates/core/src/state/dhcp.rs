@@ -165,7 +165,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::board::Board;
+    use crate::config::board::Board;
     use crate::config::{self, Settings};
     use crate::event::{Change, Event, Lease, Link};
 

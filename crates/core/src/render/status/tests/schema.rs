@@ -7,7 +7,7 @@ pub struct Schema(Value);
 
 impl Schema {
     pub fn shipped() -> Self {
-        Self(serde_json::from_str(include_str!("../../../../docs/status.schema.json")).unwrap())
+        Self(serde_json::from_str(include_str!("../../../../../../docs/status.schema.json")).unwrap())
     }
 
     /// Names of the properties of a definition.

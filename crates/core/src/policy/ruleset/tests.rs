@@ -20,13 +20,21 @@ fn chain<'a>(ruleset: &'a Ruleset, name: &str) -> &'a Chain {
 #[test]
 fn the_portable_text_is_the_golden_one() {
     let text = build(&home()).to_string();
-    assert_eq!(text, include_str!("golden/home.nft"), "expected: src/policy/ruleset/golden/home.nft; got:\n{text}");
+    assert_eq!(
+        text,
+        include_str!("golden/home.nft"),
+        "expected: crates/core/src/policy/ruleset/golden/home.nft; got:\n{text}"
+    );
 }
 
 #[test]
 fn the_kernel_form_has_flags_and_flow_table() {
     let text = build(&home()).kernel(true).to_string();
-    assert_eq!(text, include_str!("golden/kernel.nft"), "expected: src/policy/ruleset/golden/kernel.nft; got:\n{text}");
+    assert_eq!(
+        text,
+        include_str!("golden/kernel.nft"),
+        "expected: crates/core/src/policy/ruleset/golden/kernel.nft; got:\n{text}"
+    );
 }
 
 #[test]
@@ -131,7 +139,7 @@ fn forwarding() -> RulesetInput {
 fn forwarded_ports_are_the_golden_text() {
     let text = build(&forwarding()).to_string();
     let golden = include_str!("golden/forward.nft");
-    assert_eq!(text, golden, "expected: src/policy/ruleset/golden/forward.nft; got:\n{text}");
+    assert_eq!(text, golden, "expected: crates/core/src/policy/ruleset/golden/forward.nft; got:\n{text}");
 }
 
 #[test]

@@ -1,0 +1,18 @@
+//! What the daemon knows, decides and shows, as functions of their arguments: the same events at the same times give the same
+//! plans and the same pages.
+//!
+//! [`event`] is what can happen, [`state`] holds the facts, [`policy`] decides what should be true, [`render`] says what each
+//! output should hold. Nothing here knows a runtime, a file, a socket or a clock: Cargo keeps that wall for crates, a lint for the
+//! standard library.
+
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
+pub mod dns;
+pub mod event;
+pub mod policy;
+pub mod render;
+pub mod sort;
+pub mod state;
+
+use bramblegate_config as config;
+use bramblegate_panel as panel;
