@@ -4,9 +4,11 @@
 
 mod dhcp;
 mod network;
+mod printable;
 mod vital;
 mod words;
 
+pub use printable::{printable, printable_json, printable_line};
 pub use vital::{Button, Head, Pressure, Vital};
 pub use words::in_words;
 

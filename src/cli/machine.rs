@@ -13,9 +13,9 @@ use serde_json::Value;
 use super::settings;
 use super::status::client::Client;
 use crate::event::{Blocker, Change, Event};
-use crate::sink::durable;
 use crate::sort;
 use crate::source::firewall::{self, Blockers, FirewallWatch};
+use crate::source::folder;
 use crate::source::netlink::{self, Connection};
 use crate::source::wayout;
 
@@ -171,7 +171,7 @@ impl Machine {
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder).map_err(explain)?;
         }
-        durable::replace_public(&target, bytes).map_err(explain)
+        folder::keep_public(&target, bytes).map_err(explain)
     }
 
     /// IPv4 routes of the main table: (destination, port), by `/proc/net/route`.

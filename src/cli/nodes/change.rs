@@ -1,10 +1,11 @@
 //! `nodes add`, `adopt`, `rename`, `forget`: changes of the settings' own drop-in, then a reload.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,7 +17,8 @@ use super::known::{Known, Node, snapshot};
 use super::{code, drop_in, list};
 use crate::config::{self, Settings};
 use crate::daemon::InstanceLock;
-use crate::sink::durable;
+use crate::source::folder::{self, Folder};
+use crate::source::reading;
 
 const ADD_EXAMPLES: &str = "\
 Examples:
@@ -88,6 +90,10 @@ pub struct Forget {
     pub config: ConfigArg,
 }
 
+/// A change that goes on is waited for so long, in steps.
+const TURN: Duration = Duration::from_secs(5);
+const STEP: Duration = Duration::from_millis(20);
+
 /// Exit code and what to say.
 type Refusal = (u8, String);
 
@@ -128,11 +134,19 @@ pub fn forget(args: Forget) -> ExitCode {
 }
 
 /// Two changes at once would each write what it read, and the first would be lost: one waits for the other, by a lock on the
-/// folder of the settings. Where that cannot be had nothing can be written either.
+/// folder of the settings. Anybody who can read that folder can hold it too, so nobody waits for ever.
 fn turn(config: &ConfigArg) -> Option<File> {
     let folder = config.config.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = File::open(folder).ok()?;
-    flock(&folder, FlockOperation::LockExclusive).ok()?;
+    let mut patience = TURN;
+    while flock(&folder, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if patience.is_zero() {
+            output::err("another program holds the folder of the settings; nobody waits for it any longer\n");
+            return None;
+        }
+        sleep(STEP);
+        patience = patience.saturating_sub(STEP);
+    }
     Some(folder)
 }
 
@@ -209,7 +223,7 @@ fn names(settings: &Settings, name: &str) -> bool {
 }
 
 fn drop_in_text(config: &ConfigArg) -> String {
-    fs::read_to_string(drop_in(config)).unwrap_or_default()
+    reading::text(&drop_in(config)).unwrap_or_default()
 }
 
 fn lines(faults: &[config::Fault]) -> String {
@@ -253,25 +267,24 @@ fn not_written(path: &Path, error: &io::Error) -> Refusal {
 
 /// Whole or not at all; readable by the daemon's user. A link stays one: what it leads to is written.
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    let path = &behind_links(path);
-    let folder = path.parent().unwrap_or(Path::new("."));
-    if !folder.exists() {
-        fs::create_dir(folder)?;
-        fs::set_permissions(folder, Permissions::from_mode(0o755))?;
-    }
-    durable::replace_public(path, text)
+    let path = &behind_links(path)?;
+    Folder::make(path.parent().unwrap_or(Path::new(".")), 0o755)?;
+    folder::keep_public(path, text)
 }
 
-/// Where the links lead, also if nothing is there yet.
-fn behind_links(path: &Path) -> PathBuf {
+/// Where the links of root's or of one's own lead, also if nothing is there yet.
+fn behind_links(path: &Path) -> io::Result<PathBuf> {
     /// As the kernel (`MAXSYMLINKS`): beyond that they lead in a circle.
     const MOST: usize = 40;
     let mut path = path.to_owned();
     for _ in 0..MOST {
         let Ok(target) = fs::read_link(&path) else { break };
+        if !folder::is_trusted_link(&path) {
+            return Err(io::Error::other("it is a link that another user may have made: remove it"));
+        }
         path = path.parent().unwrap_or(Path::new(".")).join(target);
     }
-    path
+    Ok(path)
 }
 
 /// Lets the daemon read the settings again, if one runs.
