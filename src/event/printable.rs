@@ -7,12 +7,12 @@ use std::fmt::Write as _;
 /// Returns the text with every character escaped (`\u{1b}`) that a terminal would obey or not show: C0 but line feed and
 /// tabulator, DEL, C1, and Unicode's controls of direction and format (UAX #9, general category Cf).
 pub fn printable(text: &str) -> Cow<'_, str> {
-    escaped(text, |c| matches!(c, '\n' | '\t'), |out, c| drop(write!(out, "{}", c.escape_unicode())))
+    escaped(text, |c| matches!(c, '\n' | '\t'), in_braces)
 }
 
 /// Returns the text as [`printable`] does and in one line: what stands in a line of its own makes no second one.
 pub fn printable_line(text: &str) -> Cow<'_, str> {
-    escaped(text, |c| c == '\t', |out, c| drop(write!(out, "{}", c.escape_unicode())))
+    escaped(text, |c| c == '\t', in_braces)
 }
 
 /// Returns JSON that means the same, with those characters written as JSON's own escapes (RFC 8259 section 7).
@@ -24,6 +24,11 @@ pub fn printable_json(text: &str) -> Cow<'_, str> {
         }
     };
     escaped(text, |c| matches!(c, '\n' | '\t' | '\r'), escape)
+}
+
+/// `\u{1b}`
+fn in_braces(out: &mut String, c: char) {
+    out.extend(c.escape_unicode());
 }
 
 /// Whether a terminal obeys the character or does not show it.

@@ -42,8 +42,12 @@ impl Folder {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let open = |path: &Path| rustix::fs::open(path, DIRECTORY, Mode::empty());
         let fd = match open(path) {
-            Err(Errno::LOOP | Errno::NOTDIR) if is_trusted_link(path) => open(&fs::canonicalize(path)?)?,
-            Err(Errno::LOOP) => return Err(in_the_way(path, "a link of another user is in its place")),
+            Err(Errno::LOOP | Errno::NOTDIR) if path.is_symlink() => {
+                if !is_trusted_link(path) {
+                    return Err(in_the_way(path, "a link of another user is in its place"));
+                }
+                open(&fs::canonicalize(path)?)?
+            }
             other => other?,
         };
         let stat = rustix::fs::fstat(&fd)?;

@@ -1,5 +1,6 @@
 //! A client of the status socket that waits: for the verbs, the demo, and anybody's own program as an example.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
@@ -8,6 +9,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
+
+use crate::event::printable_line;
 
 /// No line of a daemon is longer: some fifty times the state of ten thousand nodes, bytes.
 const LONGEST: u64 = 64 << 20;
@@ -93,6 +96,7 @@ impl Client {
         let bytes = std::mem::take(&mut self.partial);
         let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
         let value: Value = serde_json::from_str(&text).map_err(|error| Error::NotStatus(error.to_string()))?;
+        let value = shown(value);
         match value.get("type").and_then(Value::as_str) {
             Some("refused") => {
                 let reason = value.get("reason").and_then(Value::as_str).unwrap_or("no reason given");
@@ -101,6 +105,19 @@ impl Client {
             Some(_) => Ok(Some(Line { text, value })),
             None => Err(Error::NotStatus("a line without a type".to_owned())),
         }
+    }
+}
+
+/// The value as it may be drawn: no text in it moves a cursor or hides something.
+fn shown(value: Value) -> Value {
+    match value {
+        Value::String(text) => match printable_line(&text) {
+            Cow::Borrowed(_) => Value::String(text),
+            Cow::Owned(shown) => Value::String(shown),
+        },
+        Value::Array(items) => items.into_iter().map(shown).collect(),
+        Value::Object(members) => Value::Object(members.into_iter().map(|(key, value)| (key, shown(value))).collect()),
+        other => other,
     }
 }
 
