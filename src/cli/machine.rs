@@ -211,16 +211,20 @@ mod tests {
         assert_eq!(route("eth0 x y"), None);
     }
 
+    /// What is planted beside the settings leads nowhere, and what cannot be written leaves no half of it.
     #[test]
-    fn a_full_disk_keeps_the_old_settings_and_leaves_no_half_ones() {
-        let root = std::env::temp_dir().join(format!("bramblegate-full-disk-{}", std::process::id()));
+    fn settings_are_written_whole_or_not_at_all() {
+        let root = std::env::temp_dir().join(format!("bramblegate-settings-written-{}", std::process::id()));
         let machine = Machine::pretend(&root, &[]);
         machine.write("/etc/settings.toml", b"old\n").unwrap();
         std::os::unix::fs::symlink("/dev/full", root.join("etc/settings.toml.new")).unwrap();
-        let error = machine.write("/etc/settings.toml", b"new\n").unwrap_err();
-        let (kept, names) = (machine.read("/etc/settings.toml"), machine.list("/etc"));
+        machine.write("/etc/settings.toml", b"new\n").unwrap();
+        assert_eq!(machine.read("/etc/settings.toml").as_deref(), Some("new"));
+        fs::create_dir_all(root.join("etc/settings.toml.new/full")).unwrap();
+        let error = machine.write("/etc/settings.toml", b"newer\n").unwrap_err();
+        let kept = machine.read("/etc/settings.toml");
         fs::remove_dir_all(&root).unwrap();
-        assert!(error.contains("settings.toml: No space left") && error.contains("make room first"), "{error}");
-        assert_eq!((kept.as_deref(), names), (Some("old"), vec!["settings.toml".to_owned()]));
+        assert!(error.contains("settings.toml.new: a folder is in its place"), "{error}");
+        assert_eq!(kept.as_deref(), Some("new"));
     }
 }

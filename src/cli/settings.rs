@@ -39,7 +39,8 @@ pub fn load(main: &Path) -> Result<Merged, Vec<Fault>> {
     let (files, mut unreadable) = read_files(main);
     if unreadable.is_empty() {
         let boards = reading::within(reading::PATIENCE, boards);
-        let boards = boards.map_err(|error| vec![fault(Path::new(BOARD_FOLDERS[0]), &error, UNREACHABLE.to_owned())])?;
+        let boards =
+            boards.map_err(|error| vec![fault(Path::new(BOARD_FOLDERS[0]), &error, UNREACHABLE.to_owned())])?;
         return config::resolve(&files, &boards, compatible().as_deref(), None);
     }
     unreadable.extend(config::faults(&files));
@@ -63,9 +64,8 @@ pub fn load_or_tell(main: &Path) -> Result<Merged, ExitCode> {
 /// Where their file system does not answer that is the fault.
 pub fn read_files(main: &Path) -> (Vec<(String, String)>, Vec<Fault>) {
     let path = main.to_owned();
-    reading::within(reading::PATIENCE, move || read_all_files(&path)).unwrap_or_else(|error| {
-        (Vec::new(), vec![fault(main, &error, UNREACHABLE.to_owned())])
-    })
+    reading::within(reading::PATIENCE, move || read_all_files(&path))
+        .unwrap_or_else(|error| (Vec::new(), vec![fault(main, &error, UNREACHABLE.to_owned())]))
 }
 
 fn read_all_files(main: &Path) -> (Vec<(String, String)>, Vec<Fault>) {

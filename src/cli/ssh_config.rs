@@ -150,7 +150,9 @@ fn text(known: &Known, domain: Option<&str>, head: Option<&Head>, user: Option<&
     if let Some(Head { name, way: Way { user, host, port } }) = head {
         let whole = domain.map_or_else(|| name.clone(), |domain| format!("{name}.{domain}"));
         let names = if whole == *name { whole.clone() } else { format!("{name} {whole}") };
-        text += &format!("\n# The way to them. The address is the one of this venue, the key is the same at all.\nHost {names}\n");
+        text += &format!(
+            "\n# The way to them. The address is the one of this venue, the key is the same at all.\nHost {names}\n"
+        );
         text += &format!("    HostName {host}\n    HostKeyAlias {whole}\n");
         for (key, value) in [("Port", port.map(|port| port.to_string())), ("User", user.clone())] {
             text += &value.map(|value| format!("    {key} {value}\n")).unwrap_or_default();

@@ -84,7 +84,16 @@ pub fn spawn(settings: config::Status, events: mpsc::Sender<Event>) -> io::Resul
     let shared =
         Arc::new(Shared { board: Mutex::new(Board::default()), news: Notify::new(), clients: AtomicUsize::new(0) });
     let (moves, moved) = mpsc::unbounded_channel();
-    let server = Server { bound, moved, shared: Arc::clone(&shared), queues: Vec::new(), events, refusing: false, places: Places::new(PLACES), group: control::group() };
+    let server = Server {
+        bound,
+        moved,
+        shared: Arc::clone(&shared),
+        queues: Vec::new(),
+        events,
+        refusing: false,
+        places: Places::new(PLACES),
+        group: control::group(),
+    };
     Ok(StatusHandle { shared, server: tokio::spawn(server.run()), path: settings.socket, moves })
 }
 

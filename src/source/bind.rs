@@ -29,7 +29,8 @@ impl Bound {
     /// # Errors
     /// The socket cannot be made, or somebody answers there ([`io::ErrorKind::AddrInUse`]).
     pub fn at(path: &Path, mode: u32) -> io::Result<Self> {
-        let (above, name) = (path.parent().unwrap_or(Path::new(".")), path.file_name().ok_or(io::ErrorKind::InvalidInput)?);
+        let (above, name) =
+            (path.parent().unwrap_or(Path::new(".")), path.file_name().ok_or(io::ErrorKind::InvalidInput)?);
         let folder = match Folder::open(above) {
             // One folder is made and not a whole path: a slip of the finger makes no tree.
             Err(error) if error.kind() == io::ErrorKind::NotFound && above.parent().is_some_and(Path::exists) => {

@@ -150,7 +150,9 @@ impl Folder {
     pub fn distrust(&self, stat: &Stat) -> Option<String> {
         let own = rustix::process::geteuid().as_raw();
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile if stat.st_nlink > 1 => Some("it has another name elsewhere (a hard link)".to_owned()),
+            FileType::RegularFile if stat.st_nlink > 1 => {
+                Some("it has another name elsewhere (a hard link)".to_owned())
+            }
             FileType::RegularFile if ![0, own, self.owner.0].contains(&stat.st_uid) => {
                 Some(format!("it belongs to another user ({})", stat.st_uid))
             }

@@ -162,7 +162,11 @@ mod tests {
         assert_eq!(first.len(), 3, "a share");
         let strangers: Vec<Place> = (2000..2020).flat_map(|user| take(&places, user, user, 1)).collect();
         assert_eq!(strangers.len(), 3, "of what is not kept");
-        assert_eq!(places.take(None, Some(GROUP)).unwrap_err(), Full::All(6), "whom the kernel does not name is a stranger");
+        assert_eq!(
+            places.take(None, Some(GROUP)).unwrap_err(),
+            Full::All(6),
+            "whom the kernel does not name is a stranger"
+        );
         let members = take(&places, 1002, GROUP, 20);
         assert_eq!(members.len(), 2, "the group's");
         let root = take(&places, 0, 0, 20);

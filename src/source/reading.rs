@@ -22,11 +22,12 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 /// There is none, or it is something else, which is named.
 pub fn open(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| match error.raw_os_error() {
-        // ENXIO of open(2)
-        Some(6) => no_file(FileType::Socket),
-        _ => error,
-    })?;
+    let file =
+        OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| match error.raw_os_error() {
+            // ENXIO of open(2)
+            Some(6) => no_file(FileType::Socket),
+            _ => error,
+        })?;
     match FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) {
         FileType::RegularFile => Ok(file),
         other => Err(no_file(other)),

@@ -108,7 +108,8 @@ type Refusal = (u8, String);
 
 pub fn add(args: Add) -> ExitCode {
     let Add { name, mac, address, probe: probes, config } = args;
-    let names = if mac.is_some() || address.is_some() { fold::one(&name).map(|name| vec![name]) } else { many(&[name]) };
+    let names =
+        if mac.is_some() || address.is_some() { fold::one(&name).map(|name| vec![name]) } else { many(&[name]) };
     let _turn = turn(&config);
     each("add", names, |name| {
         let entry = Entry { name, mac: mac.clone(), address: address.clone(), probes: probes.clone() };

@@ -73,9 +73,8 @@ fn expand(part: &str, most: usize) -> Result<Vec<String>, String> {
         if numbers.len().saturating_mul(names.len()) > most {
             return Err(too_many(part));
         }
-        let with = |name: &String| -> Vec<String> {
-            numbers.iter().map(|number| format!("{name}{before}{number}")).collect()
-        };
+        let with =
+            |name: &String| -> Vec<String> { numbers.iter().map(|number| format!("{name}{before}{number}")).collect() };
         names = names.iter().flat_map(with).collect();
         rest = after;
     }

@@ -84,11 +84,8 @@ impl Previous {
         let path = path(state_directory);
         let read = folder::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
         let record = read.filter(|record| record.schema == SCHEMA && record.boot == boot);
-        let record = record.map(Record::within_bounds).unwrap_or(Record {
-            schema: SCHEMA,
-            boot,
-            ports: BTreeMap::new(),
-        });
+        let record =
+            record.map(Record::within_bounds).unwrap_or(Record { schema: SCHEMA, boot, ports: BTreeMap::new() });
         Self { path, record, unkept: None }
     }
 

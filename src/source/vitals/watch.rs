@@ -18,8 +18,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::aside::aside;
 use super::super::reading;
+use super::aside::aside;
 use super::head;
 
 /// Microseconds in which waiting is counted, the most that there may be (Documentation/accounting/psi.rst). The kernel tells

@@ -28,12 +28,17 @@ const KINDS: [&str; 5] = ["link", "hard link", "link to nowhere", "FIFO", "folde
 
 /// Every name that is used in the state folder, the run folder, dnsmasq's folder and beside the settings.
 const STATE: [&str; 8] = [
-    "previous.json", "previous.json.new", "acknowledged", "acknowledged.new", "drained", "drained.new",
-    "dnsmasq.leases", "dnsmasq.leases.new",
+    "previous.json",
+    "previous.json.new",
+    "acknowledged",
+    "acknowledged.new",
+    "drained",
+    "drained.new",
+    "dnsmasq.leases",
+    "dnsmasq.leases.new",
 ];
 const RUN: [&str; 6] = ["lock", "lock.new", "dhcp-alone", "dhcp-alone.new", "power-off", "control.sock"];
-const DNSMASQ: [&str; 9] =
-    ["main", "new", "main.new", "options", "servers", "hosts", "names", "leases", "leases.new"];
+const DNSMASQ: [&str; 9] = ["main", "new", "main.new", "options", "servers", "hosts", "names", "leases", "leases.new"];
 const SETTINGS: [&str; 1] = ["60-nodes.toml.new"];
 
 /// Folders with something planted at every name, owned by the stranger, and what it leads to.
@@ -51,6 +56,7 @@ impl Planted {
             nowhere: home.join("comes-about"),
             folders: [home.join("state"), home.join("run"), home.join("bramblegate.toml.d")],
         };
+        let _ = fs::remove_file(&planted.nowhere);
         for path in planted.folders.iter().chain([&home.join("canaries")]) {
             let _ = fs::remove_dir_all(path);
             io(path.display(), fs::create_dir_all(path))?;
@@ -70,7 +76,13 @@ impl Planted {
             io("dnsmasq", symlink(home.join("canaries"), run.join("dnsmasq")))?;
         }
         for folder in &planted.folders {
-            must("head", &format!("chown -h {STRANGER}:{STRANGER} {0} && find {0} ! -links +1 -exec chown -h {STRANGER}:{STRANGER} {{}} +", folder.display()))?;
+            must(
+                "head",
+                &format!(
+                    "chown -h {STRANGER}:{STRANGER} {0} && find {0} ! -links +1 -exec chown -h {STRANGER}:{STRANGER} {{}} +",
+                    folder.display()
+                ),
+            )?;
         }
         Ok(planted)
     }
@@ -109,7 +121,7 @@ pub fn root_is_led_nowhere_by_the_owner_of_the_folders() -> Result<()> {
             ("doctor", &[]),
             ("print", &["ruleset"]),
             ("nodes", &["add", "rpi9", "--address", "192.168.50.19"]),
-            ("nodes", &["rename", "rpi9", "rpi8"]),
+            ("nodes", &["rename", "rpi9", "rpi7"]),
             ("nodes", &["forget", "rpi8"]),
             ("run", &[]),
         ];
@@ -118,6 +130,10 @@ pub fn root_is_led_nowhere_by_the_owner_of_the_folders() -> Result<()> {
             for (verb, words) in verbs {
                 let planted = Planted::plant(kind)?;
                 world.write_settings()?;
+                if matches!(words.first(), Some(&("rename" | "forget"))) {
+                    let nodes = planted.folders[2].join("60-nodes.toml");
+                    io("nodes", fs::write(nodes, format!("[[node]]\nname = \"{}\"\n", words[1])))?;
+                }
                 let what = format!("{kind}: {verb} {}", words.join(" "));
                 let start = Instant::now();
                 let code = attempt(world, verb, words)?;
@@ -226,7 +242,8 @@ pub fn one_user_does_not_fill_the_status_socket() -> Result<()> {
             watches.push(watch);
         }
         drop(held);
-        until("places come back", || crowd(socket.clone(), STRANGER, 4).is_ok_and(|(_, refused)| refused == 0)).map(drop)
+        until("places come back", || crowd(socket.clone(), STRANGER, 4).is_ok_and(|(_, refused)| refused == 0))
+            .map(drop)
     })
 }
 

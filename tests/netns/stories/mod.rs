@@ -109,7 +109,10 @@ pub const ALL: &[(&str, Story)] = &[
     ("hardship::stopped_while_it_starts", hardship::stopped_while_it_starts),
     ("restart::ready_does_not_wait_for_routes", restart::ready_does_not_wait_for_routes),
     ("journal::changes_are_records_with_fields", journal::changes_are_records_with_fields),
-    ("access::root_is_led_nowhere_by_the_owner_of_the_folders", access::root_is_led_nowhere_by_the_owner_of_the_folders),
+    (
+        "access::root_is_led_nowhere_by_the_owner_of_the_folders",
+        access::root_is_led_nowhere_by_the_owner_of_the_folders,
+    ),
     ("access::lock_held_by_a_stranger_keeps_nobody_out", access::lock_held_by_a_stranger_keeps_nobody_out),
     ("access::one_user_does_not_fill_the_status_socket", access::one_user_does_not_fill_the_status_socket),
     ("access::settings_that_never_end_hold_up_nothing", access::settings_that_never_end_hold_up_nothing),
