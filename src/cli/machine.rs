@@ -17,10 +17,13 @@ use crate::sort;
 use crate::source::firewall::{self, Blockers, FirewallWatch};
 use crate::source::folder;
 use crate::source::netlink::{self, Connection};
+use crate::source::reading;
 use crate::source::wayout;
 
 /// A daemon that does not say its status in this time is not asked again.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// No file that is looked at is longer, bytes.
+const LONGEST: u64 = 16 << 20;
 
 /// Everything from outside. Reads only, but for [`Machine::write`].
 #[derive(Debug, Clone)]
@@ -62,12 +65,12 @@ impl Machine {
 
     /// A file's text without its final line end; bytes that are no UTF-8 are replaced.
     pub fn read(&self, path: &str) -> Option<String> {
-        let bytes = fs::read(self.path(path)).ok()?;
+        let bytes = self.bytes(path)?;
         Some(String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned())
     }
 
     pub fn bytes(&self, path: &str) -> Option<Vec<u8>> {
-        fs::read(self.path(path)).ok()
+        reading::bytes(&self.path(path), LONGEST).ok()
     }
 
     /// The names in a folder, sorted; none if there is no such folder.

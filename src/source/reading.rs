@@ -24,8 +24,8 @@ pub fn open(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file =
         OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| match error.raw_os_error() {
-            // ENXIO of open(2)
-            Some(6) => no_file(FileType::Socket),
+            // ENXIO: a socket, or a device that nobody drives (open(2)).
+            Some(6) => rustix::fs::stat(path).map_or(error, |stat| no_file(FileType::from_raw_mode(stat.st_mode))),
             _ => error,
         })?;
     match FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) {

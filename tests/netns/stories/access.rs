@@ -132,7 +132,10 @@ pub fn root_is_led_nowhere_by_the_owner_of_the_folders() -> Result<()> {
                 world.write_settings()?;
                 if matches!(words.first(), Some(&("rename" | "forget"))) {
                     let nodes = planted.folders[2].join("60-nodes.toml");
-                    io("nodes", fs::write(nodes, format!("[[node]]\nname = \"{}\"\n", words[1])))?;
+                    io(
+                        "nodes",
+                        fs::write(nodes, format!("[[node]]\nname = \"{}\"\naddress = \"192.168.50.19\"\n", words[1])),
+                    )?;
                 }
                 let what = format!("{kind}: {verb} {}", words.join(" "));
                 let start = Instant::now();
