@@ -46,7 +46,12 @@ fn start(args: Args) -> Result<(), (u8, String)> {
         .map_err(|error| (exit::CANNOT_CREATE, format!("signals cannot be caught: {error}")))?;
     let path = args.config.config;
     // Only the settings are kept: the files they came from may be many times as long.
-    let settings = settings::load(&path).map_err(|faults| (exit::CONFIG, lines(&faults)))?.settings;
+    let loaded = settings::load(&path).map_err(|faults| {
+        // The unit tries again after the one and not after the other.
+        let code = if settings::are_out_of_reach(&faults) { exit::CANNOT_CREATE } else { exit::CONFIG };
+        (code, lines(&faults))
+    });
+    let settings = loaded?.settings;
     check_capabilities(&settings)?;
     own_run_folder(&run_directory())?;
     let _lock = InstanceLock::take(&run_directory()).map_err(refused)?;

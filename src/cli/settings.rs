@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use super::{exit, output};
 use crate::board::Boards;
@@ -18,6 +19,8 @@ pub const DEFAULT_FILE: &str = "/etc/bramblegate/bramblegate.toml";
 const BOARD_FOLDERS: [&str; 2] = ["/etc/bramblegate/boards", "/usr/share/bramblegate/boards"];
 /// No settings are longer, bytes.
 const LONGEST: u64 = 16 << 20;
+/// A card that is busy while the machine boots takes its time; the service gives a start 30 s.
+const PATIENCE: Duration = Duration::from_secs(20);
 const UNREACHABLE: &str = "put the settings on a file system that answers (findmnt -T FILE names it)";
 const READABLE: &str = "make it readable for this user";
 /// The device tree's `compatible` property of the whole machine.
@@ -36,15 +39,23 @@ pub struct ConfigArg {
 /// # Errors
 /// Every fault found; a file that cannot be read is one too.
 pub fn load(main: &Path) -> Result<Merged, Vec<Fault>> {
-    let (files, mut unreadable) = read_files(main);
+    let path = main.to_owned();
+    let read = reading::within(PATIENCE, move || (read_all_files(&path), boards(), compatible()));
+    let ((files, mut unreadable), boards, compatible) = read.map_err(|error| vec![unreachable(main, &error)])?;
     if unreadable.is_empty() {
-        let boards = reading::within(reading::PATIENCE, boards);
-        let boards =
-            boards.map_err(|error| vec![fault(Path::new(BOARD_FOLDERS[0]), &error, UNREACHABLE.to_owned())])?;
-        return config::resolve(&files, &boards, compatible().as_deref(), None);
+        return config::resolve(&files, &boards, compatible.as_deref(), None);
     }
     unreadable.extend(config::faults(&files));
     Err(unreadable)
+}
+
+/// Whether the file system of the settings did not answer: that may be otherwise soon, unlike a fault in them.
+pub fn are_out_of_reach(faults: &[Fault]) -> bool {
+    faults.iter().any(|fault| fault.remedy == UNREACHABLE)
+}
+
+fn unreachable(main: &Path, error: &io::Error) -> Fault {
+    fault(main, error, UNREACHABLE.to_owned())
 }
 
 /// As [`load`]; tells the faults on standard error and gives the exit code.
@@ -64,8 +75,8 @@ pub fn load_or_tell(main: &Path) -> Result<Merged, ExitCode> {
 /// Where their file system does not answer that is the fault.
 pub fn read_files(main: &Path) -> (Vec<(String, String)>, Vec<Fault>) {
     let path = main.to_owned();
-    reading::within(reading::PATIENCE, move || read_all_files(&path))
-        .unwrap_or_else(|error| (Vec::new(), vec![fault(main, &error, UNREACHABLE.to_owned())]))
+    let read = reading::within(PATIENCE, move || read_all_files(&path));
+    read.unwrap_or_else(|error| (Vec::new(), vec![unreachable(main, &error)]))
 }
 
 fn read_all_files(main: &Path) -> (Vec<(String, String)>, Vec<Fault>) {

@@ -8,11 +8,11 @@ use crate::config::Settings;
 use crate::event::{Event, Vital};
 use crate::render::journal;
 use crate::sink::{clock, link, manager};
-use crate::source::host;
+use crate::source::{host, reading};
 use crate::state::Transition;
 
 /// The settings as they were read, or every fault of them; and what the head's own files said then.
-pub(super) type Loaded = (Result<Settings, String>, Vital);
+pub(super) type Loaded = (Result<Settings, String>, Option<Vital>);
 
 impl Daemon {
     /// Begins to read the settings again. While a reading goes on another only makes it be done once more.
@@ -27,7 +27,7 @@ impl Daemon {
         }
         let (load, loaded) = (Arc::clone(&self.options.load), self.loaded.0.clone());
         tokio::task::spawn_blocking(move || {
-            let read = (load(), host::read());
+            let read = (load(), reading::within(reading::PATIENCE, host::read).ok());
             let _ = loaded.blocking_send(read);
         });
     }
@@ -52,7 +52,9 @@ impl Daemon {
                 let added = Vital::Added(link::added(&self.options.state_directory));
                 self.state.apply(&Event::Vital(added), clock::now());
                 let mut told = self.state.reload(Arc::clone(&self.options.settings), clock::now());
-                told.extend(self.state.apply(&Event::Vital(head), clock::now()));
+                if let Some(head) = head {
+                    told.extend(self.state.apply(&Event::Vital(head), clock::now()));
+                }
                 told.extend(self.state.apply(&Event::Applied(moved), clock::now()));
                 drop(settings);
                 heap::trim();

@@ -48,6 +48,8 @@ struct Held {
     index: LinkIndex,
     address: Ipv4Net,
     marked: bool,
+    /// the kernel says by whom it was added, so that one of ours without our mark is not ours any more
+    attributed: bool,
 }
 
 impl LinkSink {
@@ -89,6 +91,15 @@ impl LinkSink {
         let Self { mut rtnl, mut previous, .. } = self;
         let ports = read_ports(&mut rtnl)?;
         let addresses = read_addresses(&mut rtnl)?;
+        // The record may be another user's; the kernel's word is not.
+        if addresses.iter().any(|held| held.attributed) {
+            for held in addresses.iter().filter(|held| !held.marked) {
+                ports
+                    .iter()
+                    .filter(|port| port.index == held.index)
+                    .for_each(|port| previous.disown(&port.name, held.address));
+            }
+        }
         let mut done = Vec::new();
         let mut failure = None;
         // All addresses first: an uplink that answers for any address again must not do so for one of the cluster.
@@ -268,7 +279,8 @@ fn read_addresses(rtnl: &mut Rtnl) -> Result<Vec<Held>, ApplyError> {
         if let Some(Event::Address(Change::Present(Address { index, address: IpNet::V4(address), protocol, .. }))) =
             events.first()
         {
-            held.push(Held { index: *index, address: *address, marked: *protocol == ROUTE_PROTOCOL });
+            let (marked, attributed) = (*protocol == ROUTE_PROTOCOL, *protocol != 0);
+            held.push(Held { index: *index, address: *address, marked, attributed });
         }
     })
     .map_err(|error| failed("cannot list the addresses", &error))?;

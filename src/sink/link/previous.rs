@@ -130,6 +130,13 @@ impl Previous {
         }
     }
 
+    /// Takes an address out of what this run knows; the file stays as it is.
+    pub fn disown(&mut self, name: &str, address: Ipv4Net) {
+        if let Some(port) = self.record.ports.get_mut(name) {
+            port.added.remove(&address.to_string());
+        }
+    }
+
     pub fn added(&self, name: &str, address: Ipv4Net) -> bool {
         self.record.ports.get(name).is_some_and(|port| port.added.contains(&address.to_string()))
     }
