@@ -86,7 +86,10 @@ impl InstanceLock {
                 }
                 // A child that one who was killed had just begun to start holds it for a moment longer; and who has just
                 // taken it needs a moment to write down who it is.
-                Try::Held(pid) if pid.is_some() || patience.is_zero() => return Err(LockError::Held { path, pid }),
+                Try::Held(pid) if pid.is_some() || patience.is_zero() => {
+                    let pid = pid.or_else(|| hidden_holder(&folder));
+                    return Err(LockError::Held { path, pid });
+                }
                 Try::Held(_) => {
                     sleep(STEP);
                     patience = patience.saturating_sub(STEP);
@@ -140,6 +143,12 @@ fn attempt(folder: &Folder) -> io::Result<Try> {
         folder.remove(name)?;
     }
     Ok(Try::Gone)
+}
+
+/// Who holds the lock by the kernel's word, though `/proc` does not show that process to this one, as the service's sandbox
+/// does not show root's; for messages only.
+fn hidden_holder(folder: &Folder) -> Option<u32> {
+    lockers(&folder.look(NAME).ok()?).first().copied()
 }
 
 fn lock(file: &File) -> io::Result<bool> {

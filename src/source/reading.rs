@@ -21,7 +21,7 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// There is none, or it is something else, which is named.
 pub fn open(path: &Path) -> io::Result<File> {
-    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or_default();
     let file =
         OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| match error.raw_os_error() {
             // ENXIO: a socket, or a device that nobody drives (open(2)).

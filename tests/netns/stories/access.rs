@@ -130,12 +130,9 @@ pub fn root_is_led_nowhere_by_the_owner_of_the_folders() -> Result<()> {
             for (verb, words) in verbs {
                 let planted = Planted::plant(kind)?;
                 world.write_settings()?;
-                if matches!(words.first(), Some(&("rename" | "forget"))) {
-                    let nodes = planted.folders[2].join("60-nodes.toml");
-                    io(
-                        "nodes",
-                        fs::write(nodes, format!("[[node]]\nname = \"{}\"\naddress = \"192.168.50.19\"\n", words[1])),
-                    )?;
+                if let [change @ ("rename" | "forget"), name, ..] = words {
+                    let text = format!("[[node]]\nname = \"{name}\"\naddress = \"192.168.50.19\"\n");
+                    io(change, fs::write(Path::new(HOME).join("bramblegate.toml.d/60-nodes.toml"), text))?;
                 }
                 let what = format!("{kind}: {verb} {}", words.join(" "));
                 let start = Instant::now();
@@ -145,6 +142,19 @@ pub fn root_is_led_nowhere_by_the_owner_of_the_folders() -> Result<()> {
                 harm.extend(planted.unharmed(&what).err().map(|error| error.to_string()));
                 harm.extend(waited.then(|| format!("{what}: hangs")));
             }
+        }
+        // Where only the state folder is another's root's gateway runs, and puts back at its end what it has changed.
+        world.set_settings("gateway.on_stop = \"remove\"\n");
+        for kind in KINDS {
+            let planted = Planted::plant(kind)?;
+            world.write_settings()?;
+            must("head", &format!("rm -rf {HOME}/run && mkdir {HOME}/run"))?;
+            let code = attempt(world, "run", &[])?;
+            println!("{kind}: run with a run folder of its own: exit {code}");
+            harm.extend(
+                (code != 124).then(|| format!("{kind}: it did not run until it was stopped, but ended with {code}")),
+            );
+            harm.extend(planted.unharmed(&format!("{kind}: run of its own")).err().map(|error| error.to_string()));
         }
         ensure(&harm.join("\n"), harm.is_empty())
     })
