@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::cli::panel::view::View;
 use crate::cli::panel::{Style, draw};
+use crate::event::printable_line;
 use crate::venue::watch::{at, text};
 
 /// At most so many lines of the journal.
@@ -96,9 +97,9 @@ impl Picture<'_> {
         lines
     }
 
-    /// What fits on a line of the terminal beside a margin of three.
+    /// What fits on a line of the terminal beside a margin of three; a venue's file may hold anything.
     fn cut(&self, line: &str) -> String {
-        line.chars().take(self.style.columns.saturating_sub(3)).collect()
+        printable_line(line).chars().take(self.style.columns.saturating_sub(3)).collect()
     }
 
     /// Display and LED as `bramblegate panel` draws them on so many rows, or on more where that cannot be; the severity in words.

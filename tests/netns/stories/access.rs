@@ -13,7 +13,7 @@ use bramblegate::venue::watch::{Watch, snapshot};
 use bramblegate::venue::{Error, Result, World};
 use rustix::thread::{Gid, Uid, set_thread_gid, set_thread_groups, set_thread_uid};
 
-use super::scene::{PLAIN, STOP, before_start, ensure, online, until};
+use super::scene::{PLAIN, STOP, before_start, ensure, leased, online, same, until};
 
 /// A user without rights, who owns the folders as the service's user does.
 const STRANGER: u32 = 65534;
@@ -275,5 +275,29 @@ pub fn settings_that_never_end_hold_up_nothing() -> Result<()> {
         io("settings", fs::write(&main, before))?;
         // Whoever owns a folder may not choose what root's own reload reads: the rest of this is in the verbs.
         io("settings", chown(&main, Some(0), Some(0)))
+    })
+}
+
+/// The record of how ports were lies where the service's user writes: it has root take no address of others away, and set
+/// nothing that the gateway never sets.
+pub fn forged_record_takes_nothing_of_others_away() -> Result<()> {
+    before_start(PLAIN, |_| {
+        leased()?;
+        let state = Path::new(HOME).join("state");
+        io("state", fs::create_dir_all(&state))?;
+        let boot = io("boot", fs::read_to_string("/proc/sys/kernel/random/boot_id"))?;
+        let port =
+            r#"{"conf":{"rp_filter":9,"arp_ignore":77,"accept_local":1},"added":["10.99.0.126/24","127.0.0.1/8"]}"#;
+        let record = format!(r#"{{"schema":1,"boot":"{}","ports":{{"eth1":{port},"lo":{port}}}}}"#, boot.trim());
+        io("record", fs::write(state.join("previous.json"), record))?;
+        let all = "ip -4 -br addr; cat /proc/sys/net/ipv4/conf/eth1/rp_filter /proc/sys/net/ipv4/conf/eth1/arp_ignore \
+                   /proc/sys/net/ipv4/conf/lo/accept_local";
+        let before = must("head", all)?;
+        let mut off = within("head", &crate::program().to_string_lossy());
+        off.arg("off").env("RUNTIME_DIRECTORY", format!("{HOME}/run")).env("STATE_DIRECTORY", &state);
+        let output = io("off", off.output())?;
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure(&format!("it ends well: {told}"), output.status.success())?;
+        same("the head", &before, &must("head", all)?)
     })
 }

@@ -115,6 +115,7 @@ pub const ALL: &[(&str, Story)] = &[
     ),
     ("access::lock_held_by_a_stranger_keeps_nobody_out", access::lock_held_by_a_stranger_keeps_nobody_out),
     ("access::one_user_does_not_fill_the_status_socket", access::one_user_does_not_fill_the_status_socket),
+    ("access::forged_record_takes_nothing_of_others_away", access::forged_record_takes_nothing_of_others_away),
     ("access::settings_that_never_end_hold_up_nothing", access::settings_that_never_end_hold_up_nothing),
     ("buttons::acknowledged_alert_stays_known_across_a_restart", buttons::acknowledged_alert_stays_known),
     ("buttons::next_page_is_there_at_once", buttons::next_page_is_there_at_once),
