@@ -48,8 +48,6 @@ struct Held {
     index: LinkIndex,
     address: Ipv4Net,
     marked: bool,
-    /// the kernel says by whom it was added, so that one of ours without our mark is not ours any more
-    attributed: bool,
 }
 
 impl LinkSink {
@@ -92,7 +90,7 @@ impl LinkSink {
         let ports = read_ports(&mut rtnl)?;
         let addresses = read_addresses(&mut rtnl)?;
         // The record may be another user's; the kernel's word is not.
-        if addresses.iter().any(|held| held.attributed) {
+        if keeps_marks(&rustix::system::uname().release().to_string_lossy()) {
             for held in addresses.iter().filter(|held| !held.marked) {
                 ports
                     .iter()
@@ -199,6 +197,12 @@ pub fn record(state_directory: &Path) -> PathBuf {
     previous::path(state_directory)
 }
 
+/// Whether a kernel of this release keeps our mark on addresses (`IFA_PROTO`, since 5.18), so that one without it is not ours.
+fn keeps_marks(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
+    numbers.next().zip(numbers.next()).is_some_and(|version| version >= (5, 18))
+}
+
 fn put_back_addresses(
     rtnl: &mut Rtnl,
     previous: &mut Previous,
@@ -279,10 +283,20 @@ fn read_addresses(rtnl: &mut Rtnl) -> Result<Vec<Held>, ApplyError> {
         if let Some(Event::Address(Change::Present(Address { index, address: IpNet::V4(address), protocol, .. }))) =
             events.first()
         {
-            let (marked, attributed) = (*protocol == ROUTE_PROTOCOL, *protocol != 0);
-            held.push(Held { index: *index, address: *address, marked, attributed });
+            held.push(Held { index: *index, address: *address, marked: *protocol == ROUTE_PROTOCOL });
         }
     })
     .map_err(|error| failed("cannot list the addresses", &error))?;
     Ok(held)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::keeps_marks;
+
+    #[test]
+    fn marks_are_known_since_their_release() {
+        assert!(["5.18.0", "6.1.0-37-amd64", "6.12.25+rpt-rpi-v8", "10.0"].iter().all(|release| keeps_marks(release)));
+        assert!(!["5.17.9", "5.10.0-8-arm64", "4.19", "", "odd"].iter().any(|release| keeps_marks(release)));
+    }
 }
