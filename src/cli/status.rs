@@ -133,11 +133,11 @@ fn once(socket: &Path, json: bool) -> Result<u8, Error> {
     let line = client.next_line()?.ok_or_else(|| Error::NotStatus("it says nothing".to_owned()))?;
     let mut view = View::default();
     view.take(&line.value);
-    let told = match json {
+    let code = match json {
         true => output::deliver_json(&format!("{}\n", line.text)),
         false => output::deliver_drawn(&text::page(&view, output::colours())),
     };
-    Ok(match told {
+    Ok(match code {
         0 => severity_code(&view),
         code => code,
     })

@@ -11,7 +11,7 @@ use crate::sink::{clock, link, manager};
 use crate::source::{host, reading};
 use crate::state::Transition;
 
-/// The settings as they were read, or every fault of them; and what the head's own files said then.
+/// The settings as they were read, or every fault of them; and what the head's own files held then.
 pub(super) type Loaded = (Result<Settings, String>, Option<Vital>);
 
 impl Daemon {
@@ -39,7 +39,7 @@ impl Daemon {
             self.begin_reload();
             return Vec::new();
         }
-        let told = match loaded {
+        let transitions = match loaded {
             Ok(settings) => {
                 let moved = self.outputs.reconfigure(&self.options.settings, &settings);
                 self.plans.renew_control();
@@ -51,14 +51,14 @@ impl Daemon {
                 // Another port may be the cluster's from now on.
                 let added = Vital::Added(link::added(&self.options.state_directory));
                 self.state.apply(&Event::Vital(added), clock::now());
-                let mut told = self.state.reload(Arc::clone(&self.options.settings), clock::now());
+                let mut transitions = self.state.reload(Arc::clone(&self.options.settings), clock::now());
                 if let Some(head) = head {
-                    told.extend(self.state.apply(&Event::Vital(head), clock::now()));
+                    transitions.extend(self.state.apply(&Event::Vital(head), clock::now()));
                 }
-                told.extend(self.state.apply(&Event::Applied(moved), clock::now()));
+                transitions.extend(self.state.apply(&Event::Applied(moved), clock::now()));
                 drop(settings);
                 heap::trim();
-                told
+                transitions
             }
             Err(faults) => {
                 self.journal.write(&journal::settings_refused(&faults));
@@ -68,6 +68,6 @@ impl Daemon {
         if self.ready {
             manager::ready();
         }
-        told
+        transitions
     }
 }

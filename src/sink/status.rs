@@ -29,7 +29,7 @@ use crate::source::places::{Limits, Peer, Places};
 
 /// Everybody on this machine may look: there is nothing secret in it, and nothing can be sent.
 const MODE: u32 = 0o666;
-/// So many can look at once, of one user so many; the next is told so and closed. Strangers leave a quarter to root, the
+/// So many can look at once, of one user so many; the next is refused and closed. Strangers leave a quarter to root, the
 /// daemon's own user and the group.
 const PLACES: Limits = Limits { all: 128, each: 32, kept: 32, kept_for_root: 8 };
 /// Between two lines of changes: at most ten in any second.

@@ -1,6 +1,5 @@
 //! A client of the status socket that waits: for the verbs, the demo, and anybody's own program as an example.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use crate::event::printable_line;
+use crate::render::status::json::shown;
 
 /// No line of a daemon is longer: some fifty times the state of ten thousand nodes, bytes.
 const LONGEST: u64 = 64 << 20;
@@ -105,19 +104,6 @@ impl Client {
             Some(_) => Ok(Some(Line { text, value })),
             None => Err(Error::NotStatus("a line without a type".to_owned())),
         }
-    }
-}
-
-/// The value as it may be drawn: no text in it moves a cursor or hides something.
-fn shown(value: Value) -> Value {
-    match value {
-        Value::String(text) => match printable_line(&text) {
-            Cow::Borrowed(_) => Value::String(text),
-            Cow::Owned(shown) => Value::String(shown),
-        },
-        Value::Array(items) => items.into_iter().map(shown).collect(),
-        Value::Object(members) => Value::Object(members.into_iter().map(|(key, value)| (key, shown(value))).collect()),
-        other => other,
     }
 }
 

@@ -162,8 +162,8 @@ fn bytes(value: &impl Serialize) -> Vec<u8> {
     serde_json::from_str(&text).map_or_else(|_| b"null".to_vec(), |value| shown(value).to_string().into_bytes())
 }
 
-/// The value with every text in it as a terminal may show it: many a client prints them as they are.
-fn shown(value: Value) -> Value {
+/// Returns the value with every text in it as a terminal may show it: many a client prints them as they are.
+pub fn shown(value: Value) -> Value {
     match value {
         Value::String(text) => Value::String(printable_line(&text).into_owned()),
         Value::Array(items) => items.into_iter().map(shown).collect(),

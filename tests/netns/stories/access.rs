@@ -296,8 +296,8 @@ pub fn forged_record_takes_nothing_of_others_away() -> Result<()> {
         let mut off = within("head", &crate::program().to_string_lossy());
         off.arg("off").env("RUNTIME_DIRECTORY", format!("{HOME}/run")).env("STATE_DIRECTORY", &state);
         let output = io("off", off.output())?;
-        let told = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure(&format!("it ends well: {told}"), output.status.success())?;
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure(&format!("it ends well: {printed}"), output.status.success())?;
         same("the head", &before, &must("head", all)?)
     })
 }
