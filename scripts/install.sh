@@ -20,6 +20,7 @@ plan() {
     echo "$top/systemd/bramblegate.sysusers|$syslib/sysusers.d/bramblegate.conf|644"
     echo "$top/systemd/bramblegate.tmpfiles|$syslib/tmpfiles.d/bramblegate.conf|644"
     echo "$top/systemd/bramblegate.modules-load|$syslib/modules-load.d/bramblegate.conf|644"
+    echo "$top/systemd/arm-power-button|$helpers/arm-power-button|755"
     echo "$top/systemd/before-stop|$helpers/before-stop|755"
     echo "$top/systemd/after-stop|$helpers/after-stop|755"
     echo "$top/systemd/system-shutdown|$syslib/systemd/system-shutdown/bramblegate|755"

@@ -169,3 +169,36 @@ fn tests_with_a_main_of_their_own_are_declared_so() {
         }
     }
 }
+
+/// The script that the unit runs as root, with a `systemctl` that only writes down what it is asked for.
+#[test]
+fn power_off_is_waited_for_only_where_a_button_is_set() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("arm-power-button");
+    fs::create_dir_all(&folder).unwrap();
+    let (settings, asked) = (folder.join("settings.toml"), folder.join("asked"));
+    let systemctl = format!("#!/bin/sh\necho \"$@\" >>{}\n", asked.display());
+    fs::write(folder.join("systemctl"), systemctl).unwrap();
+    fs::set_permissions(folder.join("systemctl"), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = format!("{} print settings -c {}", env!("CARGO_BIN_EXE_bramblegate"), settings.display());
+    let script = fs::read_to_string(root().join("systemd/arm-power-button")).unwrap();
+    assert!(script.contains("/usr/bin/bramblegate print settings"));
+    let script = script.replace("/usr/bin/bramblegate print settings", &program);
+    let smallest = "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\nboard = \"generic-pc\"\n";
+    for (buttons, wanted) in [
+        ("", "stop"),
+        ("[buttons]\nchip = \"pinctrl-bcm2711\"\nnext = 5\n", "stop"),
+        ("[buttons]\nchip = \"pinctrl-bcm2711\"\npower = 13\n", "start"),
+        ("no TOML", "stop"),
+    ] {
+        let _ = fs::remove_file(&asked);
+        fs::write(&settings, format!("{smallest}{buttons}")).unwrap();
+        let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+        let status = Command::new("sh").args(["-c", &script]).env("PATH", path).status().unwrap();
+        let asked = fs::read_to_string(&asked).unwrap_or_default();
+        assert!(status.success(), "{buttons}");
+        assert_eq!(asked, format!("--no-block {wanted} bramblegate-poweroff.path\n"), "{buttons}");
+    }
+    let unit = fs::read_to_string(root().join("systemd/bramblegate.service")).unwrap();
+    assert!(!unit.contains("Wants=bramblegate-poweroff.path"), "nothing else starts it");
+}

@@ -80,7 +80,7 @@ fn settings_that_are_no_settings_are_named_with_their_remedy() {
     fs::remove_file(&main).unwrap();
     is_refused(&folder, &main, &["No such file", "bramblegate detect > "]);
     fs::create_dir(&main).unwrap();
-    is_refused(&folder, &main, &["Is a directory", "settings file"]);
+    is_refused(&folder, &main, &["it is a folder and no file", "settings file"]);
     fs::remove_dir(&main).unwrap();
     fs::write(&main, [b"# \xe4\xf6\xfc\n".repeat(200_000).as_slice()].concat()).unwrap();
     is_refused(&folder, &main, &[":1:3:", "UTF-8"]);
@@ -88,7 +88,7 @@ fn settings_that_are_no_settings_are_named_with_their_remedy() {
     is_refused(&folder, &main, &["no TOML"]);
     fs::remove_file(&main).unwrap();
     symlink("/dev/zero", &main).unwrap();
-    is_refused(&folder, &main, &["longer than 16 MiB"]);
+    is_refused(&folder, &main, &["it is a device and no file", "an ordinary file"]);
 }
 
 /// What lies among the drop-ins by mistake; a pipe there must not keep a daemon that reloads waiting for ever.
@@ -222,5 +222,115 @@ fn whoever_answers_at_the_socket_and_is_no_daemon_is_told_from_one() {
             assert_eq!(output.status.code(), Some(3), "{words}: {}", complaint(&output));
             assert!(complaint(&output).contains("systemctl start bramblegate"), "{words}: {}", complaint(&output));
         }
+    }
+}
+
+/// What nobody else may send to a terminal: other programs' names, servers' words and files are shown with these escaped.
+fn is_raw(c: char) -> bool {
+    let direction =
+        matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    (c.is_control() && !matches!(c, '\n' | '\t')) || direction
+}
+
+/// Clear screen, bell, delete, the 8-bit form of an escape sequence, text that runs backwards.
+const RAW: &str = "\u{1b}[2J\u{7}\u{7f}\u{9b}31m\u{202e}x";
+
+/// Every string that comes from outside, by every verb that shows it.
+#[test]
+fn nothing_of_others_reaches_the_terminal_raw() {
+    let folder = Folder::new();
+    let escaped: String =
+        RAW.chars().map(|c| if is_raw(c) { format!("\\u{:04x}", c as u32) } else { c.to_string() }).collect();
+    let node =
+        r#"{"name":"rpi1@","mac":"@","address":"192.168.50.11","health":"up","stage":"@","origin":"@","group":"@"}"#;
+    let status = concat!(
+        r#"{"schema":1,"type":"snapshot","severity":"@","version":"@","alerts":[{"severity":"@","code":"@","text":"@"}],"#,
+        r#""uplink":{"interface":"@","state":"@","address":"10.99.0.126/24"},"uplinks":[{"interface":"@","state":"@","#,
+        r#""address":"@","addresses":["@"],"gateway":"@"}],"gateway":{"overlap":"@","blocked_by":{"table":"@","chain":"@","#,
+        r#""remedy":"@"}},"cluster":{"interface":"@","address":"@","dhcp":"@"},"panel":{"lcd":{"state":"@","lines":["@","@"]},"#,
+        r#""led":{"state":"@","colour":"@","pattern":"@"}},"nodes":["#,
+    );
+    let status: &'static str = format!("{status}{node}]}}\n").replace('@', &escaped).leak();
+    let refused: &'static str = format!(r#"{{"schema":1,"type":"refused","reason":"{escaped}"}}{}"#, "\n").leak();
+    let order: &'static str = format!(r#"{{"schema":1,"ok":false,"error":"{escaped}"}}{}"#, "\n").leak();
+    let settings = folder.path("settings.toml").display().to_string();
+    let mut found = Vec::new();
+    let mut look = |what: &str, output: &Output| {
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &complaint(output);
+        let raw: String = text.chars().filter(|c| is_raw(*c)).collect();
+        if !raw.is_empty() {
+            found.push(format!("{what}: {raw:?} in {text:?}"));
+        }
+    };
+    for (says, verbs) in [
+        (
+            status,
+            &[
+                "status",
+                "status --json",
+                "nodes list",
+                "nodes list --json",
+                "nodes hosts",
+                "ssh-config",
+                "panel --once",
+                "status --watch",
+            ][..],
+        ),
+        (refused, &["status", "nodes list", "panel --once"]),
+        (order, &["nodes drain rpi1", "status --acknowledge"]),
+    ] {
+        let socket = somebody(&folder, says.as_bytes(), false);
+        for words in verbs {
+            look(words, &verb(words).arg("--socket").arg(&socket).output().unwrap());
+        }
+    }
+    for words in ["check", "doctor", "print settings", "nodes add", "nodes forget", "nodes drain"] {
+        let name: &[&str] = if words.starts_with("nodes") { &[RAW] } else { &[] };
+        look(words, &verb(words).args(name).arg("-c").arg(folder.path(RAW)).output().unwrap());
+        look(words, &verb(words).args(name).arg("-c").arg(&settings).output().unwrap());
+    }
+    for text in [
+        format!("{RAW} = 1\n"),
+        format!("board = \"{escaped}\"\n"),
+        format!("[uplink]\ninterfaces = [\"{}\"]\n", RAW.escape_unicode()),
+        format!("{SETTINGS}[[node]]\nname = \"{}\"\n", escaped),
+        format!("{SETTINGS}[cluster.dhcp]\nrange = \"{escaped}\"\n"),
+    ] {
+        fs::write(folder.path("settings.toml"), &text).unwrap();
+        for words in ["check", "doctor", "print settings", "run"] {
+            look(&format!("{words} of {text:?}"), &verb(words).arg("-c").arg(&settings).output().unwrap());
+        }
+    }
+    look("an unknown word", &verb("").arg(RAW).output().unwrap());
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Settings that have no end, or are no file, are refused at once by whoever reads them.
+#[test]
+fn settings_that_have_no_end_are_refused_at_once() {
+    let folder = Folder::new();
+    let main = folder.path("settings.toml");
+    fs::remove_file(&main).unwrap();
+    assert!(Command::new("mkfifo").arg(&main).status().unwrap().success());
+    is_refused_in_time(&folder, "it is a FIFO");
+    fs::remove_file(&main).unwrap();
+    symlink("/dev/tty", &main).unwrap();
+    is_refused_in_time(&folder, "it is a device");
+    fs::remove_file(&main).unwrap();
+    UnixListener::bind(&main).unwrap();
+    is_refused_in_time(&folder, "it is a socket");
+    fs::remove_file(&main).unwrap();
+    File::create(&main).unwrap().set_len(1 << 40).unwrap();
+    is_refused_in_time(&folder, "longer than 16 MiB");
+}
+
+#[track_caller]
+fn is_refused_in_time(folder: &Folder, words: &str) {
+    for verb in ["check", "run", "print settings"] {
+        let mut command = Command::new("timeout");
+        command.arg("5").arg(env!("CARGO_BIN_EXE_bramblegate")).args(verb.split(' '));
+        let output = command.arg("-c").arg(folder.path("settings.toml")).stdin(Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(78), "{verb}: {}", complaint(&output));
+        assert!(complaint(&output).contains(words), "{verb}: {}", complaint(&output));
     }
 }

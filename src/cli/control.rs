@@ -1,6 +1,6 @@
 //! Orders to the daemon, by its control socket.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +14,8 @@ use crate::source::control::SCHEMA;
 const DEFAULT_SOCKET: &str = "/run/bramblegate/control.sock";
 /// A card may take its time to keep an order.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// No reply is longer, bytes.
+const LONGEST: u64 = 64 << 10;
 
 /// The socket that these settings name.
 pub fn configured_socket(config: &Path) -> PathBuf {
@@ -25,15 +27,34 @@ pub fn configured_socket(config: &Path) -> PathBuf {
 /// # Errors
 /// The socket cannot be reached, or what listens there is no control socket.
 pub fn send(socket: &Path, order: &str, node: Option<&str>) -> io::Result<Result<(), String>> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    send_by(&mut None, socket, order, node)
+}
+
+/// As [`send`], by a connection that is made for the first order and kept for the next.
+///
+/// # Errors
+/// As [`send`].
+pub fn send_by(
+    connection: &mut Option<BufReader<UnixStream>>,
+    socket: &Path,
+    order: &str,
+    node: Option<&str>,
+) -> io::Result<Result<(), String>> {
+    let reader = match connection {
+        Some(reader) => reader,
+        None => {
+            let stream = UnixStream::connect(socket)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            connection.insert(BufReader::new(stream))
+        }
+    };
     let line = match node {
         Some(node) => json!({ "schema": SCHEMA, "order": order, "node": node }),
         None => json!({ "schema": SCHEMA, "order": order }),
     };
-    stream.write_all(format!("{line}\n").as_bytes())?;
+    reader.get_mut().write_all(format!("{line}\n").as_bytes())?;
     let mut reply = String::new();
-    BufReader::new(stream).read_line(&mut reply)?;
+    reader.take(LONGEST).read_line(&mut reply)?;
     let reply: Value = serde_json::from_str(&reply)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("this is no control socket: {error}")))?;
     Ok(match reply.get("ok").and_then(Value::as_bool) {

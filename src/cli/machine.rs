@@ -13,14 +13,17 @@ use serde_json::Value;
 use super::settings;
 use super::status::client::Client;
 use crate::event::{Blocker, Change, Event};
-use crate::sink::durable;
 use crate::sort;
 use crate::source::firewall::{self, Blockers, FirewallWatch};
+use crate::source::folder;
 use crate::source::netlink::{self, Connection};
+use crate::source::reading;
 use crate::source::wayout;
 
 /// A daemon that does not say its status in this time is not asked again.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// No file that is looked at is longer, bytes.
+const LONGEST: u64 = 16 << 20;
 
 /// Everything from outside. Reads only, but for [`Machine::write`].
 #[derive(Debug, Clone)]
@@ -62,12 +65,12 @@ impl Machine {
 
     /// A file's text without its final line end; bytes that are no UTF-8 are replaced.
     pub fn read(&self, path: &str) -> Option<String> {
-        let bytes = fs::read(self.path(path)).ok()?;
+        let bytes = self.bytes(path)?;
         Some(String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned())
     }
 
     pub fn bytes(&self, path: &str) -> Option<Vec<u8>> {
-        fs::read(self.path(path)).ok()
+        reading::bytes(&self.path(path), LONGEST).ok()
     }
 
     /// The names in a folder, sorted; none if there is no such folder.
@@ -171,7 +174,7 @@ impl Machine {
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder).map_err(explain)?;
         }
-        durable::replace_public(&target, bytes).map_err(explain)
+        folder::keep_public(&target, bytes).map_err(explain)
     }
 
     /// IPv4 routes of the main table: (destination, port), by `/proc/net/route`.
@@ -211,16 +214,20 @@ mod tests {
         assert_eq!(route("eth0 x y"), None);
     }
 
+    /// What is planted beside the settings leads nowhere, and what cannot be written leaves no half of it.
     #[test]
-    fn a_full_disk_keeps_the_old_settings_and_leaves_no_half_ones() {
-        let root = std::env::temp_dir().join(format!("bramblegate-full-disk-{}", std::process::id()));
+    fn settings_are_written_whole_or_not_at_all() {
+        let root = std::env::temp_dir().join(format!("bramblegate-settings-written-{}", std::process::id()));
         let machine = Machine::pretend(&root, &[]);
         machine.write("/etc/settings.toml", b"old\n").unwrap();
         std::os::unix::fs::symlink("/dev/full", root.join("etc/settings.toml.new")).unwrap();
-        let error = machine.write("/etc/settings.toml", b"new\n").unwrap_err();
-        let (kept, names) = (machine.read("/etc/settings.toml"), machine.list("/etc"));
+        machine.write("/etc/settings.toml", b"new\n").unwrap();
+        assert_eq!(machine.read("/etc/settings.toml").as_deref(), Some("new"));
+        fs::create_dir_all(root.join("etc/settings.toml.new/full")).unwrap();
+        let error = machine.write("/etc/settings.toml", b"newer\n").unwrap_err();
+        let kept = machine.read("/etc/settings.toml");
         fs::remove_dir_all(&root).unwrap();
-        assert!(error.contains("settings.toml: No space left") && error.contains("make room first"), "{error}");
-        assert_eq!((kept.as_deref(), names), (Some("old"), vec!["settings.toml".to_owned()]));
+        assert!(error.contains("settings.toml.new: a folder is in its place"), "{error}");
+        assert_eq!(kept.as_deref(), Some("new"));
     }
 }

@@ -1,4 +1,6 @@
-//! Standard output and standard error, where a closed pipe is no reason to panic.
+//! Standard output and standard error, where a closed pipe is no reason to panic, and where names and words of others are
+//! shown and not obeyed. What is drawn with sequences of our own holds only texts that have passed that filter before:
+//! those of the status do so when they come in (`status::client`).
 
 use std::io::{ErrorKind, IsTerminal, Write};
 
@@ -6,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::exit;
 
-use crate::event::in_words;
+use crate::event::{in_words, printable, printable_json};
 
 /// Writes to standard output. Who stops reading wants no more.
 pub fn out(text: &str) {
@@ -16,6 +18,16 @@ pub fn out(text: &str) {
 /// Writes what a verb is asked for to standard output; the exit code. Who stops reading wants no more, but half a file on a
 /// full disk is not what was wanted: that is said.
 pub fn deliver(text: &str) -> u8 {
+    deliver_drawn(&printable(text))
+}
+
+/// As [`deliver`], JSON.
+pub fn deliver_json(text: &str) -> u8 {
+    deliver_drawn(&printable_json(text))
+}
+
+/// As [`deliver`], a text with sequences of our own.
+pub fn deliver_drawn(text: &str) -> u8 {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -37,13 +49,23 @@ pub fn is_open() -> bool {
 
 /// Writes to standard output. Returns whether somebody still reads.
 pub fn is_read(text: &str) -> bool {
+    is_read_drawn(&printable(text))
+}
+
+/// As [`is_read`], JSON.
+pub fn is_read_json(text: &str) -> bool {
+    is_read_drawn(&printable_json(text))
+}
+
+/// As [`is_read`], a text with sequences of our own.
+pub fn is_read_drawn(text: &str) -> bool {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
 }
 
 /// Writes to standard error, for people: without the numbers of errors.
 pub fn err(text: &str) {
-    let _ = std::io::stderr().lock().write_all(in_words(text).as_bytes());
+    let _ = std::io::stderr().lock().write_all(printable(&in_words(text)).as_bytes());
 }
 
 /// May standard output be coloured? It is a terminal that can, and nobody set `NO_COLOR` (no-color.org).

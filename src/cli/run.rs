@@ -1,13 +1,15 @@
 //! `bramblegate run`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::{exit, output, settings};
 use crate::config::{Fault, Settings};
 use crate::daemon::{self, Fatal, InstanceLock, LockError, Options};
+use crate::source::folder::Folder;
 use crate::source::signals::Signals;
 
 const EXAMPLES: &str = "\
@@ -44,12 +46,18 @@ fn start(args: Args) -> Result<(), (u8, String)> {
         .map_err(|error| (exit::CANNOT_CREATE, format!("signals cannot be caught: {error}")))?;
     let path = args.config.config;
     // Only the settings are kept: the files they came from may be many times as long.
-    let settings = settings::load(&path).map_err(|faults| (exit::CONFIG, lines(&faults)))?.settings;
+    let loaded = settings::load(&path).map_err(|faults| {
+        // The unit tries again after the one and not after the other.
+        let code = if settings::are_out_of_reach(&faults) { exit::CANNOT_CREATE } else { exit::CONFIG };
+        (code, lines(&faults))
+    });
+    let settings = loaded?.settings;
     check_capabilities(&settings)?;
+    own_run_folder(&run_directory())?;
     let _lock = InstanceLock::take(&run_directory()).map_err(refused)?;
     let options = Options {
         settings: settings.into(),
-        load: Box::new(move || settings::load(&path).map(|merged| merged.settings).map_err(|faults| lines(&faults))),
+        load: Arc::new(move || settings::load(&path).map(|merged| merged.settings).map_err(|faults| lines(&faults))),
         state_directory: state_directory(),
         run_directory: run_directory(),
     };
@@ -62,6 +70,19 @@ fn start(args: Args) -> Result<(), (u8, String)> {
         Fatal::Denied(message) => (exit::NO_PERMISSION, message),
         Fatal::Held(message) => (exit::TEMPORARY, message),
     })
+}
+
+/// Root does not run out of a folder of somebody else: its owner could give dnsmasq, which opens its files by their names,
+/// others to read.
+fn own_run_folder(folder: &Path) -> Result<(), (u8, String)> {
+    if !rustix::process::geteuid().is_root() || !Folder::open(folder).is_ok_and(|folder| folder.is_anothers()) {
+        return Ok(());
+    }
+    let message = format!(
+        "{} belongs to another user, and root does not run from there: start the service (sudo systemctl start bramblegate), or name a folder of root's in $RUNTIME_DIRECTORY",
+        folder.display()
+    );
+    Err((exit::CANNOT_CREATE, message))
 }
 
 /// One fault a line.

@@ -1,15 +1,17 @@
 //! Reads the settings' files for the verbs. The daemon gets [`load`] handed in for its reloads.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use super::{exit, output};
 use crate::board::Boards;
 use crate::config::{self, Fault, Merged};
 use crate::sort;
+use crate::source::reading;
 
 /// Where the settings are.
 pub const DEFAULT_FILE: &str = "/etc/bramblegate/bramblegate.toml";
@@ -17,6 +19,9 @@ pub const DEFAULT_FILE: &str = "/etc/bramblegate/bramblegate.toml";
 const BOARD_FOLDERS: [&str; 2] = ["/etc/bramblegate/boards", "/usr/share/bramblegate/boards"];
 /// No settings are longer, bytes.
 const LONGEST: u64 = 16 << 20;
+/// A card that is busy while the machine boots takes its time; the service gives a start 30 s.
+const PATIENCE: Duration = Duration::from_secs(20);
+const UNREACHABLE: &str = "put the settings on a file system that answers (findmnt -T FILE names it)";
 const READABLE: &str = "make it readable for this user";
 /// The device tree's `compatible` property of the whole machine.
 pub const COMPATIBLE: &str = "/proc/device-tree/compatible";
@@ -34,12 +39,23 @@ pub struct ConfigArg {
 /// # Errors
 /// Every fault found; a file that cannot be read is one too.
 pub fn load(main: &Path) -> Result<Merged, Vec<Fault>> {
-    let (files, mut unreadable) = read_files(main);
+    let path = main.to_owned();
+    let read = reading::within(PATIENCE, move || (read_all_files(&path), boards(), compatible()));
+    let ((files, mut unreadable), boards, compatible) = read.map_err(|error| vec![unreachable(main, &error)])?;
     if unreadable.is_empty() {
-        return config::resolve(&files, &boards(), compatible().as_deref(), None);
+        return config::resolve(&files, &boards, compatible.as_deref(), None);
     }
     unreadable.extend(config::faults(&files));
     Err(unreadable)
+}
+
+/// Whether the file system of the settings did not answer: that may be otherwise soon, unlike a fault in them.
+pub fn are_out_of_reach(faults: &[Fault]) -> bool {
+    faults.iter().any(|fault| fault.remedy == UNREACHABLE)
+}
+
+fn unreachable(main: &Path, error: &io::Error) -> Fault {
+    fault(main, error, UNREACHABLE.to_owned())
 }
 
 /// As [`load`]; tells the faults on standard error and gives the exit code.
@@ -56,10 +72,17 @@ pub fn load_or_tell(main: &Path) -> Result<Merged, ExitCode> {
 }
 
 /// The main file and its drop-ins in byte order: (path, text); and a fault for each that cannot be read or is not UTF-8.
+/// Where their file system does not answer that is the fault.
 pub fn read_files(main: &Path) -> (Vec<(String, String)>, Vec<Fault>) {
+    let path = main.to_owned();
+    let read = reading::within(PATIENCE, move || read_all_files(&path));
+    read.unwrap_or_else(|error| (Vec::new(), vec![unreachable(main, &error)]))
+}
+
+fn read_all_files(main: &Path) -> (Vec<(String, String)>, Vec<Fault>) {
     let mut faults = Vec::new();
     let mut files = Vec::new();
-    let file = read_all(main).map_err(|error| fault(main, &error, main_remedy(main, &error)));
+    let file = reading::bytes(main, LONGEST).map_err(|error| fault(main, &error, main_remedy(main, &error)));
     for file in std::iter::once(file.and_then(|bytes| text(main, bytes))).chain(drop_ins(main)) {
         match file {
             Ok(file) => files.push(file),
@@ -67,16 +90,6 @@ pub fn read_files(main: &Path) -> (Vec<(String, String)>, Vec<Fault>) {
         }
     }
     (files, faults)
-}
-
-/// A file that has an end: a device may have none, and settings are not that long.
-fn read_all(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
-    match u64::try_from(bytes.len()) {
-        Ok(length) if length <= LONGEST => Ok(bytes),
-        _ => Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is longer than {} MiB", LONGEST >> 20))),
-    }
 }
 
 fn text(path: &Path, bytes: Vec<u8>) -> Result<(String, String), Fault> {
@@ -109,6 +122,9 @@ fn main_remedy(path: &Path, error: &io::Error) -> String {
             format!("`bramblegate detect > {}` writes one for this machine", path.display())
         }
         io::ErrorKind::PermissionDenied => READABLE.to_owned(),
+        io::ErrorKind::FileTooLarge | io::ErrorKind::Other => {
+            "give the path of a settings file: an ordinary file, or a link to one".to_owned()
+        }
         _ => "give the path of a settings file".to_owned(),
     }
 }
@@ -142,13 +158,9 @@ fn drop_ins(main: &Path) -> Vec<Result<(String, String), Fault>> {
     paths.iter().map(|path| drop_in(path)).collect()
 }
 
-/// Only a file: a pipe that somebody left there would keep the daemon waiting for ever.
 fn drop_in(path: &Path) -> Result<(String, String), Fault> {
-    let read = || match fs::metadata(path)?.is_file() {
-        true => read_all(path),
-        false => Err(io::Error::other("it is no file")),
-    };
-    read().map_err(|error| fault(path, &error, drop_in_remedy(&error))).and_then(|bytes| text(path, bytes))
+    let read = reading::bytes(path, LONGEST);
+    read.map_err(|error| fault(path, &error, drop_in_remedy(&error))).and_then(|bytes| text(path, bytes))
 }
 
 fn drop_in_remedy(error: &io::Error) -> String {
@@ -180,7 +192,7 @@ pub fn boards() -> Boards {
         for path in paths {
             let name = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
             // One that is not UTF-8 is named as wrong, not as missing.
-            if let (Some(name), Ok(bytes)) = (name, fs::read(&path)) {
+            if let (Some(name), Ok(bytes)) = (name, reading::bytes(&path, LONGEST)) {
                 extra.push((name, String::from_utf8_lossy(&bytes).into_owned()));
             }
         }
@@ -190,7 +202,7 @@ pub fn boards() -> Boards {
 
 /// What the machine says it is, where it has a device tree.
 pub fn compatible() -> Option<Vec<u8>> {
-    fs::read(COMPATIBLE).ok()
+    reading::bytes(Path::new(COMPATIBLE), LONGEST).ok()
 }
 
 #[cfg(test)]

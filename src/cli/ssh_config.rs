@@ -58,8 +58,9 @@ pub fn main(args: Args) -> ExitCode {
         return ExitCode::from(code::REFUSED);
     }
     let domain = settings::load(&args.config.config).ok().map(|merged| merged.settings.cluster.domain);
-    let jump = (!args.direct).then(|| args.via.unwrap_or_else(|| way(&known)));
-    ExitCode::from(output::deliver(&text(&known, domain.as_deref(), jump.as_deref(), args.user.as_deref())))
+    let way = (!args.direct).then(|| args.via.map_or_else(|| way(&known), |via| Way::parse(&via)));
+    let head = way.map(|way| Head { name: head_name(&settings::host_name(), &known), way });
+    ExitCode::from(output::deliver(&text(&known, domain.as_deref(), head.as_ref(), args.user.as_deref())))
 }
 
 /// Nothing that ssh's settings would take for more than one word.
@@ -69,8 +70,49 @@ fn is_word(value: &str) -> bool {
         && value.chars().all(|c| c.is_ascii_alphanumeric() || "@.-_:[]%".contains(c))
 }
 
-/// The way to the head, as `ProxyJump` takes it.
-fn way(known: &Known) -> String {
+/// How the head is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Way {
+    user: Option<String>,
+    /// an address or a name, without brackets
+    host: String,
+    /// where it is not 22
+    port: Option<u16>,
+}
+
+impl Way {
+    /// `[USER@]HOST[:PORT]`, an IPv6 address with a port in brackets, as `ProxyJump` takes it (ssh_config(5)).
+    fn parse(text: &str) -> Self {
+        let (user, rest) = text.rsplit_once('@').map_or((None, text), |(user, rest)| (Some(user.to_owned()), rest));
+        let bracketed = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+        let (host, port) = match bracketed {
+            Some((host, after)) => (host, after.strip_prefix(':')),
+            None if rest.matches(':').count() > 1 => (rest, None),
+            None => rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port))),
+        };
+        let port = port.and_then(|port| port.parse().ok()).filter(|port| *port != SSH);
+        Self { user, host: host.to_owned(), port }
+    }
+}
+
+/// The head as a host of its own, whose key goes by its name: its address is another at each venue.
+struct Head {
+    name: String,
+    way: Way,
+}
+
+/// The head's own name, in one word that no node has.
+fn head_name(host_name: &str, known: &Known) -> String {
+    let label = host_name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let fine = !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    let taken = |name: &str| known.nodes.iter().any(|node| node.name.eq_ignore_ascii_case(name));
+    let free = |name: &String| !taken(name);
+    let own = Some(label).filter(|label| fine && label != "localhost").filter(free);
+    own.unwrap_or_else(|| "bramblegate-head".to_owned())
+}
+
+/// The way to the head.
+fn way(known: &Known) -> Way {
     let variable = |name| std::env::var(name).ok();
     match variable("SSH_CONNECTION").and_then(|connection| came_by(&connection, &known.held)) {
         Some((address, port)) => jump(variable("LOGNAME").filter(|user| is_word(user)).as_deref(), Some(address), port),
@@ -92,22 +134,31 @@ fn came_by(connection: &str, held: &[IpAddr]) -> Option<(IpAddr, u16)> {
 }
 
 /// Where the head answers: at an address, else by its name as the venue's network may find it.
-fn jump(user: Option<&str>, address: Option<IpAddr>, port: u16) -> String {
+fn jump(user: Option<&str>, address: Option<IpAddr>, port: u16) -> Way {
     let host = match address {
-        Some(IpAddr::V4(address)) => address.to_string(),
-        Some(IpAddr::V6(address)) => format!("[{address}]"),
+        Some(address) => address.to_string(),
         None => {
             let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
             if name.contains('.') { name } else { format!("{name}.local") }
         }
     };
-    let user = user.map(|user| format!("{user}@")).unwrap_or_default();
-    let port = if port == SSH { String::new() } else { format!(":{port}") };
-    format!("{user}{host}{port}")
+    Way { user: user.map(str::to_owned), host, port: Some(port).filter(|port| *port != SSH) }
 }
 
-fn text(known: &Known, domain: Option<&str>, jump: Option<&str>, user: Option<&str>) -> String {
+fn text(known: &Known, domain: Option<&str>, head: Option<&Head>, user: Option<&str>) -> String {
     let mut text = "# The cluster's nodes, by `bramblegate ssh-config`.\n".to_owned();
+    if let Some(Head { name, way: Way { user, host, port } }) = head {
+        let whole = domain.map_or_else(|| name.clone(), |domain| format!("{name}.{domain}"));
+        let names = if whole == *name { whole.clone() } else { format!("{name} {whole}") };
+        text += &format!(
+            "\n# The way to them. The address is the one of this venue, the key is the same at all.\nHost {names}\n"
+        );
+        text += &format!("    HostName {host}\n    HostKeyAlias {whole}\n");
+        for (key, value) in [("Port", port.map(|port| port.to_string())), ("User", user.clone())] {
+            text += &value.map(|value| format!("    {key} {value}\n")).unwrap_or_default();
+        }
+    }
+    let jump = head.map(|head| head.name.as_str());
     for node in &known.nodes {
         let Some(address) = node.address else { continue };
         let whole = domain.map(|domain| format!("{}.{domain}", node.name));
@@ -145,13 +196,29 @@ mod tests {
 
     #[test]
     fn each_node_with_an_address_is_a_host_behind_the_head() {
+        let head = Head { name: "head".into(), way: Way::parse("pi@10.99.0.126:2222") };
         assert_eq!(
-            text(&known(), Some("bramble"), Some("pi@10.99.0.126"), Some("pi")),
+            text(&known(), Some("bramble"), Some(&head), Some("pi")),
             "# The cluster's nodes, by `bramblegate ssh-config`.\n\n\
+             # The way to them. The address is the one of this venue, the key is the same at all.\n\
+             Host head head.bramble\n    HostName 10.99.0.126\n    HostKeyAlias head.bramble\n    Port 2222\n    User pi\n\n\
              Host rpi1 rpi1.bramble\n    HostName 192.168.50.11\n    HostKeyAlias rpi1.bramble\n    User pi\n    \
-             ProxyJump pi@10.99.0.126\n"
+             ProxyJump head\n"
         );
         assert!(!text(&known(), None, None, None).contains("ProxyJump"));
+    }
+
+    #[test]
+    fn the_head_has_a_name_that_no_node_has() {
+        for (host_name, name) in [
+            ("Rack.local", "rack"),
+            ("rpi1", "bramblegate-head"),
+            ("localhost", "bramblegate-head"),
+            ("", "bramblegate-head"),
+            ("a\nProxyCommand x", "bramblegate-head"),
+        ] {
+            assert_eq!(head_name(host_name, &known()), name, "{host_name:?}");
+        }
     }
 
     #[test]
@@ -162,10 +229,20 @@ mod tests {
     }
 
     #[test]
-    fn the_way_is_written_as_ssh_reads_it() {
-        assert_eq!(jump(None, "2001:db8::7".parse().ok(), 22), "[2001:db8::7]");
-        assert_eq!(jump(Some("pi"), "2001:db8::7".parse().ok(), 2222), "pi@[2001:db8::7]:2222");
-        assert_eq!(jump(None, "10.99.0.126".parse().ok(), 22), "10.99.0.126");
+    fn the_way_is_read_as_ssh_reads_it() {
+        let way = |user: Option<&str>, host: &str, port| Way { user: user.map(str::to_owned), host: host.into(), port };
+        for (text, expected) in [
+            ("rack.local", way(None, "rack.local", None)),
+            ("pi@rack.local:22", way(Some("pi"), "rack.local", None)),
+            ("pi@10.99.0.126:2222", way(Some("pi"), "10.99.0.126", Some(2222))),
+            ("2001:db8::7", way(None, "2001:db8::7", None)),
+            ("pi@[2001:db8::7]:2222", way(Some("pi"), "2001:db8::7", Some(2222))),
+            ("[fe80::1%eth0]", way(None, "fe80::1%eth0", None)),
+        ] {
+            assert_eq!(Way::parse(text), expected, "{text}");
+        }
+        assert_eq!(jump(Some("pi"), "2001:db8::7".parse().ok(), 2222), way(Some("pi"), "2001:db8::7", Some(2222)));
+        assert_eq!(jump(None, "10.99.0.126".parse().ok(), 22), way(None, "10.99.0.126", None));
     }
 
     #[test]

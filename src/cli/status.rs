@@ -133,8 +133,11 @@ fn once(socket: &Path, json: bool) -> Result<u8, Error> {
     let line = client.next_line()?.ok_or_else(|| Error::NotStatus("it says nothing".to_owned()))?;
     let mut view = View::default();
     view.take(&line.value);
-    let text = if json { format!("{}\n", line.text) } else { text::page(&view, output::colours()) };
-    Ok(match output::deliver(&text) {
+    let code = match json {
+        true => output::deliver_json(&format!("{}\n", line.text)),
+        false => output::deliver_drawn(&text::page(&view, output::colours())),
+    };
+    Ok(match code {
         0 => severity_code(&view),
         code => code,
     })
@@ -146,7 +149,7 @@ fn stream(socket: &Path) -> Result<u8, Error> {
     client.patience(Some(REDRAW))?;
     while output::is_open() {
         if let Some(line) = client.next_line()? {
-            if !output::is_read(&format!("{}\n", line.text)) {
+            if !output::is_read_json(&format!("{}\n", line.text)) {
                 break;
             }
         }
@@ -169,7 +172,7 @@ fn follow(socket: &Path) -> Result<u8, Error> {
             continue;
         }
         let page = text::page(&view, output::colours());
-        if !output::is_read(&if terminal { in_place(&page) } else { format!("{page}\n") }) {
+        if !output::is_read_drawn(&if terminal { in_place(&page) } else { format!("{page}\n") }) {
             break;
         }
     }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::printable_line;
+
 /// One fault in a settings file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
@@ -19,7 +21,9 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: {}, {}", self.file, self.line, self.column, self.message, self.remedy)
+        let line = format!("{}:{}:{}: {}, {}", self.file, self.line, self.column, self.message, self.remedy);
+        // What stands in the file may be anything, and a fault is one line.
+        f.write_str(&printable_line(&line))
     }
 }
 

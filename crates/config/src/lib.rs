@@ -18,6 +18,7 @@ pub mod mac;
 mod merge;
 mod network;
 mod print;
+mod printable;
 mod rule;
 mod suggest;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use grammar::show_duration;
 pub use load::{Merged, Ports, board_name, faults, heads_name_remedy, is_heads_name, load, read, resolve};
 pub use mac::Mac;
 pub use print::quote;
+pub use printable::{printable, printable_json, printable_line};
 
 /// All settings of the daemon, merged from the board, the main file and its drop-ins.
 #[derive(Debug, Clone, PartialEq)]

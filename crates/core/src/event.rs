@@ -7,6 +7,7 @@ mod network;
 mod vital;
 mod words;
 
+pub use crate::config::{printable, printable_json, printable_line};
 pub use vital::{Button, Head, Pressure, Vital};
 pub use words::in_words;
 

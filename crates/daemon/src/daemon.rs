@@ -35,12 +35,14 @@ use crate::source::alarm::{Alarm, beat};
 use crate::source::control::Request;
 use crate::source::host;
 use crate::source::leases;
+use crate::source::reading;
 use crate::source::signals::Signals;
 use crate::state::{State, Transition};
 
 use keeper::Keeper;
 pub use lock::{InstanceLock, LockError};
 use outputs::Outputs;
+use reload::Loaded;
 use sources::{Failure, Plans};
 
 /// Events that may wait while the loop works; the sources are held up beyond that, and list anew when the kernel overruns.
@@ -56,7 +58,7 @@ const CALM_LEASE: (Duration, Duration) = (Duration::from_secs(60), Duration::fro
 const LETTING_GO: Duration = Duration::from_secs(1);
 
 /// Reads the settings anew; the error names every fault.
-pub type Load = Box<dyn Fn() -> Result<Settings, String>>;
+pub type Load = Arc<dyn Fn() -> Result<Settings, String> + Send + Sync>;
 
 /// What the daemon is started with.
 pub struct Options {
@@ -92,6 +94,12 @@ struct Daemon {
     failures: mpsc::Receiver<Failure>,
     /// orders of the control socket
     requests: mpsc::Receiver<Request>,
+    /// settings that were read again: (for the thread that reads, for the loop)
+    loaded: (mpsc::Sender<Loaded>, mpsc::Receiver<Loaded>),
+    /// they are being read
+    reading: bool,
+    /// once more when that has ended
+    read_again: bool,
     /// names of the nodes that are worked on
     drained: Keeper,
     /// keys of the alerts that people know of
@@ -124,7 +132,9 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
     let (events, queue) = mpsc::channel(QUEUE);
     let (failed, failures) = mpsc::channel(16);
     let mut state = State::new(Arc::clone(&options.settings), clock::now());
-    state.apply(&Event::Vital(host::read()), clock::now());
+    if let Ok(head) = reading::within(reading::PATIENCE, host::read) {
+        state.apply(&Event::Vital(head), clock::now());
+    }
     state.apply(&Event::Vital(Vital::Added(link::added(&options.state_directory))), clock::now());
     let places = [people::ACKNOWLEDGED, orders::DRAINED].map(|name| options.state_directory.join(name));
     let [known, drained] = places.each_ref().map(|path| keeper::read(path));
@@ -145,6 +155,9 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
         queue,
         failures,
         requests,
+        loaded: mpsc::channel(1),
+        reading: false,
+        read_again: false,
         drained: Keeper::spawn(drained_place, &drained, told.clone()),
         known: Keeper::spawn(known_place, &known, told),
         lost,
@@ -215,6 +228,14 @@ impl Daemon {
                 self.journal.write(&journal::not_written(&what));
                 Ok(None)
             }
+            Some(loaded) = self.loaded.1.recv() => {
+                let mut transitions = std::mem::take(&mut self.untold);
+                transitions.extend(self.finish_reload(loaded).await);
+                self.publish(&transitions).await;
+                self.keep_orders();
+                self.check_start()?;
+                Ok(None)
+            }
             Some(request) = self.requests.recv() => {
                 self.order(request).await;
                 Ok(None)
@@ -254,8 +275,8 @@ impl Daemon {
     async fn take(&mut self, event: &Event, transitions: &mut Vec<Transition>) -> bool {
         match event {
             Event::Reload => {
-                transitions.extend(self.reload().await);
-                return true;
+                self.begin_reload();
+                return false;
             }
             Event::Order(Order::Acknowledge) => {
                 transitions.extend(self.acknowledge());

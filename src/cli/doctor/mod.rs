@@ -24,6 +24,7 @@ use super::machine::Machine;
 use super::output;
 use super::settings::{self, ConfigArg};
 use crate::config::{LcdBus, PortPattern, Settings};
+use crate::event::printable_line;
 use crate::state::port::is_glob;
 
 const EXAMPLES: &str = "\
@@ -211,7 +212,8 @@ pub fn report(findings: &[Finding], checks: usize) -> String {
             (false, true) => "hint   ",
             (false, false) => "finding",
         };
-        text += &format!("{mark}  {}: {}\n         remedy: {}\n", finding.code, finding.text, finding.remedy);
+        let (what, remedy) = (printable_line(&finding.text), printable_line(&finding.remedy));
+        text += &format!("{mark}  {}: {what}\n         remedy: {remedy}\n", finding.code);
     }
     let checks = if checks == 1 { "1 check".to_owned() } else { format!("{checks} checks") };
     text + &match findings.iter().filter(|finding| !finding.hint).count() {

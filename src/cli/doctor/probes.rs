@@ -14,7 +14,8 @@ const PING_GROUPS: &str = "/proc/sys/net/ipv4/ping_group_range";
 pub fn rights(patient: &Patient<'_>) -> Vec<Finding> {
     let machine = patient.machine;
     let lock = run::run_directory().join("lock");
-    let Some(process) = machine.read(&lock.to_string_lossy()).filter(|pid| !pid.is_empty()) else { return Vec::new() };
+    let written = machine.read(&lock.to_string_lossy());
+    let Some(process) = written.and_then(|pid| pid.parse::<u32>().ok()) else { return Vec::new() };
     let Some(status) = machine.read(&format!("/proc/{process}/status")) else { return Vec::new() };
     if holds_net_raw(&status) {
         return Vec::new();

@@ -409,3 +409,12 @@ fn a_program_behind_a_forwarded_port_is_told() {
     let local = wired("local").set(&forward).with("/proc/net/tcp", &listens("0100007F"));
     assert_eq!(local.findings(), []);
 }
+
+/// A process may call itself anything (prctl(2), PR_SET_NAME), also with a line of its own.
+#[test]
+fn a_finding_is_one_line_whatever_others_call_themselves() {
+    let raw = "\u{1b}[2J\nBLOCKED  host-x: pay here\u{9b}m";
+    let text = report(&[Finding::new("host-x", raw, raw)], 1);
+    assert_eq!(text.lines().count(), 3, "{text:?}");
+    assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+}

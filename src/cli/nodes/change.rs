@@ -1,10 +1,11 @@
 //! `nodes add`, `adopt`, `rename`, `forget`: changes of the settings' own drop-in, then a reload.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,10 +14,11 @@ use super::super::settings::{self, ConfigArg};
 use super::super::{exit, output, run};
 use super::edit::{self, Entry};
 use super::known::{Known, Node, snapshot};
-use super::{code, drop_in, list};
+use super::{code, drop_in, fold, list};
 use crate::config::{self, Settings};
 use crate::daemon::InstanceLock;
-use crate::sink::durable;
+use crate::source::folder::{self, Folder};
+use crate::source::reading;
 
 const ADD_EXAMPLES: &str = "\
 Examples:
@@ -28,15 +30,18 @@ Examples:
   sudo bramblegate nodes adopt node-00-00-07 --as rpi7   under a better one";
 const RENAME_EXAMPLES: &str = "\
 Examples:
-  sudo bramblegate nodes rename rpi7 window";
+  sudo bramblegate nodes rename rpi7 window
+  sudo bramblegate nodes rename 'rpi[1-3]' 'left[1-3]'";
 const FORGET_EXAMPLES: &str = "\
 Examples:
-  sudo bramblegate nodes forget rpi7";
+  sudo bramblegate nodes forget rpi7
+  sudo bramblegate nodes forget 'rack2-slot[01-16]' nas";
 
 /// Write a node into the settings
 #[derive(Debug, clap::Args)]
 #[command(after_help = ADD_EXAMPLES)]
 pub struct Add {
+    /// A node; several in one word where they have neither --mac nor --address
     pub name: String,
     /// Its hardware address
     #[arg(long)]
@@ -55,8 +60,10 @@ pub struct Add {
 #[derive(Debug, clap::Args)]
 #[command(after_help = ADOPT_EXAMPLES)]
 pub struct Adopt {
-    pub name: String,
-    /// The name it gets
+    /// Names of nodes, folded or not
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+    /// The names they get, as many
     #[arg(long = "as", value_name = "NAME")]
     pub new_name: Option<String>,
     /// The daemon's status socket; without it the one that the settings name
@@ -70,7 +77,9 @@ pub struct Adopt {
 #[derive(Debug, clap::Args)]
 #[command(after_help = RENAME_EXAMPLES)]
 pub struct Rename {
+    /// A node, or several in one word
     pub name: String,
+    /// Its new name, or theirs, as many
     pub new_name: String,
     /// The daemon's status socket; without it the one that the settings name
     #[arg(long, value_name = "PATH")]
@@ -83,56 +92,108 @@ pub struct Rename {
 #[derive(Debug, clap::Args)]
 #[command(after_help = FORGET_EXAMPLES)]
 pub struct Forget {
-    pub name: String,
+    /// Names of nodes, folded or not
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
     #[command(flatten)]
     pub config: ConfigArg,
 }
+
+/// A change that goes on is waited for so long, in steps.
+const TURN: Duration = Duration::from_secs(5);
+const STEP: Duration = Duration::from_millis(20);
 
 /// Exit code and what to say.
 type Refusal = (u8, String);
 
 pub fn add(args: Add) -> ExitCode {
     let Add { name, mac, address, probe: probes, config } = args;
+    let names =
+        if mac.is_some() || address.is_some() { fold::one(&name).map(|name| vec![name]) } else { many(&[name]) };
     let _turn = turn(&config);
-    finish("add", write_new(&config, Entry { name, mac, address, probes }))
+    each("add", names, |name| {
+        let entry = Entry { name, mac: mac.clone(), address: address.clone(), probes: probes.clone() };
+        write_new(&config, entry)
+    })
 }
 
 pub fn adopt(args: Adopt) -> ExitCode {
-    let _turn = turn(&args.config);
-    let new_name = args.new_name.unwrap_or_else(|| args.name.clone());
-    finish("adopt", found(args.socket, &args.config, &args.name).and_then(|node| take(&args.config, node, new_name)))
+    let Adopt { names, new_name, socket, config } = args;
+    let pairs = many(&names).and_then(|names| match &new_name {
+        None => Ok(names.iter().cloned().zip(names.iter().cloned()).collect()),
+        Some(new) => pairs(names, many(std::slice::from_ref(new))?),
+    });
+    let _turn = turn(&config);
+    each("adopt", pairs, |(name, new_name)| {
+        found(socket.clone(), &config, &name).and_then(|node| take(&config, node, new_name))
+    })
 }
 
 pub fn rename(args: Rename) -> ExitCode {
     let Rename { name, new_name, socket, config } = args;
+    let pairs = many(&[name]).and_then(|names| pairs(names, many(&[new_name])?));
     let _turn = turn(&config);
-    let same = name.eq_ignore_ascii_case(&new_name);
-    let result = match edit::renamed(&drop_in_text(&config), &name, &new_name) {
-        Some(_) if is_heads(&new_name) => Err(heads(&new_name)),
-        Some(text) => replace(&config, &text, |settings| {
-            settings.nodes.iter().any(|node| node.name == new_name) && (same || !names(settings, &name))
-        }),
-        None => found(socket, &config, &name).and_then(|node| take(&config, node, new_name)),
-    };
-    finish("rename", result)
+    each("rename", pairs, |(name, new_name)| rename_one(socket.clone(), &config, &name, new_name))
 }
 
+fn rename_one(socket: Option<PathBuf>, config: &ConfigArg, name: &str, new_name: String) -> Result<(), Refusal> {
+    let same = name.eq_ignore_ascii_case(&new_name);
+    match edit::renamed(&drop_in_text(config), name, &new_name) {
+        Some(_) if is_heads(&new_name) => Err(heads(&new_name)),
+        Some(text) => replace(config, &text, |settings| {
+            settings.nodes.iter().any(|node| node.name == new_name) && (same || !names(settings, name))
+        }),
+        None => found(socket, config, name).and_then(|node| take(config, node, new_name)),
+    }
+}
+
+/// All of them in one change of the settings, or none.
 pub fn forget(args: Forget) -> ExitCode {
-    let Forget { name, config } = args;
+    let Forget { names: words, config } = args;
     let _turn = turn(&config);
-    let result = match edit::without(&drop_in_text(&config), &name) {
-        Some(text) => replace(&config, &text, |settings| !names(settings, &name)),
-        None => Err((code::REFUSED, elsewhere(&config, &name))),
-    };
+    let result = many(&words).map_err(|error| (exit::USAGE, error)).and_then(|gone| {
+        let mut text = drop_in_text(&config);
+        for name in &gone {
+            text = edit::without(&text, name).ok_or_else(|| (code::REFUSED, elsewhere(&config, name)))?;
+        }
+        replace(&config, &text, |settings| !gone.iter().any(|name| names(settings, name)))
+    });
     finish("forget", result)
 }
 
+/// The names that the words mean.
+fn many(words: &[String]) -> Result<Vec<String>, String> {
+    fold::unfold(words)
+}
+
+/// Each name with its new one.
+fn pairs(names: Vec<String>, new: Vec<String>) -> Result<Vec<(String, String)>, String> {
+    match names.len() == new.len() {
+        true => Ok(names.into_iter().zip(new).collect()),
+        false => Err(format!("{} names for {} nodes: give as many of the one as of the other", new.len(), names.len())),
+    }
+}
+
+/// Does it to each; the first that is refused ends it.
+fn each<T>(verb: &str, what: Result<Vec<T>, String>, change: impl FnMut(T) -> Result<(), Refusal>) -> ExitCode {
+    let result = what.map_err(|error| (exit::USAGE, error)).and_then(|all| all.into_iter().try_for_each(change));
+    finish(verb, result)
+}
+
 /// Two changes at once would each write what it read, and the first would be lost: one waits for the other, by a lock on the
-/// folder of the settings. Where that cannot be had nothing can be written either.
+/// folder of the settings. Anybody who can read that folder can hold it too, so nobody waits for ever.
 fn turn(config: &ConfigArg) -> Option<File> {
     let folder = config.config.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = File::open(folder).ok()?;
-    flock(&folder, FlockOperation::LockExclusive).ok()?;
+    let mut patience = TURN;
+    while flock(&folder, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if patience.is_zero() {
+            output::err("another program holds the folder of the settings; nobody waits for it any longer\n");
+            return None;
+        }
+        sleep(STEP);
+        patience = patience.saturating_sub(STEP);
+    }
     Some(folder)
 }
 
@@ -209,7 +270,7 @@ fn names(settings: &Settings, name: &str) -> bool {
 }
 
 fn drop_in_text(config: &ConfigArg) -> String {
-    fs::read_to_string(drop_in(config)).unwrap_or_default()
+    reading::text(&drop_in(config)).unwrap_or_default()
 }
 
 fn lines(faults: &[config::Fault]) -> String {
@@ -253,25 +314,24 @@ fn not_written(path: &Path, error: &io::Error) -> Refusal {
 
 /// Whole or not at all; readable by the daemon's user. A link stays one: what it leads to is written.
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    let path = &behind_links(path);
-    let folder = path.parent().unwrap_or(Path::new("."));
-    if !folder.exists() {
-        fs::create_dir(folder)?;
-        fs::set_permissions(folder, Permissions::from_mode(0o755))?;
-    }
-    durable::replace_public(path, text)
+    let path = &behind_links(path)?;
+    Folder::make(path.parent().unwrap_or(Path::new(".")), 0o755)?;
+    folder::keep_public(path, text)
 }
 
-/// Where the links lead, also if nothing is there yet.
-fn behind_links(path: &Path) -> PathBuf {
+/// Where the links of root's or of one's own lead, also if nothing is there yet.
+fn behind_links(path: &Path) -> io::Result<PathBuf> {
     /// As the kernel (`MAXSYMLINKS`): beyond that they lead in a circle.
     const MOST: usize = 40;
     let mut path = path.to_owned();
     for _ in 0..MOST {
         let Ok(target) = fs::read_link(&path) else { break };
+        if !folder::is_trusted_link(&path) {
+            return Err(io::Error::other("it is a link that another user may have made: remove it"));
+        }
         path = path.parent().unwrap_or(Path::new(".")).join(target);
     }
-    path
+    Ok(path)
 }
 
 /// Lets the daemon read the settings again, if one runs.

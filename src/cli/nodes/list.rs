@@ -52,11 +52,10 @@ pub fn main(args: ListArgs) -> ExitCode {
         Err(unknown) => return tell("nodes list", &unknown),
     };
     let nodes = status.get("nodes").cloned().unwrap_or_else(|| Value::Array(Vec::new()));
-    let text = match args.json {
-        true => format!("{nodes}\n"),
-        false => table(nodes.as_array().map_or(&[], Vec::as_slice), output::colours()),
-    };
-    ExitCode::from(output::deliver(&text))
+    ExitCode::from(match args.json {
+        true => output::deliver_json(&format!("{nodes}\n")),
+        false => output::deliver_drawn(&table(nodes.as_array().map_or(&[], Vec::as_slice), output::colours())),
+    })
 }
 
 pub fn hosts(args: HostsArgs) -> ExitCode {

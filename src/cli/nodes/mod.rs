@@ -2,6 +2,7 @@
 
 mod change;
 mod edit;
+mod fold;
 pub mod known;
 mod list;
 mod order;
@@ -20,7 +21,7 @@ Examples:
   bramblegate nodes                        list them
   bramblegate nodes list --json | jq '.[] | select(.health == \"down\").name'
   bramblegate nodes drain rpi2             no alarm while it is worked on
-  bramblegate nodes resume rpi2
+  bramblegate nodes resume 'rack[1-2]-slot[01-16]'
   sudo bramblegate nodes adopt node-00-00-07 --as rpi7
   sudo bramblegate nodes add rpi8 --mac b8:27:eb:00:00:08 --address 192.168.50.18";
 

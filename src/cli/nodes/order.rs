@@ -4,19 +4,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::super::settings::ConfigArg;
-use super::super::{control, output};
-use super::code;
+use super::super::{control, exit, output};
+use super::{code, fold};
 
 const EXAMPLES: &str = "\
 Examples:
   bramblegate nodes drain rpi2 rpi3        no alarm while they are worked on
+  bramblegate nodes drain 'rpi[1-16]'      many at once, as Slurm and ClusterShell fold them
   bramblegate nodes resume rpi2 rpi3";
 
 /// Which nodes are meant.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct OrderArgs {
-    /// Names of nodes
+    /// Names of nodes, folded or not: rpi1, 'rpi[2-4,7]', 'rack[1-2]-slot[01-16]'
     #[arg(required = true, value_name = "NAME")]
     pub names: Vec<String>,
     /// The daemon's control socket; without it the one that the settings name
@@ -28,9 +29,17 @@ pub struct OrderArgs {
 
 pub fn main(args: OrderArgs, order: &str) -> ExitCode {
     let socket = args.socket.unwrap_or_else(|| control::configured_socket(&args.config.config));
+    let names = match fold::unfold(&args.names) {
+        Ok(names) => names,
+        Err(error) => {
+            output::err(&format!("bramblegate nodes {order}: {error}\n"));
+            return ExitCode::from(exit::USAGE);
+        }
+    };
     let mut refused = false;
-    for name in &args.names {
-        match control::send(&socket, order, Some(name)) {
+    let mut orders = None;
+    for name in &names {
+        match control::send_by(&mut orders, &socket, order, Some(name)) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 output::err(&format!("bramblegate nodes {order} {name}: {error}\n"));

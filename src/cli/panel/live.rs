@@ -125,7 +125,7 @@ pub fn once(socket: &Path) -> Result<u8, Error> {
     let mut view = View::default();
     view.take(&line.value);
     let style = Style { rows: usize::MAX, ..Style::of_terminal() };
-    Ok(output::deliver(&format!("{}\n", picture(&view, brightest(&view), style).join("\n"))))
+    Ok(output::deliver_drawn(&format!("{}\n", picture(&view, brightest(&view), style).join("\n"))))
 }
 
 /// A moment at which the heart is seen and the LED is bright.

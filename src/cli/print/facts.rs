@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::event::{Address, Change, Event, Link, LinkIndex, Route};
 use crate::sort;
+use crate::source::reading;
 
 /// `valid_life_time` of an address without an end.
 const FOR_EVER: u64 = u32::MAX as u64;
@@ -19,7 +20,7 @@ const FOR_EVER: u64 = u32::MAX as u64;
 /// One line that says what is wrong with it.
 pub fn read(path: &Path) -> Result<Vec<Event>, String> {
     let wrong = |what: String| format!("{}: {what}", path.display());
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let text = reading::text(path).map_err(|error| wrong(error.to_string()))?;
     let json: Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     events(&json).map_err(wrong)
 }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
+use crate::render::status::json::shown;
+
 /// No line of a daemon is longer: some fifty times the state of ten thousand nodes, bytes.
 const LONGEST: u64 = 64 << 20;
 
@@ -93,6 +95,7 @@ impl Client {
         let bytes = std::mem::take(&mut self.partial);
         let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
         let value: Value = serde_json::from_str(&text).map_err(|error| Error::NotStatus(error.to_string()))?;
+        let value = shown(value);
         match value.get("type").and_then(Value::as_str) {
             Some("refused") => {
                 let reason = value.get("reason").and_then(Value::as_str).unwrap_or("no reason given");

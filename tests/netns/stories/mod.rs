@@ -1,5 +1,6 @@
 //! Stories of the gateway's behaviour on the real kernel.
 
+mod access;
 mod buttons;
 mod client;
 mod cluster;
@@ -108,6 +109,14 @@ pub const ALL: &[(&str, Story)] = &[
     ("hardship::stopped_while_it_starts", hardship::stopped_while_it_starts),
     ("restart::ready_does_not_wait_for_routes", restart::ready_does_not_wait_for_routes),
     ("journal::changes_are_records_with_fields", journal::changes_are_records_with_fields),
+    (
+        "access::root_is_led_nowhere_by_the_owner_of_the_folders",
+        access::root_is_led_nowhere_by_the_owner_of_the_folders,
+    ),
+    ("access::lock_held_by_a_stranger_keeps_nobody_out", access::lock_held_by_a_stranger_keeps_nobody_out),
+    ("access::one_user_does_not_fill_the_status_socket", access::one_user_does_not_fill_the_status_socket),
+    ("access::forged_record_takes_nothing_of_others_away", access::forged_record_takes_nothing_of_others_away),
+    ("access::settings_that_never_end_hold_up_nothing", access::settings_that_never_end_hold_up_nothing),
     ("buttons::acknowledged_alert_stays_known_across_a_restart", buttons::acknowledged_alert_stays_known),
     ("buttons::next_page_is_there_at_once", buttons::next_page_is_there_at_once),
     ("buttons::power_held_leaves_the_order_and_let_go_does_not", buttons::power_held_leaves_the_order),

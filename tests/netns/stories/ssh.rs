@@ -8,7 +8,7 @@ use bramblegate_lab::shell::{Running, must, run, spawn, within};
 use bramblegate_lab::{Error, Result};
 
 use super::inventory::{SETTINGS, succeed, verb};
-use super::scene::{PLAIN, STOP, ensure, online, until};
+use super::scene::{PLAIN, STOP, ensure, is, online, until};
 
 /// The head's, where the world's own server has 22.
 const HEAD_PORT: &str = "2222";
@@ -62,7 +62,13 @@ pub fn ssh_by_name_works_from_the_laptop_and_from_the_head() -> Result<()> {
         );
         must("laptop", &fetch)?;
         let told = fs::read_to_string(format!("{home}/.ssh/bramble")).unwrap_or_default();
-        ensure(&format!("back the way they came: {told}"), told.contains("ProxyJump pi@10.99.0.126:2222\n"))?;
+        ensure(
+            &format!("back the way they came: {told}"),
+            told.contains("    HostName 10.99.0.126\n") && told.contains("    Port 2222\n    User pi\n"),
+        )?;
+        let head =
+            rustix::system::uname().nodename().to_string_lossy().split('.').next().unwrap_or_default().to_lowercase();
+        ensure(&format!("nodes are behind {head}: {told}"), told.contains(&format!("    ProxyJump {head}\n")))?;
         for (name, address) in [("rpi1", "192.168.50.11"), ("rpi2.bramble", "192.168.50.12")] {
             let seen = arrives("laptop", name)?;
             let through = seen.starts_with("192.168.50.1 ") && seen.ends_with(&format!(" {address} 22"));
@@ -70,6 +76,22 @@ pub fn ssh_by_name_works_from_the_laptop_and_from_the_head() -> Result<()> {
         }
         let keys = fs::read_to_string(format!("{home}/.ssh/known_hosts")).unwrap_or_default();
         ensure(&format!("keys go by the name: {keys}"), keys.contains("rpi1.bramble ") && !keys.contains("192.168."))?;
+        ensure(&format!("the head's too: {keys}"), keys.contains(&format!("{head}.bramble ")))?;
+        // Another venue: the head has another address, and nothing is asked again.
+        must("head", "ip addr add 10.99.0.200/24 dev eth1")?;
+        let moved = succeed(world, &["ssh-config", "--via", "pi@10.99.0.200:2222", "--user", "pi"])?;
+        fs::write(format!("{home}/.ssh/bramble"), moved).map_err(|error| Error(error.to_string()))?;
+        let known = |host: &str| must("laptop", &format!("{} -o StrictHostKeyChecking=yes {host} true", ssh()));
+        for host in ["rpi1", &head, &format!("{head}.bramble")] {
+            known(host)?;
+        }
+        let after = fs::read_to_string(format!("{home}/.ssh/known_hosts")).unwrap_or_default();
+        ensure(&format!("no key is asked for anew: {after}"), after == keys)?;
+        succeed(world, &["nodes", "drain", "rpi[1-2]"])?;
+        until("both are worked on", || {
+            is(world, "nodes.rpi1.health", "maintenance") && is(world, "nodes.rpi2.health", "maintenance")
+        })?;
+        succeed(world, &["nodes", "resume", "rpi[1-2]"])?;
         let direct = succeed(world, &["ssh-config", "--direct"])?;
         fs::write(format!("{home}/.ssh/bramble"), &direct).map_err(|error| Error(error.to_string()))?;
         let seen = arrives("head", "rpi2")?;

@@ -1,7 +1,6 @@
 //! Lists in the state directory, one entry a line, that outlive a restart and a power cut.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::sink::durable;
+use crate::source::folder;
 
 /// At the end the disk is given so long.
 const LAST_WRITE: Duration = Duration::from_secs(1);
@@ -100,13 +99,13 @@ async fn write_all(
 async fn write(path: &Path, lines: &BTreeSet<String>) -> io::Result<()> {
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     let path = path.to_owned();
-    let written = tokio::task::spawn_blocking(move || durable::replace(&path, text)).await;
+    let written = tokio::task::spawn_blocking(move || folder::keep(&path, text)).await;
     written.map_err(io::Error::other).and_then(|result| result)
 }
 
 /// Reads leniently: a worn card may leave anything there, and one bad line must not cost the others. No file holds nothing.
 pub(super) fn read(path: &Path) -> Kept {
-    let bytes = match fs::read(path) {
+    let bytes = match folder::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Kept::default(),
         Err(error) => {
@@ -135,6 +134,8 @@ pub(super) fn read(path: &Path) -> Kept {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn folder(name: &str) -> PathBuf {

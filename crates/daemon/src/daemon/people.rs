@@ -1,12 +1,11 @@
 //! What people want of the daemon by its buttons: that it knows that they know, and that the machine powers off.
 
-use std::fs;
-
 use super::Daemon;
 use crate::event::Event;
 use crate::policy::{acknowledge, decide};
 use crate::render::journal;
 use crate::sink::clock;
+use crate::source::folder;
 use crate::state::Transition;
 
 /// In the runtime directory: `bramblegate-poweroff.path` waits for it.
@@ -34,7 +33,7 @@ impl Daemon {
     /// Asks for the end. The unit that carries it out takes the file away.
     pub(super) fn power_off(&mut self) {
         let path = self.options.run_directory.join(POWER_OFF);
-        if let Err(error) = fs::write(&path, "") {
+        if let Err(error) = folder::replace(&path, "") {
             let what = format!("{} cannot be made: {error}; power off with: sudo systemctl poweroff", path.display());
             self.journal.write(&journal::not_written(&what));
         }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::fstat;
 
+use crate::event::printable_line;
 use crate::render::journal::{Priority, Record};
 
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -87,5 +88,5 @@ fn line(record: &Record, colours: bool) -> String {
         Priority::Info | Priority::Debug => "",
     };
     let end = if colour.is_empty() { "" } else { "\x1b[0m" };
-    format!("bramblegate: {colour}{}{end}\n", record.message)
+    format!("bramblegate: {colour}{}{end}\n", printable_line(&record.message))
 }

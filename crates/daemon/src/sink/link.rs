@@ -89,6 +89,15 @@ impl LinkSink {
         let Self { mut rtnl, mut previous, .. } = self;
         let ports = read_ports(&mut rtnl)?;
         let addresses = read_addresses(&mut rtnl)?;
+        // The record may be another user's; the kernel's word is not.
+        if keeps_marks(&rustix::system::uname().release().to_string_lossy()) {
+            for held in addresses.iter().filter(|held| !held.marked) {
+                ports
+                    .iter()
+                    .filter(|port| port.index == held.index)
+                    .for_each(|port| previous.disown(&port.name, held.address));
+            }
+        }
         let mut done = Vec::new();
         let mut failure = None;
         // All addresses first: an uplink that answers for any address again must not do so for one of the cluster.
@@ -188,6 +197,12 @@ pub fn record(state_directory: &Path) -> PathBuf {
     previous::path(state_directory)
 }
 
+/// Whether a kernel of this release keeps our mark on addresses (`IFA_PROTO`, since 5.18), so that one without it is not ours.
+fn keeps_marks(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
+    numbers.next().zip(numbers.next()).is_some_and(|version| version >= (5, 18))
+}
+
 fn put_back_addresses(
     rtnl: &mut Rtnl,
     previous: &mut Previous,
@@ -273,4 +288,15 @@ fn read_addresses(rtnl: &mut Rtnl) -> Result<Vec<Held>, ApplyError> {
     })
     .map_err(|error| failed("cannot list the addresses", &error))?;
     Ok(held)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::keeps_marks;
+
+    #[test]
+    fn marks_are_known_since_their_release() {
+        assert!(["5.18.0", "6.1.0-37-amd64", "6.12.25+rpt-rpi-v8", "10.0"].iter().all(|release| keeps_marks(release)));
+        assert!(!["5.17.9", "5.10.0-8-arm64", "4.19", "", "odd"].iter().any(|release| keeps_marks(release)));
+    }
 }

@@ -6,7 +6,6 @@ pub mod clock;
 pub mod conntrack;
 pub mod display;
 pub mod dnsmasq;
-pub mod durable;
 pub mod firewall;
 pub mod indicator;
 pub mod journal;

@@ -24,11 +24,14 @@ use crate::config;
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, NodeId, Output};
 use crate::render::status::{NodeStatus, Snapshot};
 use crate::source::bind::Bound;
+use crate::source::control;
+use crate::source::places::{Limits, Peer, Places};
 
 /// Everybody on this machine may look: there is nothing secret in it, and nothing can be sent.
 const MODE: u32 = 0o666;
-/// So many can look at once; the next is told so and closed.
-pub const MOST_CLIENTS: usize = 128;
+/// So many can look at once, of one user so many; the next is refused and closed. Strangers leave a quarter to root, the
+/// daemon's own user and the group.
+const PLACES: Limits = Limits { all: 128, each: 32, kept: 32, kept_for_root: 8 };
 /// Between two lines of changes: at most ten in any second.
 const SPACING: Duration = Duration::from_millis(105);
 /// After a failed `accept` (no file descriptors left, say).
@@ -81,7 +84,16 @@ pub fn spawn(settings: config::Status, events: mpsc::Sender<Event>) -> io::Resul
     let shared =
         Arc::new(Shared { board: Mutex::new(Board::default()), news: Notify::new(), clients: AtomicUsize::new(0) });
     let (moves, moved) = mpsc::unbounded_channel();
-    let server = Server { bound, moved, shared: Arc::clone(&shared), queues: Vec::new(), events, refusing: false };
+    let server = Server {
+        bound,
+        moved,
+        shared: Arc::clone(&shared),
+        queues: Vec::new(),
+        events,
+        refusing: false,
+        places: Places::new(PLACES),
+        group: control::group(),
+    };
     Ok(StatusHandle { shared, server: tokio::spawn(server.run()), path: settings.socket, moves })
 }
 
@@ -145,6 +157,9 @@ struct Server {
     events: mpsc::Sender<Event>,
     /// the last `accept` failed
     refusing: bool,
+    places: Arc<Places>,
+    /// the group that may give orders
+    group: Option<u32>,
 }
 
 impl Server {
@@ -197,13 +212,15 @@ impl Server {
 
     fn admit(&mut self, stream: UnixStream) {
         self.queues.retain(|queue| !queue.is_closed());
-        if self.queues.len() >= MOST_CLIENTS {
-            let reason = format!("{MOST_CLIENTS} clients are connected already");
+        let place = self.places.take(Peer::of(&stream).as_ref(), self.group);
+        let Ok(place) = place.map_err(|full| {
+            let reason = full.to_string();
             let line = format!("{}\n", serde_json::json!({ "schema": 1, "type": "refused", "reason": reason }));
             // A new socket's buffer takes this; if not, being closed says enough.
             let _ = stream.try_write(line.as_bytes());
+        }) else {
             return;
-        }
+        };
         if self.queues.is_empty() {
             // What changed while nobody looked is in the snapshot.
             self.shared.board().forget_changes();
@@ -215,6 +232,7 @@ impl Server {
         tokio::spawn(async move {
             client::serve(stream, &shared, &queue).await;
             queue.close();
+            drop(place);
             shared.clients.fetch_sub(1, Ordering::Relaxed);
         });
     }

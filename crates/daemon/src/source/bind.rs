@@ -1,18 +1,25 @@
 //! Making a socket that people's programs connect to, and taking its file away again.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::ffi::OsString;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, FileType, Gid, Mode};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
+
+use super::folder::Folder;
 
 /// A listening socket and its file.
 #[derive(Debug)]
 pub struct Bound {
     pub listener: UnixListener,
     path: PathBuf,
+    folder: Folder,
+    name: OsString,
+    /// the socket's file, whatever is put in its place later
+    file: OwnedFd,
     inode: u64,
 }
 
@@ -22,15 +29,49 @@ impl Bound {
     /// # Errors
     /// The socket cannot be made, or somebody answers there ([`io::ErrorKind::AddrInUse`]).
     pub fn at(path: &Path, mode: u32) -> io::Result<Self> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
-            DirBuilder::new().mode(0o755).create(folder)?;
-            fs::set_permissions(folder, Permissions::from_mode(0o755))?;
-        }
-        clear_the_way(path)?;
+        let (above, name) =
+            (path.parent().unwrap_or(Path::new(".")), path.file_name().ok_or(io::ErrorKind::InvalidInput)?);
+        let folder = match Folder::open(above) {
+            // One folder is made and not a whole path: a slip of the finger makes no tree.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && above.parent().is_some_and(Path::exists) => {
+                Folder::make(above, 0o755)?
+            }
+            other => other?,
+        };
+        clear_the_way(path, &folder)?;
         let listener = UnixListener::bind(path)?;
-        fs::set_permissions(path, Permissions::from_mode(mode))?;
-        let inode = fs::metadata(path)?.ino();
-        Ok(Self { listener, path: path.to_owned(), inode })
+        let file = folder.handle(name)?;
+        let stat = rustix::fs::fstat(&file)?;
+        let own = rustix::process::geteuid().as_raw();
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Socket || stat.st_uid != own || stat.st_nlink > 1 {
+            return Err(io::Error::other("somebody has put something else in its place"));
+        }
+        let bound = Self { listener, path: path.to_owned(), folder, name: name.to_owned(), file, inode: stat.st_ino };
+        // fchmod(2) takes no descriptor that was opened for its place alone.
+        rustix::fs::chmod(bound.descriptor(), Mode::from_raw_mode(mode))?;
+        Ok(bound)
+    }
+
+    /// Gives the socket's file to a group.
+    ///
+    /// # Errors
+    /// This user may not.
+    pub fn give_to_group(&self, group: u32) -> io::Result<()> {
+        let group = Some(Gid::from_raw(group));
+        Ok(rustix::fs::chownat(&self.file, "", None, group, AtFlags::EMPTY_PATH)?)
+    }
+
+    /// Returns the user and the group of the socket's file.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn owner(&self) -> io::Result<(u32, u32)> {
+        let stat = rustix::fs::fstat(&self.file)?;
+        Ok((stat.st_uid, stat.st_gid))
+    }
+
+    fn descriptor(&self) -> String {
+        format!("/proc/self/fd/{}", self.file.as_raw_fd())
     }
 
     pub fn path(&self) -> &Path {
@@ -41,8 +82,8 @@ impl Bound {
 impl Drop for Bound {
     fn drop(&mut self) {
         // Another instance may have made its own in the meantime.
-        if fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode) {
-            let _ = fs::remove_file(&self.path);
+        if self.folder.look(&self.name).is_ok_and(|stat| stat.st_ino == self.inode) {
+            let _ = self.folder.remove(&self.name);
         }
     }
 }
@@ -61,19 +102,20 @@ pub fn remedy(error: &io::Error, setting: &str) -> String {
 }
 
 /// Removes a socket that nobody answers at. Never a file of another kind.
-fn clear_the_way(path: &Path) -> io::Result<()> {
-    let file = match fs::symlink_metadata(path) {
-        Ok(file) => file,
+fn clear_the_way(path: &Path, folder: &Folder) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default();
+    let stat = match folder.look(name) {
+        Ok(stat) => stat,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
-    if !file.file_type().is_socket() {
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
     }
     if is_answered(path)? {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process answers there"));
     }
-    fs::remove_file(path)
+    folder.remove(name)
 }
 
 /// Whether somebody listens; does not wait for them to accept.
@@ -89,6 +131,8 @@ fn is_answered(path: &Path) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[tokio::test]

@@ -2,22 +2,19 @@
 //! (0660); whoever comes in is looked at again by the kernel's word of who they are (`SO_PEERCRED`, `SO_PEERGROUPS`).
 
 use std::convert::Infallible;
-use std::fs;
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use nftnl::nftnl_sys::libc;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::bind::{self, Bound};
+use super::places::{Limits, Peer, Places};
+use super::reading;
 use crate::event::Order;
 
 /// Of replies and requests.
@@ -28,8 +25,8 @@ const MODE: u32 = 0o660;
 const GROUP: &str = "bramblegate";
 /// A longer line is no order.
 pub const LONGEST: usize = 4096;
-/// So many can be connected at once.
-const MOST_CLIENTS: usize = 16;
+/// So many can be connected at once; strangers may give no orders and only get their refusal.
+const PLACES: Limits = Limits { all: 16, each: 8, kept: 14, kept_for_root: 4 };
 /// One that says nothing for so long is closed; a reply that nobody takes is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// One that is refused may write on so long.
@@ -100,12 +97,11 @@ async fn listen(path: &Path, place: &mut watch::Receiver<PathBuf>, requests: &mp
         io::Error::new(error.kind(), format!("{} cannot be made: {error}; {remedy}", path.display()))
     })?;
     // Only root can; an ordinary user's own group does.
-    if let Some(group) = group_id(&fs::read_to_string("/etc/group").unwrap_or_default()) {
-        let _ = chown(path, None, Some(group));
+    if let Some(group) = group() {
+        let _ = bound.give_to_group(group);
     }
-    let owner = fs::metadata(path).map_err(|error| named(path, &error))?;
-    let (user, group) = (owner.uid(), owner.gid());
-    let places = Arc::new(Semaphore::new(MOST_CLIENTS));
+    let (user, group) = bound.owner().map_err(|error| named(path, &error))?;
+    let places = Places::new(PLACES);
     loop {
         let accepted = tokio::select! {
             accepted = bound.listener.accept() => accepted,
@@ -116,12 +112,16 @@ async fn listen(path: &Path, place: &mut watch::Receiver<PathBuf>, requests: &mp
             tokio::time::sleep(ACCEPT_AGAIN).await;
             continue;
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            // A new socket's buffer takes this.
-            let _ = stream.try_write(reply(&Err("too many are connected: try again".to_owned())).as_bytes());
-            continue;
+        let peer = Peer::of(&stream);
+        let place = match places.take(peer.as_ref(), Some(group)) {
+            Ok(place) => place,
+            Err(full) => {
+                // A new socket's buffer takes this.
+                let _ = stream.try_write(reply(&Err(format!("too many are connected: {full}: try again"))).as_bytes());
+                continue;
+            }
         };
-        let allowed = is_allowed(&stream, user, group);
+        let allowed = peer.is_some_and(|peer| is_allowed(&peer, user, group));
         let requests = requests.clone();
         tokio::spawn(async move {
             let _ = if allowed {
@@ -185,29 +185,13 @@ async fn carry_out(order: Order, requests: &mpsc::Sender<Request>) -> Result<(),
 }
 
 /// Root, the daemon's own user, and members of the socket's group.
-fn is_allowed(stream: &UnixStream, user: u32, group: u32) -> bool {
-    let Ok(peer) = stream.peer_cred() else { return false };
-    peer.uid() == 0 || peer.uid() == user || peer.gid() == group || groups(stream).contains(&group)
+fn is_allowed(peer: &Peer, user: u32, group: u32) -> bool {
+    peer.user == 0 || peer.user == user || peer.groups.contains(&group)
 }
 
-/// The other end's supplementary groups (`SO_PEERGROUPS`, since Linux 4.13); none where the kernel does not tell.
-fn groups(stream: &UnixStream) -> Vec<u32> {
-    /// More than a user can be in (`NGROUPS_MAX` is 65,536, but nobody is).
-    const MOST: usize = 1024;
-    let mut groups = vec![0_u32; MOST];
-    let mut length = (MOST * size_of::<u32>()) as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes into `groups`, which holds as many, and sets `length` to what it wrote.
-    let result = unsafe {
-        libc::getsockopt(
-            stream.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PEERGROUPS,
-            groups.as_mut_ptr().cast(),
-            &raw mut length,
-        )
-    };
-    groups.truncate(if result == 0 { length as usize / size_of::<u32>() } else { 0 });
-    groups
+/// The number of the group whose members may give orders, where this machine has it.
+pub fn group() -> Option<u32> {
+    group_id(&reading::text(Path::new("/etc/group")).unwrap_or_default())
 }
 
 /// The number of our group in the text of `/etc/group`.

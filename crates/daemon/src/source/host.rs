@@ -8,10 +8,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 
 use crate::event::{Event, Vital};
 use crate::sort;
 use crate::source::files::Files;
+use crate::source::reading;
 
 const DEFAULT: u16 = 22;
 /// `Include` may nest; sshd allows 16 levels.
@@ -37,11 +39,11 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     loop {
         let drop_ins = |folder: &str| UNITS.map(|unit| root.join(folder).join(format!("{unit}.d")));
         let folders = FOLDERS.iter().chain(&UNIT_FOLDERS).chain([&WANTS]).map(|folder| root.join(folder));
-        let included = sshd(root).folders.into_iter();
+        // What is included may be on a file system that does not answer.
+        let (now, included) = spawn_blocking(|| (read(), sshd(Path::new("/")).folders)).await?;
         for folder in folders.chain(UNIT_FOLDERS.into_iter().flat_map(drop_ins)).chain(included) {
             files.folder(&folder);
         }
-        let now = read();
         if told.as_ref() != Some(&now) {
             events.send(Event::Vital(now.clone())).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
             told = Some(now);
@@ -86,7 +88,7 @@ pub fn ssh_ports(root: &Path) -> Vec<u16> {
 
 /// `Port N` and the ports of `ListenAddress`, also from included files (sshd_config(5)).
 fn sshd_config(root: &Path, file: &Path, found: &mut Sshd, depth: usize) {
-    let Ok(text) = fs::read_to_string(file) else { return };
+    let Ok(text) = reading::text(file) else { return };
     for (keyword, argument) in text.lines().filter_map(directive) {
         match keyword.as_str() {
             "port" => found.ports.extend(argument.parse::<u16>().ok()),
@@ -154,7 +156,7 @@ fn socket_unit(root: &Path, unit: &str) -> BTreeSet<u16> {
         UNIT_FOLDERS.iter().flat_map(|place| files_in(&root.join(place).join(format!("{unit}.d")), "", ".conf"));
     let mut ports = BTreeSet::new();
     for file in whole.into_iter().chain(drop_ins) {
-        let text = fs::read_to_string(file).unwrap_or_default();
+        let text = reading::text(&file).unwrap_or_default();
         for value in text.lines().filter_map(|line| line.trim().strip_prefix("ListenStream=")) {
             if value.trim().is_empty() {
                 ports.clear();

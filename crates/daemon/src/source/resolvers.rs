@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use crate::event::{Event, LinkIndex, Vital};
 use crate::sort;
 use crate::source::files::Files;
+use crate::source::reading;
 
 /// Resolvers by interface index; 0 is the machine.
 pub type Resolvers = LiteMap<LinkIndex, Vec<IpAddr>>;
@@ -72,7 +73,7 @@ fn changes(before: &Resolvers, now: &Resolvers) -> Vec<Event> {
 /// What the files below `root` say now.
 pub fn read(root: &Path) -> Resolvers {
     let mut found = Resolvers::new();
-    let texts: Vec<_> = MACHINE.iter().filter_map(|path| fs::read_to_string(root.join(path)).ok()).collect();
+    let texts: Vec<_> = MACHINE.iter().filter_map(|path| reading::text(&root.join(path)).ok()).collect();
     let lists: Vec<_> = texts.iter().map(|text| nameservers(text)).filter(|list| !list.is_empty()).collect();
     let outside = lists.iter().find(|list| list.iter().any(|server| !server.is_loopback()));
     if let Some(servers) = outside.or(lists.first()) {
@@ -107,7 +108,7 @@ fn append(found: &mut Resolvers, index: LinkIndex, servers: Vec<IpAddr>) {
 fn files(directory: &Path) -> Vec<(String, String)> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut files: Vec<_> = entries
-        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, fs::read_to_string(entry.path()).ok()?)))
+        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, reading::text(&entry.path()).ok()?)))
         .collect();
     sort::ascending(&mut files);
     files
@@ -118,7 +119,7 @@ fn index_of(root: &Path, interface: &str) -> Option<LinkIndex> {
         return None;
     }
     let path: PathBuf = [root, Path::new("sys/class/net"), Path::new(interface), Path::new("ifindex")].iter().collect();
-    fs::read_to_string(path).ok()?.trim().parse().ok()
+    reading::text(&path).ok()?.trim().parse().ok()
 }
 
 /// `nameserver ADDRESS` lines (resolv.conf(5)); a scope behind `%` is left out.

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::alarm::{Alarm, beat};
 use crate::event::{Event, Vital};
 use crate::sort;
+use crate::source::reading;
 
 /// How often: a node that boots meanwhile asks for its lease again soon enough.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -54,7 +55,7 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
 
 /// What the files below `root` say now.
 pub fn read(root: &Path) -> Vital {
-    let text = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+    let text = |path: &Path| reading::text(path).unwrap_or_default();
     // Where a server has a socket for IPv4, that one decides: chrony keeps one for all of IPv6 beside it.
     let tables = ["proc/net/udp", "proc/net/udp6"];
     let served = tables.iter().find_map(|path| listens(&text(&root.join(path)))).unwrap_or(false);

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::watch::{at, text};
 use bramblegate::cli::panel::view::View;
 use bramblegate::cli::panel::{Style, draw};
+use bramblegate::event::printable_line;
 
 /// At most so many lines of the journal.
 const JOURNAL: usize = 6;
@@ -96,9 +97,9 @@ impl Picture<'_> {
         lines
     }
 
-    /// What fits on a line of the terminal beside a margin of three.
+    /// What fits on a line of the terminal beside a margin of three; a venue's file may hold anything.
     fn cut(&self, line: &str) -> String {
-        line.chars().take(self.style.columns.saturating_sub(3)).collect()
+        printable_line(line).chars().take(self.style.columns.saturating_sub(3)).collect()
     }
 
     /// Display and LED as `bramblegate panel` draws them on so many rows, or on more where that cannot be; the severity in words.

@@ -1,10 +1,12 @@
 //! The JSON of the status socket: lines of one object each.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{GatewayStatus, LcdStatus, LedStatus, NodeStatus, Snapshot, UplinkStatus};
-use crate::event::{Head, Instant};
+use crate::event::{Head, Instant, printable_line};
 use crate::panel::Signal;
 use crate::policy::alert::Alert;
 
@@ -152,7 +154,22 @@ fn member(line: &mut Vec<u8>, name: &str, value: &Value) {
 
 fn bytes(value: &impl Serialize) -> Vec<u8> {
     // Writing plain data into memory does not fail; `null` is the honest thing to say if it ever does.
-    serde_json::to_vec(value).unwrap_or_else(|_| b"null".to_vec())
+    let text = serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned());
+    // Only what holds a backslash or a hidden character can hold a text that a terminal would obey.
+    if !text.contains('\\') && matches!(printable_line(&text), Cow::Borrowed(_)) {
+        return text.into_bytes();
+    }
+    serde_json::from_str(&text).map_or_else(|_| b"null".to_vec(), |value| shown(value).to_string().into_bytes())
+}
+
+/// Returns the value with every text in it as a terminal may show it: many a client prints them as they are.
+pub fn shown(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(printable_line(&text).into_owned()),
+        Value::Array(items) => items.into_iter().map(shown).collect(),
+        Value::Object(members) => Value::Object(members.into_iter().map(|(key, value)| (key, shown(value))).collect()),
+        other => other,
+    }
 }
 
 fn part(snapshot: &Snapshot, name: &str, now: Instant) -> Value {

@@ -10,8 +10,8 @@ use super::*;
 use crate::config;
 use crate::config::board::Board;
 use crate::event::{
-    Address, ApplyError, ApplyReport, Change, Dump, Event, Firewall, Link, Netconf, Probe, Reachability, Round, Route,
-    Vital,
+    Address, ApplyError, ApplyReport, Blocker, Change, Dump, Event, Firewall, Link, Netconf, Probe, Reachability,
+    Round, Route, Vital,
 };
 use crate::policy::decide;
 use schema::Schema;
@@ -362,4 +362,28 @@ fn nothing_to_tell_is_no_line() {
     let snapshot = stage.snapshot();
     assert_eq!(json::changed_parts(&snapshot, &snapshot.clone()), [""; 0]);
     assert!(json::change(1, &snapshot, &[], [], &[], stage.now()).is_none());
+}
+
+/// Names of ports, tables and programs come from others, and many a client prints a text as it is.
+#[test]
+fn no_text_is_obeyed_by_a_terminal() {
+    const RAW: &str = "\u{1b}[2J\n\u{7f}\u{9b}31m\u{202e}x";
+    let mut stage = Stage::online();
+    stage.tell(link(4, RAW)).tell(address(4, "172.20.5.7/24"));
+    let broken = ApplyError { kind: ApplyErrorKind::Failed, message: RAW.to_owned() };
+    stage.report(Output::Routing, Err(broken.clone())).report(Output::Display, Err(broken));
+    let blocked =
+        Firewall::Blocked(Some(Blocker { table: Some(RAW.into()), chain: Some(RAW.into()), remedy: RAW.into() }));
+    stage.tell(Event::Firewall(blocked));
+    let (nodes, mut snapshot) = (nodes(&stage.state), stage.snapshot());
+    snapshot.uplink.interface = Some(RAW.into());
+    let text = json::snapshot(&snapshot, &nodes, stage.now());
+    let value = parse(&text);
+    Schema::shipped().check(&value).unwrap();
+    let shown = "\\u{1b}[2J\\u{a}\\u{7f}\\u{9b}31m\\u{202e}x";
+    assert_eq!(value["uplink"]["interface"], shown);
+    assert_eq!(value["gateway"]["blocked_by"]["table"], shown);
+    assert!(value["alerts"].to_string().contains(&shown.replace('\\', "\\\\")), "{}", value["alerts"]);
+    let raw = |c: char| c.is_control() || c == '\u{202e}';
+    assert!(!String::from_utf8(text).unwrap().trim_end().contains(raw));
 }

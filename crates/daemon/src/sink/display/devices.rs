@@ -9,6 +9,7 @@ use crate::panel::gpio::Pins;
 use crate::panel::hd44780::Hd44780;
 use crate::panel::pcf8574::{CLOCK_HZ, Pcf8574};
 use crate::panel::{CharDisplay, linux};
+use crate::source::reading;
 
 /// Opens a display, again and again as it comes and goes; lives as long as the settings stand.
 pub type Connector = Box<dyn FnMut() -> Result<Box<dyn CharDisplay>, ApplyError> + Send>;
@@ -73,7 +74,7 @@ fn emulator(settings: &Lcd) -> Option<Connector> {
 /// Script and log of an emulated device.
 pub(in crate::sink) fn faults(script: Option<&Path>, log: Option<&Path>) -> Result<FaultInjector, ApplyError> {
     let read = |path: &Path| -> Result<Script, ApplyError> {
-        let text = std::fs::read_to_string(path).map_err(|error| fault(format!("{}: {error}", path.display())))?;
+        let text = reading::text(path).map_err(|error| fault(format!("{}: {error}", path.display())))?;
         Script::parse(&text).map_err(|error| fault(format!("{}: {error}", path.display())))
     };
     let script = script.map_or_else(|| Ok(Script::default()), read)?;

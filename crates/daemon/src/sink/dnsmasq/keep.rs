@@ -7,7 +7,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -18,8 +17,8 @@ use litemap::LiteMap;
 
 use crate::event::Mac;
 use crate::policy::subnet::keep_host;
-use crate::sink::durable;
 use crate::sort;
+use crate::source::folder;
 use crate::source::leases::file::{self, Entry, Leases};
 
 /// Both files, and what the one on the disk holds.
@@ -64,7 +63,7 @@ impl Keep {
         let (here, moving): (Vec<Entry>, _) =
             leases.entries.iter().cloned().partition(|entry| net.contains(&entry.address));
         let here = Leases { entries: here, damaged: Vec::new() };
-        fs::write(&self.working, here.to_text())?;
+        folder::replace(&self.working, here.to_text())?;
         self.reserved = reserved(&moving, &here, net);
         self.moving = moving;
         Ok((leases, told))
@@ -85,7 +84,7 @@ impl Keep {
     }
 
     fn read(&self, path: &Path, told: &mut Vec<String>) -> Option<Leases> {
-        let leases = file::parse(&fs::read(path).ok()?);
+        let leases = file::parse(&folder::read(path).ok()?);
         if !leases.damaged.is_empty() {
             let lines: Vec<String> = leases.damaged.iter().map(usize::to_string).collect();
             let (path, kept) = (path.display(), leases.entries.len());
@@ -105,7 +104,7 @@ impl Keep {
         if !is_due(self.kept.as_ref(), &now, clock) {
             return Ok(false);
         }
-        durable::replace(&self.copy, leases.to_text())?;
+        folder::keep(&self.copy, leases.to_text())?;
         self.kept = Some(now);
         Ok(true)
     }
@@ -152,6 +151,8 @@ fn reserved(moving: &[Entry], here: &Leases, net: Ipv4Net) -> Vec<(Mac, Ipv4Addr
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const TWO: &str = "2000 b8:27:eb:00:00:01 192.168.50.101 rpi1 *\n2000 b8:27:eb:00:00:02 192.168.50.102 * *\n";

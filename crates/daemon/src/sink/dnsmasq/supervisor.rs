@@ -18,6 +18,7 @@ use super::steadiness::Steadiness;
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output};
 use crate::render::dnsmasq::Files;
 use crate::source::alarm;
+use crate::source::folder::{self, Folder};
 use crate::source::leases::Watch;
 
 /// How long it waits before dnsmasq is started again: at first, at most when somebody killed it, and at most when it does
@@ -191,9 +192,10 @@ impl Supervisor {
 
     /// Its files go, but not the leases: who has one has it also while nothing is served, be it for a cable that is out.
     fn put_away(&self) {
+        let Ok(folder) = Folder::open(&self.folder) else { return };
         for file in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             if file.file_name() != "leases" {
-                let _ = fs::remove_file(file.path());
+                let _ = folder.remove(file.file_name());
             }
         }
     }
@@ -222,7 +224,7 @@ impl Supervisor {
             let head = wanted.address.addr();
             format!("another program has port 53 on {head} (`sudo bramblegate doctor` names it)")
         });
-        fs::create_dir_all(&self.folder).map_err(|error| not_written(&error))?;
+        Folder::make(&self.folder, 0o700).map_err(|error| not_written(&error))?;
         if self.leases.is_none() {
             self.leases = Watch::open(&self.folder.join("leases")).ok();
         }
@@ -250,6 +252,7 @@ impl Supervisor {
             Some(_) => (&files.config_without_names, &files.options_without_names),
         };
         let hosts = format!("{}{}", files.nodes.hosts, self.keep.reservations(&files.nodes.hosts));
+        let folder = Folder::open(&self.folder)?;
         for (name, text) in [
             ("main", main.as_str()),
             ("options", options),
@@ -257,12 +260,9 @@ impl Supervisor {
             ("hosts", &hosts),
             ("names", &files.nodes.names),
         ] {
-            let path = self.folder.join(name);
-            if fs::read(&path).ok().as_deref() != Some(text.as_bytes()) {
+            if folder.read(name, folder::LONGEST).ok().as_deref() != Some(text.as_bytes()) {
                 // In one step: dnsmasq may be reading.
-                let new = self.folder.join("new");
-                fs::write(&new, text)?;
-                fs::rename(&new, &path)?;
+                folder.replace(name, text.as_bytes(), folder::OWN)?;
             }
         }
         Ok(())

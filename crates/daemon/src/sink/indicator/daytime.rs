@@ -6,12 +6,18 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::source::reading;
+
+/// Most bytes of a time zone's file.
+const LONGEST: u64 = 1 << 20;
+
 /// Minutes after midnight, local time; `None` while nobody has set the clock.
 pub fn local_minute() -> Option<u16> {
     if !clock_is_set() {
         return None;
     }
-    minute_at(std::fs::read("/etc/localtime").ok().as_deref(), SystemTime::now())
+    let zone = reading::bytes(Path::new("/etc/localtime"), LONGEST).ok();
+    minute_at(zone.as_deref(), SystemTime::now())
 }
 
 /// A Pi without a clock of its own has a guessed time until the network tells it: systemd-timesyncd leaves a mark.

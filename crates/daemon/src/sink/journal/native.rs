@@ -10,6 +10,7 @@ use std::path::Path;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr};
 
+use crate::event::printable;
 use crate::render::journal::Record;
 
 /// The fields of a record; with `dropped`, how many before it were lost.
@@ -30,6 +31,7 @@ pub fn encode(record: &Record, dropped: u64) -> Vec<u8> {
 
 /// `NAME=value`, or where the value has line breaks: name, line break, length in 64 bits little-endian, value.
 fn field(text: &mut Vec<u8>, name: &str, value: &str) {
+    let value = &*printable(value);
     text.extend_from_slice(name.as_bytes());
     if value.contains('\n') {
         text.push(b'\n');

@@ -145,3 +145,26 @@ fn without_a_journal_there_are_lines() {
     record.priority = Priority::Error;
     assert_eq!(line(&record, true), "bramblegate: \x1b[1;31mstopping\x1b[0m\n");
 }
+
+/// Clear screen, another line, the 8-bit form of an escape sequence, text that runs backwards.
+const RAW: &str = "\u{1b}[2J\nbramblegate: all is well\u{9b}31m\u{202e}x";
+
+/// Whatever others may put into a record, by both ways out.
+#[test]
+fn words_of_others_are_shown_and_not_obeyed() {
+    use crate::event::{ApplyError, ApplyErrorKind};
+    use crate::render::journal::{not_put_back, not_written, settings_refused, source_failed};
+    let failed = ApplyError { kind: ApplyErrorKind::Failed, message: RAW.to_owned() };
+    let mut records =
+        vec![not_written(RAW), settings_refused(RAW), source_failed("a source", RAW), not_put_back(&failed)];
+    let fields = ["UPLINK", "NODE", "ADDRESS"].map(|name| (name, RAW.to_owned()));
+    records.iter_mut().for_each(|record| record.fields.extend(fields.clone()));
+    let raw = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    for record in &records {
+        let line = line(record, false);
+        assert!(!line.contains(raw) && line.lines().count() == 1, "{line:?}");
+        for (name, value) in decode(&native::encode(record, 0)) {
+            assert!(!value.contains(raw), "{name}: {value:?}");
+        }
+    }
+}

@@ -87,6 +87,20 @@ pub fn name(setting: u16) -> &'static str {
     NAMES.iter().find(|(number, _)| *number == setting).map_or("?", |(_, name)| name)
 }
 
+/// The setting of this name, if it is one that we may change.
+pub fn number(name: &str) -> Option<u16> {
+    NAMES.iter().find(|(_, known)| *known == name).map(|(number, _)| *number)
+}
+
+/// The highest value that a setting has (the kernel's Documentation/networking/ip-sysctl.rst).
+pub fn highest(setting: u16) -> u32 {
+    match setting {
+        ARP_IGNORE => 8,
+        ARP_ANNOUNCE | RP_FILTER => 2,
+        _ => 1,
+    }
+}
+
 pub fn write(rtnl: &mut Rtnl, index: LinkIndex, changes: &[Change]) -> Result<(), RequestError> {
     rtnl.send_bytes(Request::SetLink, &message(index, changes), 0)
 }

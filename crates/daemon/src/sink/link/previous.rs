@@ -2,7 +2,6 @@
 //! also when the daemon is dead. Settings do not outlive a boot, so neither does the record.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,8 +11,14 @@ use serde::{Deserialize, Serialize};
 use super::conf::{self, Change, Conf};
 use crate::event::{ApplyError, ApplyErrorKind};
 use crate::policy::InterfaceConf;
+use crate::source::folder::{self, Folder};
 
 const SCHEMA: u32 = 1;
+/// Of the state folder where nobody has made it.
+const STATE_MODE: u32 = 0o750;
+/// No machine has more ports, and no port more addresses of ours: a record beyond that is not ours.
+const MOST_PORTS: usize = 1024;
+const MOST_ADDRESSES: usize = 64;
 
 /// The record and its file.
 #[derive(Debug)]
@@ -41,6 +46,33 @@ struct Port {
     added: BTreeSet<String>,
 }
 
+impl Record {
+    /// The record without what we never write: it lies in a folder of the service's user, and root carries it out.
+    fn within_bounds(mut self) -> Self {
+        self.ports.retain(|name, port| {
+            port.conf.retain(|name, value| conf::number(name).is_some_and(|setting| *value <= conf::highest(setting)));
+            port.added.retain(|text| text.parse::<Ipv4Net>().is_ok_and(|address| can_be_ours(&address)));
+            is_port_name(name) && port.added.len() <= MOST_ADDRESSES
+        });
+        if self.ports.len() > MOST_PORTS {
+            self.ports.clear();
+        }
+        self
+    }
+}
+
+/// A name that the kernel gives a port (`dev_valid_name`).
+fn is_port_name(name: &str) -> bool {
+    let fine = |c: char| !c.is_whitespace() && !matches!(c, '/' | ':');
+    (1..16).contains(&name.len()) && name != "lo" && !matches!(name, "." | "..") && name.chars().all(fine)
+}
+
+/// An address that a cluster's port can be given by the settings.
+fn can_be_ours(address: &Ipv4Net) -> bool {
+    let host = address.addr();
+    !(host.is_loopback() || host.is_unspecified() || host.is_multicast() || host.is_broadcast())
+}
+
 pub fn path(state_directory: &Path) -> PathBuf {
     state_directory.join("previous.json")
 }
@@ -48,14 +80,12 @@ pub fn path(state_directory: &Path) -> PathBuf {
 impl Previous {
     /// Reads the record of this boot; an unreadable one or one of an earlier boot counts as empty.
     pub fn open(state_directory: &Path) -> Self {
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
         let path = path(state_directory);
-        let read = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
-        let record = read.filter(|record| record.schema == SCHEMA && record.boot == boot).unwrap_or(Record {
-            schema: SCHEMA,
-            boot,
-            ports: BTreeMap::new(),
-        });
+        let read = folder::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+        let record = read.filter(|record| record.schema == SCHEMA && record.boot == boot);
+        let record =
+            record.map(Record::within_bounds).unwrap_or(Record { schema: SCHEMA, boot, ports: BTreeMap::new() });
         Self { path, record, unkept: None }
     }
 
@@ -100,6 +130,13 @@ impl Previous {
         }
     }
 
+    /// Takes an address out of what this run knows; the file stays as it is.
+    pub fn disown(&mut self, name: &str, address: Ipv4Net) {
+        if let Some(port) = self.record.ports.get_mut(name) {
+            port.added.remove(&address.to_string());
+        }
+    }
+
     pub fn added(&self, name: &str, address: Ipv4Net) -> bool {
         self.record.ports.get(name).is_some_and(|port| port.added.contains(&address.to_string()))
     }
@@ -116,7 +153,7 @@ impl Previous {
     pub fn conf(&self, name: &str) -> InterfaceConf {
         let value = |setting| {
             let port = self.record.ports.get(name)?;
-            port.conf.get(conf::name(setting)).copied()
+            port.conf.get(conf::name(setting)).copied().filter(|value| *value <= conf::highest(setting))
         };
         let small = |setting| value(setting).and_then(|value| u8::try_from(value).ok());
         InterfaceConf {
@@ -131,11 +168,7 @@ impl Previous {
 
     /// Everything has been put back.
     pub fn remove(self) -> Result<(), ApplyError> {
-        // Of a read-only disk nothing can be removed, not even what is not there.
-        if fs::symlink_metadata(&self.path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            return Ok(());
-        }
-        fs::remove_file(&self.path).map_err(|error| self.failed(&error))
+        folder::remove(&self.path).map_err(|error| self.failed(&error))
     }
 
     /// A full or read-only disk must not keep the nodes from the internet: what cannot be written is still known to this
@@ -145,17 +178,12 @@ impl Previous {
         self.unkept = result.err().map(|error| format!("{} cannot be written: {error}", self.path.display()));
     }
 
-    /// Whole beside the old one, then put in its place.
     fn write(&self) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(&self.record)?;
-        if let Some(folder) = self.path.parent() {
-            fs::create_dir_all(folder)?;
+        if let Some(above) = self.path.parent() {
+            Folder::make(above, STATE_MODE)?;
         }
-        let new = self.path.with_extension("json.new");
-        let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &self.path));
-        written.inspect_err(|_| {
-            let _ = fs::remove_file(&new);
-        })
+        folder::replace(&self.path, text)
     }
 
     fn failed(&self, error: &io::Error) -> ApplyError {
@@ -170,6 +198,25 @@ impl Previous {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
+    /// The record lies where the service's user writes, and root puts back what it says.
+    #[test]
+    fn what_we_never_write_is_not_put_back() {
+        let directory = directory("forged");
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        let conf = r#"{"arp_ignore":255,"rp_filter":7,"accept_local":1,"forwarding":2,"disable_policy":1}"#;
+        let ports = format!(
+            r#""eth1":{{"conf":{conf},"added":["127.0.0.1/8","192.168.50.1/24","x"]}},"../all":{{"conf":{conf},"added":[]}},"lo":{{"conf":{conf},"added":["192.168.50.1/24"]}}"#
+        );
+        let text = format!(r#"{{"schema":1,"boot":"{}","ports":{{{ports}}}}}"#, boot.trim());
+        fs::write(path(&directory), text).unwrap();
+        let previous = Previous::open(&directory);
+        fs::remove_dir_all(directory).unwrap();
+        assert_eq!(previous.conf("eth1"), InterfaceConf { accept_local: Some(true), ..InterfaceConf::default() });
+        assert_eq!(previous.all_added(), [("eth1".to_owned(), "192.168.50.1/24".parse().unwrap())]);
+        assert_eq!(previous.record.ports.len(), 1);
+    }
 
     fn directory(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("bramblegate-{name}-{}", std::process::id()));

@@ -359,7 +359,7 @@ async fn one_too_many_is_told_so_and_those_who_leave_make_room() {
     let folder = Folder::new();
     let handle = folder.serve();
     handle.publish(snapshot());
-    let mut clients: Vec<Reader> = (0..MOST_CLIENTS).map(|_| Reader::connect(&folder)).collect();
+    let mut clients: Vec<Reader> = (0..PLACES.all).map(|_| Reader::connect(&folder)).collect();
     let mut extra = Reader::connect(&folder);
     let (mut extra, refused) = beside(move || {
         let line = extra.line().unwrap();

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::source::folder;
 use crate::source::packet::Port;
 
 const FILE: &str = "dhcp-alone";
@@ -20,7 +21,7 @@ impl Memory {
 
     /// Nobody else answered at this port, and its carrier has not moved since.
     pub fn holds(&self, port: &Port) -> bool {
-        plugging(port).is_some_and(|plugging| fs::read_to_string(&self.0).is_ok_and(|text| text == plugging))
+        plugging(port).is_some_and(|plugging| folder::read(&self.0).is_ok_and(|text| text == plugging.as_bytes()))
     }
 
     /// Nobody else answers.
@@ -29,7 +30,7 @@ impl Memory {
     /// As the file system says; the next start then asks first.
     pub fn keep(&self, port: &Port) -> io::Result<()> {
         match plugging(port) {
-            Some(plugging) if !self.holds(port) => fs::write(&self.0, plugging),
+            Some(plugging) if !self.holds(port) => folder::replace(&self.0, plugging),
             _ => Ok(()),
         }
     }
@@ -37,7 +38,7 @@ impl Memory {
     /// Somebody answers.
     pub fn forget(&self) {
         // Mostly there is none.
-        let _ = fs::remove_file(&self.0);
+        let _ = folder::remove(&self.0);
     }
 }
 

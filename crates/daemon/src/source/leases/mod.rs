@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::event::{Change, Event, Lease, Mac};
 use crate::sort;
+use crate::source::folder::{self, Folder};
 use crate::source::readable;
 use file::{Entry, Leases};
 
@@ -46,7 +47,7 @@ impl Watch {
     /// No inotify to be had, or the folder cannot be made.
     pub fn open(path: &Path) -> io::Result<Self> {
         let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-        std::fs::create_dir_all(folder)?;
+        Folder::make(folder, 0o700)?;
         let watched = readable(inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?)?;
         // The folder, for the file comes, goes and is replaced.
         let flags = WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::DELETE | WatchFlags::ONLYDIR;
@@ -73,7 +74,7 @@ impl Watch {
     }
 
     fn parse(&self) -> Leases {
-        std::fs::read(&self.path).map(|bytes| file::parse(&bytes)).unwrap_or_default()
+        folder::read(&self.path).map(|bytes| file::parse(&bytes)).unwrap_or_default()
     }
 
     /// Ends when the file has been written. Who waits for something else as well may begin again: nothing is lost.
@@ -146,7 +147,7 @@ pub async fn run(events: mpsc::Sender<Event>, path: PathBuf) -> io::Result<Infal
 pub fn kept(paths: &[PathBuf]) -> Vec<Lease> {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut boards = BTreeSet::new();
-    let files = paths.iter().filter_map(|path| std::fs::read(path).ok());
+    let files = paths.iter().filter_map(|path| folder::read(path).ok());
     let entries = files.flat_map(|bytes| file::parse(&bytes).entries).filter(|entry| boards.insert(entry.mac));
     entries.map(|entry| lease(&entry, clock)).collect()
 }

@@ -6,12 +6,13 @@
 use std::path::Path;
 
 use crate::event::Stop;
+use crate::source::reading;
 
 const ANSWER: &str = "/run/bramblegate.stopping";
 
 /// The reason of a SIGTERM; a plain stop when nobody says otherwise.
 pub fn reason() -> Stop {
-    let answer = std::fs::read_to_string(Path::new(ANSWER)).unwrap_or_default();
+    let answer = reading::text(Path::new(ANSWER)).unwrap_or_default();
     reason_of(&answer, std::process::id())
 }
 

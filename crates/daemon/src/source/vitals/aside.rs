@@ -1,12 +1,8 @@
 //! Reading what may hang: a driver that waits for its device, or a device that is gone, holds up nothing but its reader.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::io;
 use std::thread;
 
-use rustix::fs::OFlags;
 use tokio::sync::oneshot;
 
 /// Does work in a detached thread, and waits for it.
@@ -32,20 +28,6 @@ pub fn detach(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 
 pub fn panicked() -> io::Error {
     io::Error::other("the thread that reads the vitals panicked")
-}
-
-/// An ordinary file: to open a FIFO would wait for its writer.
-pub fn open(path: &Path) -> Option<File> {
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).ok()?;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
-    file.metadata().is_ok_and(|data| data.is_file()).then_some(file)
-}
-
-/// The text of an ordinary file.
-pub fn text(path: &Path) -> Option<String> {
-    let mut text = String::new();
-    open(path)?.read_to_string(&mut text).ok()?;
-    Some(text)
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{aside, parse};
+use super::parse;
 use crate::event::{Head, Pressure};
 use crate::sort;
+use crate::source::reading;
 
 /// No clock that somebody has set is before this: 2025-01-01.
 const EARLIEST: u64 = 1_735_689_600;
@@ -37,11 +38,11 @@ pub(super) type Sensor = (&'static str, fn(&View, &mut Seen));
 pub(super) const SENSORS: [Sensor; 6] = [
     ("the temperature", |view, seen| seen.head.temperature = temperature(&view.root)),
     ("the supply's alarm", |view, seen| {
-        let text = voltage_alarm(&view.root).and_then(|path| aside::text(&path));
+        let text = voltage_alarm(&view.root).and_then(|path| reading::text(&path).ok());
         seen.alarm = text.map(|text| text.trim() == "1");
     }),
     ("the firmware's state", |view, seen| {
-        let text = throttled_file(&view.root).and_then(|path| aside::text(&path));
+        let text = throttled_file(&view.root).and_then(|path| reading::text(&path).ok());
         seen.firmware = text.as_deref().and_then(parse::throttled);
     }),
     ("the root file system", |view, seen| (seen.head.disk, seen.head.inodes) = room(&view.root)),
@@ -82,7 +83,7 @@ impl Seen {
 
 /// What the kernel itself counts.
 fn machine(root: &Path, head: &mut Head) {
-    let text = |path: &str| aside::text(&root.join(path));
+    let text = |path: &str| reading::text(&root.join(path)).ok();
     let wait = |what: &str| text(&format!("proc/pressure/{what}")).as_deref().and_then(parse::pressure);
     // Tenths are all that is shown.
     head.load = text("proc/loadavg").as_deref().and_then(parse::load).map(|load| load / 10 * 10);
@@ -113,13 +114,13 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 /// Of the hottest thermal zone (Documentation/driver-api/thermal/sysfs-api.rst).
 fn temperature(root: &Path) -> Option<i32> {
     let zones = entries(&root.join("sys/class/thermal")).into_iter();
-    zones.filter_map(|zone| parse::degrees(&aside::text(&zone.join("temp"))?)).max()
+    zones.filter_map(|zone| parse::degrees(&reading::text(&zone.join("temp")).ok()?)).max()
 }
 
 /// `in0_lcrit_alarm` of the driver raspberrypi-hwmon: 1 while the supply is too weak. The kernel tells its changes by poll(2).
 pub(super) fn voltage_alarm(root: &Path) -> Option<PathBuf> {
     let chips = entries(&root.join("sys/class/hwmon")).into_iter();
-    let mut ours = chips.filter(|chip| aside::text(&chip.join("name")).is_some_and(|name| name.trim() == "rpi_volt"));
+    let mut ours = chips.filter(|chip| reading::text(&chip.join("name")).is_ok_and(|name| name.trim() == "rpi_volt"));
     ours.next().map(|chip| chip.join("in0_lcrit_alarm"))
 }
 

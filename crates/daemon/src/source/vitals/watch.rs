@@ -18,7 +18,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::aside::{self, aside};
+use super::super::reading;
+use super::aside::aside;
 use super::head;
 
 /// Microseconds in which waiting is counted, the most that there may be (Documentation/accounting/psi.rst). The kernel tells
@@ -75,7 +76,7 @@ impl Watch {
 /// What may tell by itself, and how long it is left in peace when it has: pressure is told once in a window anyhow.
 fn files(root: &Path, pressure: Option<u8>) -> Vec<(File, Option<Duration>)> {
     let alarms = [head::voltage_alarm(root), head::throttled_file(root), Some(root.join("proc/self/mountinfo"))];
-    let alarms = alarms.into_iter().flatten().filter_map(|path| Some((aside::open(&path)?, Some(SETTLE))));
+    let alarms = alarms.into_iter().flatten().filter_map(|path| Some((reading::open(&path).ok()?, Some(SETTLE))));
     let waits = ["cpu", "memory", "io"].into_iter().filter_map(|what| Some((what, pressure?)));
     let waits =
         waits.filter_map(|(what, limit)| Some((trigger(&root.join("proc/pressure").join(what), limit).ok()?, None)));

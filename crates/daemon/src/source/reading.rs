@@ -1,0 +1,130 @@
+//! Reads files that others wrote: ordinary ones, no longer than a limit, and nobody waits for long: a FIFO has no end, a
+//! device may have none, and a file system whose server is gone answers nobody.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use rustix::fs::{FileType, OFlags};
+
+/// No file of the machine's own settings and tables is read further, bytes.
+const LONGEST: u64 = 4 << 20;
+/// How long whoever may wait waits for a file.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Opens an ordinary file.
+///
+/// # Errors
+/// There is none, or it is something else, which is named.
+pub fn open(path: &Path) -> io::Result<File> {
+    let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or_default();
+    let file =
+        OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| match error.raw_os_error() {
+            // ENXIO: a socket, or a device that nobody drives (open(2)).
+            Some(6) => rustix::fs::stat(path).map_or(error, |stat| no_file(FileType::from_raw_mode(stat.st_mode))),
+            _ => error,
+        })?;
+    match FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) {
+        FileType::RegularFile => Ok(file),
+        other => Err(no_file(other)),
+    }
+}
+
+/// Reads an ordinary file of at most `longest` bytes.
+///
+/// # Errors
+/// As [`open`]; it is longer.
+pub fn bytes(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.take(longest + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > longest {
+        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is longer than {} MiB", longest >> 20))),
+        false => Ok(bytes),
+    }
+}
+
+/// Reads the text of an ordinary file of at most 4 MiB.
+///
+/// # Errors
+/// As [`bytes`]; it is not UTF-8.
+pub fn text(path: &Path) -> io::Result<String> {
+    String::from_utf8(bytes(path, LONGEST)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// Returns what is there in the place of a file, in words.
+pub fn kind(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Directory => "a folder",
+        FileType::Fifo => "a FIFO",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        FileType::Symlink => "a link",
+        _ => "something else",
+    }
+}
+
+fn no_file(found: FileType) -> io::Error {
+    io::Error::other(format!("it is {} and no file", kind(found)))
+}
+
+/// Does work that may never end in a thread of its own, and waits for it at most `patience`.
+///
+/// # Errors
+/// It took longer ([`io::ErrorKind::TimedOut`]), panicked, or there is no thread to be had.
+pub fn within<T: Send + 'static>(patience: Duration, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    let (done, answer) = mpsc::sync_channel(1);
+    thread::Builder::new().name("reader".to_owned()).spawn(move || drop(done.send(work())))?;
+    answer.recv_timeout(patience).map_err(|error| match error {
+        mpsc::RecvTimeoutError::Timeout => {
+            let words = format!("not within {} s: does the file system answer that it is on?", patience.as_secs());
+            io::Error::new(io::ErrorKind::TimedOut, words)
+        }
+        mpsc::RecvTimeoutError::Disconnected => io::Error::other("the thread that reads it panicked"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::net::UnixListener;
+
+    use rustix::fs::{CWD, Mode, mknodat};
+
+    use super::*;
+
+    #[test]
+    fn only_ordinary_files_are_read_and_the_rest_is_named() {
+        let folder = std::env::temp_dir().join(format!("bramblegate-reading-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        mknodat(CWD, folder.join("fifo"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let _socket = UnixListener::bind(folder.join("socket")).unwrap();
+        fs::write(folder.join("file"), "text").unwrap();
+        std::os::unix::fs::symlink("file", folder.join("link")).unwrap();
+        assert_eq!(text(&folder.join("link")).unwrap(), "text", "links of an administrator are followed");
+        assert!(bytes(&folder.join("file"), 3).unwrap_err().to_string().contains("longer"));
+        for (path, word) in [
+            (folder.join("fifo"), "a FIFO"),
+            (folder.join("socket"), "a socket"),
+            (folder.clone(), "a folder"),
+            ("/dev/zero".into(), "a device"),
+        ] {
+            let error = text(&path).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
+        assert!(text(Path::new("/proc/self/status")).unwrap().contains("Pid:"));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn what_never_ends_is_waited_for_no_longer_than_allowed() {
+        let (hold, held) = mpsc::channel::<()>();
+        let error = within(Duration::from_millis(20), move || held.recv().is_ok()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(hold);
+        assert_eq!(within(Duration::from_secs(5), || 7).unwrap(), 7);
+    }
+}

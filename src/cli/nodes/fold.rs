@@ -1,0 +1,198 @@
+//! Names of many nodes in one word, as Slurm's hostlists and ClusterShell's node sets fold them: `rpi[1-3]`, `rpi[01-16,20]`,
+//! `rack[1-2]-slot[1-4]`, `rpi1,rpi2`.
+
+use std::fmt::Write as _;
+
+/// No cluster has more nodes: a word that means more is a slip of the finger.
+pub const MOST: usize = 10_000;
+/// Digits of a number in brackets: more do not fit into what is counted.
+const DIGITS: usize = 9;
+
+/// Returns the names that the words mean, in their order, each once.
+///
+/// # Errors
+/// A word that is not written as above, or more than [`MOST`] names.
+pub fn unfold(words: &[String]) -> Result<Vec<String>, String> {
+    let mut names: Vec<String> = Vec::new();
+    for word in words {
+        for part in parts(word)? {
+            let left = MOST - names.len();
+            names.extend(expand(part, left)?);
+        }
+    }
+    let mut known = std::collections::BTreeSet::new();
+    names.retain(|name| known.insert(name.clone()));
+    Ok(names)
+}
+
+/// Returns the one name that a word means.
+///
+/// # Errors
+/// It means several, or is not written as it should be.
+pub fn one(word: &str) -> Result<String, String> {
+    let mut names = unfold(&[word.to_owned()])?;
+    match (names.pop(), names.len()) {
+        (Some(name), 0) => Ok(name),
+        (_, more) => Err(format!("\"{word}\" means {} nodes, and this is done with one at a time", more + 1)),
+    }
+}
+
+/// The parts of a word between its commas that stand outside of brackets.
+fn parts(word: &str) -> Result<Vec<&str>, String> {
+    let (mut parts, mut from, mut inside) = (Vec::new(), 0, false);
+    for (at, c) in word.char_indices() {
+        match c {
+            '[' if inside => return Err(wrong(word, "a bracket stands in another")),
+            ']' if !inside => return Err(wrong(word, "a bracket is closed that was not opened")),
+            '[' => inside = true,
+            ']' => inside = false,
+            ',' if !inside => {
+                parts.push(word.get(from..at).unwrap_or_default());
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    if inside {
+        return Err(wrong(word, "a bracket is not closed"));
+    }
+    parts.push(word.get(from..).unwrap_or_default());
+    if parts.iter().any(|part| part.is_empty()) {
+        return Err(wrong(word, "a name is empty"));
+    }
+    Ok(parts)
+}
+
+/// The names that one part means, at most `most`.
+fn expand(part: &str, most: usize) -> Result<Vec<String>, String> {
+    let mut names = vec![String::new()];
+    let mut rest = part;
+    while let Some((before, folded)) = rest.split_once('[') {
+        let (ranges, after) = folded.split_once(']').ok_or_else(|| wrong(part, "a bracket is not closed"))?;
+        let numbers = numbers(part, ranges, most / names.len().max(1))?;
+        if numbers.len().saturating_mul(names.len()) > most {
+            return Err(too_many(part));
+        }
+        let with =
+            |name: &String| -> Vec<String> { numbers.iter().map(|number| format!("{name}{before}{number}")).collect() };
+        names = names.iter().flat_map(with).collect();
+        rest = after;
+    }
+    if names.len() > most {
+        return Err(too_many(part));
+    }
+    names.iter_mut().for_each(|name| name.push_str(rest));
+    Ok(names)
+}
+
+/// The numbers of `1-3,07,10-12`, at most `most`; as many digits as the first of a range has, where that begins with 0.
+fn numbers(part: &str, ranges: &str, most: usize) -> Result<Vec<String>, String> {
+    let mut numbers = Vec::new();
+    for range in ranges.split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (low, high) = (number(part, first)?, number(part, last)?);
+        if low > high {
+            return Err(wrong(part, &format!("{first} is more than {last}")));
+        }
+        // Before they are written: a range of a thousand million names takes all memory.
+        if high - low >= most.saturating_sub(numbers.len()) {
+            return Err(too_many(part));
+        }
+        let width = if first.starts_with('0') { first.len() } else { 0 };
+        numbers.extend((low..=high).map(|number| {
+            let mut text = String::new();
+            let _ = write!(text, "{number:0width$}");
+            text
+        }));
+    }
+    Ok(numbers)
+}
+
+fn number(part: &str, text: &str) -> Result<usize, String> {
+    let digits = !text.is_empty() && text.len() <= DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = digits.then(|| text.parse().ok()).flatten();
+    number.ok_or_else(|| wrong(part, &format!("\"{text}\" is no number of at most {DIGITS} digits")))
+}
+
+fn wrong(word: &str, why: &str) -> String {
+    format!("\"{word}\": {why}; write names as rpi[1-3], rpi[01-16,20] or rack[1-2]-slot[1-4]")
+}
+
+fn too_many(word: &str) -> String {
+    format!("\"{word}\" would be more than {MOST} nodes")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn names(word: &str) -> Result<String, String> {
+        unfold(&[word.to_owned()]).map(|names| names.join(" "))
+    }
+
+    #[test]
+    fn folded_names_are_those_of_slurm_and_clustershell() {
+        for (word, expected) in [
+            ("rpi1", "rpi1"),
+            ("rpi[1-3]", "rpi1 rpi2 rpi3"),
+            ("rpi[1-3,10]", "rpi1 rpi2 rpi3 rpi10"),
+            ("rpi[01-02]", "rpi01 rpi02"),
+            ("rpi[08-11]", "rpi08 rpi09 rpi10 rpi11"),
+            ("rpi[9-11,007]", "rpi9 rpi10 rpi11 rpi007"),
+            ("rack[1-2]-slot[1-2]", "rack1-slot1 rack1-slot2 rack2-slot1 rack2-slot2"),
+            ("n[0]", "n0"),
+            ("[1-2]x,rpi[3],nas", "1x 2x rpi3 nas"),
+            ("rpi[1-3],rpi2,rpi[2-4]", "rpi1 rpi2 rpi3 rpi4"),
+        ] {
+            assert_eq!(names(word).as_deref(), Ok(expected), "{word}");
+        }
+        assert_eq!(one("rpi[4]").as_deref(), Ok("rpi4"));
+        assert!(one("rpi[4-5]").unwrap_err().contains("means 2 nodes"));
+    }
+
+    #[test]
+    fn what_is_no_folded_name_is_explained() {
+        for (word, why) in [
+            ("rpi[1-3", "not closed"),
+            ("rpi1-3]", "not opened"),
+            ("rpi[[1]]", "in another"),
+            ("rpi[3-1]", "3 is more than 1"),
+            ("rpi[]", "is no number"),
+            ("rpi[1-]", "is no number"),
+            ("rpi[-1]", "is no number"),
+            ("rpi[1-2-3]", "is no number"),
+            ("rpi[a-c]", "is no number"),
+            ("rpi[+1]", "is no number"),
+            ("rpi[1-99999999999999999999]", "is no number"),
+            ("rpi1,,rpi2", "is empty"),
+            ("", "is empty"),
+            ("rpi[1-999999999]", "more than 10000"),
+            ("a[1-1000]b[1-1000]c[1-1000]", "more than 10000"),
+            ("a[1-9000],b[1-9000]", "more than 10000"),
+        ] {
+            let error = names(word).unwrap_err();
+            assert!(error.contains(why), "{word}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_word_is_understood_or_explained_and_never_too_many(word in "[a-c0-9,\\[\\]-]{0,24}") {
+            if let Ok(names) = unfold(&[word]) {
+                prop_assert!(names.len() <= MOST);
+                prop_assert!(names.iter().all(|name| !name.contains(['[', ']', ','])));
+            }
+        }
+
+        #[test]
+        fn a_range_is_all_between_its_ends(low in 0_usize..2000, more in 0_usize..200, width in 0_usize..5, after in "[a-z]{0,3}") {
+            let high = low + more;
+            let padded = if width > 0 { format!("{low:0width$}") } else { low.to_string() };
+            let zero = if padded.starts_with('0') { padded.len() } else { 0 };
+            let expected: Vec<String> = (low..=high).map(|number| format!("n{number:0zero$}{after}")).collect();
+            prop_assert_eq!(unfold(&[format!("n[{padded}-{high}]{after}")]).unwrap(), expected);
+        }
+    }
+}
