@@ -33,10 +33,10 @@ look() {
     echo '10.0.0.1 headbox' >hosts
 
     serve
-    expect "logged" "not giving name headbox to the DHCP lease of 10.0.0.10" "$(grep -o 'not giving name headbox to.*10' log)"
+    expect "logged" "not giving name headbox to the DHCP lease of 10.0.0.10" "$(grep -o 'not giving name headbox to the DHCP lease of [0-9.]*' log | head -n 1)"
     expect "headbox" 10.0.0.1 "$(resolve a headbox)"
     expect "headbox.cluster" 10.0.0.10 "$(resolve a headbox.cluster)"
-    expect "name of 10.0.0.10" headbox.cluster "$(resolve ptr 10.0.0.10)"
+    expect "name of 10.0.0.10" headbox.cluster "$(resolve ptr 10.0.0.10.in-addr.arpa)"
     stop "$server"
 
     serve --expand-hosts
