@@ -32,8 +32,10 @@ run_finding() {
     exit "$status"
 }
 
+# Ends the script because it cannot be run here. Inside $( ) it ends the next expect.
 give_up() {
     echo "not run: $*" >&2
+    [[ -z ${FINDING_WORK-} ]] || : >"$FINDING_WORK/given-up"
     exit 2
 }
 
@@ -143,6 +145,7 @@ wait_until() {
 
 # Compares what was seen with what the script describes: expect WHAT WANTED SEEN.
 expect() {
+    [[ ! -e $FINDING_WORK/given-up ]] || exit 2
     if [[ $3 == "$2" ]]; then
         printf '%s: %s\n' "$1" "$3"
     else
