@@ -20,11 +20,11 @@ run_finding() {
     local work lab=
     work=$(mktemp -d)
     # shellcheck disable=SC2064 # the folder's name is wanted as it is now
-    trap "[[ -z \$lab ]] || kill -KILL \"\$lab\" 2>/dev/null; wait; rm -rf '$work'" EXIT
+    trap "exec 2>/dev/null; [[ -z \$lab ]] || kill -KILL \"\$lab\"; wait; rm -rf '$work'" EXIT
     trap 'exit 130' INT TERM HUP
     fetch "$work"
-    FINDING_WORK=$work timeout --foreground --signal=KILL 150 \
-        unshare --net --mount --uts --pid --fork --kill-child --mount-proc bash "$0" &
+    FINDING_WORK=$work unshare --net --mount --uts --pid --fork --kill-child --mount-proc \
+        timeout --foreground --signal=KILL 150 bash "$0" &
     lab=$!
     local status=0
     wait "$lab" || status=$?
@@ -50,12 +50,12 @@ fetch() {
     done
     if ((${#pips[@]})); then
         echo "with ${pips[*]}"
-        python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-cache-dir \
+        timeout --foreground 120 python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-cache-dir \
             --no-deps --target "$work/python" "${pips[@]}" || give_up "pip could not install ${pips[*]}"
     fi
     if ((${#npms[@]})); then
         echo "with ${npms[*]}"
-        npm install --silent --no-audit --no-fund --ignore-scripts --cache "$work/npm-cache" --prefix "$work/node" \
+        timeout --foreground 120 npm install --silent --no-audit --no-fund --ignore-scripts --cache "$work/npm-cache" --prefix "$work/node" \
             "${npms[@]}" >/dev/null || give_up "npm could not install ${npms[*]}"
     fi
 }
@@ -64,11 +64,11 @@ fetch() {
 fetch_deb() {
     local work=$1 name=$2 version=$3 other
     other=$version
-    if ! (cd "$work/debs" && apt-get -qq -o APT::Sandbox::User=root download "$name=$version" 2>/dev/null); then
+    if ! (cd "$work/debs" && timeout --foreground 120 apt-get -qq -o APT::Sandbox::User=root download "$name=$version" 2>/dev/null); then
         other=$(apt-cache madison "$name" | awk -v upstream="${version%-*}-" \
             'index($3, upstream) == 1 { print $3; exit }')
         [[ -n $other ]] || give_up "the mirror has neither $name $version nor another ${version%-*}-* (apt-get update?)"
-        (cd "$work/debs" && apt-get -qq -o APT::Sandbox::User=root download "$name=$other") ||
+        (cd "$work/debs" && timeout --foreground 120 apt-get -qq -o APT::Sandbox::User=root download "$name=$other") ||
             give_up "could not download $name=$other"
         echo "$name $version is not on the mirror; $other, the same upstream version, is used"
     fi
