@@ -42,9 +42,14 @@ give_up() {
 fetch() {
     local work=$1 each
     mkdir "$work/debs" "$work/root" "$work/python" "$work/tmp"
-    for each in ${debs[@]+"${debs[@]}"}; do
-        fetch_deb "$work" "${each%%=*}" "${each#*=}"
-    done
+    # All at once is quickest; where that fails, one by one shows which.
+    if ((${#debs[@]})) && download "$work" "${debs[@]}" 2>/dev/null; then
+        echo "with ${debs[*]}"
+    else
+        for each in ${debs[@]+"${debs[@]}"}; do
+            fetch_deb "$work" "${each%%=*}" "${each#*=}"
+        done
+    fi
     for each in "$work"/debs/*.deb; do
         [[ ! -e $each ]] || dpkg -x "$each" "$work/root"
     done
@@ -60,19 +65,22 @@ fetch() {
     fi
 }
 
+# download WORK NAME=VERSION...
+download() {
+    (cd "$1/debs" && timeout --foreground 120 apt-get -qq -o APT::Sandbox::User=root download "${@:2}")
+}
+
 # Takes the pinned version; where the mirror has dropped it, another Debian revision of the same upstream version.
 fetch_deb() {
     local work=$1 name=$2 version=$3 other
-    other=$version
-    if ! (cd "$work/debs" && timeout --foreground 120 apt-get -qq -o APT::Sandbox::User=root download "$name=$version" 2>/dev/null); then
-        other=$(apt-cache madison "$name" | awk -v upstream="${version%-*}-" \
-            'index($3, upstream) == 1 { print $3; exit }')
-        [[ -n $other ]] || give_up "the mirror has neither $name $version nor another ${version%-*}-* (apt-get update?)"
-        (cd "$work/debs" && timeout --foreground 120 apt-get -qq -o APT::Sandbox::User=root download "$name=$other") ||
-            give_up "could not download $name=$other"
-        echo "$name $version is not on the mirror; $other, the same upstream version, is used"
+    if download "$work" "$name=$version" 2>/dev/null; then
+        echo "with $name=$version"
+        return
     fi
-    echo "with $name $other"
+    other=$(apt-cache madison "$name" | awk -v upstream="${version%-*}-" 'index($3, upstream) == 1 { print $3; exit }')
+    [[ -n $other ]] || give_up "the mirror has neither $name $version nor another ${version%-*}-* (apt-get update?)"
+    download "$work" "$name=$other" || give_up "could not download $name=$other"
+    echo "with $name=$other: $version is not on the mirror, this is the same upstream version"
 }
 
 # Makes the unpacked programs the first ones found, and hides the places where they would write on the machine.
