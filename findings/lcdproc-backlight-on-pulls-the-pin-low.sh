@@ -72,12 +72,11 @@ CONF
     local server=$!
     wait_until python3 -c 'import socket; socket.create_connection(("127.0.0.1", 13666))'
     python3 - "$1" <<'PYTHON'
-import os, socket, sys, time
+import socket, sys, time
 with socket.create_connection(("127.0.0.1", 13666)) as s:
-    s.sendall(b"hello\nscreen_add s\nscreen_set s -priority foreground -backlight %b\nwidget_add s t string\nwidget_set s t 1 1 hi\n" % sys.argv[1].encode())
-    size = -1
-    while size != (size := os.path.getsize("bytes")):
-        time.sleep(2)
+    s.sendall(b"hello\nscreen_add s\nscreen_set s -heartbeat off -priority foreground -backlight %b\n" % sys.argv[1].encode())
+    s.sendall(b"widget_add s t string\nwidget_set s t 1 1 hi\n")
+    time.sleep(4)
     print(open("bytes", "rb").read()[-1] >> 3 & 1)
 PYTHON
     stop "$server"

@@ -136,9 +136,14 @@ spawn() {
     spawned=$!
 }
 
-# Ends a program that spawn started.
+# Ends a program in the background, by force if it has not ended after 3 s.
 stop() {
+    local tries=0
     kill "$1" 2>/dev/null || true
+    while kill -0 "$1" 2>/dev/null && ((++tries < 30)); do
+        sleep 0.1
+    done
+    kill -KILL "$1" 2>/dev/null || true
     wait "$1" 2>/dev/null || true
 }
 
