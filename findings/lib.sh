@@ -1,0 +1,173 @@
+# shellcheck shell=bash
+# Shared by the scripts of this folder: fetches pinned public packages into a temporary folder, runs the script's look() in
+# namespaces of its own (network, mounts, processes), and judges what it saw. Sourced, never run.
+#
+# A script sets debs=(NAME=VERSION ...), pips=(NAME==VERSION ...) or npms=(NAME@VERSION ...), defines look(), and ends with
+# run_finding. Exit: 0 as described, 1 "changed: ...", 2 it could not be run here.
+
+debs=() pips=() npms=()
+failed=0 spawned=
+
+# Fetches what the script names, then starts it again inside: all processes there end with it, also when it is interrupted.
+run_finding() {
+    if [[ -n ${FINDING_WORK-} ]]; then
+        enter_lab
+        look
+        ((failed == 0)) && echo "as described"
+        exit "$failed"
+    fi
+    [[ $(id -u) == 0 ]] || give_up "it needs root for its namespaces"
+    local work lab=
+    work=$(mktemp -d)
+    # shellcheck disable=SC2064 # the folder's name is wanted as it is now
+    trap "exec 2>/dev/null; [[ -z \$lab ]] || kill -KILL \"\$lab\"; wait; rm -rf '$work'" EXIT
+    trap 'exit 130' INT TERM HUP
+    fetch "$work"
+    FINDING_WORK=$work unshare --net --mount --uts --pid --fork --kill-child --mount-proc \
+        timeout --foreground --signal=KILL 150 bash "$0" &
+    lab=$!
+    local status=0
+    wait "$lab" || status=$?
+    lab=
+    exit "$status"
+}
+
+# Ends the script because it cannot be run here. Inside $( ) it ends the next expect.
+give_up() {
+    echo "not run: $*" >&2
+    [[ -z ${FINDING_WORK-} ]] || : >"$FINDING_WORK/given-up"
+    exit 2
+}
+
+fetch() {
+    local work=$1 each
+    mkdir "$work/debs" "$work/root" "$work/python" "$work/tmp"
+    # All at once is quickest; where that fails, one by one shows which.
+    if ((${#debs[@]})) && download "$work" "${debs[@]}" 2>/dev/null; then
+        echo "with ${debs[*]}"
+    else
+        for each in ${debs[@]+"${debs[@]}"}; do
+            fetch_deb "$work" "${each%%=*}" "${each#*=}"
+        done
+    fi
+    for each in "$work"/debs/*.deb; do
+        [[ ! -e $each ]] || dpkg -x "$each" "$work/root"
+    done
+    if ((${#pips[@]})); then
+        echo "with ${pips[*]}"
+        timeout --foreground 120 python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-cache-dir \
+            --no-deps --target "$work/python" "${pips[@]}" || give_up "pip could not install ${pips[*]}"
+    fi
+    if ((${#npms[@]})); then
+        echo "with ${npms[*]}"
+        timeout --foreground 120 npm install --silent --no-audit --no-fund --ignore-scripts --cache "$work/npm-cache" --prefix "$work/node" \
+            "${npms[@]}" >/dev/null || give_up "npm could not install ${npms[*]}"
+    fi
+}
+
+# download WORK NAME=VERSION...
+download() {
+    (cd "$1/debs" && timeout --foreground 120 apt-get -qq -o APT::Sandbox::User=root download "${@:2}")
+}
+
+# Takes the pinned version; where the mirror has dropped it, another Debian revision of the same upstream version.
+fetch_deb() {
+    local work=$1 name=$2 version=$3 other
+    if download "$work" "$name=$version" 2>/dev/null; then
+        echo "with $name=$version"
+        return
+    fi
+    other=$(apt-cache madison "$name" | awk -v upstream="${version%-*}-" 'index($3, upstream) == 1 { print $3; exit }')
+    [[ -n $other ]] || give_up "the mirror has neither $name $version nor another ${version%-*}-* (apt-get update?)"
+    download "$work" "$name=$other" || give_up "could not download $name=$other"
+    echo "with $name=$other: $version is not on the mirror, this is the same upstream version"
+}
+
+# Makes the unpacked programs the first ones found, and hides the places where they would write on the machine.
+enter_lab() {
+    local root=$FINDING_WORK/root
+    export PATH=$root/usr/sbin:$root/usr/bin:$root/sbin:$root/bin:$PATH
+    LD_LIBRARY_PATH=$(printf '%s:' "$root"/usr/lib/*-linux-gnu "$root"/lib/*-linux-gnu)
+    export LD_LIBRARY_PATH PYTHONPATH=$FINDING_WORK/python:$root/usr/lib/python3/dist-packages
+    export PYTHONDONTWRITEBYTECODE=1 TMPDIR=$FINDING_WORK/tmp LC_ALL=C.UTF-8
+    mount -t tmpfs tmpfs /run
+    mount -t tmpfs tmpfs /var/lib
+    if [[ -f /etc/resolv.conf ]]; then
+        : >"$TMPDIR/resolv.conf"
+        mount --bind "$TMPDIR/resolv.conf" /etc/resolv.conf
+    fi
+    cd "$TMPDIR" || give_up "$TMPDIR is gone"
+    ip link set lo up
+    echo "on Linux $(uname -r)"
+}
+
+# Makes network namespaces with these names.
+hosts() {
+    local name
+    for name; do
+        ip netns add "$name"
+        ip -n "$name" link set lo up
+    done
+}
+
+# Connects two namespaces: cable NS PORT NS PORT.
+cable() {
+    ip link add "$2" netns "$1" type veth peer name "$4" netns "$3"
+    ip -n "$1" link set "$2" up
+    ip -n "$3" link set "$4" up
+}
+
+# Succeeds where a port's carrier is as asked: carrier_is NS PORT 0|1.
+carrier_is() {
+    [[ $(at "$1" cat "/sys/class/net/$2/carrier") == "$3" ]]
+}
+
+# Runs a command in a namespace: at NS COMMAND...
+at() {
+    local name=$1
+    shift
+    ip netns exec "$name" "$@"
+}
+
+# Starts a program in a namespace in the background: spawn NS COMMAND...; its id is then in $spawned.
+spawn() {
+    ip netns exec "$@" &
+    # shellcheck disable=SC2034 # for the script
+    spawned=$!
+}
+
+# Ends a program in the background, by force if it has not ended after 3 s.
+stop() {
+    local tries=0
+    kill "$1" 2>/dev/null || true
+    while kill -0 "$1" 2>/dev/null && ((++tries < 30)); do
+        sleep 0.1
+    done
+    kill -KILL "$1" 2>/dev/null || true
+    wait "$1" 2>/dev/null || true
+}
+
+# Waits up to 15 s until a command succeeds: wait_until COMMAND...
+wait_until() {
+    local tries=0
+    until "$@" >/dev/null 2>&1; do
+        ((++tries < 150)) || give_up "waited 15 s in vain for: $*"
+        sleep 0.1
+    done
+}
+
+# Compares what was seen with what the script describes: expect WHAT WANTED SEEN.
+expect() {
+    [[ ! -e $FINDING_WORK/given-up ]] || exit 2
+    if [[ $3 == "$2" ]]; then
+        printf '%s: %s\n' "$1" "$3"
+    else
+        printf 'changed: %s: %s (described: %s)\n' "$1" "$3" "$2"
+        failed=1
+    fi
+}
+
+# Prints "yes" where a command succeeds, else "no".
+answer() {
+    if "$@" >/dev/null 2>&1; then echo yes; else echo no; fi
+}
