@@ -52,6 +52,7 @@ fn rule(offset: u32, table: u32, source: Option<&str>, destination: Option<&str>
         output: output.map(Into::into),
         input: None,
         mark: None,
+        suppress: None,
         table,
         protocol: ROUTE_PROTOCOL,
     }

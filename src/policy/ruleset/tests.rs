@@ -4,11 +4,13 @@ fn home() -> RulesetInput {
     RulesetInput {
         cluster_port: Some("eth0".into()),
         cluster_networks: vec!["192.168.50.1/24".parse().unwrap()],
+        cluster_addresses: vec![[192, 168, 50, 1].into()],
         uplinks: vec!["eth1".into(), "wlan0".into()],
         allow: vec![Allow::Ssh, Allow::Icmp, Allow::Mdns],
         ssh_ports: vec![22, 2222],
         overlap_routed: false,
         forwards: Vec::new(),
+        dead: Vec::new(),
         flow_table_devices: vec!["eth1".into(), "eth0".into()],
     }
 }
