@@ -37,7 +37,7 @@ pub enum Vital {
 
 /// Bit of a packet's mark that our rules for the nodes' way out pass over: a look-up with it shows the way that the kernel
 /// would choose without them.
-pub const MARK_ELSEWHERE: u32 = 0x8000_0000;
+pub const MARK_ELSEWHERE: u32 = 0x0200_0000;
 
 /// A way that packets have to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

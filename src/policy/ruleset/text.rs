@@ -73,6 +73,9 @@ impl Display for Chain {
     }
 }
 
+/// nft names a priority by a well-known one that is no farther off.
+const NEAR: u32 = 10;
+
 impl Display for Base {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (kind, name, origin) = match (self.kind, self.hook) {
@@ -90,11 +93,13 @@ impl Display for Base {
             Hook::Prerouting => "prerouting",
             Hook::Postrouting => "postrouting",
         };
-        write!(f, "type {kind} hook {hook} priority {name}")?;
-        match self.priority.saturating_sub(origin) {
-            0 => {}
-            below if below < 0 => write!(f, " - {}", below.unsigned_abs())?,
-            above => write!(f, " + {above}")?,
+        write!(f, "type {kind} hook {hook} priority ")?;
+        let offset = self.priority.saturating_sub(origin);
+        match offset {
+            _ if name.is_empty() || offset.unsigned_abs() > NEAR => write!(f, "{}", self.priority)?,
+            0 => write!(f, "{name}")?,
+            below if below < 0 => write!(f, "{name} - {}", below.unsigned_abs())?,
+            above => write!(f, "{name} + {above}")?,
         }
         write!(f, "; policy accept;")
     }
