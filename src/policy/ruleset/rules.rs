@@ -33,8 +33,7 @@ pub fn build(input: &RulesetInput) -> Ruleset {
     let mut seen = BTreeSet::new();
     input.uplinks.retain(|name| Some(name) != input.cluster_port.as_ref() && seen.insert(name.clone()));
     let flow_table = flow_table(&input);
-    let mut chains = marks::chains(&input);
-    chains.extend(forwarded::chains(&input));
+    let mut chains = forwarded::chains(&input);
     chains.extend([
         forward(&input, flow_table.as_ref()),
         from_cluster(&input),
@@ -46,6 +45,7 @@ pub fn build(input: &RulesetInput) -> Ruleset {
         base(POSTROUTING, ChainKind::Nat, Hook::Postrouting, SRCNAT, postrouting_rules(&input)),
         hide_cluster(&input),
     ]);
+    chains.extend(marks::chains(&input));
     Ruleset { flow_table, chains }
 }
 
