@@ -110,7 +110,8 @@ pub fn way_out(settings: &Settings, state: &State, desired: &Desired) -> Option<
 /// From the head by itself, from its address in the cluster, and what comes from an uplink: by the cluster port.
 fn to_the_cluster(state: &State, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> Vec<Way> {
     let addressed = state.facts().is_local(IpAddr::V4(net.addr())) && !state.facts().is_local(IpAddr::V4(node));
-    if !addressed || !port.up || !port.carrier || subnet::venue_servers(state).iter().any(|(_, server)| *server == node) {
+    if !addressed || !port.up || !port.carrier || subnet::venue_servers(state).iter().any(|(_, server)| *server == node)
+    {
         return Vec::new();
     }
     let way = |enters, from| Way { enters, from, to: node, leaves: port.index };

@@ -47,9 +47,8 @@ pub fn ways(settings: &Settings, state: &State, placement: &Placement) -> Vec<Fo
 
 /// Those of `ways` whose node is known to be down. One that is worked on is let alone: sessions to it may be open.
 pub fn dead(state: &State, ways: &[ForwardedPort]) -> Vec<ForwardedPort> {
-    let is_down = |way: &&ForwardedPort| {
-        state.nodes().by_address(way.to).is_some_and(|node| node.health == NodeHealth::Down)
-    };
+    let is_down =
+        |way: &&ForwardedPort| state.nodes().by_address(way.to).is_some_and(|node| node.health == NodeHealth::Down);
     ways.iter().filter(is_down).copied().collect()
 }
 

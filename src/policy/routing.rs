@@ -57,7 +57,8 @@ pub fn plan(state: &State, placement: &Placement) -> RoutingPlan {
         for (index, server) in venue_servers(state) {
             let within = placement.networks().iter().any(|net| net.contains(&server));
             if within && !is_ours(state, placement, server) {
-                plan.rules.insert(Rule { destination: Some(host(server)), ..rule(place::SERVER, TABLE_UPLINK + index) });
+                plan.rules
+                    .insert(Rule { destination: Some(host(server)), ..rule(place::SERVER, TABLE_UPLINK + index) });
             }
         }
     }

@@ -93,11 +93,7 @@ pub fn astray(requests: &mut Connection, ways: &[Way]) -> Vec<Astray> {
 }
 
 /// The port that a packet to `destination` would leave by, and the table that says so.
-fn look_up(
-    requests: &mut Connection,
-    destination: Ipv4Addr,
-    question: &[(u16, [u8; 4])],
-) -> Option<(LinkIndex, u32)> {
+fn look_up(requests: &mut Connection, destination: Ipv4Addr, question: &[(u16, [u8; 4])]) -> Option<(LinkIndex, u32)> {
     let source_length = if question.iter().any(|(kind, _)| *kind == FROM) { 32 } else { 0 };
     // struct rtmsg: AF_INET, lengths of destination and source, …, flags
     let mut body = vec![2, 32, source_length, 0, 0, 0, 0, 0];

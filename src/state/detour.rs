@@ -103,7 +103,8 @@ impl State {
     fn exit_of_choice(&self, main: LinkIndex) -> LinkIndex {
         let current = self.detour.by.filter(|by| self.leads_out(*by)).unwrap_or(main);
         let bad = self.quality(current).is_some_and(|quality| quality.is_bad(self.now));
-        let better = |index: &LinkIndex| self.leads_out(*index) && (bad && self.answers(*index) || self.is_proven(*index));
+        let better =
+            |index: &LinkIndex| self.leads_out(*index) && (bad && self.answers(*index) || self.is_proven(*index));
         let in_use = |index: &LinkIndex| *index == current && !bad;
         let mut order = self.roles.uplinks.iter().copied();
         order.find(|index| in_use(index) || better(index)).unwrap_or(main)

@@ -70,7 +70,8 @@ fn is_cluster(state: &State, astray: &Astray) -> bool {
 /// The rule of others that decided: the first that looks into that table, or, where nothing was found, the first that refuses.
 fn culprit<'a>(state: &'a State, astray: &Astray) -> Option<&'a Rule> {
     let before_us = |rule: &&Rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL && rule.preference <= LAST_PREFERENCE;
-    let mut rules: Vec<&Rule> = state.facts().rules().iter().filter(before_us).filter(|rule| takes(rule, astray)).collect();
+    let mut rules: Vec<&Rule> =
+        state.facts().rules().iter().filter(before_us).filter(|rule| takes(rule, astray)).collect();
     rules.retain(|rule| rule.preference > 0 || rule.table != LOCAL);
     let of_table = |table| rules.iter().find(|rule| rule.table == table).copied();
     match astray.table {
@@ -94,9 +95,7 @@ pub fn failover(state: &State, raised: &mut Vec<Alert>) {
     let name = |index| state.facts().link(index).map(|link| link.name.as_str());
     let (Some(by), Some(main)) = (state.detour(), state.main_exit()) else { return };
     let (Some(by), Some(port), true) = (name(by), name(main), state.has_no_internet(main)) else { return };
-    let text = format!(
-        "{port} has no internet, so the nodes go out by {by}; the head itself still uses {port}"
-    );
+    let text = format!("{port} has no internet, so the nodes go out by {by}; the head itself still uses {port}");
     raised.push(alert(Severity::Notice, "uplink-failover", text, format!("NODES BY {by}")));
 }
 

@@ -47,7 +47,8 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
 /// At the head's own addresses in the cluster its ports are its own.
 fn own_addresses(input: &RulesetInput, port: Option<&String>) -> Vec<Rule> {
     let own = |address| {
-        let matches: Vec<Match> = port.cloned().map(Match::Input).into_iter().chain([Match::Destination(address)]).collect();
+        let matches: Vec<Match> =
+            port.cloned().map(Match::Input).into_iter().chain([Match::Destination(address)]).collect();
         rule(matches, Action::Accept, "the head's own ports in the cluster")
     };
     input.cluster_addresses.iter().copied().map(own).collect()

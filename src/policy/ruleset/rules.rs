@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use ipnet::Ipv4Net;
 
 use super::{
-    Action, Base, COMMENT_FORWARDED, COMMENT_MASQUERADE, Chain, ChainKind, Family, FlowTable, HIDING, Hook, Match, Rule,
-    Ruleset, RulesetInput, Side, Transport, forwarded, marks,
+    Action, Base, COMMENT_FORWARDED, COMMENT_MASQUERADE, Chain, ChainKind, Family, FlowTable, HIDING, Hook, Match,
+    Rule, Ruleset, RulesetInput, Side, Transport, forwarded, marks,
 };
 use crate::config::Allow;
 use crate::sort;
@@ -202,9 +202,7 @@ fn allowed(input: &RulesetInput) -> Vec<Rule> {
 
 fn postrouting_rules(input: &RulesetInput) -> Vec<Rule> {
     let uplinks = input.uplinks.iter();
-    uplinks
-        .map(|name| rule([Match::Output(name.clone())], Action::Goto(HIDING), "leaves by an uplink"))
-        .collect()
+    uplinks.map(|name| rule([Match::Output(name.clone())], Action::Goto(HIDING), "leaves by an uplink")).collect()
 }
 
 impl Ruleset {

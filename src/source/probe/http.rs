@@ -119,12 +119,7 @@ pub fn is_well(address: Ipv4Addr, probe: NodeProbe) -> BoxFuture<'static, bool> 
     })
 }
 
-async fn is_healthy(
-    address: Ipv4Addr,
-    number: u16,
-    path: &str,
-    expect: Option<&HttpExpectation>,
-) -> io::Result<bool> {
+async fn is_healthy(address: Ipv4Addr, number: u16, path: &str, expect: Option<&HttpExpectation>) -> io::Result<bool> {
     let mut stream = connect(SocketAddr::new(IpAddr::V4(address), number), None, None).await?;
     let request = request(&address.to_string(), number, path);
     if let Some(expect) = expect {

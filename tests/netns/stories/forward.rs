@@ -275,6 +275,7 @@ pub fn forward_to_a_dead_node_is_refused_at_once() -> Result<()> {
         until("the node is back", || is(world, "nodes.0.health", "up"))?;
         until("the port leads there again", || attempt_to_connect("laptop", HEAD).is_ok_and(|(end, _)| end == "open"))?;
         ensure("and the session lives", echo("two").is_ok_and(|text| text.contains("two")))?;
-        until("datagrams too", || said("laptop", "10.99.0.126:5000").is_ok_and(|text| text.starts_with("rpi1"))).map(drop)
+        until("datagrams too", || said("laptop", "10.99.0.126:5000").is_ok_and(|text| text.starts_with("rpi1")))
+            .map(drop)
     })
 }

@@ -115,7 +115,8 @@ pub fn nodes_leave_by_the_uplink_that_has_internet() -> Result<()> {
         must("head", "ip addr change 10.99.0.126/24 dev eth1 valid_lft 900 preferred_lft 900")?;
         world.renew("eth1")?;
         let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(30) && try_from(world, "rpi1", "http http://203.0.113.80/").is_err() {
+        while start.elapsed() < Duration::from_secs(30) && try_from(world, "rpi1", "http http://203.0.113.80/").is_err()
+        {
             std::thread::sleep(Duration::from_millis(100));
         }
         println!("the nodes have internet again after {:?}", start.elapsed());
@@ -199,9 +200,15 @@ pub fn overlap_with_the_cluster_port_last_lets_nodes_find_the_uplinks_address() 
 pub fn datagrams_older_than_the_rules_are_translated() -> Result<()> {
     before_start(PLAIN, |world| {
         let _echo = world.serve("internet", "udp-echo", "203.0.113.80:5005")?;
-        must("head", "echo 1 > /proc/sys/net/ipv4/ip_forward; ip addr add 192.168.50.1/24 dev eth0; ip link set eth0 up")?;
-        must("head", "nft 'add table ip track; add chain ip track f { type filter hook forward priority 0; }; \
-                      add rule ip track f ct state new counter'")?;
+        must(
+            "head",
+            "echo 1 > /proc/sys/net/ipv4/ip_forward; ip addr add 192.168.50.1/24 dev eth0; ip link set eth0 up",
+        )?;
+        must(
+            "head",
+            "nft 'add table ip track; add chain ip track f { type filter hook forward priority 0; }; \
+                      add rule ip track f ct state new counter'",
+        )?;
         super::scene::leased()?;
         let answers = std::thread::spawn(|| {
             inside("rpi1", || {
