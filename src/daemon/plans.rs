@@ -115,7 +115,9 @@ fn to_the_cluster(state: &State, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> V
         return Vec::new();
     }
     let way = |enters, from| Way { enters, from, to: node, leaves: port.index };
-    let uplinks = state.uplinks().into_iter().filter(|uplink| uplink.link.carrier && uplink.address.is_some());
+    // Without a way back to its source the kernel lets nothing in.
+    let leads = |uplink: &UplinkView<'_>| uplink.link.carrier && matches!(uplink.gateway, Some(IpAddr::V4(_)));
+    let uplinks = state.uplinks().into_iter().filter(leads);
     let entering = uplinks.map(|uplink| way(Some(uplink.link.index), Some(DESTINATION)));
     [way(None, None), way(None, Some(net.addr()))].into_iter().chain(entering).collect()
 }
