@@ -213,6 +213,20 @@ mod tests {
     }
 
     #[test]
+    fn only_what_leaves_the_cluster_untranslated_goes() {
+        let cluster = ["192.168.50.0/24".parse().unwrap()];
+        let bare = |original, reply| {
+            let bytes = entry(original, reply);
+            let message = messages(&bytes).next().unwrap();
+            is_bare(&message.attributes(), &cluster)
+        };
+        assert!(bare(["192.168.50.11", "9.9.9.9"], ["9.9.9.9", "192.168.50.11"]));
+        assert!(!bare(["192.168.50.11", "9.9.9.9"], ["9.9.9.9", "10.99.0.126"]), "translated");
+        assert!(!bare(["192.168.50.11", "192.168.50.1"], ["192.168.50.1", "192.168.50.11"]), "to the head");
+        assert!(!bare(["10.99.0.20", "10.99.0.126"], ["192.168.50.11", "10.99.0.20"]), "by a forwarded port");
+    }
+
+    #[test]
     fn the_order_names_the_entry() {
         let bytes = entry(["192.168.50.11", "9.9.9.9"], ["9.9.9.9", "10.99.0.126"]);
         let message = messages(&bytes).next().unwrap();
