@@ -46,6 +46,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("uplink::refused_way_out_is_said", uplink::refused_way_out_is_said),
     ("uplink::several_next_hops_in_an_overlap_are_one", uplink::several_next_hops_in_an_overlap_are_one),
     ("routing::rules_of_a_vpn_cut_nobody_off", routing::rules_of_a_vpn_cut_nobody_off),
+    ("routing::peer_of_a_tunnel_reaches_the_uplinks_address", routing::peer_of_a_tunnel_reaches_the_uplinks_address),
     (
         "routing::rule_before_ours_is_said_with_a_remedy_that_works",
         routing::rule_before_ours_is_said_with_a_remedy_that_works,

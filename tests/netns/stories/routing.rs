@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use bramblegate::venue::file::Internet;
-use bramblegate::venue::shell::{exec, must};
+use bramblegate::venue::shell::{exec, ip, must};
 use bramblegate::venue::{Error, Result, World};
 
 use super::client::inside;
@@ -68,6 +68,20 @@ pub fn rules_of_a_vpn_cut_nobody_off() -> Result<()> {
             until("it is without the VPN", || alert(world, "uplink-exit-by").is_none())?;
         }
         ensure("the main table is as it was", !must("head", "ip route show table main")?.contains("proto 98"))
+    })
+}
+
+/// A subnet router's peer asks the head at its address in the venue: the answer goes back through the tunnel.
+pub fn peer_of_a_tunnel_reaches_the_uplinks_address() -> Result<()> {
+    online(PLAIN, |world| {
+        ip("", "netns add peer\nlink add tailscale0 netns head type veth peer name eth0 netns peer\n")?;
+        must("peer", "ip addr add 100.64.0.5/10 dev eth0; ip link set eth0 up; ip route add default via 100.64.0.1")?;
+        must("head", "ip addr add 100.64.0.1/32 dev tailscale0; ip link set tailscale0 up")?;
+        must("head", "ip route add 100.64.0.0/10 dev tailscale0 table 52; ip rule add preference 5270 table 52")?;
+        until("it answers", || {
+            exec("peer", "busybox nc -w 2 10.99.0.126 9100 </dev/null").is_ok_and(|(code, _)| code == 0)
+        })?;
+        try_from(world, "laptop", "tcp 10.99.0.126:22")
     })
 }
 
