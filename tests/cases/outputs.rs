@@ -184,6 +184,7 @@ fn routing(state: &State, desired: &Desired) -> String {
         for (word, value) in [
             ("from", rule.source.map(|net| net.to_string())),
             ("to", rule.destination.map(|net| net.to_string())),
+            ("fwmark", rule.mark.map(|(mark, mask)| format!("{mark:#x}/{mask:#x}"))),
             ("iif", rule.input.clone()),
             ("oif", rule.output.clone()),
         ] {
@@ -191,7 +192,9 @@ fn routing(state: &State, desired: &Desired) -> String {
                 text += &format!("{word} {value} ");
             }
         }
-        text += &format!("lookup {}\n", rule.table);
+        text += &format!("lookup {}", rule.table);
+        text += &rule.suppress.map_or_else(String::new, |length| format!(" suppress_prefixlength {length}"));
+        text += "\n";
     }
     for route in &gateway.routing.routes {
         text += &format!("table {}: {}", route.table, route.destination);

@@ -42,6 +42,11 @@ pub fn home() -> RulesetInput {
     RulesetInput {
         cluster_port: Some("eth0".into()),
         cluster_networks: vec!["192.168.50.1/24".parse().unwrap()],
+        cluster_addresses: vec![[192, 168, 50, 1].into()],
+        dead: vec![
+            ForwardedPort { transport: Transport::Tcp, listen: 2201, to: [192, 168, 50, 11].into(), port: 22 },
+            ForwardedPort { transport: Transport::Udp, listen: 5000, to: [192, 168, 50, 12].into(), port: 5001 },
+        ],
         uplinks: vec!["eth1".into(), "wlan0".into()],
         allow: vec![Allow::Ssh, Allow::Icmp, Allow::Mdns, Allow::Tcp(8000, 8010), Allow::Udp(51820, 51820)],
         ssh_ports: vec![2222],

@@ -295,8 +295,17 @@ fn overlap() {
     });
     sh("ip addr add 192.168.50.77/24 dev uplink");
     cluster();
+    let nodes = || vec![node(11, NodeProbe::Icmp), node(12, NodeProbe::Tcp(22))];
+    // As the gateway's rules have it.
+    sh("ip route add 192.168.50.0/24 dev cluster table 50980; ip rule add pref 5110 to 192.168.50.0/24 table 50980");
     block_on(async {
-        let (_plan, mut events) = probing(vec![node(11, NodeProbe::Icmp), node(12, NodeProbe::Tcp(22))]);
+        let (_plan, mut events) = probing(nodes());
         assert_eq!(round(&mut events, 2).await, ["rpi11", "rpi12"]);
+    });
+    // Another program's rule takes all packets away: what nobody else reaches is not well.
+    sh("ip route add 192.168.50.0/24 dev uplink table 52; ip rule add pref 100 table 52");
+    block_on(async {
+        let (_plan, mut events) = probing(nodes());
+        assert_eq!(round(&mut events, 2).await, [""; 0]);
     });
 }

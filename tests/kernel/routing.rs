@@ -1,11 +1,12 @@
 //! Policy routing in the kernel, and the question which way out it would take.
 
-use bramblegate::event::{Applied, ApplyErrorKind, LinkIndex, Route, Rule};
-use bramblegate::policy::{ROUTE_PROTOCOL, RULE_PREFERENCE, RoutingPlan, TABLE_CLUSTER, TABLE_UPLINK};
+use bramblegate::event::{Applied, ApplyErrorKind, Astray, LinkIndex, Route, Rule, Way};
+use bramblegate::policy::{MARK_CLUSTER, MARK_ELSEWHERE, ROUTE_PROTOCOL, RULE_PREFERENCE, RoutingPlan};
+use bramblegate::policy::{TABLE_CLUSTER, TABLE_UPLINK};
 use bramblegate::sink::Sink;
 use bramblegate::sink::routing::{RoutingSink, restore};
 use bramblegate::source::netlink::Connection;
-use bramblegate::source::wayout::{DESTINATION, way_out};
+use bramblegate::source::wayout::{DESTINATION, astray, way_out};
 use libtest_mimic::Trial;
 
 use crate::lab::{sh, trial};
@@ -20,6 +21,8 @@ pub fn tests() -> Vec<Trial> {
         trial("routing::an_uplink_that_has_gone_does_not_hold_up_the_rest", gone_uplink),
         trial("routing::a_route_whose_source_is_not_there_yet_waits_for_it", missing_source),
         trial("routing::the_way_out_is_the_kernels", which_way_out),
+        trial("routing::rules_with_marks_and_limits_are_known_again", known_again),
+        trial("routing::what_another_rule_takes_is_found", found_astray),
     ]
 }
 
@@ -52,6 +55,7 @@ fn rule(offset: u32, table: u32, source: Option<&str>, destination: Option<&str>
         output: output.map(Into::into),
         input: None,
         mark: None,
+        suppress: None,
         table,
         protocol: ROUTE_PROTOCOL,
     }
@@ -187,4 +191,58 @@ fn which_way_out() {
     assert_eq!(ask(), Some(vpn));
     sh("ip rule del table 51820; ip route add unreachable default metric 0 table 9; ip rule add pref 1 table 9");
     assert_eq!(ask(), None);
+}
+
+/// A rule that the kernel told otherwise than it was ordered would be taken away and put back for ever.
+fn known_again() {
+    let (cluster, uplink) = ports();
+    let mut plan = overlap(cluster, uplink, "192.168.50.254");
+    let table = TABLE_UPLINK + uplink;
+    for (place, mark, suppress, input) in [
+        (3, Some((0, MARK_ELSEWHERE)), Some(1), None),
+        (4, Some((MARK_CLUSTER, MARK_CLUSTER)), None, None),
+        (5, Some((0, MARK_ELSEWHERE)), None, Some("cluster".to_owned())),
+        (6, None, Some(0), None),
+    ] {
+        plan.rules.insert(Rule { mark, suppress, input, ..rule(place, table, Some("192.168.50.77/32"), None, None) });
+    }
+    let monitor = || sh("ip -d rule show | grep 'proto 98'");
+    block_on(async {
+        let mut sink = RoutingSink::default();
+        sink.apply(&plan).await.unwrap();
+        let first = monitor();
+        assert_eq!(first.lines().count(), plan.rules.len(), "{first}");
+        assert_eq!(sink.apply(&plan).await, Ok(Applied::Routing { undone: false }), "all are known again");
+        assert_eq!(monitor(), first);
+        assert_eq!(restore().await.unwrap().len(), plan.rules.len() + plan.routes.len());
+        assert_eq!(ours(), "");
+    });
+}
+
+/// The look-up is that of an ordinary packet, and says which table decided.
+fn found_astray() {
+    let (cluster, uplink) = ports();
+    sh("ip addr flush dev uplink; ip addr add 10.9.0.2/24 dev uplink; ip route add default via 10.9.0.1");
+    let mut requests = Connection::open().unwrap();
+    let way = |from: Option<[u8; 4]>, to: [u8; 4], leaves| Way {
+        enters: None,
+        from: from.map(Into::into),
+        to: to.into(),
+        leaves,
+    };
+    let ways = [
+        way(None, [192, 168, 50, 11], cluster),
+        way(Some([10, 9, 0, 2]), [10, 9, 0, 1], uplink),
+        way(Some([10, 9, 0, 2]), [198, 41, 0, 4], uplink),
+    ];
+    let mut ask = || astray(&mut requests, &ways);
+    assert_eq!(ask(), []);
+    sh("ip link add tun0 type veth peer name t1; ip link set tun0 up; ip link set t1 up
+        ip route add default dev tun0 table 52; ip rule add pref 5270 table 52");
+    let tunnel = index_of("tun0");
+    let found = ask();
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found.iter().all(|astray| (astray.by, astray.table) == (Some(tunnel), Some(52))), "{found:?}");
+    sh("ip rule del pref 5270; ip rule add pref 7 to 192.168.50.0/24 prohibit");
+    assert_eq!(ask(), [Astray { way: ways[0], by: None, table: None }]);
 }

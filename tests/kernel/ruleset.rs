@@ -100,8 +100,10 @@ fn inputs(flow_table: bool) -> impl Strategy<Value = RulesetInput> {
     (ports, networks, more, forwards).prop_map(|(ports, networks, (allow, ssh_ports, overlap_routed), forwards)| {
         let network = |(bits, prefix): (u32, u8)| ipnet::Ipv4Net::new(bits.into(), prefix).unwrap();
         let (cluster_port, uplinks, flow_table_devices) = ports;
-        let cluster_networks = networks.into_iter().map(network).collect();
+        let cluster_networks: Vec<ipnet::Ipv4Net> = networks.into_iter().map(network).collect();
         RulesetInput {
+            cluster_addresses: cluster_networks.iter().map(ipnet::Ipv4Net::addr).collect(),
+            dead: forwards.iter().step_by(2).copied().collect(),
             cluster_port,
             cluster_networks,
             uplinks,

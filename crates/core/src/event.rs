@@ -8,7 +8,7 @@ mod vital;
 mod words;
 
 pub use crate::config::{printable, printable_json, printable_line};
-pub use vital::{Button, Head, Pressure, Vital};
+pub use vital::{Astray, Button, Head, MARK_ELSEWHERE, Pressure, Vital, Way};
 pub use words::in_words;
 
 use std::collections::BTreeSet;

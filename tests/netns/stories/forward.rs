@@ -1,9 +1,10 @@
 //! Ports of the head that lead to nodes.
 
-use std::net::UdpSocket;
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::net::{TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
 
-use bramblegate_lab::shell::{exec, must};
+use bramblegate_lab::shell::{exec, ip, must};
 use bramblegate_lab::{Error, Result, World};
 
 use super::client::inside;
@@ -186,5 +187,95 @@ pub fn forwarded_port_that_leads_nowhere_is_said() -> Result<()> {
         std::thread::sleep(Duration::from_millis(200));
         let text = greeting(22)?;
         ensure("and it does", text == "SSH-2.0-venue")
+    })
+}
+
+/// The text heard from `place` at an address.
+fn hears(place: &str, to: &str) -> Result<String> {
+    let (_, text) = exec(place, &format!("sleep 0.4 | busybox nc -w 2 {to}"))?;
+    Ok(text.trim().to_owned())
+}
+
+/// By the head's venue address, from the nodes (the one it leads to as well) and from the head itself, as from the laptop.
+pub fn forwarded_port_works_from_within_too() -> Result<()> {
+    before_start(PLAIN, |world| {
+        let _node = world.serve("rpi1", "banner", "[::]:22")?;
+        answers("rpi1")?;
+        world.set_settings(&format!("{FORWARD}[[forward]]\nlisten = \"udp:5000\"\nto = \"rpi1:5005\"\n"));
+        world.start_gateway()?;
+        wait_online(world)?;
+        // What enters by another port of the head, as from a container, is led nowhere.
+        ip("", "netns add box\nlink add docker0 netns head type veth peer name eth0 netns box\n")?;
+        must("head", "ip addr add 172.17.0.1/16 dev docker0; ip link set docker0 up")?;
+        must("box", "ip addr add 172.17.0.2/16 dev eth0; ip link set eth0 up; ip route add default via 172.17.0.1")?;
+        for place in ["laptop", "rpi2", "head", "rpi1"] {
+            let text = hears(place, "10.99.0.126 2201")?;
+            ensure(&format!("from {place}: {text:?}"), text == "SSH-2.0-venue")?;
+        }
+        let text = said("rpi2", "10.99.0.126:5000")?;
+        ensure(&format!("the node sees the head: {text}"), text == "rpi1 hears 192.168.50.1:40000")?;
+        let text = said("laptop", "10.99.0.126:5000")?;
+        ensure(&format!("and a computer of the venue as it is: {text}"), text == "rpi1 hears 10.99.0.20:40000")?;
+        for (place, to) in [("rpi2", "192.168.50.1 2201"), ("head", "127.0.0.1 2201"), ("box", "10.99.0.126 2201")] {
+            let text = hears(place, to)?;
+            ensure(&format!("not from {place} at {to}: {text}"), !text.contains("SSH"))?;
+        }
+        // Again and again: no redirect of the head has taught the nodes a shorter way.
+        let text = hears("rpi2", "10.99.0.126 2201")?;
+        ensure(&format!("still so: {text}"), text == "SSH-2.0-venue")
+    })
+}
+
+/// How a connection ends, and after how long.
+fn attempt_to_connect(place: &'static str, to: &'static str) -> Result<(String, Duration)> {
+    inside(place, move || {
+        let start = Instant::now();
+        let to = to.parse().map_err(|_| std::io::ErrorKind::InvalidInput)?;
+        let result = TcpStream::connect_timeout(&to, Duration::from_secs(5));
+        Ok((result.map_or_else(|error| error.kind().to_string(), |_| "open".to_owned()), start.elapsed()))
+    })
+}
+
+/// Refused at once, from everywhere, for as long as it is down; a session that was open outlives a short loss.
+pub fn forward_to_a_dead_node_is_refused_at_once() -> Result<()> {
+    const HEAD: &str = "10.99.0.126:2201";
+    before_start(PLAIN, |world| {
+        let _node = world.serve("rpi1", "echo", "[::]:22")?;
+        world.set_settings(&format!("{FORWARD}[[forward]]\nlisten = \"udp:5000\"\nto = \"rpi1:5005\"\n"));
+        world.start_gateway()?;
+        wait_online(world)?;
+        answers("rpi1")?;
+        until("it answers", || said("laptop", "10.99.0.126:5000").is_ok_and(|text| text.starts_with("rpi1")))?;
+        let mut session = inside("laptop", || TcpStream::connect(HEAD))?;
+        let mut echo = |word: &str| -> std::io::Result<String> {
+            session.set_read_timeout(Some(Duration::from_secs(5)))?;
+            session.write_all(format!("{word}\n").as_bytes())?;
+            let mut buffer = [0; 64];
+            let length = session.read(&mut buffer)?;
+            Ok(String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).trim().to_owned())
+        };
+        ensure("a session is open", echo("one").is_ok_and(|text| text.contains("one")))?;
+        must("switch", "ip link set rpi1 down")?;
+        // Asked before anybody knows: the first repetition is answered.
+        let early = std::thread::spawn(|| attempt_to_connect("laptop", HEAD));
+        until("the node is known to be down", || is(world, "nodes.0.health", "down"))?;
+        std::thread::sleep(Duration::from_millis(100));
+        for place in ["laptop", "rpi2", "head"] {
+            let (end, took) = attempt_to_connect(place, HEAD)?;
+            println!("{place}: {end} after {took:?}");
+            let at_once = took < Duration::from_millis(500);
+            ensure(&format!("refused from {place}: {end} after {took:?}"), end == "connection refused" && at_once)?;
+        }
+        let (end, took) = early.join().map_err(|_| Error("the early client".into()))??;
+        println!("the early one: {end} after {took:?}");
+        ensure(&format!("{end} after {took:?}"), end == "connection refused" && took < Duration::from_millis(3500))?;
+        let tracked = must("head", "conntrack -L 2>/dev/null")?;
+        ensure(&format!("no datagram's entry is left:\n{tracked}"), !tracked.contains("dport=5000"))?;
+        must("switch", "ip link set rpi1 up")?;
+        until("the node is back", || is(world, "nodes.0.health", "up"))?;
+        until("the port leads there again", || attempt_to_connect("laptop", HEAD).is_ok_and(|(end, _)| end == "open"))?;
+        ensure("and the session lives", echo("two").is_ok_and(|text| text.contains("two")))?;
+        until("datagrams too", || said("laptop", "10.99.0.126:5000").is_ok_and(|text| text.starts_with("rpi1")))
+            .map(drop)
     })
 }

@@ -17,6 +17,7 @@ mod names;
 mod netboot;
 mod restart;
 mod rogue;
+mod routing;
 pub mod scale;
 mod scene;
 mod service;
@@ -45,6 +46,24 @@ pub const ALL: &[(&str, Story)] = &[
     ("uplink::failover_forgets_stale_connections", uplink::failover_forgets_stale_connections),
     ("uplink::refused_way_out_is_said", uplink::refused_way_out_is_said),
     ("uplink::several_next_hops_in_an_overlap_are_one", uplink::several_next_hops_in_an_overlap_are_one),
+    ("routing::rules_of_a_vpn_cut_nobody_off", routing::rules_of_a_vpn_cut_nobody_off),
+    ("routing::peer_of_a_tunnel_reaches_the_uplinks_address", routing::peer_of_a_tunnel_reaches_the_uplinks_address),
+    (
+        "routing::rule_before_ours_is_said_with_a_remedy_that_works",
+        routing::rule_before_ours_is_said_with_a_remedy_that_works,
+    ),
+    ("routing::nodes_leave_by_the_uplink_that_has_internet", routing::nodes_leave_by_the_uplink_that_has_internet),
+    (
+        "routing::overlap_with_the_cluster_port_first_lets_nodes_find_the_uplinks_address",
+        routing::overlap_with_the_cluster_port_first_lets_nodes_find_the_uplinks_address,
+    ),
+    (
+        "routing::overlap_with_the_cluster_port_last_lets_nodes_find_the_uplinks_address",
+        routing::overlap_with_the_cluster_port_last_lets_nodes_find_the_uplinks_address,
+    ),
+    ("routing::datagrams_older_than_the_rules_are_translated", routing::datagrams_older_than_the_rules_are_translated),
+    ("forward::forwarded_port_works_from_within_too", forward::forwarded_port_works_from_within_too),
+    ("forward::forward_to_a_dead_node_is_refused_at_once", forward::forward_to_a_dead_node_is_refused_at_once),
     ("uplink::uplink_by_its_hardware_address", uplink::uplink_by_its_hardware_address),
     ("uplink::exit_by_a_tunnel_is_said", uplink::exit_by_a_tunnel_is_said),
     ("uplink::tunnel_named_as_an_uplink_is_masqueraded", uplink::tunnel_named_as_an_uplink_is_masqueraded),

@@ -132,8 +132,10 @@ pub struct Rule {
     pub input: Option<String>,
     /// `fwmark MARK/MASK`: (mark, mask)
     pub mark: Option<(u32, u32)>,
-    /// `lookup TABLE`
+    /// `lookup TABLE`; 0 where the rule does something else
     pub table: u32,
+    /// `suppress_prefixlength N`: a route of this prefix length or a shorter one counts as none
+    pub suppress: Option<u8>,
     /// `FRA_PROTOCOL`
     pub protocol: u8,
 }

@@ -17,6 +17,8 @@ pub enum Vital {
     Resolvers { index: LinkIndex, servers: Vec<IpAddr> },
     /// the port by which the kernel would send a packet of the cluster to the internet; `None`: unreachable
     WayOut { index: Option<LinkIndex> },
+    /// ways that packets of the head's own networks would not go as they have to
+    Astray(Vec<Astray>),
     /// a time server of the head listens where the nodes reach it; whom the head asks for the time
     Time { served: bool, servers: Vec<Ipv4Addr> },
     /// host name, and TCP ports on which sshd listens
@@ -31,6 +33,32 @@ pub enum Vital {
     Hanging(Vec<&'static str>),
     /// why the folder of the files that nodes boot from cannot be used
     BootFolder(Option<String>),
+}
+
+/// Bit of a packet's mark that our rules for the nodes' way out pass over: a look-up with it shows the way that the kernel
+/// would choose without them.
+pub const MARK_ELSEWHERE: u32 = 0x0200_0000;
+
+/// A way that packets have to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Way {
+    /// by which port they enter; `None`: the head's own
+    pub enters: Option<LinkIndex>,
+    /// `None`: the kernel chooses
+    pub from: Option<Ipv4Addr>,
+    pub to: Ipv4Addr,
+    /// by which port they have to leave
+    pub leaves: LinkIndex,
+}
+
+/// Where the kernel would send what has to go another way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Astray {
+    pub way: Way,
+    /// `None`: nowhere
+    pub by: Option<LinkIndex>,
+    /// the table that decided, where one did
+    pub table: Option<u32>,
 }
 
 /// How the head itself is; `None` where the machine does not tell.

@@ -6,6 +6,7 @@ mod host;
 mod inventory;
 pub mod nodes;
 mod service;
+mod ways;
 
 use crate::config::{Settings, UplinkProbe};
 use crate::event::{ApplyErrorKind, Blocker, LinkIndex, Output, Reachability};
@@ -28,6 +29,8 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
             gateway(settings, state, &mut raised);
             service::alerts(settings, state, &mut raised);
             overlap(settings, state, placement, &mut raised);
+            ways::rules(state, placement, &mut raised);
+            ways::failover(state, &mut raised);
             dhcp::other_server(state, &mut raised);
             dhcp::exhausted(settings, state, &mut raised);
             forward::forwards(settings, state, placement, &mut raised);
@@ -124,8 +127,9 @@ fn exit_by(state: &State, raised: &mut Vec<Alert>) {
             "a default route leads what the nodes send back to the cluster port {port}: take the gateway out of the settings of {port}, and the route away (sudo ip route del default dev {port})"
         )
     } else {
+        let around = ways::around(state).map_or_else(String::new, |command| format!(" ({command})"));
         format!(
-            "the nodes' traffic leaves by {port}, not by an uplink: add {port} to uplink.interfaces to translate it there"
+            "the nodes' traffic leaves by {port}, not by an uplink, and untranslated: if it is to go there, add {port} to uplink.interfaces; if not, lead it past{around}"
         )
     };
     raised.push(alert(Severity::Warning, "uplink-exit-by", text, format!("EXIT BY {port}")));

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use crate::config::{Forward, ForwardTarget, Settings, Transport};
 use crate::state::State;
+use crate::state::node::NodeHealth;
 
 use super::ruleset::{self, ForwardedPort};
 use super::subnet::Placement;
@@ -42,6 +43,13 @@ pub fn way(forward: &Forward, state: &State, placement: &Placement) -> Result<Fo
 /// All that lead somewhere.
 pub fn ways(settings: &Settings, state: &State, placement: &Placement) -> Vec<ForwardedPort> {
     settings.forwards.iter().filter_map(|forward| way(forward, state, placement).ok()).collect()
+}
+
+/// Those of `ways` whose node is known to be down. One that is worked on is let alone: sessions to it may be open.
+pub fn dead(state: &State, ways: &[ForwardedPort]) -> Vec<ForwardedPort> {
+    let is_down =
+        |way: &&ForwardedPort| state.nodes().by_address(way.to).is_some_and(|node| node.health == NodeHealth::Down);
+    ways.iter().filter(is_down).copied().collect()
 }
 
 /// What a port is called in the settings: "tcp:2201".

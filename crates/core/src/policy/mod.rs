@@ -17,7 +17,7 @@ use ipnet::Ipv4Net;
 use crate::config::{PortPattern, Settings};
 use crate::event::{LinkIndex, Route, Rule};
 use crate::state::State;
-use crate::state::netconf::{ARP_ANNOUNCE, ARP_IGNORE, RP_FILTER};
+use crate::state::netconf::{ARP_ANNOUNCE, ARP_ANSWER, ARP_IGNORE, RP_FILTER};
 use alert::{Alert, Severity};
 use ruleset::{Ruleset, RulesetInput};
 use service::ServicePlan;
@@ -115,6 +115,12 @@ pub const TABLE_UPLINK: u32 = 51_000;
 /// First rule preference of ours; the last is 5199 (Tailscale begins at 5210).
 pub const RULE_PREFERENCE: u32 = 5100;
 
+/// Bit of packet and connection marks: opened to the head by the cluster port. No bit of Tailscale's (`0xff0000`), of
+/// Kubernetes' (`0xc000`), of mwan3's (`0x3f00`), nor one that is set in Mullvad's or wg-quick's marks.
+pub const MARK_CLUSTER: u32 = 0x1000_0000;
+/// Likewise: opened to the head by a port that is neither the cluster's nor an uplink, as a tunnel is.
+pub use crate::event::MARK_ELSEWHERE;
+
 /// How the venue's addresses and ours get along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Overlap {
@@ -193,7 +199,10 @@ fn ports(state: &State, placement: &Placement) -> Vec<PortPlan> {
         name: link.name.clone(),
         up: true,
         addresses: std::iter::once(placement.address).chain(placement.kept.iter().copied()).collect(),
-        conf: silent,
+        conf: match state.answers_for_uplink(link.index) {
+            true => InterfaceConf { arp_ignore: Some(ARP_ANSWER), rp_filter: Some(RP_FILTER), ..silent },
+            false => silent,
+        },
     });
     uplinks.chain(cluster).collect()
 }
@@ -207,14 +216,18 @@ fn ruleset_input(settings: &Settings, state: &State, placement: &Placement) -> R
         _ => None,
     });
     let expected: Vec<String> = named.filter(|name| !uplinks.contains(name) && port.as_ref() != Some(name)).collect();
+    let forwards = forwards::ways(settings, state, placement);
+    let addresses = std::iter::once(&placement.address).chain(&placement.kept);
     RulesetInput {
+        dead: forwards::dead(state, &forwards),
+        forwards,
+        cluster_addresses: addresses.map(Ipv4Net::addr).collect(),
         flow_table_devices: port.iter().chain(&uplinks).cloned().collect(),
         cluster_port: port,
         cluster_networks: placement.networks(),
         uplinks: uplinks.into_iter().chain(expected).collect(),
         allow: settings.uplink.allow.clone(),
         ssh_ports: state.vitals().ssh_ports.clone(),
-        forwards: forwards::ways(settings, state, placement),
         overlap_routed: placement.overlap == Overlap::Routed,
     }
 }

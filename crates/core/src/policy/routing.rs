@@ -1,7 +1,9 @@
-//! Policy routing for an overlap: the venue and the cluster use the same addresses and both keep working.
+//! Policy routing: what belongs to the cluster goes by its port, and answers from an uplink's address leave by that uplink,
+//! before any rule of other programs; in an overlap, where venue and cluster use the same addresses, both keep working.
 //!
 //! The main table is left alone. Table U of an uplink holds that uplink's routes, table C the cluster's; rules choose by
-//! source, by port and by destination. Preferences lie before Tailscale's (5210).
+//! source, by port, by destination, and by what connection tracking remembers of the first packet ([`MARK_CLUSTER`],
+//! [`MARK_ELSEWHERE`]). Preferences lie before Tailscale's (5210).
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -14,30 +16,74 @@ use crate::state::kernel::TABLE_MAIN;
 use crate::state::uplink::UplinkView;
 
 use super::subnet::{Placement, venue_servers};
-use super::{Overlap, ROUTE_PROTOCOL, RULE_PREFERENCE, RoutingPlan, TABLE_CLUSTER, TABLE_UPLINK};
+use super::{MARK_CLUSTER, MARK_ELSEWHERE, Overlap, ROUTE_PROTOCOL, RULE_PREFERENCE, RoutingPlan};
+use super::{TABLE_CLUSTER, TABLE_UPLINK};
 
-/// Rules and routes; none at all where nothing overlaps.
+/// Places of the rules, counted from [`RULE_PREFERENCE`]; the first always exists while there is a cluster port, so that
+/// rules of others can lead to it (`goto`).
+mod place {
+    /// answers to what entered by the cluster port
+    pub const MARKED: u32 = 0;
+    /// to the cluster, where no uplink uses its addresses
+    pub const CLUSTER: u32 = 1;
+    /// from an uplink's address: that uplink's own routes but for the default one, main's but for the default one, all of
+    /// the uplink's
+    pub const SOURCE_NEAR: u32 = 2;
+    pub const SOURCE_MAIN: u32 = 3;
+    pub const SOURCE: u32 = 4;
+    /// what is bound to the uplink
+    pub const BOUND: u32 = 5;
+    /// to a gateway or resolver of the venue
+    pub const SERVER: u32 = 6;
+    /// to the cluster, in an overlap
+    pub const CLUSTER_LAST: u32 = 10;
+    /// from the nodes, by another uplink than main's: main's routes but for the default one, then that uplink's
+    pub const NODES_MAIN: u32 = 20;
+    pub const NODES: u32 = 21;
+}
+
+/// Default routes, and the two halves of everything that tunnels put before them.
+const DEFAULT_LENGTH: u8 = 1;
+
+/// Rules and routes of ours.
 pub fn plan(state: &State, placement: &Placement) -> RoutingPlan {
     let mut plan = RoutingPlan::default();
-    let Some(port) = state.cluster_port().filter(|_| placement.overlap == Overlap::Routed) else { return plan };
+    let overlaps = placement.overlap == Overlap::Routed;
     for uplink in state.uplinks() {
-        through_uplink(&mut plan, state, &uplink);
+        through_uplink(&mut plan, state, &uplink, overlaps);
     }
-    for (index, server) in venue_servers(state) {
-        let within = placement.networks().iter().any(|net| net.contains(&server));
-        if within && !is_ours(state, placement, server) {
-            plan.rules.insert(Rule { destination: Some(host(server)), ..rule(2, TABLE_UPLINK + index) });
+    let Some(port) = state.cluster_port() else { return plan };
+    if overlaps {
+        for (index, server) in venue_servers(state) {
+            let within = placement.networks().iter().any(|net| net.contains(&server));
+            if within && !is_ours(state, placement, server) {
+                plan.rules
+                    .insert(Rule { destination: Some(host(server)), ..rule(place::SERVER, TABLE_UPLINK + index) });
+            }
         }
     }
+    let marked = Some((MARK_CLUSTER, MARK_CLUSTER));
+    plan.rules.insert(Rule { mark: marked, ..rule(place::MARKED, TABLE_CLUSTER) });
+    let place = if overlaps { place::CLUSTER_LAST } else { place::CLUSTER };
     for net in std::iter::once(placement.address).chain(placement.kept.iter().copied()) {
-        plan.rules.insert(Rule { destination: Some(IpNet::V4(net.trunc())), ..rule(10, TABLE_CLUSTER) });
-        plan.routes.insert(connected(port.index, net));
+        plan.rules.insert(Rule { destination: Some(IpNet::V4(net.trunc())), ..rule(place, TABLE_CLUSTER) });
+        // The kernel takes no route by a port that is switched off, which we switch on.
+        plan.routes.extend(port.up.then(|| connected(port.index, net)));
+    }
+    if let Some(uplink) = state.detour() {
+        let of_nodes = |rule| Rule { input: Some(port.name.clone()), mark: NOT_ELSEWHERE, ..rule };
+        let near = rule(place::NODES_MAIN, TABLE_MAIN);
+        plan.rules.insert(of_nodes(Rule { suppress: Some(DEFAULT_LENGTH), ..near }));
+        plan.rules.insert(of_nodes(rule(place::NODES, TABLE_UPLINK + uplink)));
     }
     plan
 }
 
-/// What comes from an address of the uplink, or is bound to it, goes by its own routes.
-fn through_uplink(plan: &mut RoutingPlan, state: &State, uplink: &UplinkView<'_>) {
+/// Not an answer to what entered by a port that is neither an uplink nor the cluster's, as a tunnel is.
+const NOT_ELSEWHERE: Option<(u32, u32)> = Some((0, MARK_ELSEWHERE));
+
+/// What comes from an address of the uplink goes by its own routes; in an overlap also what is bound to it.
+fn through_uplink(plan: &mut RoutingPlan, state: &State, uplink: &UplinkView<'_>, overlaps: bool) {
     let index = uplink.link.index;
     let table = TABLE_UPLINK + index;
     let is_v4 = |net: &IpNet| matches!(net, IpNet::V4(_));
@@ -47,10 +93,18 @@ fn through_uplink(plan: &mut RoutingPlan, state: &State, uplink: &UplinkView<'_>
         return;
     }
     for source in sources {
-        plan.rules.insert(Rule { source: Some(source), ..rule(0, table) });
+        let from = |rule| Rule { source: Some(source), mark: NOT_ELSEWHERE, ..rule };
+        let suppress = Some(DEFAULT_LENGTH);
+        plan.rules.insert(from(Rule { suppress, ..rule(place::SOURCE_NEAR, table) }));
+        plan.rules.insert(from(Rule { suppress, ..rule(place::SOURCE_MAIN, TABLE_MAIN) }));
+        plan.rules.insert(from(rule(place::SOURCE, table)));
     }
-    plan.rules.insert(Rule { output: Some(uplink.link.name.clone()), ..rule(1, table) });
+    if overlaps {
+        plan.rules.insert(Rule { output: Some(uplink.link.name.clone()), ..rule(place::BOUND, table) });
+    }
     let routes = state.facts().routes().filter(|r| r.table == TABLE_MAIN && r.index == index && is_v4(&r.destination));
+    // The venue may bring thousands by a routing protocol: where nothing overlaps main's will do.
+    let routes = routes.filter(|r| overlaps || r.gateway.is_none() || r.destination.prefix_len() <= DEFAULT_LENGTH);
     // Of several next hops by one port the first will do: told apart they would be one route to the kernel.
     let mut known = BTreeSet::new();
     let routes = routes.filter(|route| known.insert((route.destination, route.metric)));
@@ -90,6 +144,7 @@ fn rule(place: u32, table: u32) -> Rule {
         input: None,
         mark: None,
         table,
+        suppress: None,
         protocol: ROUTE_PROTOCOL,
     }
 }

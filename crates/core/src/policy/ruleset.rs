@@ -3,6 +3,7 @@
 //! Pure: [`build`] turns what is known into a [`Ruleset`], the firewall sink encodes that same value for the kernel.
 
 mod forwarded;
+mod marks;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,8 @@ pub use text::KernelForm;
 pub const TABLE: &str = "bramblegate";
 /// The table's comment: the mark by which a later run knows a table as ours.
 pub const TABLE_COMMENT: &str = "bramblegate: gateway of the cluster; made by bramblegate(8), do not edit";
+/// The chain that hides the cluster's addresses behind the uplink's.
+pub const HIDING: &str = "hide_cluster";
 /// Comment of the rule that counts the first packet of each connection from the cluster to an uplink.
 pub const COMMENT_FORWARDED: &str = "bramblegate: new connections from the cluster to the uplink";
 /// Comment of the masquerading rules; each new connection is seen there once.
@@ -33,6 +36,8 @@ pub struct RulesetInput {
     pub cluster_port: Option<String>,
     /// the network of the cluster's address, and an old one that is still in use
     pub cluster_networks: Vec<Ipv4Net>,
+    /// the head's own addresses in them
+    pub cluster_addresses: Vec<Ipv4Addr>,
     /// names of the uplinks, in order of preference
     pub uplinks: Vec<String>,
     /// `uplink.allow`
@@ -43,6 +48,8 @@ pub struct RulesetInput {
     pub overlap_routed: bool,
     /// ports of the head, at the uplinks, that lead to nodes
     pub forwards: Vec<ForwardedPort>,
+    /// those of `forwards` whose node is down
+    pub dead: Vec<ForwardedPort>,
     /// ports whose established connections may take the fast path; all must exist. Empty: no flow table
     pub flow_table_devices: Vec<String>,
 }
@@ -93,6 +100,8 @@ pub struct Base {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChainKind {
     Filter,
+    /// a packet of the head's own is routed anew when its mark changed
+    Route,
     Nat,
 }
 
@@ -100,6 +109,7 @@ pub enum ChainKind {
 pub enum Hook {
     Input,
     Forward,
+    Output,
     Prerouting,
     Postrouting,
 }
@@ -128,12 +138,20 @@ pub enum Match {
     Destination(Ipv4Addr),
     /// `fib daddr type local`: to an address of this machine
     ToThisMachine,
+    /// `fib saddr type local`: from an address of this machine
+    FromThisMachine,
+    /// `ip daddr 127.0.0.0/8`
+    Loopback,
     /// `ip6 saddr`
     Source6(Ipv6Net),
     /// `ip protocol`
     Protocol4(u8),
     /// `ct state established,related`
     Established,
+    /// `ct state new`
+    New,
+    /// `ct mark & BIT == BIT`: set by [`Action::Remember`]
+    Remembered(u32),
     /// `ct state invalid`
     Invalid,
     /// `ct status assured`: traffic was seen both ways (TCP: the handshake is over)
@@ -182,6 +200,14 @@ pub enum Action {
     /// the chain of this name, and no way back
     Goto(&'static str),
     Masquerade,
+    /// `ct mark set ct mark | BIT`, for all packets of the connection; then the next rule
+    Remember(u32),
+    /// `meta mark set meta mark | BIT`, for this packet; then the next rule
+    Mark(u32),
+    /// `reject with tcp reset`
+    Reset,
+    /// `reject with icmpx host-unreachable`
+    Unreachable,
     /// `dnat ip to ADDRESS:PORT`
     Redirect(Ipv4Addr, u16),
     /// `tcp option maxseg size set rt mtu`: the smaller MTU of both directions' routes; then the next rule

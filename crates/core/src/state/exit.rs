@@ -1,11 +1,11 @@
-//! Whether the nodes have a way out at all.
+//! Whether the nodes have a way out at all, and whether packets go the ways that have been promised.
 
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::State;
-use crate::event::Instant;
+use crate::event::{Astray, Instant};
 
 /// A refusal is told after this long: in between routes, rules and forwarding come and go one after the other.
 const REFUSED_TIME: Duration = Duration::from_secs(2);
@@ -32,7 +32,15 @@ impl State {
         self.refused_since.is_some_and(|since| self.now.saturating_since(since) >= REFUSED_TIME)
     }
 
+    /// Returns the ways that packets would not go as they have to, for longer than it takes to put our own rules there.
+    pub fn astray(&self) -> &[Astray] {
+        let since = self.vitals.astray_since;
+        let settled = since.is_some_and(|since| self.now.saturating_since(since) >= REFUSED_TIME);
+        if settled { &self.vitals.astray } else { &[] }
+    }
+
     pub(super) fn exit_deadline(&self) -> Option<Instant> {
-        self.refused_since.map(|since| since + REFUSED_TIME)
+        let since = self.refused_since.into_iter().chain(self.vitals.astray_since).map(|since| since + REFUSED_TIME);
+        since.filter(|at| *at > self.now).min()
     }
 }

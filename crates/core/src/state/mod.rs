@@ -2,6 +2,7 @@
 
 mod acknowledged;
 mod answers;
+mod detour;
 pub mod dhcp;
 mod exit;
 mod firewall;
@@ -32,6 +33,7 @@ use litemap::LiteMap;
 
 use crate::config::{Settings, UplinkProbe};
 use crate::event::{Address, Change, Dump, Event, Instant, Link, LinkIndex, Probe, Route, Rule, Stop};
+use detour::Detour;
 use dhcp::DhcpFacts;
 pub use firewall::FirewallFacts;
 use former::Former;
@@ -68,6 +70,7 @@ pub struct State {
     active: Option<LinkIndex>,
     offline_since: Option<Instant>,
     egress: Option<(LinkIndex, Ipv4Addr)>,
+    detour: Detour,
     refused_since: Option<Instant>,
     stale_sources: Vec<Ipv4Addr>,
     conntrack_orders: u64,
@@ -106,6 +109,7 @@ impl State {
             active: None,
             offline_since: Some(now),
             egress: None,
+            detour: Detour::default(),
             refused_since: None,
             stale_sources: Vec::new(),
             conntrack_orders: 0,
@@ -305,6 +309,7 @@ impl State {
         }
         told.extend(self.choose_active());
         told.extend(self.watch_dhcp());
+        self.watch_detour();
         self.watch_egress();
         self.watch_exit();
         self.revisions.firewall += u64::from(self.firewall.repair_is_due(self.now));
@@ -373,7 +378,7 @@ impl State {
             })
             .min_by_key(|r| r.metric)
             .map(|r| r.index);
-        let Some(index) = best else { return };
+        let Some(index) = self.detour().or(best) else { return };
         let held = |index| match primary(&self.facts, index).map(|h| h.address) {
             Some(IpNet::V4(net)) => Some(net.addr()),
             _ => None,
@@ -384,6 +389,7 @@ impl State {
             if old_index != index && kept {
                 self.stale_sources = vec![old_address];
                 self.conntrack_orders += 1;
+                self.detour.cut_again();
             }
         }
     }
@@ -396,7 +402,7 @@ impl State {
             self.uplinks.values().filter_map(UplinkMemory::settled_since).map(|since| since + BETTER_UPLINK_TIME);
         let offline = self.offline_since.map(|since| since + OFFLINE_TIME).into_iter().chain(self.exit_deadline());
         let nodes = self.nodes.next_deadline().into_iter().chain(self.nodes.sweep_at()).chain(self.former.deadline());
-        let nodes = nodes.chain(self.want_deadline());
+        let nodes = nodes.chain(self.want_deadline()).chain(self.detour_deadlines());
         let machine = self.vitals.deadline().into_iter().chain(self.power.deadline(now));
         let repairs = self.firewall.deadlines().chain(self.upkeep.deadline());
         let network = uplinks.chain(better).chain(offline).chain(repairs);

@@ -1,10 +1,14 @@
 //! The IPv4 settings of our ports: what they have to be, and what others make of them.
 
+use ipnet::IpNet;
+
 use super::{State, Transition};
 use crate::event::{LinkIndex, Netconf, Output};
 
 /// Answers ARP only for addresses of the port that was asked: never the venue's for one of the cluster.
 pub const ARP_IGNORE: u8 = 1;
+/// Answers ARP for all addresses of this machine: on the cluster port, while an uplink's lies in the cluster's network.
+pub const ARP_ANSWER: u8 = 0;
 /// Asks by ARP only with addresses of the port that asks.
 pub const ARP_ANNOUNCE: u8 = 2;
 /// Loose, on uplinks: with two of them answers may come by the other.
@@ -22,13 +26,25 @@ impl State {
         self.roles.enslaved.iter().any(|(port, _)| *port == index)
     }
 
+    /// `index` is the cluster port, and an uplink has an address that the nodes look for on their own wire, as the venue uses
+    /// the same network. One that a node has is the node's there.
+    pub fn answers_for_uplink(&self, index: LinkIndex) -> bool {
+        let net = self.settings.cluster.address;
+        let shared = |address: &IpNet| match address {
+            IpNet::V4(held) => net.contains(&held.addr()) && self.nodes.by_address(held.addr()).is_none(),
+            IpNet::V6(_) => false,
+        };
+        let mut held = self.uplinks.values().filter_map(|memory| memory.address);
+        self.roles.cluster == Some(index) && !self.is_clashing() && held.any(|address| shared(&address))
+    }
+
     fn kept_netconf_of(&self, index: LinkIndex) -> Option<Netconf> {
         let ours = self.settings.gateway.enabled && self.roles.is_port(index) && !self.is_enslaved(index);
         ours.then(|| Netconf {
             index,
             forwarding: Some(true),
-            rp_filter: self.roles.uplinks.contains(&index).then_some(RP_FILTER),
-            arp_ignore: Some(ARP_IGNORE),
+            rp_filter: (self.roles.uplinks.contains(&index) || self.answers_for_uplink(index)).then_some(RP_FILTER),
+            arp_ignore: Some(if self.answers_for_uplink(index) { ARP_ANSWER } else { ARP_IGNORE }),
             arp_announce: Some(ARP_ANNOUNCE),
         })
     }

@@ -45,6 +45,8 @@ impl State {
         // The address that it waits for may be there now.
         let ports_set = report.output == Output::Link && report.result.is_ok();
         self.revisions.routing += u64::from(ports_set && self.outputs.is_waiting(Output::Routing));
+        let routed = report.output == Output::Routing && report.result.is_ok();
+        self.conntrack_orders += u64::from(routed && self.detour.takes_the_cut());
         if self.firewall.fight.is_some() {
             told.retain(|told| !matches!(told, Transition::RulesetApplied { .. }));
         }

@@ -10,7 +10,7 @@ use litemap::LiteMap;
 
 use super::{State, Transition};
 use crate::config::VitalLimits;
-use crate::event::{Head, Instant, LinkIndex, Vital};
+use crate::event::{Astray, Head, Instant, LinkIndex, Vital};
 
 /// A supply that sags does so again and again: it is told for at least this long after it was last seen.
 pub const SAG_TIME: Duration = Duration::from_secs(60);
@@ -38,6 +38,10 @@ pub struct Vitals {
     pub resolvers: LiteMap<LinkIndex, Vec<IpAddr>>,
     /// `None`: not asked yet
     pub way_out: Option<Option<LinkIndex>>,
+    /// ways that packets would not go as they have to
+    pub(super) astray: Vec<Astray>,
+    /// since when there have been some without a break
+    pub(super) astray_since: Option<Instant>,
     /// kinds of probes that we have no right to send
     pub denied_probes: BTreeSet<String>,
     pub host_name: String,
@@ -92,6 +96,11 @@ impl State {
                 self.vitals.resolvers.insert(*index, servers.clone());
             }
             Vital::WayOut { index } => self.vitals.way_out = Some(*index),
+            Vital::Astray(ways) => {
+                self.vitals.astray.clone_from(ways);
+                let since = self.vitals.astray_since;
+                self.vitals.astray_since = (!ways.is_empty()).then(|| since.unwrap_or(self.now));
+            }
             Vital::Time { served, servers } => {
                 self.vitals.time = TimeFacts { served: *served, servers: servers.clone() };
             }

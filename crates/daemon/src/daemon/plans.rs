@@ -5,16 +5,17 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::config::{NodeProbe, Settings};
+use crate::event::{Link, Way};
 use crate::policy::ruleset::{COMMENT_FORWARDED, COMMENT_MASQUERADE, TABLE};
 use crate::policy::{Desired, subnet};
 use crate::source::dhcp::DhcpWatchPlan;
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, NodeTarget, UplinkProbePlan, UplinkTarget};
 use crate::source::vitals::VitalsPlan;
-use crate::source::wayout::WayOutPlan;
+use crate::source::wayout::{DESTINATION, WayOutPlan};
 use crate::state::State;
 use crate::state::node::NodeState;
 use crate::state::uplink::UplinkView;
@@ -101,7 +102,33 @@ pub fn way_out(settings: &Settings, state: &State, desired: &Desired) -> Option<
     let node = settings.nodes.iter().filter_map(|node| node.address).find(|address| net.contains(address));
     let other = net.hosts().find(|address| *address != net.addr());
     let source: Ipv4Addr = node.or(other)?;
-    Some(WayOutPlan { from_port: port.index, source, generation: state.facts_generation() })
+    let mut ways = to_the_cluster(state, port, net, source);
+    ways.extend(state.uplinks().iter().flat_map(|uplink| from_the_head(state, uplink)));
+    Some(WayOutPlan { from_port: port.index, source, ways, generation: state.facts_generation() })
+}
+
+/// From the head by itself, from its address in the cluster, and what comes from an uplink: by the cluster port.
+fn to_the_cluster(state: &State, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> Vec<Way> {
+    let addressed = state.facts().is_local(IpAddr::V4(net.addr())) && !state.facts().is_local(IpAddr::V4(node));
+    if !addressed || !port.up || !port.carrier || subnet::venue_servers(state).iter().any(|(_, server)| *server == node)
+    {
+        return Vec::new();
+    }
+    let way = |enters, from| Way { enters, from, to: node, leaves: port.index };
+    // Without a way back to its source the kernel lets nothing in.
+    let leads = |uplink: &UplinkView<'_>| uplink.link.carrier && matches!(uplink.gateway, Some(IpAddr::V4(_)));
+    let uplinks = state.uplinks().into_iter().filter(leads);
+    let entering = uplinks.map(|uplink| way(Some(uplink.link.index), Some(DESTINATION)));
+    [way(None, None), way(None, Some(net.addr()))].into_iter().chain(entering).collect()
+}
+
+/// Answers from the uplink's address, to its gateway and beyond, by that uplink.
+fn from_the_head(state: &State, uplink: &UplinkView<'_>) -> Vec<Way> {
+    let (Some(IpNet::V4(address)), true) = (uplink.address, uplink.link.carrier) else { return Vec::new() };
+    let Some(IpAddr::V4(gateway)) = uplink.gateway else { return Vec::new() };
+    let targets = [gateway, DESTINATION].into_iter().filter(|to| !state.facts().is_local(IpAddr::V4(*to)));
+    let way = |to| Way { enters: None, from: Some(address.addr()), to, leaves: uplink.link.index };
+    targets.map(way).collect()
 }
 
 /// Connection tracking is the gateway's, and so are the settings of its ports.
@@ -118,7 +145,7 @@ pub fn vitals(settings: &Settings, state: &State) -> VitalsPlan {
 pub fn firewall_watch(settings: &Settings, state: &State, own_port: u32) -> FirewallWatch {
     let placement = subnet::place(settings, state);
     let carrying = state.uplinks().into_iter().filter(|uplink| uplink.address.is_some());
-    let exit = state.vitals().way_out.flatten().and_then(|index| state.facts().link(index));
+    let exit = state.detour().or(state.vitals().way_out.flatten()).and_then(|index| state.facts().link(index));
     FirewallWatch {
         table: TABLE,
         own_port,

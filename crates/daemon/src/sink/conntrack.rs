@@ -3,16 +3,19 @@
 //! The kernel itself drops masqueraded entries when an address or a port goes. What remains is an uplink that lost the
 //! default route and kept its address: its connections would go out by the new uplink with the old one's address.
 //!
-//! And those of datagrams that were led to a node by a port that leads elsewhere now: who never pauses would reach the
-//! former node for ever. A TCP connection ends by itself.
+//! And those that were led to a node by a port that leads elsewhere now, or nowhere: who never pauses would reach the node
+//! of before for ever. A TCP connection that is open ends by itself.
+//!
+//! And those that a node had opened to the outside before its address was hidden: they would leave with it for ever.
 
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
 use rustix::io::Errno;
 
 use crate::event::{Applied, ApplyError, ApplyErrorKind, Output};
 use crate::policy::ConntrackPlan;
-use crate::policy::ruleset::ForwardedPort;
+use crate::policy::ruleset::{ForwardedPort, Transport};
 use crate::sink::Sink;
 use crate::source::nfnetlink::{Attributes, CTNETLINK, Message, Nested, Request, Socket};
 
@@ -35,7 +38,11 @@ const NUMBER: u16 = 1;
 const SOURCE_PORT: u16 = 2;
 const DESTINATION_PORT: u16 = 3;
 const NESTED: u16 = 0x8000;
-/// `IPPROTO_UDP`
+/// `CTA_STATUS`; `IPS_ASSURED`
+const STATUS: u16 = 3;
+const ASSURED: u32 = 4;
+/// `IPPROTO_TCP`, `IPPROTO_UDP`
+const TCP: u8 = 6;
 const UDP: u8 = 17;
 
 /// Deletes entries on order; an order is carried out once.
@@ -73,27 +80,38 @@ pub fn delete(sources: &[Ipv4Addr]) -> Result<u32, Errno> {
     delete_those(|entry| is_translated_to(entry, sources))
 }
 
-/// Deletes the entries of datagrams that these ports led to nodes; how many there were.
+/// Deletes the entries that these ports led to nodes, but for open TCP connections; how many there were.
 ///
 /// # Errors
 /// As [`delete`].
 pub fn delete_forwarded(ports: &[ForwardedPort]) -> Result<u32, Errno> {
-    delete_those(|entry| is_led_by(entry, ports))
+    if ports.is_empty() { Ok(0) } else { delete_those(|entry| is_led_by(entry, ports)) }
+}
+
+/// Deletes the entries that lead from these networks to the outside and are not translated, but for open TCP connections;
+/// how many there were.
+///
+/// # Errors
+/// As [`delete`].
+pub fn delete_bare(networks: &[Ipv4Net]) -> Result<u32, Errno> {
+    if networks.is_empty() { Ok(0) } else { delete_those(|entry| is_bare(entry, networks)) }
 }
 
 fn delete_those(goes: impl Fn(&Attributes<'_>) -> bool) -> Result<u32, Errno> {
     let mut socket = Socket::open(0)?;
     let orders = socket.dump(&Request::new(CTNETLINK, GET, IPV4).dump(), |message| order(message, &goes))?;
     let mut deleted: u32 = 0;
+    let mut failure = None;
     for order in orders {
         match socket.ask(&order, |_| {}) {
             Ok(()) => deleted = deleted.saturating_add(1),
             // It has just ended by itself.
             Err(Errno::NOENT) => {}
-            Err(errno) => return Err(errno),
+            // One that a flow table holds (EBUSY) does not keep the others.
+            Err(errno) => failure = Some(errno),
         }
     }
-    Ok(deleted)
+    failure.map_or(Ok(deleted), Err)
 }
 
 fn is_translated_to(entry: &Attributes<'_>, sources: &[Ipv4Addr]) -> bool {
@@ -101,15 +119,37 @@ fn is_translated_to(entry: &Attributes<'_>, sources: &[Ipv4Addr]) -> bool {
     translated.is_some_and(|address| sources.contains(&address)) && address(&entry.nest(ORIGINAL), SOURCE) != translated
 }
 
-/// A datagram to the head's port that was led to the node's.
+/// From one of these networks to the outside, and answered to that very address.
+fn is_bare(entry: &Attributes<'_>, networks: &[Ipv4Net]) -> bool {
+    let (original, reply) = (entry.nest(ORIGINAL), entry.nest(REPLY));
+    let (Some(from), Some(to)) = (address(&original, SOURCE), address(&original, DESTINATION)) else { return false };
+    let inside = |address: Ipv4Addr| networks.iter().any(|net| net.contains(&address));
+    inside(from) && !inside(to) && address(&reply, DESTINATION) == Some(from) && !is_open_stream(entry)
+}
+
+/// TCP whose handshake is over: it may work as it is, and would be cut.
+fn is_open_stream(entry: &Attributes<'_>) -> bool {
+    protocol(&entry.nest(ORIGINAL)) == Some(TCP) && entry.be32(STATUS).is_some_and(|status| status & ASSURED != 0)
+}
+
+fn protocol(tuple: &Attributes<'_>) -> Option<u8> {
+    tuple.nest(PROTOCOL).value(NUMBER).and_then(|number| number.first().copied())
+}
+
+/// Something to the head's port that was led to the node's.
 fn is_led_by(entry: &Attributes<'_>, ports: &[ForwardedPort]) -> bool {
     let (original, reply) = (entry.nest(ORIGINAL), entry.nest(REPLY));
-    let protocol = original.nest(PROTOCOL).value(NUMBER).and_then(|number| number.first().copied());
+    let transport = match protocol(&original) {
+        Some(UDP) => Transport::Udp,
+        Some(TCP) if !is_open_stream(entry) => Transport::Tcp,
+        _ => return false,
+    };
     let (asked, answers) = (original.nest(PROTOCOL).be16(DESTINATION_PORT), reply.nest(PROTOCOL).be16(SOURCE_PORT));
-    let (Some(UDP), Some(asked), Some(answers)) = (protocol, asked, answers) else { return false };
+    let (Some(asked), Some(answers)) = (asked, answers) else { return false };
     let node = address(&reply, SOURCE);
+    let led = (transport, asked, node, answers);
     address(&original, DESTINATION) != node
-        && ports.iter().any(|port| (port.listen, Some(port.to), port.port) == (asked, node, answers))
+        && ports.iter().any(|port| (port.transport, port.listen, Some(port.to), port.port) == led)
 }
 
 /// The request that deletes the entry in `message`, if it is one of those to go.
@@ -170,6 +210,20 @@ mod tests {
         assert!(!goes(["192.168.50.11", "9.9.9.9"], ["9.9.9.9", "10.77.0.5"]), "another uplink's");
         assert!(!goes(["10.99.0.126", "9.9.9.9"], ["9.9.9.9", "10.99.0.126"]), "the head's own, not translated");
         assert!(!goes(["10.99.0.7", "10.99.0.126"], ["10.99.0.126", "10.99.0.7"]), "a session into the head");
+    }
+
+    #[test]
+    fn only_what_leaves_the_cluster_untranslated_goes() {
+        let cluster = ["192.168.50.0/24".parse().unwrap()];
+        let bare = |original, reply| {
+            let bytes = entry(original, reply);
+            let message = messages(&bytes).next().unwrap();
+            is_bare(&message.attributes(), &cluster)
+        };
+        assert!(bare(["192.168.50.11", "9.9.9.9"], ["9.9.9.9", "192.168.50.11"]));
+        assert!(!bare(["192.168.50.11", "9.9.9.9"], ["9.9.9.9", "10.99.0.126"]), "translated");
+        assert!(!bare(["192.168.50.11", "192.168.50.1"], ["192.168.50.1", "192.168.50.11"]), "to the head");
+        assert!(!bare(["10.99.0.20", "10.99.0.126"], ["192.168.50.11", "10.99.0.20"]), "by a forwarded port");
     }
 
     #[test]

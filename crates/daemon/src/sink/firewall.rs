@@ -10,13 +10,14 @@ mod transact;
 use std::fs;
 use std::thread;
 
+use ipnet::Ipv4Net;
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, capabilities};
 use tokio::task::yield_now;
 
 use crate::event::{Applied, ApplyError, ApplyErrorKind, Output};
 use crate::policy::FirewallPlan;
-use crate::policy::ruleset::{Action, ForwardedPort, Rule, Ruleset, TABLE, Transport};
+use crate::policy::ruleset::{Action, ForwardedPort, Rule, Ruleset, TABLE};
 use crate::sink::{Sink, conntrack};
 use crate::source::nfnetlink::Socket;
 
@@ -150,7 +151,7 @@ impl FirewallSink {
         let flow_table = wanted.flow_table.as_ref().map(|_| ruleset.flow_table.is_some());
         let (applied, owned) = read_back(socket, flow_table, self.adopted)?;
         let before = self.loaded.replace(Loaded { ruleset: wanted.clone(), protect, flow_table });
-        forget_datagrams(before.as_ref().map(|before| &before.ruleset), wanted);
+        forget_connections(before.as_ref().map(|before| &before.ruleset), wanted);
         if self.guarding && !owned {
             held.arm(sent);
             if self.guard.is_none() {
@@ -202,16 +203,26 @@ impl Drop for FirewallSink {
     }
 }
 
-/// Datagrams that a port led to a node until now are asked anew where they are to go; after the new rules are there, else
-/// the next one would be led by the old. A full table takes long to list: not on the thread that runs the daemon. What
-/// cannot be deleted ends when nothing is sent for half a minute.
-fn forget_datagrams(before: Option<&Ruleset>, now: &Ruleset) {
-    let stay: Vec<ForwardedPort> = now.forwarded().collect();
-    let led = before.into_iter().flat_map(Ruleset::forwarded);
-    let gone: Vec<_> = led.filter(|port| port.transport == Transport::Udp && !stay.contains(port)).collect();
-    if !gone.is_empty() {
-        drop(thread::Builder::new().name("ct-forget".into()).spawn(move || conntrack::delete_forwarded(&gone)));
+/// Connections that the new rules judge otherwise than those before are asked anew where they are to go: what a port led to a
+/// node until now, and what a node sent out before its address was hidden. After the new rules are there, else the next packet
+/// would be led by the old. A full table takes long to list: not on the thread that runs the daemon. What cannot be deleted
+/// ends when nothing is sent for half a minute.
+fn forget_connections(before: Option<&Ruleset>, now: &Ruleset) {
+    let stay: Vec<ForwardedPort> = now.forwarded(false).collect();
+    let led = before.into_iter().flat_map(|before| before.forwarded(false));
+    let gone: Vec<ForwardedPort> = led.filter(|port| !stay.contains(port)).collect();
+    let (hidden_before, ports_before) = before.map(Ruleset::hidden).unwrap_or_default();
+    let (hidden, ports) = now.hidden();
+    let more = !ports.is_empty() && (!hidden.is_subset(&hidden_before) || !ports.is_subset(&ports_before));
+    let bare: Vec<Ipv4Net> = hidden.into_iter().filter(|_| more).collect();
+    if gone.is_empty() && bare.is_empty() {
+        return;
     }
+    let forget = move || {
+        let _ = conntrack::delete_forwarded(&gone);
+        let _ = conntrack::delete_bare(&bare);
+    };
+    drop(thread::Builder::new().name("ct-forget".into()).spawn(forget));
 }
 
 /// Takes the table of an earlier run away, also when no daemon lives: for `off`.

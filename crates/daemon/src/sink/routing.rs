@@ -258,6 +258,7 @@ fn rule_message(rule: &Rule) -> RuleMessage {
     if let Some((mark, mask)) = rule.mark {
         attributes.extend([RuleAttribute::FwMark(mark), RuleAttribute::FwMask(mask)]);
     }
+    attributes.extend(rule.suppress.map(|length| RuleAttribute::SuppressPrefixLen(length.into())));
     attributes.extend([
         RuleAttribute::Priority(rule.preference),
         RuleAttribute::Table(rule.table),
@@ -279,6 +280,7 @@ fn name_of_rule(rule: &Rule) -> String {
     for (word, port) in [("iif", &rule.input), ("oif", &rule.output)] {
         text.extend(port.as_ref().map(|port| format!(" {word} {port}")));
     }
+    text.extend(rule.mark.map(|(mark, mask)| format!(" fwmark {mark:#x}/{mask:#x}")));
     format!("{text} lookup {}", rule.table)
 }
 

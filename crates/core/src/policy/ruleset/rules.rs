@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use ipnet::Ipv4Net;
+
 use super::{
-    Action, Base, COMMENT_FORWARDED, COMMENT_MASQUERADE, Chain, ChainKind, Family, FlowTable, Hook, Match, Rule,
-    Ruleset, RulesetInput, Side, Transport, forwarded,
+    Action, Base, COMMENT_FORWARDED, COMMENT_MASQUERADE, Chain, ChainKind, Family, FlowTable, HIDING, Hook, Match,
+    Rule, Ruleset, RulesetInput, Side, Transport, forwarded, marks,
 };
 use crate::config::Allow;
 use crate::sort;
@@ -17,6 +19,7 @@ const FORWARD: i32 = FILTER - 10;
 const SRCNAT: i32 = 100 - 10;
 
 const FLOW_TABLE: &str = "established";
+const POSTROUTING: &str = "postrouting";
 const IGMP: u8 = 2;
 const ECHO_REQUEST: u8 = 8;
 const ECHO_REQUEST_6: u8 = 128;
@@ -39,9 +42,10 @@ pub fn build(input: &RulesetInput) -> Ruleset {
         uplink_to_cluster(&input),
         base("input", ChainKind::Filter, Hook::Input, FILTER, input_rules(&input)),
         from_uplink(&input),
-        base("postrouting", ChainKind::Nat, Hook::Postrouting, SRCNAT, postrouting_rules(&input)),
+        base(POSTROUTING, ChainKind::Nat, Hook::Postrouting, SRCNAT, postrouting_rules(&input)),
         hide_cluster(&input),
     ]);
+    chains.extend(marks::chains(&input));
     Ruleset { flow_table, chains }
 }
 
@@ -198,15 +202,27 @@ fn allowed(input: &RulesetInput) -> Vec<Rule> {
 
 fn postrouting_rules(input: &RulesetInput) -> Vec<Rule> {
     let uplinks = input.uplinks.iter();
-    uplinks
-        .map(|name| rule([Match::Output(name.clone())], Action::Goto("hide_cluster"), "leaves by an uplink"))
-        .collect()
+    uplinks.map(|name| rule([Match::Output(name.clone())], Action::Goto(HIDING), "leaves by an uplink")).collect()
+}
+
+impl Ruleset {
+    /// Returns which networks are hidden, and by which ports.
+    pub fn hidden(&self) -> (BTreeSet<Ipv4Net>, BTreeSet<&str>) {
+        let rules = |name| self.chains.iter().filter(move |chain| chain.name == name).flat_map(|chain| &chain.rules);
+        let matches = |name| rules(name).flat_map(|rule| &rule.matches);
+        let network = |condition: &Match| if let Match::Source(net) = condition { Some(*net) } else { None };
+        let ports = matches(POSTROUTING).filter_map(|condition| match condition {
+            Match::Output(name) => Some(name.as_str()),
+            _ => None,
+        });
+        (matches(HIDING).filter_map(network).collect(), ports.collect())
+    }
 }
 
 fn hide_cluster(input: &RulesetInput) -> Chain {
     let networks = input.cluster_networks.iter();
     let rules = networks.map(|net| rule([Match::Source(net.trunc())], Action::Masquerade, COMMENT_MASQUERADE));
-    chain("hide_cluster", rules.collect())
+    chain(HIDING, rules.collect())
 }
 
 fn udp(side: Side, port: u16) -> Match {

@@ -73,24 +73,33 @@ impl Display for Chain {
     }
 }
 
+/// nft names a priority by a well-known one that is no farther off.
+const NEAR: u32 = 10;
+
 impl Display for Base {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (kind, name, origin) = match (self.kind, self.hook) {
+            (ChainKind::Filter, Hook::Prerouting) => ("filter", "mangle", -150),
             (ChainKind::Filter, _) => ("filter", "filter", 0),
+            (ChainKind::Route, _) => ("route", "mangle", -150),
             (ChainKind::Nat, Hook::Prerouting) => ("nat", "dstnat", -100),
-            (ChainKind::Nat, _) => ("nat", "srcnat", 100),
+            (ChainKind::Nat, Hook::Postrouting) => ("nat", "srcnat", 100),
+            (ChainKind::Nat, _) => ("nat", "", 0),
         };
         let hook = match self.hook {
             Hook::Input => "input",
             Hook::Forward => "forward",
+            Hook::Output => "output",
             Hook::Prerouting => "prerouting",
             Hook::Postrouting => "postrouting",
         };
-        write!(f, "type {kind} hook {hook} priority {name}")?;
-        match self.priority.saturating_sub(origin) {
-            0 => {}
-            below if below < 0 => write!(f, " - {}", below.unsigned_abs())?,
-            above => write!(f, " + {above}")?,
+        write!(f, "type {kind} hook {hook} priority ")?;
+        let offset = self.priority.saturating_sub(origin);
+        match offset {
+            _ if name.is_empty() || offset.unsigned_abs() > NEAR => write!(f, "{}", self.priority)?,
+            0 => write!(f, "{name}")?,
+            below if below < 0 => write!(f, "{name} - {}", below.unsigned_abs())?,
+            above => write!(f, "{name} + {above}")?,
         }
         write!(f, "; policy accept;")
     }
@@ -116,10 +125,14 @@ impl Display for Match {
             Self::Source(net) => write!(f, "ip saddr {net}"),
             Self::Destination(address) => write!(f, "ip daddr {address}"),
             Self::ToThisMachine => write!(f, "fib daddr type local"),
+            Self::FromThisMachine => write!(f, "fib saddr type local"),
+            Self::Loopback => write!(f, "ip daddr 127.0.0.0/8"),
             Self::Source6(net) => write!(f, "ip6 saddr {net}"),
             Self::Protocol4(2) => write!(f, "ip protocol igmp"),
             Self::Protocol4(number) => write!(f, "ip protocol {number}"),
             Self::Established => write!(f, "ct state established,related"),
+            Self::New => write!(f, "ct state new"),
+            Self::Remembered(bit) => write!(f, "ct mark & {bit:#010x} == {bit:#010x}"),
             Self::Invalid => write!(f, "ct state invalid"),
             Self::Assured => write!(f, "ct status assured"),
             Self::Unconfirmed => write!(f, "ct status ! confirmed"),
@@ -159,6 +172,10 @@ impl Display for Action {
             Self::Drop => write!(f, "drop"),
             Self::Goto(chain) => write!(f, "goto {chain}"),
             Self::Masquerade => write!(f, "masquerade"),
+            Self::Remember(bit) => write!(f, "ct mark set ct mark | {bit:#010x}"),
+            Self::Mark(bit) => write!(f, "meta mark set meta mark | {bit:#010x}"),
+            Self::Reset => write!(f, "reject with tcp reset"),
+            Self::Unreachable => write!(f, "reject with icmpx host-unreachable"),
             Self::Redirect(address, port) => write!(f, "dnat ip to {address}:{port}"),
             Self::ClampMss => write!(f, "tcp option maxseg size set rt mtu"),
             Self::Offload(table) => write!(f, "flow add @{table}"),

@@ -69,6 +69,7 @@ fn any_rule() -> impl Strategy<Value = Rule> {
         output: None,
         input: None,
         mark: None,
+        suppress: None,
         table: 254,
         protocol: if ours { crate::state::ROUTE_PROTOCOL } else { 2 },
     })

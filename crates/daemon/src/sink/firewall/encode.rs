@@ -91,12 +91,14 @@ fn kernel_chain<'a>(chain: &crate::policy::ruleset::Chain, table: &'a Table) -> 
         let hook = match hook {
             Hook::Input => KernelHook::In,
             Hook::Forward => KernelHook::Forward,
+            Hook::Output => KernelHook::Out,
             Hook::Prerouting => KernelHook::PreRouting,
             Hook::Postrouting => KernelHook::PostRouting,
         };
         kernel.set_hook(hook, priority);
         kernel.set_type(match kind {
             ChainKind::Filter => ChainType::Filter,
+            ChainKind::Route => ChainType::Route,
             ChainKind::Nat => ChainType::Nat,
         });
         kernel.set_policy(Policy::Accept);

@@ -25,9 +25,12 @@ const SYN: u8 = 2;
 const RST: u8 = 4;
 /// `NF_CT_STATE_INVALID_BIT`, `NF_CT_STATE_BIT(IP_CT_ESTABLISHED)` and `(IP_CT_RELATED)`
 const STATE_INVALID: u32 = 1;
+/// `NF_CT_STATE_BIT(IP_CT_NEW)`
+const STATE_NEW: u32 = 8;
 const STATE_ESTABLISHED_RELATED: u32 = 2 | 4;
-/// `NFT_FIB_RESULT_ADDRTYPE`, `NFTA_FIB_F_DADDR`, and `RTN_LOCAL` of `linux/rtnetlink.h`
+/// `NFT_FIB_RESULT_ADDRTYPE`, `NFTA_FIB_F_SADDR`, `NFTA_FIB_F_DADDR`, and `RTN_LOCAL` of `linux/rtnetlink.h`
 const FIB_ADDRESS_TYPE: u32 = 3;
+const FIB_SOURCE: u32 = 1;
 const FIB_DESTINATION: u32 = 2;
 const LOCAL: u32 = 2;
 /// `IPS_DST_NAT`
@@ -35,6 +38,11 @@ const STATUS_DNAT: u32 = 32;
 /// `IPS_ASSURED`, `IPS_CONFIRMED`
 const STATUS_ASSURED: u32 = 4;
 const STATUS_CONFIRMED: u32 = 8;
+
+/// `NFT_REJECT_TCP_RST`, `NFT_REJECT_ICMPX_UNREACH`, `NFT_REJECT_ICMPX_HOST_UNREACH` of `linux/netfilter/nf_tables.h`
+const REJECT_RESET: u32 = 1;
+const REJECT_ICMPX: u32 = 2;
+const ICMPX_HOST_UNREACHABLE: u8 = 2;
 
 /// The key of a set of ICMPv6 types; nft's number of that type, so that it lists them by name.
 pub struct Icmp6Type(u8);
@@ -94,14 +102,11 @@ impl Writer<'_, '_> {
                 self.family(Family::Ipv4);
                 self.prefix(16, &address.octets(), &[0xff; 4]);
             }
-            Match::ToThisMachine => {
-                let values = [
-                    (sys::NFTNL_EXPR_FIB_RESULT, Value::U32(FIB_ADDRESS_TYPE)),
-                    (sys::NFTNL_EXPR_FIB_FLAGS, Value::U32(FIB_DESTINATION)),
-                    (sys::NFTNL_EXPR_FIB_DREG, REG),
-                ];
-                self.rule.add_expr(&Raw { name: c"fib", values: &values });
-                self.equal(&LOCAL.to_ne_bytes());
+            Match::ToThisMachine => self.address_is_local(FIB_DESTINATION),
+            Match::FromThisMachine => self.address_is_local(FIB_SOURCE),
+            Match::Loopback => {
+                self.family(Family::Ipv4);
+                self.prefix(16, &[127, 0, 0, 0], &[0xff, 0, 0, 0]);
             }
             Match::Protocol4(number) => {
                 self.family(Family::Ipv4);
@@ -109,6 +114,8 @@ impl Writer<'_, '_> {
                 self.equal(&[*number]);
             }
             Match::Established => self.bits(libc::NFT_CT_STATE as u32, STATE_ESTABLISHED_RELATED, CmpOp::Neq),
+            Match::New => self.bits(libc::NFT_CT_STATE as u32, STATE_NEW, CmpOp::Neq),
+            Match::Remembered(bit) => self.remembered(*bit),
             Match::Invalid => self.bits(libc::NFT_CT_STATE as u32, STATE_INVALID, CmpOp::Neq),
             Match::Assured => self.bits(libc::NFT_CT_STATUS as u32, STATUS_ASSURED, CmpOp::Neq),
             Match::Redirected => self.bits(libc::NFT_CT_STATUS as u32, STATUS_DNAT, CmpOp::Neq),
@@ -141,6 +148,14 @@ impl Writer<'_, '_> {
             Action::Drop => self.rule.add_expr(&Verdict::Drop),
             Action::Goto(chain) => self.rule.add_expr(&Verdict::Goto { chain: text(chain) }),
             Action::Masquerade => self.rule.add_expr(&Masquerade),
+            Action::Remember(bit) => {
+                self.add_bit(c"ct", (sys::NFTNL_EXPR_CT_KEY, libc::NFT_CT_MARK as u32), bit);
+            }
+            Action::Mark(bit) => {
+                self.add_bit(c"meta", (sys::NFTNL_EXPR_META_KEY, libc::NFT_META_MARK as u32), bit);
+            }
+            Action::Reset => self.reject(REJECT_RESET, 0),
+            Action::Unreachable => self.reject(REJECT_ICMPX, ICMPX_HOST_UNREACHABLE),
             Action::Redirect(address, port) => self.redirect(address, port),
             Action::ClampMss => self.clamp_mss(),
             Action::Offload(table) => {
@@ -149,6 +164,41 @@ impl Writer<'_, '_> {
                 self.rule.add_expr(&Raw { name: c"flow_offload", values: &values });
             }
         }
+    }
+
+    fn reject(&mut self, kind: u32, code: u8) {
+        let values = [(sys::NFTNL_EXPR_REJECT_TYPE, Value::U32(kind)), (sys::NFTNL_EXPR_REJECT_CODE, Value::U8(code))];
+        self.rule.add_expr(&Raw { name: c"reject", values: &values });
+    }
+
+    /// Loads a mark, sets the bit in it, and stores it again.
+    fn add_bit(&mut self, expression: &'static CStr, key: (u32, u32), bit: u32) {
+        let (attribute, key) = key;
+        let (to, from) = match expression.to_bytes() {
+            b"ct" => (sys::NFTNL_EXPR_CT_DREG, sys::NFTNL_EXPR_CT_SREG),
+            _ => (sys::NFTNL_EXPR_META_DREG, sys::NFTNL_EXPR_META_SREG),
+        };
+        self.rule.add_expr(&Raw { name: expression, values: &[(attribute, Value::U32(key)), (to, REG)] });
+        self.rule.add_expr(&Bitwise::new(!bit, bit));
+        self.rule.add_expr(&Raw { name: expression, values: &[(attribute, Value::U32(key)), (from, REG)] });
+    }
+
+    fn remembered(&mut self, bit: u32) {
+        let values = [(sys::NFTNL_EXPR_CT_KEY, Value::U32(libc::NFT_CT_MARK as u32)), (sys::NFTNL_EXPR_CT_DREG, REG)];
+        self.rule.add_expr(&Raw { name: c"ct", values: &values });
+        self.rule.add_expr(&Bitwise::new(bit, 0u32));
+        self.rule.add_expr(&Cmp::new(CmpOp::Eq, bit));
+    }
+
+    /// `fib saddr type local` or `fib daddr type local`.
+    fn address_is_local(&mut self, which: u32) {
+        let values = [
+            (sys::NFTNL_EXPR_FIB_RESULT, Value::U32(FIB_ADDRESS_TYPE)),
+            (sys::NFTNL_EXPR_FIB_FLAGS, Value::U32(which)),
+            (sys::NFTNL_EXPR_FIB_DREG, REG),
+        ];
+        self.rule.add_expr(&Raw { name: c"fib", values: &values });
+        self.equal(&LOCAL.to_ne_bytes());
     }
 
     fn redirect(&mut self, address: Ipv4Addr, port: u16) {

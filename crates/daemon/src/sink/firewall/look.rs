@@ -3,7 +3,7 @@
 use rustix::io::Errno;
 
 use super::encode::comment_data;
-use crate::policy::ruleset::{TABLE, TABLE_COMMENT};
+use crate::policy::ruleset::{HIDING, TABLE, TABLE_COMMENT};
 use crate::source::nfnetlink::{NFTABLES, Nested, Request, Socket, attributes};
 
 /// `NFPROTO_INET`
@@ -17,6 +17,7 @@ const TABLE_USERDATA: u16 = 6;
 const TABLE_OWNER: u16 = 7;
 /// `NFTA_RULE_*`
 const RULE_TABLE: u16 = 1;
+const RULE_CHAIN: u16 = 2;
 const RULE_EXPRESSIONS: u16 = 4;
 /// `NFTA_LIST_ELEM`, `NFTA_EXPR_NAME`
 const EXPRESSION_NAME: u16 = 1;
@@ -51,12 +52,13 @@ pub fn look(socket: &mut Socket) -> Result<Option<Seen>, Errno> {
     }
 }
 
-/// Is there a masquerading rule in our table?
+/// Is there a rule in our table that hides the cluster's addresses?
 pub(super) fn masquerades(socket: &mut Socket) -> Result<bool, Errno> {
     let request = Request::new(NFTABLES, GET_RULE, INET).dump().text(RULE_TABLE, TABLE);
     let found = socket.dump(&request, |message| {
         let rule = message.attributes();
         let ours = rule.text(RULE_TABLE).as_deref() == Some(TABLE);
+        let ours = ours && rule.text(RULE_CHAIN).as_deref() == Some(HIDING);
         let mut names = rule.nest(RULE_EXPRESSIONS).map(|element| attributes(element.value).text(EXPRESSION_NAME));
         (ours && names.any(|name| name.as_deref() == Some("masq"))).then_some(())
     })?;

@@ -24,6 +24,7 @@ fn rule(preference: u32, table: u32) -> Rule {
         output: None,
         input: None,
         mark: None,
+        suppress: None,
         table,
         protocol: ROUTE_PROTOCOL,
     }

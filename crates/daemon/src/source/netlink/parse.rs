@@ -276,7 +276,7 @@ fn rule(payload: &[u8]) -> Option<Rule> {
     };
     let (to, from) = (u8_at(payload, 1)?, u8_at(payload, 2)?);
     let mut mark = None;
-    let mut mask = u32::MAX;
+    let mut mask = None;
     let mut rule = Rule {
         preference: 0,
         ipv6,
@@ -286,6 +286,7 @@ fn rule(payload: &[u8]) -> Option<Rule> {
         input: None,
         mark: None,
         table: u32::from(u8_at(payload, 4)?),
+        suppress: None,
         protocol: 0,
     };
     for (kind, value) in Attributes::after(payload, HEADER) {
@@ -295,14 +296,20 @@ fn rule(payload: &[u8]) -> Option<Rule> {
             3 => rule.input = Some(text_of(value)),
             6 => rule.preference = u32_of(value)?,
             10 => mark = u32_of(value),
+            // -1 stands for none
+            14 => rule.suppress = u32_of(value).and_then(|length| u8::try_from(length).ok()),
             15 => rule.table = u32_of(value)?,
-            16 => mask = u32_of(value)?,
+            16 => mask = u32_of(value),
             17 => rule.output = Some(text_of(value)),
             21 => rule.protocol = u8_at(value, 0)?,
             _ => {}
         }
     }
-    rule.mark = mark.map(|mark| (mark, mask));
+    // Of a mark that is zero the kernel gives the mask only.
+    rule.mark = match (mark, mask) {
+        (None, None | Some(0)) => None,
+        (mark, mask) => Some((mark.unwrap_or(0), mask.unwrap_or(u32::MAX))),
+    };
     if u8_at(payload, 7)? != LOOKUP {
         rule.table = 0;
     }

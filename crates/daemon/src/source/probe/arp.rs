@@ -80,8 +80,8 @@ impl ArpProbe {
 }
 
 impl Probe for ArpProbe {
-    fn ask(&mut self, questions: &[Question<'_>], port: Option<&str>) -> usize {
-        let Some(wire) = port.and_then(|port| self.wire(port)) else { return questions.len() };
+    fn ask(&mut self, questions: &[Question<'_>], port: &str) -> usize {
+        let Some(wire) = self.wire(port) else { return questions.len() };
         let to = packet::address(wire.index, ETHERTYPE_ARP, Mac([0xff; 6]));
         let (mut taken, mut went) = (0, Vec::new());
         for chunk in questions.chunks(SENT_AT_ONCE) {

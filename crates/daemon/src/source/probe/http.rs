@@ -112,21 +112,15 @@ pub async fn ask(stream: &mut TcpStream, request: &[u8], expect: &HttpExpectatio
 }
 
 /// `http://:PORT/PATH` of a node: well when it answers as expected; where nothing is said, with a status of 2xx or 3xx.
-pub fn is_well(address: Ipv4Addr, probe: NodeProbe, port: Option<String>) -> BoxFuture<'static, bool> {
+pub fn is_well(address: Ipv4Addr, probe: NodeProbe) -> BoxFuture<'static, bool> {
     Box::pin(async move {
         let NodeProbe::Http { port: number, path, expect } = probe else { return false };
-        is_healthy(address, number, &path, expect.as_ref(), port.as_deref()).await.unwrap_or(false)
+        is_healthy(address, number, &path, expect.as_ref()).await.unwrap_or(false)
     })
 }
 
-async fn is_healthy(
-    address: Ipv4Addr,
-    number: u16,
-    path: &str,
-    expect: Option<&HttpExpectation>,
-    port: Option<&str>,
-) -> io::Result<bool> {
-    let mut stream = connect(SocketAddr::new(IpAddr::V4(address), number), port, None).await?;
+async fn is_healthy(address: Ipv4Addr, number: u16, path: &str, expect: Option<&HttpExpectation>) -> io::Result<bool> {
+    let mut stream = connect(SocketAddr::new(IpAddr::V4(address), number), None, None).await?;
     let request = request(&address.to_string(), number, path);
     if let Some(expect) = expect {
         return Ok(ask(&mut stream, &request, expect).await? == Reachability::Online);

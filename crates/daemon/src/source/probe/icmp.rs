@@ -31,7 +31,6 @@ pub struct IcmpProbe {
 #[derive(Debug)]
 struct Wire {
     socket: Socket,
-    port: Option<String>,
     identifier: u16,
 }
 
@@ -42,8 +41,9 @@ impl Default for IcmpProbe {
 }
 
 impl Wire {
-    fn open(port: Option<&str>) -> io::Result<Self> {
-        let socket = echo::socket(false, port)?;
+    fn open() -> io::Result<Self> {
+        // Unbound: by the way that everybody's packets go.
+        let socket = echo::socket(false, None)?;
         prepare(&socket, ROOM);
         never_fragment(&socket);
         let [high, low, ..] = unguessable().to_ne_bytes();
@@ -52,7 +52,7 @@ impl Wire {
             // A raw socket gets a copy of every ICMP message of this machine.
             socket.attach_filter(&replies_to(identifier))?;
         }
-        Ok(Self { socket, port: port.map(Into::into), identifier })
+        Ok(Self { socket, identifier })
     }
 }
 
@@ -77,10 +77,10 @@ fn replies_to(identifier: u16) -> [SockFilter; 7] {
 }
 
 impl IcmpProbe {
-    /// The socket; a new one when the port has another name, or the old one was of no use.
-    fn wire(&mut self, port: Option<&str>) -> Option<&Wire> {
-        if self.wire.as_ref().is_none_or(|wire| wire.port.as_deref() != port) {
-            let opened = Wire::open(port);
+    /// The socket; a new one where the old one was of no use.
+    fn wire(&mut self) -> Option<&Wire> {
+        if self.wire.is_none() {
+            let opened = Wire::open();
             self.denied = opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
             self.wire = opened.ok();
         }
@@ -89,10 +89,10 @@ impl IcmpProbe {
 }
 
 impl Probe for IcmpProbe {
-    fn ask(&mut self, questions: &[Question<'_>], port: Option<&str>) -> usize {
+    fn ask(&mut self, questions: &[Question<'_>], _port: &str) -> usize {
         let cookie = self.cookie;
         // Without a socket all of them go unanswered.
-        let Some(wire) = self.wire(port) else { return questions.len() };
+        let Some(wire) = self.wire() else { return questions.len() };
         let (mut taken, mut went) = (0, 0);
         for chunk in questions.chunks(SENT_AT_ONCE) {
             let now = wall();
@@ -119,7 +119,7 @@ impl Probe for IcmpProbe {
             }
         }
         if went == 0 && taken > 0 {
-            // The interface went away under the socket: it would not work with the one that comes back.
+            // Of no use now, whatever the reason.
             self.wire = None;
         }
         taken

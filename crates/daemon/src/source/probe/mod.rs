@@ -56,7 +56,8 @@ pub struct NodeProbePlan {
     pub interval: Duration,
     /// a round's longest wait for an answer
     pub timeout: Duration,
-    /// the cluster port's name; everything is bound to it, so that an overlap with the venue does not matter
+    /// the cluster port's name; without one nobody is asked. Only ARP is bound to it: all else goes the way that everybody's
+    /// packets go, so that what leads them elsewhere is seen
     pub port: Option<String>,
 }
 
@@ -106,8 +107,8 @@ pub struct Answer {
 /// One way to ask nodes whether they live. Who is asked when, and again, is the business of [`rounds`].
 pub trait Probe: Send {
     /// Asks without waiting. How many of the questions, from the first on, were taken; for the others there was no room, and
-    /// they come again a moment later.
-    fn ask(&mut self, questions: &[Question<'_>], port: Option<&str>) -> usize;
+    /// they come again a moment later. `port`: the cluster's, for what is asked on the wire itself.
+    fn ask(&mut self, questions: &[Question<'_>], port: &str) -> usize;
 
     /// Adds what was answered since it was called last, without waiting.
     fn answers(&mut self, told: &mut Vec<Answer>);

@@ -42,7 +42,8 @@ pub async fn run(mut plan: watch::Receiver<NodeProbePlan>, events: mpsc::Sender<
             if questions.is_empty() {
                 continue;
             }
-            let taken = probe.ask(&questions, port.as_deref());
+            // Without a cluster port they go unanswered: elsewhere somebody else may have their addresses.
+            let taken = port.map_or(questions.len(), |port| probe.ask(&questions, &port));
             now = Instant::now();
             match probe.is_denied() {
                 true => rounds.denied(&indices, now),

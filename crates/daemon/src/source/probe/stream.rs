@@ -13,8 +13,8 @@ use crate::config::NodeProbe;
 /// Sockets open at once, for each kind of probe.
 const MOST: usize = 256;
 
-/// Asks one node once: (its address, what to ask, the port to go by); whether it is well.
-pub type AskOne = fn(Ipv4Addr, NodeProbe, Option<String>) -> BoxFuture<'static, bool>;
+/// Asks one node once: (its address, what to ask); whether it is well.
+pub type AskOne = fn(Ipv4Addr, NodeProbe) -> BoxFuture<'static, bool>;
 
 /// The questions underway.
 #[derive(Debug)]
@@ -30,10 +30,10 @@ impl Streams {
 }
 
 impl Probe for Streams {
-    fn ask(&mut self, questions: &[Question<'_>], port: Option<&str>) -> usize {
+    fn ask(&mut self, questions: &[Question<'_>], _port: &str) -> usize {
         let room = MOST.saturating_sub(self.underway.len()).min(questions.len());
         for question in questions.iter().take(room) {
-            let asked = (self.ask)(question.address, question.probe.clone(), port.map(Into::into));
+            let asked = (self.ask)(question.address, question.probe.clone());
             let (key, within) = (question.key, question.within);
             self.underway.spawn(async move {
                 let begin = Instant::now();
@@ -61,7 +61,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_than_the_limit_are_open_and_the_rest_comes_later() {
-        let slow: AskOne = |_, _, _| {
+        let slow: AskOne = |_, _| {
             Box::pin(async {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 true
@@ -77,8 +77,8 @@ mod tests {
             within: Duration::from_secs(1),
         };
         let questions: Vec<_> = (0..1000).map(question).collect();
-        assert_eq!(streams.ask(&questions, None), MOST);
-        assert_eq!(streams.ask(&questions[MOST..], None), 0, "no room");
+        assert_eq!(streams.ask(&questions, "eth0"), MOST);
+        assert_eq!(streams.ask(&questions[MOST..], "eth0"), 0, "no room");
         let mut told = Vec::new();
         streams.answers(&mut told);
         assert!(told.is_empty(), "nobody has answered yet");
@@ -86,6 +86,6 @@ mod tests {
         streams.answers(&mut told);
         assert_eq!(told.len(), MOST);
         assert!(told.iter().all(|answer| answer.rtt >= Some(Duration::from_millis(20))));
-        assert_eq!(streams.ask(&questions[MOST..], None), MOST, "there is room again");
+        assert_eq!(streams.ask(&questions[MOST..], "eth0"), MOST, "there is room again");
     }
 }

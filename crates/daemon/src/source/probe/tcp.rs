@@ -1,4 +1,4 @@
-//! A TCP connection, bound to a port. Accepted is healthy; refused means that the host lives, but not the service.
+//! A TCP connection, bound to a port where one is given. Accepted is healthy; refused means that the host lives, but not the service.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -8,7 +8,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::config::NodeProbe;
 
-/// Connects through `port`, from `source` where one is given.
+/// Connects, through `port` and from `source` where they are given.
 ///
 /// # Errors
 /// No such interface, no right to bind to it (CAP_NET_RAW), or no connection.
@@ -22,9 +22,9 @@ pub async fn connect(to: SocketAddr, port: Option<&str>, source: Option<IpAddr>)
 }
 
 /// `tcp:PORT`
-pub fn is_well(address: Ipv4Addr, probe: NodeProbe, port: Option<String>) -> BoxFuture<'static, bool> {
+pub fn is_well(address: Ipv4Addr, probe: NodeProbe) -> BoxFuture<'static, bool> {
     Box::pin(async move {
         let NodeProbe::Tcp(number) = probe else { return false };
-        connect((address, number).into(), port.as_deref(), None).await.is_ok()
+        connect((address, number).into(), None, None).await.is_ok()
     })
 }

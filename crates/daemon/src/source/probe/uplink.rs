@@ -27,6 +27,8 @@ const DOUBT: Duration = Duration::from_millis(1500);
 const TRY_AGAIN: Duration = Duration::from_millis(250);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
+/// The longest pause where another uplink could stand in for this one.
+const LAST_PAUSE_OF_SEVERAL: Duration = Duration::from_secs(15);
 /// An unanswered ping is followed by another after this.
 const PING_AGAIN: Duration = Duration::from_millis(1200);
 
@@ -38,8 +40,10 @@ pub async fn run(mut plan: watch::Receiver<UplinkProbePlan>, events: mpsc::Sende
     let mut running: Vec<(UplinkTarget, Task)> = Vec::new();
     let mut probe = UplinkProbe::Off;
     let rights = Rights::default();
+    let several = Arc::new(AtomicBool::new(false));
     loop {
         let wanted = plan.borrow_and_update().clone();
+        several.store(wanted.targets.len() > 1, Ordering::Relaxed);
         if wanted.probe != probe {
             running.clear();
             probe = wanted.probe;
@@ -49,9 +53,9 @@ pub async fn run(mut plan: watch::Receiver<UplinkProbePlan>, events: mpsc::Sende
         if probe != UplinkProbe::Off {
             for target in wanted.targets {
                 if !running.iter().any(|(known, _)| *known == target) {
-                    let task =
-                        tokio::spawn(watch_uplink(target.clone(), probe.clone(), rights.clone(), events.clone()));
-                    running.push((target, Task(task)));
+                    let (rights, several) = (rights.clone(), Arc::clone(&several));
+                    let watch = watch_uplink(target.clone(), probe.clone(), rights, several, events.clone());
+                    running.push((target, Task(tokio::spawn(watch))));
                 }
             }
         }
@@ -72,7 +76,13 @@ impl Drop for Task {
     }
 }
 
-async fn watch_uplink(target: UplinkTarget, probe: UplinkProbe, rights: Rights, events: mpsc::Sender<Event>) {
+async fn watch_uplink(
+    target: UplinkTarget,
+    probe: UplinkProbe,
+    rights: Rights,
+    several: Arc<AtomicBool>,
+    events: mpsc::Sender<Event>,
+) {
     let mut known = None;
     let mut pause = FIRST_PAUSE;
     loop {
@@ -91,7 +101,8 @@ async fn watch_uplink(target: UplinkTarget, probe: UplinkProbe, rights: Rights, 
             pause = FIRST_PAUSE;
         }
         sleep(pause).await;
-        pause = (pause * 2).min(LAST_PAUSE);
+        let longest = if several.load(Ordering::Relaxed) { LAST_PAUSE_OF_SEVERAL } else { LAST_PAUSE };
+        pause = (pause * 2).min(longest);
     }
 }
 
