@@ -122,7 +122,7 @@ impl Machine {
             let mut lines = answer.lines().map(str::to_owned);
             Blocker { table: lines.next(), chain: lines.next(), remedy: lines.next().unwrap_or_default() }
         });
-        Blockers { exit, spare: Vec::new() }
+        Blockers { exit, ..Blockers::default() }
     }
 
     /// The port by which the kernel would send to the internet what comes from `source` by `port`, where we may ask it.

@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 
 use crate::config::{NodeProbe, Settings};
 use crate::policy::ruleset::{COMMENT_FORWARDED, COMMENT_MASQUERADE, TABLE};
-use crate::policy::{Desired, subnet};
+use crate::policy::{Desired, forwards, subnet, traffic};
 use crate::source::dhcp::DhcpWatchPlan;
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, NodeTarget, UplinkProbePlan, UplinkTarget};
@@ -119,11 +119,18 @@ pub fn firewall_watch(settings: &Settings, state: &State, own_port: u32) -> Fire
     let placement = subnet::place(settings, state);
     let carrying = state.uplinks().into_iter().filter(|uplink| uplink.address.is_some());
     let exit = state.vitals().way_out.flatten().and_then(|index| state.facts().link(index));
+    let cluster = state.cluster_port();
+    let vitals = state.vitals();
+    let forwards = forwards::ways(settings, state, &placement);
+    let head = placement.address;
     FirewallWatch {
         table: TABLE,
         own_port,
-        cluster_port: state.cluster_port().map(|port| port.name.clone()),
+        cluster_port: cluster.map(|port| port.name.clone()),
+        bridge: cluster.is_some_and(|port| port.kind.as_deref() == Some("bridge")),
         cluster_networks: placement.networks(),
+        head: Some(head),
+        traffic: traffic::promised(settings, head, vitals.time.served, &vitals.ssh_ports, &forwards),
         uplinks: carrying.map(|uplink| uplink.link.name.clone()).collect(),
         exit: exit.map(|link| link.name.clone()),
         forwarded: COMMENT_FORWARDED,

@@ -1,5 +1,6 @@
 //! Which alerts the facts raise.
 
+mod blocked;
 mod dhcp;
 mod forward;
 mod host;
@@ -8,7 +9,7 @@ pub mod nodes;
 mod service;
 
 use crate::config::{Settings, UplinkProbe};
-use crate::event::{ApplyErrorKind, Blocker, LinkIndex, Output, Reachability};
+use crate::event::{ApplyErrorKind, LinkIndex, Output, Reachability};
 use crate::sort;
 use crate::state::State;
 use crate::state::kernel::HeldAddress;
@@ -197,7 +198,7 @@ fn gateway(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         );
         raised.push(alert(Severity::Fault, "gateway-disturbed", text, "RULES FLUSHED"));
     }
-    blocked(state, raised);
+    blocked::blocked(state, raised);
     if let Some((count, max)) = state.vitals().conntrack {
         if max > 0 && u64::from(count) * 100 >= u64::from(max) * 80 {
             let text = format!(
@@ -222,42 +223,6 @@ fn gateway(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
             raised.push(alert(Severity::Notice, "gateway-port-no-carrier", text, "NO SWITCH"));
         }
         Some(_) => {}
-    }
-}
-
-/// By other programs' rules: on the way out that is used, and on those that may be it next.
-fn blocked(state: &State, raised: &mut Vec<Alert>) {
-    match (state.firewall().blocker(), state.firewall().swallowed) {
-        (Some(blocker), _) => {
-            let text = format!("{} drops what the cluster sends: {}", place(blocker), blocker.remedy);
-            let who = blocker.chain.as_deref().unwrap_or("");
-            raised.push(alert(
-                Severity::Fault,
-                "gateway-blocked",
-                text,
-                format!("BLOCKED {who}").trim_end().to_owned(),
-            ));
-        }
-        (None, true) => {
-            let text = "packets of the cluster are accepted by our rules but do not leave: something else on this machine drops them (try: sudo iptables-legacy -S FORWARD)";
-            raised.push(alert(Severity::Fault, "gateway-blocked", text, "BLOCKED"));
-        }
-        (None, false) => {}
-    }
-    for (uplink, blocker) in &state.firewall().spare {
-        let text = format!(
-            "{} would drop what the cluster sends by {uplink}, which is not the way out now: {}",
-            place(blocker),
-            blocker.remedy
-        );
-        raised.push(alert(Severity::Warning, "uplink-blocked", text, format!("{uplink} BLOCKED")));
-    }
-}
-
-fn place(blocker: &Blocker) -> String {
-    match (&blocker.table, &blocker.chain) {
-        (Some(table), Some(chain)) => format!("chain {chain} of table {table}"),
-        _ => "another tool".to_owned(),
     }
 }
 

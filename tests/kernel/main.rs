@@ -12,6 +12,7 @@ mod disturbance;
 mod doctor;
 mod firewall;
 mod healthz;
+mod hooks;
 mod lab;
 mod links;
 mod netlink;
@@ -31,6 +32,7 @@ fn tests() -> Vec<Trial> {
     all.extend(doctor::tests());
     all.extend(firewall::tests());
     all.extend(healthz::tests());
+    all.extend(hooks::tests());
     all.extend(links::tests());
     all.extend(netlink::tests());
     all.extend(packets::tests());
