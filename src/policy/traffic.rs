@@ -73,7 +73,7 @@ pub const fn is_vital(traffic: Traffic) -> bool {
     matches!(traffic, Traffic::Forwarding | Traffic::Neighbours | Traffic::Addresses | Traffic::Names)
 }
 
-/// What it is, for people.
+/// What it is, in words.
 pub fn words(traffic: Traffic) -> String {
     let by = |protocol: u8| if protocol == TCP { "tcp" } else { "udp" };
     match traffic {

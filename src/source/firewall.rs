@@ -8,6 +8,7 @@ mod judge;
 mod legacy;
 mod packet;
 mod remedy;
+mod value;
 #[cfg(test)]
 mod tests;
 
@@ -271,7 +272,7 @@ impl Source {
         FirewallWatch { own_port: 0, ..before } != FirewallWatch { own_port: 0, ..self.watch.clone() }
     }
 
-    /// Looks for chains of others that drop what is to get through; tells it if the answer is a new one.
+    /// Looks for chains of others that drop what is to get through; reports what is new.
     async fn look(&mut self) -> io::Result<()> {
         let ruleset = match self.watch.cluster_port {
             None => Ok(foreign::Ruleset::default()),
@@ -282,14 +283,14 @@ impl Source {
         self.legacy = legacy::read();
         legacy::add(&mut ruleset, self.legacy.clone());
         let found = self.watch.judge(&ruleset);
-        let told = std::mem::replace(&mut self.blockers, found.clone());
-        if found.exit != told.exit {
+        let before = std::mem::replace(&mut self.blockers, found.clone());
+        if found.exit != before.exit {
             self.tell(Firewall::Blocked(found.exit)).await?;
         }
-        if found.spare != told.spare {
+        if found.spare != before.spare {
             self.tell(Firewall::BlockedSpare(found.spare)).await?;
         }
-        if found.traffic != told.traffic {
+        if found.traffic != before.traffic {
             self.tell(Firewall::BlockedTraffic(found.traffic)).await?;
         }
         Ok(())

@@ -13,6 +13,7 @@
 //! denied icmp | allowed icmp                              whether such probes may be sent
 //! flushed [by nft (4711)]                                 somebody changed our rules
 //! blocked ip filter FORWARD: a remedy | unblocked         another tool's drop
+//! cut names ip filter INPUT: a remedy | uncut            another tool's drop of what is promised: addresses, names, ssh
 //! passed 10 9                                             packets accepted in forward, seen at postrouting
 //! dhcp eth0 alone | dhcp eth0 foreign 10.0.0.1 MAC        who else serves addresses there
 //! dhcp eth0 full MAC                                      our server has no address for this board
@@ -41,7 +42,7 @@ use std::time::Duration;
 use bramblegate::event::{
     Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button, Change, Dhcp, Dump, Event, Firewall,
     Head, Lease, Link, LinkIndex, Mac, Neighbour, Netconf, Order, Output, Probe, Reachability, Round, Route, Said,
-    Saying, Stop, Vital,
+    Saying, Stop, Traffic, Vital,
 };
 use bramblegate::policy::ROUTE_PROTOCOL;
 use bramblegate::state::node::Nodes;
@@ -120,7 +121,7 @@ impl Reader {
             "boots" => Event::Dhcp(Dhcp::Boots { address: words.parse()?, file: words.next()?.to_owned() }),
             "neighbour" => Event::Neighbour(self.neighbour(&mut words)?),
             "lease" => Event::Lease(lease(&mut words)?),
-            "flushed" | "blocked" | "unblocked" | "passed" => Event::Firewall(firewall(verb, &mut words)?),
+            "flushed" | "blocked" | "unblocked" | "passed" | "cut" | "uncut" => Event::Firewall(firewall(verb, &mut words)?),
             "fails" | "absent" | "well" => Event::Applied(report(verb, &mut words)?),
             _ => return Err("no such event".to_owned()),
         };
@@ -319,6 +320,12 @@ fn firewall(verb: &str, words: &mut Words<'_>) -> Result<Firewall> {
         }
         "passed" => Firewall::Counters { forwarded: words.parse()?, postrouted: words.parse()? },
         "unblocked" => Firewall::Blocked(None),
+        "uncut" => Firewall::BlockedTraffic(Vec::new()),
+        "cut" => {
+            let traffic = words.next()?.split(',').map(traffic).collect::<Result<Vec<_>>>()?;
+            let Firewall::Blocked(Some(blocker)) = firewall("blocked", words)? else { return Err("who?".to_owned()) };
+            Firewall::BlockedTraffic(traffic.into_iter().map(|traffic| (traffic, blocker.clone())).collect())
+        }
         _ => {
             let rest = words.take_rest();
             let (place, remedy) = rest.split_once(": ").ok_or("no remedy: TABLE CHAIN: REMEDY")?;
@@ -326,6 +333,15 @@ fn firewall(verb: &str, words: &mut Words<'_>) -> Result<Firewall> {
             let (table, chain) = (Some(table.to_owned()), Some(chain.to_owned()));
             Firewall::Blocked(Some(Blocker { table, chain, remedy: remedy.to_owned() }))
         }
+    })
+}
+
+fn traffic(word: &str) -> Result<Traffic> {
+    Ok(match word {
+        "addresses" => Traffic::Addresses,
+        "names" => Traffic::Names,
+        "ssh" => Traffic::Venue { protocol: 6, port: 22 },
+        _ => return Err(format!("what is {word}?")),
     })
 }
 

@@ -198,13 +198,14 @@ fn counters_are_read_back() {
     assert_eq!((forwarded, postrouted), (3, 1), "one echo session that got through, two packets that did not");
 }
 
-/// No look finds a drop behind the decision where to send: the counters tell, and soon.
+/// A drop by what no look knows, behind the decision where to send: the counters tell, and soon.
 fn what_is_dropped_at_postrouting_is_counted_soon() {
     let lab = Lab::new();
     let mut sink = FirewallSink::new();
     load(&mut sink, &build(&rules()), true);
     let mut ear = Ear::new(sink.port().unwrap());
-    sh("nft add table ip other; nft add chain ip other p '{ type filter hook postrouting priority 0; policy drop; }'");
+    sh("nft add table ip other; nft add chain ip other p '{ type filter hook postrouting priority 0; }'
+        nft add rule ip other p meta mark 0 drop");
     // The first reading follows when it has been quiet for a moment.
     assert_eq!(ear.next(700), None);
     lab.node.sh(&format!("ping -n -c 3 -i 0.2 -W 1 {VENUE} || true"));

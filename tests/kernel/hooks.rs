@@ -96,7 +96,7 @@ const NFT: [Case; 14] = [
     case("nft 'add table ip t { flags dormant; }; add chain ip t i { type filter hook input priority 0; policy drop; }'", &[]),
     case(
         "nft 'add table ip t; add chain ip t i { type filter hook input priority 0; policy drop; };
-              add rule ip t i limit rate 1000/second accept'",
+              add rule ip t i limit rate 1000/second burst 1000 packets accept'",
         &[],
     ),
     case(
@@ -287,19 +287,19 @@ fn greet(listener: TcpListener) {
     });
 }
 
-const PATIENCE: Duration = Duration::from_millis(400);
+const TIMEOUT: Duration = Duration::from_millis(400);
 
 fn greeted(host: &str, port: u16) -> bool {
     let address: SocketAddr = format!("{host}:{port}").parse().unwrap();
-    let Ok(mut stream) = TcpStream::connect_timeout(&address, PATIENCE) else { return false };
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let Ok(mut stream) = TcpStream::connect_timeout(&address, TIMEOUT) else { return false };
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream.read_exact(&mut [0]).is_ok()
 }
 
 fn ask(from: &str, to: &str, question: &[u8]) -> bool {
     let socket = UdpSocket::bind(from).unwrap();
     socket.set_broadcast(true).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     socket.send_to(question, to).is_ok() && socket.recv_from(&mut [0; 600]).is_ok()
 }
 

@@ -4,6 +4,7 @@ mod child;
 mod death;
 mod keep;
 mod port;
+mod pulse;
 mod restraint;
 mod said;
 mod steadiness;

@@ -48,6 +48,9 @@ pub struct Reply {
     pub server: Ipv4Addr,
     /// who sent the frame
     pub mac: Mac,
+    /// whose question it answers, and which
+    pub asked_by: Mac,
+    pub transaction: u32,
 }
 
 /// A DHCPDISCOVER of a port that has no address, to everybody. `asking_for` is how long we have been at it.
@@ -122,7 +125,9 @@ pub fn reply(frame: &[u8]) -> Option<Reply> {
         Some(_) => false,
     };
     let named = option(options, SERVER_IDENTIFIER).and_then(|value| address(value, 0));
-    gives.then_some(Reply { server: named.or_else(|| address(ip, 12))?, mac })
+    let server = named.or_else(|| address(ip, 12))?;
+    let transaction = u32::from_be_bytes(*fixed.get(4..)?.first_chunk()?);
+    gives.then_some(Reply { server, mac, asked_by: Mac(*fixed.get(28..)?.first_chunk()?), transaction })
 }
 
 /// The server whose offer a client takes, as it tells all servers (RFC 2131, 3.1, 3): that one has made an offer.

@@ -100,7 +100,7 @@ fn ask(socket: &OwnedFd, option: libc::c_int, bytes: &mut [u8]) -> io::Result<()
 pub fn add(ruleset: &mut Ruleset, listings: Vec<Listing>) {
     for listing in listings {
         let (table, name) = (listing.table(), listing.name);
-        // The same names as iptables on nf_tables has; both kinds together are told apart by a word.
+        // The same names as iptables on nf_tables has; where both are there a word keeps them apart.
         let taken = ruleset.tables.contains_key(&(IPV4, name.to_owned()));
         let name = if taken { format!("{name}{LEGACY_SUFFIX}") } else { name.to_owned() };
         ruleset.tables.insert((IPV4, name), table);

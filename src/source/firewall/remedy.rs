@@ -106,7 +106,7 @@ fn clause(found: &Found<'_>, stage: Stage, packet: &Packet) -> Clause {
     let name = |port: &Option<super::packet::Port>| port.as_ref().map(|port| port.name.clone());
     let (input, output) = (name(&packet.input), name(&packet.output));
     let (enters, leaves) = (Clause { input, output: None, what: What::Everything }, Clause { input: None, output, what: What::Everything });
-    // Before connections are tracked nobody can tell an answer by its connection.
+    // Before connections are tracked an answer is not known as one.
     let tracked = !matches!(stage, Ingress | Egress)
         && (found.base.priority > super::judge::CONNTRACK || !matches!(stage, Prerouting | Output))
         && matches!(found.name.0, INET | IPV4);

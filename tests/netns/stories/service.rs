@@ -170,6 +170,32 @@ pub fn leases_are_heard_of_again() -> Result<()> {
     })
 }
 
+/// It lives and does nothing: noticed, named, ended by force. Where names are served it is asked; where not, looked at.
+pub fn dnsmasq_that_stands_still() -> Result<()> {
+    serving(PLAIN, SERVE, |world| {
+        another_board("rpi2")?;
+        let client = Client::udhcpc("rpi2", "worker")?;
+        let (address, _) = client.wait()?;
+        let id = dnsmasq_of_ours().ok_or_else(|| Error("dnsmasq does not run".into()))?;
+        must("head", &format!("kill -STOP {id}"))?;
+        until("it is named", || alert(world, "gateway-dnsmasq-failed").is_some_and(|text| text.contains("stands still")))?;
+        until("another answers", || {
+            dnsmasq_of_ours().is_some_and(|new| new != id) && look_up("rpi2", "worker.bramble").contains(&address)
+        })?;
+        ensure("the address stays", renew(&client)? == address)?;
+        // The rules of another program drop our own question: that is no reason to end what serves the nodes.
+        let id = dnsmasq_of_ours();
+        must(
+            "head",
+            "nft add table ip lo && nft 'add chain ip lo i { type filter hook input priority 0; }' && nft add rule ip lo i iif lo udp dport 53 drop",
+        )?;
+        until("it is said", || world.journal().contains("another program drop it on the loopback port"))?;
+        ensure("the same one lives on", dnsmasq_of_ours() == id)?;
+        ensure("and answers", look_up("rpi2", "worker.bramble").contains(&address))?;
+        until("the one before is forgiven", || alert(world, "gateway-dnsmasq-failed").is_none()).map(drop)
+    })
+}
+
 pub fn dnsmasq_killed_fifty_times() -> Result<()> {
     serving(PLAIN, SERVE, |world| {
         another_board("rpi2")?;

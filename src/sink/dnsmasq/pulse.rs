@@ -1,0 +1,137 @@
+//! Does dnsmasq answer? It is asked for a name of its own now and then, as a node would ask it. Where no names are served nobody
+//! can ask from here: then its state is looked at, and now and then it is given a signal that it answers with a line.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::dns;
+use crate::source::alarm::{self, beat};
+use crate::source::probe::unguessable;
+
+/// How often.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// So often is it asked at a time, …
+const TRIES: u8 = 2;
+/// … and waited for so long each time.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// Of so many looks, one gives it a signal, where no names are served.
+const SIGNAL: u8 = 12;
+const PORT: u16 = 53;
+/// No node is called so: it is not there, and that is an answer.
+const NAME: &str = "does-dnsmasq-answer";
+
+/// What was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// it stands still: a signal or a debugger has stopped it
+    Stopped,
+    /// it was asked, and said nothing
+    Silent,
+    /// nobody can ask it: a signal is to show whether it lives
+    Unasked,
+    /// it answers
+    Answers,
+}
+
+/// The task that asks; it ends with the value.
+#[derive(Debug)]
+pub struct Pulse(JoinHandle<()>);
+
+/// Whom to ask.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub process: u32,
+    /// where it serves names; `None`: nowhere
+    pub names: Option<Ipv4Addr>,
+    pub domain: String,
+}
+
+impl Pulse {
+    /// Begins at once, and goes on until the value goes.
+    pub fn start(whom: Target, signs: mpsc::Sender<Sign>) -> Self {
+        Self(tokio::spawn(async move {
+            let mut looks: u8 = 0;
+            let mut reported = None;
+            loop {
+                let sign = look(&whom, looks).await;
+                // That it answers is news only after it did not.
+                let news = sign.filter(|sign| *sign != Sign::Answers || reported != Some(Sign::Answers));
+                if let Some(sign) = news {
+                    reported = Some(sign);
+                    if signs.send(sign).await.is_err() {
+                        return;
+                    }
+                }
+                looks = (looks + 1) % SIGNAL;
+                alarm::until(beat(INTERVAL)).await;
+            }
+        }))
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn look(whom: &Target, looks: u8) -> Option<Sign> {
+    if stands_still(whom.process) {
+        return Some(Sign::Stopped);
+    }
+    let Some(address) = whom.names else {
+        return (looks == SIGNAL - 1).then_some(Sign::Unasked);
+    };
+    let mut asked = false;
+    for _ in 0..TRIES {
+        match ask(address, &whom.domain).await {
+            Some(true) => return Some(Sign::Answers),
+            Some(false) => asked = true,
+            None => {}
+        }
+    }
+    asked.then_some(Sign::Silent)
+}
+
+/// Whether an answer came; `None`: it could not be asked, for the address is not there or nobody listens there yet.
+async fn ask(address: Ipv4Addr, domain: &str) -> Option<bool> {
+    // From that address: if it is not this machine's, nothing leaves.
+    let socket = UdpSocket::bind(SocketAddrV4::new(address, 0)).await.ok()?;
+    socket.connect(SocketAddrV4::new(address, PORT)).await.ok()?;
+    let [high, low, ..] = unguessable().to_ne_bytes();
+    let id = [high, low];
+    let question = dns::query(u16::from_be_bytes(id), &format!("{NAME}.{domain}"), false)?;
+    match socket.send(&question).await {
+        Ok(_) => {}
+        // A rule of somebody's refuses it.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Some(false),
+        Err(_) => return None,
+    }
+    let mut answer = [0; 512];
+    let heard = async {
+        loop {
+            let length = socket.recv(&mut answer).await.ok()?;
+            if length >= 12 && answer.starts_with(&id) {
+                return Some(());
+            }
+        }
+    };
+    match timeout(TIMEOUT, heard).await {
+        Ok(Some(())) => Some(true),
+        // Nobody listens there.
+        Ok(None) => None,
+        Err(_) => Some(false),
+    }
+}
+
+/// By the state in `/proc/PID/stat` (proc_pid_stat(5)): behind the name, which may hold anything.
+fn stands_still(process: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['T', 't']))
+}
