@@ -7,7 +7,7 @@ mod network;
 mod vital;
 mod words;
 
-pub use vital::{Button, Head, Pressure, Vital};
+pub use vital::{Button, Conflict, Head, Pressure, Vital};
 pub use words::in_words;
 
 use std::collections::BTreeSet;

@@ -17,6 +17,7 @@ use crate::sink::durable;
 use crate::sort;
 use crate::source::firewall::{self, Blockers, FirewallWatch};
 use crate::source::netlink::{self, Connection};
+use crate::source::ntp::{self, TimeAnswer};
 use crate::source::wayout;
 
 /// A daemon that does not say its status in this time is not asked again.
@@ -133,6 +134,19 @@ impl Machine {
         let index = |name: &str| self.read(&format!("/sys/class/net/{name}/ifindex"))?.parse::<u32>().ok();
         let exit = wayout::way_out(&mut Connection::open().ok()?, index(port)?, source, wayout::DESTINATION)?;
         self.list("/sys/class/net").into_iter().find(|name| index(name) == Some(exit))
+    }
+
+    /// How the head's own time server answers, where nodes would ask it. In tests the answer to "time".
+    pub fn time_answer(&self, address: Ipv4Addr) -> TimeAnswer {
+        if let Some(answers) = &self.answers {
+            return match answers.get("time").map(String::as_str) {
+                Some("silent") => TimeAnswer::Silent,
+                Some("unsynchronised") => TimeAnswer::Unsynchronised,
+                _ => TimeAnswer::Serves,
+            };
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map_or(TimeAnswer::NoAddress, |runtime| runtime.block_on(ntp::ask(address)))
     }
 
     /// The status of a daemon that runs. In tests the answer to "status".

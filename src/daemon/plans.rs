@@ -1,15 +1,18 @@
 //! What the sources are to look at and ask, given the settings and the facts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
-use crate::config::{NodeProbe, Settings};
+use crate::config::{NodeProbe, Settings, TimeServer};
+use crate::event::{Link, Mac};
 use crate::policy::ruleset::{COMMENT_FORWARDED, COMMENT_MASQUERADE, TABLE};
 use crate::policy::{Desired, forwards, subnet, traffic};
+use crate::sort;
+use crate::source::conflict::{ConflictPlan, ConflictPort};
 use crate::source::dhcp::DhcpWatchPlan;
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, NodeTarget, UplinkProbePlan, UplinkTarget};
@@ -92,6 +95,29 @@ pub fn other_dhcp(settings: &Settings, state: &State) -> Option<DhcpWatchPlan> {
     let (cluster, name) = (&settings.cluster, port.name.clone());
     let ours = std::iter::once(&cluster.address).chain(&cluster.alternatives).map(Ipv4Net::addr).collect();
     Some(DhcpWatchPlan { index, name, mac: port.mac?, generation, ours, strangers: state.strangers() })
+}
+
+/// The ports of cluster and uplinks with a carrier, and the head's addresses there.
+pub fn conflicts(settings: &Settings, state: &State, desired: &Desired) -> ConflictPlan {
+    let links = state.facts().links();
+    let own: BTreeSet<Mac> = sort::set(links.filter_map(|link| link.mac));
+    let port = |link: &Link, addresses: Vec<Ipv4Addr>| {
+        let mac = link.mac.filter(|_| link.carrier && !addresses.is_empty())?;
+        Some(ConflictPort { index: link.index, mac, addresses })
+    };
+    let cluster = state.cluster_port().filter(|link| settings.gateway.enabled && link.master.is_none());
+    let cluster = cluster.and_then(|link| port(link, vec![desired.cluster_address.addr()]));
+    let uplinks = state.uplinks().into_iter().filter_map(|uplink| match uplink.address {
+        Some(IpNet::V4(net)) => port(uplink.link, vec![net.addr()]),
+        _ => None,
+    });
+    ConflictPlan { ports: cluster.into_iter().chain(uplinks).collect(), own: own.into_iter().collect() }
+}
+
+/// Where nodes would ask the head for the time, if it is to be found out.
+pub fn time_at(settings: &Settings, desired: &Desired) -> Option<Ipv4Addr> {
+    let asked = settings.cluster.dhcp.as_ref().is_some_and(|dhcp| dhcp.ntp == TimeServer::Auto);
+    (asked && settings.gateway.enabled).then(|| desired.cluster_address.addr())
 }
 
 /// Asked again whenever anything in the kernel changed.

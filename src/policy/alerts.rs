@@ -142,6 +142,27 @@ fn neighbours(state: &State, raised: &mut Vec<Alert>) {
     raised.push(alert(Severity::Warning, "gateway-neighbours", text, "NEIGHBOURS FULL"));
 }
 
+/// Other boards that have an address of the head: who asks for it reaches one or the other.
+fn conflicts(state: &State, raised: &mut Vec<Alert>) {
+    for conflict in &state.vitals().conflicts {
+        let Some(port) = state.facts().link(conflict.port) else { continue };
+        let (port, by, address) = (&port.name, conflict.by, conflict.address);
+        if state.roles().cluster == Some(conflict.port) {
+            let text = format!(
+                "{by} on the cluster port {port} has the head's own address {address} too, so nodes reach one or the other: give that \
+                 board another address, or take it off"
+            );
+            raised.push(alert(Severity::Fault, "gateway-address-taken", text, "ADDRESS TAKEN"));
+        } else {
+            let text = format!(
+                "{by} has {address} too, the head's address on {port}, so the venue reaches one or the other: ask the venue for another \
+                 address (a DHCP client gets one by asking again)"
+            );
+            raised.push(alert(Severity::Warning, "uplink-address-taken", text, format!("{port} ADDR TAKEN")));
+        }
+    }
+}
+
 fn enslaved(state: &State, raised: &mut Vec<Alert>) {
     let roles = state.roles();
     for (index, master) in &roles.enslaved {
@@ -199,6 +220,7 @@ fn gateway(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         raised.push(alert(Severity::Fault, "gateway-disturbed", text, "RULES FLUSHED"));
     }
     blocked::blocked(state, raised);
+    conflicts(state, raised);
     if let Some((count, max)) = state.vitals().conntrack {
         if max > 0 && u64::from(count) * 100 >= u64::from(max) * 80 {
             let text = format!(

@@ -99,9 +99,7 @@ pub fn decide(settings: &Settings, state: &State, placement: &Placement) -> Opti
     let plan = || plan(settings, state, placement, &port.name);
     match verdict(settings, state) {
         Verdict::Serve => Some(plan()),
-        Verdict::Refused if settings.cluster.dns.is_some() => {
-            Some(ServicePlan { dhcp: None, netboot: None, ..plan() })
-        }
+        Verdict::Refused if settings.cluster.dns.is_some() => Some(ServicePlan { dhcp: None, netboot: None, ..plan() }),
         Verdict::Refused | Verdict::Waiting | Verdict::Off => None,
     }
 }

@@ -8,9 +8,9 @@ mod judge;
 mod legacy;
 mod packet;
 mod remedy;
-mod value;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::convert::Infallible;
 use std::io;

@@ -3,6 +3,7 @@
 pub mod alarm;
 pub mod bind;
 pub mod buttons;
+pub mod conflict;
 pub mod control;
 pub mod dhcp;
 mod files;
@@ -12,6 +13,7 @@ pub mod hotplug;
 pub mod leases;
 pub mod netlink;
 pub mod nfnetlink;
+pub mod ntp;
 mod packet;
 pub mod probe;
 pub mod resolvers;

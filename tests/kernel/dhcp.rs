@@ -424,7 +424,10 @@ fn spanning_tree() {
         assert!(matches!(told, Dhcp::Held { seconds: 8..=10, .. }), "{told:?} after {after}");
         let (told, after) = asking.told(20).await.unwrap();
         let by = Ipv4Addr::new(10, 77, 0, 1);
-        assert!(matches!(told, Dhcp::Foreign { server, .. } if server == by), "{told:?} after {after} s, never alone before");
+        assert!(
+            matches!(told, Dhcp::Foreign { server, .. } if server == by),
+            "{told:?} after {after} s, never alone before"
+        );
         asking.task.abort();
 
         // The cluster's own switch, with nobody behind it: served once it can be known.

@@ -163,7 +163,9 @@ END");
 
 fn a_drop_at_input_is_told_and_taken_back() {
     let mut ear = Ear::new(0);
-    sh("nft 'add table ip t; add chain ip t i { type filter hook input priority 0; }; add rule ip t i udp dport 53 drop'");
+    sh(
+        "nft 'add table ip t; add chain ip t i { type filter hook input priority 0; }; add rule ip t i udp dport 53 drop'",
+    );
     match ear.next(3000) {
         Some(Firewall::BlockedTraffic(blocked)) => {
             let [(Traffic::Names, blocker)] = blocked.as_slice() else { panic!("{blocked:?}") };

@@ -182,10 +182,27 @@ impl Serving {
         let shown = folder.display();
         let mut dnsmasq = Command::new("dnsmasq");
         dnsmasq
-            .args(["-k", "--conf-file=/dev/null", "--user=root", "--pid-file", "--no-ping", "--no-resolv", "--no-hosts"])
-            .args(["--bind-dynamic", "--except-interface=lo", "--log-facility=-", "--address=/head.example/192.168.50.1"])
+            .args([
+                "-k",
+                "--conf-file=/dev/null",
+                "--user=root",
+                "--pid-file",
+                "--no-ping",
+                "--no-resolv",
+                "--no-hosts",
+            ])
+            .args([
+                "--bind-dynamic",
+                "--except-interface=lo",
+                "--log-facility=-",
+                "--address=/head.example/192.168.50.1",
+            ])
             .args([format!("--interface={port}"), "--dhcp-range=192.168.50.100,192.168.50.199,2m".into()])
-            .args(["--enable-tftp".to_owned(), format!("--tftp-root={shown}"), format!("--dhcp-leasefile={shown}/leases")]);
+            .args([
+                "--enable-tftp".to_owned(),
+                format!("--tftp-root={shown}"),
+                format!("--dhcp-leasefile={shown}/leases"),
+            ]);
         let dnsmasq = dnsmasq.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let time = UdpSocket::bind("192.168.50.1:123").unwrap();
         std::thread::spawn(move || {
@@ -220,7 +237,9 @@ impl Serving {
         let ping = |to: &str| format!("ping -n -c 1 -W 0.4 {to}");
         match traffic {
             Addresses => node.run(|| ask_broadcast()),
-            Names => ask("192.168.50.1:53", b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x04head\x07example\0\0\x01\0\x01".to_vec()),
+            Names => {
+                ask("192.168.50.1:53", b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x04head\x07example\0\0\x01\0\x01".to_vec())
+            }
             BootFiles => ask("192.168.50.1:69", b"\0\x01file\0octet\0".to_vec()),
             Time => ask("192.168.50.1:123", vec![0x23; 48]),
             Probes => {
@@ -230,7 +249,8 @@ impl Serving {
             Neighbours => {
                 let name = node.name().to_owned();
                 std::thread::spawn(move || {
-                    crate::lab::try_sh(&format!("ip netns exec {name} busybox arping -q -f -w 1 -I eth0 192.168.50.1")).0
+                    crate::lab::try_sh(&format!("ip netns exec {name} busybox arping -q -f -w 1 -I eth0 192.168.50.1"))
+                        .0
                 })
             }
             Traffic::Venue { protocol: 1, .. } => {

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod conflict;
 mod conntrack;
 mod dhcp;
 mod disturbance;
@@ -26,6 +27,7 @@ use libtest_mimic::{Arguments, Trial};
 
 fn tests() -> Vec<Trial> {
     let mut all = Vec::new();
+    all.extend(conflict::tests());
     all.extend(conntrack::tests());
     all.extend(dhcp::tests());
     all.extend(disturbance::tests());

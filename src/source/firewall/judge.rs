@@ -28,8 +28,7 @@ pub fn blocker(ruleset: &Ruleset, place: &Place, traffic: Traffic, packets: &[Pa
             chains.into_iter().find_map(|(base_name, chain)| {
                 let base = chain.base.as_ref()?;
                 let stage_of = |packet: &Packet| stage(name.0, base, packet);
-                let mut walk =
-                    Walk { table, packet, view: View::of(name.0, base, stage_of(packet)?), budget: BUDGET };
+                let mut walk = Walk { table, packet, view: View::of(name.0, base, stage_of(packet)?), budget: BUDGET };
                 let ends = walk.chain(base_name, 0);
                 if ends.accepted || (ends.through && !chain.drops) {
                     return None;
@@ -297,9 +296,9 @@ impl Walk<'_> {
             What::Meta(16) => Some(Bytes::known(vec![packet.protocol])),
             What::Meta(17) => name(input.filter(|port| port.bridge), false),
             What::Meta(18) => name(output.filter(|port| port.bridge), false),
-            What::Ct(0) => Some(self.state().map_or_else(Bytes::default, |state| {
-                Bytes::known(u32::from(state).to_ne_bytes().to_vec())
-            })),
+            What::Ct(0) => Some(
+                self.state().map_or_else(Bytes::default, |state| Bytes::known(u32::from(state).to_ne_bytes().to_vec())),
+            ),
             What::Ct(_) if self.view.tracking == Tracking::NotYet => None,
             What::Ct(1) if self.view.tracking == Tracking::Done => {
                 Some(Bytes::known(vec![u8::from(packet.state == ESTABLISHED)]))

@@ -195,22 +195,24 @@ impl Listing {
             matches = rest;
         }
         let verdict = match self.target(at) {
-            Some((name, data)) if name.is_empty() => match u32_at(data, 0).map(|code| i32::from_ne_bytes(code.to_ne_bytes())) {
-                Some(DROP) => Some(Verdict::Drop),
-                Some(ACCEPT) => Some(Verdict::Accept),
-                Some(RETURN) => Some(Verdict::Return),
-                Some(to) if usize::try_from(to).is_ok_and(|to| to == at + next) => None,
-                Some(to) => {
-                    let chain = usize::try_from(to).ok().and_then(|to| heads.get(&to));
-                    // `--goto` is a flag of the entry.
-                    let goes = self.entries.get(at + 82).is_some_and(|flags| flags & 2 != 0);
-                    Some(chain.map_or(Verdict::Other, |chain| match goes {
-                        true => Verdict::Goto(chain.clone()),
-                        false => Verdict::Jump(chain.clone()),
-                    }))
+            Some((name, data)) if name.is_empty() => {
+                match u32_at(data, 0).map(|code| i32::from_ne_bytes(code.to_ne_bytes())) {
+                    Some(DROP) => Some(Verdict::Drop),
+                    Some(ACCEPT) => Some(Verdict::Accept),
+                    Some(RETURN) => Some(Verdict::Return),
+                    Some(to) if usize::try_from(to).is_ok_and(|to| to == at + next) => None,
+                    Some(to) => {
+                        let chain = usize::try_from(to).ok().and_then(|to| heads.get(&to));
+                        // `--goto` is a flag of the entry.
+                        let goes = self.entries.get(at + 82).is_some_and(|flags| flags & 2 != 0);
+                        Some(chain.map_or(Verdict::Other, |chain| match goes {
+                            true => Verdict::Goto(chain.clone()),
+                            false => Verdict::Jump(chain.clone()),
+                        }))
+                    }
+                    None => Some(Verdict::Other),
                 }
-                None => Some(Verdict::Other),
-            },
+            }
             Some((name, _)) => xtables_target(&name),
             None => Some(Verdict::Other),
         };

@@ -194,8 +194,7 @@ impl Packet {
     }
 
     fn echo(input: Option<&Port>, output: Option<&Port>, (from, to): (Known, Known), state: u16) -> Self {
-        let datagram =
-            Datagram { protocol: ICMP, from, to, source_port: None, destination_port: None };
+        let datagram = Datagram { protocol: ICMP, from, to, source_port: None, destination_port: None };
         let mut packet = datagram.packet(input, output, state);
         packet.transport = Bytes::unknown(TRANSPORT);
         packet.transport.set(0, &[if state == NEW { ECHO_REQUEST } else { ECHO_REPLY }, 0]);
@@ -235,10 +234,12 @@ pub fn packets(place: &Place, traffic: Traffic) -> Vec<Packet> {
     let cluster = Some(&place.cluster);
     let node = place.head.map_or(Known::Any, Known::Within);
     let head = place.head.map_or(Known::Any, |head| Known::This(head.addr()));
-    let ask = |port| vec![
-        Datagram::udp(node, None, head, Some(port)).packet(cluster, None, NEW).to_kind(LOCAL),
-        Datagram::udp(head, Some(port), node, None).packet(None, cluster, ESTABLISHED).to_kind(UNICAST),
-    ];
+    let ask = |port| {
+        vec![
+            Datagram::udp(node, None, head, Some(port)).packet(cluster, None, NEW).to_kind(LOCAL),
+            Datagram::udp(head, Some(port), node, None).packet(None, cluster, ESTABLISHED).to_kind(UNICAST),
+        ]
+    };
     match traffic {
         Traffic::Forwarding => place.uplinks.iter().flat_map(|uplink| forwarded(place, uplink)).collect(),
         Traffic::Addresses => {

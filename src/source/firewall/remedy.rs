@@ -84,7 +84,9 @@ pub fn remedy(found: &Found<'_>) -> String {
     let docker = iptables && found.base_name == "FORWARD" && has("DOCKER-USER") && theirs("DOCKER");
     let commands = clauses.iter().map(|clause| match iptables {
         true => clause.iptables(found, if docker { "DOCKER-USER" } else { found.base_name }),
-        false => format!("nft 'insert rule {} {} {}accept'", table_name(found.name), found.base_name, clause.nft(found)),
+        false => {
+            format!("nft 'insert rule {} {} {}accept'", table_name(found.name), found.base_name, clause.nft(found))
+        }
     });
     commands.collect::<Vec<_>>().join("; ")
 }
@@ -105,7 +107,10 @@ fn clause(found: &Found<'_>, stage: Stage, packet: &Packet) -> Clause {
     use Stage::{Egress, Forward, Ingress, Output, Postrouting, Prerouting};
     let name = |port: &Option<super::packet::Port>| port.as_ref().map(|port| port.name.clone());
     let (input, output) = (name(&packet.input), name(&packet.output));
-    let (enters, leaves) = (Clause { input, output: None, what: What::Everything }, Clause { input: None, output, what: What::Everything });
+    let (enters, leaves) = (
+        Clause { input, output: None, what: What::Everything },
+        Clause { input: None, output, what: What::Everything },
+    );
     // Before connections are tracked an answer is not known as one.
     let tracked = !matches!(stage, Ingress | Egress)
         && (found.base.priority > super::judge::CONNTRACK || !matches!(stage, Prerouting | Output))

@@ -142,8 +142,7 @@ fn firewalld_that_rejects_at_the_end_is_found_also_with_sets_of_states() {
         sets: LiteMap::from_iter([("__set0".to_owned(), vec![state(2), state(4)])]),
         legacy: false,
     };
-    let found =
-        blocker(&Ruleset { tables: LiteMap::from_iter([((1, "firewalld".to_owned()), table)]) }).unwrap();
+    let found = blocker(&Ruleset { tables: LiteMap::from_iter([((1, "firewalld".to_owned()), table)]) }).unwrap();
     assert_eq!(found.table.as_deref(), Some("inet firewalld"));
     assert!(found.remedy.contains("--add-interface=eth0"), "{}", found.remedy);
 }
@@ -198,7 +197,8 @@ fn ufw_input(user: Vec<Vec<Expression>>) -> Ruleset {
         kind(1 << 3, Verdict::Return),
         vec![Expression::Verdict(Verdict::Drop)],
     ];
-    let before = vec![when([input("lo")], Verdict::Accept), answers_accepted(), jump("ufw-not-local"), jump("ufw-user-input")];
+    let before =
+        vec![when([input("lo")], Verdict::Accept), answers_accepted(), jump("ufw-not-local"), jump("ufw-user-input")];
     filter(vec![
         ("INPUT", base_at(INPUT, true, vec![jump("ufw-before-input")])),
         ("ufw-before-input", plain(before)),

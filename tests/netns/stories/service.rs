@@ -178,7 +178,9 @@ pub fn dnsmasq_that_stands_still() -> Result<()> {
         let (address, _) = client.wait()?;
         let id = dnsmasq_of_ours().ok_or_else(|| Error("dnsmasq does not run".into()))?;
         must("head", &format!("kill -STOP {id}"))?;
-        until("it is named", || alert(world, "gateway-dnsmasq-failed").is_some_and(|text| text.contains("stands still")))?;
+        until("it is named", || {
+            alert(world, "gateway-dnsmasq-failed").is_some_and(|text| text.contains("stands still"))
+        })?;
         until("another answers", || {
             dnsmasq_of_ours().is_some_and(|new| new != id) && look_up("rpi2", "worker.bramble").contains(&address)
         })?;

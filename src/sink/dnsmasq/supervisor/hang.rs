@@ -57,7 +57,8 @@ impl Supervisor {
         self.pulse = None;
         let Some(running) = self.running.take() else { return };
         self.steadiness.hung();
-        let text = format!("dnsmasq hangs ({why}), so nodes got neither addresses nor names: it is killed and started again");
+        let text =
+            format!("dnsmasq hangs ({why}), so nodes got neither addresses nor names: it is killed and started again");
         self.report(Err(ApplyError { kind: ApplyErrorKind::Failed, message: text })).await;
         running.kill().await;
         self.restart().await;
