@@ -166,6 +166,8 @@ pub enum Firewall {
     BlockedSpare(Vec<(String, Blocker)>),
     /// of what is promised beside that: what would drop it
     BlockedTraffic(Vec<(Traffic, Blocker)>),
+    /// nodes ask for addresses on the cluster port, and our server hears none of it; or it does again
+    Unheard(bool),
     /// counters, read back: packets our forward chain accepted from the cluster, packets seen at postrouting
     Counters { forwarded: u64, postrouted: u64 },
 }

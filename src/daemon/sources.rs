@@ -18,7 +18,7 @@ use crate::policy::Desired;
 use crate::sink::dnsmasq;
 use crate::source::conflict::ConflictPlan;
 use crate::source::control::{self, Request};
-use crate::source::dhcp::DhcpWatchPlan;
+use crate::source::dhcp::{DhcpWatchPlan, Questions};
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, UplinkProbePlan};
 use crate::source::signals::Signals;
@@ -76,6 +76,7 @@ pub fn spawn(
     failed: &mpsc::Sender<Failure>,
     run_directory: &Path,
     (control, orders): (&Path, mpsc::Sender<Request>),
+    asked: Questions,
 ) -> Plans {
     let (uplinks, uplinks_seen) = watch::channel(UplinkProbePlan::default());
     let (nodes, nodes_seen) = watch::channel(NodeProbePlan::default());
@@ -110,7 +111,7 @@ pub fn spawn(
     let leases_file = dnsmasq::leases(run_directory);
     let (sender, run_directory) = (events.clone(), run_directory.to_owned());
     later.source("another DHCP server", false, move || {
-        dhcp::run(other_dhcp_seen.clone(), sender.clone(), run_directory.clone())
+        dhcp::run(other_dhcp_seen.clone(), sender.clone(), run_directory.clone(), asked.clone())
     });
     let sender = events.clone();
     later.source("uplink probe", false, move || probe::run_uplinks(uplinks_seen.clone(), sender.clone()));

@@ -18,6 +18,8 @@ use std::convert::Infallible;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
@@ -42,6 +44,26 @@ const FRAME: usize = 2048;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// A port that went away is told by netlink too; until then.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// Counts what nodes ask all servers for on the wire: our own server should hear as much.
+#[derive(Debug, Clone, Default)]
+pub struct Questions(Arc<AtomicU64>);
+
+impl Questions {
+    fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// As many as the other counts.
+    pub fn catch_up(&self, other: &Self) {
+        self.0.store(other.so_far(), Ordering::Relaxed);
+    }
+
+    /// How many there were until now.
+    pub fn so_far(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// The port on which we are to serve. An equal plan disturbs nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +97,7 @@ pub async fn run(
     mut plan: watch::Receiver<Option<DhcpWatchPlan>>,
     events: mpsc::Sender<Event>,
     run_directory: impl AsRef<Path>,
+    questions: Questions,
 ) -> io::Result<Infallible> {
     let memory = Memory::new(run_directory.as_ref());
     loop {
@@ -82,7 +105,7 @@ pub async fn run(
             changed(&mut plan).await?;
             continue;
         };
-        match watch(&port, &mut plan, &events, &memory).await {
+        match watch(&port, &mut plan, &events, &memory, &questions).await {
             Ok(()) => {}
             Err(error) if packet::is_port_gone(&error) => tokio::select! {
                 changed = changed(&mut plan) => changed?,
@@ -111,8 +134,10 @@ async fn watch(
     plan: &mut watch::Receiver<Option<DhcpWatchPlan>>,
     events: &mpsc::Sender<Event>,
     memory: &Memory,
+    questions: &Questions,
 ) -> io::Result<()> {
     let mut watch = Watch::open(port)?;
+    watch.questions = questions.clone();
     let mut alarm = Alarm::new()?;
     if memory.holds(&watch.plugging) {
         // A restart of ours must not leave the nodes without a server; asked it is all the same.
@@ -182,6 +207,7 @@ struct Watch {
     bridge: Option<[u8; 8]>,
     /// what it says again and again is not heard any more
     only_news: bool,
+    questions: Questions,
 }
 
 /// So many questions may be answered at a time.
@@ -209,6 +235,7 @@ impl Watch {
             switch,
             bridge: None,
             only_news: false,
+            questions: Questions::default(),
         })
     }
 
@@ -271,6 +298,9 @@ impl Watch {
             let to_us = reply.asked_by == self.plugging.mac && self.transactions.contains(&reply.transaction);
             let heard = if to_us && lately { Heard::Answer(reply.server, reply.mac) } else { Heard::Hint };
             return theirs.then_some(heard);
+        }
+        if message::asks_all(frame) {
+            self.questions.count();
         }
         // Who takes another's offer is not called anything by us.
         let other = message::chosen(frame).filter(|server| !self.ours.contains(server));

@@ -23,6 +23,8 @@ pub struct FirewallFacts {
     pub spare: Vec<(String, Blocker)>,
     /// of what is promised beside that: what would drop it
     pub traffic: Vec<(Traffic, Blocker)>,
+    /// what nodes ask for on the cluster port does not reach our server, though nothing is seen to drop it
+    pub unheard: bool,
     /// what our forward chain accepts does not arrive at postrouting
     pub swallowed: bool,
     /// new connections in a row of which none arrived there
@@ -116,6 +118,10 @@ impl State {
             }
             Firewall::BlockedTraffic(traffic) => {
                 self.firewall.traffic.clone_from(traffic);
+                Vec::new()
+            }
+            Firewall::Unheard(unheard) => {
+                self.firewall.unheard = *unheard;
                 Vec::new()
             }
             Firewall::Counters { forwarded, postrouted } => {

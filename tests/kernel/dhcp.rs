@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bramblegate::event::{Dhcp, Event, Mac};
-use bramblegate::source::dhcp::{DhcpWatchPlan, run};
+use bramblegate::source::dhcp::{DhcpWatchPlan, Questions, run};
 use libtest_mimic::Trial;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tokio::sync::{mpsc, watch};
@@ -82,7 +82,7 @@ impl Cable {
         let (sender, events) = mpsc::channel(64);
         let task = tokio::spawn({
             let folder = self.folder.clone();
-            async move { run(wanted, sender, folder).await.err() }
+            async move { run(wanted, sender, folder, Questions::default()).await.err() }
         });
         Asking { plan, events, task, begin: Instant::now() }
     }

@@ -26,7 +26,12 @@ pub fn blocked(state: &State, raised: &mut Vec<Alert>) {
         );
         raised.push(alert(Severity::Warning, "uplink-blocked", text, format!("{uplink} BLOCKED")));
     }
-    promised(&state.firewall().traffic, raised);
+    let traffic = &state.firewall().traffic;
+    promised(traffic, raised);
+    if state.firewall().unheard && !traffic.iter().any(|(what, _)| *what == Traffic::Addresses) {
+        let text = "nodes ask for addresses on the cluster port, but their requests do not reach dnsmasq: something else on this machine drops them (look at `sudo nft list ruleset`, `sudo iptables-legacy-save`, `tc filter show dev PORT ingress`)";
+        raised.push(alert(Severity::Fault, "gateway-blocked", text, "BLOCKED DHCP"));
+    }
 }
 
 /// One alert for each chain, with all that it drops and each remedy once.

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::dns;
 use crate::source::alarm::{self, beat};
+use crate::source::dhcp::Questions;
 use crate::source::probe::unguessable;
 
 /// How often.
@@ -37,6 +38,8 @@ pub enum Sign {
     Unasked,
     /// it answers
     Answers,
+    /// nodes ask for addresses on the wire; whether it hears any of that
+    Hears(bool),
 }
 
 /// The task that asks; it ends with the value.
@@ -50,6 +53,26 @@ pub struct Target {
     /// where it serves names; `None`: nowhere
     pub names: Option<Ipv4Addr>,
     pub domain: String,
+    /// what nodes ask for on the wire, and how much that was when it last said that it heard one
+    pub asked: Questions,
+    pub heard: Questions,
+}
+
+/// So many questions in a row are none that it could have missed by chance.
+const DEAF: u64 = 3;
+
+/// Whether it hears what is asked on the wire.
+#[derive(Debug, Default)]
+struct Hearing {
+    deaf: bool,
+}
+
+impl Hearing {
+    /// Takes how much was asked, and how much had been when it was last heard of; what is new.
+    fn compare(&mut self, asked: u64, heard: u64) -> Option<bool> {
+        let deaf = asked.saturating_sub(heard) >= DEAF;
+        (std::mem::replace(&mut self.deaf, deaf) != deaf).then_some(!deaf)
+    }
 }
 
 impl Pulse {
@@ -58,6 +81,7 @@ impl Pulse {
         Self(tokio::spawn(async move {
             let mut looks: u8 = 0;
             let mut reported = None;
+            let mut hearing = Hearing::default();
             loop {
                 let sign = look(&whom, looks).await;
                 // That it answers is news only after it did not.
@@ -65,6 +89,11 @@ impl Pulse {
                 if let Some(sign) = news {
                     reported = Some(sign);
                     if signs.send(sign).await.is_err() {
+                        return;
+                    }
+                }
+                if let Some(hears) = hearing.compare(whom.asked.so_far(), whom.heard.so_far()) {
+                    if signs.send(Sign::Hears(hears)).await.is_err() {
                         return;
                     }
                 }
@@ -134,4 +163,20 @@ async fn ask(address: Ipv4Addr, domain: &str) -> Option<bool> {
 fn stands_still(process: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['T', 't']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_hears_nothing_of_what_is_asked_is_deaf_until_it_does() {
+        let mut hearing = Hearing::default();
+        assert_eq!(hearing.compare(2, 0), None, "two may be lost");
+        assert_eq!(hearing.compare(3, 0), Some(false));
+        assert_eq!(hearing.compare(9, 0), None, "reported once");
+        assert_eq!(hearing.compare(10, 10), Some(true));
+        assert_eq!(hearing.compare(12, 10), None);
+        assert_eq!(hearing.compare(13, 10), Some(false));
+    }
 }

@@ -21,6 +21,7 @@ use super::steadiness::Steadiness;
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output};
 use crate::render::dnsmasq::Files;
 use crate::source::alarm;
+use crate::source::dhcp::Questions;
 use crate::source::leases::Watch;
 
 /// How long it waits before dnsmasq is started again: at first, at most when somebody killed it, and at most when it does
@@ -68,6 +69,11 @@ pub struct Supervisor {
     /// why it was asked by a signal: our questions go unanswered, and whether that was reported
     unanswered: bool,
     blocked_reported: bool,
+    /// what nodes ask for on the wire, and how much that was when dnsmasq last said that it heard one
+    asked: Questions,
+    heard: Questions,
+    /// it heard none of it
+    deaf: bool,
 }
 
 enum Happening {
@@ -81,7 +87,7 @@ enum Happening {
 }
 
 impl Supervisor {
-    pub fn new(folder: PathBuf, state_directory: &Path, events: mpsc::Sender<Event>) -> Self {
+    pub fn new(folder: PathBuf, state_directory: &Path, events: mpsc::Sender<Event>, asked: Questions) -> Self {
         Self {
             keep: Keep::new(folder.join("leases"), state_directory),
             folder,
@@ -105,6 +111,9 @@ impl Supervisor {
             signalled: None,
             unanswered: false,
             blocked_reported: false,
+            asked,
+            heard: Questions::default(),
+            deaf: false,
         }
     }
 
@@ -300,8 +309,12 @@ impl Supervisor {
     async fn hear(&mut self, line: &str) {
         let Some((_, text)) = said::split(line) else { return };
         self.answered_signal();
+        if text.starts_with("DHCP") {
+            self.heard.catch_up(&self.asked);
+        }
         if text.starts_with("started, version") {
             self.started = true;
+            self.hears(true).await;
             self.ask_for_its_pulse();
             return self.settle().await;
         }
@@ -396,6 +409,7 @@ impl Supervisor {
 
     /// Ends dnsmasq, with its leases on the disk.
     async fn stop(&mut self) {
+        self.hears(true).await;
         self.due = None;
         if self.running.is_some() {
             self.end().await;

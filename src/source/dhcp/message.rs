@@ -130,6 +130,13 @@ pub fn reply(frame: &[u8]) -> Option<Reply> {
     gives.then_some(Reply { server, mac, asked_by: Mac(*fixed.get(28..)?.first_chunk()?), transaction })
 }
 
+/// A client asks all servers, or takes up an offer before all of them.
+pub fn asks_all(frame: &[u8]) -> bool {
+    let to_all = frame.first().is_some_and(|first| first & 1 == 1);
+    let message = message(frame, [CLIENT_PORT, SERVER_PORT], BOOT_REQUEST).filter(|_| to_all);
+    message.is_some_and(|message| matches!(option(message.options, MESSAGE_TYPE), Some([DISCOVER | REQUEST])))
+}
+
 /// The server whose offer a client takes, as it tells all servers (RFC 2131, 3.1, 3): that one has made an offer.
 pub fn chosen(frame: &[u8]) -> Option<Ipv4Addr> {
     // What goes to one server is about that one's lease.

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Supervisor;
-use crate::event::{ApplyError, ApplyErrorKind};
+use crate::event::{ApplyError, ApplyErrorKind, Event, Firewall};
 use crate::sink::dnsmasq::child::Running;
 use crate::sink::dnsmasq::pulse::{Pulse, Sign, Target};
 use crate::sink::dnsmasq::said;
@@ -20,17 +20,33 @@ impl Supervisor {
         let (Some(process), Some(given)) = (self.running.as_ref().and_then(Running::process), &self.given) else {
             return;
         };
+        // What was asked before it ran it cannot have heard.
+        self.heard.catch_up(&self.asked);
         let names = self.without_names.is_none() && given.config != given.config_without_names;
         let names = names.then(|| given.address.addr());
-        let whom = Target { process, names, domain: given.domain.clone() };
+        let whom = Target {
+            process,
+            names,
+            domain: given.domain.clone(),
+            asked: self.asked.clone(),
+            heard: self.heard.clone(),
+        };
         self.signs = mpsc::channel(4);
         self.pulse = Some(Pulse::start(whom, self.signs.0.clone()));
+    }
+
+    /// Reports whether what nodes ask on the wire reaches it, if that is another answer than before.
+    pub(super) async fn hears(&mut self, hears: bool) {
+        if std::mem::replace(&mut self.deaf, !hears) != self.deaf {
+            let _ = self.events.send(Event::Firewall(Firewall::Unheard(!hears))).await;
+        }
     }
 
     pub(super) async fn seen(&mut self, sign: Sign) {
         let Some(running) = &self.running else { return };
         match sign {
             Sign::Answers => (self.unanswered, self.blocked_reported) = (false, false),
+            Sign::Hears(hears) => self.hears(hears).await,
             Sign::Stopped => self.hung("it stands still, stopped by a signal").await,
             // Our question may have been dropped on its way: a signal gets there.
             Sign::Silent | Sign::Unasked => {
