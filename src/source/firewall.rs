@@ -228,7 +228,7 @@ struct Source {
     /// as last told
     blockers: Blockers,
     counts: Option<Counts>,
-    /// what was read of iptables' older interface, which tells nobody of changes
+    /// what was read of iptables' older interface, which notifies nobody of changes
     legacy: Vec<legacy::Listing>,
     /// of the counters, to follow closely upon one another
     readings: u8,

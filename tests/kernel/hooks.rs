@@ -236,7 +236,7 @@ impl Serving {
         let ask = |to: &'static str, question: Vec<u8>| node.run(move || ask("0.0.0.0:0", to, &question));
         let ping = |to: &str| format!("ping -n -c 1 -W 0.4 {to}");
         match traffic {
-            Addresses => node.run(|| ask_broadcast()),
+            Addresses => node.run(ask_broadcast),
             Names => {
                 ask("192.168.50.1:53", b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x04head\x07example\0\0\x01\0\x01".to_vec())
             }

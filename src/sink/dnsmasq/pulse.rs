@@ -32,7 +32,7 @@ const NAME: &str = "does-dnsmasq-answer";
 pub enum Sign {
     /// it stands still: a signal or a debugger has stopped it
     Stopped,
-    /// it was asked, and said nothing
+    /// it was asked, and gave no answer
     Silent,
     /// nobody can ask it: a signal is to show whether it lives
     Unasked,
@@ -53,7 +53,7 @@ pub struct Target {
     /// where it serves names; `None`: nowhere
     pub names: Option<Ipv4Addr>,
     pub domain: String,
-    /// what nodes ask for on the wire, and how much that was when it last said that it heard one
+    /// what nodes ask for on the wire, and how much that was when it last logged one
     pub asked: Questions,
     pub heard: Questions,
 }

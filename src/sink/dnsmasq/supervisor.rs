@@ -69,7 +69,7 @@ pub struct Supervisor {
     /// why it was asked by a signal: our questions go unanswered, and whether that was reported
     unanswered: bool,
     blocked_reported: bool,
-    /// what nodes ask for on the wire, and how much that was when dnsmasq last said that it heard one
+    /// what nodes ask for on the wire, and how much that was when dnsmasq last logged one
     asked: Questions,
     heard: Questions,
     /// it heard none of it

@@ -311,7 +311,8 @@ impl Walk<'_> {
             What::Payload(2, ..) if packet.arp => None,
             What::Payload(2, offset, length) => Some(packet.transport.part(offset as usize, length as usize)),
             What::AddressType { source } => {
-                let kind = packet.kinds[usize::from(!source)];
+                let [from, to] = packet.kinds;
+                let kind = if source { from } else { to };
                 Some(kind.map_or_else(Bytes::default, |kind| Bytes::known(u32::from(kind).to_ne_bytes().to_vec())))
             }
             _ => Some(Bytes::default()),

@@ -51,7 +51,8 @@ pub struct Listing {
 
 /// The tables that are there; those that may not be read are not.
 pub fn read() -> Vec<Listing> {
-    let is_there = |name: &str| match fs::read_to_string(NAMES) {
+    let names = fs::read_to_string(NAMES);
+    let is_there = |name: &str| match &names {
         Ok(names) => names.lines().any(|line| line == name),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let module = format!("iptable_{name} ");

@@ -188,8 +188,9 @@ impl Packet {
         self
     }
 
-    fn to_kind(mut self, kind: u8) -> Self {
-        self.kinds[1] = Some(kind);
+    fn reaching(mut self, kind: u8) -> Self {
+        let [from, _] = self.kinds;
+        self.kinds = [from, Some(kind)];
         self
     }
 
@@ -236,8 +237,8 @@ pub fn packets(place: &Place, traffic: Traffic) -> Vec<Packet> {
     let head = place.head.map_or(Known::Any, |head| Known::This(head.addr()));
     let ask = |port| {
         vec![
-            Datagram::udp(node, None, head, Some(port)).packet(cluster, None, NEW).to_kind(LOCAL),
-            Datagram::udp(head, Some(port), node, None).packet(None, cluster, ESTABLISHED).to_kind(UNICAST),
+            Datagram::udp(node, None, head, Some(port)).packet(cluster, None, NEW).reaching(LOCAL),
+            Datagram::udp(head, Some(port), node, None).packet(None, cluster, ESTABLISHED).reaching(UNICAST),
         ]
     };
     match traffic {
@@ -246,22 +247,22 @@ pub fn packets(place: &Place, traffic: Traffic) -> Vec<Packet> {
             let everybody = Known::This(Ipv4Addr::BROADCAST);
             let nobody = Known::This(Ipv4Addr::UNSPECIFIED);
             vec![
-                Datagram::udp(nobody, Some(68), everybody, Some(67)).packet(cluster, None, NEW).to_kind(BROADCAST),
+                Datagram::udp(nobody, Some(68), everybody, Some(67)).packet(cluster, None, NEW).reaching(BROADCAST),
                 // To an address that the node has yet to take.
-                Datagram::udp(head, Some(67), node, Some(68)).packet(None, cluster, NEW).to_kind(UNICAST),
-                Datagram::udp(node, Some(68), head, Some(67)).packet(cluster, None, NEW).to_kind(LOCAL),
+                Datagram::udp(head, Some(67), node, Some(68)).packet(None, cluster, NEW).reaching(UNICAST),
+                Datagram::udp(node, Some(68), head, Some(67)).packet(cluster, None, NEW).reaching(LOCAL),
             ]
         }
         Traffic::Names => ask(53),
         Traffic::Time => ask(123),
         // Data comes from a port of its own.
         Traffic::BootFiles => vec![
-            Datagram::udp(node, None, head, Some(69)).packet(cluster, None, NEW).to_kind(LOCAL),
-            Datagram::udp(head, None, node, None).packet(None, cluster, NEW).to_kind(UNICAST),
+            Datagram::udp(node, None, head, Some(69)).packet(cluster, None, NEW).reaching(LOCAL),
+            Datagram::udp(head, None, node, None).packet(None, cluster, NEW).reaching(UNICAST),
         ],
         Traffic::Probes => vec![
-            Packet::echo(None, cluster, (head, node), NEW).to_kind(UNICAST),
-            Packet::echo(cluster, None, (node, head), ESTABLISHED).to_kind(LOCAL),
+            Packet::echo(None, cluster, (head, node), NEW).reaching(UNICAST),
+            Packet::echo(cluster, None, (node, head), ESTABLISHED).reaching(LOCAL),
         ],
         Traffic::Neighbours => vec![
             Packet::arp(cluster, None, 1, node, head),
@@ -272,8 +273,8 @@ pub fn packets(place: &Place, traffic: Traffic) -> Vec<Packet> {
         Traffic::Venue { protocol, port } => {
             let each = |uplink: &Port| match protocol {
                 ICMP => vec![
-                    Packet::echo(Some(uplink), None, (Known::Any, Known::Any), NEW).to_kind(LOCAL),
-                    Packet::echo(None, Some(uplink), (Known::Any, Known::Any), ESTABLISHED).to_kind(UNICAST),
+                    Packet::echo(Some(uplink), None, (Known::Any, Known::Any), NEW).reaching(LOCAL),
+                    Packet::echo(None, Some(uplink), (Known::Any, Known::Any), ESTABLISHED).reaching(UNICAST),
                 ],
                 _ => {
                     let to = Datagram {
@@ -285,8 +286,8 @@ pub fn packets(place: &Place, traffic: Traffic) -> Vec<Packet> {
                     };
                     let from = Datagram { source_port: Some(port), destination_port: None, ..to };
                     vec![
-                        to.packet(Some(uplink), None, NEW).to_kind(LOCAL),
-                        from.packet(None, Some(uplink), ESTABLISHED).to_kind(UNICAST),
+                        to.packet(Some(uplink), None, NEW).reaching(LOCAL),
+                        from.packet(None, Some(uplink), ESTABLISHED).reaching(UNICAST),
                     ]
                 }
             };
@@ -313,7 +314,7 @@ pub fn packets(place: &Place, traffic: Traffic) -> Vec<Packet> {
                 through.status = STATUS_REDIRECTED;
                 [
                     // Before its destination is translated, and after.
-                    outside.packet(Some(uplink), None, NEW).to_kind(LOCAL).at(&[Stage::Ingress, Stage::Prerouting]),
+                    outside.packet(Some(uplink), None, NEW).reaching(LOCAL).at(&[Stage::Ingress, Stage::Prerouting]),
                     through.at(&[Stage::Forward, Stage::Postrouting, Stage::Egress]),
                     back.packet(cluster, Some(uplink), ESTABLISHED).at(&[
                         Stage::Ingress,

@@ -223,7 +223,7 @@ fn ufws_default_cuts_the_nodes_off_until_its_own_remedy() {
         assert_eq!(blocker_of(&opened, traffic), None, "{traffic:?}");
     }
     assert_eq!(blocker_of(&ufw_input(vec![]), Traffic::Probes), None, "answers are let in");
-    assert_eq!(blocker(&ufw_input(vec![])), None, "nothing is said of what is forwarded");
+    assert_eq!(blocker(&ufw_input(vec![])), None, "what is forwarded does not pass there");
 }
 
 /// A rule that may match and let through some of it is no proof; one that is for another port is none either.
