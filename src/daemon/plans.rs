@@ -11,7 +11,6 @@ use crate::config::{NodeProbe, Settings, TimeServer};
 use crate::event::{Link, Mac};
 use crate::policy::ruleset::{COMMENT_FORWARDED, COMMENT_MASQUERADE, TABLE};
 use crate::policy::{Desired, forwards, subnet, traffic};
-use crate::sort;
 use crate::source::conflict::{ConflictPlan, ConflictPort};
 use crate::source::dhcp::DhcpWatchPlan;
 use crate::source::firewall::FirewallWatch;
@@ -100,7 +99,7 @@ pub fn other_dhcp(settings: &Settings, state: &State) -> Option<DhcpWatchPlan> {
 /// The ports of cluster and uplinks with a carrier, and the head's addresses there.
 pub fn conflicts(settings: &Settings, state: &State, desired: &Desired) -> ConflictPlan {
     let links = state.facts().links();
-    let own: BTreeSet<Mac> = sort::set(links.filter_map(|link| link.mac));
+    let own: BTreeSet<Mac> = links.filter_map(|link| link.mac).collect();
     let port = |link: &Link, addresses: Vec<Ipv4Addr>| {
         let mac = link.mac.filter(|_| link.carrier && !addresses.is_empty())?;
         Some(ConflictPort { index: link.index, mac, addresses })

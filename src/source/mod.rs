@@ -11,6 +11,7 @@ pub mod firewall;
 pub mod host;
 pub mod hotplug;
 pub mod leases;
+pub mod nameserver;
 pub mod netlink;
 pub mod nfnetlink;
 pub mod ntp;

@@ -71,7 +71,9 @@ fn own_port() {
     block_on_within(Duration::from_secs(10), async {
         let (sender, mut events) = mpsc::channel(16);
         let mut plan = plan();
-        plan.own.push("02:00:00:00:00:02".parse().unwrap());
+        let listing = sh("ip -o link");
+        let macs = listing.split("link/ether ").skip(1).filter_map(|rest| rest.split(' ').next()?.parse().ok());
+        plan.own.extend(macs);
         let (_keep, wanted) = watch::channel(plan);
         tokio::spawn(run(wanted, sender));
         // eth1 answers for it, as a port of Linux does.

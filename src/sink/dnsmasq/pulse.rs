@@ -2,28 +2,22 @@
 //! can ask from here: then its state is looked at, and now and then it is given a signal that it answers with a line.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
-use crate::dns;
 use crate::source::alarm::{self, beat};
 use crate::source::dhcp::Questions;
-use crate::source::probe::unguessable;
+use crate::source::nameserver;
 
 /// How often.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// So often is it asked at a time, …
+/// So often is it asked at a time.
 const TRIES: u8 = 2;
-/// … and waited for so long each time.
-const TIMEOUT: Duration = Duration::from_secs(1);
 /// Of so many looks, one gives it a signal, where no names are served.
 const SIGNAL: u8 = 12;
-const PORT: u16 = 53;
 /// No node is called so: it is not there, and that is an answer.
 const NAME: &str = "does-dnsmasq-answer";
 
@@ -117,46 +111,16 @@ async fn look(whom: &Target, looks: u8) -> Option<Sign> {
     let Some(address) = whom.names else {
         return (looks == SIGNAL - 1).then_some(Sign::Unasked);
     };
+    let name = format!("{NAME}.{}", whom.domain);
     let mut asked = false;
     for _ in 0..TRIES {
-        match ask(address, &whom.domain).await {
+        match nameserver::answers(address, &name).await {
             Some(true) => return Some(Sign::Answers),
             Some(false) => asked = true,
             None => {}
         }
     }
     asked.then_some(Sign::Silent)
-}
-
-/// Whether an answer came; `None`: it could not be asked, for the address is not there or nobody listens there yet.
-async fn ask(address: Ipv4Addr, domain: &str) -> Option<bool> {
-    // From that address: if it is not this machine's, nothing leaves.
-    let socket = UdpSocket::bind(SocketAddrV4::new(address, 0)).await.ok()?;
-    socket.connect(SocketAddrV4::new(address, PORT)).await.ok()?;
-    let [high, low, ..] = unguessable().to_ne_bytes();
-    let id = [high, low];
-    let question = dns::query(u16::from_be_bytes(id), &format!("{NAME}.{domain}"), false)?;
-    match socket.send(&question).await {
-        Ok(_) => {}
-        // A rule of somebody's refuses it.
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Some(false),
-        Err(_) => return None,
-    }
-    let mut answer = [0; 512];
-    let heard = async {
-        loop {
-            let length = socket.recv(&mut answer).await.ok()?;
-            if length >= 12 && answer.starts_with(&id) {
-                return Some(());
-            }
-        }
-    };
-    match timeout(TIMEOUT, heard).await {
-        Ok(Some(())) => Some(true),
-        // Nobody listens there.
-        Ok(None) => None,
-        Err(_) => Some(false),
-    }
 }
 
 /// By the state in `/proc/PID/stat` (proc_pid_stat(5)): behind the name, which may hold anything.
