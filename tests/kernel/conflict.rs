@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use bramblegate::event::{Conflict, Event, Vital};
+use bramblegate::event::{Conflict, Event, Mac, Vital};
 use bramblegate::source::conflict::{ConflictPlan, ConflictPort, run};
 use bramblegate::source::ntp::{TimeAnswer, ask};
 use libtest_mimic::Trial;
@@ -72,7 +72,7 @@ fn own_port() {
         let (sender, mut events) = mpsc::channel(16);
         let mut plan = plan();
         let listing = sh("ip -o link");
-        let macs = listing.split("link/ether ").skip(1).filter_map(|rest| rest.split(' ').next()?.parse().ok());
+        let macs = listing.split("link/ether ").skip(1).filter_map(|rest| rest.split(' ').next()?.parse::<Mac>().ok());
         plan.own.extend(macs);
         let (_keep, wanted) = watch::channel(plan);
         tokio::spawn(run(wanted, sender));
