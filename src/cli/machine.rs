@@ -17,6 +17,7 @@ use crate::sort;
 use crate::source::firewall::{self, Blockers, FirewallWatch};
 use crate::source::folder;
 use crate::source::netlink::{self, Connection};
+use crate::source::ntp::{self, TimeAnswer};
 use crate::source::reading;
 use crate::source::wayout;
 
@@ -125,7 +126,7 @@ impl Machine {
             let mut lines = answer.lines().map(str::to_owned);
             Blocker { table: lines.next(), chain: lines.next(), remedy: lines.next().unwrap_or_default() }
         });
-        Blockers { exit, spare: Vec::new() }
+        Blockers { exit, ..Blockers::default() }
     }
 
     /// The port by which the kernel would send to the internet what comes from `source` by `port`, where we may ask it.
@@ -136,6 +137,19 @@ impl Machine {
         let index = |name: &str| self.read(&format!("/sys/class/net/{name}/ifindex"))?.parse::<u32>().ok();
         let exit = wayout::way_out(&mut Connection::open().ok()?, index(port)?, source, wayout::DESTINATION)?;
         self.list("/sys/class/net").into_iter().find(|name| index(name) == Some(exit))
+    }
+
+    /// How the head's own time server answers, where nodes would ask it. In tests the answer to "time".
+    pub fn time_answer(&self, address: Ipv4Addr) -> TimeAnswer {
+        if let Some(answers) = &self.answers {
+            return match answers.get("time").map(String::as_str) {
+                Some("silent") => TimeAnswer::Silent,
+                Some("unsynchronised") => TimeAnswer::Unsynchronised,
+                _ => TimeAnswer::Serves,
+            };
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map_or(TimeAnswer::NoAddress, |runtime| runtime.block_on(ntp::ask(address)))
     }
 
     /// The status of a daemon that runs. In tests the answer to "status".

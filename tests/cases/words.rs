@@ -13,6 +13,8 @@
 //! denied icmp | allowed icmp                              whether such probes may be sent
 //! flushed [by nft (4711)]                                 somebody changed our rules
 //! blocked ip filter FORWARD: a remedy | unblocked         another tool's drop
+//! cut names ip filter INPUT: a remedy | uncut            another tool's drop of what is promised: addresses, names, ssh
+//! taken eth0 192.168.50.1 MAC | untaken                   another board has this address of the head
 //! passed 10 9                                             packets accepted in forward, seen at postrouting
 //! dhcp eth0 alone | dhcp eth0 foreign 10.0.0.1 MAC        who else serves addresses there
 //! dhcp eth0 full MAC                                      our server has no address for this board
@@ -39,9 +41,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bramblegate::event::{
-    Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button, Change, Dhcp, Dump, Event, Firewall,
-    Head, Lease, Link, LinkIndex, Mac, Neighbour, Netconf, Order, Output, Probe, Reachability, Round, Route, Said,
-    Saying, Stop, Vital,
+    Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button, Change, Conflict, Dhcp, Dump, Event,
+    Firewall, Head, Lease, Link, LinkIndex, Mac, Neighbour, Netconf, Order, Output, Probe, Reachability, Round, Route,
+    Said, Saying, Stop, Traffic, Vital,
 };
 use bramblegate::policy::ROUTE_PROTOCOL;
 use bramblegate::state::node::Nodes;
@@ -109,6 +111,13 @@ impl Reader {
                 output: Output::Link,
                 result: Ok(Applied::Link { unkept: Some(words.take_rest().to_owned()) }),
             }),
+            "untaken" => Event::Vital(Vital::Conflicts(Vec::new())),
+            "taken" => {
+                let port = self.index(words.next()?)?;
+                let address = words.parse()?;
+                let by = words.next()?.parse().map_err(|()| "no hardware address".to_owned())?;
+                Event::Vital(Vital::Conflicts(vec![Conflict { port, address, by }]))
+            }
             "resolvers" | "way-out" | "conntrack" | "neighbours" | "host" => {
                 Event::Vital(self.vital(verb, &mut words)?)
             }
@@ -120,7 +129,9 @@ impl Reader {
             "boots" => Event::Dhcp(Dhcp::Boots { address: words.parse()?, file: words.next()?.to_owned() }),
             "neighbour" => Event::Neighbour(self.neighbour(&mut words)?),
             "lease" => Event::Lease(lease(&mut words)?),
-            "flushed" | "blocked" | "unblocked" | "passed" => Event::Firewall(firewall(verb, &mut words)?),
+            "flushed" | "blocked" | "unblocked" | "passed" | "cut" | "uncut" => {
+                Event::Firewall(firewall(verb, &mut words)?)
+            }
             "fails" | "absent" | "well" => Event::Applied(report(verb, &mut words)?),
             _ => return Err("no such event".to_owned()),
         };
@@ -319,13 +330,30 @@ fn firewall(verb: &str, words: &mut Words<'_>) -> Result<Firewall> {
         }
         "passed" => Firewall::Counters { forwarded: words.parse()?, postrouted: words.parse()? },
         "unblocked" => Firewall::Blocked(None),
-        _ => {
-            let rest = words.take_rest();
-            let (place, remedy) = rest.split_once(": ").ok_or("no remedy: TABLE CHAIN: REMEDY")?;
-            let (table, chain) = place.rsplit_once(' ').ok_or("TABLE CHAIN")?;
-            let (table, chain) = (Some(table.to_owned()), Some(chain.to_owned()));
-            Firewall::Blocked(Some(Blocker { table, chain, remedy: remedy.to_owned() }))
+        "uncut" => Firewall::BlockedTraffic(Vec::new()),
+        "cut" => {
+            let (what, by) = words.take_rest().split_once(' ').ok_or("cut WHAT TABLE CHAIN: REMEDY")?;
+            let traffic = what.split(',').map(traffic).collect::<Result<Vec<_>>>()?;
+            let blocker = blocker(by)?;
+            Firewall::BlockedTraffic(traffic.into_iter().map(|traffic| (traffic, blocker.clone())).collect())
         }
+        _ => Firewall::Blocked(Some(blocker(words.take_rest())?)),
+    })
+}
+
+fn blocker(text: &str) -> Result<Blocker> {
+    let (place, remedy) = text.split_once(": ").ok_or("no remedy: TABLE CHAIN: REMEDY")?;
+    let (table, chain) = place.rsplit_once(' ').ok_or("TABLE CHAIN")?;
+    let (table, chain) = (Some(table.to_owned()), Some(chain.to_owned()));
+    Ok(Blocker { table, chain, remedy: remedy.to_owned() })
+}
+
+fn traffic(word: &str) -> Result<Traffic> {
+    Ok(match word {
+        "addresses" => Traffic::Addresses,
+        "names" => Traffic::Names,
+        "ssh" => Traffic::Venue { protocol: 6, port: 22 },
+        _ => return Err(format!("what is {word}?")),
     })
 }
 

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bramblegate::event::{Dhcp, Event, Mac};
-use bramblegate::source::dhcp::{DhcpWatchPlan, run};
+use bramblegate::source::dhcp::{DhcpWatchPlan, Questions, run};
 use libtest_mimic::Trial;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tokio::sync::{mpsc, watch};
@@ -28,7 +28,9 @@ pub fn tests() -> Vec<Trial> {
         trial("dhcp::a_cable_moved_while_we_ask_is_asked_again", moved),
         trial("dhcp::a_port_made_anew_is_asked_anew", made_anew),
         trial("dhcp::a_server_that_comes_later_is_overheard", overheard),
-        trial("dhcp::a_node_that_takes_anothers_offer_tells_of_it", choice_overheard),
+        trial("dhcp::a_node_that_takes_anothers_offer_is_a_reason_to_ask", choice_overheard),
+        trial("dhcp::a_forged_offer_is_a_reason_to_ask_and_no_more", forged),
+        trial("dhcp::a_blocked_switch_is_waited_for_and_the_venue_hears_no_offer", spanning_tree),
         trial("dhcp::a_stranger_is_a_reason_to_ask", stranger),
         trial("dhcp::a_server_that_goes_is_forgotten_within_the_minute", goes),
         trial("dhcp::who_may_not_ask_says_so", unasked),
@@ -80,7 +82,7 @@ impl Cable {
         let (sender, events) = mpsc::channel(64);
         let task = tokio::spawn({
             let folder = self.folder.clone();
-            async move { run(wanted, sender, folder).await.err() }
+            async move { run(wanted, sender, folder, Questions::default()).await.err() }
         });
         Asking { plan, events, task, begin: Instant::now() }
     }
@@ -370,7 +372,76 @@ fn overheard() {
     });
 }
 
-/// A switch carries a server's answers past us; what a node then says to all it carries to us.
+/// An OFFER to everybody, as a server would send it, of a question with this number.
+fn forge(cable: &Cable, transaction: [u8; 4]) {
+    let mut bytes = vec![2, 1, 6, 0];
+    bytes.extend(transaction);
+    bytes.resize(16, 0);
+    bytes.extend([10, 77, 0, 66]);
+    bytes.resize(28, 0);
+    bytes.extend([2, 0, 0, 0, 0, 1]);
+    bytes.resize(236, 0);
+    bytes.extend([99, 130, 83, 99, 53, 1, 2, 54, 4, 10, 77, 0, 99, 255]);
+    cable.far.sh("ip route replace 255.255.255.255 dev far");
+    let sent = cable.far.run(move || {
+        let socket = UdpSocket::bind("0.0.0.0:67").unwrap();
+        socket.set_broadcast(true).unwrap();
+        assert_eq!(socket.send_to(&bytes, "255.255.255.255:68").unwrap(), bytes.len());
+    });
+    sent.join().unwrap();
+}
+
+/// What anybody can send stops nothing.
+fn forged() {
+    let cable = Cable::new();
+    block_on_within(Duration::from_secs(40), async {
+        let mut asking = cable.asking();
+        assert_eq!(asking.told(10).await.unwrap().0, alone());
+        let wire = Capture::at(&cable.far, "far", cable.file("forged.pcap"));
+        for number in 0..200_u32 {
+            forge(&cable, number.to_be_bytes());
+        }
+        assert_eq!(asking.told(6).await, None, "nobody answers us: nobody is there");
+        let asked = wire.text().matches("length 1: Discover").count();
+        assert!((1..=4).contains(&asked), "asked, and not for each of them: {asked}");
+    });
+}
+
+/// The cluster's port is plugged into a switch of the venue that keeps it from forwarding at first, as the spanning tree wants
+/// it; behind it is the venue's server.
+fn spanning_tree() {
+    let cable = Cable::new();
+    // 2 × 4 s: the standard's shortest; real switches take 2 × 15 s.
+    cable.far.sh("ip addr flush dev far; ip link add switch type bridge stp_state 1 forward_delay 400 hello_time 100
+        ip link set switch up; ip addr add 10.77.0.1/24 dev switch; ip link set far down");
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", cable.far.name()]);
+    let server = dnsmasq(&mut command, "switch", "10.77.0.50,10.77.0.99,2m", &cable.file("stp.leases"), &["--no-ping"]);
+    block_on_within(Duration::from_secs(60), async {
+        let mut asking = cable.asking_of(0);
+        cable.far.sh("ip link set far master switch; ip link set far up");
+        let (told, after) = asking.told(4).await.unwrap();
+        assert!(matches!(told, Dhcp::Held { seconds: 8..=10, .. }), "{told:?} after {after}");
+        let (told, after) = asking.told(20).await.unwrap();
+        let by = Ipv4Addr::new(10, 77, 0, 1);
+        assert!(
+            matches!(told, Dhcp::Foreign { server, .. } if server == by),
+            "{told:?} after {after} s, never alone before"
+        );
+        asking.task.abort();
+
+        // The cluster's own switch, with nobody behind it: served once it can be known.
+        drop(server);
+        cable.far.sh("ip link set far down; ip link set far up");
+        let mut asking = cable.asking_of(1);
+        assert!(matches!(asking.told(4).await.unwrap().0, Dhcp::Held { .. }));
+        let (told, after) = asking.told(20).await.unwrap();
+        assert_eq!(told, alone());
+        assert!((12.0..16.5).contains(&after), "after {after} s");
+    });
+}
+
+/// A switch carries a server's answers past us; what a node then says to all it carries to us. But anybody can say it.
 fn choice_overheard() {
     let cable = Cable::new();
     let say = |server: [u8; 4]| {
@@ -394,9 +465,11 @@ fn choice_overheard() {
         say([10, 77, 0, 2]);
         assert_eq!(asking.told(1).await, None, "it took our own offer");
         say([10, 77, 0, 99]);
-        let server = Ipv4Addr::new(10, 77, 0, 99);
-        let told = asking.told(1).await.map(|(told, _)| told);
-        assert_eq!(told, Some(Dhcp::Foreign { index: index_of("cluster"), server, mac: None }));
+        assert_eq!(asking.told(6).await, None, "that server does not answer us");
+        let _server = cable.dnsmasq(&["--no-ping"]);
+        sleep(Duration::from_secs(5)).await;
+        say([10, 77, 0, 1]);
+        assert_eq!(asking.told(2).await.map(|(told, _)| told), Some(foreign()), "that one does");
     });
 }
 

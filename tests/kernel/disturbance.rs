@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bramblegate::event::{Blocker, Event, Firewall};
+use bramblegate::event::{Blocker, Event, Firewall, Traffic};
 use bramblegate::policy::ruleset::{COMMENT_FORWARDED, COMMENT_MASQUERADE, RulesetInput, TABLE, build};
 use bramblegate::sink::firewall::FirewallSink;
 use bramblegate::source::firewall::{FirewallWatch, run};
@@ -21,6 +21,7 @@ pub fn tests() -> Vec<Trial> {
         trial("disturbance::a_rule_put_into_our_table_is_told", a_rule_put_into_our_table_is_told),
         trial("disturbance::dockers_drop_is_named_and_its_remedy_helps", dockers_drop_is_named_and_its_remedy_helps),
         trial("disturbance::a_reject_behind_a_map_of_states_is_named", a_reject_behind_a_map_of_states_is_named),
+        trial("disturbance::a_drop_at_input_is_told_and_taken_back", a_drop_at_input_is_told_and_taken_back),
         trial("disturbance::counters_are_read_back", counters_are_read_back),
         trial(
             "disturbance::what_is_dropped_at_postrouting_is_counted_soon",
@@ -46,10 +47,11 @@ impl Ear {
             own_port,
             cluster_port: Some("eth0".into()),
             cluster_networks: vec!["192.168.50.1/24".parse().unwrap()],
-            exit: None,
             uplinks: vec!["eth1".into()],
             forwarded: COMMENT_FORWARDED,
             postrouted: COMMENT_MASQUERADE,
+            traffic: vec![Traffic::Addresses, Traffic::Names],
+            ..FirewallWatch::default()
         });
         runtime.spawn(async move {
             let Err(error) = run(sender, receiver).await;
@@ -159,6 +161,22 @@ END");
     assert_eq!(ear.next(3000), Some(Firewall::Blocked(None)), "{}", blocker.remedy);
 }
 
+fn a_drop_at_input_is_told_and_taken_back() {
+    let mut ear = Ear::new(0);
+    sh(
+        "nft 'add table ip t; add chain ip t i { type filter hook input priority 0; }; add rule ip t i udp dport 53 drop'",
+    );
+    match ear.next(3000) {
+        Some(Firewall::BlockedTraffic(blocked)) => {
+            let [(Traffic::Names, blocker)] = blocked.as_slice() else { panic!("{blocked:?}") };
+            assert_eq!((blocker.table.as_deref(), blocker.chain.as_deref()), (Some("ip t"), Some("i")));
+            sh(&blocker.remedy);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(ear.next(3000), Some(Firewall::BlockedTraffic(vec![])));
+}
+
 fn forwarded(ear: &mut Ear) -> (u64, u64) {
     loop {
         match ear.next(5000) {
@@ -182,13 +200,14 @@ fn counters_are_read_back() {
     assert_eq!((forwarded, postrouted), (3, 1), "one echo session that got through, two packets that did not");
 }
 
-/// No look finds a drop behind the decision where to send: the counters tell, and soon.
+/// A drop by what no look knows, behind the decision where to send: the counters tell, and soon.
 fn what_is_dropped_at_postrouting_is_counted_soon() {
     let lab = Lab::new();
     let mut sink = FirewallSink::new();
     load(&mut sink, &build(&rules()), true);
     let mut ear = Ear::new(sink.port().unwrap());
-    sh("nft add table ip other; nft add chain ip other p '{ type filter hook postrouting priority 0; policy drop; }'");
+    sh("nft add table ip other; nft add chain ip other p '{ type filter hook postrouting priority 0; }'
+        nft add rule ip other p meta mark 0 drop");
     // The first reading follows when it has been quiet for a moment.
     assert_eq!(ear.next(700), None);
     lab.node.sh(&format!("ping -n -c 3 -i 0.2 -W 1 {VENUE} || true"));

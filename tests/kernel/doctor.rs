@@ -44,7 +44,16 @@ fn a_foreign_drop_blocks_until_it_is_gone() {
     let (dropped, text) = run(&format!("doctor -c {file}"));
     assert_eq!(dropped, 2, "{text}");
     assert!(text.contains("table ip filter, chain FORWARD") && text.contains("iptables -I FORWARD -i down0"), "{text}");
-    sh("nft insert rule ip filter FORWARD accept");
+    sh("nft insert rule ip filter FORWARD accept; iptables-legacy -P INPUT DROP");
+    let (deaf, text) = run(&format!("doctor -c {file}"));
+    assert!(deaf != 2 && text.contains("chain INPUT drops tcp 22 from the venue"), "{deaf}: {text}");
+    std::fs::write(&file, format!("{SETTINGS}[cluster.dhcp]\nenabled = true\n")).unwrap();
+    let (deaf, text) = run(&format!("doctor -c {file}"));
+    let named = "table ip filter (legacy), chain INPUT drops the nodes' requests for addresses (DHCP)";
+    assert!(deaf == 2 && text.contains(named), "{deaf}: {text}");
+    assert!(text.contains("as root: iptables-legacy -I INPUT -i down0 -j ACCEPT"), "{text}");
+    std::fs::write(&file, SETTINGS).unwrap();
+    sh("iptables-legacy -P INPUT ACCEPT");
     let (after, text) = run(&format!("doctor -c {file}"));
     assert_eq!(after, before, "{text}");
     std::fs::remove_file(file).unwrap();

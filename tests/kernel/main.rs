@@ -6,12 +6,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod conflict;
 mod conntrack;
 mod dhcp;
 mod disturbance;
 mod doctor;
 mod firewall;
 mod healthz;
+mod hooks;
 mod lab;
 mod links;
 mod netlink;
@@ -25,12 +27,14 @@ use libtest_mimic::{Arguments, Trial};
 
 fn tests() -> Vec<Trial> {
     let mut all = Vec::new();
+    all.extend(conflict::tests());
     all.extend(conntrack::tests());
     all.extend(dhcp::tests());
     all.extend(disturbance::tests());
     all.extend(doctor::tests());
     all.extend(firewall::tests());
     all.extend(healthz::tests());
+    all.extend(hooks::tests());
     all.extend(links::tests());
     all.extend(netlink::tests());
     all.extend(packets::tests());

@@ -8,11 +8,12 @@ mod vital;
 mod words;
 
 pub use crate::config::{printable, printable_json, printable_line};
-pub use vital::{Astray, Button, Head, MARK_ELSEWHERE, Pressure, Vital, Way};
+pub use vital::{Astray, Button, Conflict, Head, MARK_ELSEWHERE, Pressure, Vital, Way};
 pub use words::in_words;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::ops::Add;
 use std::time::Duration;
 
@@ -138,8 +139,46 @@ pub enum Firewall {
     Blocked(Option<Blocker>),
     /// of the uplinks that carry none of the nodes' traffic now: what would drop it there
     BlockedSpare(Vec<(String, Blocker)>),
+    /// of what is promised beside that: what would drop it
+    BlockedTraffic(Vec<(Traffic, Blocker)>),
+    /// nodes ask for addresses on the cluster port, and our server hears none of it; or it does again
+    Unheard(bool),
     /// counters, read back: packets our forward chain accepted from the cluster, packets seen at postrouting
     Counters { forwarded: u64, postrouted: u64 },
+}
+
+/// What has to get through the rules of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Traffic {
+    /// what the nodes send by an uplink, and the answers
+    Forwarding,
+    /// ARP between head and nodes
+    Neighbours,
+    /// DHCP
+    Addresses,
+    /// DNS
+    Names,
+    /// TFTP
+    BootFiles,
+    /// NTP
+    Time,
+    /// the pings that the nodes' health is known by
+    Probes,
+    /// what the venue may reach on the head itself, by `IPPROTO_*` and port (ICMP: 0)
+    Venue { protocol: u8, port: u16 },
+    /// a port of the head that leads to a node
+    Port { protocol: u8, listen: u16, to: Ipv4Addr, port: u16 },
+}
+
+impl Traffic {
+    /// The port on the head that it is about, where it is about one.
+    pub const fn port(self) -> Option<u16> {
+        match self {
+            Self::Venue { port, .. } => Some(port),
+            Self::Port { listen, .. } => Some(listen),
+            _ => None,
+        }
+    }
 }
 
 /// Another tool's chain that drops our traffic.

@@ -33,6 +33,7 @@ use crate::sink::link;
 use crate::sink::manager;
 use crate::source::alarm::{Alarm, beat};
 use crate::source::control::Request;
+use crate::source::dhcp::Questions;
 use crate::source::host;
 use crate::source::leases;
 use crate::source::reading;
@@ -146,9 +147,10 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
         let _ = told.send(damage);
     }
     let [known_place, drained_place] = places;
-    let outputs = Outputs::spawn(&options, &events)?;
+    let asked = Questions::default();
+    let outputs = Outputs::spawn(&options, &events, asked.clone())?;
     let control = (options.settings.control.socket.as_path(), ordered);
-    let plans = sources::spawn(signals, &events, &failed, &options.run_directory, control);
+    let plans = sources::spawn(signals, &events, &failed, &options.run_directory, control, asked);
     let mut daemon = Daemon {
         trimmed: state.nodes().layout,
         options,

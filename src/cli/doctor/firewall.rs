@@ -2,17 +2,19 @@
 
 use super::{Finding, Patient};
 use crate::cli::machine::Machine;
-use crate::event::Blocker;
+use crate::event::{Blocker, Vital};
 use crate::policy::ruleset::TABLE;
+use crate::policy::traffic;
 use crate::source::firewall::FirewallWatch;
+use crate::source::{host, time};
 
 /// Files in which rule sets are saved.
 const SAVED: [&str; 2] = ["/etc/nftables.conf", "/etc/sysconfig/nftables.conf"];
 const SAVED_IPTABLES: [&str; 4] =
     ["/etc/iptables/rules.v4", "/etc/iptables.ipv4.nat", "/etc/iptables.rules", "/etc/sysconfig/iptables"];
 
-/// Another table's chain at the forward hook that drops what goes between the cluster and an uplink: it blocks the gateway
-/// where it is on the way out that is used.
+/// Another table's chain that drops what goes between the cluster and an uplink, or what the head promises to nodes and venue:
+/// it blocks the gateway where it is on the way out that is used, or where nodes are cut off from the head.
 pub fn foreign_drop(patient: &Patient<'_>) -> Vec<Finding> {
     let mut uplinks = patient.uplinks();
     if uplinks.is_empty() {
@@ -22,8 +24,13 @@ pub fn foreign_drop(patient: &Patient<'_>) -> Vec<Finding> {
     let port = patient.cluster_port();
     let net = patient.settings.cluster.address;
     let node = net.hosts().find(|host| *host != net.addr());
+    let Vital::Time { served, .. } = time::read(&patient.machine.path("/")) else { return Vec::new() };
+    let ssh_ports = host::ssh_ports(&patient.machine.path("/"));
     let watch = FirewallWatch {
         table: TABLE,
+        bridge: port.as_ref().is_some_and(|port| patient.machine.exists(&format!("/sys/class/net/{port}/bridge"))),
+        head: Some(net),
+        traffic: traffic::promised(patient.settings, net, served, &ssh_ports, &[]),
         exit: port.as_ref().zip(node).and_then(|(port, node)| patient.machine.way_out(port, node)),
         cluster_port: Some(port.unwrap_or_else(|| "cluster".to_owned())),
         cluster_networks: vec![net],
@@ -40,7 +47,12 @@ pub fn foreign_drop(patient: &Patient<'_>) -> Vec<Finding> {
         let text = format!("{} by {uplink}, which is not the way out now", text(table, chain));
         Finding::new("uplink-blocked", text, format!("as root: {remedy}"))
     });
-    blocking.into_iter().chain(spare).collect()
+    let promised = found.traffic.into_iter().map(|(what, Blocker { table, chain, remedy })| {
+        let text = format!("table {}, chain {} drops {}", or(table), or(chain), traffic::words(what));
+        let finding = if traffic::is_vital(what) { Finding::blocking } else { Finding::new };
+        finding("gateway-blocked", text, format!("as root: {remedy}"))
+    });
+    blocking.into_iter().chain(spare).chain(promised).collect()
 }
 
 /// A saved rule set that holds our table breaks the next `systemctl reload nftables`: the table is ours alone.

@@ -8,6 +8,7 @@ use super::{Finding, Patient};
 use crate::cli::machine::Machine;
 use crate::config::TimeServer;
 use crate::event::Vital;
+use crate::source::ntp::TimeAnswer;
 use crate::source::time;
 
 /// The daemon's user, as the package makes it.
@@ -21,6 +22,9 @@ pub fn time(patient: &Patient<'_>) -> Vec<Finding> {
     let (cluster, machine) = (&patient.settings.cluster, patient.machine);
     let auto = cluster.dhcp.as_ref().is_some_and(|dhcp| dhcp.ntp == TimeServer::Auto);
     let Vital::Time { served, servers } = time::read(&machine.path("/")) else { return Vec::new() };
+    if served && auto && patient.settings.gateway.enabled {
+        return unserved(patient);
+    }
     let told = served || servers.iter().any(|server| !server.is_loopback());
     if !patient.settings.gateway.enabled || !auto || told {
         return Vec::new();
@@ -36,6 +40,26 @@ pub fn time(patient: &Patient<'_>) -> Vec<Finding> {
         format!(
             "{install}printf '{allow}local stratum 10\\n' | sudo tee /etc/chrony/conf.d/bramblegate.conf && sudo systemctl restart \
              chrony; or name a server as cluster.dhcp.ntp, or \"off\" there"
+        ),
+    )]
+}
+
+/// A time server that listens, and of which the nodes get no time.
+fn unserved(patient: &Patient<'_>) -> Vec<Finding> {
+    let address = patient.settings.cluster.address;
+    let (text, line) = match patient.machine.time_answer(address.addr()) {
+        TimeAnswer::Serves | TimeAnswer::NoAddress => return Vec::new(),
+        TimeAnswer::Silent => ("does not answer the cluster's addresses", format!("allow {}", address.trunc())),
+        TimeAnswer::Unsynchronised => {
+            ("has no time itself and says so (no source, or none yet)", "local stratum 10".to_owned())
+        }
+    };
+    vec![Finding::hint(
+        "gateway-no-time",
+        format!("the head's time server {text}, so nodes are given no time server"),
+        format!(
+            "with chrony: echo '{line}' | sudo tee -a /etc/chrony/conf.d/bramblegate.conf && sudo systemctl restart chrony; or name \
+             another server as cluster.dhcp.ntp"
         ),
     )]
 }

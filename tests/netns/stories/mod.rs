@@ -142,6 +142,8 @@ pub const ALL: &[(&str, Story)] = &[
     ("service::nodes_get_addresses_and_names_at_once", service::nodes_get_addresses_and_names),
     ("service::leases_outlive_restart_kill_and_power_cut", service::leases_outlive_everything),
     ("service::leases_are_heard_of_again_after_a_pause", service::leases_are_heard_of_again),
+    ("service::a_drop_at_input_is_named_and_its_remedy_helps", service::drop_at_input_is_named_and_its_remedy_helps),
+    ("service::dnsmasq_that_stands_still_is_named_and_replaced", service::dnsmasq_that_stands_still),
     ("service::dnsmasq_killed_fifty_times_comes_back", service::dnsmasq_killed_fifty_times),
     ("service::what_cannot_be_served_is_an_alert", service::what_cannot_be_served_is_an_alert),
     ("service::port_53_taken_leaves_addresses", service::port_53_taken_leaves_addresses),

@@ -8,7 +8,7 @@ use bramblegate_lab::shell::{exec, must};
 use bramblegate_lab::{Error, Result, Venue, World};
 
 use super::client::Client;
-use super::scene::{PLAIN, STOP, alert, before_start, ensure, is, until};
+use super::scene::{PLAIN, STOP, alert, before_start, ensure, is, try_from, until};
 
 /// Serve addresses; one node is known by its hardware address.
 const SERVE: &str = "[cluster.dhcp]\n[[node]]\nname = \"rpi3\"\nmac = \"b8:27:eb:00:00:03\"\n";
@@ -167,6 +167,79 @@ pub fn leases_are_heard_of_again() -> Result<()> {
         let copy = format!("{HOME}/state/dnsmasq.leases");
         until("and kept", || fs::read_to_string(&copy).is_ok_and(|text| text.contains(&other)))?;
         ensure("once", fs::read_to_string(&copy).is_ok_and(|text| text.matches("b8:27:eb:00:00:02").count() == 1))
+    })
+}
+
+/// Another program's default deny (ufw's, as iptables on nf_tables has it): named with what helps, and the nodes are served again.
+/// What no rule can be read to drop is noticed by what does not arrive.
+pub fn drop_at_input_is_named_and_its_remedy_helps() -> Result<()> {
+    serving(PLAIN, SERVE, |world| {
+        another_board("rpi2")?;
+        must(
+            "head",
+            "iptables-nft -A INPUT -i lo -j ACCEPT; iptables-nft -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+             iptables-nft -P INPUT DROP",
+        )?;
+        until("it is named", || alert(world, "gateway-blocked").is_some_and(|text| text.contains("(DHCP)")))?;
+        ensure("with its chain", is(world, "gateway.blocked_by.chain", "INPUT") && is(world, "severity", "fault"))?;
+        let (code, report) = doctor()?;
+        ensure(&format!("doctor too ({code}):\n{report}"), code == 2 && report.contains("for addresses (DHCP)"))?;
+        let text = alert(world, "gateway-blocked").unwrap_or_default();
+        let commands = text.split_once("(uplink.allow): ").map(|(_, commands)| commands).unwrap_or_default();
+        ensure(&format!("with a remedy: {text}"), commands.starts_with("iptables -I INPUT -i eth0 -j ACCEPT"))?;
+        must("head", &commands.replace("iptables ", "iptables-nft "))?;
+        until("and over", || alert(world, "gateway-blocked").is_none())?;
+        let client = Client::udhcpc("rpi2", "worker")?;
+        let (address, _) = client.wait()?;
+        ensure("names too", look_up("rpi2", "worker.bramble").contains(&address))?;
+        try_from(world, "laptop", "ping HEAD")?;
+
+        must(
+            "head",
+            "nft add table ip odd && nft 'add chain ip odd i { type filter hook input priority 0; }' && nft add rule ip odd i meta mark 0 udp dport 67 drop",
+        )?;
+        must("rpi2", "busybox udhcpc -i eth0 -n -q -t 4 -T 1 -s /bin/true || true")?;
+        until("what does not arrive is noticed", || {
+            alert(world, "gateway-blocked").is_some_and(|text| text.contains("do not reach dnsmasq"))
+        })?;
+        must("head", "nft delete table ip odd")?;
+        must("rpi2", "busybox udhcpc -i eth0 -n -q -t 4 -T 1 -s /bin/true")?;
+        until("and over again", || alert(world, "gateway-blocked").is_none()).map(drop)
+    })
+}
+
+fn doctor() -> Result<(i32, String)> {
+    bramblegate_lab::shell::exec(
+        "head",
+        &format!("{} doctor -c {HOME}/bramblegate.toml 2>&1", crate::program().display()),
+    )
+}
+
+/// It lives and does nothing: noticed, named, ended by force. Where names are served it is asked; where not, looked at.
+pub fn dnsmasq_that_stands_still() -> Result<()> {
+    serving(PLAIN, SERVE, |world| {
+        another_board("rpi2")?;
+        let client = Client::udhcpc("rpi2", "worker")?;
+        let (address, _) = client.wait()?;
+        let id = dnsmasq_of_ours().ok_or_else(|| Error("dnsmasq does not run".into()))?;
+        must("head", &format!("kill -STOP {id}"))?;
+        until("it is named", || {
+            alert(world, "gateway-dnsmasq-failed").is_some_and(|text| text.contains("stands still"))
+        })?;
+        until("another answers", || {
+            dnsmasq_of_ours().is_some_and(|new| new != id) && look_up("rpi2", "worker.bramble").contains(&address)
+        })?;
+        ensure("the address stays", renew(&client)? == address)?;
+        // The rules of another program drop our own question: that is no reason to end what serves the nodes.
+        let id = dnsmasq_of_ours();
+        must(
+            "head",
+            "nft add table ip lo && nft 'add chain ip lo i { type filter hook input priority 0; }' && nft add rule ip lo i iif lo udp dport 53 drop",
+        )?;
+        until("it is said", || world.journal().contains("another program drop it on the loopback port"))?;
+        ensure("the same one lives on", dnsmasq_of_ours() == id)?;
+        ensure("and answers", look_up("rpi2", "worker.bramble").contains(&address))?;
+        until("the one before is forgiven", || alert(world, "gateway-dnsmasq-failed").is_none()).map(drop)
     })
 }
 

@@ -23,6 +23,8 @@ pub enum Dhcp {
     Alone { index: LinkIndex },
     /// somebody else does: the ports may be swapped
     Foreign { index: LinkIndex, server: Ipv4Addr, mac: Option<Mac> },
+    /// the switch lets nothing through for so long (spanning tree): it is asked after that
+    Held { index: LinkIndex, seconds: u64 },
     /// it cannot be asked: nobody knows, so it must not be served
     Unasked { index: LinkIndex, why: String },
     /// a board says what it calls itself, to whatever server (options 12 and 81); as it says it

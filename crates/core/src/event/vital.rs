@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 
-use super::LinkIndex;
+use super::{LinkIndex, Mac};
 
 /// The head's own vitals that the gateway depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,9 @@ pub enum Vital {
     WayOut { index: Option<LinkIndex> },
     /// ways that packets of the head's own networks would not go as they have to
     Astray(Vec<Astray>),
-    /// a time server of the head listens where the nodes reach it; whom the head asks for the time
+    /// addresses of the head that other boards have too; all of them
+    Conflicts(Vec<Conflict>),
+    /// a time server of the head answers where the nodes ask it, and has a time; whom the head asks for the time
     Time { served: bool, servers: Vec<Ipv4Addr> },
     /// host name, and TCP ports on which sshd listens
     Host { name: String, ssh_ports: Vec<u16> },
@@ -101,4 +103,14 @@ pub enum Button {
     Next,
     /// the power button is held from now on, or let go
     Power { held: bool },
+}
+
+/// An address of the head that another board has too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Conflict {
+    /// where it was heard
+    pub port: LinkIndex,
+    pub address: Ipv4Addr,
+    /// who has it
+    pub by: Mac,
 }

@@ -1,5 +1,6 @@
 //! Which alerts the facts raise.
 
+mod blocked;
 mod dhcp;
 mod forward;
 mod host;
@@ -9,7 +10,7 @@ mod service;
 mod ways;
 
 use crate::config::{Settings, UplinkProbe};
-use crate::event::{ApplyErrorKind, Blocker, LinkIndex, Output, Reachability};
+use crate::event::{ApplyErrorKind, LinkIndex, Output, Reachability};
 use crate::sort;
 use crate::state::State;
 use crate::state::kernel::HeldAddress;
@@ -145,6 +146,27 @@ fn neighbours(state: &State, raised: &mut Vec<Alert>) {
     raised.push(alert(Severity::Warning, "gateway-neighbours", text, "NEIGHBOURS FULL"));
 }
 
+/// Other boards that have an address of the head: who asks for it reaches one or the other.
+fn conflicts(state: &State, raised: &mut Vec<Alert>) {
+    for conflict in &state.vitals().conflicts {
+        let Some(port) = state.facts().link(conflict.port) else { continue };
+        let (port, by, address) = (&port.name, conflict.by, conflict.address);
+        if state.roles().cluster == Some(conflict.port) {
+            let text = format!(
+                "{by} on the cluster port {port} has the head's own address {address} too, so nodes reach one or the other: give that \
+                 board another address, or take it off"
+            );
+            raised.push(alert(Severity::Fault, "gateway-address-taken", text, "ADDRESS TAKEN"));
+        } else {
+            let text = format!(
+                "{by} has {address} too, the head's address on {port}, so the venue reaches one or the other: ask the venue for another \
+                 address (a DHCP client gets one by asking again)"
+            );
+            raised.push(alert(Severity::Warning, "uplink-address-taken", text, format!("{port} ADDR TAKEN")));
+        }
+    }
+}
+
 fn enslaved(state: &State, raised: &mut Vec<Alert>) {
     let roles = state.roles();
     for (index, master) in &roles.enslaved {
@@ -201,7 +223,8 @@ fn gateway(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         );
         raised.push(alert(Severity::Fault, "gateway-disturbed", text, "RULES FLUSHED"));
     }
-    blocked(state, raised);
+    blocked::blocked(state, raised);
+    conflicts(state, raised);
     if let Some((count, max)) = state.vitals().conntrack {
         if max > 0 && u64::from(count) * 100 >= u64::from(max) * 80 {
             let text = format!(
@@ -226,42 +249,6 @@ fn gateway(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
             raised.push(alert(Severity::Notice, "gateway-port-no-carrier", text, "NO SWITCH"));
         }
         Some(_) => {}
-    }
-}
-
-/// By other programs' rules: on the way out that is used, and on those that may be it next.
-fn blocked(state: &State, raised: &mut Vec<Alert>) {
-    match (state.firewall().blocker(), state.firewall().swallowed) {
-        (Some(blocker), _) => {
-            let text = format!("{} drops what the cluster sends: {}", place(blocker), blocker.remedy);
-            let who = blocker.chain.as_deref().unwrap_or("");
-            raised.push(alert(
-                Severity::Fault,
-                "gateway-blocked",
-                text,
-                format!("BLOCKED {who}").trim_end().to_owned(),
-            ));
-        }
-        (None, true) => {
-            let text = "packets of the cluster are accepted by our rules but do not leave: something else on this machine drops them (try: sudo iptables-legacy -S FORWARD)";
-            raised.push(alert(Severity::Fault, "gateway-blocked", text, "BLOCKED"));
-        }
-        (None, false) => {}
-    }
-    for (uplink, blocker) in &state.firewall().spare {
-        let text = format!(
-            "{} would drop what the cluster sends by {uplink}, which is not the way out now: {}",
-            place(blocker),
-            blocker.remedy
-        );
-        raised.push(alert(Severity::Warning, "uplink-blocked", text, format!("{uplink} BLOCKED")));
-    }
-}
-
-fn place(blocker: &Blocker) -> String {
-    match (&blocker.table, &blocker.chain) {
-        (Some(table), Some(chain)) => format!("chain {chain} of table {table}"),
-        _ => "another tool".to_owned(),
     }
 }
 

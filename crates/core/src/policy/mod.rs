@@ -8,6 +8,7 @@ pub mod routing;
 pub mod ruleset;
 pub mod service;
 pub mod subnet;
+pub mod traffic;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

@@ -92,10 +92,16 @@ pub fn verdict(settings: &Settings, state: &State) -> Verdict {
     }
 }
 
-/// What is served now; nothing unless it may be.
+/// What is served now; nothing unless it may be. Where somebody else gives the addresses, names go on: they are given only to
+/// those who ask us.
 pub fn decide(settings: &Settings, state: &State, placement: &Placement) -> Option<ServicePlan> {
-    let port = state.cluster_port().filter(|_| verdict(settings, state) == Verdict::Serve)?;
-    Some(plan(settings, state, placement, &port.name))
+    let port = state.cluster_port()?;
+    let plan = || plan(settings, state, placement, &port.name);
+    match verdict(settings, state) {
+        Verdict::Serve => Some(plan()),
+        Verdict::Refused if settings.cluster.dns.is_some() => Some(ServicePlan { dhcp: None, netboot: None, ..plan() }),
+        Verdict::Refused | Verdict::Waiting | Verdict::Off => None,
+    }
 }
 
 /// What would be served if nothing stood against it, for `print`; on the port that the settings name if it is not there.

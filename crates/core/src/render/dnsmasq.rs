@@ -43,6 +43,8 @@ pub struct Files {
     pub nodes: NodeFiles,
     /// the head's own address: where it listens
     pub address: Ipv4Net,
+    /// the domain of the names that it answers for by itself
+    pub domain: String,
 }
 
 /// The files that name nodes; long where there are many, so shared.
@@ -64,6 +66,7 @@ pub fn files(plan: &ServicePlan, nodes: NodeFiles, folder: &str) -> Files {
         servers: servers(plan),
         nodes,
         address: plan.address,
+        domain: plan.domain.clone(),
     }
 }
 

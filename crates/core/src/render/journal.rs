@@ -257,6 +257,13 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
             "display: it cannot be read back; after a loss of its power it is drawn again within five minutes",
         ),
         Transition::ServerSaid(said) => service::said(said, state),
+        Transition::DhcpHeld { seconds } => Record::new(
+            &kinds::DHCP_HELD,
+            format!(
+                "the switch at the cluster port lets nothing through for {seconds} s (spanning tree): only then it is asked whether \
+                 another DHCP server is there, and addresses are served"
+            ),
+        ),
         Transition::ForeignDhcp { server, mac } => {
             let by = mac.map(|mac| format!(" ({mac})")).unwrap_or_default();
             let message =

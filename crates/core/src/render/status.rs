@@ -11,11 +11,11 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::light;
 use crate::config::{LcdBus, LedDevice, Settings};
-use crate::event::{Applied, ApplyErrorKind, Blocker, Head, Instant, Mac, NodeId, Output};
+use crate::event::{Applied, ApplyErrorKind, Blocker, Head, Instant, Mac, NodeId, Output, Traffic};
 use crate::panel::Signal;
 use crate::policy::alert::{Alert, Severity};
 use crate::policy::service::{self, Verdict};
-use crate::policy::{Desired, Overlap};
+use crate::policy::{Desired, Overlap, traffic};
 use crate::state::State;
 use crate::state::node::{NodeHealth, NodeState, Origin};
 use crate::state::output::Outputs;
@@ -283,7 +283,10 @@ fn gateway(state: &State, desired: &Desired) -> GatewayStatus {
         chain: None,
         remedy: "sudo iptables-legacy -S FORWARD shows rules that nftables cannot see".to_owned(),
     };
+    let vital = |(what, _): &&(Traffic, Blocker)| traffic::is_vital(*what);
+    let promised = firewall.traffic.iter().find(vital).or_else(|| firewall.traffic.first());
     let blocked_by = firewall.blocker().cloned().or_else(|| firewall.swallowed.then_some(swallowed));
+    let blocked_by = blocked_by.or_else(|| promised.map(|(_, blocker)| blocker.clone()));
     GatewayStatus {
         // Nodes get no IPv6 yet: as long as the rules stand nothing passes.
         ipv6_forwarding: masquerade.filter(|loaded| *loaded).map(|_| false),

@@ -127,6 +127,10 @@ impl State {
                 (*index, OtherServers::Foreign { server: *server, mac: *mac }, None)
             }
             Dhcp::Unasked { index, why } => (*index, OtherServers::Unknown, Some(why.clone())),
+            Dhcp::Held { index, seconds } => {
+                let held = (self.dhcp.port == Some(*index)).then_some(Transition::DhcpHeld { seconds: *seconds });
+                return held.into_iter().collect();
+            }
             Dhcp::Said(said) => {
                 self.refused_for_want(said);
                 return vec![Transition::ServerSaid(said.clone())];

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{State, Transition};
-use crate::event::{Blocker, Firewall, Instant, Output};
+use crate::event::{Blocker, Firewall, Instant, Output, Traffic};
 
 /// So many disturbances of our rules, each within [`FIGHT_GAP`] of the one before, are a fight: from then on they are put back
 /// once in [`FIGHT_PACE`], until there was none for [`FIGHT_END`].
@@ -21,6 +21,10 @@ pub struct FirewallFacts {
     passed: u64,
     /// uplinks that carry none of it now, and what would drop it there
     pub spare: Vec<(String, Blocker)>,
+    /// of what is promised beside that: what would drop it
+    pub traffic: Vec<(Traffic, Blocker)>,
+    /// what nodes ask for on the cluster port does not reach our server, though nothing is seen to drop it
+    pub unheard: bool,
     /// what our forward chain accepts does not arrive at postrouting
     pub swallowed: bool,
     /// new connections in a row of which none arrived there
@@ -110,6 +114,14 @@ impl State {
             }
             Firewall::BlockedSpare(spare) => {
                 self.firewall.spare.clone_from(spare);
+                Vec::new()
+            }
+            Firewall::BlockedTraffic(traffic) => {
+                self.firewall.traffic.clone_from(traffic);
+                Vec::new()
+            }
+            Firewall::Unheard(unheard) => {
+                self.firewall.unheard = *unheard;
                 Vec::new()
             }
             Firewall::Counters { forwarded, postrouted } => {

@@ -52,6 +52,8 @@ pub enum Transition {
     DisplayBlind,
     /// our DHCP and DNS server had something to say
     ServerSaid(Said),
+    /// the switch at the cluster port lets nothing through for so many seconds: nobody can be asked until then
+    DhcpHeld { seconds: u64 },
     /// somebody else serves addresses on the cluster port: we do not
     ForeignDhcp { server: Ipv4Addr, mac: Option<Mac> },
     /// that one is not heard any more, or its cable was pulled

@@ -10,7 +10,7 @@ use litemap::LiteMap;
 
 use super::{State, Transition};
 use crate::config::VitalLimits;
-use crate::event::{Astray, Head, Instant, LinkIndex, Vital};
+use crate::event::{Astray, Conflict, Head, Instant, LinkIndex, Vital};
 
 /// A supply that sags does so again and again: it is told for at least this long after it was last seen.
 pub const SAG_TIME: Duration = Duration::from_secs(60);
@@ -49,6 +49,8 @@ pub struct Vitals {
     /// addresses that we gave to ports and have not taken away: (port, address)
     pub added: Vec<(String, Ipv4Net)>,
     pub time: TimeFacts,
+    /// addresses of the head that other boards have too
+    pub conflicts: Vec<Conflict>,
     /// transfers to the display that failed while it was there, since the start
     pub display_errors: u64,
     /// `None`: not looked at yet
@@ -95,6 +97,7 @@ impl State {
             Vital::Resolvers { index, servers } => {
                 self.vitals.resolvers.insert(*index, servers.clone());
             }
+            Vital::Conflicts(conflicts) => self.vitals.conflicts.clone_from(conflicts),
             Vital::WayOut { index } => self.vitals.way_out = Some(*index),
             Vital::Astray(ways) => {
                 self.vitals.astray.clone_from(ways);

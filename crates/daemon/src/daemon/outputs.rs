@@ -17,6 +17,7 @@ use crate::sink::indicator::{self, IndicatorHandle};
 use crate::sink::manager;
 use crate::sink::status::{self as status_socket, StatusHandle};
 use crate::source::bind;
+use crate::source::dhcp::Questions;
 use crate::state::{State, Transition};
 
 use super::appliers::Appliers;
@@ -60,7 +61,7 @@ impl Outputs {
     ///
     /// # Errors
     /// The kernel or a missing capability forbids what is needed, or the status socket cannot be made.
-    pub fn spawn(options: &Options, events: &mpsc::Sender<Event>) -> Result<Self, Fatal> {
+    pub fn spawn(options: &Options, events: &mpsc::Sender<Event>, asked: Questions) -> Result<Self, Fatal> {
         let (settings, state_directory) = (&options.settings, &options.state_directory);
         let appliers = match settings.gateway.enabled {
             true => Some(Appliers::spawn(state_directory, events).map_err(fatal)?),
@@ -73,7 +74,7 @@ impl Outputs {
         })?;
         Ok(Self {
             appliers,
-            service: Service::spawn(&options.run_directory, state_directory, events),
+            service: Service::spawn(&options.run_directory, state_directory, events, asked),
             panel: None,
             status,
             events: events.clone(),

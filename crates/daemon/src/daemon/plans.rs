@@ -1,16 +1,17 @@
 //! What the sources are to look at and ask, given the settings and the facts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::config::{NodeProbe, Settings};
-use crate::event::{Link, Way};
+use crate::config::{NodeProbe, Settings, TimeServer};
+use crate::event::{Link, Mac, Way};
 use crate::policy::ruleset::{COMMENT_FORWARDED, COMMENT_MASQUERADE, TABLE};
-use crate::policy::{Desired, subnet};
+use crate::policy::{Desired, forwards, subnet, traffic};
+use crate::source::conflict::{ConflictPlan, ConflictPort};
 use crate::source::dhcp::DhcpWatchPlan;
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, NodeTarget, UplinkProbePlan, UplinkTarget};
@@ -95,6 +96,29 @@ pub fn other_dhcp(settings: &Settings, state: &State) -> Option<DhcpWatchPlan> {
     Some(DhcpWatchPlan { index, name, mac: port.mac?, generation, ours, strangers: state.strangers() })
 }
 
+/// The ports of cluster and uplinks with a carrier, and the head's addresses there.
+pub fn conflicts(settings: &Settings, state: &State, desired: &Desired) -> ConflictPlan {
+    let links = state.facts().links();
+    let own: BTreeSet<Mac> = links.filter_map(|link| link.mac).collect();
+    let port = |link: &Link, addresses: Vec<Ipv4Addr>| {
+        let mac = link.mac.filter(|_| link.carrier && !addresses.is_empty())?;
+        Some(ConflictPort { index: link.index, mac, addresses })
+    };
+    let cluster = state.cluster_port().filter(|link| settings.gateway.enabled && link.master.is_none());
+    let cluster = cluster.and_then(|link| port(link, vec![desired.cluster_address.addr()]));
+    let uplinks = state.uplinks().into_iter().filter_map(|uplink| match uplink.address {
+        Some(IpNet::V4(net)) => port(uplink.link, vec![net.addr()]),
+        _ => None,
+    });
+    ConflictPlan { ports: cluster.into_iter().chain(uplinks).collect(), own: own.into_iter().collect() }
+}
+
+/// Where nodes would ask the head for the time, if it is to be found out.
+pub fn time_at(settings: &Settings, desired: &Desired) -> Option<Ipv4Addr> {
+    let asked = settings.cluster.dhcp.as_ref().is_some_and(|dhcp| dhcp.ntp == TimeServer::Auto);
+    (asked && settings.gateway.enabled).then(|| desired.cluster_address.addr())
+}
+
 /// Asked again whenever anything in the kernel changed.
 pub fn way_out(settings: &Settings, state: &State, desired: &Desired) -> Option<WayOutPlan> {
     let port = state.cluster_port().filter(|_| settings.gateway.enabled)?;
@@ -146,11 +170,18 @@ pub fn firewall_watch(settings: &Settings, state: &State, own_port: u32) -> Fire
     let placement = subnet::place(settings, state);
     let carrying = state.uplinks().into_iter().filter(|uplink| uplink.address.is_some());
     let exit = state.detour().or(state.vitals().way_out.flatten()).and_then(|index| state.facts().link(index));
+    let cluster = state.cluster_port();
+    let vitals = state.vitals();
+    let forwards = forwards::ways(settings, state, &placement);
+    let head = placement.address;
     FirewallWatch {
         table: TABLE,
         own_port,
-        cluster_port: state.cluster_port().map(|port| port.name.clone()),
+        cluster_port: cluster.map(|port| port.name.clone()),
+        bridge: cluster.is_some_and(|port| port.kind.as_deref() == Some("bridge")),
         cluster_networks: placement.networks(),
+        head: Some(head),
+        traffic: traffic::promised(settings, head, vitals.time.served, &vitals.ssh_ports, &forwards),
         uplinks: carrying.map(|uplink| uplink.link.name.clone()).collect(),
         exit: exit.map(|link| link.name.clone()),
         forwarded: COMMENT_FORWARDED,

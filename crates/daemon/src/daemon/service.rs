@@ -9,6 +9,7 @@ use crate::event::Event;
 use crate::policy::service::ServicePlan;
 use crate::render::dnsmasq::{self as files, NodeFiles};
 use crate::sink::dnsmasq::{self, DnsmasqHandle};
+use crate::source::dhcp::Questions;
 use crate::state::State;
 
 /// dnsmasq, and what it was given last.
@@ -21,8 +22,8 @@ pub struct Service {
 }
 
 impl Service {
-    pub fn spawn(run_directory: &Path, state_directory: &Path, events: &mpsc::Sender<Event>) -> Self {
-        let dnsmasq = dnsmasq::spawn(run_directory, state_directory, events.clone());
+    pub fn spawn(run_directory: &Path, state_directory: &Path, events: &mpsc::Sender<Event>, asked: Questions) -> Self {
+        let dnsmasq = dnsmasq::spawn(run_directory, state_directory, events.clone(), asked);
         Self { dnsmasq, folder: dnsmasq::folder(run_directory), given: None }
     }
 

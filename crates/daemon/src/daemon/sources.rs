@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +16,17 @@ use crate::config::{Buttons, Settings};
 use crate::event::{Event, LinkIndex};
 use crate::policy::Desired;
 use crate::sink::dnsmasq;
+use crate::source::conflict::ConflictPlan;
 use crate::source::control::{self, Request};
-use crate::source::dhcp::DhcpWatchPlan;
+use crate::source::dhcp::{DhcpWatchPlan, Questions};
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, UplinkProbePlan};
 use crate::source::signals::Signals;
 use crate::source::vitals::VitalsPlan;
 use crate::source::wayout::WayOutPlan;
 use crate::source::{
-    alarm, buttons, dhcp, firewall, host, hotplug, leases, netlink, probe, resolvers, signals, time, vitals, wayout,
+    alarm, buttons, conflict, dhcp, firewall, host, hotplug, leases, netlink, probe, resolvers, signals, time, vitals,
+    wayout,
 };
 use crate::state::State;
 
@@ -53,6 +56,10 @@ pub struct Plans {
     firewall: watch::Sender<FirewallWatch>,
     vitals: watch::Sender<VitalsPlan>,
     buttons: watch::Sender<Option<Buttons>>,
+    /// the ports and addresses that nobody else may have
+    conflicts: watch::Sender<ConflictPlan>,
+    /// where nodes would ask the head for the time
+    time_at: watch::Sender<Option<Ipv4Addr>>,
     /// the port whose neighbours are heard
     neighbours: watch::Sender<Option<LinkIndex>>,
     /// where orders are taken
@@ -69,6 +76,7 @@ pub fn spawn(
     failed: &mpsc::Sender<Failure>,
     run_directory: &Path,
     (control, orders): (&Path, mpsc::Sender<Request>),
+    asked: Questions,
 ) -> Plans {
     let (uplinks, uplinks_seen) = watch::channel(UplinkProbePlan::default());
     let (nodes, nodes_seen) = watch::channel(NodeProbePlan::default());
@@ -77,6 +85,8 @@ pub fn spawn(
     let (firewall, firewall_seen) = watch::channel(FirewallWatch::default());
     let (vitals, vitals_seen) = watch::channel(VitalsPlan::default());
     let (buttons, buttons_seen) = watch::channel(None);
+    let (conflicts, conflicts_seen) = watch::channel(ConflictPlan::default());
+    let (time_at, time_at_seen) = watch::channel(None);
     let (neighbours, neighbours_seen) = watch::channel(None);
     let (control, control_seen) = watch::channel(control.to_owned());
     let (rest, rest_begins) = watch::channel(false);
@@ -101,7 +111,7 @@ pub fn spawn(
     let leases_file = dnsmasq::leases(run_directory);
     let (sender, run_directory) = (events.clone(), run_directory.to_owned());
     later.source("another DHCP server", false, move || {
-        dhcp::run(other_dhcp_seen.clone(), sender.clone(), run_directory.clone())
+        dhcp::run(other_dhcp_seen.clone(), sender.clone(), run_directory.clone(), asked.clone())
     });
     let sender = events.clone();
     later.source("uplink probe", false, move || probe::run_uplinks(uplinks_seen.clone(), sender.clone()));
@@ -112,13 +122,29 @@ pub fn spawn(
     let sender = events.clone();
     later.source("leases", false, move || leases::run(sender.clone(), leases_file.clone()));
     let sender = events.clone();
-    later.source("time servers", false, move || time::run(sender.clone()));
+    later.source("time servers", false, move || time::run(sender.clone(), time_at_seen.clone()));
+    let sender = events.clone();
+    later.source("address conflicts", false, move || conflict::run(conflicts_seen.clone(), sender.clone()));
     let sender = events.clone();
     later.source("vitals", false, move || vitals::run(sender.clone(), vitals_seen.clone()));
     let sender = events.clone();
     later.source("buttons", false, move || buttons::run(sender.clone(), buttons_seen.clone()));
     let node_probes = plans::NodeProbes::default();
-    Plans { uplinks, nodes, node_probes, way_out, other_dhcp, firewall, vitals, buttons, neighbours, control, rest }
+    Plans {
+        uplinks,
+        nodes,
+        node_probes,
+        way_out,
+        other_dhcp,
+        firewall,
+        vitals,
+        buttons,
+        conflicts,
+        time_at,
+        neighbours,
+        control,
+        rest,
+    }
 }
 
 struct Start<'a> {
@@ -219,6 +245,8 @@ impl Plans {
         set(&self.firewall, plans::firewall_watch(settings, state, firewall_port));
         set(&self.vitals, plans::vitals(settings, state));
         set(&self.buttons, settings.buttons.clone());
+        set(&self.conflicts, plans::conflicts(settings, state, desired));
+        set(&self.time_at, plans::time_at(settings, desired));
         set(&self.neighbours, state.roles().cluster);
         set(&self.control, settings.control.socket.clone());
     }

@@ -2,18 +2,24 @@
 //!
 //! The question works without an address on the port, and nothing but it is ever sent. What others' servers say is picked out
 //! by a filter in the kernel, so that a quiet port wakes nobody. Behind a switch a server's answers go past us; but which
-//! server's offer it takes a client tells all.
+//! server's offer it takes a client tells all. Only an answer to our own question counts: all else can be forged by anybody at
+//! the port, and is a reason to ask.
+//!
+//! A switch with a spanning tree keeps a port from forwarding for half a minute: it says so, and silence counts only after that.
 //!
 //! What clients say also tells what they call themselves: our own server keeps that to itself where it gives another name.
 
 mod memory;
 mod message;
 mod schedule;
+mod stp;
 
 use std::convert::Infallible;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
@@ -29,11 +35,35 @@ use super::readable;
 use crate::event::{Dhcp, Event, LinkIndex, Mac};
 use memory::Memory;
 use schedule::{Schedule, Step};
+use stp::Bpdu;
 
 /// Larger frames are no DHCP.
 const FRAME: usize = 2048;
+/// Servers may look for three seconds whether an address is free (dnsmasq takes 3.1 s); later answers are to no question of
+/// ours.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// A port that went away is told by netlink too; until then.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// Counts what nodes ask all servers for on the wire: our own server should hear as much.
+#[derive(Debug, Clone, Default)]
+pub struct Questions(Arc<AtomicU64>);
+
+impl Questions {
+    fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// As many as the other counts.
+    pub fn catch_up(&self, other: &Self) {
+        self.0.store(other.so_far(), Ordering::Relaxed);
+    }
+
+    /// How many there were until now.
+    pub fn so_far(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// The port on which we are to serve. An equal plan disturbs nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +97,7 @@ pub async fn run(
     mut plan: watch::Receiver<Option<DhcpWatchPlan>>,
     events: mpsc::Sender<Event>,
     run_directory: impl AsRef<Path>,
+    questions: Questions,
 ) -> io::Result<Infallible> {
     let memory = Memory::new(run_directory.as_ref());
     loop {
@@ -74,7 +105,7 @@ pub async fn run(
             changed(&mut plan).await?;
             continue;
         };
-        match watch(&port, &mut plan, &events, &memory).await {
+        match watch(&port, &mut plan, &events, &memory, &questions).await {
             Ok(()) => {}
             Err(error) if packet::is_port_gone(&error) => tokio::select! {
                 changed = changed(&mut plan) => changed?,
@@ -103,8 +134,10 @@ async fn watch(
     plan: &mut watch::Receiver<Option<DhcpWatchPlan>>,
     events: &mpsc::Sender<Event>,
     memory: &Memory,
+    questions: &Questions,
 ) -> io::Result<()> {
     let mut watch = Watch::open(port)?;
+    watch.questions = questions.clone();
     let mut alarm = Alarm::new()?;
     if memory.holds(&watch.plugging) {
         // A restart of ours must not leave the nodes without a server; asked it is all the same.
@@ -122,18 +155,24 @@ async fn watch(
                 None
             }
             heard = watch.heard() => match heard? {
-                Heard::Server(server, mac) => watch.foreign((server, mac)),
+                Heard::Answer(server, mac) => watch.foreign((server, mac)),
+                Heard::Hint => {
+                    watch.schedule.hint(Instant::now());
+                    None
+                }
                 Heard::Name(mac, name) => {
                     tell(events, Dhcp::CallsItself { mac, name }).await?;
                     None
                 }
             },
+            bpdu = heard_bpdu(watch.switch.as_ref()) => watch.bpdu(bpdu?),
             () = alarm.rings() => watch.act()?,
         };
         let Some(news) = news else { continue };
         match news {
             // Without the file the next start asks first, and that is all.
             Dhcp::Alone { .. } => drop(memory.keep(&watch.plugging)),
+            Dhcp::Held { .. } => {}
             _ => memory.forget(),
         }
         tell(events, news).await?;
@@ -142,8 +181,10 @@ async fn watch(
 
 /// What a frame tells.
 enum Heard {
-    /// a sign of a server other than ours: as it calls itself, and its hardware address where that is seen
-    Server(Ipv4Addr, Option<Mac>),
+    /// another server answers our question: as it calls itself, and its hardware address
+    Answer(Ipv4Addr, Mac),
+    /// a sign of another server that anybody could have given
+    Hint,
     /// what a board calls itself
     Name(Mac, String),
 }
@@ -154,10 +195,23 @@ struct Watch {
     name: String,
     plugging: Port,
     ours: Vec<Ipv4Addr>,
-    transaction: u32,
+    /// of the question, another one each time
+    transactions: [u32; QUESTIONS],
+    /// when it was asked last
+    asked: Option<Instant>,
     schedule: Schedule,
     said: Option<Dhcp>,
+    /// hears what switches say of their spanning tree
+    switch: Option<AsyncFd<Socket>>,
+    /// the switch that was heard
+    bridge: Option<[u8; 8]>,
+    /// what it says again and again is not heard any more
+    only_news: bool,
+    questions: Questions,
 }
+
+/// So many questions may be answered at a time.
+const QUESTIONS: usize = 3;
 
 impl Watch {
     fn open(plan: &DhcpWatchPlan) -> io::Result<Self> {
@@ -167,9 +221,22 @@ impl Watch {
             // The plan is older than the port.
             return Err(io::ErrorKind::NotFound.into());
         }
-        let (name, ours, transaction) = (plan.name.clone(), plan.ours.clone(), unguessable() as u32);
-        let schedule = Schedule::new(Instant::now());
-        Ok(Self { wire: readable(wire)?, name, plugging, ours, transaction, schedule, said: None })
+        // Without it there is only the risk of a switch that keeps us from being heard.
+        let switch = stp::open(plan.index).and_then(readable).ok();
+        Ok(Self {
+            wire: readable(wire)?,
+            name: plan.name.clone(),
+            plugging,
+            ours: plan.ours.clone(),
+            transactions: [unguessable() as u32; QUESTIONS],
+            asked: None,
+            schedule: Schedule::new(Instant::now()),
+            said: None,
+            switch,
+            bridge: None,
+            only_news: false,
+            questions: Questions::default(),
+        })
     }
 
     /// Does what is due: asks, or takes silence for an answer.
@@ -192,9 +259,13 @@ impl Watch {
         alone
     }
 
-    fn ask(&self, now: Instant) -> io::Result<()> {
+    fn ask(&mut self, now: Instant) -> io::Result<()> {
         let asking_for = u16::try_from(self.schedule.asking_for(now).as_secs()).unwrap_or(u16::MAX);
-        let frame = message::discover(self.plugging.mac, self.transaction, asking_for);
+        self.transactions.rotate_right(1);
+        let [transaction, ..] = &mut self.transactions;
+        *transaction = unguessable() as u32;
+        let frame = message::discover(self.plugging.mac, *transaction, asking_for);
+        self.asked = Some(now);
         let everybody = packet::address(self.plugging.index, ETHERTYPE_IPV4, Mac([0xff; 6]));
         match self.wire.get_ref().send_to(&frame, &everybody) {
             // The port has no room at the moment; the question is asked more than once.
@@ -222,24 +293,71 @@ impl Watch {
 
     fn read(&self, frame: &[u8]) -> Option<Heard> {
         if let Some(reply) = message::reply(frame) {
-            return (reply.mac != self.plugging.mac).then_some(Heard::Server(reply.server, Some(reply.mac)));
+            let theirs = reply.mac != self.plugging.mac;
+            let lately = self.asked.is_some_and(|at| at.elapsed() < ANSWERED_WITHIN);
+            let to_us = reply.asked_by == self.plugging.mac && self.transactions.contains(&reply.transaction);
+            let heard = if to_us && lately { Heard::Answer(reply.server, reply.mac) } else { Heard::Hint };
+            return theirs.then_some(heard);
+        }
+        if message::asks_all(frame) {
+            self.questions.count();
         }
         // Who takes another's offer is not called anything by us.
         let other = message::chosen(frame).filter(|server| !self.ours.contains(server));
         let name = || message::calls_itself(frame).map(|(mac, name)| Heard::Name(mac, name));
-        other.map(|server| Heard::Server(server, None)).or_else(name)
+        other.map(|_| Heard::Hint).or_else(name)
+    }
+
+    /// What a switch says: that nothing is heard through it yet, or that what is behind it has changed.
+    fn bpdu(&mut self, bpdu: Bpdu) -> Option<Dhcp> {
+        let now = Instant::now();
+        let known = self.bridge.replace(bpdu.bridge) == Some(bpdu.bridge);
+        if self.said.is_some() {
+            if let Some(switch) = self.switch.as_ref().filter(|_| !known || !self.only_news) {
+                // It says the same every two seconds.
+                self.only_news = stp::only_news(switch.get_ref(), bpdu.bridge).is_ok();
+            }
+            if !known || bpdu.changes {
+                self.schedule.hint(now);
+            }
+            return None;
+        }
+        if bpdu.forwards {
+            self.schedule.release(now);
+            return None;
+        }
+        let held = self.schedule.hold(bpdu.delay * 2, now)?;
+        Some(Dhcp::Held { index: self.plugging.index, seconds: held.as_secs() })
     }
 
     /// Somebody else serves here: news unless it was said already.
-    fn foreign(&mut self, (server, mac): (Ipv4Addr, Option<Mac>)) -> Option<Dhcp> {
+    fn foreign(&mut self, (server, mac): (Ipv4Addr, Mac)) -> Option<Dhcp> {
         self.schedule.refused(Instant::now());
-        let foreign = Dhcp::Foreign { index: self.plugging.index, server, mac };
+        let foreign = Dhcp::Foreign { index: self.plugging.index, server, mac: Some(mac) };
         // Of two that answer in turn the first is named.
         let news = !matches!(self.said, Some(Dhcp::Foreign { .. }));
         news.then(|| {
             self.said = Some(foreign.clone());
             foreign
         })
+    }
+}
+
+/// The next message of a switch.
+async fn heard_bpdu(switch: Option<&AsyncFd<Socket>>) -> io::Result<Bpdu> {
+    let Some(switch) = switch else { return std::future::pending().await };
+    let mut frame = [0; stp::FRAME];
+    loop {
+        let mut guard = switch.readable().await?;
+        match recv(switch.get_ref(), &mut frame[..], RecvFlags::DONTWAIT) {
+            Ok((length, _)) => {
+                if let Some(bpdu) = frame.get(..length).and_then(stp::read) {
+                    return Ok(bpdu);
+                }
+            }
+            Err(rustix::io::Errno::AGAIN) => guard.clear_ready(),
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

@@ -1,13 +1,16 @@
-//! Other programs and the firewall: who disturbs our table, and whose rules drop what we forward.
+//! Other programs and the firewall: who disturbs our table, and whose rules drop what is to get through.
 
 mod counters;
 mod disturbance;
 mod expression;
 mod foreign;
 mod judge;
+mod legacy;
+mod packet;
 mod remedy;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::convert::Infallible;
 use std::io;
@@ -19,7 +22,7 @@ use rustix::net::netdevice::name_to_index;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use crate::event::{Blocker, Event, Firewall};
+use crate::event::{Blocker, Event, Firewall, Traffic};
 use crate::source::alarm::{Alarm, beat};
 use crate::source::nfnetlink::{GROUP_NFTABLES, Socket, messages};
 use crate::source::readable;
@@ -27,7 +30,7 @@ use crate::source::readable;
 use counters::Counts;
 use disturbance::Disturbance;
 pub use disturbance::Watcher;
-use judge::Way;
+use packet::{Place, Port};
 
 /// Changes of other programs come in bursts (Docker writes hundreds of rules): look when it has been quiet this long, …
 const QUIET: Duration = Duration::from_millis(250);
@@ -48,7 +51,13 @@ pub struct FirewallWatch {
     /// netlink port of the firewall's applier: what it causes is no disturbance. 0: it has not begun, nothing is ours
     pub own_port: u32,
     pub cluster_port: Option<String>,
+    /// it is a bridge
+    pub bridge: bool,
     pub cluster_networks: Vec<Ipv4Net>,
+    /// the head's own address there
+    pub head: Option<Ipv4Net>,
+    /// what has to get through, beside what is forwarded
+    pub traffic: Vec<Traffic>,
     /// those that carry traffic, or could
     pub uplinks: Vec<String>,
     /// the port by which the nodes' traffic leaves; `None`: not known, it may be any
@@ -72,6 +81,7 @@ pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<Firewal
         watch: watch.borrow_and_update().clone(),
         blockers: Blockers::default(),
         counts: None,
+        legacy: Vec::new(),
         readings: 0,
     };
     source.look().await?;
@@ -111,12 +121,13 @@ pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<Firewal
     }
 }
 
-/// Looks once for chains of other programs that drop what would be forwarded between the ports of `watch`.
+/// Looks once for chains of other programs that drop what is to get through between the ports of `watch`.
 ///
 /// # Errors
 /// No nfnetlink in the kernel, or no CAP_NET_ADMIN.
 pub fn blockers_now(watch: &FirewallWatch) -> io::Result<Blockers> {
-    let ruleset = foreign::read(&mut Socket::open(0)?, watch.table)?;
+    let mut ruleset = foreign::read(&mut Socket::open(0)?, watch.table)?;
+    legacy::add(&mut ruleset, legacy::read());
     Ok(watch.judge(&ruleset))
 }
 
@@ -127,12 +138,13 @@ pub struct Blockers {
     pub exit: Option<Blocker>,
     /// on ways that it would take by other uplinks
     pub spare: Vec<(String, Blocker)>,
+    /// of what is promised beside that
+    pub traffic: Vec<(Traffic, Blocker)>,
 }
 
 /// Reads any bytes as messages of the kernel and follows packets through what they say: the door for fuzzing.
 #[doc(hidden)]
 pub fn read_any(bytes: &[u8]) {
-    let way = Way { cluster: ("eth0".into(), Some(2)), uplink: ("eth1".into(), Some(3)), network: None };
     let mut watcher = Watcher::default();
     let mut ruleset = foreign::Ruleset::default();
     for message in messages(bytes) {
@@ -147,31 +159,40 @@ pub fn read_any(bytes: &[u8]) {
             drop(table.sets.insert(String::new(), foreign::elements(&message)));
         }
     }
-    judge::blocker(&ruleset, &way);
+    legacy::add(&mut ruleset, legacy::parse_any(bytes));
+    let port = |name: &str, index| Port { name: name.into(), index: Some(index), bridge: false };
+    let place = Place { cluster: port("eth0", 2), uplinks: vec![port("eth1", 3)], head: None };
+    let traffic = vec![Traffic::Addresses, Traffic::Neighbours, Traffic::Venue { protocol: packet::TCP, port: 22 }];
+    FirewallWatch { traffic, ..FirewallWatch::default() }.judge_at(&place, &ruleset);
 }
 
 impl FirewallWatch {
-    /// The ways a packet of the cluster takes.
-    fn ways(&self) -> Vec<Way> {
-        let Some(cluster) = self.cluster_port.as_ref() else { return Vec::new() };
-        let networks = &self.cluster_networks;
-        let way = |uplink: &String| Way {
-            cluster: (cluster.clone(), index_of(cluster)),
-            uplink: (uplink.clone(), index_of(uplink)),
-            network: networks.first().copied(),
-        };
-        self.uplinks.iter().map(way).collect()
+    /// The ports that packets pass; `None` without a cluster port.
+    fn place(&self) -> Option<Place> {
+        let port = |name: &String| Port { name: name.clone(), index: index_of(name), bridge: false };
+        let cluster = Port { bridge: self.bridge, ..port(self.cluster_port.as_ref()?) };
+        let head = self.head.or_else(|| self.cluster_networks.first().copied());
+        Some(Place { cluster, uplinks: self.uplinks.iter().map(port).collect(), head })
     }
 
     fn judge(&self, ruleset: &foreign::Ruleset) -> Blockers {
+        self.place().map_or_else(Blockers::default, |place| self.judge_at(&place, ruleset))
+    }
+
+    fn judge_at(&self, place: &Place, ruleset: &foreign::Ruleset) -> Blockers {
         let mut found = Blockers::default();
-        for way in self.ways() {
-            let Some(blocker) = judge::blocker(ruleset, &way) else { continue };
-            if self.exit.as_ref().is_none_or(|exit| *exit == way.uplink.0) {
+        for uplink in &place.uplinks {
+            let packets = packet::forwarded(place, uplink);
+            let Some(blocker) = judge::blocker(ruleset, place, Traffic::Forwarding, &packets) else { continue };
+            if self.exit.as_ref().is_none_or(|exit| *exit == uplink.name) {
                 found.exit.get_or_insert(blocker);
             } else {
-                found.spare.push((way.uplink.0, blocker));
+                found.spare.push((uplink.name.clone(), blocker));
             }
+        }
+        for traffic in &self.traffic {
+            let blocker = judge::blocker(ruleset, place, *traffic, &packet::packets(place, *traffic));
+            found.traffic.extend(blocker.map(|blocker| (*traffic, blocker)));
         }
         found
     }
@@ -207,6 +228,8 @@ struct Source {
     /// as last told
     blockers: Blockers,
     counts: Option<Counts>,
+    /// what was read of iptables' older interface, which notifies nobody of changes
+    legacy: Vec<legacy::Listing>,
     /// of the counters, to follow closely upon one another
     readings: u8,
 }
@@ -249,22 +272,26 @@ impl Source {
         FirewallWatch { own_port: 0, ..before } != FirewallWatch { own_port: 0, ..self.watch.clone() }
     }
 
-    /// Looks for a chain of others that drops what we forward; tells it if the answer is a new one.
+    /// Looks for chains of others that drop what is to get through; reports what is new.
     async fn look(&mut self) -> io::Result<()> {
-        let nothing = self.watch.cluster_port.is_none() || self.watch.uplinks.is_empty();
-        let ruleset = match nothing {
-            true => Ok(foreign::Ruleset::default()),
-            false => foreign::read(&mut self.requests, self.watch.table),
+        let ruleset = match self.watch.cluster_port {
+            None => Ok(foreign::Ruleset::default()),
+            Some(_) => foreign::read(&mut self.requests, self.watch.table),
         };
         // A listing that is refused says nothing; the next change asks again.
-        let Ok(ruleset) = ruleset else { return Ok(()) };
+        let Ok(mut ruleset) = ruleset else { return Ok(()) };
+        self.legacy = legacy::read();
+        legacy::add(&mut ruleset, self.legacy.clone());
         let found = self.watch.judge(&ruleset);
-        let told = std::mem::replace(&mut self.blockers, found.clone());
-        if found.exit != told.exit {
+        let before = std::mem::replace(&mut self.blockers, found.clone());
+        if found.exit != before.exit {
             self.tell(Firewall::Blocked(found.exit)).await?;
         }
-        if found.spare != told.spare {
+        if found.spare != before.spare {
             self.tell(Firewall::BlockedSpare(found.spare)).await?;
+        }
+        if found.traffic != before.traffic {
+            self.tell(Firewall::BlockedTraffic(found.traffic)).await?;
         }
         Ok(())
     }
@@ -274,6 +301,9 @@ impl Source {
         if self.watch.forwarded.is_empty() || self.watch.cluster_port.is_none() {
             self.counts = None;
             return Ok(None);
+        }
+        if legacy::read() != self.legacy {
+            self.look().await?;
         }
         let counts = counters::read(&mut self.requests, &self.watch).ok();
         let before = std::mem::replace(&mut self.counts, counts);

@@ -3,6 +3,7 @@
 pub mod alarm;
 pub mod bind;
 pub mod buttons;
+pub mod conflict;
 pub mod control;
 pub mod dhcp;
 mod files;
@@ -11,8 +12,10 @@ pub mod folder;
 pub mod host;
 pub mod hotplug;
 pub mod leases;
+pub mod nameserver;
 pub mod netlink;
 pub mod nfnetlink;
+pub mod ntp;
 mod packet;
 pub mod places;
 pub mod probe;

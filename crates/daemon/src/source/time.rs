@@ -1,5 +1,5 @@
-//! Who tells the time: whether the head serves it, and whom it asks. Nobody tells when a socket is bound, so it is looked at
-//! now and then.
+//! Who has the time: whether the head serves it, and whom it asks. Nobody is notified when a socket is bound, so it is looked at
+//! now and then; a server that listens is asked, for it may answer nobody.
 
 use std::convert::Infallible;
 use std::fs;
@@ -8,9 +8,10 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::alarm::{Alarm, beat};
+use super::ntp::{self, TimeAnswer};
 use crate::event::{Event, Vital};
 use crate::sort;
 use crate::source::reading;
@@ -35,25 +36,35 @@ const FOLDERS: [&str; 5] = [
     "run/systemd/netif/leases",
 ];
 
-/// Tells it at the start, and each change.
+/// Reports it at the start, and each change. `head` is the head's address in the cluster, where nodes would ask.
 ///
 /// # Errors
-/// No timer is to be had, or the receiver is gone (`BrokenPipe`).
-pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
+/// No timer is to be had, or a channel is closed (`BrokenPipe`).
+pub async fn run(events: mpsc::Sender<Event>, mut head: watch::Receiver<Option<Ipv4Addr>>) -> io::Result<Infallible> {
     let mut told = None;
     let mut alarm = Alarm::new()?;
     loop {
-        let seen = read(Path::new("/"));
+        let mut seen = read(Path::new("/"));
+        let address = *head.borrow_and_update();
+        if let Vital::Time { served, .. } = &mut seen {
+            *served = match address.filter(|_| *served) {
+                Some(address) => ntp::ask(address).await == TimeAnswer::Serves,
+                None => false,
+            };
+        }
         if told.as_ref() != Some(&seen) {
             events.send(Event::Vital(seen.clone())).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
             told = Some(seen);
         }
         alarm.set(Some(beat(INTERVAL)));
-        alarm.rings().await;
+        tokio::select! {
+            () = alarm.rings() => {}
+            changed = head.changed() => changed.map_err(|_| io::ErrorKind::BrokenPipe)?,
+        }
     }
 }
 
-/// What the files below `root` say now.
+/// What the files below `root` say now; `served` of a server that listens, whether it answers or not.
 pub fn read(root: &Path) -> Vital {
     let text = |path: &Path| reading::text(path).unwrap_or_default();
     // Where a server has a socket for IPv4, that one decides: chrony keeps one for all of IPv6 beside it.

@@ -34,6 +34,10 @@ fn nodes_that_would_be_told_no_time_server_are_a_hint_and_no_finding() {
     ] {
         assert_eq!(well.hints(), [], "{}", well.root.display());
     }
+    for (answer, line) in [("silent", "echo 'allow 192.168.50.0/24'"), ("unsynchronised", "echo 'local stratum 10'")] {
+        let server = head("time7", "").with("/proc/net/udp", udp).answer("time", answer);
+        assert!(server.hints()[0].remedy.contains(line), "{answer}: {:?}", server.hints());
+    }
 }
 
 #[test]

@@ -9,10 +9,12 @@ use crate::state::State;
 
 /// dnsmasq that is missing, does not start, or cannot resolve names.
 pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
-    if verdict(settings, state) != Verdict::Serve {
+    let verdict = verdict(settings, state);
+    let names_alone = verdict == Verdict::Refused && settings.cluster.dns.is_some();
+    if verdict != Verdict::Serve && !names_alone {
         return;
     }
-    let netboot = settings.cluster.netboot.as_ref().filter(|_| settings.cluster.dhcp.is_some());
+    let netboot = settings.cluster.netboot.as_ref().filter(|_| settings.cluster.dhcp.is_some() && !names_alone);
     if let Some((netboot, why)) = netboot.zip(state.vitals().boot_folder.as_ref()) {
         let root = netboot.root.display();
         let text = format!(

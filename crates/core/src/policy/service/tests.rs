@@ -81,7 +81,10 @@ fn nothing_is_served_before_it_is_known_that_nobody_else_does() {
     assert!(served(&settings, &state).is_some());
     let foreign = Dhcp::Foreign { index: CLUSTER, server: "192.168.50.254".parse().unwrap(), mac: None };
     state.apply(&Event::Dhcp(foreign), Instant::default());
-    assert_eq!((verdict(&settings, &state), served(&settings, &state)), (Verdict::Refused, None));
+    let refused = served(&settings, &state).expect("names go on");
+    assert_eq!((verdict(&settings, &state), refused.dns, refused.dhcp), (Verdict::Refused, true, None));
+    let nameless = self::settings("[cluster.dns]\nenabled = false\n");
+    assert_eq!(served(&nameless, &state), None);
     let off = self::settings("enabled = false\n");
     assert_eq!(verdict(&off, &state), Verdict::Off);
 }

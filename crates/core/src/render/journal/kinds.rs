@@ -120,6 +120,9 @@ kinds! {
     DHCP_FOREIGN "b4d4aa0daba4471eb4dd25f2b87e10d2" Error
         "Another DHCP server, @SERVER@, answers on the cluster port"
         "The gateway serves no addresses there, so that it never does so in somebody else's network. Most often the cables of the uplink and of the cluster are swapped. It asks again every 30 seconds."
+    DHCP_HELD "db1f2f02c96d4009bce82c0c03d13f6c" Info
+        "Addresses are served once the switch lets the cluster port's frames through"
+        "Switches with a spanning tree (STP) keep a port from forwarding for about half a minute after its cable was plugged in. Another DHCP server could not be heard until then. Set the port as an edge port (\"portfast\") to shorten the wait."
     DHCP_FOREIGN_GONE "51ca45ca8da74c5099133268bc3f39bc" Info
         "The other DHCP server is not heard any more"
         "Nobody else answered on the cluster port, or its cable was pulled. Before addresses are served there the gateway asks again."

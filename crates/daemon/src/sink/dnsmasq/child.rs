@@ -98,6 +98,17 @@ impl Running {
         self.sweep();
     }
 
+    /// Ends it without a word: one that does not answer does not hear one either.
+    pub async fn kill(mut self) {
+        let _ = self.child.kill().await;
+        self.sweep();
+    }
+
+    /// Its number.
+    pub fn process(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// The kernel has killed a program for want of memory since this one was started.
     pub fn lacked_memory(&self) -> bool {
         self.kills.zip(kills_for_memory()).is_some_and(|(before, now)| before != now)

@@ -4,6 +4,7 @@ mod child;
 mod death;
 mod keep;
 mod port;
+mod pulse;
 mod restraint;
 mod said;
 mod steadiness;
@@ -16,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::event::Event;
 use crate::render::dnsmasq::Files;
+use crate::source::dhcp::Questions;
 use supervisor::Supervisor;
 
 pub use child::program;
@@ -43,9 +45,15 @@ pub struct DnsmasqHandle {
 }
 
 /// Starts the task; nothing is served before the first [`DnsmasqHandle::publish`].
-pub fn spawn(run_directory: &Path, state_directory: &Path, events: mpsc::Sender<Event>) -> DnsmasqHandle {
+/// `asked` counts what nodes ask for on the wire.
+pub fn spawn(
+    run_directory: &Path,
+    state_directory: &Path,
+    events: mpsc::Sender<Event>,
+    asked: Questions,
+) -> DnsmasqHandle {
     let (desired, receiver) = watch::channel(None);
-    let supervisor = Supervisor::new(folder(run_directory), state_directory, events);
+    let supervisor = Supervisor::new(folder(run_directory), state_directory, events, asked);
     DnsmasqHandle { desired, task: tokio::spawn(supervisor.run(receiver)) }
 }
 

@@ -30,7 +30,12 @@ impl Steadiness {
         news
     }
 
-    /// It ended too often, and has not run well since.
+    /// It did not answer: the next one must show first that it does.
+    pub const fn hung(&mut self) {
+        self.lost = true;
+    }
+
+    /// It ended too often or did not answer, and has not run well since.
     pub const fn is_lost(&self) -> bool {
         self.lost
     }

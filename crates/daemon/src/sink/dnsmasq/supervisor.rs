@@ -1,5 +1,7 @@
 //! The task itself: one dnsmasq at a time.
 
+mod hang;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,11 +15,13 @@ use super::child::{self, Running};
 use super::death::Death;
 use super::keep::Keep;
 use super::port;
+use super::pulse::{Pulse, Sign};
 use super::said::{self, Listener};
 use super::steadiness::Steadiness;
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output};
 use crate::render::dnsmasq::Files;
 use crate::source::alarm;
+use crate::source::dhcp::Questions;
 use crate::source::folder::{self, Folder};
 use crate::source::leases::Watch;
 
@@ -58,6 +62,19 @@ pub struct Supervisor {
     failure: Option<ApplyError>,
     /// the disk took no copy: said once
     disk_failed: bool,
+    /// asks whether it answers
+    pulse: Option<Pulse>,
+    signs: (mpsc::Sender<Sign>, mpsc::Receiver<Sign>),
+    /// it was given a signal, and has to say something until then
+    signalled: Option<Instant>,
+    /// why it was asked by a signal: our questions go unanswered, and whether that was reported
+    unanswered: bool,
+    blocked_reported: bool,
+    /// what nodes ask for on the wire, and how much that was when dnsmasq last logged one
+    asked: Questions,
+    heard: Questions,
+    /// it heard none of it
+    deaf: bool,
 }
 
 enum Happening {
@@ -66,10 +83,12 @@ enum Happening {
     Ended(io::Result<ExitStatus>),
     LeasesWritten,
     Due,
+    Sign(Sign),
+    SignalIgnored,
 }
 
 impl Supervisor {
-    pub fn new(folder: PathBuf, state_directory: &Path, events: mpsc::Sender<Event>) -> Self {
+    pub fn new(folder: PathBuf, state_directory: &Path, events: mpsc::Sender<Event>, asked: Questions) -> Self {
         Self {
             keep: Keep::new(folder.join("leases"), state_directory),
             folder,
@@ -88,6 +107,14 @@ impl Supervisor {
             due: None,
             failure: None,
             disk_failed: false,
+            pulse: None,
+            signs: mpsc::channel(4),
+            signalled: None,
+            unanswered: false,
+            blocked_reported: false,
+            asked,
+            heard: Questions::default(),
+            deaf: false,
         }
     }
 
@@ -104,6 +131,8 @@ impl Supervisor {
                 Happening::Ended(status) => self.ended(status).await,
                 Happening::LeasesWritten => self.copy_leases().await,
                 Happening::Due => self.look_again().await,
+                Happening::Sign(sign) => self.seen(sign).await,
+                Happening::SignalIgnored => self.hung("it does not answer").await,
             }
         }
         self.stop().await;
@@ -111,6 +140,13 @@ impl Supervisor {
 
     async fn next(&mut self, desired: &mut watch::Receiver<Option<Files>>) -> Happening {
         let (running, leases, due) = (self.running.as_mut(), self.leases.as_mut(), self.due);
+        let (signs, signalled) = (&mut self.signs.1, self.signalled);
+        let ignored = async {
+            match signalled {
+                Some(until) => alarm::until(until).await,
+                None => std::future::pending().await,
+            }
+        };
         let says = async {
             match running {
                 Some(running) => running.next().await,
@@ -138,6 +174,8 @@ impl Supervisor {
             said = says => said.map_or_else(Happening::Ended, Happening::Line),
             () = written => Happening::LeasesWritten,
             () = rings => Happening::Due,
+            Some(sign) = signs.recv() => Happening::Sign(sign),
+            () = ignored => Happening::SignalIgnored,
         }
     }
 }
@@ -270,8 +308,14 @@ impl Supervisor {
 
     async fn hear(&mut self, line: &str) {
         let Some((_, text)) = said::split(line) else { return };
+        self.answered_signal();
+        if text.starts_with("DHCP") {
+            self.heard.catch_up(&self.asked);
+        }
         if text.starts_with("started, version") {
             self.started = true;
+            self.hears(true).await;
+            self.ask_for_its_pulse();
             return self.settle().await;
         }
         text.clone_into(&mut self.last_words);
@@ -282,6 +326,7 @@ impl Supervisor {
     }
 
     async fn ended(&mut self, status: io::Result<ExitStatus>) {
+        (self.pulse, self.signalled) = (None, None);
         let lacked_memory = self.running.take().is_some_and(|running| {
             running.sweep();
             running.lacked_memory()
@@ -364,6 +409,7 @@ impl Supervisor {
 
     /// Ends dnsmasq, with its leases on the disk.
     async fn stop(&mut self) {
+        self.hears(true).await;
         self.due = None;
         if self.running.is_some() {
             self.end().await;
@@ -374,6 +420,7 @@ impl Supervisor {
     }
 
     async fn end(&mut self) {
+        (self.pulse, self.signalled) = (None, None);
         if let Some(running) = self.running.take() {
             running.end().await;
         }

@@ -48,6 +48,9 @@ pub struct Reply {
     pub server: Ipv4Addr,
     /// who sent the frame
     pub mac: Mac,
+    /// whose question it answers, and which
+    pub asked_by: Mac,
+    pub transaction: u32,
 }
 
 /// A DHCPDISCOVER of a port that has no address, to everybody. `asking_for` is how long we have been at it.
@@ -122,7 +125,16 @@ pub fn reply(frame: &[u8]) -> Option<Reply> {
         Some(_) => false,
     };
     let named = option(options, SERVER_IDENTIFIER).and_then(|value| address(value, 0));
-    gives.then_some(Reply { server: named.or_else(|| address(ip, 12))?, mac })
+    let server = named.or_else(|| address(ip, 12))?;
+    let transaction = u32::from_be_bytes(*fixed.get(4..)?.first_chunk()?);
+    gives.then_some(Reply { server, mac, asked_by: Mac(*fixed.get(28..)?.first_chunk()?), transaction })
+}
+
+/// A client asks all servers, or takes up an offer before all of them.
+pub fn asks_all(frame: &[u8]) -> bool {
+    let to_all = frame.first().is_some_and(|first| first & 1 == 1);
+    let message = message(frame, [CLIENT_PORT, SERVER_PORT], BOOT_REQUEST).filter(|_| to_all);
+    message.is_some_and(|message| matches!(option(message.options, MESSAGE_TYPE), Some([DISCOVER | REQUEST])))
 }
 
 /// The server whose offer a client takes, as it tells all servers (RFC 2131, 3.1, 3): that one has made an offer.

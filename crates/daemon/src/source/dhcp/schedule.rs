@@ -16,6 +16,10 @@ const STEPS: [(Duration, Step); 7] = [
     (Duration::from_secs(35), Step::Ask),
     (Duration::from_secs(60), Step::Ask),
 ];
+/// After a switch lets the port's frames through: it does so by its own clock, and some of its timers are a second late.
+const MARGIN: Duration = Duration::from_secs(2);
+/// Signs of another server that nobody can check are a reason to ask no more often than this.
+const HINTS: Duration = Duration::from_secs(10);
 /// Behind a switch a cable can be moved without a carrier to tell of it: asked again this often.
 const AGAIN: Duration = Duration::from_secs(600);
 /// Somebody else serves: looked at again this often.
@@ -32,25 +36,64 @@ pub enum Step {
 /// Where we are in the questions to one port.
 #[derive(Debug, Clone, Copy)]
 pub struct Schedule {
+    /// since when there is a carrier, as far as is known
+    carrier: Instant,
     begin: Instant,
     done: usize,
+    /// nobody has answered in a whole round, on this carrier
+    silent: bool,
+    /// the last round that a hint began
+    hinted: Option<Instant>,
 }
 
 impl Schedule {
     /// Begins at once.
     pub const fn new(now: Instant) -> Self {
-        Self { begin: now, done: 0 }
+        Self { carrier: now, begin: now, done: 0, silent: false, hinted: None }
+    }
+
+    /// Begins a round.
+    const fn begin(&mut self, at: Instant) {
+        (self.begin, self.done) = (at, 0);
+    }
+
+    /// The switch blocks the port for so long after the carrier has come (spanning tree): what is asked before is not heard, and
+    /// silence says nothing. How long it is still to wait; `None`: no longer, or silence has counted already.
+    pub fn hold(&mut self, blocked: Duration, now: Instant) -> Option<Duration> {
+        let opens = self.carrier + blocked + MARGIN;
+        if self.silent || opens <= now || self.begin >= opens {
+            return None;
+        }
+        self.begin(opens);
+        Some(opens.saturating_duration_since(now))
+    }
+
+    /// The switch lets the port's frames through after all: asked now.
+    pub fn release(&mut self, now: Instant) {
+        if !self.silent && self.begin > now {
+            self.begin(now);
+        }
+    }
+
+    /// Somebody seems to serve, but did not answer us: asked at once, unless that was done just now.
+    pub fn hint(&mut self, now: Instant) {
+        let lately = self.hinted.is_some_and(|at| now.saturating_duration_since(at) < HINTS);
+        // Who is asked anyway within a moment is asked then; a port that is blocked is not asked.
+        if !lately && self.done > 3 {
+            self.hinted = Some(now);
+            self.begin(now);
+        }
     }
 
     /// Somebody answered: begins again after a while.
     pub fn refused(&mut self, now: Instant) {
-        *self = Self::new(now + REFUSED);
+        self.begin(now + REFUSED);
     }
 
     /// There may be somebody whom we have not asked: begins again, once the questions of the first minute are over.
     pub fn doubt(&mut self, now: Instant) {
         if self.done >= STEPS.len() {
-            *self = Self::new(now);
+            self.begin(now);
         }
     }
 
@@ -69,6 +112,7 @@ impl Schedule {
         (self.next() <= now).then(|| {
             let (_, step) = self.step();
             self.done += 1;
+            self.silent |= step == Step::Silence;
             step
         })
     }
@@ -120,6 +164,39 @@ mod tests {
         schedule.refused(begin + Duration::from_secs(110));
         schedule.doubt(begin + Duration::from_secs(111));
         assert_eq!(schedule.next(), begin + Duration::from_secs(140), "we know already");
+    }
+
+    #[test]
+    fn silence_counts_only_once_the_switch_lets_us_be_heard() {
+        let begin = Instant::now();
+        let second = |second| begin + Duration::from_secs(second);
+        let mut schedule = Schedule::new(begin);
+        assert_eq!(seconds(&mut schedule, begin, 2).len(), 3);
+        assert_eq!(schedule.hold(Duration::from_secs(30), second(2)), Some(Duration::from_secs(30)), "2 s of margin");
+        assert_eq!(schedule.hold(Duration::from_secs(30), second(4)), None, "reported once");
+        assert_eq!(seconds(&mut schedule, begin, 31), []);
+        let (ask, silence) = (Step::Ask, Step::Silence);
+        let done = seconds(&mut schedule, begin, 40);
+        assert_eq!(done, [(32, ask), (33, ask), (34, ask), (36, silence)]);
+        assert_eq!(schedule.hold(Duration::from_secs(30), second(41)), None, "it is known");
+        let mut quick = Schedule::new(begin);
+        quick.hold(Duration::from_secs(30), second(1));
+        quick.release(second(3));
+        assert_eq!(seconds(&mut quick, begin, 7), [(3, ask), (4, ask), (5, ask), (7, silence)]);
+    }
+
+    #[test]
+    fn a_hint_is_a_reason_to_ask_but_not_often() {
+        let begin = Instant::now();
+        let mut schedule = Schedule::new(begin);
+        schedule.hint(begin);
+        assert_eq!(seconds(&mut schedule, begin, 8).len(), 4, "asked anyway");
+        for second in 9..=28 {
+            schedule.hint(begin + Duration::from_secs(second));
+        }
+        let asked = seconds(&mut schedule, begin, 28);
+        assert!(asked.len() <= 8, "{asked:?}");
+        assert_eq!(asked.first(), Some(&(9, Step::Ask)));
     }
 
     #[test]

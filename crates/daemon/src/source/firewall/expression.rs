@@ -31,15 +31,55 @@ pub enum Expression {
         verdicts: bool,
     },
     Verdict(Verdict),
+    /// a value within these bounds, both included
+    Range {
+        register: Register,
+        inverted: bool,
+        first: Vec<u8>,
+        last: Vec<u8>,
+    },
     /// an iptables match on connection states: mask of states it is for, and whether the packet's must not be of it
     States {
         mask: u16,
+        inverted: bool,
+    },
+    /// an iptables match on ports of TCP or UDP
+    Ports(Ports),
+    /// an iptables match on the kinds of address, a mask of `1 << RTN_*`; 0 is any
+    AddressTypes {
+        source: u16,
+        destination: u16,
+        inverted: [bool; 2],
+    },
+    /// an iptables match on ICMP: the type (255: any)
+    IcmpType {
+        number: u8,
         inverted: bool,
     },
     /// may or may not match
     Unknown,
     /// says nothing about the packet: counter, log, mark, …
     Neutral,
+}
+
+/// Ports of an iptables match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ports {
+    /// `IPPROTO_*`; `None`: whichever the rule was for
+    pub protocol: Option<u8>,
+    pub source: Option<PortRanges>,
+    pub destination: Option<PortRanges>,
+    /// one of the two is enough
+    pub either: bool,
+    /// of a TCP match: which flags are looked at, and which of them are to be set
+    pub tcp_flags: Option<(u8, u8, bool)>,
+}
+
+/// First and last port of each range, and whether the packet's must be in none of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortRanges {
+    pub ranges: Vec<(u16, u16)>,
+    pub inverted: bool,
 }
 
 /// What is loaded into a register.
@@ -49,8 +89,12 @@ pub enum What {
     Meta(u32),
     /// `NFT_CT_*`
     Ct(u32),
-    /// header (1 network, 2 transport), offset, length
+    /// header (0 link, 1 network, 2 transport), offset, length
     Payload(u32, u32, u32),
+    /// `fib … type`: of the source's or the destination's address
+    AddressType {
+        source: bool,
+    },
     Other,
 }
 
@@ -66,9 +110,10 @@ pub enum Verdict {
 }
 
 /// Expressions that neither test the packet nor decide about it.
-const NEUTRAL: [&str; 9] = ["counter", "log", "notrack", "nat", "masq", "redir", "objref", "dup", "flow_offload"];
+const NEUTRAL: [&str; 6] = ["counter", "log", "notrack", "objref", "dup", "flow_offload"];
 /// iptables targets that decide nothing in the filter table.
-const NEUTRAL_TARGETS: [&str; 9] = ["LOG", "NFLOG", "MARK", "CONNMARK", "TCPMSS", "TRACE", "CLASSIFY", "DSCP", "AUDIT"];
+const NEUTRAL_TARGETS: [&str; 11] =
+    ["LOG", "NFLOG", "MARK", "CONNMARK", "TCPMSS", "TRACE", "CLASSIFY", "DSCP", "AUDIT", "CT", "NOTRACK"];
 const NEUTRAL_MATCHES: [&str; 1] = ["comment"];
 
 impl Expression {
@@ -89,15 +134,17 @@ impl Expression {
                 None => load(&data, 1, Some(What::Other), false),
             },
             "reject" => Self::Verdict(Verdict::Drop),
+            // A translation ends the chain, and lets the packet through.
+            "nat" | "masq" | "redir" => Self::Verdict(Verdict::Accept),
             "queue" | "tproxy" => Self::Verdict(Verdict::Other),
+            "range" => range(&data).unwrap_or(Self::Unknown),
+            "fib" => load(&data, 1, fib(&data), false),
             "match" => iptables_match(&data),
-            "target" => match data.text(1).unwrap_or_default().as_str() {
-                "REJECT" | "DROP" => Self::Verdict(Verdict::Drop),
-                "ACCEPT" => Self::Verdict(Verdict::Accept),
-                target if NEUTRAL_TARGETS.contains(&target) => Self::Neutral,
-                _ => Self::Verdict(Verdict::Other),
+            "target" => match xtables_target(&data.text(1).unwrap_or_default()) {
+                Some(verdict) => Self::Verdict(verdict),
+                None => Self::Neutral,
             },
-            "rt" | "fib" | "socket" | "hash" | "numgen" | "exthdr" | "osf" | "xfrm" | "tunnel" | "byteorder" => {
+            "rt" | "socket" | "hash" | "numgen" | "exthdr" | "osf" | "xfrm" | "tunnel" | "byteorder" => {
                 load(&data, if name == "byteorder" { 2 } else { 1 }, Some(What::Other), false)
             }
             name if NEUTRAL.contains(&name) => Self::Neutral,
@@ -142,6 +189,26 @@ fn lookup(data: &Attributes<'_>) -> Option<Expression> {
     })
 }
 
+fn range(data: &Attributes<'_>) -> Option<Expression> {
+    let bytes = |kind| Some(data.nest(kind).value(1)?.to_vec());
+    Some(Expression::Range {
+        register: place(data.be32(1)?),
+        inverted: data.be32(2)? != 0,
+        first: bytes(3)?,
+        last: bytes(4)?,
+    })
+}
+
+/// `fib saddr type` and `fib daddr type`, with or without a port: `NFT_FIB_RESULT_ADDRTYPE`.
+fn fib(data: &Attributes<'_>) -> Option<What> {
+    const ADDRESS_TYPE: u32 = 3;
+    match (data.be32(2)?, data.be32(3)? & 3) {
+        (ADDRESS_TYPE, 1) => Some(What::AddressType { source: true }),
+        (ADDRESS_TYPE, 2) => Some(What::AddressType { source: false }),
+        _ => None,
+    }
+}
+
 /// Reads `struct nft_verdict` (`NFTA_VERDICT_*`).
 pub fn verdict(data: &Attributes<'_>) -> Verdict {
     let code = data.be32(1).map(|code| i32::from_ne_bytes(code.to_ne_bytes()));
@@ -155,21 +222,96 @@ pub fn verdict(data: &Attributes<'_>) -> Verdict {
     }
 }
 
-/// `conntrack` (`struct xt_conntrack_mtinfo3`) and `state`; others are not followed.
+/// An iptables match of nf_tables' compatibility layer.
 fn iptables_match(data: &Attributes<'_>) -> Expression {
-    let name = data.text(1).unwrap_or_default();
-    let info = data.value(3).unwrap_or_default();
+    let revision = data.be32(2).unwrap_or(0);
+    xtables_match(&data.text(1).unwrap_or_default(), revision, data.value(3).unwrap_or_default())
+}
+
+/// Reads an iptables match: `conntrack` (`struct xt_conntrack_mtinfo3`), `state`, `tcp`, `udp`, `multiport`, `icmp` and
+/// `addrtype`. Others are not followed.
+pub fn xtables_match(name: &str, revision: u32, info: &[u8]) -> Expression {
     let u16_at = |offset: usize| info.get(offset..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes));
-    match name.as_str() {
+    match name {
         "conntrack" => match (u16_at(146), u16_at(148), u16_at(150)) {
             // XT_CONNTRACK_STATE alone
             (Some(1), Some(inverted), Some(mask)) => Expression::States { mask, inverted: inverted & 1 != 0 },
             _ => Expression::Unknown,
         },
         "state" => u16_at(0).map_or(Expression::Unknown, |mask| Expression::States { mask, inverted: false }),
+        "udp" => ports(info, 17).map_or(Expression::Unknown, Expression::Ports),
+        "tcp" => ports(info, 6).map_or(Expression::Unknown, Expression::Ports),
+        "multiport" if revision == 1 => multiport(info).map_or(Expression::Unknown, Expression::Ports),
+        "icmp" => match info {
+            // Any code of it
+            [number, 0, 255, inverted, ..] => Expression::IcmpType { number: *number, inverted: inverted & 1 != 0 },
+            _ => Expression::Unknown,
+        },
+        "addrtype" if revision == 1 => match (u16_at(0), u16_at(2), info.get(4..)) {
+            (Some(source), Some(destination), Some([flags, ..])) => {
+                Expression::AddressTypes { source, destination, inverted: [flags & 1 != 0, flags & 2 != 0] }
+            }
+            _ => Expression::Unknown,
+        },
         name if NEUTRAL_MATCHES.contains(&name) => Expression::Neutral,
         _ => Expression::Unknown,
     }
+}
+
+/// What an iptables target decides, by its name; `None`: nothing.
+pub fn xtables_target(name: &str) -> Option<Verdict> {
+    match name {
+        "REJECT" | "DROP" => Some(Verdict::Drop),
+        "ACCEPT" | "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT" => Some(Verdict::Accept),
+        target if NEUTRAL_TARGETS.contains(&target) => None,
+        _ => Some(Verdict::Other),
+    }
+}
+
+/// `struct xt_udp` and `struct xt_tcp`: source and destination ports, a range each, then what is TCP's own.
+fn ports(info: &[u8], protocol: u8) -> Option<Ports> {
+    let u16_at = |offset: usize| info.get(offset..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes));
+    let range = |first: usize, inverted: bool| {
+        Some(PortRanges { ranges: vec![(u16_at(first)?, u16_at(first + 2)?)], inverted })
+    };
+    let [option, looked_at, set, inverted] = match protocol {
+        17 => [0, 0, 0, *info.get(8)?],
+        _ => *info.get(8..)?.first_chunk()?,
+    };
+    // A match on an option of TCP is not followed.
+    (option == 0).then_some(())?;
+    Some(Ports {
+        protocol: Some(protocol),
+        source: Some(range(0, inverted & 1 != 0)?),
+        destination: Some(range(4, inverted & 2 != 0)?),
+        either: false,
+        tcp_flags: (looked_at != 0).then_some((looked_at, set, inverted & 4 != 0)),
+    })
+}
+
+/// `struct xt_multiport_v1`
+fn multiport(info: &[u8]) -> Option<Ports> {
+    const PLACES: usize = 15;
+    let (flags, count) = (*info.first()?, usize::from(*info.get(1)?));
+    let port = |place: usize| info.get(2 + 2 * place..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes));
+    let joins = |place: usize| info.get(2 + 2 * PLACES + place).is_some_and(|flag| *flag != 0);
+    let inverted = info.get(2 + 3 * PLACES).is_some_and(|flag| *flag != 0);
+    let mut ranges = Vec::new();
+    let mut place = 0;
+    while place < count.min(PLACES) {
+        let first = port(place)?;
+        let last = if joins(place) { port(place + 1)? } else { first };
+        place += 1 + usize::from(joins(place));
+        ranges.push((first, last));
+    }
+    let set = PortRanges { ranges, inverted };
+    let (source, destination) = match flags {
+        0 => (Some(set), None),
+        1 => (None, Some(set)),
+        2 => (Some(set.clone()), Some(set)),
+        _ => return None,
+    };
+    Some(Ports { protocol: None, source, destination, either: flags == 2, tcp_flags: None })
 }
 
 /// `NFT_REG_1` to `NFT_REG_4` (16 bytes) and `NFT_REG32_00` and on (4 bytes) as places of 4 bytes.

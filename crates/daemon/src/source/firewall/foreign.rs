@@ -1,4 +1,4 @@
-//! The rule sets of other programs, as far as the forward hook leads.
+//! The rule sets of other programs, at every hook that a packet of ours passes.
 
 use std::collections::BTreeSet;
 
@@ -13,18 +13,24 @@ const GET_TABLE: u8 = 1;
 const GET_CHAIN: u8 = 4;
 const GET_RULE: u8 = 7;
 const GET_ELEMENTS: u8 = 13;
-/// `NFPROTO_INET`, `NFPROTO_IPV4`
-const INET: u8 = 1;
-const IPV4: u8 = 2;
-/// `NF_INET_FORWARD`
-const FORWARD: u32 = 2;
+/// `NFPROTO_*`
+pub const INET: u8 = 1;
+pub const IPV4: u8 = 2;
+pub const ARP: u8 = 3;
+pub const NETDEV: u8 = 5;
+pub const BRIDGE: u8 = 7;
 /// `NF_DROP`
 const DROP: u32 = 0;
+/// `NFT_TABLE_F_DORMANT`: nothing passes it
+const DORMANT: u32 = 1;
+/// `NFT_SET_ELEM_INTERVAL_END`, `NFT_SET_ELEM_CATCHALL`
+const INTERVAL_END: u32 = 1;
+const CATCH_ALL: u32 = 2;
 
 /// A table: family and name.
 pub type TableName = (u8, String);
 
-/// All tables that have something at the forward hook, but ours.
+/// All tables that have something at a hook of IPv4, ARP, a bridge or a port, but ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ruleset {
     pub tables: LiteMap<TableName, Table>,
@@ -34,23 +40,45 @@ pub struct Ruleset {
 pub struct Table {
     pub chains: LiteMap<String, Chain>,
     pub sets: LiteMap<String, Vec<Element>>,
+    /// of iptables' older kernel interface, which nf_tables does not list
+    pub legacy: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chain {
-    /// hooked in at forward as a filter
-    pub forward: bool,
+    /// where it is hooked in; `None`: reached only from other chains
+    pub base: Option<Base>,
     /// its policy is drop
     pub drops: bool,
     pub rules: Vec<Vec<Expression>>,
 }
 
+/// Where a chain is hooked in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Base {
+    /// `NF_INET_*`, `NF_ARP_*`, `NF_BR_*` or `NF_NETDEV_*`, by the table's family
+    pub hook: u32,
+    pub priority: i32,
+    /// the ports it is for, where the hook is one of ports
+    pub devices: Vec<String>,
+}
+
 /// An element of a set: key and, in a verdict map, the verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Element {
-    /// `None`: an interval or a catch-all, which are not followed
-    pub key: Option<Vec<u8>>,
+    pub key: Key,
     pub verdict: Option<Verdict>,
+}
+
+/// What an element of a set stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Key {
+    /// this value; in a set with ends of intervals, it and those after it
+    At(Vec<u8>),
+    /// the interval before ends here
+    End(Vec<u8>),
+    /// a catch-all or a range of several fields, which are not followed
+    Unclear,
 }
 
 /// Netlink port of who owns our table; `None`: nobody, or there is no table.
@@ -62,12 +90,15 @@ pub fn owner(socket: &mut Socket, table: &str) -> Result<Option<u32>, Errno> {
     Ok(owner)
 }
 
-/// Lists what others have at the forward hook; the rules only if there is a chain of theirs.
+/// Lists what others have at the hooks; the rules only if there is a chain of theirs.
 pub fn read(socket: &mut Socket, ours: &str) -> Result<Ruleset, Errno> {
     let chains = socket.dump(&Request::new(NFTABLES, GET_CHAIN, 0).dump(), chain)?;
     let mut ruleset = assemble(chains, ours);
     if ruleset.tables.is_empty() {
         return Ok(ruleset);
+    }
+    for table in socket.dump(&Request::new(NFTABLES, GET_TABLE, 0).dump(), dormant)? {
+        ruleset.tables.remove(&table);
     }
     for family in sort::set(ruleset.tables.keys().map(|(family, _)| *family)) {
         for (table, name, expressions) in socket.dump(&Request::new(NFTABLES, GET_RULE, family).dump(), rule)? {
@@ -97,26 +128,42 @@ impl Table {
     }
 }
 
-/// Keeps the tables with a base chain at forward.
+/// Keeps the tables with a base chain.
 fn assemble(chains: Vec<(TableName, String, Chain)>, ours: &str) -> Ruleset {
     let mut ruleset = Ruleset::default();
     for (table, name, chain) in chains {
-        if table.1 != ours && matches!(table.0, INET | IPV4) {
+        if table.1 != ours && matches!(table.0, INET | IPV4 | ARP | NETDEV | BRIDGE) {
             ruleset.tables.entry(table).or_default().chains.insert(name, chain);
         }
     }
-    ruleset.tables.retain(|_, table| table.chains.values().any(|chain| chain.forward));
+    ruleset.tables.retain(|_, table| table.chains.values().any(|chain| chain.base.is_some()));
     ruleset
+}
+
+/// Reads `NFT_MSG_NEWTABLE` of a table that nothing passes.
+fn dormant(message: &Message<'_>) -> Option<TableName> {
+    let table = message.attributes();
+    let asleep = table.be32(2).unwrap_or(0) & DORMANT != 0;
+    Some((message.family()?, table.text(1)?)).filter(|_| asleep)
 }
 
 /// Reads `NFT_MSG_NEWCHAIN`.
 pub fn chain(message: &Message<'_>) -> Option<(TableName, String, Chain)> {
     let chain = message.attributes();
-    let hooked = chain.nest(4).be32(1) == Some(FORWARD);
-    let filter = chain.text(7).is_some_and(|kind| kind == "filter");
-    let drops = hooked && chain.be32(5) == Some(DROP);
+    let hook = chain.nest(4);
+    let base = hook.be32(1).map(|number| Base {
+        hook: number,
+        priority: hook.be32(2).map_or(0, |priority| i32::from_ne_bytes(priority.to_ne_bytes())),
+        devices: hook.text(3).into_iter().chain(hook.nest(4).filter_map(|device| name(device.value))).collect(),
+    });
+    let drops = base.is_some() && chain.be32(5) == Some(DROP);
     let table = (message.family()?, chain.text(1)?);
-    Some((table, chain.text(3)?, Chain { forward: hooked && filter, drops, rules: Vec::new() }))
+    Some((table, chain.text(3)?, Chain { base, drops, rules: Vec::new() }))
+}
+
+fn name(bytes: &[u8]) -> Option<String> {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    Some(String::from_utf8_lossy(bytes.get(..end)?).into_owned())
 }
 
 /// Reads `NFT_MSG_NEWRULE`: table, chain, expressions.
@@ -131,9 +178,14 @@ pub fn elements(message: &Message<'_>) -> Vec<Element> {
     let list = message.attributes().nest(3);
     let element = |bytes: &[u8]| {
         let element = attributes(bytes);
-        // An interval's end (flag 1) or a catch-all (flag 2), or a key with a second end.
-        let plain = element.be32(3).unwrap_or(0) == 0 && element.value(10).is_none();
-        let key = element.nest(1).value(1).filter(|_| plain).map(<[u8]>::to_vec);
+        let flags = element.be32(3).unwrap_or(0);
+        // A key with a second end is one of several fields.
+        let plain = flags & CATCH_ALL == 0 && element.value(10).is_none();
+        let key = match element.nest(1).value(1).filter(|_| plain).map(<[u8]>::to_vec) {
+            Some(key) if flags & INTERVAL_END != 0 => Key::End(key),
+            Some(key) => Key::At(key),
+            None => Key::Unclear,
+        };
         let verdict = element.nest(2).value(2).map(|nest| verdict(&attributes(nest)));
         Element { key, verdict }
     };

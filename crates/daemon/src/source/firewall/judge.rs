@@ -1,282 +1,354 @@
-//! Would another program's rules drop what we forward? Two packets are followed through its chains: the first one of a
-//! TCP connection from the cluster to the uplink, and the answer. Only what is certain counts: a rule that may match
-//! and drop is passed by, a rule that may match and accept is taken to accept. What is missed here shows in counters.
+//! Would another program's rules drop what has to get through? Packets are followed through its chains, at every hook that they
+//! pass. Only what is certain counts: a rule that may match and drop is passed by, a rule that may match and accept is taken
+//! to accept. What is missed here shows in counters.
 
-use std::cmp::Ordering;
-
-use ipnet::Ipv4Net;
 use litemap::LiteMap;
 
-use super::expression::{Expression, Register, Verdict, What};
-use super::foreign::{Element, Ruleset, Table};
-use super::remedy;
-use crate::event::Blocker;
+use super::expression::{Expression, PortRanges, Ports, Register, Verdict, What};
+use super::foreign::{ARP, BRIDGE, Base, INET, IPV4, NETDEV, Ruleset, Table};
+use super::packet::{Bytes, ESTABLISHED, Packet, Place, Port, Stage, TCP, UDP};
+use super::remedy::{self, Found};
+use super::value::{Truth, compare, find, masked};
+use crate::event::{Blocker, Traffic};
 
 /// `NFT_JUMP_STACK_SIZE`: the kernel allows no more.
 const DEPTH: usize = 16;
 /// Rules looked at for one packet; more is a maze.
 const BUDGET: usize = 100_000;
+/// `NF_IP_PRI_CONNTRACK`: from here on connections are known, where a packet comes in or is made.
+pub const CONNTRACK: i32 = -200;
+/// `NF_CT_STATE_INVALID_BIT`: what a packet is before.
+const INVALID: u16 = 1;
 
-/// The way between cluster and uplink: names and indices of the ports.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Way {
-    pub cluster: (String, Option<u32>),
-    pub uplink: (String, Option<u32>),
-    pub network: Option<Ipv4Net>,
-}
-
-/// The first chain of others that drops what we forward.
-pub fn blocker(ruleset: &Ruleset, way: &Way) -> Option<Blocker> {
-    ruleset.tables.iter().find_map(|(name, table)| {
-        let bases = table.chains.iter().filter(|(_, chain)| chain.forward);
-        let blocking = bases.into_iter().find_map(|(base, chain)| {
-            [false, true].into_iter().find_map(|reply| {
-                let mut walk = Walk { table, packet: Packet { way, reply }, may_pass: false, budget: BUDGET };
-                match walk.chain(base, 0) {
-                    End::Dropped(culprit) if !walk.may_pass => Some(culprit),
-                    End::Through if chain.drops && !walk.may_pass => Some(base.clone()),
-                    _ => None,
+/// The first chain of others that drops one of the packets.
+pub fn blocker(ruleset: &Ruleset, place: &Place, traffic: Traffic, packets: &[Packet]) -> Option<Blocker> {
+    packets.iter().find_map(|packet| {
+        ruleset.tables.iter().find_map(|(name, table)| {
+            let chains = table.chains.iter();
+            chains.into_iter().find_map(|(base_name, chain)| {
+                let base = chain.base.as_ref()?;
+                let stage_of = |packet: &Packet| stage(name.0, base, packet);
+                let mut walk = Walk { table, packet, view: View::of(name.0, base, stage_of(packet)?), budget: BUDGET };
+                let ends = walk.chain(base_name, 0);
+                if ends.accepted || (ends.through && !chain.drops) {
+                    return None;
                 }
+                let by_policy = ends.dropped.is_none();
+                let culprit = ends.dropped.unwrap_or_else(|| base_name.clone());
+                let passing: Vec<_> = packets.iter().filter_map(|packet| Some((stage_of(packet)?, packet))).collect();
+                let found = Found {
+                    name,
+                    table,
+                    base_name,
+                    base,
+                    culprit: &culprit,
+                    by_policy,
+                    traffic,
+                    cluster: place.head.map(|head| head.trunc()),
+                    passing: &passing,
+                };
+                let remedy = remedy::remedy(&found);
+                Some(Blocker { table: Some(remedy::table_name(name)), chain: Some(culprit), remedy })
             })
-        })?;
-        let remedy = remedy::remedy(name, table, &blocking, way);
-        Some(Blocker { table: Some(remedy::table_name(name)), chain: Some(blocking), remedy })
+        })
     })
 }
 
-/// One of the two packets.
+/// Where a chain of this family, hooked in like this, sees the packet; `None`: it never does.
+fn stage(family: u8, base: &Base, packet: &Packet) -> Option<Stage> {
+    use Stage::{Egress, Forward, Ingress, Input, Output, Postrouting, Prerouting};
+    let at = |port: &Option<Port>| port.as_ref().is_some_and(|port| base.devices.contains(&port.name));
+    let bridge = |port: &Option<Port>| port.as_ref().is_some_and(|port| port.bridge);
+    let (comes, leaves) = (packet.input.is_some(), packet.output.is_some());
+    let stage = match (family, base.hook) {
+        (NETDEV, 0) if at(&packet.input) => Ingress,
+        (NETDEV, 1) if at(&packet.output) => Egress,
+        (ARP, 0) if packet.arp && comes => Input,
+        (ARP, 1) if packet.arp && leaves => Output,
+        (BRIDGE, 0) if bridge(&packet.input) => Prerouting,
+        (BRIDGE, 1) if bridge(&packet.input) => Input,
+        (BRIDGE, 3) if bridge(&packet.output) => Output,
+        (BRIDGE, 4) if bridge(&packet.output) => Postrouting,
+        (INET | IPV4, _) if packet.arp => return None,
+        (INET, 5) if at(&packet.input) => Ingress,
+        (INET | IPV4, 0) if comes => Prerouting,
+        (INET | IPV4, 1) if comes && !leaves => Input,
+        (INET | IPV4, 2) if comes && leaves => Forward,
+        (INET | IPV4, 3) if leaves && !comes => Output,
+        (INET | IPV4, 4) if leaves => Postrouting,
+        _ => return None,
+    };
+    (packet.only.is_empty() || packet.only.contains(&stage)).then_some(stage)
+}
+
+/// What can be seen of a packet where a chain is hooked in.
 #[derive(Debug, Clone, Copy)]
-struct Packet<'a> {
-    way: &'a Way,
-    reply: bool,
+struct View {
+    /// `NFPROTO_*`, as the expression `meta nfproto` gives it
+    family: u8,
+    input: bool,
+    output: bool,
+    /// the names that a bridge's members have instead
+    members: bool,
+    tracking: Tracking,
 }
 
-/// What a register holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Value {
-    Known(Vec<u8>),
-    /// bytes from this offset of some address of the cluster, seen through a mask
-    Cluster(usize, Vec<u8>),
-    Unknown,
-}
-
-/// Three-valued logic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Truth {
-    Yes,
-    No,
-    Maybe,
+enum Tracking {
+    Done,
+    NotYet,
+    Unclear,
 }
 
-impl From<bool> for Truth {
-    fn from(yes: bool) -> Self {
-        if yes { Self::Yes } else { Self::No }
+impl View {
+    fn of(family: u8, base: &Base, stage: Stage) -> Self {
+        use Stage::{Egress, Forward, Ingress, Input, Output, Postrouting, Prerouting};
+        let early = matches!(stage, Prerouting | Output) && base.priority <= CONNTRACK;
+        let tracking = match family {
+            BRIDGE => Tracking::Unclear,
+            INET | IPV4 if stage != Ingress && !early => Tracking::Done,
+            NETDEV if stage == Egress => Tracking::Done,
+            _ => Tracking::NotYet,
+        };
+        Self {
+            family: if family == INET { IPV4 } else { family },
+            input: matches!(stage, Ingress | Prerouting | Input | Forward | Postrouting),
+            output: matches!(stage, Forward | Output | Postrouting | Egress),
+            members: family == BRIDGE,
+            tracking,
+        }
     }
 }
 
-/// How a chain ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum End {
-    Accepted,
+/// How a chain may end.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Ends {
+    accepted: bool,
     /// in this chain
-    Dropped(String),
+    dropped: Option<String>,
     /// nothing was decided
-    Through,
+    through: bool,
 }
 
 struct Walk<'a> {
     table: &'a Table,
-    packet: Packet<'a>,
-    /// some rule on the way may have accepted
-    may_pass: bool,
+    packet: &'a Packet,
+    view: View,
     budget: usize,
 }
 
 impl Walk<'_> {
-    fn chain(&mut self, name: &str, depth: usize) -> End {
-        let Some(chain) = self.table.chains.get(name).filter(|_| depth < DEPTH) else { return End::Through };
-        for rule in &chain.rules {
+    fn chain(&mut self, name: &str, depth: usize) -> Ends {
+        let mut ends = Ends::default();
+        let table = self.table;
+        let rules = table.chains.get(name).filter(|_| depth < DEPTH).map(|chain| chain.rules.as_slice());
+        for rule in rules.unwrap_or_default() {
             self.budget = self.budget.saturating_sub(1);
             if self.budget == 0 {
-                return End::Accepted;
+                ends.accepted = true;
+                return ends;
             }
-            let (truth, verdict) = self.rule(rule);
-            let (end, leaves) = match (truth, verdict) {
-                (Truth::No, _) | (_, None) => continue,
-                (_, Some(Verdict::Accept | Verdict::Other)) => (End::Accepted, true),
-                (_, Some(Verdict::Drop)) => (End::Dropped(name.to_owned()), true),
-                (_, Some(Verdict::Return)) => (End::Through, true),
-                (_, Some(Verdict::Jump(target))) => (self.chain(&target, depth + 1), false),
-                (_, Some(Verdict::Goto(target))) => (self.chain(&target, depth + 1), true),
+            let (truth, Some(verdict)) = self.rule(rule) else { continue };
+            if truth == Truth::No {
+                continue;
+            }
+            // Whether the next rule is reached though this one matches.
+            let goes_on = match verdict {
+                Verdict::Accept | Verdict::Other => {
+                    ends.accepted = true;
+                    false
+                }
+                Verdict::Drop => {
+                    ends.dropped.get_or_insert_with(|| name.to_owned());
+                    false
+                }
+                Verdict::Return => {
+                    ends.through = true;
+                    false
+                }
+                Verdict::Jump(target) => self.enter(&target, depth, &mut ends),
+                Verdict::Goto(target) => {
+                    ends.through |= self.enter(&target, depth, &mut ends);
+                    false
+                }
             };
-            match (truth, &end) {
-                (Truth::Yes, End::Through) if !leaves => {}
-                (Truth::Yes, _) => return end,
-                // What is only possible: an acceptance, or the way past the rest of this chain, is remembered.
-                (_, End::Accepted) => self.may_pass = true,
-                (_, End::Through) if leaves => self.may_pass = true,
-                _ => {}
+            if truth == Truth::Yes && !goes_on {
+                return ends;
             }
         }
-        End::Through
+        ends.through = true;
+        ends
+    }
+
+    /// Follows another chain; whether the packet may come back from it undecided.
+    fn enter(&mut self, target: &str, depth: usize, ends: &mut Ends) -> bool {
+        let there = self.chain(target, depth + 1);
+        ends.accepted |= there.accepted;
+        ends.dropped = ends.dropped.take().or(there.dropped);
+        there.through
     }
 
     /// Does the rule match, and what does it decide then?
     fn rule(&self, rule: &[Expression]) -> (Truth, Option<Verdict>) {
-        let mut registers: LiteMap<Register, Value> = LiteMap::new();
+        let mut registers: LiteMap<Register, Bytes> = LiteMap::new();
         let mut truth = Truth::Yes;
+        let unknown = Bytes::default();
         for expression in rule {
             let here = match expression {
                 Expression::Load { to, what } => {
-                    registers.insert(*to, self.packet.value(*what));
+                    let Some(value) = self.value(*what) else { return (Truth::No, None) };
+                    registers.insert(*to, value);
                     Truth::Yes
                 }
                 Expression::Bitwise { from, to, mask, xor } => {
-                    let value = registers.get(from).map_or(Value::Unknown, |value| masked(value, mask, xor));
+                    let value = masked(registers.get(from).unwrap_or(&unknown), mask, xor);
                     registers.insert(*to, value);
                     Truth::Yes
                 }
                 Expression::Compare { register, operator, data } => {
-                    let value = registers.get(register).unwrap_or(&Value::Unknown);
-                    self.packet.compare(value, *operator, data)
+                    compare(registers.get(register).unwrap_or(&unknown), *operator, data)
+                }
+                Expression::Range { register, inverted, first, last } => {
+                    let value = registers.get(register).unwrap_or(&unknown);
+                    compare(value, 5, first).and(compare(value, 3, last)).not_if(*inverted)
                 }
                 Expression::Lookup { register, set, inverted, verdicts } => {
-                    let value = registers.get(register).unwrap_or(&Value::Unknown);
+                    let value = registers.get(register).unwrap_or(&unknown);
                     let elements = self.table.sets.get(set).map(Vec::as_slice).unwrap_or_default();
                     let (found, verdict) = find(value, elements);
                     if *verdicts && found != Truth::No {
-                        let sure = if found == Truth::Yes { truth } else { Truth::Maybe };
-                        return (sure, Some(verdict.unwrap_or(Verdict::Other)));
+                        return (truth.and(found), Some(verdict.unwrap_or(Verdict::Other)));
                     }
-                    if *inverted { not(found) } else { found }
+                    found.not_if(*inverted)
                 }
-                Expression::States { mask, inverted } => Truth::from((mask & self.packet.state() != 0) != *inverted),
+                Expression::States { mask, inverted } => match self.state() {
+                    Some(state) => Truth::from((mask & (state | self.translated()) != 0) != *inverted),
+                    None => Truth::Maybe,
+                },
+                Expression::Ports(ports) => self.ports(ports),
+                Expression::AddressTypes { source, destination, inverted } => {
+                    let [from, to] = self.packet.kinds;
+                    of_kind(*source, from).not_if(inverted[0]).and(of_kind(*destination, to).not_if(inverted[1]))
+                }
+                Expression::IcmpType { number, inverted } => {
+                    let same = compare(&self.packet.transport.part(0, 1), 0, &[*number]);
+                    if *number == u8::MAX { Truth::Yes } else { same }.not_if(*inverted)
+                }
                 Expression::Verdict(verdict) => return (truth, Some(verdict.clone())),
                 Expression::Unknown => Truth::Maybe,
                 Expression::Neutral => Truth::Yes,
             };
-            truth = match (truth, here) {
-                (_, Truth::No) => return (Truth::No, None),
-                (Truth::Yes, Truth::Yes) => Truth::Yes,
-                _ => Truth::Maybe,
-            };
+            truth = truth.and(here);
+            if truth == Truth::No {
+                return (Truth::No, None);
+            }
         }
         (truth, None)
     }
-}
 
-fn not(truth: Truth) -> Truth {
-    match truth {
-        Truth::Yes => Truth::No,
-        Truth::No => Truth::Yes,
-        Truth::Maybe => Truth::Maybe,
-    }
-}
-
-fn masked(value: &Value, mask: &[u8], xor: &[u8]) -> Value {
-    match value {
-        Value::Known(bytes) => {
-            let bits = bytes.iter().zip(mask).zip(xor);
-            Value::Known(bits.map(|((byte, mask), xor)| (byte & mask) ^ xor).collect())
+    /// `NF_CT_STATE_BIT` here; `None`: not known.
+    const fn state(&self) -> Option<u16> {
+        match self.view.tracking {
+            Tracking::Done => Some(self.packet.state),
+            Tracking::NotYet => Some(INVALID),
+            Tracking::Unclear => None,
         }
-        Value::Cluster(offset, seen) if xor.iter().all(|byte| *byte == 0) => {
-            Value::Cluster(*offset, seen.iter().zip(mask).map(|(seen, mask)| seen & mask).collect())
+    }
+
+    /// `XT_CONNTRACK_STATE_SNAT` and `_DNAT`: iptables counts translations among the states.
+    const fn translated(&self) -> u16 {
+        const SOURCE: u32 = 1 << 4;
+        const DESTINATION: u32 = 1 << 5;
+        if !matches!(self.view.tracking, Tracking::Done) {
+            return 0;
         }
-        _ => Value::Unknown,
-    }
-}
-
-/// Looks a value up among plain keys.
-fn find(value: &Value, elements: &[Element]) -> (Truth, Option<Verdict>) {
-    let Value::Known(bytes) = value else { return (Truth::Maybe, None) };
-    let equal = |key: &Vec<u8>| key.iter().zip(bytes).all(|(key, byte)| key == byte) && key.len() >= bytes.len();
-    match elements.iter().find(|element| element.key.as_ref().is_some_and(equal)) {
-        Some(element) => (Truth::Yes, element.verdict.clone()),
-        None if elements.iter().any(|element| element.key.is_none()) => (Truth::Maybe, None),
-        None => (Truth::No, None),
-    }
-}
-
-impl Packet<'_> {
-    /// `NF_CT_STATE_BIT`: new, or established.
-    fn state(&self) -> u16 {
-        if self.reply { 2 } else { 8 }
+        let source = if self.packet.status & SOURCE != 0 { 1 << 6 } else { 0 };
+        let destination = if self.packet.status & DESTINATION != 0 { 1 << 7 } else { 0 };
+        source | destination
     }
 
-    fn value(&self, what: What) -> Value {
-        let (input, output) = match self.reply {
-            false => (&self.way.cluster, &self.way.uplink),
-            true => (&self.way.uplink, &self.way.cluster),
+    /// What an expression loads. `None`: there is no such thing, and the rule does not match.
+    fn value(&self, what: What) -> Option<Bytes> {
+        let packet = self.packet;
+        let input = packet.input.as_ref().filter(|_| self.view.input);
+        let output = packet.output.as_ref().filter(|_| self.view.output);
+        let index = |port: Option<&Port>| match port {
+            Some(port) if !self.view.members => {
+                Some(port.index.map_or_else(Bytes::default, |index| Bytes::known(index.to_ne_bytes().to_vec())))
+            }
+            Some(_) => Some(Bytes::default()),
+            None => None,
         };
-        let index = |port: &(String, Option<u32>)| port.1.map(|index| index.to_ne_bytes().to_vec());
-        let known = match what {
-            What::Meta(1) => Some(vec![0x08, 0x00]),
+        let name = |port: Option<&Port>, members: bool| match port {
+            Some(port) if !members => Some(Bytes::known(padded(&port.name))),
+            Some(_) => Some(Bytes::default()),
+            None => None,
+        };
+        let protocol = if packet.arp { [0x08, 0x06] } else { [0x08, 0x00] };
+        match what {
+            What::Meta(1) => Some(Bytes::known(protocol.to_vec())),
             What::Meta(4) => index(input),
             What::Meta(5) => index(output),
-            What::Meta(6) => Some(padded(&input.0)),
-            What::Meta(7) => Some(padded(&output.0)),
-            What::Meta(15) => Some(vec![2]),
-            What::Meta(16) | What::Payload(1, 9, 1) => Some(vec![6]),
-            What::Ct(0) => Some(u32::from(self.state()).to_ne_bytes().to_vec()),
-            What::Ct(1) => Some(vec![u8::from(self.reply)]),
-            // Seen both ways, assured, confirmed, source changed: never the destination.
-            What::Ct(2) => Some(if self.reply { 0x19e_u32 } else { 0 }.to_ne_bytes().to_vec()),
-            What::Payload(2, 13, 1) => Some(vec![if self.reply { 0x10 } else { 0x02 }]),
-            _ => None,
+            What::Meta(6) => name(input, self.view.members),
+            What::Meta(7) => name(output, self.view.members),
+            What::Meta(15) => Some(Bytes::known(vec![self.view.family])),
+            What::Meta(16) if packet.arp => None,
+            What::Meta(16) => Some(Bytes::known(vec![packet.protocol])),
+            What::Meta(17) => name(input.filter(|port| port.bridge), false),
+            What::Meta(18) => name(output.filter(|port| port.bridge), false),
+            What::Ct(0) => Some(
+                self.state().map_or_else(Bytes::default, |state| Bytes::known(u32::from(state).to_ne_bytes().to_vec())),
+            ),
+            What::Ct(_) if self.view.tracking == Tracking::NotYet => None,
+            What::Ct(1) if self.view.tracking == Tracking::Done => {
+                Some(Bytes::known(vec![u8::from(packet.state == ESTABLISHED)]))
+            }
+            What::Ct(2) if self.view.tracking == Tracking::Done => {
+                Some(Bytes::known(packet.status.to_ne_bytes().to_vec()))
+            }
+            What::Payload(0, 12, 2) => Some(Bytes::known(protocol.to_vec())),
+            What::Payload(1, offset, length) => Some(packet.network.part(offset as usize, length as usize)),
+            What::Payload(2, ..) if packet.arp => None,
+            What::Payload(2, offset, length) => Some(packet.transport.part(offset as usize, length as usize)),
+            What::AddressType { source } => {
+                let [from, to] = packet.kinds;
+                let kind = if source { from } else { to };
+                Some(kind.map_or_else(Bytes::default, |kind| Bytes::known(u32::from(kind).to_ne_bytes().to_vec())))
+            }
+            _ => Some(Bytes::default()),
+        }
+    }
+
+    fn ports(&self, ports: &Ports) -> Truth {
+        let packet = self.packet;
+        let has_ports = matches!(packet.protocol, TCP | UDP);
+        if !has_ports || ports.protocol.is_some_and(|protocol| protocol != packet.protocol) {
+            return Truth::No;
+        }
+        let within = |ranges: &Option<PortRanges>, at: usize| {
+            let Some(PortRanges { ranges, inverted }) = ranges else { return Truth::Yes };
+            let port = packet.transport.part(at, 2);
+            let inside = ranges.iter().fold(Truth::No, |found, (first, last)| {
+                found.or(compare(&port, 5, &first.to_be_bytes()).and(compare(&port, 3, &last.to_be_bytes())))
+            });
+            inside.not_if(*inverted)
         };
-        match (known, what) {
-            (Some(bytes), _) => Value::Known(bytes),
-            (None, What::Payload(1, offset, length)) => self.address(offset, length),
-            _ => Value::Unknown,
-        }
+        let (source, destination) = (within(&ports.source, 0), within(&ports.destination, 2));
+        let flags = ports.tcp_flags.map_or(Truth::Yes, |(looked_at, set, inverted)| {
+            let seen = masked(&packet.transport.part(13, 1), &[looked_at], &[0]);
+            compare(&seen, 0, &[set]).not_if(inverted)
+        });
+        let matching = if ports.either { source.or(destination) } else { source.and(destination) };
+        matching.and(flags)
     }
+}
 
-    /// Bytes of the IPv4 header that lie within the cluster's address.
-    fn address(&self, offset: u32, length: u32) -> Value {
-        let begins = if self.reply { 16 } else { 12 };
-        match offset.checked_sub(begins) {
-            Some(inside) if inside.saturating_add(length) <= 4 => {
-                Value::Cluster(inside as usize, vec![0xff; length as usize])
-            }
-            _ => Value::Unknown,
-        }
-    }
-
-    fn compare(&self, value: &Value, operator: u32, data: &[u8]) -> Truth {
-        let ordering = match value {
-            Value::Known(bytes) => bytes.get(..data.len()).unwrap_or(bytes).cmp(data),
-            Value::Cluster(offset, mask) if operator <= 1 => {
-                let equal = self.cluster_is(*offset, mask, data);
-                return if operator == 0 { equal } else { not(equal) };
-            }
-            _ => return Truth::Maybe,
-        };
-        Truth::from(match operator {
-            0 => ordering == Ordering::Equal,
-            1 => ordering != Ordering::Equal,
-            2 => ordering == Ordering::Less,
-            3 => ordering != Ordering::Greater,
-            4 => ordering == Ordering::Greater,
-            5 => ordering != Ordering::Less,
-            _ => return Truth::Maybe,
-        })
-    }
-
-    /// Is an address of the cluster, seen through the mask, this? Certain where the mask shows only its network's bits.
-    fn cluster_is(&self, offset: usize, mask: &[u8], data: &[u8]) -> Truth {
-        let Some(network) = self.way.network else { return Truth::Maybe };
-        let (address, netmask) = (network.network().octets(), network.netmask().octets());
-        let known = address.iter().zip(&netmask).skip(offset);
-        let mut truth = Truth::Yes;
-        for (((address, netmask), mask), data) in known.zip(mask).zip(data) {
-            if (address ^ data) & netmask & mask != 0 {
-                return Truth::No;
-            }
-            if mask & !netmask != 0 {
-                truth = Truth::Maybe;
-            }
-        }
-        truth
+/// Is an address of this kind (`RTN_*`) in the mask? 0 is any.
+fn of_kind(mask: u16, kind: Option<u8>) -> Truth {
+    match kind {
+        _ if mask == 0 => Truth::Yes,
+        Some(kind) => Truth::from(mask >> kind.min(15) & 1 == 1),
+        None => Truth::Maybe,
     }
 }
 

@@ -3,24 +3,39 @@ use proptest::prelude::*;
 
 use super::disturbance::{Disturbance, Watcher};
 use super::expression::{Expression, Verdict, What};
-use super::foreign::{self, Chain, Element, Ruleset, Table};
-use super::judge::{Way, blocker};
+use super::foreign::{self, Base, Chain, Element, Key, Ruleset, Table};
+use super::packet::{self, Place, Port};
+use crate::event::{Blocker, Traffic};
 use crate::source::nfnetlink::{NFTABLES, Request, messages};
 
-fn way() -> Way {
-    Way {
-        cluster: ("eth0".into(), Some(2)),
-        uplink: ("eth1".into(), Some(3)),
-        network: Some("192.168.50.1/24".parse().unwrap()),
-    }
+fn place() -> Place {
+    let port = |name: &str, index| Port { name: name.into(), index: Some(index), bridge: false };
+    let head = Some("192.168.50.1/24".parse().unwrap());
+    Place { cluster: port("eth0", 2), uplinks: vec![port("eth1", 3)], head }
 }
 
+/// What drops what the nodes send by the uplink.
+fn blocker(ruleset: &Ruleset) -> Option<Blocker> {
+    blocker_of(ruleset, Traffic::Forwarding)
+}
+
+fn blocker_of(ruleset: &Ruleset, traffic: Traffic) -> Option<Blocker> {
+    super::judge::blocker(ruleset, &place(), traffic, &packet::packets(&place(), traffic))
+}
+
+const INPUT: u32 = 1;
+const FORWARD: u32 = 2;
+
 fn base(drops: bool, rules: Vec<Vec<Expression>>) -> Chain {
-    Chain { forward: true, drops, rules }
+    base_at(FORWARD, drops, rules)
+}
+
+fn base_at(hook: u32, drops: bool, rules: Vec<Vec<Expression>>) -> Chain {
+    Chain { base: Some(Base { hook, ..Base::default() }), drops, rules }
 }
 
 fn plain(rules: Vec<Vec<Expression>>) -> Chain {
-    Chain { forward: false, drops: false, rules }
+    Chain { base: None, drops: false, rules }
 }
 
 fn filter(chains: Vec<(&str, Chain)>) -> Ruleset {
@@ -29,7 +44,7 @@ fn filter(chains: Vec<(&str, Chain)>) -> Ruleset {
 
 fn filter_with(chains: Vec<(&str, Chain)>, sets: LiteMap<String, Vec<Element>>) -> Ruleset {
     let chains = chains.into_iter().map(|(name, chain)| (name.to_owned(), chain)).collect();
-    Ruleset { tables: LiteMap::from_iter([((2, "filter".to_owned()), Table { chains, sets })]) }
+    Ruleset { tables: LiteMap::from_iter([((2, "filter".to_owned()), Table { chains, sets, legacy: false })]) }
 }
 
 fn name(text: &str) -> Vec<u8> {
@@ -64,8 +79,8 @@ fn answers_accepted() -> Vec<Expression> {
 
 #[test]
 fn an_empty_machine_blocks_nothing() {
-    assert_eq!(blocker(&Ruleset::default(), &way()), None);
-    assert_eq!(blocker(&filter(vec![("FORWARD", base(false, vec![]))]), &way()), None);
+    assert_eq!(blocker(&Ruleset::default()), None);
+    assert_eq!(blocker(&filter(vec![("FORWARD", base(false, vec![]))])), None);
 }
 
 /// Docker: policy drop, its own bridges accepted, everything else not.
@@ -80,7 +95,7 @@ fn docker(user: Vec<Vec<Expression>>) -> Ruleset {
 
 #[test]
 fn docker_blocks_and_the_remedy_is_its_user_chain() {
-    let found = blocker(&docker(vec![vec![Expression::Verdict(Verdict::Return)]]), &way()).unwrap();
+    let found = blocker(&docker(vec![vec![Expression::Verdict(Verdict::Return)]])).unwrap();
     assert_eq!(found.table.as_deref(), Some("ip filter"));
     assert_eq!(found.chain.as_deref(), Some("FORWARD"));
     assert!(found.remedy.starts_with("iptables -I DOCKER-USER -i eth0 -j ACCEPT"), "{}", found.remedy);
@@ -91,13 +106,13 @@ fn the_remedy_for_docker_works_only_with_both_halves() {
     let out = when([input("eth0")], Verdict::Accept);
     let mut back: Vec<Expression> = output("eth0").into();
     back.extend(answers_accepted());
-    assert!(blocker(&docker(vec![out.clone()]), &way()).is_some(), "answers are still dropped");
-    assert_eq!(blocker(&docker(vec![out, back]), &way()), None);
+    assert!(blocker(&docker(vec![out.clone()])).is_some(), "answers are still dropped");
+    assert_eq!(blocker(&docker(vec![out, back])), None);
 }
 
 #[test]
 fn accepting_answers_does_not_let_new_connections_out() {
-    let found = blocker(&filter(vec![("FORWARD", base(true, vec![answers_accepted()]))]), &way()).unwrap();
+    let found = blocker(&filter(vec![("FORWARD", base(true, vec![answers_accepted()]))])).unwrap();
     assert!(found.remedy.starts_with("iptables -I FORWARD -i eth0"), "{}", found.remedy);
 }
 
@@ -107,7 +122,7 @@ fn ufw_is_told_in_its_own_words() {
         ("FORWARD", base(true, vec![vec![Expression::Verdict(Verdict::Jump("ufw-before-forward".into()))]])),
         ("ufw-before-forward", plain(vec![answers_accepted()])),
     ];
-    assert_eq!(blocker(&filter(chains), &way()).unwrap().remedy, "ufw route allow in on eth0 out on eth1");
+    assert_eq!(blocker(&filter(chains)).unwrap().remedy, "ufw route allow in on eth0 out on eth1");
 }
 
 #[test]
@@ -121,20 +136,20 @@ fn firewalld_that_rejects_at_the_end_is_found_also_with_sets_of_states() {
             vec![Expression::Verdict(Verdict::Drop)],
         ],
     );
-    let state = |bits: u32| Element { key: Some(bits.to_ne_bytes().to_vec()), verdict: None };
+    let state = |bits: u32| Element { key: Key::At(bits.to_ne_bytes().to_vec()), verdict: None };
     let table = Table {
         chains: LiteMap::from_iter([("filter_FORWARD".to_owned(), chain)]),
         sets: LiteMap::from_iter([("__set0".to_owned(), vec![state(2), state(4)])]),
+        legacy: false,
     };
-    let found =
-        blocker(&Ruleset { tables: LiteMap::from_iter([((1, "firewalld".to_owned()), table)]) }, &way()).unwrap();
+    let found = blocker(&Ruleset { tables: LiteMap::from_iter([((1, "firewalld".to_owned()), table)]) }).unwrap();
     assert_eq!(found.table.as_deref(), Some("inet firewalld"));
     assert!(found.remedy.contains("--add-interface=eth0"), "{}", found.remedy);
 }
 
 #[test]
 fn a_verdict_map_is_followed() {
-    let element = |port: &str, verdict| Element { key: Some(name(port)), verdict: Some(verdict) };
+    let element = |port: &str, verdict| Element { key: Key::At(name(port)), verdict: Some(verdict) };
     let map = |verdict| {
         LiteMap::from_iter([("__map0".to_owned(), vec![element("eth9", Verdict::Drop), element("eth0", verdict)])])
     };
@@ -143,30 +158,112 @@ fn a_verdict_map_is_followed() {
         Expression::Lookup { register: 0, set: "__map0".into(), inverted: false, verdicts: true },
     ];
     let with = |verdict| filter_with(vec![("FORWARD", base(false, vec![rule.clone()]))], map(verdict));
-    assert!(blocker(&with(Verdict::Drop), &way()).is_some());
-    assert_eq!(blocker(&with(Verdict::Accept), &way()), None);
+    assert!(blocker(&with(Verdict::Drop)).is_some());
+    assert_eq!(blocker(&with(Verdict::Accept)), None);
 }
 
 #[test]
 fn a_rule_for_another_network_or_an_uncertain_one_is_no_culprit() {
     let source = |address: [u8; 4]| test(What::Payload(1, 12, 4), &address);
     let dropping = |address| filter(vec![("FORWARD", base(false, vec![when([source(address)], Verdict::Drop)]))]);
-    assert_eq!(blocker(&dropping([10, 0, 0, 5]), &way()), None);
-    assert_eq!(blocker(&dropping([192, 168, 50, 11]), &way()), None, "one node only");
+    assert_eq!(blocker(&dropping([10, 0, 0, 5])), None);
+    assert_eq!(blocker(&dropping([192, 168, 50, 11])), None, "one node only");
     let network = vec![
         Expression::Load { to: 0, what: What::Payload(1, 12, 4) },
         Expression::Bitwise { from: 0, to: 0, mask: vec![255, 255, 0, 0], xor: vec![0; 4] },
         Expression::Compare { register: 0, operator: 0, data: vec![192, 168, 0, 0] },
         Expression::Verdict(Verdict::Drop),
     ];
-    assert!(blocker(&filter(vec![("FORWARD", base(false, vec![network]))]), &way()).is_some(), "all nodes");
+    assert!(blocker(&filter(vec![("FORWARD", base(false, vec![network]))])).is_some(), "all nodes");
 }
 
 #[test]
 fn chains_that_go_round_in_circles_end() {
     let jump = |to: &str| vec![vec![Expression::Verdict(Verdict::Jump(to.into())); 1]; 4];
     let chains = vec![("FORWARD", base(false, jump("a"))), ("a", plain(jump("b"))), ("b", plain(jump("a")))];
-    assert_eq!(blocker(&filter(chains), &way()), None);
+    assert_eq!(blocker(&filter(chains)), None);
+}
+
+/// ufw's input chains, as far as they decide: what it lets in by default, and its policy.
+fn ufw_input(user: Vec<Vec<Expression>>) -> Ruleset {
+    let jump = |chain: &str| vec![Expression::Verdict(Verdict::Jump(chain.into()))];
+    let kind = |mask: u16, verdict| {
+        let kinds = Expression::AddressTypes { source: 0, destination: mask, inverted: [false; 2] };
+        vec![kinds, Expression::Verdict(verdict)]
+    };
+    let not_local = vec![
+        kind(1 << 2, Verdict::Return),
+        kind(1 << 5, Verdict::Return),
+        kind(1 << 3, Verdict::Return),
+        vec![Expression::Verdict(Verdict::Drop)],
+    ];
+    let before =
+        vec![when([input("lo")], Verdict::Accept), answers_accepted(), jump("ufw-not-local"), jump("ufw-user-input")];
+    filter(vec![
+        ("INPUT", base_at(INPUT, true, vec![jump("ufw-before-input")])),
+        ("ufw-before-input", plain(before)),
+        ("ufw-not-local", plain(not_local)),
+        ("ufw-user-input", plain(user)),
+    ])
+}
+
+#[test]
+fn ufws_default_cuts_the_nodes_off_until_its_own_remedy() {
+    let all = [
+        (Traffic::Addresses, "ufw allow in on eth0"),
+        (Traffic::Names, "ufw allow in on eth0"),
+        (Traffic::BootFiles, "ufw allow in on eth0"),
+        (Traffic::Time, "ufw allow in on eth0"),
+        (Traffic::Venue { protocol: packet::TCP, port: 22 }, "ufw allow in on eth1 to any port 22 proto tcp"),
+    ];
+    for (traffic, remedy) in all {
+        let found = blocker_of(&ufw_input(vec![]), traffic).unwrap_or_else(|| panic!("{traffic:?} is dropped"));
+        assert_eq!((found.chain.as_deref(), found.remedy.as_str()), (Some("INPUT"), remedy), "{traffic:?}");
+        let opened = ufw_input(vec![when([input("eth0")], Verdict::Accept), when([input("eth1")], Verdict::Accept)]);
+        assert_eq!(blocker_of(&opened, traffic), None, "{traffic:?}");
+    }
+    assert_eq!(blocker_of(&ufw_input(vec![]), Traffic::Probes), None, "answers are let in");
+    assert_eq!(blocker(&ufw_input(vec![])), None, "what is forwarded does not pass there");
+}
+
+/// A rule that may match and let through some of it is no proof; one that is for another port is none either.
+#[test]
+fn what_is_uncertain_is_no_culprit_at_input_either() {
+    let port = |number: u16| test(What::Payload(2, 2, 2), &number.to_be_bytes());
+    let with = |rule: Vec<Expression>| filter(vec![("INPUT", base_at(INPUT, true, vec![rule]))]);
+    assert!(blocker_of(&with(when([port(68)], Verdict::Accept)), Traffic::Names).is_some(), "another port is open");
+    assert_eq!(blocker_of(&with(when([port(53)], Verdict::Accept)), Traffic::Names), None);
+    let limited = vec![Expression::Unknown, Expression::Verdict(Verdict::Accept)];
+    assert_eq!(blocker_of(&with(limited), Traffic::Names), None, "some of it passes");
+    let range = |first: u16, last: u16| {
+        let (first, last) = (first.to_be_bytes().to_vec(), last.to_be_bytes().to_vec());
+        let tests = [
+            Expression::Load { to: 0, what: What::Payload(2, 2, 2) },
+            Expression::Range { register: 0, inverted: false, first, last },
+        ];
+        tests.into_iter().chain([Expression::Verdict(Verdict::Accept)]).collect::<Vec<_>>()
+    };
+    assert_eq!(blocker_of(&with(range(50, 60)), Traffic::Names), None);
+    assert!(blocker_of(&with(range(54, 60)), Traffic::Names).is_some());
+}
+
+#[test]
+fn a_set_of_intervals_is_looked_into() {
+    let key = |port: u16, end: bool| {
+        let bytes = port.to_be_bytes().to_vec();
+        Element { key: if end { Key::End(bytes) } else { Key::At(bytes) }, verdict: None }
+    };
+    let rule = vec![
+        Expression::Load { to: 0, what: What::Payload(2, 2, 2) },
+        Expression::Lookup { register: 0, set: "ports".into(), inverted: false, verdicts: false },
+        Expression::Verdict(Verdict::Accept),
+    ];
+    // 53 to 67, 1000 to 1999
+    let elements = vec![key(2000, true), key(0, true), key(1000, false), key(68, true), key(53, false)];
+    let sets = LiteMap::from_iter([("ports".to_owned(), elements)]);
+    let ruleset = filter_with(vec![("INPUT", base_at(INPUT, true, vec![rule]))], sets);
+    assert_eq!(blocker_of(&ruleset, Traffic::Names), None);
+    assert!(blocker_of(&ruleset, Traffic::Time).is_some(), "123 lies between them");
 }
 
 fn message(command: u8, port: u32, request: Request) -> Vec<u8> {
@@ -217,7 +314,7 @@ proptest! {
                 ruleset.tables.iter_mut().flat_map(|(_, table)| table.chains.iter_mut()).for_each(|(_, chain)| chain.rules.push(rule.clone()));
             }
             let _ = (foreign::elements(&message), Watcher::default().take(&message, "bramblegate", 1));
-            let _ = blocker(&ruleset, &way());
+            let _ = (blocker(&ruleset), blocker_of(&ruleset, Traffic::Names));
         }
     }
 

@@ -51,7 +51,8 @@ impl Wire {
     }
 }
 
-fn request(Mac(ours): Mac, node: [u8; 4]) -> [u8; LENGTH] {
+/// Asks who has an address, without an own one (RFC 5227, 2.1.1).
+pub fn request(Mac(ours): Mac, node: [u8; 4]) -> [u8; LENGTH] {
     let mut packet = [0; LENGTH];
     let fields = TYPES.into_iter().chain([0, REQUEST]).chain(ours).chain([0; 4]).chain([0; 6]).chain(node);
     packet.iter_mut().zip(fields).for_each(|(place, byte)| *place = byte);

@@ -149,6 +149,7 @@ pub static PROBES: [Kind; 4] = [
     },
 ];
 
+pub(in crate::source) use arp::request as arp_request;
 pub use node::run as run_nodes;
 pub use uplink::run as run_uplinks;
 

@@ -23,7 +23,8 @@ fn answer(kind: u8, offered: [u8; 4], options: &[u8]) -> Vec<u8> {
 #[test]
 fn an_offer_tells_who_made_it() {
     let offer = answer(OFFER, [192, 168, 1, 20], &[SERVER_IDENTIFIER, 4, 192, 168, 1, 1]);
-    assert_eq!(reply(&offer), Some(Reply { server: [192, 168, 1, 1].into(), mac: THEIRS }));
+    let expected = Reply { server: [192, 168, 1, 1].into(), mac: THEIRS, asked_by: OURS, transaction: 0xdead_beef };
+    assert_eq!(reply(&offer), Some(expected));
     let nameless = answer(ACK, [192, 168, 1, 20], &[]);
     assert_eq!(reply(&nameless).map(|reply| reply.server), Some([192, 168, 1, 254].into()));
     assert!(reply(&answer(NAK, [0; 4], &[])).is_some());

@@ -1,0 +1,274 @@
+//! iptables' older kernel interface (`linux/netfilter_ipv4/ip_tables.h`), which nf_tables neither lists nor announces. Only
+//! tables that are there are read: to ask for one makes it.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use litemap::LiteMap;
+use nftnl::nftnl_sys::libc;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
+
+use super::expression::{Expression, Verdict, What, xtables_match, xtables_target};
+use super::foreign::{Base, Chain, IPV4, Ruleset, Table};
+
+/// Names of the tables of this thread's network namespace; for root alone.
+const NAMES: &str = "/proc/thread-self/net/ip_tables_names";
+/// Who may not read that sees here which tables the kernel's modules hold.
+const MODULES: &str = "/proc/modules";
+/// `IPT_SO_GET_INFO`, `IPT_SO_GET_ENTRIES`
+const GET_INFO: libc::c_int = 64;
+const GET_ENTRIES: libc::c_int = 65;
+/// Bytes of `struct ipt_getinfo`, of the head of `struct ipt_get_entries`, and of `struct ipt_entry`.
+const INFO: usize = 84;
+const ENTRIES: usize = 40;
+const ENTRY: usize = 112;
+/// Bytes of `struct xt_entry_match` and `xt_entry_target`, and of a name in them.
+const PART: usize = 32;
+const NAME: usize = 29;
+const HOOKS: usize = 5;
+/// `-NF_DROP - 1`, `-NF_ACCEPT - 1`, `XT_RETURN`
+const DROP: i32 = -1;
+const ACCEPT: i32 = -2;
+const RETURN: i32 = -5;
+/// Rules beyond this many bytes are not read.
+const MOST: usize = 16 << 20;
+/// Tables and their priorities (`NF_IP_PRI_*`); source translation has another than the rest of its table.
+const TABLES: [(&str, i32); 5] = [("raw", -300), ("mangle", -150), ("nat", -100), ("filter", 0), ("security", 50)];
+const SOURCE_NAT: i32 = 100;
+/// Behind the name of a table that nf_tables has too.
+pub const LEGACY_SUFFIX: &str = " (legacy)";
+const CHAINS: [&str; HOOKS] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
+
+/// A table as the kernel gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    name: &'static str,
+    info: Vec<u8>,
+    /// without the counters, which move
+    entries: Vec<u8>,
+}
+
+/// The tables that are there; those that may not be read are not.
+pub fn read() -> Vec<Listing> {
+    let names = fs::read_to_string(NAMES);
+    let is_there = |name: &str| match &names {
+        Ok(names) => names.lines().any(|line| line == name),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let module = format!("iptable_{name} ");
+            fs::read_to_string(MODULES).is_ok_and(|modules| modules.lines().any(|line| line.starts_with(&module)))
+        }
+        Err(_) => false,
+    };
+    let there = TABLES.iter().filter(|(name, _)| is_there(name));
+    there.filter_map(|(name, _)| listing(name).ok()).collect()
+}
+
+fn listing(name: &'static str) -> io::Result<Listing> {
+    let protocol = Some(ipproto::RAW);
+    let socket = socket_with(AddressFamily::INET, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
+    let mut info = vec![0; INFO];
+    info.iter_mut().zip(name.bytes()).for_each(|(place, byte)| *place = byte);
+    ask(&socket, GET_INFO, &mut info)?;
+    let size = u32_at(&info, 80).map_or(0, |size| size as usize);
+    if size > MOST {
+        return Err(io::ErrorKind::OutOfMemory.into());
+    }
+    let mut entries = vec![0; ENTRIES + size];
+    entries.iter_mut().zip(name.bytes()).for_each(|(place, byte)| *place = byte);
+    let length = u32::try_from(size).unwrap_or(0).to_ne_bytes();
+    entries.iter_mut().skip(32).zip(length).for_each(|(place, byte)| *place = byte);
+    ask(&socket, GET_ENTRIES, &mut entries)?;
+    let mut entries = entries.split_off(ENTRIES);
+    let mut at = 0;
+    while let Some(next) = u16_at(&entries, at + 90).filter(|next| *next > 0) {
+        entries.iter_mut().skip(at + 96).take(16).for_each(|byte| *byte = 0);
+        at += usize::from(next);
+    }
+    Ok(Listing { name, info, entries })
+}
+
+fn ask(socket: &OwnedFd, option: libc::c_int, bytes: &mut [u8]) -> io::Result<()> {
+    let mut length = libc::socklen_t::try_from(bytes.len()).map_err(io::Error::other)?;
+    // SAFETY: the kernel writes at most `length` bytes, which is what there is.
+    let done = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, option, bytes.as_mut_ptr().cast(), &raw mut length)
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Adds the tables to those of nf_tables. One of the same name is another: it gets its place beside it.
+pub fn add(ruleset: &mut Ruleset, listings: Vec<Listing>) {
+    for listing in listings {
+        let (table, name) = (listing.table(), listing.name);
+        // The same names as iptables on nf_tables has; where both are there a word keeps them apart.
+        let taken = ruleset.tables.contains_key(&(IPV4, name.to_owned()));
+        let name = if taken { format!("{name}{LEGACY_SUFFIX}") } else { name.to_owned() };
+        ruleset.tables.insert((IPV4, name), table);
+    }
+}
+
+/// Reads any bytes as a table's entries.
+pub fn parse_any(bytes: &[u8]) -> Vec<Listing> {
+    let info = bytes.get(..INFO).unwrap_or_default().to_vec();
+    vec![Listing { name: "filter", info, entries: bytes.to_vec() }]
+}
+
+impl Listing {
+    /// The chains; built-in ones begin at the hooks' entries, others behind a target `ERROR` with their name.
+    fn table(&self) -> Table {
+        let mut heads: LiteMap<usize, String> = LiteMap::new();
+        let mut policies: LiteMap<usize, ()> = LiteMap::new();
+        let mut bases: LiteMap<String, usize> = LiteMap::new();
+        let valid = u32_at(&self.info, 32).unwrap_or(0);
+        for (hook, chain) in CHAINS.iter().enumerate().filter(|(hook, _)| valid >> hook & 1 == 1) {
+            let (Some(entry), Some(underflow)) = (u32_at(&self.info, 36 + 4 * hook), u32_at(&self.info, 56 + 4 * hook))
+            else {
+                continue;
+            };
+            heads.insert(entry as usize, (*chain).to_owned());
+            policies.insert(underflow as usize, ());
+            bases.insert((*chain).to_owned(), hook);
+        }
+        let offsets = self.offsets();
+        for at in &offsets {
+            if let Some(name) = self.user_chain(*at) {
+                heads.insert(at + self.next(*at).unwrap_or(0), name);
+            }
+        }
+        let mut table = Table { legacy: true, ..Table::default() };
+        let mut current: Option<String> = None;
+        for at in offsets {
+            if let Some(name) = heads.get(&at) {
+                let base = bases.get(name).map(|hook| self.base(*hook));
+                table.chains.insert(name.clone(), Chain { base, drops: false, rules: Vec::new() });
+                current = Some(name.clone());
+            }
+            if self.user_chain(at).is_some() {
+                continue;
+            }
+            let Some(chain) = current.as_ref().and_then(|name| table.chains.get_mut(name)) else { continue };
+            let rule = self.rule(at, &heads);
+            if policies.contains_key(&at) {
+                chain.drops = rule == [Expression::Verdict(Verdict::Drop)];
+            } else {
+                chain.rules.push(rule);
+            }
+        }
+        table
+    }
+
+    fn base(&self, hook: usize) -> Base {
+        let priority = TABLES.iter().find(|(name, _)| *name == self.name).map_or(0, |(_, priority)| *priority);
+        // Where addresses of senders are translated: POSTROUTING and INPUT.
+        let source = self.name == "nat" && matches!(hook, 1 | 4);
+        let hook = u32::try_from(hook).unwrap_or(0);
+        Base { hook, priority: if source { SOURCE_NAT } else { priority }, devices: Vec::new() }
+    }
+
+    fn next(&self, at: usize) -> Option<usize> {
+        u16_at(&self.entries, at + 90).map(usize::from).filter(|next| *next >= ENTRY)
+    }
+
+    fn offsets(&self) -> Vec<usize> {
+        let first = (!self.entries.is_empty()).then_some(0);
+        let all = std::iter::successors(first, |at| Some(at + self.next(*at)?));
+        all.take_while(|at| at + ENTRY <= self.entries.len()).collect()
+    }
+
+    fn target(&self, at: usize) -> Option<(String, &[u8])> {
+        let offset = usize::from(u16_at(&self.entries, at + 88)?);
+        part(self.entries.get(at + offset..at + self.next(at)?)?).map(|(name, _, data, _)| (name, data))
+    }
+
+    /// The name of a chain that begins after this entry.
+    fn user_chain(&self, at: usize) -> Option<String> {
+        let (name, data) = self.target(at)?;
+        (name == "ERROR").then(|| text(data.get(..30).unwrap_or(data)))
+    }
+
+    fn rule(&self, at: usize, heads: &LiteMap<usize, String>) -> Vec<Expression> {
+        let mut rule = self.head(at).unwrap_or_else(|| vec![Expression::Unknown]);
+        let (offset, next) = (u16_at(&self.entries, at + 88).map(usize::from), self.next(at).unwrap_or(0));
+        let mut matches = offset.and_then(|offset| self.entries.get(at + ENTRY..at + offset)).unwrap_or_default();
+        while let Some((name, revision, data, rest)) = part(matches) {
+            rule.push(xtables_match(&name, revision, data));
+            matches = rest;
+        }
+        let verdict = match self.target(at) {
+            Some((name, data)) if name.is_empty() => {
+                match u32_at(data, 0).map(|code| i32::from_ne_bytes(code.to_ne_bytes())) {
+                    Some(DROP) => Some(Verdict::Drop),
+                    Some(ACCEPT) => Some(Verdict::Accept),
+                    Some(RETURN) => Some(Verdict::Return),
+                    Some(to) if usize::try_from(to).is_ok_and(|to| to == at + next) => None,
+                    Some(to) => {
+                        let chain = usize::try_from(to).ok().and_then(|to| heads.get(&to));
+                        // `--goto` is a flag of the entry.
+                        let goes = self.entries.get(at + 82).is_some_and(|flags| flags & 2 != 0);
+                        Some(chain.map_or(Verdict::Other, |chain| match goes {
+                            true => Verdict::Goto(chain.clone()),
+                            false => Verdict::Jump(chain.clone()),
+                        }))
+                    }
+                    None => Some(Verdict::Other),
+                }
+            }
+            Some((name, _)) => xtables_target(&name),
+            None => Some(Verdict::Other),
+        };
+        rule.extend(verdict.map(Expression::Verdict));
+        rule
+    }
+
+    /// `struct ipt_ip` as expressions.
+    fn head(&self, at: usize) -> Option<Vec<Expression>> {
+        let ip = self.entries.get(at..at + 84)?;
+        let inverted = *ip.get(83)?;
+        let mut rule = Vec::new();
+        let mut test = |what: What, data: &[u8], mask: &[u8], bit: u8| {
+            if mask.iter().all(|byte| *byte == 0) {
+                return;
+            }
+            let operator = u32::from(inverted & bit != 0);
+            let (mask, xor) = (mask.to_vec(), vec![0; mask.len()]);
+            rule.push(Expression::Load { to: 0, what });
+            rule.push(Expression::Bitwise { from: 0, to: 0, mask, xor });
+            rule.push(Expression::Compare { register: 0, operator, data: data.to_vec() });
+        };
+        test(What::Payload(1, 12, 4), ip.get(..4)?, ip.get(8..12)?, 8);
+        test(What::Payload(1, 16, 4), ip.get(4..8)?, ip.get(12..16)?, 16);
+        test(What::Meta(6), ip.get(16..32)?, ip.get(48..64)?, 1);
+        test(What::Meta(7), ip.get(32..48)?, ip.get(64..80)?, 2);
+        let protocol = u16_at(ip, 80)?.to_ne_bytes();
+        if protocol != [0, 0] {
+            let number = u8::try_from(u16::from_ne_bytes(protocol)).ok()?;
+            test(What::Meta(16), &[number], &[0xff], 0x40);
+        }
+        // Fragments, which ours are not.
+        if ip.get(82)? & 1 != 0 {
+            rule.push(Expression::Unknown);
+        }
+        Some(rule)
+    }
+}
+
+/// A match or target: name, revision, data, and what follows it.
+fn part(bytes: &[u8]) -> Option<(String, u32, &[u8], &[u8])> {
+    let size = usize::from(u16_at(bytes, 0)?);
+    let (this, rest) = bytes.split_at_checked(size).filter(|_| size >= PART)?;
+    Some((text(this.get(2..2 + NAME)?), u32::from(*this.get(31)?), this.get(PART..)?, rest))
+}
+
+fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
+}

@@ -1,0 +1,329 @@
+//! The packets that have to get through: for each thing that is promised to the nodes or to the venue, those without which it
+//! does not work, as far as they are known before they are sent.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use crate::event::Traffic;
+
+pub const TCP: u8 = 6;
+pub const UDP: u8 = 17;
+pub const ICMP: u8 = 1;
+/// ICMP types (RFC 792)
+const ECHO_REQUEST: u8 = 8;
+const ECHO_REPLY: u8 = 0;
+/// `NF_CT_STATE_BIT`: established and new
+pub const ESTABLISHED: u16 = 2;
+pub const NEW: u16 = 8;
+/// `IPS_*`: seen both ways, assured, confirmed, source translated and both translations done
+const STATUS_REPLY: u32 = 0x19e;
+/// `IPS_DST_NAT` with both translations done
+const STATUS_REDIRECTED: u32 = 0x1a0;
+/// `RTN_*`: kinds of addresses, as the kernel's routes give them
+pub const UNICAST: u8 = 1;
+pub const LOCAL: u8 = 2;
+pub const BROADCAST: u8 = 3;
+/// Bytes of an IPv4 header without options, and of the longest header after it that is looked at.
+const NETWORK: usize = 20;
+const TRANSPORT: usize = 20;
+/// An ARP packet for Ethernet and IPv4 (RFC 826).
+const ARP: usize = 28;
+
+/// Bytes of which each bit is known or not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Bytes {
+    pub value: Vec<u8>,
+    /// 1: known
+    pub known: Vec<u8>,
+}
+
+/// A port of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    pub name: String,
+    pub index: Option<u32>,
+    /// it is a bridge: its members' names are not known here
+    pub bridge: bool,
+}
+
+/// Where a packet is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Ingress,
+    Prerouting,
+    Input,
+    Forward,
+    Output,
+    Postrouting,
+    Egress,
+}
+
+/// A packet on its way through this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packet {
+    pub input: Option<Port>,
+    pub output: Option<Port>,
+    pub arp: bool,
+    pub network: Bytes,
+    pub transport: Bytes,
+    /// `IPPROTO_*`
+    pub protocol: u8,
+    /// `NF_CT_STATE_BIT`, once connections are tracked
+    pub state: u16,
+    /// `IPS_*`
+    pub status: u32,
+    /// kinds of source and destination (`RTN_*`), where they are known
+    pub kinds: [Option<u8>; 2],
+    /// only there; empty: wherever it passes
+    pub only: Vec<Stage>,
+}
+
+/// An address as far as it is known.
+#[derive(Debug, Clone, Copy)]
+enum Known {
+    This(Ipv4Addr),
+    Within(Ipv4Net),
+    Any,
+}
+
+/// What the packets are about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub cluster: Port,
+    pub uplinks: Vec<Port>,
+    /// the head's address in the cluster, with its network
+    pub head: Option<Ipv4Net>,
+}
+
+impl Bytes {
+    fn unknown(length: usize) -> Self {
+        Self { value: vec![0; length], known: vec![0; length] }
+    }
+
+    pub fn known(value: Vec<u8>) -> Self {
+        let known = vec![0xff; value.len()];
+        Self { value, known }
+    }
+
+    fn set(&mut self, at: usize, bytes: &[u8]) {
+        self.set_masked(at, bytes, &vec![0xff; bytes.len()]);
+    }
+
+    fn set_masked(&mut self, at: usize, bytes: &[u8], mask: &[u8]) {
+        let places = self.value.iter_mut().zip(&mut self.known).skip(at);
+        for ((value, known), (byte, mask)) in places.zip(bytes.iter().zip(mask)) {
+            (*value, *known) = (byte & mask, *mask);
+        }
+    }
+
+    fn set_address(&mut self, at: usize, address: Known) {
+        match address {
+            Known::This(address) => self.set(at, &address.octets()),
+            Known::Within(net) => self.set_masked(at, &net.network().octets(), &net.netmask().octets()),
+            Known::Any => {}
+        }
+    }
+
+    /// `length` of the bytes from `offset` on; what lies beyond them is not known.
+    pub fn part(&self, offset: usize, length: usize) -> Self {
+        let of = |bytes: &[u8]| -> Vec<u8> {
+            (offset..offset.saturating_add(length)).map(|at| bytes.get(at).copied().unwrap_or(0)).collect()
+        };
+        Self { value: of(&self.value), known: of(&self.known) }
+    }
+}
+
+/// The parts of a packet that services differ in.
+struct Datagram {
+    protocol: u8,
+    from: Known,
+    to: Known,
+    source_port: Option<u16>,
+    destination_port: Option<u16>,
+}
+
+impl Datagram {
+    const fn udp(from: Known, source_port: Option<u16>, to: Known, destination_port: Option<u16>) -> Self {
+        Self { protocol: UDP, from, to, source_port, destination_port }
+    }
+
+    fn packet(&self, input: Option<&Port>, output: Option<&Port>, state: u16) -> Packet {
+        let mut network = Bytes::unknown(NETWORK);
+        network.set(0, &[0x45]);
+        // No fragment; whether one is allowed is not known.
+        network.set_masked(6, &[0, 0], &[0xbf, 0xff]);
+        network.set(9, &[self.protocol]);
+        network.set_address(12, self.from);
+        network.set_address(16, self.to);
+        let mut transport = Bytes::unknown(TRANSPORT);
+        for (at, port) in [(0, self.source_port), (2, self.destination_port)] {
+            if let Some(port) = port {
+                transport.set(at, &port.to_be_bytes());
+            }
+        }
+        if self.protocol == TCP {
+            // SYN, or ACK
+            transport.set(13, &[if state == NEW { 0x02 } else { 0x10 }]);
+        }
+        let reply = state == ESTABLISHED;
+        Packet {
+            input: input.cloned(),
+            output: output.cloned(),
+            arp: false,
+            network,
+            transport,
+            protocol: self.protocol,
+            state,
+            status: if reply { STATUS_REPLY } else { 0 },
+            kinds: [None, None],
+            only: Vec::new(),
+        }
+    }
+}
+
+impl Packet {
+    fn at(mut self, only: &[Stage]) -> Self {
+        self.only = only.to_vec();
+        self
+    }
+
+    fn reaching(mut self, kind: u8) -> Self {
+        let [from, _] = self.kinds;
+        self.kinds = [from, Some(kind)];
+        self
+    }
+
+    fn echo(input: Option<&Port>, output: Option<&Port>, (from, to): (Known, Known), state: u16) -> Self {
+        let datagram = Datagram { protocol: ICMP, from, to, source_port: None, destination_port: None };
+        let mut packet = datagram.packet(input, output, state);
+        packet.transport = Bytes::unknown(TRANSPORT);
+        packet.transport.set(0, &[if state == NEW { ECHO_REQUEST } else { ECHO_REPLY }, 0]);
+        packet
+    }
+
+    /// An ARP request (operation 1) or reply (2) between nodes and head.
+    fn arp(input: Option<&Port>, output: Option<&Port>, operation: u8, from: Known, to: Known) -> Self {
+        let mut network = Bytes::unknown(ARP);
+        network.set(0, &[0, 1, 8, 0, 6, 4, 0, operation]);
+        network.set_address(14, from);
+        network.set_address(24, to);
+        let none = Datagram::udp(Known::Any, None, Known::Any, None);
+        let packet = none.packet(input, output, NEW);
+        Self { arp: true, network, transport: Bytes::default(), protocol: 0, ..packet }
+    }
+}
+
+/// What is forwarded for the nodes by this uplink: the first packet of a connection, and the answer.
+pub fn forwarded(place: &Place, uplink: &Port) -> Vec<Packet> {
+    use Stage::{Egress, Forward, Ingress, Postrouting, Prerouting};
+    let node = place.head.map_or(Known::Any, Known::Within);
+    let (cluster, uplink) = (Some(&place.cluster), Some(uplink));
+    let out = |from| Datagram { protocol: TCP, from, to: Known::Any, source_port: None, destination_port: None };
+    let back = |to| Datagram { protocol: TCP, from: Known::Any, to, source_port: None, destination_port: None };
+    vec![
+        out(node).packet(cluster, uplink, NEW).at(&[Ingress, Prerouting, Forward]),
+        // Translated or not, by priority.
+        out(Known::Any).packet(cluster, uplink, NEW).at(&[Postrouting, Egress]),
+        back(Known::Any).packet(uplink, cluster, ESTABLISHED).at(&[Ingress, Prerouting]),
+        back(node).packet(uplink, cluster, ESTABLISHED).at(&[Forward, Postrouting, Egress]),
+    ]
+}
+
+/// The packets without which this does not work.
+pub fn packets(place: &Place, traffic: Traffic) -> Vec<Packet> {
+    let cluster = Some(&place.cluster);
+    let node = place.head.map_or(Known::Any, Known::Within);
+    let head = place.head.map_or(Known::Any, |head| Known::This(head.addr()));
+    let ask = |port| {
+        vec![
+            Datagram::udp(node, None, head, Some(port)).packet(cluster, None, NEW).reaching(LOCAL),
+            Datagram::udp(head, Some(port), node, None).packet(None, cluster, ESTABLISHED).reaching(UNICAST),
+        ]
+    };
+    match traffic {
+        Traffic::Forwarding => place.uplinks.iter().flat_map(|uplink| forwarded(place, uplink)).collect(),
+        Traffic::Addresses => {
+            let everybody = Known::This(Ipv4Addr::BROADCAST);
+            let nobody = Known::This(Ipv4Addr::UNSPECIFIED);
+            vec![
+                Datagram::udp(nobody, Some(68), everybody, Some(67)).packet(cluster, None, NEW).reaching(BROADCAST),
+                // To an address that the node has yet to take.
+                Datagram::udp(head, Some(67), node, Some(68)).packet(None, cluster, NEW).reaching(UNICAST),
+                Datagram::udp(node, Some(68), head, Some(67)).packet(cluster, None, NEW).reaching(LOCAL),
+            ]
+        }
+        Traffic::Names => ask(53),
+        Traffic::Time => ask(123),
+        // Data comes from a port of its own.
+        Traffic::BootFiles => vec![
+            Datagram::udp(node, None, head, Some(69)).packet(cluster, None, NEW).reaching(LOCAL),
+            Datagram::udp(head, None, node, None).packet(None, cluster, NEW).reaching(UNICAST),
+        ],
+        Traffic::Probes => vec![
+            Packet::echo(None, cluster, (head, node), NEW).reaching(UNICAST),
+            Packet::echo(cluster, None, (node, head), ESTABLISHED).reaching(LOCAL),
+        ],
+        Traffic::Neighbours => vec![
+            Packet::arp(cluster, None, 1, node, head),
+            Packet::arp(None, cluster, 2, head, node),
+            Packet::arp(None, cluster, 1, head, node),
+            Packet::arp(cluster, None, 2, node, head),
+        ],
+        Traffic::Venue { protocol, port } => {
+            let each = |uplink: &Port| match protocol {
+                ICMP => vec![
+                    Packet::echo(Some(uplink), None, (Known::Any, Known::Any), NEW).reaching(LOCAL),
+                    Packet::echo(None, Some(uplink), (Known::Any, Known::Any), ESTABLISHED).reaching(UNICAST),
+                ],
+                _ => {
+                    let to = Datagram {
+                        protocol,
+                        from: Known::Any,
+                        to: Known::Any,
+                        source_port: None,
+                        destination_port: Some(port),
+                    };
+                    let from = Datagram { source_port: Some(port), destination_port: None, ..to };
+                    vec![
+                        to.packet(Some(uplink), None, NEW).reaching(LOCAL),
+                        from.packet(None, Some(uplink), ESTABLISHED).reaching(UNICAST),
+                    ]
+                }
+            };
+            place.uplinks.iter().flat_map(each).collect()
+        }
+        Traffic::Port { protocol, listen, to, port } => {
+            let each = |uplink: &Port| {
+                let outside = Datagram {
+                    protocol,
+                    from: Known::Any,
+                    to: Known::Any,
+                    source_port: None,
+                    destination_port: Some(listen),
+                };
+                let inside = Datagram { to: Known::This(to), destination_port: Some(port), ..outside };
+                let back = Datagram {
+                    from: Known::This(to),
+                    to: Known::Any,
+                    source_port: Some(port),
+                    destination_port: None,
+                    ..outside
+                };
+                let mut through = inside.packet(Some(uplink), cluster, NEW);
+                through.status = STATUS_REDIRECTED;
+                [
+                    // Before its destination is translated, and after.
+                    outside.packet(Some(uplink), None, NEW).reaching(LOCAL).at(&[Stage::Ingress, Stage::Prerouting]),
+                    through.at(&[Stage::Forward, Stage::Postrouting, Stage::Egress]),
+                    back.packet(cluster, Some(uplink), ESTABLISHED).at(&[
+                        Stage::Ingress,
+                        Stage::Prerouting,
+                        Stage::Forward,
+                    ]),
+                ]
+            };
+            place.uplinks.iter().flat_map(each).collect()
+        }
+    }
+}

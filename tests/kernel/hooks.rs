@@ -1,0 +1,395 @@
+//! Every hook of the kernel against everything that has to get through: what another program's rules really drop is named, and
+//! nothing else; the remedy that is printed, executed, makes it work again.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use bramblegate::event::{Blocker, Traffic};
+use bramblegate::policy::ruleset::{RulesetInput, TABLE, build};
+use bramblegate::sink::firewall::FirewallSink;
+use bramblegate::source::firewall::{FirewallWatch, blockers_now};
+use libtest_mimic::Trial;
+
+use crate::firewall::{home, load};
+use crate::lab::{sh, trial};
+use crate::packets::{HEAD, Lab, NODE, VENUE};
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        trial("hooks::what_nft_drops_at_any_hook_is_named_and_its_remedy_helps", || play(&NFT)),
+        trial("hooks::what_iptables_drops_is_named_and_its_remedy_helps", || play(&IPTABLES)),
+        trial("hooks::what_a_port_or_arp_drops_is_named_and_its_remedy_helps", || play(&PORTS)),
+        trial("hooks::what_a_bridge_drops_is_named_and_its_remedy_helps", bridge),
+    ]
+}
+
+/// Another program's rules, and what they drop.
+struct Case {
+    rules: &'static str,
+    dropped: &'static [Traffic],
+}
+
+const fn case(rules: &'static str, dropped: &'static [Traffic]) -> Case {
+    Case { rules, dropped }
+}
+
+use Traffic::{Addresses, BootFiles, Forwarding, Names, Neighbours, Probes, Time};
+const SSH: Traffic = Traffic::Venue { protocol: 6, port: 22 };
+const PING: Traffic = Traffic::Venue { protocol: 1, port: 0 };
+const PORT: Traffic =
+    Traffic::Port { protocol: 6, listen: 2201, to: std::net::Ipv4Addr::new(192, 168, 50, 11), port: 22 };
+const ALL: [Traffic; 9] = [Addresses, Names, BootFiles, Time, Probes, SSH, PING, PORT, Forwarding];
+
+const NFT: [Case; 14] = [
+    case(
+        "nft 'add table inet strict; add chain inet strict i { type filter hook input priority 0; policy drop; };
+              add rule inet strict i iif lo accept; add rule inet strict i ct state established,related accept'",
+        &[Addresses, Names, BootFiles, Time, SSH, PING],
+    ),
+    case(
+        "nft 'add table ip strict; add chain ip strict input { type filter hook input priority 5; policy drop; };
+              add rule ip strict input tcp dport { 22, 80 } accept; add rule ip strict input udp dport 60-70 accept'",
+        &[Names, Time, Probes, PING],
+    ),
+    case(
+        "nft 'add table ip t; add chain ip t i { type filter hook input priority 0; }; add chain ip t names;
+              add rule ip t i ip daddr 192.168.50.0/24 jump names; add rule ip t names udp dport 53 reject'",
+        &[Names],
+    ),
+    case(
+        "nft 'add table ip t; add chain ip t i { type filter hook input priority 0; }; add rule ip t i fib daddr type broadcast drop'",
+        &[Addresses],
+    ),
+    case(
+        "nft 'add table ip t; add chain ip t o { type filter hook output priority 0; policy drop; }; add rule ip t o oif lo accept'",
+        &[Addresses, Names, BootFiles, Time, Probes, SSH, PING],
+    ),
+    case(
+        "nft 'add table inet t; add chain inet t p { type filter hook prerouting priority raw; }; add rule inet t p iifname eth0 drop'",
+        &[Addresses, Names, BootFiles, Time, Probes, PORT, Forwarding],
+    ),
+    case(
+        "nft 'add table inet t; add chain inet t p { type filter hook prerouting priority mangle; policy drop; };
+              add rule inet t p iif lo accept; add rule inet t p ct state established accept'",
+        &[Addresses, Names, BootFiles, Time, SSH, PING, PORT, Forwarding],
+    ),
+    case(
+        "nft 'add table ip t; add chain ip t p { type filter hook postrouting priority 0; }; add rule ip t p oifname \"eth0\" drop'",
+        &[Addresses, Names, BootFiles, Time, Probes, PORT, Forwarding],
+    ),
+    case(
+        "nft 'add table inet t; add chain inet t f { type filter hook forward priority 10; policy drop; }'",
+        &[PORT, Forwarding],
+    ),
+    case(
+        "nft 'add table ip t; add chain ip t n { type nat hook prerouting priority -110; }; add rule ip t n udp dport { 53, 123 } drop'",
+        &[Names, Time],
+    ),
+    case(
+        "nft 'add table ip t; add chain ip t o { type route hook output priority mangle; }; add rule ip t o udp sport 53 drop'",
+        &[Names],
+    ),
+    // What nothing passes, what lets some of it through, and what is for others drops nothing.
+    case("nft 'add table ip t { flags dormant; }; add chain ip t i { type filter hook input priority 0; policy drop; }'", &[]),
+    case(
+        "nft 'add table ip t; add chain ip t i { type filter hook input priority 0; policy drop; };
+              add rule ip t i limit rate 1000/second burst 1000 packets accept'",
+        &[],
+    ),
+    case(
+        "nft 'add table ip t; add chain ip t i { type filter hook input priority 0; };
+              add rule ip t i iifname docker0 drop; add rule ip t i ip saddr 192.168.50.77 drop; add rule ip t i tcp dport 53 drop'",
+        &[],
+    ),
+];
+
+const IPTABLES: [Case; 6] = [
+    case(
+        "iptables-nft -P INPUT DROP; iptables-nft -A INPUT -i lo -j ACCEPT
+         iptables-nft -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+         iptables-nft -A INPUT -m addrtype --dst-type BROADCAST -j RETURN",
+        &[Addresses, Names, BootFiles, Time, SSH, PING],
+    ),
+    case("iptables-nft -t raw -A PREROUTING -i eth0 -p udp -m multiport --dports 53,69 -j DROP", &[Names, BootFiles]),
+    case(
+        "iptables-nft -N mine; iptables-nft -A INPUT -j mine; iptables-nft -A mine -p udp --dport 67 -j REJECT
+         iptables-nft -A mine -p icmp --icmp-type echo-request -j DROP; iptables-nft -A mine -p tcp --syn -j DROP",
+        &[Addresses, SSH, PING],
+    ),
+    case(
+        "iptables-legacy -P INPUT DROP; iptables-legacy -A INPUT -i lo -j ACCEPT
+         iptables-legacy -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        &[Addresses, Names, BootFiles, Time, SSH, PING],
+    ),
+    case(
+        "iptables-legacy -t mangle -N mine; iptables-legacy -t mangle -A PREROUTING -i eth0 -g mine
+         iptables-legacy -t mangle -A mine ! -s 10.0.0.0/8 -p udp --dport 53 -j DROP",
+        &[Names],
+    ),
+    case("iptables-legacy -P FORWARD DROP", &[PORT, Forwarding]),
+];
+
+const PORTS: [Case; 6] = [
+    case(
+        "nft 'add table netdev t; add chain netdev t i { type filter hook ingress device eth0 priority 0; };
+              add rule netdev t i udp dport 67 drop'",
+        &[Addresses],
+    ),
+    case(
+        "nft 'add table netdev t; add chain netdev t i { type filter hook ingress device eth1 priority 0; policy drop; };
+              add rule netdev t i ether type arp accept'",
+        &[SSH, PING, PORT, Forwarding],
+    ),
+    case(
+        "nft 'add table netdev t; add chain netdev t e { type filter hook egress device eth0 priority 0; };
+              add rule netdev t e udp sport 53 drop'",
+        &[Names],
+    ),
+    case(
+        "nft 'add table inet t; add chain inet t i { type filter hook ingress device eth0 priority 0; };
+              add rule inet t i udp dport 53 drop'",
+        &[Names],
+    ),
+    case(
+        "nft 'add table arp t; add chain arp t i { type filter hook input priority 0; }; add rule arp t i iifname eth0 drop'",
+        &[Neighbours],
+    ),
+    case(
+        "nft 'add table arp t; add chain arp t o { type filter hook output priority 0; policy drop; }; add rule arp t o arp operation request accept'",
+        &[Neighbours],
+    ),
+];
+
+/// A head that serves its node, by real programs.
+struct Serving {
+    lab: Lab,
+    _sink: FirewallSink,
+    dnsmasq: Child,
+    folder: PathBuf,
+}
+
+impl Serving {
+    /// `port` is the cluster's.
+    fn new(lab: Lab, port: &str) -> Self {
+        let mut sink = FirewallSink::new();
+        let input = RulesetInput { cluster_port: Some(port.into()), uplinks: vec!["eth1".into()], ..home() };
+        load(&mut sink, &build(&input), true);
+        let folder = PathBuf::from(sh("mktemp -d").trim());
+        std::fs::write(folder.join("file"), "boot").unwrap();
+        let shown = folder.display();
+        let mut dnsmasq = Command::new("dnsmasq");
+        dnsmasq
+            .args([
+                "-k",
+                "--conf-file=/dev/null",
+                "--user=root",
+                "--pid-file",
+                "--no-ping",
+                "--no-resolv",
+                "--no-hosts",
+            ])
+            .args([
+                "--bind-dynamic",
+                "--except-interface=lo",
+                "--log-facility=-",
+                "--address=/head.example/192.168.50.1",
+            ])
+            .args([format!("--interface={port}"), "--dhcp-range=192.168.50.100,192.168.50.199,2m".into()])
+            .args([
+                "--enable-tftp".to_owned(),
+                format!("--tftp-root={shown}"),
+                format!("--dhcp-leasefile={shown}/leases"),
+            ]);
+        let dnsmasq = dnsmasq.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let time = UdpSocket::bind("192.168.50.1:123").unwrap();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 64];
+            while let Ok((length, from)) = time.recv_from(&mut bytes) {
+                let _ = time.send_to(&bytes[..length], from);
+            }
+        });
+        greet(TcpListener::bind("0.0.0.0:22").unwrap());
+        lab.node.run(|| greet(TcpListener::bind("0.0.0.0:22").unwrap())).join().unwrap();
+        lab.venue.run(|| greet(TcpListener::bind("0.0.0.0:7").unwrap())).join().unwrap();
+        let serving = Self { lab, _sink: sink, dnsmasq, folder };
+        for _ in 0..100 {
+            if serving.failing(&ALL).is_empty() {
+                return serving;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("these do not work without anybody's rules: {:?}", serving.failing(&ALL));
+    }
+
+    /// What does not work.
+    fn failing(&self, all: &[Traffic]) -> Vec<Traffic> {
+        let tries: Vec<_> = all.iter().map(|traffic| (*traffic, self.works(*traffic))).collect();
+        tries.into_iter().filter_map(|(traffic, works)| (!works.join().unwrap()).then_some(traffic)).collect()
+    }
+
+    /// Tries it as its user would.
+    fn works(&self, traffic: Traffic) -> std::thread::JoinHandle<bool> {
+        let Lab { node, venue } = &self.lab;
+        let ask = |to: &'static str, question: Vec<u8>| node.run(move || ask("0.0.0.0:0", to, &question));
+        let ping = |to: &str| format!("ping -n -c 1 -W 0.4 {to}");
+        match traffic {
+            Addresses => node.run(ask_broadcast),
+            Names => {
+                ask("192.168.50.1:53", b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x04head\x07example\0\0\x01\0\x01".to_vec())
+            }
+            BootFiles => ask("192.168.50.1:69", b"\0\x01file\0octet\0".to_vec()),
+            Time => ask("192.168.50.1:123", vec![0x23; 48]),
+            Probes => {
+                let command = ping(NODE);
+                std::thread::spawn(move || crate::lab::try_sh(&command).0)
+            }
+            Neighbours => {
+                let name = node.name().to_owned();
+                std::thread::spawn(move || {
+                    crate::lab::try_sh(&format!("ip netns exec {name} busybox arping -q -f -w 1 -I eth0 192.168.50.1"))
+                        .0
+                })
+            }
+            Traffic::Venue { protocol: 1, .. } => {
+                let command = format!("ip netns exec {} {}", venue.name(), ping(HEAD));
+                std::thread::spawn(move || crate::lab::try_sh(&command).0)
+            }
+            Traffic::Venue { port, .. } => venue.run(move || greeted(HEAD, port)),
+            Traffic::Port { listen, .. } => venue.run(move || greeted(HEAD, listen)),
+            Forwarding => node.run(|| greeted(VENUE, 7)),
+        }
+    }
+
+    fn play(&self, watch: &FirewallWatch, case: &Case, all: &[Traffic]) {
+        let before = sh("nft list ruleset");
+        sh(case.rules);
+        assert_eq!(self.failing(all), case.dropped, "really dropped by {}", case.rules);
+        let named = named(watch);
+        let traffics: Vec<Traffic> = named.iter().map(|(traffic, _)| *traffic).collect();
+        assert_eq!(sorted(&traffics), sorted(case.dropped), "named: {named:?} of {}", case.rules);
+        // A remedy may bring the next chain to light.
+        for _ in 0..6 {
+            let mut commands: Vec<String> = Vec::new();
+            for command in self::named(watch).iter().flat_map(|(_, blocker)| blocker.remedy.split("; ")) {
+                if !commands.iter().any(|known| known == command) {
+                    commands.push(command.to_owned());
+                }
+            }
+            commands.iter().for_each(|command| drop(sh(&command.replace("iptables ", "iptables-nft "))));
+        }
+        assert_eq!(self::named(watch), [], "after the remedies of {}", case.rules);
+        assert_eq!(self.failing(all), [], "after {named:?}");
+        sh("for table in $(nft list tables | grep -v bramblegate | cut -d' ' -f 2- | tr ' ' /); do
+                nft delete table $(echo $table | tr / ' '); done
+            for t in raw mangle nat filter; do iptables-legacy -t $t -F; iptables-legacy -t $t -X; done
+            for c in INPUT FORWARD OUTPUT; do iptables-legacy -P $c ACCEPT; done");
+        assert_eq!(before.lines().count(), sh("nft list ruleset").lines().count());
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.dnsmasq.kill();
+        let _ = self.dnsmasq.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Says a byte to everybody who connects.
+fn greet(listener: TcpListener) {
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(b"!");
+        }
+    });
+}
+
+const TIMEOUT: Duration = Duration::from_millis(400);
+
+fn greeted(host: &str, port: u16) -> bool {
+    let address: SocketAddr = format!("{host}:{port}").parse().unwrap();
+    let Ok(mut stream) = TcpStream::connect_timeout(&address, TIMEOUT) else { return false };
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    stream.read_exact(&mut [0]).is_ok()
+}
+
+fn ask(from: &str, to: &str, question: &[u8]) -> bool {
+    let socket = UdpSocket::bind(from).unwrap();
+    socket.set_broadcast(true).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
+    socket.send_to(question, to).is_ok() && socket.recv_from(&mut [0; 600]).is_ok()
+}
+
+/// A DHCPDISCOVER that wants its answer by broadcast.
+fn ask_broadcast() -> bool {
+    let mut bytes = vec![1, 1, 6, 0, 1, 2, 3, 4, 0, 0, 0x80, 0];
+    bytes.resize(28, 0);
+    bytes.extend([2, 0, 0, 0, 0, 0x77]);
+    bytes.resize(236, 0);
+    bytes.extend([99, 130, 83, 99, 53, 1, 1, 255]);
+    bytes.resize(300, 0);
+    ask("0.0.0.0:68", "255.255.255.255:67", &bytes)
+}
+
+fn sorted(traffics: &[Traffic]) -> Vec<Traffic> {
+    let mut traffics = traffics.to_vec();
+    traffics.sort();
+    traffics
+}
+
+/// What is named, with what is forwarded.
+fn named(watch: &FirewallWatch) -> Vec<(Traffic, Blocker)> {
+    let found = blockers_now(watch).unwrap();
+    assert_eq!(found.spare, []);
+    found.exit.map(|blocker| (Forwarding, blocker)).into_iter().chain(found.traffic).collect()
+}
+
+fn watch() -> FirewallWatch {
+    FirewallWatch {
+        table: TABLE,
+        cluster_port: Some("eth0".into()),
+        cluster_networks: vec!["192.168.50.0/24".parse().unwrap()],
+        head: Some("192.168.50.1/24".parse().unwrap()),
+        uplinks: vec!["eth1".into()],
+        traffic: vec![Neighbours, Addresses, Names, BootFiles, Time, Probes, SSH, PING, PORT],
+        ..FirewallWatch::default()
+    }
+}
+
+fn play(cases: &[Case]) {
+    let serving = Serving::new(Lab::new(), "eth0");
+    for case in cases {
+        let arp = case.dropped.contains(&Neighbours);
+        serving.play(&watch(), case, if arp { &[Neighbours] } else { &ALL });
+    }
+}
+
+fn bridge() {
+    let lab = Lab::new();
+    sh("ip link add br0 type bridge; ip addr flush dev eth0; ip link set eth0 master br0
+        ip addr add 192.168.50.1/24 dev br0; ip link set br0 up");
+    let serving = Serving::new(lab, "br0");
+    let watch = FirewallWatch { cluster_port: Some("br0".into()), bridge: true, ..watch() };
+    let cases = [
+        case(
+            "nft 'add table bridge t; add chain bridge t i { type filter hook input priority 0; }; add rule bridge t i udp dport 53 drop'",
+            &[Names],
+        ),
+        case(
+            "nft 'add table bridge t; add chain bridge t p { type filter hook prerouting priority 0; policy drop; };
+                  add rule bridge t p ether type arp accept'",
+            &[Addresses, Names, BootFiles, Time, Probes, PORT, Forwarding],
+        ),
+        case(
+            "nft 'add table bridge t; add chain bridge t o { type filter hook output priority 0; };
+                  add rule bridge t o ip protocol udp drop'",
+            &[Addresses, Names, BootFiles, Time],
+        ),
+    ];
+    for case in cases {
+        serving.play(&watch, &case, &ALL);
+    }
+}
