@@ -31,7 +31,10 @@ impl Service {
         if self.given.as_ref().map(|(given, _)| given) == plan {
             return;
         }
-        let of_nodes = |plan: &ServicePlan| (plan.names, plan.address, plan.head.clone());
+        let of_nodes = |plan: &ServicePlan| {
+            let dhcp = plan.dhcp.as_ref().map(|dhcp| (dhcp.first, dhcp.last, dhcp.lease, dhcp.usual_lease));
+            (plan.names, plan.address, plan.head.clone(), dhcp)
+        };
         let known = self.given.take().filter(|(given, _)| plan.is_some_and(|plan| of_nodes(plan) == of_nodes(given)));
         self.given = plan.map(|plan| {
             let nodes = known.map_or_else(|| files::nodes(plan, settings, state), |(_, nodes)| nodes);

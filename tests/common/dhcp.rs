@@ -20,6 +20,7 @@ pub const REBINDING_TIME: u8 = 59;
 pub const VENDOR_CLASS: u8 = 60;
 pub const CLIENT_ID: u8 = 61;
 pub const BOOT_FILE: u8 = 67;
+pub const USER_CLASS: u8 = 77;
 pub const ARCHITECTURE: u8 = 93;
 
 /// A client's message (RFC 2131, figure 1) as it stands in a datagram: `has` is the address that it has and answers at.

@@ -1,10 +1,10 @@
 //! Alerts of what serves the nodes.
 
 use super::alert;
-use crate::config::Settings;
+use crate::config::{Netboot, Settings};
 use crate::event::{Applied, ApplyErrorKind, Output};
 use crate::policy::alert::{Alert, Severity};
-use crate::policy::service::{Verdict, verdict};
+use crate::policy::service::{Verdict, is_ipxe, verdict};
 use crate::state::State;
 
 /// dnsmasq that is missing, does not start, or cannot resolve names.
@@ -20,6 +20,7 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         );
         raised.push(alert(Severity::Warning, "gateway-netboot", text, "NO BOOT FILES"));
     }
+    raised.extend(netboot.and_then(endless));
     let outputs = state.outputs();
     if let Some(error) = outputs.error(Output::Dnsmasq) {
         let (code, panel) = match error.kind {
@@ -31,4 +32,17 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         let text = format!("nodes get addresses, but no names are resolved for them here: {why}");
         raised.push(alert(Severity::Warning, "gateway-dnsmasq-no-names", text, "NO NODE DNS"));
     }
+}
+
+/// Raises that nothing is there for iPXE to start, where firmware is sent iPXE.
+fn endless(netboot: &Netboot) -> Option<Alert> {
+    let files = [("bios", &netboot.bios), ("uefi_x86", &netboot.uefi_x86), ("uefi_arm64", &netboot.uefi_arm64)];
+    let (key, file) = files
+        .into_iter()
+        .filter_map(|(key, file)| Some((key, file.as_deref()?)))
+        .find(|(_, file)| netboot.ipxe.is_none() && is_ipxe(file))?;
+    let text = format!(
+        "cluster.netboot.{key} = {file:?} is iPXE, which asks again what to start and is not sent to itself: write its script as cluster.netboot.ipxe"
+    );
+    Some(alert(Severity::Notice, "gateway-netboot", text, "NO IPXE SCRIPT"))
 }

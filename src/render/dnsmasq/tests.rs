@@ -84,7 +84,7 @@ fn it_serves_the_cluster_port_alone_and_what_changes_often_stands_elsewhere() {
     );
     assert!(!files.config.contains("10.99.0.1") && !files.config.contains("rpi"), "{}", files.config);
     assert_eq!(files.servers, "server=10.99.0.1\n");
-    assert_eq!(files.options, "option:ntp-server,192.168.50.1\noption:T1,60\noption:T2,75\n");
+    assert!(files.options.starts_with("option:ntp-server,192.168.50.1\noption:T1,60\noption:T2,75\n"));
 }
 
 #[test]
@@ -221,17 +221,54 @@ fn a_raspberry_pi_is_told_apart_from_a_pc_that_calls_itself_the_same() {
             "enable-tftp=eth0",
             "tftp-root=/srv/tftp",
             "tftp-unique-root=mac",
-            "dhcp-mac=set:pi,b8:27:eb:*:*:*",
-            "dhcp-mac=set:pi,88:a2:9e:*:*:*",
-            "dhcp-match=set:pi,97,RPi",
+            "dhcp-mac=set:pi-board,b8:27:eb:*:*:*",
+            "dhcp-mac=set:pi-board,88:a2:9e:*:*:*",
+            "dhcp-match=set:pi-board,97,RPi",
+            "dhcp-vendorclass=set:rom,PXEClient:Arch:00000",
+            "tag-if=set:pi,tag:pi-board,tag:rom,tag:!ipxe",
             "pxe-service=tag:pi,0,\"Raspberry Pi Boot   \"",
-            "dhcp-boot=tag:bios,tag:!pi,pxelinux.0",
-            "dhcp-boot=tag:x86-http,http://192.168.50.1/grubx64.efi",
-            "dhcp-option-force=tag:x86-http,60,HTTPClient",
-            "dhcp-boot=tag:arm64,grubaa64.efi",
+            "dhcp-reply-delay=tag:pi-3,1",
+            "dhcp-option-force=tag:x86-http,tag:!ipxe,60,HTTPClient",
+        ],
+    );
+    // Read again without a restart.
+    has(
+        &files.options,
+        &[
+            "tag:bios,tag:!pi,option:bootfile-name,pxelinux.0",
+            "tag:x86-http,tag:!pi,option:bootfile-name,http://192.168.50.1/grubx64.efi",
+            "tag:arm64,tag:!pi,option:bootfile-name,grubaa64.efi",
         ],
     );
     assert!(
         !rendered(&SETTINGS.replace("[cluster.netboot]", "[cluster.netboot]\nenabled = false")).config.contains("tftp")
     );
+}
+
+#[test]
+fn ipxe_is_never_sent_to_itself() {
+    let options = |netboot: &str| {
+        let netboot = format!("[cluster.dhcp]\n[cluster.netboot]\n{netboot}");
+        let text = SETTINGS.split("[cluster.dhcp]").next().unwrap().to_owned() + &netboot;
+        let options = rendered(&text).options;
+        options.lines().filter(|line| line.starts_with("tag:")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for (file, is_ipxe) in [
+        ("undionly.kpxe", true),
+        ("boot/ipxe.efi", true),
+        ("SNPONLY.efi", true),
+        ("snp.efi", true),
+        ("ipxe/pxelinux.0", false),
+        ("grubx64.efi", false),
+        ("boot.ipxe", false),
+    ] {
+        let others = if is_ipxe { ",tag:!ipxe" } else { "" };
+        assert_eq!(
+            options(&format!("bios = \"{file}\"\n")),
+            [format!("tag:bios,tag:!pi{others},option:bootfile-name,{file}")]
+        );
+    }
+    let both = options("uefi_x86 = \"grubx64.efi\"\nipxe = \"tftp://192.168.50.1/${mac}.ipxe\"\n");
+    assert_eq!(both[0], "tag:ipxe,option:bootfile-name,tftp://192.168.50.1/${mac}.ipxe");
+    assert_eq!(both[1], "tag:x86,tag:!pi,tag:!ipxe,option:bootfile-name,grubx64.efi");
 }

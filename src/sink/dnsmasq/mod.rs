@@ -4,10 +4,13 @@ mod child;
 mod death;
 mod keep;
 mod port;
+mod reclaim;
+mod remembered;
 mod restraint;
 mod said;
 mod steadiness;
 mod supervisor;
+mod transfers;
 
 use std::path::{Path, PathBuf};
 

@@ -13,8 +13,10 @@ use super::child::{self, Running};
 use super::death::Death;
 use super::keep::Keep;
 use super::port;
+use super::reclaim;
 use super::said::{self, Listener};
 use super::steadiness::Steadiness;
+use super::transfers::Transfers;
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output};
 use crate::render::dnsmasq::Files;
 use crate::source::alarm;
@@ -40,6 +42,7 @@ pub struct Supervisor {
     listener: Listener,
     keep: Keep,
     leases: Option<Watch>,
+    transfers: Transfers,
     /// what is wanted
     wanted: Option<Files>,
     /// what the running one was given
@@ -65,6 +68,8 @@ enum Happening {
     Ended(io::Result<ExitStatus>),
     LeasesWritten,
     Due,
+    /// a restart waits for files that are being sent
+    Waiting,
 }
 
 impl Supervisor {
@@ -75,6 +80,7 @@ impl Supervisor {
             events,
             listener: Listener::default(),
             leases: None,
+            transfers: Transfers::default(),
             wanted: None,
             given: None,
             running: None,
@@ -103,6 +109,7 @@ impl Supervisor {
                 Happening::Ended(status) => self.ended(status).await,
                 Happening::LeasesWritten => self.copy_leases().await,
                 Happening::Due => self.look_again().await,
+                Happening::Waiting => self.want(self.wanted.clone()).await,
             }
         }
         self.stop().await;
@@ -132,11 +139,19 @@ impl Supervisor {
                 None => std::future::pending().await,
             }
         };
+        let look = self.transfers.look_at();
+        let looks = async {
+            match look {
+                Some(look) => alarm::until(look).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             changed = desired.changed() => Happening::Wanted(changed.is_ok()),
             said = says => said.map_or_else(Happening::Ended, Happening::Line),
             () = written => Happening::LeasesWritten,
             () = rings => Happening::Due,
+            () = looks => Happening::Waiting,
         }
     }
 }
@@ -151,16 +166,28 @@ impl Supervisor {
             self.report(Ok(Applied::Done)).await;
             return;
         };
-        let same_main = |given: &Files| {
-            let main = |files: &Files| (files.config.clone(), files.config_without_names.clone(), files.address);
-            main(given) == main(&wanted)
-        };
-        if self.running.is_some() && self.given.as_ref().is_some_and(same_main) {
-            self.update(wanted).await;
-        } else {
-            self.pause = FIRST_PAUSE;
-            self.restart().await;
+        let given = self.given.as_ref().filter(|_| self.running.is_some());
+        if given.is_some_and(|given| given.has_main_of(&wanted)) {
+            self.transfers.settled();
+            return self.update(wanted).await;
         }
+        // A server at another address, or port, is nobody's who is loading a file.
+        let stays = given.filter(|given| (given.address, &given.port) == (wanted.address, &wanted.port)).cloned();
+        if let Some(given) = stays.filter(|_| self.holds_up(&wanted)) {
+            let meanwhile = wanted.with_main_of(given);
+            if self.given.as_ref() != Some(&meanwhile) {
+                self.update(meanwhile).await;
+            }
+            return;
+        }
+        self.pause = FIRST_PAUSE;
+        self.restart().await;
+    }
+
+    /// Returns whether a restart has to wait for files that are being sent.
+    fn holds_up(&mut self, wanted: &Files) -> bool {
+        let server = self.running.as_ref().and_then(Running::id);
+        self.transfers.hold_up(server, wanted.address.addr(), Instant::now())
     }
 
     /// Gives the running one other files to read; tried again if they cannot be written.
@@ -169,10 +196,30 @@ impl Supervisor {
             return self.fail(not_written(&error)).await;
         }
         self.running.iter().for_each(Running::reload);
+        self.reclaim(&wanted);
         self.given = Some(wanted);
         if self.started && self.failure.is_some() {
             self.pause = FIRST_PAUSE;
             self.settle().await;
+        }
+    }
+
+    /// Takes what the settings give to a board from others who have it, where the settings have changed.
+    fn reclaim(&mut self, wanted: &Files) {
+        let homes = &wanted.nodes.homes;
+        if homes.is_empty() || self.given.as_ref().is_some_and(|given| given.nodes.homes == *homes) {
+            return;
+        }
+        let leases = self.keep.in_the_way(homes);
+        let released = if leases.is_empty() {
+            Ok(())
+        } else {
+            reclaim::release(&wanted.port, wanted.address.addr(), &leases.iter().collect::<Vec<_>>())
+        };
+        if let Err(error) = released.and_then(|()| reclaim::forget_neighbours(&wanted.port, homes)) {
+            self.tell(said::trouble(format!(
+                "a board may get the address that the settings give it only when another's lease ends: {error}"
+            )));
         }
     }
 
@@ -200,6 +247,7 @@ impl Supervisor {
 
     async fn restart(&mut self) {
         self.end().await;
+        self.transfers.settled();
         self.due = None;
         let Some(wanted) = self.wanted.clone() else { return };
         if let Err(error) = self.start(&wanted) {
@@ -226,7 +274,8 @@ impl Supervisor {
         if self.leases.is_none() {
             self.leases = Watch::open(&self.folder.join("leases")).ok();
         }
-        let (leases, damage) = self.keep.prepare(wanted.address).map_err(|error| not_written(&error))?;
+        let (leases, damage) =
+            self.keep.prepare(wanted.address, &wanted.nodes.homes).map_err(|error| not_written(&error))?;
         self.write(wanted).map_err(|error| not_written(&error))?;
         self.listener.remember(&leases);
         for text in damage {
@@ -236,6 +285,7 @@ impl Supervisor {
             kind: ApplyErrorKind::Failed,
             message: format!("{} cannot be started: {error}", program.display()),
         })?;
+        self.reclaim(wanted);
         (self.running, self.given) = (Some(running), Some(wanted.clone()));
         (self.since, self.started) = (Instant::now(), false);
         self.due = Some(self.since + START);
@@ -249,7 +299,9 @@ impl Supervisor {
             None => (&files.config, &files.options),
             Some(_) => (&files.config_without_names, &files.options_without_names),
         };
-        let hosts = format!("{}{}", files.nodes.hosts, self.keep.reservations(&files.nodes.hosts));
+        let away = self.keep.away(files.address, files.range);
+        let reserved = self.keep.reservations(&files.nodes.hosts, &away, &files.nodes.lease);
+        let hosts = format!("{}{reserved}", files.nodes.hosts);
         for (name, text) in [
             ("main", main.as_str()),
             ("options", options),
@@ -269,7 +321,12 @@ impl Supervisor {
     }
 
     async fn hear(&mut self, line: &str) {
-        let Some((_, text)) = said::split(line) else { return };
+        let Some((part, text)) = said::split(line) else { return };
+        self.transfers.heard(part, Instant::now());
+        // Whoever is here needs an address more than whoever was; it asks again within seconds.
+        if text.contains("no address available") && self.keep.let_go() {
+            return self.rewrite().await;
+        }
         if text.starts_with("started, version") {
             self.started = true;
             return self.settle().await;
@@ -327,7 +384,7 @@ impl Supervisor {
                 return self.fail(ApplyError { kind: ApplyErrorKind::Failed, message }).await;
             }
             if let Some(wanted) = self.wanted.clone().filter(|wanted| self.given.as_ref() != Some(wanted)) {
-                return self.update(wanted).await;
+                return self.want(Some(wanted)).await;
             }
             if self.steadiness.is_lost() && self.since.elapsed() >= LONG {
                 self.steadiness.ran_well();
@@ -349,7 +406,16 @@ impl Supervisor {
         if !leases.damaged.is_empty() {
             return;
         }
-        match self.keep.copy(&leases) {
+        let away = |supervisor: &Self| {
+            let given = supervisor.given.as_ref()?;
+            Some(supervisor.keep.away(given.address, given.range))
+        };
+        let before = away(self);
+        let copied = self.keep.copy(&leases);
+        if away(self) != before {
+            self.rewrite().await;
+        }
+        match copied {
             Ok(_) => self.disk_failed = false,
             Err(error) if !self.disk_failed => {
                 self.disk_failed = true;
@@ -362,9 +428,17 @@ impl Supervisor {
         }
     }
 
+    /// Writes the files of the running one again, for others are away now.
+    async fn rewrite(&mut self) {
+        if let Some(given) = self.given.clone().filter(|_| self.running.is_some()) {
+            self.update(given).await;
+        }
+    }
+
     /// Ends dnsmasq, with its leases on the disk.
     async fn stop(&mut self) {
         self.due = None;
+        self.transfers.settled();
         if self.running.is_some() {
             self.end().await;
             self.copy_leases().await;

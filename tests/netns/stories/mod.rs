@@ -12,6 +12,7 @@ mod inventory;
 mod journal;
 mod keep;
 mod lease;
+mod loaders;
 mod names;
 mod netboot;
 mod restart;
@@ -129,6 +130,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("netboot::raspberry_pi_boots_from_the_head", netboot::raspberry_pi_boots),
     ("netboot::raspberry_pi_is_known_by_its_identifier", netboot::raspberry_pi_is_known_by_its_identifier),
     ("netboot::uefi_boots_by_tftp_or_http", netboot::uefi_boots_by_tftp_or_http),
+    ("loaders::each_client_is_offered_what_it_can_start", loaders::each_client_is_offered_what_it_can_start),
     ("netboot::nodes_are_told_a_time_server", netboot::nodes_are_told_a_time_server),
     ("crowd::all_ask_for_addresses_at_once", crowd::all_ask_for_addresses_at_once),
     ("lease::cluster_that_moves_refuses_the_former_subnet", lease::cluster_that_moves_refuses_the_former_subnet),
