@@ -87,10 +87,11 @@ impl Files {
         main(self) == main(other)
     }
 
-    /// Returns these files with the main ones of `other`, for as long as it runs.
+    /// Returns these files with the main ones of `other`, and the options, which go by the tags of those.
     #[must_use]
     pub fn with_main_of(self, other: Self) -> Self {
-        Self { config: other.config, config_without_names: other.config_without_names, ..self }
+        let Self { config, config_without_names, options, options_without_names, .. } = other;
+        Self { config, config_without_names, options, options_without_names, ..self }
     }
 }
 

@@ -10,6 +10,7 @@ pub const DISCOVER: u8 = 1;
 pub const REQUEST: u8 = 3;
 pub const ACK: u8 = 5;
 pub const NAK: u8 = 6;
+pub const RELEASE: u8 = 7;
 pub const HOST_NAME: u8 = 12;
 pub const REQUESTED_ADDRESS: u8 = 50;
 pub const MESSAGE_TYPE: u8 = 53;

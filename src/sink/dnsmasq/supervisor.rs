@@ -322,7 +322,7 @@ impl Supervisor {
 
     async fn hear(&mut self, line: &str) {
         let Some((part, text)) = said::split(line) else { return };
-        self.transfers.heard(part, Instant::now());
+        self.transfers.heard(part, text, Instant::now());
         // Whoever is here needs an address more than whoever was; it asks again within seconds.
         if text.contains("no address available") && self.keep.let_go() {
             return self.rewrite().await;

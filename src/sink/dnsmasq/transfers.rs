@@ -28,9 +28,9 @@ pub struct Transfers {
 }
 
 impl Transfers {
-    /// Takes a line in: `part` of dnsmasq spoke.
-    pub fn heard(&mut self, part: &str, now: Instant) {
-        if part == "tftp" {
+    /// Takes a line in: `part` of dnsmasq says `text`. What it says at its start is of no file.
+    pub fn heard(&mut self, part: &str, text: &str, now: Instant) {
+        if part == "tftp" && !text.starts_with("TFTP ") {
             self.active = Some(now);
         }
     }
@@ -110,14 +110,15 @@ mod tests {
         let mut transfers = Transfers::default();
         let begin = Instant::now();
         assert!(!transfers.hold_up(None, head, begin), "nobody boots");
-        transfers.heard("dhcp", begin);
-        assert!(!transfers.hold_up(None, head, begin), "an address is no file");
-        transfers.heard("tftp", begin);
+        transfers.heard("dhcp", "DHCPACK(eth0)", begin);
+        transfers.heard("tftp", "TFTP root is /srv/tftp", begin);
+        assert!(!transfers.hold_up(None, head, begin), "an address is no file, nor is a folder");
+        transfers.heard("tftp", "sent a to 10.0.0.2", begin);
         assert!(transfers.hold_up(None, head, begin) && transfers.look_at().is_some());
         assert!(!transfers.hold_up(None, head, begin + BETWEEN) && transfers.look_at().is_none());
         let mut now = begin;
         loop {
-            transfers.heard("tftp", now);
+            transfers.heard("tftp", "file a not found for 10.0.0.2", now);
             if !transfers.hold_up(None, head, now) {
                 break;
             }

@@ -22,6 +22,7 @@ mod scene;
 mod service;
 mod ssh;
 mod status;
+mod succession;
 mod trouble;
 mod uplink;
 mod verbs;
@@ -135,6 +136,15 @@ pub const ALL: &[(&str, Story)] = &[
     ("crowd::all_ask_for_addresses_at_once", crowd::all_ask_for_addresses_at_once),
     ("lease::cluster_that_moves_refuses_the_former_subnet", lease::cluster_that_moves_refuses_the_former_subnet),
     ("lease::address_of_a_silent_node_is_not_given_away", lease::address_of_a_silent_node_is_not_given_away),
+    (
+        "succession::settings_go_before_everything_that_was_leased",
+        succession::settings_go_before_everything_that_was_leased,
+    ),
+    (
+        "succession::found_boards_keep_their_addresses_beyond_their_leases",
+        succession::found_boards_keep_their_addresses_beyond_their_leases,
+    ),
+    ("succession::answers_of_a_portal_end_with_it", succession::answers_of_a_portal_end_with_it),
     ("status::many_clients_are_served", status::many_clients_are_served),
     ("status::client_that_never_reads_is_closed", status::client_that_never_reads_is_closed),
     ("status::socket_moves_at_a_reload", status::socket_moves_at_a_reload),
