@@ -31,6 +31,8 @@ pub enum Vital {
     Hanging(Vec<&'static str>),
     /// why the folder of the files that nodes boot from cannot be used
     BootFolder(Option<String>),
+    /// files that nodes boot from and that their server may not read: the first, and how many more
+    BootFiles(Option<String>),
 }
 
 /// How the head itself is; `None` where the machine does not tell.

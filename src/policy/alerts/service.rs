@@ -20,6 +20,13 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         );
         raised.push(alert(Severity::Warning, "gateway-netboot", text, "NO BOOT FILES"));
     }
+    if let Some((netboot, closed)) = netboot.zip(state.vitals().boot_files.as_ref()) {
+        let root = netboot.root.display();
+        let text = format!(
+            "nodes cannot load {closed}: the gateway's user may not read it (sudo chmod -R o+rX {root}; `bramblegate doctor` says more)"
+        );
+        raised.push(alert(Severity::Warning, "gateway-netboot", text, "BOOT FILE CLOSED"));
+    }
     raised.extend(netboot.and_then(endless));
     let outputs = state.outputs();
     if let Some(error) = outputs.error(Output::Dnsmasq) {

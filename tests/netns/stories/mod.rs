@@ -134,6 +134,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("netboot::uefi_boots_by_tftp_or_http", netboot::uefi_boots_by_tftp_or_http),
     ("loaders::each_client_is_offered_what_it_can_start", loaders::each_client_is_offered_what_it_can_start),
     ("loading::change_waits_for_a_node_that_is_loading", loading::change_waits_for_a_node_that_is_loading),
+    ("netboot::closed_boot_files_are_an_alert", netboot::closed_boot_files_are_an_alert),
     ("netboot::nodes_are_told_a_time_server", netboot::nodes_are_told_a_time_server),
     ("crowd::all_ask_for_addresses_at_once", crowd::all_ask_for_addresses_at_once),
     ("lease::cluster_that_moves_refuses_the_former_subnet", lease::cluster_that_moves_refuses_the_former_subnet),
