@@ -274,13 +274,14 @@ fn hosts(plan: &ServicePlan, settings: &Settings, state: &State) -> String {
     let lease = lease_for_each(plan);
     let mut nameless = lease.is_empty();
     for node in &settings.nodes {
-        // Below, who has no line of its own is met by one for all, and not known by its name any more.
-        let learned = || state.nodes().by_name(&node.name)?.mac.filter(|_| !lease.is_empty());
-        let board = node.mac.or_else(learned);
+        // Below, who has no line of its own is met by one for all, and not known by its name any more: so not before each is
+        // here, and has an address of ours or never asked for one.
+        let here = if lease.is_empty() { None } else { state.nodes().by_name(&node.name).and_then(|node| node.mac) };
+        let board = node.mac.or(here.filter(|mac| state.nodes().has_lease(*mac)));
         let address = node.address.map(placed).or_else(|| held(node.mac?));
         let mac = board.map(|mac| format!("{mac},")).unwrap_or_default();
         let place = address.map(|address| format!("{address},")).unwrap_or_default();
-        nameless |= board.is_none() && address.is_some();
+        nameless |= board.or(here).is_none() && address.is_some();
         let _ = match (mac.is_empty(), address) {
             (false, _) => writeln!(hosts, "{mac}{place}{}{lease}", node.name),
             (true, Some(address)) => writeln!(hosts, "{},{address}{lease}", node.name),

@@ -392,5 +392,7 @@ fn in_an_overlap_everybodys_lease_is_short_and_who_is_known_by_name_stays_so() {
     );
     // With a line for all dnsmasq looks for nobody's name any more: so not before each board is known.
     let files = overlap(SETTINGS, &[heard(2, 12)]);
+    has(&files.nodes.hosts, &["rpi2,192.168.50.12,120", "*:*:*:*:*:*,120"]);
+    let files = overlap(SETTINGS, &[lease(2, 12)]);
     has(&files.nodes.hosts, &["b8:27:eb:00:00:02,192.168.50.12,rpi2,120", "*:*:*:*:*:*,120"]);
 }

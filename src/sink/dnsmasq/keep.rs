@@ -5,7 +5,7 @@
 //! taken by dnsmasq for another server's client, and not answered. They become reservations, so that dnsmasq says no to the
 //! former address and the node keeps its host part when it asks anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -16,7 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ipnet::Ipv4Net;
 use litemap::LiteMap;
 
-use super::reclaim::{Homes, stands_in_the_way};
+use super::reclaim::{Homes, in_the_way};
 use super::remembered::Remembered;
 use crate::event::Mac;
 use crate::policy::subnet::keep_host;
@@ -67,7 +67,8 @@ impl Keep {
         let (mut macs, mut addresses) = (BTreeSet::new(), BTreeSet::new());
         leases.entries.extend(std::mem::take(&mut self.moving).into_iter().chain(copied));
         leases.entries.retain(|entry| macs.insert(entry.mac) && addresses.insert(entry.address));
-        leases.entries.retain(|entry| !stands_in_the_way(entry, homes));
+        let taken = sort::set(in_the_way(&leases.entries, homes).iter().map(|entry| entry.mac));
+        leases.entries.retain(|entry| !taken.contains(&entry.mac));
         let (here, moving): (Vec<Entry>, _) =
             leases.entries.iter().cloned().partition(|entry| net.contains(&entry.address));
         let here = Leases { entries: here, damaged: Vec::new() };
@@ -77,17 +78,30 @@ impl Keep {
         Ok((leases, told))
     }
 
-    /// Returns lines for `dhcp-hostsfile` that reserve nodes of another subnet their host part, and boards that are away the
-    /// address that they had; not for a node or an address that `hosts` names. `lease`: how each line ends.
+    /// Returns `hosts` (`dhcp-hostsfile`) with lines that reserve nodes of another subnet their host part, and boards that are away
+    /// the address that they had; not an address that `hosts` names. `lease`: how each line ends.
     pub fn reservations(&self, hosts: &str, away: &[(Mac, Ipv4Addr)], lease: &str) -> String {
-        let mut named = sort::set(hosts.split([',', '\n']).map(str::to_owned));
-        let mut text = String::new();
-        for (mac, address) in self.reserved.iter().chain(away) {
-            let (mac, address) = (mac.to_string(), address.to_string());
-            if !named.contains(&mac) && !named.contains(&address) {
-                let _ = writeln!(text, "{mac},{address}{lease}");
-                named.extend([mac, address]);
+        let expected = self.reserved.iter().chain(away);
+        let mut taken: BTreeSet<Ipv4Addr> = hosts.split([',', '\n']).filter_map(|word| word.parse().ok()).collect();
+        let mut places: BTreeMap<String, Ipv4Addr> = BTreeMap::new();
+        for (mac, address) in expected {
+            let mac = mac.to_string();
+            if !places.contains_key(&mac) && taken.insert(*address) {
+                places.insert(mac, *address);
             }
+        }
+        let mut text = String::new();
+        for line in hosts.lines() {
+            // One board has one line. That of a node with an address of its own stays.
+            let (board, rest) = line.split_once(',').unwrap_or((line, ""));
+            let has_address = rest.split(',').any(|word| word.parse::<Ipv4Addr>().is_ok());
+            let _ = match places.remove(board).filter(|_| !has_address) {
+                Some(address) => writeln!(text, "{board},{address},{rest}"),
+                None => writeln!(text, "{line}"),
+            };
+        }
+        for (mac, address) in places {
+            let _ = writeln!(text, "{mac},{address}{lease}");
         }
         text
     }
@@ -102,10 +116,9 @@ impl Keep {
         self.remembered.let_go()
     }
 
-    /// Returns the leases that stand in the way of boards with addresses by the settings.
-    pub fn in_the_way(&self, homes: &Homes) -> Vec<Entry> {
-        let leases = fs::read(&self.working).map(|bytes| file::parse(&bytes)).unwrap_or_default();
-        leases.entries.into_iter().filter(|entry| stands_in_the_way(entry, homes)).collect()
+    /// Returns the leases as they are written now.
+    pub fn entries(&self) -> Vec<Entry> {
+        fs::read(&self.working).map(|bytes| file::parse(&bytes)).unwrap_or_default().entries
     }
 
     fn read(&self, path: &Path, told: &mut Vec<String>) -> Option<Leases> {
@@ -122,8 +135,8 @@ impl Keep {
     ///
     /// # Errors
     /// The disk is full, or read-only; told as often as it happens, and tried again with the next change.
-    pub fn copy(&mut self, leases: &Leases) -> io::Result<bool> {
-        self.remembered.note(leases)?;
+    pub fn copy(&mut self, leases: &Leases, homes: &Homes) -> io::Result<bool> {
+        self.remembered.note(leases, homes)?;
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let leases = &self.with_moving(leases, clock);
         let now = leases.clone().by_mac();
@@ -218,14 +231,14 @@ mod tests {
         assert_eq!(fs::read_to_string(&working).unwrap(), "", "dnsmasq knows nobody who is elsewhere");
         let both = "b8:27:eb:00:00:01,10.213.50.101\nb8:27:eb:00:00:02,10.213.50.102\n";
         assert_eq!(keep.reservations("", &[], ""), both);
-        assert_eq!(
-            keep.reservations("b8:27:eb:00:00:01,rpi1\nrpi9,10.213.50.102\n", &[], ""),
-            "",
-            "the settings name them"
-        );
+        let named = "b8:27:eb:00:00:01,rpi1\nrpi9,10.213.50.102\n";
+        let placed = "b8:27:eb:00:00:01,10.213.50.101,rpi1\nrpi9,10.213.50.102\n";
+        assert_eq!(keep.reservations(named, &[], ""), placed, "a board has one line, and an address one board");
+        let settled = "b8:27:eb:00:00:01,10.213.50.11,rpi1,120\nb8:27:eb:00:00:02,10.213.50.12\n";
+        assert_eq!(keep.reservations(settled, &[], ",120"), settled, "the settings say where they are");
         let come = "4000000000 b8:27:eb:00:00:01 10.213.50.101 rpi1 *\n";
         fs::write(&working, come).unwrap();
-        assert!(keep.copy(&file::parse(come.as_bytes())).unwrap());
+        assert!(keep.copy(&file::parse(come.as_bytes()), &[]).unwrap());
         let waits = "b8:27:eb:00:00:02,10.213.50.102\n";
         assert_eq!(keep.reservations("", &[], ""), waits);
         for stop in ["a restart", "a power cut"] {
@@ -261,8 +274,8 @@ mod tests {
         let mut keep = Keep::new(working.clone(), &folder);
         let net: Ipv4Net = "192.168.50.1/24".parse().unwrap();
         assert_eq!(keep.prepare(net, &[]).unwrap().0, Leases::default());
-        assert!(keep.copy(&file::parse(TWO.as_bytes())).unwrap());
-        assert!(!keep.copy(&file::parse(TWO.as_bytes())).unwrap(), "an equal list is no write");
+        assert!(keep.copy(&file::parse(TWO.as_bytes()), &[]).unwrap());
+        assert!(!keep.copy(&file::parse(TWO.as_bytes()), &[]).unwrap(), "an equal list is no write");
         fs::remove_file(&working).unwrap();
         let (leases, told) = Keep::new(working.clone(), &folder).prepare(net, &[]).unwrap();
         assert_eq!((leases.to_text().as_str(), told.len()), (TWO, 0));
@@ -281,8 +294,8 @@ mod tests {
     fn a_disk_that_takes_nothing_is_an_error_and_the_old_copy_stays() {
         let folder = folder("full");
         let mut keep = Keep::new(folder.join("leases"), &folder.join("nowhere"));
-        assert!(keep.copy(&file::parse(TWO.as_bytes())).is_err());
-        assert!(keep.copy(&file::parse(TWO.as_bytes())).is_err(), "it is tried again");
+        assert!(keep.copy(&file::parse(TWO.as_bytes()), &[]).is_err());
+        assert!(keep.copy(&file::parse(TWO.as_bytes()), &[]).is_err(), "it is tried again");
         fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -25,9 +25,14 @@ const AF_INET: u8 = 2;
 /// Who has which address by the settings.
 pub type Homes = [(Ipv4Addr, Mac)];
 
-/// Returns whether a lease stands in a board's way: its address is another's by the settings.
-pub fn stands_in_the_way(entry: &Entry, homes: &Homes) -> bool {
-    homes.iter().any(|(address, mac)| *address == entry.address && *mac != entry.mac)
+/// So many leases are given back by message; with more of them dnsmasq starts anew, for it would miss some.
+pub const MOST: usize = 100;
+
+/// Returns those leases whose address is another board's by the settings.
+pub fn in_the_way<'a>(entries: &'a [Entry], homes: &Homes) -> Vec<&'a Entry> {
+    let owners = sort::map(homes.iter().copied());
+    let anothers = |entry: &&Entry| owners.get(&entry.address).is_some_and(|owner| *owner != entry.mac);
+    entries.iter().filter(anothers).collect()
 }
 
 /// Gives leases back to our own server in the name of their boards (RFC 2131 4.4.6, as `dhcp_release` of dnsmasq's authors does),

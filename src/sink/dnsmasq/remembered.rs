@@ -1,7 +1,7 @@
 //! The addresses that found boards had: they keep them beyond their leases, for a board that was off for a weekend, or a head
 //! that was off for a week, ends no promise. Whoever is here and finds no other goes before them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 
 use ipnet::Ipv4Net;
 
+use super::reclaim::Homes;
 use crate::event::Mac;
 use crate::policy::subnet::keep_host;
 use crate::sink::durable;
+use crate::sort;
 use crate::source::leases::file::Leases;
 use crate::state::node::most_claims;
 
@@ -24,8 +26,8 @@ pub struct Remembered {
     path: PathBuf,
     /// who came last stands last
     boards: Vec<(Mac, Ipv4Addr)>,
-    /// who had a lease when they were noted last
-    here: BTreeSet<Mac>,
+    /// who had a lease when they were noted last, and of which address
+    here: BTreeMap<Mac, Ipv4Addr>,
     /// differs from the disk
     unwritten: bool,
 }
@@ -36,7 +38,7 @@ impl Remembered {
         let path = state_directory.join("dnsmasq.addresses");
         let text = fs::read(&path).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        let mut list = Self { path, boards: Vec::new(), here: BTreeSet::new(), unwritten: false };
+        let mut list = Self { path, boards: Vec::new(), here: BTreeMap::new(), unwritten: false };
         for (mac, address) in text.lines().filter_map(entry) {
             list.place(mac, address);
         }
@@ -44,17 +46,19 @@ impl Remembered {
         list
     }
 
-    /// Notes who has a lease now. Writes only when somebody came, or has another address.
+    /// Notes who has a lease now, but for boards that have an address by the settings. Writes only when somebody came, or has
+    /// another address.
     ///
     /// # Errors
     /// The disk takes nothing; tried again with the next change.
-    pub fn note(&mut self, leases: &Leases) -> io::Result<()> {
-        let here: BTreeSet<Mac> = leases.entries.iter().map(|entry| entry.mac).collect();
-        let before = std::mem::replace(&mut self.here, here);
-        for entry in &leases.entries {
-            let known = self.boards.iter().any(|known| *known == (entry.mac, entry.address));
-            if !known || !before.contains(&entry.mac) {
-                self.place(entry.mac, entry.address);
+    pub fn note(&mut self, leases: &Leases, homes: &Homes) -> io::Result<()> {
+        let settled = sort::set(homes.iter().map(|(_, mac)| *mac));
+        let found = leases.entries.iter().filter(|entry| !settled.contains(&entry.mac));
+        let here: BTreeMap<Mac, Ipv4Addr> = found.map(|entry| (entry.mac, entry.address)).collect();
+        let before = std::mem::replace(&mut self.here, here.clone());
+        for (mac, address) in here {
+            if before.get(&mac) != Some(&address) {
+                self.place(mac, address);
             }
         }
         self.write()
@@ -62,7 +66,7 @@ impl Remembered {
 
     /// Forgets whoever was away longest, for somebody needs its address. Returns whether there was one.
     pub fn let_go(&mut self) -> bool {
-        let Some(place) = self.boards.iter().position(|(mac, _)| !self.here.contains(mac)) else { return false };
+        let Some(place) = self.boards.iter().position(|(mac, _)| !self.here.contains_key(mac)) else { return false };
         self.boards.remove(place);
         self.unwritten = true;
         // Written with the next lease: that of the board that needs it.
@@ -73,7 +77,7 @@ impl Remembered {
     /// last first, and no more than half of the range.
     pub fn expected(&self, net: Ipv4Net, (first, last): (Ipv4Addr, Ipv4Addr)) -> Vec<(Mac, Ipv4Addr)> {
         let size = u32::from(last).saturating_sub(u32::from(first)).saturating_add(1);
-        let away = self.boards.iter().rev().filter(|(mac, _)| !self.here.contains(mac));
+        let away = self.boards.iter().rev().filter(|(mac, _)| !self.here.contains_key(mac));
         let placed = away.map(|(mac, address)| (*mac, keep_host(*address, net)));
         let inside = placed.filter(|(_, address)| (first..=last).contains(address));
         inside.take(most_claims(usize::try_from(size).unwrap_or(usize::MAX))).collect()
@@ -135,9 +139,9 @@ mod tests {
     #[test]
     fn a_board_that_was_away_is_expected_where_it_was_also_after_a_restart_and_in_another_subnet() {
         let (mut list, folder) = list("away");
-        list.note(&leases(&[(1, 101), (2, 102)])).unwrap();
+        list.note(&leases(&[(1, 101), (2, 102)]), &[]).unwrap();
         assert_eq!(expected(&list, NET), [], "both are here");
-        list.note(&leases(&[(2, 102)])).unwrap();
+        list.note(&leases(&[(2, 102)]), &[]).unwrap();
         assert_eq!(expected(&list, NET), [(1, 101)]);
         let list = Remembered::open(&folder);
         assert_eq!(expected(&list, "10.213.50.1/24"), [(2, 102), (1, 101)]);
@@ -147,8 +151,8 @@ mod tests {
     #[test]
     fn whoever_is_here_goes_before_whoever_was() {
         let (mut list, folder) = list("here");
-        list.note(&leases(&[(1, 101), (2, 102)])).unwrap();
-        list.note(&leases(&[(3, 101)])).unwrap();
+        list.note(&leases(&[(1, 101), (2, 102)]), &[]).unwrap();
+        list.note(&leases(&[(3, 101)]), &[]).unwrap();
         assert_eq!(expected(&list, NET), [(2, 102)], "another has that address");
         assert!(list.let_go());
         assert!(!list.let_go(), "those with a lease stay");
@@ -168,12 +172,12 @@ mod tests {
         more.for_each(|(mac, address)| list.place(mac, address));
         assert!(list.boards.len() <= MOST);
         let five = leases(&[(1, 100), (2, 101), (3, 102), (4, 103), (5, 104), (6, 105), (7, 106)]);
-        list.note(&five).unwrap();
-        list.note(&leases(&[])).unwrap();
+        list.note(&five, &[]).unwrap();
+        list.note(&leases(&[]), &[]).unwrap();
         assert_eq!(expected(&list, NET), [(7, 106), (6, 105), (5, 104), (4, 103), (3, 102)], "half of the range");
         fs::remove_dir_all(&folder).unwrap();
-        list.note(&leases(&[])).expect("nothing is to be written");
-        list.note(&five).expect_err("and now there is");
+        list.note(&leases(&[]), &[]).expect("nothing is to be written");
+        list.note(&five, &[]).expect_err("and now there is");
     }
 
     #[test]

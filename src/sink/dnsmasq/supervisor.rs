@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::child::{self, Running};
 use super::death::Death;
+use super::folder;
 use super::keep::Keep;
 use super::port;
 use super::reclaim;
@@ -162,7 +163,7 @@ impl Supervisor {
         self.wanted = files;
         let Some(wanted) = self.wanted.clone() else {
             self.stop().await;
-            self.put_away();
+            folder::clear(&self.folder);
             self.report(Ok(Applied::Done)).await;
             return;
         };
@@ -195,8 +196,10 @@ impl Supervisor {
         if let Err(error) = self.write(&wanted) {
             return self.fail(not_written(&error)).await;
         }
+        if !self.reclaim(&wanted) {
+            return self.restart().await;
+        }
         self.running.iter().for_each(Running::reload);
-        self.reclaim(&wanted);
         self.given = Some(wanted);
         if self.started && self.failure.is_some() {
             self.pause = FIRST_PAUSE;
@@ -204,23 +207,24 @@ impl Supervisor {
         }
     }
 
-    /// Takes what the settings give to a board from others who have it, where the settings have changed.
-    fn reclaim(&mut self, wanted: &Files) {
+    /// Takes what the settings give to a board from others who have it, where the settings have changed. `false`: dnsmasq has to
+    /// start anew for that.
+    fn reclaim(&mut self, wanted: &Files) -> bool {
         let homes = &wanted.nodes.homes;
         if homes.is_empty() || self.given.as_ref().is_some_and(|given| given.nodes.homes == *homes) {
-            return;
+            return true;
         }
-        let leases = self.keep.in_the_way(homes);
-        let released = if leases.is_empty() {
-            Ok(())
-        } else {
-            reclaim::release(&wanted.port, wanted.address.addr(), &leases.iter().collect::<Vec<_>>())
-        };
-        if let Err(error) = released.and_then(|()| reclaim::forget_neighbours(&wanted.port, homes)) {
-            self.tell(said::trouble(format!(
-                "a board may get the address that the settings give it only when another's lease ends: {error}"
-            )));
+        let (port, entries) = (&wanted.port, self.keep.entries());
+        let leases = reclaim::in_the_way(&entries, homes);
+        if leases.len() > reclaim::MOST {
+            return false;
         }
+        let released = reclaim::release(port, wanted.address.addr(), &leases);
+        if let Err(error) = released.and_then(|()| reclaim::forget_neighbours(port, homes)) {
+            let text = "a board may get the address that the settings give it only when another's lease ends";
+            self.tell(said::trouble(format!("{text}: {error}")));
+        }
+        true
     }
 
     /// It runs and has what is wanted. One that has ended too often must show first that it bears its life.
@@ -233,15 +237,6 @@ impl Supervisor {
         };
         if !self.steadiness.is_lost() {
             self.report(Ok(Applied::Dnsmasq { without_names })).await;
-        }
-    }
-
-    /// Its files go, but not the leases: who has one has it also while nothing is served, be it for a cable that is out.
-    fn put_away(&self) {
-        for file in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            if file.file_name() != "leases" {
-                let _ = fs::remove_file(file.path());
-            }
         }
     }
 
@@ -293,31 +288,10 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Writes the files; the main one and the options as the port allows.
     fn write(&self, files: &Files) -> io::Result<()> {
-        let (main, options) = match self.without_names {
-            None => (&files.config, &files.options),
-            Some(_) => (&files.config_without_names, &files.options_without_names),
-        };
         let away = self.keep.away(files.address, files.range);
-        let reserved = self.keep.reservations(&files.nodes.hosts, &away, &files.nodes.lease);
-        let hosts = format!("{}{reserved}", files.nodes.hosts);
-        for (name, text) in [
-            ("main", main.as_str()),
-            ("options", options),
-            ("servers", &files.servers),
-            ("hosts", &hosts),
-            ("names", &files.nodes.names),
-        ] {
-            let path = self.folder.join(name);
-            if fs::read(&path).ok().as_deref() != Some(text.as_bytes()) {
-                // In one step: dnsmasq may be reading.
-                let new = self.folder.join("new");
-                fs::write(&new, text)?;
-                fs::rename(&new, &path)?;
-            }
-        }
-        Ok(())
+        let hosts = self.keep.reservations(&files.nodes.hosts, &away, &files.nodes.lease);
+        folder::write(&self.folder, files, &hosts, self.without_names.is_none())
     }
 
     async fn hear(&mut self, line: &str) {
@@ -406,13 +380,11 @@ impl Supervisor {
         if !leases.damaged.is_empty() {
             return;
         }
-        let away = |supervisor: &Self| {
-            let given = supervisor.given.as_ref()?;
-            Some(supervisor.keep.away(given.address, given.range))
-        };
-        let before = away(self);
-        let copied = self.keep.copy(&leases);
-        if away(self) != before {
+        let given = self.given.clone();
+        let away = |keep: &Keep| given.as_ref().map(|given| keep.away(given.address, given.range));
+        let before = away(&self.keep);
+        let copied = self.keep.copy(&leases, given.as_ref().map_or(&[], |given| &given.nodes.homes));
+        if away(&self.keep) != before {
             self.rewrite().await;
         }
         match copied {
