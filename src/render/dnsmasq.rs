@@ -311,11 +311,13 @@ fn lease_for_each(plan: &ServicePlan) -> String {
     other.map(|dhcp| format!(",{}", dhcp.lease.as_secs())).unwrap_or_default()
 }
 
-/// Returns the addresses that the settings give to boards, where the cluster is now.
-fn homes(plan: &ServicePlan, settings: &Settings) -> Arc<[(Ipv4Addr, Mac)]> {
+/// Returns the addresses that the settings give to boards, where the cluster is now; by a node's name too, if another board has it
+/// now.
+fn homes(plan: &ServicePlan, settings: &Settings, state: &State) -> Arc<[(Ipv4Addr, Mac)]> {
     let home = settings.cluster.address;
     let placed = |address| if home.contains(&address) { keep_host(address, plan.address) } else { address };
-    settings.nodes.iter().filter_map(|node| Some((placed(node.address?), node.mac?))).collect()
+    let written = settings.nodes.iter().filter_map(|node| Some((node.address?, node.mac?)));
+    written.chain(state.nodes().successors()).map(|(address, mac)| (placed(address), mac)).collect()
 }
 
 /// The files that name nodes.
@@ -342,7 +344,7 @@ pub fn nodes(plan: &ServicePlan, settings: &Settings, state: &State) -> NodeFile
     NodeFiles {
         hosts: hosts(plan, settings, state).into(),
         names: names.into(),
-        homes: homes(plan, settings),
+        homes: homes(plan, settings, state),
         lease: lease_for_each(plan).into(),
     }
 }

@@ -11,7 +11,7 @@ use rustix::fs::{Access, access};
 
 /// So many files and folders are looked at, so long, and so many folders deep.
 const MOST: usize = 10_000;
-const LONGEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_millis(500);
 const DEEPEST: usize = 16;
 /// The folder in which fsck puts what it found, closed to all but root by its makers.
 const OF_FSCK: &str = "lost+found";

@@ -141,6 +141,22 @@ pub fn settings_go_before_everything_that_was_leased() -> Result<()> {
         ensure(&format!("and gets another: {elsewhere:?}"), elsewhere.is_some_and(|address| address != found))?;
         until("the name is the node's", || look_up("rpi2", "late.bramble").contains(&found.to_string()))?;
 
+        println!("its card was put into another board, which the settings know by its name alone");
+        let by_name = "[[node]]\nname = \"card\"\naddress = \"192.168.50.24\"\n";
+        reload(world, &format!("{SERVE}{by_name}"))?;
+        until("it is expected", || {
+            fs::read_to_string(format!("{HOME}/run/dnsmasq/hosts"))
+                .is_ok_and(|hosts| hosts.contains("card,192.168.50.24"))
+        })?;
+        std::thread::sleep(Duration::from_millis(50));
+        ensure("it is here", come(0xc1, None, "card")? == Some(at(24)))?;
+        let first = come(0xc2, None, "card")?.ok_or_else(|| Error("no address".into()))?;
+        until("the dead board's lease is taken back", || !leases().contains("192.168.50.24 "))?;
+        let renewal = message(REQUEST, board(0xc2), first, &[(HOST_NAME, b"card")]);
+        let answer = ask("rpi2", renewal)?.map(|answer| answer.kind);
+        ensure(&format!("the living one is sent there: {answer:?}"), answer == Some(NAK))?;
+        ensure("and takes it", come(0xc2, None, "card")? == Some(at(24)))?;
+
         println!("while nobody looked");
         world.stop_gateway("TERM", STOP)?;
         world.set_settings(&format!("{SERVE}{}", node("late", OLD, found.octets()[3])));
