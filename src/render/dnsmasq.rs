@@ -272,12 +272,14 @@ fn hosts(plan: &ServicePlan, settings: &Settings, state: &State) -> String {
         (range.contains(&address) && taken.insert(address)).then_some(address)
     };
     let lease = lease_for_each(plan);
+    let successors = sort::map(state.nodes().successors());
     let mut nameless = lease.is_empty();
     for node in &settings.nodes {
         // Below, who has no line of its own is met by one for all, and not known by its name any more: so not before each is
         // here, and has an address of ours or never asked for one.
         let here = if lease.is_empty() { None } else { state.nodes().by_name(&node.name).and_then(|node| node.mac) };
-        let board = node.mac.or(here.filter(|mac| state.nodes().has_lease(*mac)));
+        let spare = node.address.and_then(|home| successors.get(&home).copied());
+        let board = node.mac.or(spare).or(here.filter(|mac| state.nodes().has_lease(*mac)));
         let address = node.address.map(placed).or_else(|| held(node.mac?));
         let mac = board.map(|mac| format!("{mac},")).unwrap_or_default();
         let place = address.map(|address| format!("{address},")).unwrap_or_default();
@@ -292,7 +294,8 @@ fn hosts(plan: &ServicePlan, settings: &Settings, state: &State) -> String {
     let others = state.nodes().iter().filter(|node| node.written_mac.is_none() && node.home.is_none());
     let size = plan.dhcp.as_ref().map_or(0, |dhcp| u32::from(dhcp.last).saturating_sub(u32::from(dhcp.first)) + 1);
     let mut room = most_claims(size as usize);
-    for mac in others.filter_map(|node| node.mac) {
+    let spares = sort::set(successors.values().copied());
+    for mac in others.filter_map(|node| node.mac).filter(|mac| !spares.contains(mac)) {
         let claims = !state.nodes().has_lease(mac);
         if let Some(address) = held(mac).filter(|_| !claims || room > 0) {
             room -= usize::from(claims);
