@@ -1,12 +1,14 @@
 //! Boot ROMs and loaders, each with the options that it sends: what the real server offers to whom, and when.
 
-use std::net::Ipv4Addr;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use bramblegate::venue::inside::HOME;
+use bramblegate::venue::shell::must;
 use bramblegate::venue::{Error, Result};
 
-use super::client::ask_within;
+use super::client::{ask_within, inside};
 use super::scene::{PLAIN, alert, ensure, reload, until};
 use super::service::serving;
 use crate::dhcp::{ARCHITECTURE, Answer, BOOT_FILE, DISCOVER, USER_CLASS, VENDOR_CLASS, WANTED, message};
@@ -120,6 +122,29 @@ impl Kind {
     }
 }
 
+/// Asks all at once, by one socket: when each was answered, by the last byte of its hardware address.
+fn at_once(questions: Vec<Vec<u8>>) -> Result<Vec<(u8, Duration)>> {
+    must("rpi3", "ip route replace 255.255.255.255 dev eth0")?;
+    inside("rpi3", move || {
+        let socket = UdpSocket::bind("0.0.0.0:68")?;
+        socket.set_broadcast(true)?;
+        socket.set_read_timeout(Some(Duration::from_secs(3)))?;
+        let (begin, mut answers) = (Instant::now(), Vec::new());
+        for question in &questions {
+            socket.send_to(question, "255.255.255.255:67")?;
+        }
+        while answers.len() < questions.len() {
+            let mut buffer = [0; 1500];
+            match socket.recv(&mut buffer) {
+                Ok(_) => answers.push((buffer[33], begin.elapsed())),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(answers)
+    })
+}
+
 /// The file that an offer names: by its option, else by the field.
 fn file(answer: &Answer) -> String {
     let text = answer.option(BOOT_FILE).map(|file| String::from_utf8_lossy(file).trim_end_matches('\0').to_owned());
@@ -158,11 +183,19 @@ pub fn each_client_is_offered_what_it_can_start() -> Result<()> {
             }
         }
         ensure(&wrong.join("\n"), wrong.is_empty())?;
+        // Boards that come together wait together, and whoever asks meanwhile no longer than they.
+        let kinds = kinds();
+        let (pi, pc) = (&kinds[0], &kinds[5]);
+        let crowd: Vec<Vec<u8>> = (41..=48).map(|number| pi.discover(number)).chain([pc.discover(49)]).collect();
+        let answers = at_once(crowd)?;
+        println!("a crowd: {answers:?}");
+        let late = answers.iter().any(|(_, took)| *took > Duration::from_millis(2300));
+        ensure(&format!("all are answered within two seconds: {answers:?}"), answers.len() == 9 && !late)?;
         ensure("nothing is amiss", alert(world, "gateway-netboot").is_none())?;
         // Without the key iPXE is sent on to what is not iPXE, and never to itself.
         reload(world, &settings(""))?;
         let of = |name: &str, number| -> Result<String> {
-            let kind = kinds().into_iter().find(|kind| kind.name == name);
+            let kind = kinds.iter().find(|kind| kind.name == name);
             let kind = kind.ok_or_else(|| Error(format!("no {name}")))?;
             Ok(file(&kind.offer(number)?.0))
         };
