@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 
 use crate::config::Settings;
-use crate::event::Event;
+use crate::event::{Event, Mac};
 use crate::policy::service::ServicePlan;
 use crate::render::dnsmasq::{self as files, NodeFiles};
-use crate::sink::dnsmasq::{self, DnsmasqHandle};
+use crate::sink::dnsmasq::{self, DnsmasqHandle, Reply};
 use crate::state::State;
 
 /// dnsmasq, and what it was given last.
@@ -42,6 +42,11 @@ impl Service {
         });
         let folder = self.folder.display().to_string();
         self.dnsmasq.publish(self.given.as_ref().map(|(plan, nodes)| files::files(plan, nodes.clone(), &folder)));
+    }
+
+    /// Forgets a board's address; `reply` hears when that is on the disk.
+    pub fn forget(&self, mac: Mac, reply: Reply) {
+        self.dnsmasq.forget(mac, reply);
     }
 
     /// Ends dnsmasq.

@@ -13,6 +13,7 @@ use super::super::settings::{self, ConfigArg};
 use super::super::{exit, output, run};
 use super::edit::{self, Entry};
 use super::known::{Known, Node, snapshot};
+use super::order::{self, OrderArgs};
 use super::{code, drop_in, list};
 use crate::config::{self, Settings};
 use crate::daemon::InstanceLock;
@@ -31,7 +32,8 @@ Examples:
   sudo bramblegate nodes rename rpi7 window";
 const FORGET_EXAMPLES: &str = "\
 Examples:
-  sudo bramblegate nodes forget rpi7";
+  sudo bramblegate nodes forget rpi7
+  sudo bramblegate nodes forget b8:27:eb:00:00:07       a board that was found: its address is free again";
 
 /// Write a node into the settings
 #[derive(Debug, clap::Args)]
@@ -79,7 +81,7 @@ pub struct Rename {
     pub config: ConfigArg,
 }
 
-/// Take a node out of the settings
+/// Take a node out of the settings; of one that was found, forget the address that is kept for it
 #[derive(Debug, clap::Args)]
 #[command(after_help = FORGET_EXAMPLES)]
 pub struct Forget {
@@ -122,7 +124,8 @@ pub fn forget(args: Forget) -> ExitCode {
     let _turn = turn(&config);
     let result = match edit::without(&drop_in_text(&config), &name) {
         Some(text) => replace(&config, &text, |settings| !names(settings, &name)),
-        None => Err((code::REFUSED, elsewhere(&config, &name))),
+        None if is_settled(&config, &name) => Err((code::REFUSED, elsewhere(&config, &name))),
+        None => return order::main(OrderArgs { names: vec![name], socket: None, config }, "forget"),
     };
     finish("forget", result)
 }
@@ -146,17 +149,18 @@ fn finish(verb: &str, result: Result<(), Refusal>) -> ExitCode {
     }
 }
 
-/// Why a name is not in our drop-in.
+/// Returns whether the settings have a node of this name, in whatever file.
+fn is_settled(config: &ConfigArg, name: &str) -> bool {
+    settings::load(&config.config).is_ok_and(|merged| names(&merged.settings, name))
+}
+
+/// Returns why a name is not in our drop-in.
 fn elsewhere(config: &ConfigArg, name: &str) -> String {
     let file = drop_in(config);
-    match settings::load(&config.config) {
-        Ok(merged) if names(&merged.settings, name) => {
-            format!(
-                "{name} is not in {}, but in another file or group of the settings: change it there",
-                file.display()
-            )
-        }
-        _ => format!("{name} is not in the settings; a node that was found is forgotten when it has gone"),
+    if is_settled(config, name) {
+        format!("{name} is not in {}, but in another file or group of the settings: change it there", file.display())
+    } else {
+        format!("{name} is not in the settings; a node that was found is forgotten when it has gone")
     }
 }
 

@@ -116,6 +116,16 @@ impl Keep {
         self.remembered.let_go()
     }
 
+    /// Forgets the address that a board had.
+    ///
+    /// # Errors
+    /// The disk takes nothing.
+    pub fn forget(&mut self, mac: Mac) -> io::Result<()> {
+        self.moving.retain(|entry| entry.mac != mac);
+        self.reserved.retain(|(board, _)| *board != mac);
+        self.remembered.forget(mac)
+    }
+
     /// Returns the leases as they are written now.
     pub fn entries(&self) -> Vec<Entry> {
         fs::read(&self.working).map(|bytes| file::parse(&bytes)).unwrap_or_default().entries

@@ -8,6 +8,7 @@ use rustix::net::netdevice::name_to_index;
 use socket2::{Domain, Socket, Type};
 
 use crate::event::{Change, Mac};
+use crate::render::dnsmasq::Files;
 use crate::sink::rtnl::{Request, Rtnl};
 use crate::sort;
 use crate::source::leases::file::Entry;
@@ -26,13 +27,29 @@ const AF_INET: u8 = 2;
 pub type Homes = [(Ipv4Addr, Mac)];
 
 /// So many leases are given back by message; with more of them dnsmasq starts anew, for it would miss some.
-pub const MOST: usize = 100;
+const MOST: usize = 100;
 
 /// Returns those leases whose address is another board's by the settings.
 pub fn in_the_way<'a>(entries: &'a [Entry], homes: &Homes) -> Vec<&'a Entry> {
     let owners = sort::map(homes.iter().copied());
     let anothers = |entry: &&Entry| owners.get(&entry.address).is_some_and(|owner| *owner != entry.mac);
     entries.iter().filter(anothers).collect()
+}
+
+/// Takes what the settings give to a board from others: their leases and the kernel's neighbours. `false`: there are too many
+/// leases for messages.
+///
+/// # Errors
+/// As [`release`] and [`forget_neighbours`].
+pub fn take_back(wanted: &Files, entries: &[Entry]) -> io::Result<bool> {
+    let (port, homes) = (&wanted.port, &wanted.nodes.homes);
+    let leases = in_the_way(entries, homes);
+    if leases.len() > MOST {
+        return Ok(false);
+    }
+    release(port, wanted.address.addr(), &leases)?;
+    forget_neighbours(port, homes)?;
+    Ok(true)
 }
 
 /// Gives leases back to our own server in the name of their boards (RFC 2131 4.4.6, as `dhcp_release` of dnsmasq's authors does),
@@ -99,5 +116,5 @@ pub fn forget_neighbours(port: &str, homes: &Homes) -> io::Result<()> {
 
 /// `NUD_PERMANENT` in `ndm_state`.
 fn is_permanent(payload: &[u8]) -> bool {
-    payload.get(8..10).is_some_and(|state| u16::from_ne_bytes([state[0], state[1]]) & 0x80 != 0)
+    payload.get(8..).and_then(<[u8]>::first_chunk).is_some_and(|state| u16::from_ne_bytes(*state) & 0x80 != 0)
 }

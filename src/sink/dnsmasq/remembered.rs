@@ -73,6 +73,17 @@ impl Remembered {
         true
     }
 
+    /// Forgets a board. One that has a lease is remembered again when it has another, or comes back.
+    ///
+    /// # Errors
+    /// The disk takes nothing.
+    pub fn forget(&mut self, mac: Mac) -> io::Result<()> {
+        let before = self.boards.len();
+        self.boards.retain(|(board, _)| *board != mac);
+        self.unwritten |= self.boards.len() != before;
+        self.write()
+    }
+
     /// Returns where each board that is away is expected in `net`, which gives `range` to whoever asks; those that were here
     /// last first, and no more than half of the range.
     pub fn expected(&self, net: Ipv4Net, (first, last): (Ipv4Addr, Ipv4Addr)) -> Vec<(Mac, Ipv4Addr)> {

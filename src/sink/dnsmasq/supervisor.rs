@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::Forgotten;
 use super::child::{self, Running};
 use super::death::Death;
 use super::folder;
@@ -69,6 +70,7 @@ enum Happening {
     Ended(io::Result<ExitStatus>),
     LeasesWritten,
     Due,
+    Forgotten(Forgotten),
     /// a restart waits for files that are being sent
     Waiting,
 }
@@ -98,9 +100,13 @@ impl Supervisor {
     }
 
     /// Until nobody holds the other end of `desired`.
-    pub async fn run(mut self, mut desired: watch::Receiver<Option<Files>>) {
+    pub async fn run(
+        mut self,
+        mut desired: watch::Receiver<Option<Files>>,
+        mut orders: mpsc::UnboundedReceiver<Forgotten>,
+    ) {
         loop {
-            match self.next(&mut desired).await {
+            match self.next(&mut desired, &mut orders).await {
                 Happening::Wanted(false) => break,
                 Happening::Wanted(true) => {
                     let files = desired.borrow_and_update().clone();
@@ -110,13 +116,18 @@ impl Supervisor {
                 Happening::Ended(status) => self.ended(status).await,
                 Happening::LeasesWritten => self.copy_leases().await,
                 Happening::Due => self.look_again().await,
+                Happening::Forgotten(board) => self.forget(board).await,
                 Happening::Waiting => self.want(self.wanted.clone()).await,
             }
         }
         self.stop().await;
     }
 
-    async fn next(&mut self, desired: &mut watch::Receiver<Option<Files>>) -> Happening {
+    async fn next(
+        &mut self,
+        desired: &mut watch::Receiver<Option<Files>>,
+        orders: &mut mpsc::UnboundedReceiver<Forgotten>,
+    ) -> Happening {
         let (running, leases, due) = (self.running.as_mut(), self.leases.as_mut(), self.due);
         let says = async {
             match running {
@@ -134,25 +145,14 @@ impl Supervisor {
                 std::future::pending::<()>().await;
             }
         };
-        let rings = async {
-            match due {
-                Some(due) => alarm::until(due).await,
-                None => std::future::pending().await,
-            }
-        };
-        let look = self.transfers.look_at();
-        let looks = async {
-            match look {
-                Some(look) => alarm::until(look).await,
-                None => std::future::pending().await,
-            }
-        };
+        let (rings, looks) = (reached(due), reached(self.transfers.look_at()));
         tokio::select! {
             changed = desired.changed() => Happening::Wanted(changed.is_ok()),
             said = says => said.map_or_else(Happening::Ended, Happening::Line),
             () = written => Happening::LeasesWritten,
             () = rings => Happening::Due,
             () = looks => Happening::Waiting,
+            Some(board) = orders.recv() => Happening::Forgotten(board),
         }
     }
 }
@@ -174,7 +174,8 @@ impl Supervisor {
         }
         // A server at another address, or port, is nobody's who is loading a file.
         let stays = given.filter(|given| (given.address, &given.port) == (wanted.address, &wanted.port)).cloned();
-        if let Some(given) = stays.filter(|_| self.holds_up(&wanted)) {
+        let (server, head) = (self.running.as_ref().and_then(Running::id), wanted.address.addr());
+        if let Some(given) = stays.filter(|_| self.transfers.hold_up(server, head, Instant::now())) {
             let meanwhile = wanted.with_main_of(given);
             if self.given.as_ref() != Some(&meanwhile) {
                 self.update(meanwhile).await;
@@ -183,12 +184,6 @@ impl Supervisor {
         }
         self.pause = FIRST_PAUSE;
         self.restart().await;
-    }
-
-    /// Returns whether a restart has to wait for files that are being sent.
-    fn holds_up(&mut self, wanted: &Files) -> bool {
-        let server = self.running.as_ref().and_then(Running::id);
-        self.transfers.hold_up(server, wanted.address.addr(), Instant::now())
     }
 
     /// Gives the running one other files to read; tried again if they cannot be written.
@@ -214,17 +209,23 @@ impl Supervisor {
         if homes.is_empty() || self.given.as_ref().is_some_and(|given| given.nodes.homes == *homes) {
             return true;
         }
-        let (port, entries) = (&wanted.port, self.keep.entries());
-        let leases = reclaim::in_the_way(&entries, homes);
-        if leases.len() > reclaim::MOST {
-            return false;
-        }
-        let released = reclaim::release(port, wanted.address.addr(), &leases);
-        if let Err(error) = released.and_then(|()| reclaim::forget_neighbours(port, homes)) {
+        reclaim::take_back(wanted, &self.keep.entries()).unwrap_or_else(|error| {
             let text = "a board may get the address that the settings give it only when another's lease ends";
             self.tell(said::trouble(format!("{text}: {error}")));
+            true
+        })
+    }
+
+    /// Forgets where a board was, and ends its lease.
+    async fn forget(&mut self, (mac, reply): Forgotten) {
+        let mut result = self.keep.forget(mac);
+        if let Some(given) = self.given.as_ref().filter(|_| self.running.is_some()) {
+            let entries = self.keep.entries();
+            let leases: Vec<_> = entries.iter().filter(|entry| entry.mac == mac).collect();
+            result = result.and(reclaim::release(&given.port, given.address.addr(), &leases));
         }
-        true
+        self.rewrite().await;
+        let _ = reply.send(result.map_err(|error| format!("not forgotten for good: {error}")));
     }
 
     /// It runs and has what is wanted. One that has ended too often must show first that it bears its life.
@@ -438,4 +439,12 @@ impl Supervisor {
 
 fn not_written(error: &io::Error) -> ApplyError {
     ApplyError { kind: ApplyErrorKind::Failed, message: format!("dnsmasq's files cannot be written: {error}") }
+}
+
+/// Waits for a time; for ever if there is none.
+async fn reached(time: Option<Instant>) {
+    match time {
+        Some(time) => alarm::until(time).await,
+        None => std::future::pending().await,
+    }
 }

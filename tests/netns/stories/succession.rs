@@ -12,6 +12,7 @@ use bramblegate::venue::shell::{Running, must, spawn, within};
 use bramblegate::venue::{Error, Result, World};
 
 use super::client::{ask, inside};
+use super::inventory::succeed;
 use super::scene::{PLAIN, STOP, alert, ensure, is, reload, until};
 use super::service::{look_up, serving};
 use crate::dhcp::{ACK, DISCOVER, HOST_NAME, NAK, RELEASE, REQUEST, REQUESTED_ADDRESS, SERVER, message};
@@ -192,6 +193,13 @@ pub fn found_boards_keep_their_addresses_beyond_their_leases() -> Result<()> {
         ensure(&format!("nor another: {fourth:?}"), fourth.is_some() && fourth != Some(second))?;
         takes(2, second)?;
         until("one more is here", || leases().lines().count() == 3)?;
+        // Who does not come back is forgotten, by its hardware address if it is nobody here any more.
+        gives_back(4, fourth.unwrap_or(NOWHERE))?;
+        until("its address is kept", || reserved(fourth.unwrap_or(NOWHERE)))?;
+        succeed(world, &["nodes", "forget", "b8:27:eb:00:07:04"])?;
+        until("and is free", || !reserved(fourth.unwrap_or(NOWHERE)))?;
+        let seventh = come(7, fourth, "")?;
+        ensure(&format!("for whoever asks: {seventh:?}"), seventh == fourth)?;
         // All others are given: who is here needs it.
         let mut given = None;
         until("a fifth board gets the last one", || {
