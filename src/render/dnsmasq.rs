@@ -276,10 +276,13 @@ fn hosts(plan: &ServicePlan, settings: &Settings, state: &State) -> String {
     let mut nameless = lease.is_empty();
     for node in &settings.nodes {
         // Below, who has no line of its own is met by one for all, and not known by its name any more: so not before each is
-        // here, and has an address of ours or never asked for one.
-        let here = if lease.is_empty() { None } else { state.nodes().by_name(&node.name).and_then(|node| node.mac) };
+        // here. It has a line of its own if our server has given it its place, and not if it has another.
+        let known = state.nodes().by_name(&node.name).filter(|_| !lease.is_empty());
+        let here = known.and_then(|known| known.mac);
+        let at_home = known.is_some_and(|known| known.address.map(placed) == node.address.map(placed));
+        let settled = here.filter(|mac| at_home && state.nodes().has_lease(*mac));
         let spare = node.address.and_then(|home| successors.get(&home).copied());
-        let board = node.mac.or(spare).or(here.filter(|mac| state.nodes().has_lease(*mac)));
+        let board = node.mac.or(spare).or(settled);
         let address = node.address.map(placed).or_else(|| held(node.mac?));
         let mac = board.map(|mac| format!("{mac},")).unwrap_or_default();
         let place = address.map(|address| format!("{address},")).unwrap_or_default();
