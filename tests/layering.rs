@@ -72,7 +72,8 @@ const OUTSIDE: &[&str] = &[
 /// Modules of the crate bramblegate-panel that are its vocabulary: functions of their arguments as well.
 const PANEL_PURE: &[&str] = &["charset", "frame", "light", "playlist", "signal", "wiring"];
 
-const MOST_LINES: usize = 450;
+/// One subject may take this much; what is longer is two.
+const MOST_LINES: usize = 800;
 
 /// One source file without its comments and tests.
 struct Source {
@@ -263,7 +264,7 @@ fn contains_name(line: &str, name: &str) -> bool {
 }
 
 #[test]
-fn no_file_is_longer_than_a_few_screens() {
+fn no_file_is_a_thousand_line_room() {
     let long: Vec<String> = sources()
         .iter()
         .filter(|source| source.lines > MOST_LINES)

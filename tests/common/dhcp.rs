@@ -10,6 +10,7 @@ pub const DISCOVER: u8 = 1;
 pub const REQUEST: u8 = 3;
 pub const ACK: u8 = 5;
 pub const NAK: u8 = 6;
+pub const RELEASE: u8 = 7;
 pub const HOST_NAME: u8 = 12;
 pub const REQUESTED_ADDRESS: u8 = 50;
 pub const MESSAGE_TYPE: u8 = 53;
@@ -20,6 +21,7 @@ pub const REBINDING_TIME: u8 = 59;
 pub const VENDOR_CLASS: u8 = 60;
 pub const CLIENT_ID: u8 = 61;
 pub const BOOT_FILE: u8 = 67;
+pub const USER_CLASS: u8 = 77;
 pub const ARCHITECTURE: u8 = 93;
 
 /// A client's message (RFC 2131, figure 1) as it stands in a datagram: `has` is the address that it has and answers at.

@@ -179,19 +179,28 @@ pub(super) fn folder(text: &str) -> Parsed<PathBuf> {
     Err(Complaint::new(format!("{text:?} {wrong}"), "write one as \"/srv/tftp\", or a link to it that has such a name"))
 }
 
-/// What a node is told to load: a file below the folder that is served, or a URL.
+/// Parses what firmware is told to load: a file below the folder that is served, or a URL.
 pub(super) fn boot_file(text: &str) -> Parsed<String> {
+    let right = "write a file below cluster.netboot.root, as \"grubx64.efi\", or an http:// URL";
+    loadable(text, &["http://"], right)
+}
+
+/// Parses what iPXE is told to start: as [`boot_file`], by one of the protocols that it knows.
+pub(super) fn loader_file(text: &str) -> Parsed<String> {
+    let right = "write a file below cluster.netboot.root, as \"boot.ipxe\", or a URL with http://, https:// or tftp://";
+    loadable(text, &["http://", "https://", "tftp://"], right)
+}
+
+fn loadable(text: &str, schemes: &[&str], right: &str) -> Parsed<String> {
     let clean = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',' && byte != b'"');
     let below = !text.starts_with('/') && !text.split('/').any(|part| part == "..");
-    let url = text.strip_prefix("http://").is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
+    let named = |scheme: &str| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
+    let url = schemes.iter().any(|scheme| named(scheme));
     // 128 bytes are the field `file` of a DHCP message (RFC 2131, 2), its final NUL included.
     if clean && !text.is_empty() && text.len() < 128 && (url || below && !text.contains(':')) {
         return Ok(text.to_owned());
     }
-    Err(Complaint::new(
-        format!("{text:?} cannot be loaded"),
-        "write a file below cluster.netboot.root, as \"grubx64.efi\", or an http:// URL",
-    ))
+    Err(Complaint::new(format!("{text:?} cannot be loaded"), right))
 }
 
 /// `buttons.chip`

@@ -185,6 +185,8 @@ pub struct Netboot {
     pub bios: Option<String>,
     pub uefi_x86: Option<String>,
     pub uefi_arm64: Option<String>,
+    /// what iPXE starts, on any machine
+    pub ipxe: Option<String>,
 }
 
 /// `[[group]]`; one for each of its numbers

@@ -180,6 +180,7 @@ impl Check<'_> {
             bios: self.text("cluster.netboot.bios", devices::boot_file),
             uefi_x86: self.text("cluster.netboot.uefi_x86", devices::boot_file),
             uefi_arm64: self.text("cluster.netboot.uefi_arm64", devices::boot_file),
+            ipxe: self.text("cluster.netboot.ipxe", devices::loader_file),
         })
     }
 

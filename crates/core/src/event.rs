@@ -81,6 +81,8 @@ pub enum Order {
     Resume(String),
     /// what is wrong now is known
     Acknowledge,
+    /// the found node of this name, or board of this hardware address, does not come back
+    Forget(String),
 }
 
 /// Something that is there (new or changed), or that has gone.

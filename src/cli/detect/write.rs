@@ -18,6 +18,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("cluster.netboot.bios", "\"pxelinux.0\""),
     ("cluster.netboot.uefi_x86", "\"grubx64.efi\""),
     ("cluster.netboot.uefi_arm64", "\"grubaa64.efi\""),
+    ("cluster.netboot.ipxe", "\"boot.ipxe\""),
     ("node.timeout", "\"2s\""),
     ("node.group", "\"rack1\""),
     ("group.numbers", "\"1-2\""),

@@ -9,7 +9,7 @@ use crate::cli::machine::Machine;
 use crate::config::TimeServer;
 use crate::event::Vital;
 use crate::source::ntp::TimeAnswer;
-use crate::source::time;
+use crate::source::{bootfiles, time};
 
 /// The daemon's user, as the package makes it.
 const USER: &str = "bramblegate";
@@ -64,7 +64,7 @@ fn unserved(patient: &Patient<'_>) -> Vec<Finding> {
     )]
 }
 
-/// The folder of boot files is not there, or not for the daemon's user.
+/// Finds that the folder of boot files is not there, or it or files in it are closed to the daemon's user.
 pub fn boot_folder(patient: &Patient<'_>) -> Vec<Finding> {
     let cluster = &patient.settings.cluster;
     let Some(netboot) = cluster.netboot.as_ref().filter(|_| patient.settings.gateway.enabled && cluster.dhcp.is_some())
@@ -83,37 +83,58 @@ pub fn boot_folder(patient: &Patient<'_>) -> Vec<Finding> {
             "move the folder to /srv/tftp, say, and correct cluster.netboot.root".to_owned(),
         );
     }
-    match closed(patient.machine, &netboot.root) {
-        Some(folder) => found(
+    let Some(user) = User::read(patient.machine) else { return Vec::new() };
+    if let Some(folder) = shut(patient.machine, &netboot.root, &user) {
+        return found(
             format!("no node can boot from {root}: user {USER} may not enter {folder}"),
             format!("sudo chmod o+rx {folder}"),
-        ),
-        None => Vec::new(),
+        );
+    }
+    let below = patient.machine.path(&root);
+    let Some(closed) = bootfiles::closed(&below, |_, data| user.may_use(data)) else { return Vec::new() };
+    // As the user calls it, also where doctor looks at another root.
+    let named = closed.to_string().replacen(&below.display().to_string(), &root, 1);
+    let text =
+        format!("nodes cannot load {named}: user {USER} may not read it, and so may not the server of boot files");
+    found(text, format!("sudo chmod -R o+rX {root}"))
+}
+
+/// The daemon's user, as the machine knows it.
+struct User {
+    uid: u32,
+    gids: Vec<u32>,
+}
+
+impl User {
+    /// Reads `/etc/passwd` and `/etc/group`; `None` where there is no such user.
+    fn read(machine: &Machine) -> Option<Self> {
+        let passwd = machine.read("/etc/passwd")?;
+        let line = passwd.lines().find(|line| line.split(':').next() == Some(USER))?;
+        let number = |line: &str, place: usize| line.split(':').nth(place)?.parse::<u32>().ok();
+        let groups = machine.read("/etc/group").unwrap_or_default();
+        let member =
+            |line: &&str| line.rsplit(':').next().is_some_and(|names| names.split(',').any(|name| name == USER));
+        let more = groups.lines().filter(member).filter_map(|line| number(line, 2));
+        Some(Self { uid: number(line, 2)?, gids: number(line, 3).into_iter().chain(more).collect() })
+    }
+
+    /// Returns whether it may read a file, or enter a folder, by owner, group and mode.
+    fn may_use(&self, data: &fs::Metadata) -> bool {
+        let right = if data.is_dir() { 0o1 } else { 0o4 };
+        let place = match (data.uid() == self.uid, self.gids.contains(&data.gid())) {
+            (true, _) => 6,
+            (false, true) => 3,
+            (false, false) => 0,
+        };
+        data.permissions().mode() & (right << place) != 0
     }
 }
 
-/// The first folder on the way that the daemon's user may not enter; `None` also where there is no such user.
-fn closed(machine: &Machine, folder: &Path) -> Option<String> {
-    let field = |line: &str, place: usize| line.split(':').nth(place).map(str::to_owned);
-    let line =
-        |text: Option<String>| text?.lines().find(|line| field(line, 0).as_deref() == Some(USER)).map(str::to_owned);
-    let user = line(machine.read("/etc/passwd"))?;
-    let number = |place| field(&user, place)?.parse::<u32>().ok();
-    let (uid, gid) = (number(2)?, number(3)?);
-    let may_enter = |data: &fs::Metadata| {
-        let mode = data.permissions().mode();
-        let right = match (data.uid() == uid, data.gid() == gid) {
-            (true, _) => 0o100,
-            (false, true) => 0o010,
-            (false, false) => 0o001,
-        };
-        mode & right != 0
-    };
+/// Returns the first folder on the way that the daemon's user may not enter.
+fn shut(machine: &Machine, folder: &Path, user: &User) -> Option<String> {
     let mut way: Vec<&Path> = folder.ancestors().filter(|path| *path != Path::new("/")).collect();
     way.reverse();
-    let shut = |path: &&Path| {
-        let data = fs::metadata(machine.path(&path.display().to_string()));
-        data.is_ok_and(|data| !may_enter(&data))
-    };
-    way.into_iter().find(shut).map(|path| path.display().to_string())
+    let closed =
+        |path: &&Path| fs::metadata(machine.path(&path.display().to_string())).is_ok_and(|data| !user.may_use(&data));
+    way.into_iter().find(closed).map(|path| path.display().to_string())
 }

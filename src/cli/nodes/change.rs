@@ -14,6 +14,7 @@ use super::super::settings::{self, ConfigArg};
 use super::super::{exit, output, run};
 use super::edit::{self, Entry};
 use super::known::{Known, Node, snapshot};
+use super::order::{self, OrderArgs};
 use super::{code, drop_in, fold, list};
 use crate::config::{self, Settings};
 use crate::daemon::InstanceLock;
@@ -35,7 +36,8 @@ Examples:
 const FORGET_EXAMPLES: &str = "\
 Examples:
   sudo bramblegate nodes forget rpi7
-  sudo bramblegate nodes forget 'rack2-slot[01-16]' nas";
+  sudo bramblegate nodes forget 'rack2-slot[01-16]' nas
+  sudo bramblegate nodes forget b8:27:eb:00:00:07       a board that was found: its address is free again";
 
 /// Write a node into the settings
 #[derive(Debug, clap::Args)]
@@ -88,7 +90,7 @@ pub struct Rename {
     pub config: ConfigArg,
 }
 
-/// Take a node out of the settings
+/// Take a node out of the settings; of one that was found, forget the address that is kept for it
 #[derive(Debug, clap::Args)]
 #[command(after_help = FORGET_EXAMPLES)]
 pub struct Forget {
@@ -147,18 +149,36 @@ fn rename_one(socket: Option<PathBuf>, config: &ConfigArg, name: &str, new_name:
     }
 }
 
-/// All of them in one change of the settings, or none.
+/// Takes those of the settings out in one change, or none; lets the daemon forget those that were found.
 pub fn forget(args: Forget) -> ExitCode {
     let Forget { names: words, config } = args;
-    let _turn = turn(&config);
-    let result = many(&words).map_err(|error| (exit::USAGE, error)).and_then(|gone| {
-        let mut text = drop_in_text(&config);
-        for name in &gone {
-            text = edit::without(&text, name).ok_or_else(|| (code::REFUSED, elsewhere(&config, name)))?;
+    let all = match many(&words) {
+        Ok(all) => all,
+        Err(error) => return finish("forget", Err((exit::USAGE, error))),
+    };
+    let own_turn = turn(&config);
+    let mut text = drop_in_text(&config);
+    let (mut gone, mut found) = (Vec::new(), Vec::new());
+    for name in all {
+        match edit::without(&text, &name) {
+            Some(rest) => {
+                text = rest;
+                gone.push(name);
+            }
+            None if is_settled(&config, &name) => {
+                return finish("forget", Err((code::REFUSED, elsewhere(&config, &name))));
+            }
+            None => found.push(name),
         }
-        replace(&config, &text, |settings| !gone.iter().any(|name| names(settings, name)))
-    });
-    finish("forget", result)
+    }
+    if !gone.is_empty() {
+        let result = replace(&config, &text, |settings| !gone.iter().any(|name| names(settings, name)));
+        if result.is_err() || found.is_empty() {
+            return finish("forget", result);
+        }
+    }
+    drop(own_turn);
+    order::main(OrderArgs { names: found, socket: None, config }, "forget")
 }
 
 /// The names that the words mean.
@@ -207,17 +227,18 @@ fn finish(verb: &str, result: Result<(), Refusal>) -> ExitCode {
     }
 }
 
-/// Why a name is not in our drop-in.
+/// Returns whether the settings have a node of this name, in whatever file.
+fn is_settled(config: &ConfigArg, name: &str) -> bool {
+    settings::load(&config.config).is_ok_and(|merged| names(&merged.settings, name))
+}
+
+/// Returns why a name is not in our drop-in.
 fn elsewhere(config: &ConfigArg, name: &str) -> String {
     let file = drop_in(config);
-    match settings::load(&config.config) {
-        Ok(merged) if names(&merged.settings, name) => {
-            format!(
-                "{name} is not in {}, but in another file or group of the settings: change it there",
-                file.display()
-            )
-        }
-        _ => format!("{name} is not in the settings; a node that was found is forgotten when it has gone"),
+    if is_settled(config, name) {
+        format!("{name} is not in {}, but in another file or group of the settings: change it there", file.display())
+    } else {
+        format!("{name} is not in the settings; a node that was found is forgotten when it has gone")
     }
 }
 

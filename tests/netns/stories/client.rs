@@ -97,11 +97,16 @@ fn script() -> Result<String> {
 
 /// Sends a message to everybody; the first answer within a second.
 pub fn ask(node: &str, message: Vec<u8>) -> Result<Option<Answer>> {
+    ask_within(node, message, Duration::from_secs(1))
+}
+
+/// Sends a message to everybody; the first answer within so long.
+pub fn ask_within(node: &str, message: Vec<u8>, wait: Duration) -> Result<Option<Answer>> {
     must(node, "ip route replace 255.255.255.255 dev eth0")?;
     inside(node, move || {
         let socket = UdpSocket::bind("0.0.0.0:68")?;
         socket.set_broadcast(true)?;
-        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+        socket.set_read_timeout(Some(wait))?;
         socket.send_to(&message, "255.255.255.255:67")?;
         let mut buffer = [0; 1500];
         match socket.recv(&mut buffer) {

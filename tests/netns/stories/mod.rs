@@ -13,6 +13,8 @@ mod inventory;
 mod journal;
 mod keep;
 mod lease;
+mod loaders;
+mod loading;
 mod names;
 mod netboot;
 mod restart;
@@ -23,6 +25,7 @@ mod scene;
 mod service;
 mod ssh;
 mod status;
+mod succession;
 mod trouble;
 mod uplink;
 mod verbs;
@@ -159,10 +162,22 @@ pub const ALL: &[(&str, Story)] = &[
     ("netboot::raspberry_pi_boots_from_the_head", netboot::raspberry_pi_boots),
     ("netboot::raspberry_pi_is_known_by_its_identifier", netboot::raspberry_pi_is_known_by_its_identifier),
     ("netboot::uefi_boots_by_tftp_or_http", netboot::uefi_boots_by_tftp_or_http),
+    ("loaders::each_client_is_offered_what_it_can_start", loaders::each_client_is_offered_what_it_can_start),
+    ("loading::change_waits_for_a_node_that_is_loading", loading::change_waits_for_a_node_that_is_loading),
+    ("netboot::closed_boot_files_are_an_alert", netboot::closed_boot_files_are_an_alert),
     ("netboot::nodes_are_told_a_time_server", netboot::nodes_are_told_a_time_server),
     ("crowd::all_ask_for_addresses_at_once", crowd::all_ask_for_addresses_at_once),
     ("lease::cluster_that_moves_refuses_the_former_subnet", lease::cluster_that_moves_refuses_the_former_subnet),
     ("lease::address_of_a_silent_node_is_not_given_away", lease::address_of_a_silent_node_is_not_given_away),
+    (
+        "succession::settings_go_before_everything_that_was_leased",
+        succession::settings_go_before_everything_that_was_leased,
+    ),
+    (
+        "succession::found_boards_keep_their_addresses_beyond_their_leases",
+        succession::found_boards_keep_their_addresses_beyond_their_leases,
+    ),
+    ("succession::answers_of_a_portal_end_with_it", succession::answers_of_a_portal_end_with_it),
     ("status::many_clients_are_served", status::many_clients_are_served),
     ("status::client_that_never_reads_is_closed", status::client_that_never_reads_is_closed),
     ("status::socket_moves_at_a_reload", status::socket_moves_at_a_reload),

@@ -11,7 +11,7 @@ use bramblegate_lab::{Error, Result};
 
 use super::client::{Client, ask, inside};
 use super::inventory::succeed;
-use super::scene::{PLAIN, before_start, ensure, is, reload, until};
+use super::scene::{PLAIN, alert, before_start, ensure, is, reload, until};
 use super::service::serving;
 use crate::dhcp::{ARCHITECTURE, Answer, BOOT_FILE, DISCOVER, VENDOR_CLASS, WANTED, message};
 
@@ -188,5 +188,42 @@ pub fn nodes_are_told_a_time_server() -> Result<()> {
             told("192.168.50.1")
         })
         .map(drop)
+    })
+}
+
+/// A file of root's alone, and a folder, for a gateway that is another user.
+pub fn closed_boot_files_are_an_alert() -> Result<()> {
+    let settings = |folder: &str| format!("[cluster.dhcp]\n[cluster.netboot]\nroot = \"{HOME}/{folder}\"\n");
+    before_start(PLAIN, |world| {
+        must(
+            "head",
+            &format!(
+                "mkdir -p {HOME}/state {HOME}/run {HOME}/tftp/11223344 {HOME}/open; chmod 777 {HOME} {HOME}/state {HOME}/run"
+            ),
+        )?;
+        must(
+            "head",
+            &format!(
+                "cd {HOME}/tftp && echo all > start.elf && echo mine > 11223344/config.txt && chmod 600 11223344/config.txt"
+            ),
+        )?;
+        let only = "-all,+net_admin,+net_raw,+net_bind_service";
+        let rights =
+            ["--bounding-set", only, "--inh-caps", only, "--ambient-caps", "+net_admin,+net_raw,+net_bind_service"];
+        let user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"];
+        world.set_settings(&settings("tftp"));
+        world.start_gateway_by(&[&user[..], &rights[..]].concat(), &[])?;
+        until("it serves", || is(world, "cluster.dhcp", "serving"))?;
+        let named = |what: &str| alert(world, "gateway-netboot").is_some_and(|text| text.contains(what));
+        until("the file is named", || named(&format!("{HOME}/tftp/11223344/config.txt")))?;
+        let (code, _) =
+            exec("rpi1", &format!("cd {HOME} && busybox tftp -g -r 11223344/config.txt -l loaded 192.168.50.1"))?;
+        ensure("and true", code != 0)?;
+        reload(world, &settings("open"))?;
+        until("a folder in which all is open is in order", || alert(world, "gateway-netboot").is_none())?;
+        must("head", &format!("cd {HOME}/tftp && chmod 644 11223344/config.txt && chmod 700 11223344"))?;
+        reload(world, &settings("tftp"))?;
+        until("so is a folder", || alert(world, "gateway-netboot").is_some_and(|text| text.contains("/tftp/11223344:")))
+            .map(drop)
     })
 }

@@ -190,4 +190,10 @@ pub static NETWORK: &[Key] = &[
         Words("none"),
         "What a 64-bit ARM machine with UEFI loads, as \"grubaa64.efi\".",
     ),
+    key(
+        "cluster.netboot.ipxe",
+        text!("file below root, or URL", devices::loader_file),
+        Words("none"),
+        "What iPXE starts, whatever machine it runs on, as \"http://192.168.50.1/boot.ipxe\". Needed where one of the others is iPXE itself (\"undionly.kpxe\", \"ipxe.efi\"), which asks again; without it iPXE is given what its machine loads, but never iPXE.",
+    ),
 ];

@@ -35,6 +35,8 @@ pub enum Vital {
     Hanging(Vec<&'static str>),
     /// why the folder of the files that nodes boot from cannot be used
     BootFolder(Option<String>),
+    /// files that nodes boot from and that their server may not read: the first, and how many more
+    BootFiles(Option<String>),
 }
 
 /// Bit of a packet's mark that our rules for the nodes' way out pass over: a look-up with it shows the way that the kernel

@@ -10,9 +10,11 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use crate::config::{Netboot, Settings, TimeServer};
+use crate::event::LinkIndex;
 use crate::state::State;
 use crate::state::dhcp::OtherServers;
 use crate::state::node::Origin;
+use crate::state::uplink::UplinkState;
 
 use super::Overlap;
 use super::subnet::{Placement, keep_host};
@@ -39,6 +41,8 @@ pub struct ServicePlan {
     pub dns: bool,
     /// who is asked for other names; where none are resolved here, whom the nodes are to ask
     pub upstreams: Vec<Upstream>,
+    /// where their answers come from
+    pub origin: AnswerOrigin,
     pub domain: String,
     /// the head's own name, without a domain
     pub head: Option<String>,
@@ -47,11 +51,22 @@ pub struct ServicePlan {
     pub names: u64,
 }
 
+/// Holds what the answers of resolvers depend on beside the resolvers: when it changes, those that are remembered are wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerOrigin {
+    pub uplink: Option<LinkIndex>,
+    /// a captive portal answers all names with its own address (RFC 8952 describes the practice)
+    pub portal: bool,
+}
+
 /// Addresses for the nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DhcpPlan {
     pub first: Ipv4Addr,
     pub last: Ipv4Addr,
+    /// as the settings say: stands in dnsmasq's main file
+    pub usual_lease: Duration,
+    /// for how long addresses are given now
     pub lease: Duration,
     /// DHCP option 58, T1 (RFC 2131 4.4.5): when a node asks its server again
     pub renew: Duration,
@@ -60,6 +75,15 @@ pub struct DhcpPlan {
     pub rebind: Duration,
     /// DHCP option 42
     pub time_servers: Vec<Ipv4Addr>,
+}
+
+/// Returns whether a boot file is iPXE itself, by the names that its makers and distributions give it (ipxe.org/appnote/buildtargets).
+pub fn is_ipxe(file: &str) -> bool {
+    let name = file.rsplit('/').next().unwrap_or(file).to_ascii_lowercase();
+    let named = ["ipxe", "undionly", "snponly"].iter().any(|part| name.contains(part));
+    // A script is called by what runs it.
+    let program = [".ipxe", ".cfg", ".php"].iter().all(|end| !name.ends_with(end));
+    program && (named || name.ends_with("kpxe") || name == "snp.efi")
 }
 
 /// May the nodes be served?
@@ -122,6 +146,7 @@ fn plan(settings: &Settings, state: &State, placement: &Placement, port: &str) -
         DhcpPlan {
             first: keep_host(dhcp.first, address),
             last: keep_host(dhcp.last, address),
+            usual_lease: dhcp.lease,
             lease,
             renew,
             rebind,
@@ -135,10 +160,18 @@ fn plan(settings: &Settings, state: &State, placement: &Placement, port: &str) -
         dhcp,
         dns: cluster.dns.is_some(),
         upstreams: resolvers::upstreams(settings, state, placement),
+        origin: answer_origin(state),
         domain: cluster.domain.clone(),
         head: head_name(state),
         names: state.nodes().layout,
     }
+}
+
+/// Returns where the answers of resolvers come from now.
+fn answer_origin(state: &State) -> AnswerOrigin {
+    let active = state.active().filter(|active| active.address.is_some());
+    let portal = active.as_ref().is_some_and(|active| active.settled == UplinkState::Portal);
+    AnswerOrigin { uplink: active.map(|active| active.link.index), portal }
 }
 
 /// T1 and T2 for so many addresses.

@@ -13,7 +13,7 @@ use ipnet::Ipv4Net;
 
 use crate::config::{Netboot, Settings};
 use crate::event::Mac;
-use crate::policy::service::{DhcpPlan, ServicePlan};
+use crate::policy::service::{AnswerOrigin, DhcpPlan, ServicePlan, is_ipxe};
 use crate::policy::subnet::keep_host;
 use crate::sort;
 use crate::state::State;
@@ -28,6 +28,20 @@ const BOOT_ROM_IDENTIFIER: &str = "RPi";
 /// (raspberrypi/firmware#941).
 const BOOT_ROM_MENU: &str = "Raspberry Pi Boot   ";
 
+/// How a Raspberry Pi's boot ROM begins its vendor class (option 60), all models and EEPROMs alike.
+const BOOT_ROM_CLASS: &str = "PXEClient:Arch:00000";
+/// A Raspberry Pi 1 to 3, whose ROM misses an offer that comes at once: its makers advise 1 to 2 s (raspberrypi/firmware#934).
+const RASPBERRY_PI_3: &str = "b8:27:eb";
+/// In seconds, rounded up by dnsmasq to the next one of the clock.
+const REPLY_DELAY: u32 = 1;
+/// How iPXE makes itself known: by its encapsulated options, or by its user class alone.
+const IPXE_FEATURES: u8 = 175;
+const IPXE_CLASS: &str = "iPXE";
+
+/// In seconds: nodes remember an answer no longer, for at the next venue, or when a portal has let them through, it is wrong. It
+/// costs a question to the head, whose own cache has the answer for as long as it is valid.
+const LONGEST_ANSWER: u32 = 30;
+
 /// What dnsmasq is to be given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files {
@@ -41,10 +55,16 @@ pub struct Files {
     /// `servers-file`
     pub servers: String,
     pub nodes: NodeFiles,
+    /// the cluster port
+    pub port: String,
     /// the head's own address: where it listens
     pub address: Ipv4Net,
     /// the domain of the names that it answers for by itself
     pub domain: String,
+    /// the addresses that are given to whoever asks: first and last
+    pub range: Option<(Ipv4Addr, Ipv4Addr)>,
+    /// another one, and what dnsmasq remembers of names is wrong
+    pub origin: AnswerOrigin,
 }
 
 /// The files that name nodes; long where there are many, so shared.
@@ -54,6 +74,27 @@ pub struct NodeFiles {
     pub hosts: Arc<str>,
     /// `addn-hosts`: names of all nodes that have an address, and the head's own
     pub names: Arc<str>,
+    /// the addresses that the settings give to a board: nobody else's lease of them counts
+    pub homes: Arc<[(Ipv4Addr, Mac)]>,
+    /// how a line of `hosts` ends that gives another lease than the main file does
+    pub lease: Arc<str>,
+}
+
+impl Files {
+    /// Returns whether the two can be the same dnsmasq's, one after the other, without a restart.
+    pub fn has_main_of(&self, other: &Self) -> bool {
+        let main = |files: &'_ Self| {
+            (files.config.clone(), files.config_without_names.clone(), files.address, files.port.clone())
+        };
+        main(self) == main(other)
+    }
+
+    /// Returns these files with the main ones of `other`, and the options, which go by the tags of those.
+    #[must_use]
+    pub fn with_main_of(self, other: Self) -> Self {
+        let Self { config, config_without_names, options, options_without_names, .. } = other;
+        Self { config, config_without_names, options, options_without_names, ..self }
+    }
 }
 
 /// Renders all files; `folder` is where they will be.
@@ -65,8 +106,11 @@ pub fn files(plan: &ServicePlan, nodes: NodeFiles, folder: &str) -> Files {
         options_without_names: options(plan, false),
         servers: servers(plan),
         nodes,
+        port: plan.port.clone(),
         address: plan.address,
         domain: plan.domain.clone(),
+        range: plan.dhcp.as_ref().map(|dhcp| (dhcp.first, dhcp.last)),
+        origin: plan.origin.clone(),
     }
 }
 
@@ -82,6 +126,7 @@ pub fn config(plan: &ServicePlan, names: bool, folder: &str) -> String {
         let _ =
             write!(text, "port=53\ndomain={domain}\nlocal=/{domain}/\nrev-server={net}\ndomain-needed\nexpand-hosts\n");
         let _ = write!(text, "addn-hosts={folder}/names\nservers-file={folder}/servers\n");
+        let _ = writeln!(text, "max-ttl={LONGEST_ANSWER}");
     } else {
         let _ = write!(text, "port=0\ndomain={}\n", plan.domain);
     }
@@ -112,10 +157,11 @@ fn addresses(dhcp: &DhcpPlan, address: Ipv4Net, folder: &str) -> String {
         dhcp.first,
         dhcp.last,
         address.netmask(),
-        dhcp.lease.as_secs()
+        dhcp.usual_lease.as_secs()
     )
 }
 
+/// Renders who is served files, and the tags of those who ask; what each is to load stands with the [`options`].
 fn boot(netboot: &Netboot, plan: &ServicePlan) -> String {
     let head = plan.address.addr();
     let mut text = format!("enable-tftp={}\ntftp-root={}\ntftp-no-fail\n", plan.port, netboot.root.display());
@@ -123,13 +169,25 @@ fn boot(netboot: &Netboot, plan: &ServicePlan) -> String {
         text += "tftp-unique-root=mac\n";
     }
     for prefix in RASPBERRY_PI {
-        let _ = writeln!(text, "dhcp-mac=set:pi,{prefix}:*:*:*");
+        let _ = writeln!(text, "dhcp-mac=set:pi-board,{prefix}:*:*:*");
     }
-    let _ = writeln!(text, "dhcp-match=set:pi,97,{BOOT_ROM_IDENTIFIER}");
+    let _ = write!(
+        text,
+        "dhcp-match=set:pi-board,97,{BOOT_ROM_IDENTIFIER}\n\
+         # UEFI, U-Boot and the system that runs on a Raspberry Pi are not its ROM\n\
+         dhcp-vendorclass=set:rom,{BOOT_ROM_CLASS}\n\
+         dhcp-match=set:ipxe,{IPXE_FEATURES}\ndhcp-userclass=set:ipxe,{IPXE_CLASS}\n\
+         tag-if=set:pi,tag:pi-board,tag:rom,tag:!ipxe\n"
+    );
     // The ROM loads what it always loads; who follows the options is told the same.
     let _ = write!(
         text,
         "pxe-service=tag:pi,0,\"{BOOT_ROM_MENU}\"\ndhcp-option-force=tag:pi,66,{head}\ndhcp-boot=tag:pi,bootcode.bin\n"
+    );
+    let _ = write!(
+        text,
+        "dhcp-mac=set:pi-3-board,{RASPBERRY_PI_3}:*:*:*\ntag-if=set:pi-3,tag:pi-3-board,tag:pi\n\
+         dhcp-reply-delay=tag:pi-3,{REPLY_DELAY}\n"
     );
     // Client architectures: RFC 4578 2.1 and IANA's list; 16 and 19 are UEFI's HTTP boot.
     for (tag, architectures) in
@@ -139,21 +197,35 @@ fn boot(netboot: &Netboot, plan: &ServicePlan) -> String {
             let _ = writeln!(text, "dhcp-match=set:{tag},option:client-arch,{architecture}");
         }
     }
-    if let Some(file) = &netboot.bios {
-        let _ = writeln!(text, "dhcp-boot=tag:bios,tag:!pi,{file}");
-    }
     for (tag, file) in [("x86", &netboot.uefi_x86), ("arm64", &netboot.uefi_arm64)] {
-        match file {
-            Some(url) if url.starts_with("http://") => {
-                // A client that boots by HTTP takes only an offer that names its class.
-                let _ =
-                    write!(text, "dhcp-boot=tag:{tag}-http,{url}\ndhcp-option-force=tag:{tag}-http,60,HTTPClient\n");
-            }
-            Some(file) => {
-                let _ = writeln!(text, "dhcp-boot=tag:{tag},{file}");
-            }
-            None => {}
+        if file.as_deref().is_some_and(is_url) {
+            // A client that boots by HTTP takes only an offer that names its class.
+            let _ = writeln!(text, "dhcp-option-force=tag:{tag}-http,tag:!ipxe,60,HTTPClient");
         }
+    }
+    text
+}
+
+/// Returns whether firmware loads this by HTTP, not by TFTP.
+fn is_url(file: &str) -> bool {
+    file.starts_with("http://")
+}
+
+/// Renders what each kind of client is to load, by its tags.
+fn boot_files(netboot: &Netboot) -> String {
+    let mut text = String::new();
+    let mut offer = |tags: &str, file: &str| {
+        let _ = writeln!(text, "{tags},option:bootfile-name,{file}");
+    };
+    if let Some(file) = &netboot.ipxe {
+        offer("tag:ipxe", file);
+    }
+    let firmware = [("bios", &netboot.bios), ("x86", &netboot.uefi_x86), ("arm64", &netboot.uefi_arm64)];
+    for (tag, file) in firmware.into_iter().filter_map(|(tag, file)| Some((tag, file.as_deref()?))) {
+        let http = if is_url(file) { "-http" } else { "" };
+        // iPXE that loads iPXE does so for ever; of another loader it is a stage like any firmware.
+        let others = if netboot.ipxe.is_some() || is_ipxe(file) { ",tag:!ipxe" } else { "" };
+        offer(&format!("tag:{tag}{http},tag:!pi{others}"), file);
     }
     text
 }
@@ -174,7 +246,9 @@ pub fn options(plan: &ServicePlan, names: bool) -> String {
         ("T2", seconds(dhcp.rebind)),
     ];
     let told = known.iter().filter(|(_, list)| !list.is_empty());
-    told.map(|(option, list)| format!("option:{option},{list}\n")).collect()
+    let mut text: String = told.map(|(option, list)| format!("option:{option},{list}\n")).collect();
+    text.extend(plan.netboot.as_ref().map(boot_files));
+    text
 }
 
 /// Whom dnsmasq asks.
@@ -200,13 +274,25 @@ fn hosts(plan: &ServicePlan, settings: &Settings, state: &State) -> String {
         // dnsmasq refuses to reserve an address twice.
         (range.contains(&address) && taken.insert(address)).then_some(address)
     };
+    let lease = lease_for_each(plan);
+    let successors = sort::map(state.nodes().successors());
+    let mut nameless = lease.is_empty();
     for node in &settings.nodes {
+        // Below, who has no line of its own is met by one for all, and not known by its name any more: so not before each is
+        // here. It has a line of its own if our server has given it its place, and not if it has another.
+        let known = state.nodes().by_name(&node.name).filter(|_| !lease.is_empty());
+        let here = known.and_then(|known| known.mac);
+        let at_home = known.is_some_and(|known| known.address.map(placed) == node.address.map(placed));
+        let settled = here.filter(|mac| at_home && state.nodes().has_lease(*mac));
+        let spare = node.address.and_then(|home| successors.get(&home).copied());
+        let board = node.mac.or(spare).or(settled);
         let address = node.address.map(placed).or_else(|| held(node.mac?));
-        let mac = node.mac.map(|mac| format!("{mac},")).unwrap_or_default();
+        let mac = board.map(|mac| format!("{mac},")).unwrap_or_default();
         let place = address.map(|address| format!("{address},")).unwrap_or_default();
+        nameless |= board.or(here).is_none() && address.is_some();
         let _ = match (mac.is_empty(), address) {
-            (false, _) => writeln!(hosts, "{mac}{place}{}", node.name),
-            (true, Some(address)) => writeln!(hosts, "{},{address}", node.name),
+            (false, _) => writeln!(hosts, "{mac}{place}{}{lease}", node.name),
+            (true, Some(address)) => writeln!(hosts, "{},{address}{lease}", node.name),
             (true, None) => Ok(()),
         };
     }
@@ -214,14 +300,33 @@ fn hosts(plan: &ServicePlan, settings: &Settings, state: &State) -> String {
     let others = state.nodes().iter().filter(|node| node.written_mac.is_none() && node.home.is_none());
     let size = plan.dhcp.as_ref().map_or(0, |dhcp| u32::from(dhcp.last).saturating_sub(u32::from(dhcp.first)) + 1);
     let mut room = most_claims(size as usize);
-    for mac in others.filter_map(|node| node.mac) {
+    let spares = sort::set(successors.values().copied());
+    for mac in others.filter_map(|node| node.mac).filter(|mac| !spares.contains(mac)) {
         let claims = !state.nodes().has_lease(mac);
         if let Some(address) = held(mac).filter(|_| !claims || room > 0) {
             room -= usize::from(claims);
-            let _ = writeln!(hosts, "{mac},{address}");
+            let _ = writeln!(hosts, "{mac},{address}{lease}");
         }
     }
+    if !nameless {
+        let _ = writeln!(hosts, "*:*:*:*:*:*{lease}");
+    }
     hosts
+}
+
+/// Returns the end of a host's line that gives it another lease than the main file does, which would take a restart to change.
+fn lease_for_each(plan: &ServicePlan) -> String {
+    let other = plan.dhcp.as_ref().filter(|dhcp| dhcp.lease != dhcp.usual_lease);
+    other.map(|dhcp| format!(",{}", dhcp.lease.as_secs())).unwrap_or_default()
+}
+
+/// Returns the addresses that the settings give to boards, where the cluster is now; by a node's name too, if another board has it
+/// now.
+fn homes(plan: &ServicePlan, settings: &Settings, state: &State) -> Arc<[(Ipv4Addr, Mac)]> {
+    let home = settings.cluster.address;
+    let placed = |address| if home.contains(&address) { keep_host(address, plan.address) } else { address };
+    let written = settings.nodes.iter().filter_map(|node| Some((node.address?, node.mac?)));
+    written.chain(state.nodes().successors()).map(|(address, mac)| (placed(address), mac)).collect()
 }
 
 /// The files that name nodes.
@@ -245,5 +350,10 @@ pub fn nodes(plan: &ServicePlan, settings: &Settings, state: &State) -> NodeFile
             let _ = writeln!(names, "{address} {}", node.name);
         }
     }
-    NodeFiles { hosts: hosts(plan, settings, state).into(), names: names.into() }
+    NodeFiles {
+        hosts: hosts(plan, settings, state).into(),
+        names: names.into(),
+        homes: homes(plan, settings, state),
+        lease: lease_for_each(plan).into(),
+    }
 }

@@ -70,7 +70,7 @@ impl State {
         let (name, drained) = match order {
             Order::Drain(name) => (name, true),
             Order::Resume(name) => (name, false),
-            Order::Acknowledge => return Vec::new(),
+            Order::Acknowledge | Order::Forget(_) => return Vec::new(),
         };
         self.nodes.note_drained(name, drained);
         let Some(node) = self.nodes.by_name(name) else { return Vec::new() };

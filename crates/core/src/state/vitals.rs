@@ -60,6 +60,8 @@ pub struct Vitals {
     pub hanging: Vec<&'static str>,
     /// why the folder of the files that nodes boot from cannot be used
     pub boot_folder: Option<String>,
+    /// files in it that their server may not read, in words
+    pub boot_files: Option<String>,
     /// when the supply was last seen to sag, the processor to be slowed down
     pub(super) sagged: Option<Instant>,
     pub(super) slowed: Option<Instant>,
@@ -120,6 +122,7 @@ impl State {
             Vital::DisplayErrors(count) => self.vitals.display_errors = *count,
             Vital::Hanging(what) => self.vitals.hanging.clone_from(what),
             Vital::BootFolder(why) => self.vitals.boot_folder.clone_from(why),
+            Vital::BootFiles(closed) => self.vitals.boot_files.clone_from(closed),
             Vital::Head(head) => self.vitals.judge(head, &self.settings.vitals, self.now),
         }
         Vec::new()

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::config::Settings;
-use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Hotplug, Output, Round, Stop};
+use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Hotplug, Mac, Output, Round, Stop};
 use crate::panel::playlist::Playlist;
 use crate::panel::{Geometry, Signal};
 use crate::policy::Desired;
@@ -23,6 +23,7 @@ use crate::state::{State, Transition};
 use super::appliers::Appliers;
 use super::service::Service;
 use super::{Fatal, Options};
+use crate::sink::dnsmasq::Reply;
 
 /// The panel's last frame is waited for no longer.
 const LAST_FRAME: Duration = Duration::from_millis(1500);
@@ -205,6 +206,11 @@ impl Outputs {
             Some(appliers) => take_away(appliers, state_directory).await,
             None => Vec::new(),
         }
+    }
+
+    /// Forgets the address of a board that does not come back; `reply` hears when that is on the disk.
+    pub fn forget(&self, mac: Mac, reply: Reply) {
+        self.service.forget(mac, reply);
     }
 
     /// Ends the panel and, if wanted, takes the gateway away. Tells what could not be put back.

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 
 use crate::config::Settings;
-use crate::event::Event;
+use crate::event::{Event, Mac};
 use crate::policy::service::ServicePlan;
 use crate::render::dnsmasq::{self as files, NodeFiles};
-use crate::sink::dnsmasq::{self, DnsmasqHandle};
+use crate::sink::dnsmasq::{self, DnsmasqHandle, Reply};
 use crate::source::dhcp::Questions;
 use crate::state::State;
 
@@ -32,7 +32,10 @@ impl Service {
         if self.given.as_ref().map(|(given, _)| given) == plan {
             return;
         }
-        let of_nodes = |plan: &ServicePlan| (plan.names, plan.address, plan.head.clone());
+        let of_nodes = |plan: &ServicePlan| {
+            let dhcp = plan.dhcp.as_ref().map(|dhcp| (dhcp.first, dhcp.last, dhcp.lease, dhcp.usual_lease));
+            (plan.names, plan.address, plan.head.clone(), dhcp)
+        };
         let known = self.given.take().filter(|(given, _)| plan.is_some_and(|plan| of_nodes(plan) == of_nodes(given)));
         self.given = plan.map(|plan| {
             let nodes = known.map_or_else(|| files::nodes(plan, settings, state), |(_, nodes)| nodes);
@@ -40,6 +43,11 @@ impl Service {
         });
         let folder = self.folder.display().to_string();
         self.dnsmasq.publish(self.given.as_ref().map(|(plan, nodes)| files::files(plan, nodes.clone(), &folder)));
+    }
+
+    /// Forgets a board's address; `reply` hears when that is on the disk.
+    pub fn forget(&self, mac: Mac, reply: Reply) {
+        self.dnsmasq.forget(mac, reply);
     }
 
     /// Ends dnsmasq.

@@ -20,6 +20,7 @@ pub enum Request {
     DelAddress = 21,
     NewRoute = 24,
     DelRoute = 25,
+    DelNeighbour = 29,
     NewRule = 32,
     DelRule = 33,
 }

@@ -63,10 +63,11 @@ pub fn parse(line: &[u8]) -> Result<Order, String> {
     match (line.order.as_str(), line.node) {
         ("drain", Some(node)) => Ok(Order::Drain(node)),
         ("resume", Some(node)) => Ok(Order::Resume(node)),
-        ("drain" | "resume", None) => Err(format!("\"{}\" needs the name of a node", line.order)),
+        ("forget", Some(node)) => Ok(Order::Forget(node)),
+        ("drain" | "resume" | "forget", None) => Err(format!("\"{}\" needs the name of a node", line.order)),
         ("acknowledge", None) => Ok(Order::Acknowledge),
         ("acknowledge", Some(_)) => Err("\"acknowledge\" is for all that stands, not for one node".to_owned()),
-        _ => Err("the orders are \"drain\", \"resume\" and \"acknowledge\"".to_owned()),
+        _ => Err("the orders are \"drain\", \"resume\", \"forget\" and \"acknowledge\"".to_owned()),
     }
 }
 

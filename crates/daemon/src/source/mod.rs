@@ -2,6 +2,7 @@
 
 pub mod alarm;
 pub mod bind;
+pub mod bootfiles;
 pub mod buttons;
 pub mod conflict;
 pub mod control;

@@ -117,6 +117,7 @@ struct Looks {
     head: Option<Head>,
     hanging: Vec<&'static str>,
     boot_folder: Option<String>,
+    boot_files: Option<String>,
 }
 
 impl Looks {
@@ -148,6 +149,10 @@ impl Looks {
         if self.boot_folder != seen.boot_folder {
             self.boot_folder.clone_from(&seen.boot_folder);
             news.push(Vital::BootFolder(seen.boot_folder.clone()));
+        }
+        if self.boot_files != seen.boot_files {
+            self.boot_files.clone_from(&seen.boot_files);
+            news.push(Vital::BootFiles(seen.boot_files.clone()));
         }
         if self.hanging != hanging {
             self.hanging.clone_from(&hanging);

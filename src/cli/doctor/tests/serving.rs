@@ -65,4 +65,24 @@ fn a_folder_of_boot_files_that_is_missing_or_closed_is_told() {
         "user bramblegate may not enter /srv/boot",
         "chmod o+rx /srv/boot",
     );
+    // Everything below it too, by owner, group and mode.
+    for (name, path, mode, named) in [
+        ("boot5", "overlays", 0o700, "/srv/boot/tftp/overlays"),
+        ("boot6", "bootcode.bin", 0o600, "/srv/boot/tftp/bootcode.bin"),
+        ("boot7", "bootcode.bin", 0o640, "/srv/boot/tftp/bootcode.bin"),
+    ] {
+        let head = there(name, 0o755).with("/srv/boot/tftp/overlays/a.dtbo", "");
+        fs::set_permissions(head.root.join("srv/boot/tftp").join(path), fs::Permissions::from_mode(mode)).unwrap();
+        head.suffers(
+            "gateway-netboot",
+            &format!("nodes cannot load {named}: user bramblegate"),
+            "chmod -R o+rX /srv/boot/tftp",
+        );
+    }
+    let group = std::os::unix::fs::MetadataExt::gid(&fs::metadata(std::env::temp_dir()).unwrap());
+    let own = rustix::process::getegid().as_raw();
+    let head =
+        there("boot8", 0o755).with("/etc/group", &format!("boot:x:{group}:pi,bramblegate\nown:x:{own}:bramblegate\n"));
+    fs::set_permissions(head.root.join("srv/boot/tftp/bootcode.bin"), fs::Permissions::from_mode(0o640)).unwrap();
+    assert_eq!(head.findings(), [], "its group may read it");
 }

@@ -1,10 +1,10 @@
 //! Alerts of what serves the nodes.
 
 use super::alert;
-use crate::config::Settings;
+use crate::config::{Netboot, Settings};
 use crate::event::{Applied, ApplyErrorKind, Output};
 use crate::policy::alert::{Alert, Severity};
-use crate::policy::service::{Verdict, verdict};
+use crate::policy::service::{Verdict, is_ipxe, verdict};
 use crate::state::State;
 
 /// dnsmasq that is missing, does not start, or cannot resolve names.
@@ -22,6 +22,14 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         );
         raised.push(alert(Severity::Warning, "gateway-netboot", text, "NO BOOT FILES"));
     }
+    if let Some((netboot, closed)) = netboot.zip(state.vitals().boot_files.as_ref()) {
+        let root = netboot.root.display();
+        let text = format!(
+            "nodes cannot load {closed}: the gateway's user may not read it (sudo chmod -R o+rX {root}; `bramblegate doctor` says more)"
+        );
+        raised.push(alert(Severity::Warning, "gateway-netboot", text, "BOOT FILE CLOSED"));
+    }
+    raised.extend(netboot.and_then(endless));
     let outputs = state.outputs();
     if let Some(error) = outputs.error(Output::Dnsmasq) {
         let (code, panel) = match error.kind {
@@ -33,4 +41,17 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         let text = format!("nodes get addresses, but no names are resolved for them here: {why}");
         raised.push(alert(Severity::Warning, "gateway-dnsmasq-no-names", text, "NO NODE DNS"));
     }
+}
+
+/// Raises that nothing is there for iPXE to start, where firmware is sent iPXE.
+fn endless(netboot: &Netboot) -> Option<Alert> {
+    let files = [("bios", &netboot.bios), ("uefi_x86", &netboot.uefi_x86), ("uefi_arm64", &netboot.uefi_arm64)];
+    let (key, file) = files
+        .into_iter()
+        .filter_map(|(key, file)| Some((key, file.as_deref()?)))
+        .find(|(_, file)| netboot.ipxe.is_none() && is_ipxe(file))?;
+    let text = format!(
+        "cluster.netboot.{key} = {file:?} is iPXE, which asks again what to start and is not sent to itself: write its script as cluster.netboot.ipxe"
+    );
+    Some(alert(Severity::Notice, "gateway-netboot", text, "NO IPXE SCRIPT"))
 }

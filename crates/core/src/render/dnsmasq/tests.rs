@@ -84,7 +84,7 @@ fn it_serves_the_cluster_port_alone_and_what_changes_often_stands_elsewhere() {
     );
     assert!(!files.config.contains("10.99.0.1") && !files.config.contains("rpi"), "{}", files.config);
     assert_eq!(files.servers, "server=10.99.0.1\n");
-    assert_eq!(files.options, "option:ntp-server,192.168.50.1\noption:T1,60\noption:T2,75\n");
+    assert!(files.options.starts_with("option:ntp-server,192.168.50.1\noption:T1,60\noption:T2,75\n"));
 }
 
 #[test]
@@ -221,17 +221,178 @@ fn a_raspberry_pi_is_told_apart_from_a_pc_that_calls_itself_the_same() {
             "enable-tftp=eth0",
             "tftp-root=/srv/tftp",
             "tftp-unique-root=mac",
-            "dhcp-mac=set:pi,b8:27:eb:*:*:*",
-            "dhcp-mac=set:pi,88:a2:9e:*:*:*",
-            "dhcp-match=set:pi,97,RPi",
+            "dhcp-mac=set:pi-board,b8:27:eb:*:*:*",
+            "dhcp-mac=set:pi-board,88:a2:9e:*:*:*",
+            "dhcp-match=set:pi-board,97,RPi",
+            "dhcp-vendorclass=set:rom,PXEClient:Arch:00000",
+            "tag-if=set:pi,tag:pi-board,tag:rom,tag:!ipxe",
             "pxe-service=tag:pi,0,\"Raspberry Pi Boot   \"",
-            "dhcp-boot=tag:bios,tag:!pi,pxelinux.0",
-            "dhcp-boot=tag:x86-http,http://192.168.50.1/grubx64.efi",
-            "dhcp-option-force=tag:x86-http,60,HTTPClient",
-            "dhcp-boot=tag:arm64,grubaa64.efi",
+            "dhcp-reply-delay=tag:pi-3,1",
+            "dhcp-option-force=tag:x86-http,tag:!ipxe,60,HTTPClient",
+        ],
+    );
+    // Read again without a restart.
+    has(
+        &files.options,
+        &[
+            "tag:bios,tag:!pi,option:bootfile-name,pxelinux.0",
+            "tag:x86-http,tag:!pi,option:bootfile-name,http://192.168.50.1/grubx64.efi",
+            "tag:arm64,tag:!pi,option:bootfile-name,grubaa64.efi",
         ],
     );
     assert!(
         !rendered(&SETTINGS.replace("[cluster.netboot]", "[cluster.netboot]\nenabled = false")).config.contains("tftp")
     );
+}
+
+#[test]
+fn ipxe_is_never_sent_to_itself() {
+    let options = |netboot: &str| {
+        let netboot = format!("[cluster.dhcp]\n[cluster.netboot]\n{netboot}");
+        let text = SETTINGS.split("[cluster.dhcp]").next().unwrap().to_owned() + &netboot;
+        let options = rendered(&text).options;
+        options.lines().filter(|line| line.starts_with("tag:")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for (file, is_ipxe) in [
+        ("undionly.kpxe", true),
+        ("boot/ipxe.efi", true),
+        ("SNPONLY.efi", true),
+        ("snp.efi", true),
+        ("ipxe/pxelinux.0", false),
+        ("grubx64.efi", false),
+        ("boot.ipxe", false),
+    ] {
+        let others = if is_ipxe { ",tag:!ipxe" } else { "" };
+        assert_eq!(
+            options(&format!("bios = \"{file}\"\n")),
+            [format!("tag:bios,tag:!pi{others},option:bootfile-name,{file}")]
+        );
+    }
+    let both = options("uefi_x86 = \"grubx64.efi\"\nipxe = \"tftp://192.168.50.1/${mac}.ipxe\"\n");
+    assert_eq!(both[0], "tag:ipxe,option:bootfile-name,tftp://192.168.50.1/${mac}.ipxe");
+    assert_eq!(both[1], "tag:x86,tag:!pi,tag:!ipxe,option:bootfile-name,grubx64.efi");
+}
+
+/// What a change costs dnsmasq.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cost {
+    Nothing,
+    ReadsAgain,
+    StartsAnew,
+}
+
+fn cost(before: &Files, after: &Files) -> Cost {
+    match (before == after, before.has_main_of(after)) {
+        (true, _) => Cost::Nothing,
+        (false, true) => Cost::ReadsAgain,
+        (false, false) => Cost::StartsAnew,
+    }
+}
+
+#[test]
+fn each_change_costs_what_the_architecture_says() {
+    const TABLE: &str = include_str!("../../../../../docs/architecture.md");
+    let plain = SETTINGS.replace("uefi_x86 = \"http://192.168.50.1/grubx64.efi\"", "uefi_x86 = \"grubx64.efi\"");
+    let from = |text: &str, more: &[Event]| rendered_after(text, more);
+    let changed = |from: &str, to: &str| {
+        assert!(plain.contains(from), "{from}");
+        plain.replacen(from, to, 1)
+    };
+    let dhcp = |more: &str| changed("[cluster.dhcp]\n", &format!("[cluster.dhcp]\n{more}\n"));
+    let cluster = |more: &str| changed("[cluster]\n", &format!("[cluster]\n{more}\n"));
+    let netboot = |more: &str| changed("[cluster.netboot]\n", &format!("[cluster.netboot]\n{more}\n"));
+    let lines = |text: &str| {
+        let row = format!("| {text} | ");
+        let cost = TABLE.lines().find_map(|line| line.strip_prefix(row.as_str())?.strip_suffix(" |"));
+        match cost {
+            Some("starts anew") => Cost::StartsAnew,
+            Some("reads again") => Cost::ReadsAgain,
+            Some("nothing") => Cost::Nothing,
+            other => panic!("{text}: {other:?}"),
+        }
+    };
+    let other_files = "`cluster.netboot.bios`, `uefi_x86`, `uefi_arm64`, `ipxe`";
+    let nodes = "a node of the settings: new, gone, another name, board or address";
+    for (row, settings) in [
+        ("`cluster.interface`", changed("interface = \"eth0\"", "interface = \"eth7\"")),
+        ("`cluster.address`, or the cluster moves", cluster("address = \"192.168.50.2/24\"")),
+        ("`cluster.domain`", cluster("domain = \"thicket\"")),
+        ("`cluster.dhcp.range`", dhcp("range = \"192.168.50.100-192.168.50.120\"")),
+        ("`cluster.dhcp.lease`", dhcp("lease = \"2h\"")),
+        ("`cluster.dns.enabled`", changed("[cluster.dhcp]\n", "[cluster.dns]\nenabled = false\n[cluster.dhcp]\n")),
+        ("`cluster.netboot.enabled`", netboot("enabled = false")),
+        ("`cluster.netboot.root`", netboot("root = \"/srv/other\"")),
+        ("`cluster.netboot.folders`", changed("folders = \"mac\"", "folders = \"shared\"")),
+        ("`cluster.netboot.uefi_x86` from a file to a URL", SETTINGS.to_owned()),
+        (other_files, changed("pxelinux.0", "lpxelinux.0")),
+        (other_files, changed("grubx64.efi", "shimx64.efi")),
+        (other_files, changed("grubaa64.efi", "shimaa64.efi")),
+        (other_files, netboot("ipxe = \"boot.ipxe\"")),
+        ("`cluster.dhcp.ntp`", dhcp("ntp = \"off\"")),
+        (nodes, format!("{plain}[[node]]\nname = \"rpi4\"\nmac = \"b8:27:eb:00:00:04\"\n")),
+        (nodes, changed("name = \"rpi1\"", "name = \"window\"")),
+        (nodes, changed("b8:27:eb:00:00:01", "b8:27:eb:00:00:77")),
+        (nodes, changed("192.168.50.11", "192.168.50.21")),
+        ("anything else", format!("[health]\ninterval = \"1s\"\n{plain}")),
+        ("anything else", changed("[uplink]\n", "[uplink]\nprobe = \"ping\"\n")),
+    ] {
+        assert_eq!(cost(&from(&plain, &[]), &from(&settings, &[])), lines(row), "{row}: {settings}");
+    }
+    let resolvers = |index, servers: &[&str]| {
+        let servers = servers.iter().map(|server| server.parse().unwrap()).collect();
+        Event::Vital(Vital::Resolvers { index, servers })
+    };
+    let venue = |net: &str| {
+        vec![
+            Event::Dump(Dump::Begin),
+            Event::Link(Change::Present(link(2, "eth0"))),
+            Event::Link(Change::Present(link(3, "eth1"))),
+            Event::Address(Change::Present(address(3, net))),
+            Event::Dump(Dump::End),
+        ]
+    };
+    let (home, other) = (venue("10.99.0.126/24"), "another uplink, other resolvers, a portal that lets us through");
+    let and = |more: Event| home.iter().cloned().chain([more]).collect::<Vec<_>>();
+    let probed = |reachability| and(Event::Probe(crate::event::Probe::Uplink { index: 3, reachability }));
+    let fallback = format!("[cluster.dns]\nfallback = [\"8.8.8.8\"]\n{plain}");
+    let none = [resolvers(0, &[])];
+    assert_eq!(cost(&from(&plain, &none), &from(&fallback, &none)), lines("`cluster.dns.fallback`"));
+    for (row, events) in [
+        ("an overlap: leases become short", venue("192.168.50.126/24")),
+        ("`cluster.address`, or the cluster moves", venue("192.168.50.1/24")),
+        (other, and(resolvers(3, &["10.99.0.53"]))),
+        (other, probed(crate::event::Reachability::Portal)),
+        ("anything else", probed(crate::event::Reachability::Online)),
+    ] {
+        assert_eq!(cost(&from(&plain, &home), &from(&plain, &events)), lines(row), "{row}: {events:?}");
+    }
+    let rows =
+        TABLE.split("| change | dnsmasq |").nth(1).unwrap().split("\n\n").next().unwrap().matches("\n| ").count();
+    assert_eq!(rows, 17, "each row has its case above");
+}
+
+#[test]
+fn in_an_overlap_everybodys_lease_is_short_and_who_is_known_by_name_stays_so() {
+    let overlap = |settings: &str, more: &[Event]| {
+        let venue = [
+            Event::Dump(Dump::Begin),
+            Event::Link(Change::Present(link(2, "eth0"))),
+            Event::Link(Change::Present(link(3, "eth1"))),
+            Event::Address(Change::Present(address(3, "192.168.50.126/24"))),
+            Event::Dump(Dump::End),
+        ];
+        rendered_after(settings, &venue.into_iter().chain(more.iter().cloned()).collect::<Vec<_>>())
+    };
+    let files = overlap(SETTINGS, &[lease(9, 150)]);
+    assert!(files.config.contains(",3600\n"));
+    assert_eq!(
+        &*files.nodes.hosts,
+        "b8:27:eb:00:00:01,192.168.50.11,rpi1,120\nrpi2,192.168.50.12,120\nb8:27:eb:00:00:03,rpi3,120\n\
+         b8:27:eb:00:00:09,192.168.50.150,120\n"
+    );
+    // With a line for all dnsmasq looks for nobody's name any more: so not before each board is known.
+    let files = overlap(SETTINGS, &[heard(2, 12)]);
+    has(&files.nodes.hosts, &["rpi2,192.168.50.12,120", "*:*:*:*:*:*,120"]);
+    let files = overlap(SETTINGS, &[lease(2, 12)]);
+    has(&files.nodes.hosts, &["b8:27:eb:00:00:02,192.168.50.12,rpi2,120", "*:*:*:*:*:*,120"]);
 }

@@ -84,6 +84,11 @@ impl Running {
         }
     }
 
+    /// Returns its process number, while it runs.
+    pub const fn id(&self) -> Option<Pid> {
+        self.id
+    }
+
     /// Lets it read its files again, all but the main one.
     pub fn reload(&self) {
         self.id.map(|id| kill_process(id, Signal::HUP));

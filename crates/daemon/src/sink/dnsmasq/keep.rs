@@ -5,7 +5,7 @@
 //! taken by dnsmasq for another server's client, and not answered. They become reservations, so that dnsmasq says no to the
 //! former address and the node keeps its host part when it asks anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io;
 use std::net::Ipv4Addr;
@@ -15,6 +15,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ipnet::Ipv4Net;
 use litemap::LiteMap;
 
+use super::reclaim::{Homes, in_the_way};
+use super::remembered::Remembered;
 use crate::event::Mac;
 use crate::policy::subnet::keep_host;
 use crate::sort;
@@ -32,21 +34,25 @@ pub struct Keep {
     moving: Vec<Entry>,
     /// where each of those is expected, in their order
     reserved: Vec<(Mac, Ipv4Addr)>,
+    /// who had which address when they were here last
+    remembered: Remembered,
 }
 
 impl Keep {
     pub fn new(working: PathBuf, state_directory: &Path) -> Self {
         let copy = super::copied_leases(state_directory);
-        Self { working, copy, kept: None, moving: Vec::new(), reserved: Vec::new() }
+        let remembered = Remembered::open(state_directory);
+        Self { working, copy, kept: None, moving: Vec::new(), reserved: Vec::new(), remembered }
     }
 
     /// Gives dnsmasq, before its start, the leases that it had in `net`, where the cluster is now: of the working file, and
     /// where there is none or it is damaged, of the copy. Those of another subnet are reserved their host part in
-    /// this one. Answers what the nodes were given before, and what to tell of damage.
+    /// this one. One of an address that is another board's by the settings (`homes`) is left out. Answers what the nodes were
+    /// given before, and what to tell of damage.
     ///
     /// # Errors
     /// The working file cannot be written.
-    pub fn prepare(&mut self, net: Ipv4Net) -> io::Result<(Leases, Vec<String>)> {
+    pub fn prepare(&mut self, net: Ipv4Net, homes: &Homes) -> io::Result<(Leases, Vec<String>)> {
         let mut told = Vec::new();
         let mut leases = self.read(&self.working.clone(), &mut told);
         let copied = self.read(&self.copy.clone(), &mut told);
@@ -60,6 +66,8 @@ impl Keep {
         let (mut macs, mut addresses) = (BTreeSet::new(), BTreeSet::new());
         leases.entries.extend(std::mem::take(&mut self.moving).into_iter().chain(copied));
         leases.entries.retain(|entry| macs.insert(entry.mac) && addresses.insert(entry.address));
+        let taken = sort::set(in_the_way(&leases.entries, homes).iter().map(|entry| entry.mac));
+        leases.entries.retain(|entry| !taken.contains(&entry.mac));
         let (here, moving): (Vec<Entry>, _) =
             leases.entries.iter().cloned().partition(|entry| net.contains(&entry.address));
         let here = Leases { entries: here, damaged: Vec::new() };
@@ -69,18 +77,57 @@ impl Keep {
         Ok((leases, told))
     }
 
-    /// Lines for `dhcp-hostsfile` that reserve nodes of another subnet their host part; not for a node or an address that
-    /// `hosts` names.
-    pub fn reservations(&self, hosts: &str) -> String {
-        let named = sort::set(hosts.split([',', '\n']));
-        let mut text = String::new();
-        for (mac, address) in &self.reserved {
-            let (mac, address) = (mac.to_string(), address.to_string());
-            if !named.contains(mac.as_str()) && !named.contains(address.as_str()) {
-                let _ = writeln!(text, "{mac},{address}");
+    /// Returns `hosts` (`dhcp-hostsfile`) with lines that reserve nodes of another subnet their host part, and boards that are away
+    /// the address that they had; not an address that `hosts` names. `lease`: how each line ends.
+    pub fn reservations(&self, hosts: &str, away: &[(Mac, Ipv4Addr)], lease: &str) -> String {
+        let expected = self.reserved.iter().chain(away);
+        let mut taken: BTreeSet<Ipv4Addr> = hosts.split([',', '\n']).filter_map(|word| word.parse().ok()).collect();
+        let mut places: BTreeMap<String, Ipv4Addr> = BTreeMap::new();
+        for (mac, address) in expected {
+            let mac = mac.to_string();
+            if !places.contains_key(&mac) && taken.insert(*address) {
+                places.insert(mac, *address);
             }
         }
+        let mut text = String::new();
+        for line in hosts.lines() {
+            // One board has one line. That of a node with an address of its own stays.
+            let (board, rest) = line.split_once(',').unwrap_or((line, ""));
+            let has_address = rest.split(',').any(|word| word.parse::<Ipv4Addr>().is_ok());
+            let _ = match places.remove(board).filter(|_| !has_address) {
+                Some(address) => writeln!(text, "{board},{address},{rest}"),
+                None => writeln!(text, "{line}"),
+            };
+        }
+        for (mac, address) in places {
+            let _ = writeln!(text, "{mac},{address}{lease}");
+        }
         text
+    }
+
+    /// Returns where boards that are away are expected; see [`Remembered::expected`].
+    pub fn away(&self, net: Ipv4Net, range: Option<(Ipv4Addr, Ipv4Addr)>) -> Vec<(Mac, Ipv4Addr)> {
+        range.map(|range| self.remembered.expected(net, range)).unwrap_or_default()
+    }
+
+    /// Forgets a board that is away, for its address is needed. Returns whether there was one.
+    pub fn let_go(&mut self) -> bool {
+        self.remembered.let_go()
+    }
+
+    /// Forgets the address that a board had.
+    ///
+    /// # Errors
+    /// The disk takes nothing.
+    pub fn forget(&mut self, mac: Mac) -> io::Result<()> {
+        self.moving.retain(|entry| entry.mac != mac);
+        self.reserved.retain(|(board, _)| *board != mac);
+        self.remembered.forget(mac)
+    }
+
+    /// Returns the leases as they are written now.
+    pub fn entries(&self) -> Vec<Entry> {
+        folder::read(&self.working).map(|bytes| file::parse(&bytes)).unwrap_or_default().entries
     }
 
     fn read(&self, path: &Path, told: &mut Vec<String>) -> Option<Leases> {
@@ -97,7 +144,8 @@ impl Keep {
     ///
     /// # Errors
     /// The disk is full, or read-only; told as often as it happens, and tried again with the next change.
-    pub fn copy(&mut self, leases: &Leases) -> io::Result<bool> {
+    pub fn copy(&mut self, leases: &Leases, homes: &Homes) -> io::Result<bool> {
+        self.remembered.note(leases, homes)?;
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let leases = &self.with_moving(leases, clock);
         let now = leases.clone().by_mac();
@@ -190,27 +238,35 @@ mod tests {
         fs::write(&working, &far).unwrap();
         let (away, home) = ("10.213.50.1/24".parse().unwrap(), "192.168.50.1/24".parse().unwrap());
         let mut keep = Keep::new(working.clone(), &folder);
-        assert_eq!(keep.prepare(away).unwrap().0.to_text(), far, "those were given before");
+        assert_eq!(keep.prepare(away, &[]).unwrap().0.to_text(), far, "those were given before");
         assert_eq!(fs::read_to_string(&working).unwrap(), "", "dnsmasq knows nobody who is elsewhere");
         let both = "b8:27:eb:00:00:01,10.213.50.101\nb8:27:eb:00:00:02,10.213.50.102\n";
-        assert_eq!(keep.reservations(""), both);
-        assert_eq!(keep.reservations("b8:27:eb:00:00:01,rpi1\nrpi9,10.213.50.102\n"), "", "the settings name them");
+        assert_eq!(keep.reservations("", &[], ""), both);
+        let named = "b8:27:eb:00:00:01,rpi1\nrpi9,10.213.50.102\n";
+        let placed = "b8:27:eb:00:00:01,10.213.50.101,rpi1\nrpi9,10.213.50.102\n";
+        assert_eq!(keep.reservations(named, &[], ""), placed, "a board has one line, and an address one board");
+        let settled = "b8:27:eb:00:00:01,10.213.50.11,rpi1,120\nb8:27:eb:00:00:02,10.213.50.12\n";
+        assert_eq!(keep.reservations(settled, &[], ",120"), settled, "the settings say where they are");
         let come = "4000000000 b8:27:eb:00:00:01 10.213.50.101 rpi1 *\n";
         fs::write(&working, come).unwrap();
-        assert!(keep.copy(&file::parse(come.as_bytes())).unwrap());
+        assert!(keep.copy(&file::parse(come.as_bytes()), &[]).unwrap());
         let waits = "b8:27:eb:00:00:02,10.213.50.102\n";
-        assert_eq!(keep.reservations(""), waits);
+        assert_eq!(keep.reservations("", &[], ""), waits);
         for stop in ["a restart", "a power cut"] {
             if stop == "a power cut" {
                 fs::remove_file(&working).unwrap();
             }
             keep = Keep::new(working.clone(), &folder);
-            keep.prepare(away).unwrap();
+            keep.prepare(away, &[]).unwrap();
             assert_eq!(fs::read_to_string(&working).unwrap(), come, "{stop}");
-            assert_eq!(keep.reservations(""), waits, "{stop}");
+            assert_eq!(keep.reservations("", &[], ""), waits, "{stop}");
         }
-        keep.prepare(home).unwrap();
-        assert_eq!(keep.reservations(""), "b8:27:eb:00:00:01,192.168.50.101\n", "back home only one has to move");
+        keep.prepare(home, &[]).unwrap();
+        assert_eq!(
+            keep.reservations("", &[], ""),
+            "b8:27:eb:00:00:01,192.168.50.101\n",
+            "back home only one has to move"
+        );
         assert_eq!(fs::read_to_string(&working).unwrap(), far.lines().nth(1).unwrap().to_owned() + "\n");
         fs::remove_dir_all(folder).unwrap();
     }
@@ -228,19 +284,19 @@ mod tests {
         let working = folder.join("leases");
         let mut keep = Keep::new(working.clone(), &folder);
         let net: Ipv4Net = "192.168.50.1/24".parse().unwrap();
-        assert_eq!(keep.prepare(net).unwrap().0, Leases::default());
-        assert!(keep.copy(&file::parse(TWO.as_bytes())).unwrap());
-        assert!(!keep.copy(&file::parse(TWO.as_bytes())).unwrap(), "an equal list is no write");
+        assert_eq!(keep.prepare(net, &[]).unwrap().0, Leases::default());
+        assert!(keep.copy(&file::parse(TWO.as_bytes()), &[]).unwrap());
+        assert!(!keep.copy(&file::parse(TWO.as_bytes()), &[]).unwrap(), "an equal list is no write");
         fs::remove_file(&working).unwrap();
-        let (leases, told) = Keep::new(working.clone(), &folder).prepare(net).unwrap();
+        let (leases, told) = Keep::new(working.clone(), &folder).prepare(net, &[]).unwrap();
         assert_eq!((leases.to_text().as_str(), told.len()), (TWO, 0));
         fs::write(&working, &TWO.as_bytes()[..TWO.len() - 5]).unwrap();
-        let (leases, told) = Keep::new(working.clone(), &folder).prepare(net).unwrap();
+        let (leases, told) = Keep::new(working.clone(), &folder).prepare(net, &[]).unwrap();
         assert_eq!(leases.to_text(), TWO, "what was damaged in the one is whole in the other");
         assert!(told[0].contains("line 2 is damaged"), "{told:?}");
         fs::write(keep.place(), &TWO.as_bytes()[..TWO.len() - 5]).unwrap();
         fs::remove_file(&working).unwrap();
-        let (leases, told) = Keep::new(working, &folder).prepare(net).unwrap();
+        let (leases, told) = Keep::new(working, &folder).prepare(net, &[]).unwrap();
         assert_eq!((leases.entries.len(), told.len()), (1, 1));
         fs::remove_dir_all(folder).unwrap();
     }
@@ -249,8 +305,8 @@ mod tests {
     fn a_disk_that_takes_nothing_is_an_error_and_the_old_copy_stays() {
         let folder = folder("full");
         let mut keep = Keep::new(folder.join("leases"), &folder.join("nowhere"));
-        assert!(keep.copy(&file::parse(TWO.as_bytes())).is_err());
-        assert!(keep.copy(&file::parse(TWO.as_bytes())).is_err(), "it is tried again");
+        assert!(keep.copy(&file::parse(TWO.as_bytes()), &[]).is_err());
+        assert!(keep.copy(&file::parse(TWO.as_bytes()), &[]).is_err(), "it is tried again");
         fs::remove_dir_all(folder).unwrap();
     }
 }

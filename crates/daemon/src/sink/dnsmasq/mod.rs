@@ -2,20 +2,24 @@
 
 mod child;
 mod death;
+mod folder;
 mod keep;
 mod port;
 mod pulse;
+mod reclaim;
+mod remembered;
 mod restraint;
 mod said;
 mod steadiness;
 mod supervisor;
+mod transfers;
 
 use std::path::{Path, PathBuf};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::event::Event;
+use crate::event::{Event, Mac};
 use crate::render::dnsmasq::Files;
 use crate::source::dhcp::Questions;
 use supervisor::Supervisor;
@@ -41,8 +45,15 @@ pub fn copied_leases(state_directory: &Path) -> PathBuf {
 #[derive(Debug)]
 pub struct DnsmasqHandle {
     desired: watch::Sender<Option<Files>>,
+    forgotten: mpsc::UnboundedSender<Forgotten>,
     task: JoinHandle<()>,
 }
+
+/// Who waits for an order to be carried out.
+pub type Reply = oneshot::Sender<Result<(), String>>;
+
+/// A board whose address is to be forgotten.
+type Forgotten = (Mac, Reply);
 
 /// Starts the task; nothing is served before the first [`DnsmasqHandle::publish`].
 /// `asked` counts what nodes ask for on the wire.
@@ -53,8 +64,9 @@ pub fn spawn(
     asked: Questions,
 ) -> DnsmasqHandle {
     let (desired, receiver) = watch::channel(None);
+    let (forgotten, orders) = mpsc::unbounded_channel();
     let supervisor = Supervisor::new(folder(run_directory), state_directory, events, asked);
-    DnsmasqHandle { desired, task: tokio::spawn(supervisor.run(receiver)) }
+    DnsmasqHandle { desired, forgotten, task: tokio::spawn(supervisor.run(receiver, orders)) }
 }
 
 impl DnsmasqHandle {
@@ -67,6 +79,11 @@ impl DnsmasqHandle {
             }
             differs
         });
+    }
+
+    /// Forgets a board's address, and ends its lease; `reply` hears when that is on the disk.
+    pub fn forget(&self, mac: Mac, reply: Reply) {
+        let _ = self.forgotten.send((mac, reply));
     }
 
     /// Ends dnsmasq.

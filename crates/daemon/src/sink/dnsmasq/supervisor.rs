@@ -2,7 +2,6 @@
 
 mod hang;
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -11,18 +10,22 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::Forgotten;
 use super::child::{self, Running};
 use super::death::Death;
+use super::folder;
 use super::keep::Keep;
 use super::port;
 use super::pulse::{Pulse, Sign};
+use super::reclaim;
 use super::said::{self, Listener};
 use super::steadiness::Steadiness;
+use super::transfers::Transfers;
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output};
 use crate::render::dnsmasq::Files;
 use crate::source::alarm;
 use crate::source::dhcp::Questions;
-use crate::source::folder::{self, Folder};
+use crate::source::folder::Folder;
 use crate::source::leases::Watch;
 
 /// How long it waits before dnsmasq is started again: at first, at most when somebody killed it, and at most when it does
@@ -45,6 +48,7 @@ pub struct Supervisor {
     listener: Listener,
     keep: Keep,
     leases: Option<Watch>,
+    transfers: Transfers,
     /// what is wanted
     wanted: Option<Files>,
     /// what the running one was given
@@ -85,6 +89,9 @@ enum Happening {
     Due,
     Sign(Sign),
     SignalIgnored,
+    Forgotten(Forgotten),
+    /// a restart waits for files that are being sent
+    Waiting,
 }
 
 impl Supervisor {
@@ -95,6 +102,7 @@ impl Supervisor {
             events,
             listener: Listener::default(),
             leases: None,
+            transfers: Transfers::default(),
             wanted: None,
             given: None,
             running: None,
@@ -119,9 +127,13 @@ impl Supervisor {
     }
 
     /// Until nobody holds the other end of `desired`.
-    pub async fn run(mut self, mut desired: watch::Receiver<Option<Files>>) {
+    pub async fn run(
+        mut self,
+        mut desired: watch::Receiver<Option<Files>>,
+        mut orders: mpsc::UnboundedReceiver<Forgotten>,
+    ) {
         loop {
-            match self.next(&mut desired).await {
+            match self.next(&mut desired, &mut orders).await {
                 Happening::Wanted(false) => break,
                 Happening::Wanted(true) => {
                     let files = desired.borrow_and_update().clone();
@@ -133,12 +145,18 @@ impl Supervisor {
                 Happening::Due => self.look_again().await,
                 Happening::Sign(sign) => self.seen(sign).await,
                 Happening::SignalIgnored => self.hung("it does not answer").await,
+                Happening::Forgotten(board) => self.forget(board).await,
+                Happening::Waiting => self.want(self.wanted.clone()).await,
             }
         }
         self.stop().await;
     }
 
-    async fn next(&mut self, desired: &mut watch::Receiver<Option<Files>>) -> Happening {
+    async fn next(
+        &mut self,
+        desired: &mut watch::Receiver<Option<Files>>,
+        orders: &mut mpsc::UnboundedReceiver<Forgotten>,
+    ) -> Happening {
         let (running, leases, due) = (self.running.as_mut(), self.leases.as_mut(), self.due);
         let (signs, signalled) = (&mut self.signs.1, self.signalled);
         let ignored = async {
@@ -163,12 +181,7 @@ impl Supervisor {
                 std::future::pending::<()>().await;
             }
         };
-        let rings = async {
-            match due {
-                Some(due) => alarm::until(due).await,
-                None => std::future::pending().await,
-            }
-        };
+        let (rings, looks) = (reached(due), reached(self.transfers.look_at()));
         tokio::select! {
             changed = desired.changed() => Happening::Wanted(changed.is_ok()),
             said = says => said.map_or_else(Happening::Ended, Happening::Line),
@@ -176,6 +189,8 @@ impl Supervisor {
             () = rings => Happening::Due,
             Some(sign) = signs.recv() => Happening::Sign(sign),
             () = ignored => Happening::SignalIgnored,
+            () = looks => Happening::Waiting,
+            Some(board) = orders.recv() => Happening::Forgotten(board),
         }
     }
 }
@@ -186,20 +201,27 @@ impl Supervisor {
         self.wanted = files;
         let Some(wanted) = self.wanted.clone() else {
             self.stop().await;
-            self.put_away();
+            folder::clear(&self.folder);
             self.report(Ok(Applied::Done)).await;
             return;
         };
-        let same_main = |given: &Files| {
-            let main = |files: &Files| (files.config.clone(), files.config_without_names.clone(), files.address);
-            main(given) == main(&wanted)
-        };
-        if self.running.is_some() && self.given.as_ref().is_some_and(same_main) {
-            self.update(wanted).await;
-        } else {
-            self.pause = FIRST_PAUSE;
-            self.restart().await;
+        let given = self.given.as_ref().filter(|_| self.running.is_some());
+        if given.is_some_and(|given| given.has_main_of(&wanted)) {
+            self.transfers.settled();
+            return self.update(wanted).await;
         }
+        // A server at another address, or port, is nobody's who is loading a file.
+        let stays = given.filter(|given| (given.address, &given.port) == (wanted.address, &wanted.port)).cloned();
+        let (server, head) = (self.running.as_ref().and_then(Running::id), wanted.address.addr());
+        if let Some(given) = stays.filter(|_| self.transfers.hold_up(server, head, Instant::now())) {
+            let meanwhile = wanted.with_main_of(given);
+            if self.given.as_ref() != Some(&meanwhile) {
+                self.update(meanwhile).await;
+            }
+            return;
+        }
+        self.pause = FIRST_PAUSE;
+        self.restart().await;
     }
 
     /// Gives the running one other files to read; tried again if they cannot be written.
@@ -207,12 +229,41 @@ impl Supervisor {
         if let Err(error) = self.write(&wanted) {
             return self.fail(not_written(&error)).await;
         }
+        if !self.reclaim(&wanted) {
+            return self.restart().await;
+        }
         self.running.iter().for_each(Running::reload);
         self.given = Some(wanted);
         if self.started && self.failure.is_some() {
             self.pause = FIRST_PAUSE;
             self.settle().await;
         }
+    }
+
+    /// Takes what the settings give to a board from others who have it, where the settings have changed. `false`: dnsmasq has to
+    /// start anew for that.
+    fn reclaim(&mut self, wanted: &Files) -> bool {
+        let homes = &wanted.nodes.homes;
+        if homes.is_empty() || self.given.as_ref().is_some_and(|given| given.nodes.homes == *homes) {
+            return true;
+        }
+        reclaim::take_back(wanted, &self.keep.entries()).unwrap_or_else(|error| {
+            let text = "a board may get the address that the settings give it only when another's lease ends";
+            self.tell(said::trouble(format!("{text}: {error}")));
+            true
+        })
+    }
+
+    /// Forgets where a board was, and ends its lease.
+    async fn forget(&mut self, (mac, reply): Forgotten) {
+        let mut result = self.keep.forget(mac);
+        if let Some(given) = self.given.as_ref().filter(|_| self.running.is_some()) {
+            let entries = self.keep.entries();
+            let leases: Vec<_> = entries.iter().filter(|entry| entry.mac == mac).collect();
+            result = result.and(reclaim::release(&given.port, given.address.addr(), &leases));
+        }
+        self.rewrite().await;
+        let _ = reply.send(result.map_err(|error| format!("not forgotten for good: {error}")));
     }
 
     /// It runs and has what is wanted. One that has ended too often must show first that it bears its life.
@@ -228,18 +279,9 @@ impl Supervisor {
         }
     }
 
-    /// Its files go, but not the leases: who has one has it also while nothing is served, be it for a cable that is out.
-    fn put_away(&self) {
-        let Ok(folder) = Folder::open(&self.folder) else { return };
-        for file in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            if file.file_name() != "leases" {
-                let _ = folder.remove(file.file_name());
-            }
-        }
-    }
-
     async fn restart(&mut self) {
         self.end().await;
+        self.transfers.settled();
         self.due = None;
         let Some(wanted) = self.wanted.clone() else { return };
         if let Err(error) = self.start(&wanted) {
@@ -266,7 +308,8 @@ impl Supervisor {
         if self.leases.is_none() {
             self.leases = Watch::open(&self.folder.join("leases")).ok();
         }
-        let (leases, damage) = self.keep.prepare(wanted.address).map_err(|error| not_written(&error))?;
+        let (leases, damage) =
+            self.keep.prepare(wanted.address, &wanted.nodes.homes).map_err(|error| not_written(&error))?;
         self.write(wanted).map_err(|error| not_written(&error))?;
         self.listener.remember(&leases);
         for text in damage {
@@ -276,6 +319,7 @@ impl Supervisor {
             kind: ApplyErrorKind::Failed,
             message: format!("{} cannot be started: {error}", program.display()),
         })?;
+        self.reclaim(wanted);
         (self.running, self.given) = (Some(running), Some(wanted.clone()));
         (self.since, self.started) = (Instant::now(), false);
         self.due = Some(self.since + START);
@@ -283,34 +327,22 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Writes the files; the main one and the options as the port allows.
     fn write(&self, files: &Files) -> io::Result<()> {
-        let (main, options) = match self.without_names {
-            None => (&files.config, &files.options),
-            Some(_) => (&files.config_without_names, &files.options_without_names),
-        };
-        let hosts = format!("{}{}", files.nodes.hosts, self.keep.reservations(&files.nodes.hosts));
-        let folder = Folder::open(&self.folder)?;
-        for (name, text) in [
-            ("main", main.as_str()),
-            ("options", options),
-            ("servers", &files.servers),
-            ("hosts", &hosts),
-            ("names", &files.nodes.names),
-        ] {
-            if folder.read(name, folder::LONGEST).ok().as_deref() != Some(text.as_bytes()) {
-                // In one step: dnsmasq may be reading.
-                folder.replace(name, text.as_bytes(), folder::OWN)?;
-            }
-        }
-        Ok(())
+        let away = self.keep.away(files.address, files.range);
+        let hosts = self.keep.reservations(&files.nodes.hosts, &away, &files.nodes.lease);
+        folder::write(&self.folder, files, &hosts, self.without_names.is_none())
     }
 
     async fn hear(&mut self, line: &str) {
-        let Some((_, text)) = said::split(line) else { return };
+        let Some((part, text)) = said::split(line) else { return };
         self.answered_signal();
+        self.transfers.heard(part, text, Instant::now());
         if text.starts_with("DHCP") {
             self.heard.catch_up(&self.asked);
+        }
+        // Whoever is here needs an address more than whoever was; it asks again within seconds.
+        if text.contains("no address available") && self.keep.let_go() {
+            return self.rewrite().await;
         }
         if text.starts_with("started, version") {
             self.started = true;
@@ -372,7 +404,7 @@ impl Supervisor {
                 return self.fail(ApplyError { kind: ApplyErrorKind::Failed, message }).await;
             }
             if let Some(wanted) = self.wanted.clone().filter(|wanted| self.given.as_ref() != Some(wanted)) {
-                return self.update(wanted).await;
+                return self.want(Some(wanted)).await;
             }
             if self.steadiness.is_lost() && self.since.elapsed() >= LONG {
                 self.steadiness.ran_well();
@@ -394,7 +426,14 @@ impl Supervisor {
         if !leases.damaged.is_empty() {
             return;
         }
-        match self.keep.copy(&leases) {
+        let given = self.given.clone();
+        let away = |keep: &Keep| given.as_ref().map(|given| keep.away(given.address, given.range));
+        let before = away(&self.keep);
+        let copied = self.keep.copy(&leases, given.as_ref().map_or(&[], |given| &given.nodes.homes));
+        if away(&self.keep) != before {
+            self.rewrite().await;
+        }
+        match copied {
             Ok(_) => self.disk_failed = false,
             Err(error) if !self.disk_failed => {
                 self.disk_failed = true;
@@ -407,10 +446,18 @@ impl Supervisor {
         }
     }
 
+    /// Writes the files of the running one again, for others are away now.
+    async fn rewrite(&mut self) {
+        if let Some(given) = self.given.clone().filter(|_| self.running.is_some()) {
+            self.update(given).await;
+        }
+    }
+
     /// Ends dnsmasq, with its leases on the disk.
     async fn stop(&mut self) {
         self.hears(true).await;
         self.due = None;
+        self.transfers.settled();
         if self.running.is_some() {
             self.end().await;
             self.copy_leases().await;
@@ -439,4 +486,12 @@ impl Supervisor {
 
 fn not_written(error: &io::Error) -> ApplyError {
     ApplyError { kind: ApplyErrorKind::Failed, message: format!("dnsmasq's files cannot be written: {error}") }
+}
+
+/// Waits for a time; for ever if there is none.
+async fn reached(time: Option<Instant>) {
+    match time {
+        Some(time) => alarm::until(time).await,
+        None => std::future::pending().await,
+    }
 }

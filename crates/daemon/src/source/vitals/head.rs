@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::parse;
 use crate::event::{Head, Pressure};
 use crate::sort;
-use crate::source::reading;
+use crate::source::{bootfiles, reading};
 
 /// No clock that somebody has set is before this: 2025-01-01.
 const EARLIEST: u64 = 1_735_689_600;
@@ -30,6 +30,8 @@ pub(super) struct Seen {
     firmware: Option<(bool, bool)>,
     /// why the folder cannot be used
     pub boot_folder: Option<String>,
+    /// files in it that may not be read
+    pub boot_files: Option<String>,
 }
 
 /// What is looked at, in words, and how; each may hang without the others.
@@ -47,7 +49,12 @@ pub(super) const SENSORS: [Sensor; 6] = [
     }),
     ("the root file system", |view, seen| (seen.head.disk, seen.head.inodes) = room(&view.root)),
     ("load and memory", |view, seen| machine(&view.root, &mut seen.head)),
-    ("the folder of boot files", |view, seen| seen.boot_folder = view.boot_folder.as_deref().and_then(unusable)),
+    ("the folder of boot files", |view, seen| {
+        let Some(folder) = view.boot_folder.as_deref() else { return };
+        seen.boot_folder = unusable(folder);
+        let closed = || bootfiles::closed(folder, bootfiles::may_ours);
+        seen.boot_files = seen.boot_folder.is_none().then(closed).flatten().map(|closed| closed.to_string());
+    }),
 ];
 
 impl Seen {
@@ -67,6 +74,7 @@ impl Seen {
         self.alarm = self.alarm.or(other.alarm);
         self.firmware = self.firmware.or(other.firmware);
         self.boot_folder = self.boot_folder.take().or(other.boot_folder);
+        self.boot_files = self.boot_files.take().or(other.boot_files);
     }
 
     /// How the machine is, by all that was seen.

@@ -115,7 +115,7 @@ mod tests {
             assert_eq!(rounds.hanging(), ["the stuck one"]);
             assert!(look == 1 || begin.elapsed() < Duration::from_millis(250), "it is waited for once");
         }
-        let elsewhere = View { boot_folder: Some("/".into()), ..view.clone() };
+        let elsewhere = View { boot_folder: Some(view.root.clone()), ..view.clone() };
         let mut here = sensors;
         here[1] = ("the stuck one", |_, _| {});
         rounds.look(&elsewhere, &here).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::super::{Nodes, Origin};
+use super::super::{NodeHealth, Nodes, Origin};
 use super::is_offered;
 use crate::config::Settings;
 use crate::event::Mac;
@@ -18,6 +18,18 @@ impl Nodes {
     /// Our server has given this board an address.
     pub fn has_lease(&self, mac: Mac) -> bool {
         self.inventory.sightings.lease(mac).is_some()
+    }
+
+    /// Returns the boards that call themselves as a node which the settings know by its name alone, and the address that they give
+    /// it, where the board that was this node is silent: its card was put into another board.
+    pub fn successors(&self) -> impl Iterator<Item = (Ipv4Addr, Mac)> + '_ {
+        self.inventory.unnamed.iter().filter_map(|(id, name)| {
+            let node =
+                self.by_name(name).filter(|node| node.origin == Origin::Settings && node.written_mac.is_none())?;
+            let (home, before, spare) = (node.home?, node.mac?, self.get(*id)?.mac?);
+            let quiet = matches!(node.health, NodeHealth::Unknown | NodeHealth::Down | NodeHealth::Maintenance);
+            (quiet && before != spare && !self.inventory.sightings.is_heard(before)).then_some((home, spare))
+        })
     }
 
     /// Every address that our server gives away is somebody's: given, the settings', or kept for one who is there without a

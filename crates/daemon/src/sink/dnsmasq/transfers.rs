@@ -1,0 +1,129 @@
+//! Files that dnsmasq is sending: a node that boots takes no second server in the middle of one.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use rustix::process::Pid;
+use tokio::time::Instant;
+
+/// A board that boots loads one file after the other; its next one is waited for so long.
+const BETWEEN: Duration = Duration::from_secs(3);
+/// A restart waits for no board longer.
+const LONGEST: Duration = Duration::from_secs(60);
+/// Whether files are being sent is looked at so often.
+const LOOK: Duration = Duration::from_millis(250);
+/// UDP ports of dnsmasq's own services: DNS, DHCP, TFTP. A transfer has one of its own (RFC 1350 4).
+const SERVICES: [u16; 4] = [53, 67, 68, 69];
+
+/// Tells whether a restart has to wait.
+#[derive(Debug, Default)]
+pub struct Transfers {
+    /// dnsmasq spoke of a file, or had a transfer's socket, last
+    active: Option<Instant>,
+    /// a restart waits: until when at most
+    patience: Option<Instant>,
+    look: Option<Instant>,
+}
+
+impl Transfers {
+    /// Takes a line in: `part` of dnsmasq says `text`. What it says at its start is of no file.
+    pub fn heard(&mut self, part: &str, text: &str, now: Instant) {
+        if part == "tftp" && !text.starts_with("TFTP ") {
+            self.active = Some(now);
+        }
+    }
+
+    /// Returns whether a restart of `server`, which sends files from `head`, has to wait, and from now on when to look again.
+    pub fn hold_up(&mut self, server: Option<Pid>, head: Ipv4Addr, now: Instant) -> bool {
+        if server.is_some_and(|server| sends(server, head)) {
+            self.active = Some(now);
+        }
+        let busy = self.active.is_some_and(|active| now - active < BETWEEN);
+        let patience = self.patience.unwrap_or(now + LONGEST);
+        if !busy || now >= patience {
+            self.settled();
+            return false;
+        }
+        (self.patience, self.look) = (Some(patience), Some(now + LOOK));
+        true
+    }
+
+    /// No restart waits any more.
+    pub fn settled(&mut self) {
+        (self.patience, self.look) = (None, None);
+    }
+
+    /// When to look again, while a restart waits.
+    pub const fn look_at(&self) -> Option<Instant> {
+        self.look
+    }
+}
+
+/// Returns whether a process has a UDP socket at `head` that is none of its services': dnsmasq opens one for each file that it
+/// sends, and says so only when it has been sent.
+fn sends(server: Pid, head: Ipv4Addr) -> bool {
+    let folder = format!("/proc/{}", server.as_raw_nonzero());
+    let Ok(table) = fs::read_to_string(format!("{folder}/net/udp")) else { return false };
+    let candidates: BTreeSet<String> = table.lines().filter_map(|line| transfer(line, head)).collect();
+    if candidates.is_empty() {
+        return false;
+    }
+    let open = fs::read_dir(format!("{folder}/fd")).into_iter().flatten().flatten();
+    let mut links = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+    links.any(|link| link.to_str().is_some_and(|link| candidates.contains(link)))
+}
+
+/// Returns the socket of a line of `/proc/net/udp`, as `/proc/PID/fd` calls it, if it may be a transfer's: `SL: ADDRESS:PORT …`,
+/// the address as it lies in memory, the inode the tenth word.
+fn transfer(line: &str, head: Ipv4Addr) -> Option<String> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let (address, port) = words.get(1)?.split_once(':')?;
+    let address = u32::from_str_radix(address, 16).ok()?.to_ne_bytes();
+    let port = u16::from_str_radix(port, 16).ok()?;
+    (Ipv4Addr::from(address) == head && !SERVICES.contains(&port))
+        .then(|| words.get(9).map(|inode| format!("socket:[{inode}]")))?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    #[test]
+    fn a_socket_of_its_own_at_the_heads_address_is_a_transfer() {
+        let own = rustix::process::getpid();
+        let address = Ipv4Addr::new(127, 98, 76, 54);
+        assert!(!sends(own, address));
+        let socket = UdpSocket::bind((address, 0)).unwrap();
+        assert!(sends(own, address));
+        assert!(!sends(own, Ipv4Addr::new(127, 98, 76, 55)), "at another address");
+        drop(socket);
+        assert!(!sends(own, address));
+    }
+
+    #[test]
+    fn a_restart_waits_for_the_next_file_of_a_board_and_no_longer_than_a_minute() {
+        let head = Ipv4Addr::new(127, 98, 76, 53);
+        let mut transfers = Transfers::default();
+        let begin = Instant::now();
+        assert!(!transfers.hold_up(None, head, begin), "nobody boots");
+        transfers.heard("dhcp", "DHCPACK(eth0)", begin);
+        transfers.heard("tftp", "TFTP root is /srv/tftp", begin);
+        assert!(!transfers.hold_up(None, head, begin), "an address is no file, nor is a folder");
+        transfers.heard("tftp", "sent a to 10.0.0.2", begin);
+        assert!(transfers.hold_up(None, head, begin) && transfers.look_at().is_some());
+        assert!(!transfers.hold_up(None, head, begin + BETWEEN) && transfers.look_at().is_none());
+        let mut now = begin;
+        loop {
+            transfers.heard("tftp", "file a not found for 10.0.0.2", now);
+            if !transfers.hold_up(None, head, now) {
+                break;
+            }
+            now += LOOK;
+        }
+        assert_eq!(now - begin, LONGEST);
+    }
+}

@@ -1,0 +1,271 @@
+//! What is settled now goes before what was: a spare board before a dead one's lease, an answer of today before a portal's.
+
+use std::fs;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use bramblegate::dns;
+use bramblegate_lab::file::Internet;
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::{Running, must, spawn, within};
+use bramblegate_lab::{Error, Result, World};
+
+use super::client::{ask, inside};
+use super::inventory::succeed;
+use super::scene::{PLAIN, STOP, alert, ensure, is, reload, until};
+use super::service::{look_up, serving};
+use crate::dhcp::{ACK, DISCOVER, HOST_NAME, NAK, RELEASE, REQUEST, REQUESTED_ADDRESS, SERVER, message};
+
+const NOWHERE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
+/// A board that dies or has to move, and the one that takes its place.
+const OLD: u8 = 0xd1;
+const NEW: u8 = 0x51;
+
+fn board(number: u8) -> [u8; 6] {
+    [0xb8, 0x27, 0xeb, 0, 7, number]
+}
+
+fn at(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(192, 168, 50, last)
+}
+
+/// A board asks for an address, for `wish` if it has one, and takes what it is offered.
+fn come(number: u8, wish: Option<Ipv4Addr>, name: &str) -> Result<Option<Ipv4Addr>> {
+    let name = (HOST_NAME, name.as_bytes());
+    let wish = wish.map(|wish| wish.octets());
+    let wished = wish.as_ref().map(|wish| (REQUESTED_ADDRESS, wish.as_slice()));
+    let question: Vec<_> = [name].into_iter().filter(|(_, name)| !name.is_empty()).chain(wished).collect();
+    let Some(offer) = ask("rpi2", message(DISCOVER, board(number), NOWHERE, &question))? else { return Ok(None) };
+    let address = offer.address.unwrap_or(NOWHERE).octets();
+    let mut chosen = vec![(REQUESTED_ADDRESS, address.as_slice()), (SERVER, offer.option(SERVER).unwrap_or_default())];
+    chosen.extend([name].into_iter().filter(|(_, name)| !name.is_empty()));
+    let answer = ask("rpi2", message(REQUEST, board(number), NOWHERE, &chosen))?;
+    Ok(answer.filter(|answer| answer.kind == ACK).and_then(|answer| answer.address))
+}
+
+fn takes(number: u8, wanted: Ipv4Addr) -> Result<()> {
+    let given = come(number, None, "")?;
+    ensure(&format!("{number:02x} has {wanted}, not {given:?}"), given == Some(wanted))
+}
+
+/// What a board that renews its lease is answered.
+fn renews(number: u8, address: Ipv4Addr) -> Result<Option<u8>> {
+    Ok(ask("rpi2", message(REQUEST, board(number), address, &[]))?.map(|answer| answer.kind))
+}
+
+fn gives_back(number: u8, address: Ipv4Addr) -> Result<()> {
+    let server = at(1).octets();
+    let release = message(RELEASE, board(number), address, &[(SERVER, &server)]);
+    inside("rpi2", move || UdpSocket::bind("0.0.0.0:68")?.send_to(&release, "192.168.50.1:67").map(drop))?;
+    let text = format!("{} ", address);
+    until(&format!("{address} is given back"), || !leases().contains(&text)).map(drop)
+}
+
+fn leases() -> String {
+    fs::read_to_string(format!("{HOME}/run/dnsmasq/leases")).unwrap_or_default()
+}
+
+fn node(name: &str, number: u8, last: u8) -> String {
+    let [a, b, c, d, e, f] = board(number);
+    format!(
+        "[[node]]\nname = \"{name}\"\nmac = \"{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}\"\naddress = \"{}\"\n",
+        at(last)
+    )
+}
+
+/// New settings, and dnsmasq has read them: `mark` is a node of theirs.
+fn settle(world: &mut World, settings: &str) -> Result<()> {
+    reload(world, &format!("{SERVE}{settings}"))?;
+    until("dnsmasq has the new settings", || {
+        let hosts = fs::read_to_string(format!("{HOME}/run/dnsmasq/hosts")).unwrap_or_default();
+        let wanted: Vec<&str> = settings.lines().filter_map(|line| line.strip_prefix("name = ")).collect();
+        wanted.iter().all(|name| hosts.contains(&format!(",{}\n", name.trim_matches('"'))))
+    })?;
+    // The signal, and the message in the dead one's name, are carried out within milliseconds.
+    std::thread::sleep(Duration::from_millis(50));
+    Ok(())
+}
+
+const SERVE: &str = "[cluster.dhcp]\nrange = \"192.168.50.150-192.168.50.179\"\n";
+
+/// What is old, and where it is remembered; the new thing is true at once in each case.
+pub fn settings_go_before_everything_that_was_leased() -> Result<()> {
+    serving(PLAIN, &format!("{SERVE}{}", node("spare", OLD, 21)), |world| {
+        takes(OLD, at(21))?;
+        until("it is heard of", || leases().contains("192.168.50.21"))?;
+        // The kernel remembers the dead board too.
+        let [a, b, c, d, e, f] = board(OLD);
+        let mac = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
+        must("head", &format!("ip neigh replace 192.168.50.21 lladdr {mac} nud reachable dev eth0"))?;
+        let neighbours = || must("head", "ip -4 neigh show dev eth0").unwrap_or_default();
+        ensure("it is a neighbour", neighbours().contains(&mac))?;
+
+        println!("another board in its place");
+        settle(world, &node("spare", NEW, 21))?;
+        takes(NEW, at(21))?;
+        ensure(&format!("the dead one is no neighbour: {}", neighbours()), !neighbours().contains(&mac))?;
+        ensure("nobody is blamed", alert(world, "node-*").is_none_or(|text| !text.contains(&mac)))?;
+        ensure("the dead one, should it live, is refused", renews(OLD, at(21))? == Some(NAK))?;
+
+        println!("another node has its address, and it is nobody");
+        settle(world, &node("other", OLD, 21))?;
+        takes(OLD, at(21))?;
+        ensure("who had it is refused", renews(NEW, at(21))? == Some(NAK))?;
+
+        println!("another name, the same board and address");
+        settle(world, &node("renamed", OLD, 21))?;
+        // An ACK goes to the address itself.
+        ensure("it keeps its address", renews(OLD, at(21))? != Some(NAK))?;
+        until("the name leads to it", || look_up("rpi2", "renamed.bramble").contains("192.168.50.21"))?;
+        ensure("the former one to nobody", !look_up("rpi2", "other.bramble").contains("192.168.50.21"))?;
+
+        println!("another address, the same board");
+        settle(world, &node("renamed", OLD, 22))?;
+        ensure("it has to move", renews(OLD, at(21))? == Some(NAK))?;
+        takes(OLD, at(22))?;
+
+        println!("two boards change places");
+        settle(world, &(node("left", OLD, 22) + &node("right", NEW, 23)))?;
+        takes(NEW, at(23))?;
+        settle(world, &(node("first", OLD, 23) + &node("second", NEW, 22)))?;
+        takes(NEW, at(22))?;
+        takes(OLD, at(23))?;
+
+        println!("a found board has what the settings give, and the name");
+        let found = come(0xf0, None, "late")?.ok_or_else(|| Error("no address".into()))?;
+        until("its name is known", || look_up("rpi2", "late.bramble").contains(&found.to_string()))?;
+        settle(world, &node("late", NEW, found.octets()[3]))?;
+        ensure("the found one is refused", renews(0xf0, found)? == Some(NAK))?;
+        takes(NEW, found)?;
+        let elsewhere = come(0xf0, Some(found), "late")?;
+        ensure(&format!("and gets another: {elsewhere:?}"), elsewhere.is_some_and(|address| address != found))?;
+        until("the name is the node's", || look_up("rpi2", "late.bramble").contains(&found.to_string()))?;
+
+        println!("its card was put into another board, which the settings know by its name alone");
+        let by_name = "[[node]]\nname = \"card\"\naddress = \"192.168.50.24\"\n";
+        reload(world, &format!("{SERVE}{by_name}"))?;
+        until("it is expected", || {
+            fs::read_to_string(format!("{HOME}/run/dnsmasq/hosts"))
+                .is_ok_and(|hosts| hosts.contains("card,192.168.50.24"))
+        })?;
+        std::thread::sleep(Duration::from_millis(50));
+        ensure("it is here", come(0xc1, None, "card")? == Some(at(24)))?;
+        let first = come(0xc2, None, "card")?.ok_or_else(|| Error("no address".into()))?;
+        until("the dead board's lease is taken back", || !leases().contains("192.168.50.24 "))?;
+        let renewal = message(REQUEST, board(0xc2), first, &[(HOST_NAME, b"card")]);
+        let answer = ask("rpi2", renewal)?.map(|answer| answer.kind);
+        ensure(&format!("the living one is sent there: {answer:?}"), answer == Some(NAK))?;
+        ensure("and takes it", come(0xc2, None, "card")? == Some(at(24)))?;
+
+        println!("while nobody looked");
+        world.stop_gateway("TERM", STOP)?;
+        world.set_settings(&format!("{SERVE}{}", node("late", OLD, found.octets()[3])));
+        world.start_gateway()?;
+        until("it serves", || is(world, "cluster.dhcp", "serving"))?;
+        takes(OLD, found)
+    })
+}
+
+/// A board that was off keeps its address beyond its lease, unless somebody who is here finds no other.
+pub fn found_boards_keep_their_addresses_beyond_their_leases() -> Result<()> {
+    let four = "[cluster.dhcp]\nrange = \"192.168.50.150-192.168.50.153\"\n";
+    serving(PLAIN, four, |world| {
+        let first = come(1, None, "")?.ok_or_else(|| Error("no address".into()))?;
+        let second = come(2, None, "")?.ok_or_else(|| Error("no address".into()))?;
+        until("they are heard of", || leases().lines().count() == 2)?;
+        std::thread::sleep(Duration::from_millis(100));
+        gives_back(1, first)?;
+        gives_back(2, second)?;
+        let reserved = |address: Ipv4Addr| {
+            let hosts = fs::read_to_string(format!("{HOME}/run/dnsmasq/hosts")).unwrap_or_default();
+            hosts.contains(&format!(",{address}\n"))
+        };
+        until("their addresses are kept", || reserved(first) && reserved(second))?;
+        // As after a week: the head was off, and the lease file of before is gone.
+        world.stop_gateway("TERM", STOP)?;
+        must("head", &format!("rm -rf {HOME}/run/dnsmasq {HOME}/state/dnsmasq.leases"))?;
+        world.start_gateway()?;
+        until("it serves", || is(world, "cluster.dhcp", "serving"))?;
+        let third = come(3, Some(first), "")?;
+        ensure(&format!("a new board does not get it: {third:?}"), third.is_some() && third != Some(first))?;
+        let fourth = come(4, Some(second), "")?;
+        ensure(&format!("nor another: {fourth:?}"), fourth.is_some() && fourth != Some(second))?;
+        takes(2, second)?;
+        until("one more is here", || leases().lines().count() == 3)?;
+        // Who does not come back is forgotten, by its hardware address if it is nobody here any more.
+        gives_back(4, fourth.unwrap_or(NOWHERE))?;
+        until("its address is kept", || reserved(fourth.unwrap_or(NOWHERE)))?;
+        succeed(world, &["nodes", "forget", "b8:27:eb:00:07:04"])?;
+        until("and is free", || !reserved(fourth.unwrap_or(NOWHERE)))?;
+        let seventh = come(7, fourth, "")?;
+        ensure(&format!("for whoever asks: {seventh:?}"), seventh == fourth)?;
+        // All others are given: who is here needs it.
+        let mut given = None;
+        until("a fifth board gets the last one", || {
+            given = come(5, None, "").ok().flatten();
+            given.is_some()
+        })?;
+        ensure(&format!("that of the one that is away: {given:?}"), given == Some(first))
+    })
+}
+
+/// Addresses that the head answers for a name, and for how long at most (seconds).
+fn resolve(name: &'static str) -> Result<(Vec<std::net::IpAddr>, u32)> {
+    inside("rpi2", move || {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        socket.set_read_timeout(Some(Duration::from_millis(400)))?;
+        socket.send_to(&dns::query(7, name, false).unwrap_or_default(), "192.168.50.1:53")?;
+        let mut buffer = [0; 1500];
+        let length = socket.recv(&mut buffer)?;
+        let answer = buffer.get(..length).unwrap_or_default();
+        // The first answer's time stands behind the question and its own name (a pointer), type and class (RFC 1035 4.1).
+        let place = 12 + name.len() + 2 + 4 + 6;
+        let bytes = answer.get(place..place + 4).and_then(|bytes| bytes.try_into().ok());
+        Ok((dns::addresses(answer, 7).unwrap_or_default(), bytes.map_or(0, u32::from_be_bytes)))
+    })
+}
+
+/// The venue's resolver: all names are `address`, for an hour.
+fn resolver(address: &str) -> Result<Running> {
+    let log = PathBuf::from(format!("{HOME}/portal-names.log"));
+    let _ = fs::remove_file(&log);
+    let wanted = format!("--address=/#/{address}");
+    let arguments = ["-d", "-C", "/dev/null", "--port=53", "--no-resolv", "--no-hosts", "--local-ttl=3600", &wanted];
+    let running = spawn(within("laptop", "dnsmasq").args(arguments), &log)?;
+    until("the venue's resolver", || fs::read_to_string(&log).is_ok_and(|text| text.contains("started")))
+        .map(|_| running)
+}
+
+pub fn answers_of_a_portal_end_with_it() -> Result<()> {
+    let venue = PLAIN.replace("[network.dhcp]\n", "internet = \"portal\"\n[network.dhcp]\nresolver = \"10.99.0.20\"\n");
+    let mut names = None;
+    super::scene::before_start(&venue, |world| {
+        names = Some(resolver("10.99.0.1")?);
+        world.set_settings("[cluster.dhcp]\n");
+        world.start_gateway()?;
+        until("it serves", || is(world, "cluster.dhcp", "serving"))?;
+        until("the portal is seen", || is(world, "uplink.state", "portal"))?;
+        for name in ["www.example", "www.example"] {
+            let (addresses, seconds) = resolve(name)?;
+            ensure(&format!("the portal's answer: {addresses:?}"), addresses == [Ipv4Addr::new(10, 99, 0, 1)])?;
+            ensure(&format!("and nodes remember it for {seconds} s"), (1..=30).contains(&seconds))?;
+        }
+        drop(names.take());
+        names = Some(resolver("203.0.113.80")?);
+        world.internet("eth1", Internet::Open)?;
+        ensure(
+            "until it is seen the answer is remembered",
+            resolve("www.example")?.0 == [Ipv4Addr::new(10, 99, 0, 1)],
+        )?;
+        let start = Instant::now();
+        while !is(world, "uplink.state", "online") && start.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        println!("seen after {:?}", start.elapsed());
+        let right = until("the right answer", || {
+            resolve("www.example").is_ok_and(|(addresses, _)| addresses == [Ipv4Addr::new(203, 0, 113, 80)])
+        })?;
+        ensure(&format!("after {right:?}"), right < Duration::from_secs(2))
+    })
+}
