@@ -17,6 +17,7 @@ use crate::policy::Desired;
 use crate::sink::dnsmasq;
 use crate::source::control::{self, Request};
 use crate::source::dhcp::DhcpWatchPlan;
+use crate::source::dhcp::uplink::ListeningPlan;
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, UplinkProbePlan};
 use crate::source::signals::Signals;
@@ -50,6 +51,7 @@ pub struct Plans {
     node_probes: plans::NodeProbes,
     way_out: watch::Sender<Option<WayOutPlan>>,
     other_dhcp: watch::Sender<Option<DhcpWatchPlan>>,
+    listening: watch::Sender<Vec<ListeningPlan>>,
     firewall: watch::Sender<FirewallWatch>,
     vitals: watch::Sender<VitalsPlan>,
     buttons: watch::Sender<Option<Buttons>>,
@@ -74,6 +76,7 @@ pub fn spawn(
     let (nodes, nodes_seen) = watch::channel(NodeProbePlan::default());
     let (way_out, way_out_seen) = watch::channel(None);
     let (other_dhcp, other_dhcp_seen) = watch::channel(None);
+    let (listening, listening_seen) = watch::channel(Vec::new());
     let (firewall, firewall_seen) = watch::channel(FirewallWatch::default());
     let (vitals, vitals_seen) = watch::channel(VitalsPlan::default());
     let (buttons, buttons_seen) = watch::channel(None);
@@ -104,6 +107,8 @@ pub fn spawn(
         dhcp::run(other_dhcp_seen.clone(), sender.clone(), run_directory.clone())
     });
     let sender = events.clone();
+    later.source("the uplinks' DHCP", false, move || dhcp::uplink::run(listening_seen.clone(), sender.clone()));
+    let sender = events.clone();
     later.source("uplink probe", false, move || probe::run_uplinks(uplinks_seen.clone(), sender.clone()));
     let sender = events.clone();
     later.source("node probe", false, move || probe::run_nodes(nodes_seen.clone(), sender.clone()));
@@ -118,7 +123,20 @@ pub fn spawn(
     let sender = events.clone();
     later.source("buttons", false, move || buttons::run(sender.clone(), buttons_seen.clone()));
     let node_probes = plans::NodeProbes::default();
-    Plans { uplinks, nodes, node_probes, way_out, other_dhcp, firewall, vitals, buttons, neighbours, control, rest }
+    Plans {
+        uplinks,
+        nodes,
+        node_probes,
+        way_out,
+        other_dhcp,
+        listening,
+        firewall,
+        vitals,
+        buttons,
+        neighbours,
+        control,
+        rest,
+    }
 }
 
 struct Start<'a> {
@@ -215,6 +233,7 @@ impl Plans {
         set(&self.uplinks, plans::uplink_probes(settings, state));
         set(&self.nodes, self.node_probes.plan(settings, state));
         set(&self.way_out, plans::way_out(settings, state, desired));
+        set(&self.listening, plans::listening(state));
         set(&self.other_dhcp, plans::other_dhcp(settings, state));
         set(&self.firewall, plans::firewall_watch(settings, state, firewall_port));
         set(&self.vitals, plans::vitals(settings, state));

@@ -3,6 +3,7 @@
 pub mod alarm;
 pub mod bind;
 pub mod buttons;
+pub mod clients;
 pub mod control;
 pub mod dhcp;
 mod files;
