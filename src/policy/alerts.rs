@@ -6,7 +6,7 @@ mod host;
 mod inventory;
 pub mod nodes;
 mod service;
-mod uplink;
+pub mod uplink;
 
 use crate::config::Settings;
 use crate::event::{ApplyErrorKind, Blocker, LinkIndex, Output};

@@ -61,7 +61,7 @@ const OF_CLIENTS: [&str; 2] = ["0800", "0003"];
 
 /// Returns the packet sockets of this network namespace that may be a DHCP client's.
 pub fn packet_sockets(root: &Path) -> Vec<PacketSocket> {
-    let table = read(root, "proc/net/packet");
+    let table = read(root, "proc/thread-self/net/packet");
     table.lines().skip(1).filter_map(packet_socket).collect()
 }
 
@@ -173,7 +173,7 @@ mod tests {
         let root = root(
             "packet",
             &[(
-                "proc/net/packet",
+                "proc/thread-self/net/packet",
                 "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n\
              00000000b2b7a0b1 3      3    0003   7     1 0      0      4711  \n\
              00000000b2b7a0b2 3      2    0800   3     1 0      0      4712  \n\

@@ -146,6 +146,9 @@ impl UplinkMemory {
         if !carrier || matches!(primary, Some(IpNet::V4(_))) {
             self.acquisition = None;
         }
+        if !carrier {
+            self.portal_leased = None;
+        }
         if self.reachability != Some(Reachability::Portal) {
             self.portal = None;
         }

@@ -85,14 +85,14 @@ fn without_address(state: &State, active: &UplinkView<'_>) -> (String, &'static 
             let text = format!(
                 "{port} has a translator's address only, which answers nobody: no router or DHCP server of the venue has given one"
             );
-            (text, "NO ADDRESS")
+            (text, "NO DHCP")
         }
         _ => (format!("{port} is waiting for an address"), "SEARCHING"),
     }
 }
 
 /// Says what is known of a port that got no address in time: who has not done what, and what helps.
-fn no_dhcp(state: &State, active: &UplinkView<'_>) -> String {
+pub fn no_dhcp(state: &State, active: &UplinkView<'_>) -> String {
     let port = &active.link.name;
     let own = state.facts().addresses(active.link.index).iter().find_map(|held| match held.address {
         IpNet::V4(net) if net.addr().is_link_local() => Some(net.addr()),

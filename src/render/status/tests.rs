@@ -159,7 +159,17 @@ fn with_nothing_known_no_key_is_missing() {
     assert_eq!(line["schema"], 1);
     assert_eq!(line["uptime_s"], 0);
     assert_eq!(line["uplink"]["state"], "absent");
-    for key in ["interface", "address", "gateway", "since_s", "lease_left_s", "addresses", "not_renewed_s", "dhcp", "portal_url"] {
+    for key in [
+        "interface",
+        "address",
+        "gateway",
+        "since_s",
+        "lease_left_s",
+        "addresses",
+        "not_renewed_s",
+        "dhcp",
+        "portal_url",
+    ] {
         assert_eq!(line["uplink"][key], Value::Null, "{key}");
     }
     assert_eq!(line["uplinks"], serde_json::json!([]));
