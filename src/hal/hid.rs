@@ -1,9 +1,11 @@
 //! Opens BlinkSticks behind hidraw.
 
+use std::path::Path;
+
 use hidapi::{DeviceInfo, HidApi, HidDevice, HidError};
 
 use super::blinkstick::{BlinkStick, HidTransport, Identity, PRODUCT, VENDOR};
-use super::{absent, failed, from_errno};
+use super::{absent, claimed, failed, from_errno};
 use crate::event::{ApplyError, ApplyErrorKind};
 
 /// A hidraw device.
@@ -56,6 +58,10 @@ pub fn open(serial: Option<&str>) -> Result<BlinkStick<HidRaw>, ApplyError> {
     let mut sticks = api.device_list().filter(|info| is_ours(info));
     let wanted = |info: &&DeviceInfo| serial.is_none_or(|serial| info.serial_number() == Some(serial));
     let Some(info) = sticks.find(wanted) else {
+        if let Some(stick) = claimed::detached_sticks(Path::new("/")).first() {
+            let (text, remedy) = stick.explain();
+            return Err(failed(format!("{text}: {remedy}")));
+        }
         let which = serial.map(|serial| format!(" with serial number {serial}")).unwrap_or_default();
         return Err(absent(format!("no BlinkStick{which} is plugged in")));
     };

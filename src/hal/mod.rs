@@ -4,6 +4,7 @@
 //! of their own may call it.
 
 pub mod blinkstick;
+pub mod claimed;
 pub mod emulator;
 pub mod gpio;
 pub mod hd44780;

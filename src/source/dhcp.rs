@@ -6,6 +6,7 @@
 //!
 //! What clients say also tells what they call themselves: our own server keeps that to itself where it gives another name.
 
+pub mod ask;
 mod memory;
 mod message;
 mod schedule;

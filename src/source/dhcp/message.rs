@@ -69,6 +69,8 @@ pub struct Question {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub kind: u8,
+    /// of the question that it answers
+    pub transaction: u32,
     /// as it calls itself (option 54), else by whose address it came
     pub server: Ipv4Addr,
     /// the address that it gives
@@ -95,6 +97,7 @@ pub fn answer(frame: &[u8], ours: Mac) -> Option<Answer> {
     let portal = option(options, CAPTIVE_PORTAL).and_then(|value| PortalUrl::read(std::str::from_utf8(value).ok()?));
     Some(Answer {
         kind,
+        transaction: u32::from_be_bytes(*fixed.get(4..)?.first_chunk()?),
         server: named.or_else(|| address(ip, 12))?,
         address: address(fixed, 16)?,
         ipv6_only: option(options, IPV6_ONLY).is_some_and(|value| value.len() == 4),
@@ -108,7 +111,13 @@ fn hardware(fixed: &[u8]) -> Option<Mac> {
 }
 
 /// A DHCPDISCOVER of a port that has no address, to everybody. `asking_for` is how long we have been at it.
-pub fn discover(Mac(ours): Mac, transaction: u32, asking_for: u16) -> Vec<u8> {
+pub fn discover(ours: Mac, transaction: u32, asking_for: u16) -> Vec<u8> {
+    // mask, router, resolvers, lease time, server: what any client wants to know
+    discover_asking(ours, transaction, asking_for, &[1, 3, 6, 51, SERVER_IDENTIFIER])
+}
+
+/// As [`discover`], asking for these options.
+pub fn discover_asking(Mac(ours): Mac, transaction: u32, asking_for: u16, wanted: &[u8]) -> Vec<u8> {
     let mut bootp = Vec::with_capacity(LEAST);
     // Ethernet, six bytes of address, no relay
     bootp.extend([BOOT_REQUEST, 1, 6, 0]);
@@ -120,8 +129,9 @@ pub fn discover(Mac(ours): Mac, transaction: u32, asking_for: u16) -> Vec<u8> {
     bootp.resize(BOOTP - COOKIE.len(), 0);
     bootp.extend(COOKIE);
     bootp.extend([MESSAGE_TYPE, 1, DISCOVER]);
-    // mask, router, resolvers, lease time, server: what any client wants to know
-    bootp.extend([PARAMETER_REQUEST, 5, 1, 3, 6, 51, SERVER_IDENTIFIER, END]);
+    bootp.extend([PARAMETER_REQUEST, u8::try_from(wanted.len()).unwrap_or(0)]);
+    bootp.extend(wanted);
+    bootp.push(END);
     bootp.resize(LEAST, PAD);
 
     let ip = ipv4_header(UDP + bootp.len());
