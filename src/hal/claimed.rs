@@ -147,7 +147,7 @@ mod tests {
         }
         file(&root, &format!("{device}/1-1.2:1.0/bInterfaceClass"), "03\n");
         let stick = DetachedStick { interface: "1-1.2:1.0".to_owned(), node: "/dev/bus/usb/001/005".to_owned() };
-        assert_eq!(detached_sticks(&root), [stick.clone()]);
+        assert_eq!(detached_sticks(&root), std::slice::from_ref(&stick));
         let driver = root.join(format!("{device}/1-1.2:1.0/driver"));
         symlink("../../../bus/usb/drivers/usbfs", &driver).unwrap();
         assert_eq!(detached_sticks(&root), [stick]);

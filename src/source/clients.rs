@@ -76,15 +76,22 @@ fn packet_socket(line: &str) -> Option<PacketSocket> {
 /// It looks after the port (`networkctl`), by a file that asks for IPv4.
 fn networkd(root: &Path, index: LinkIndex) -> bool {
     let link = read(root, &format!("run/systemd/netif/links/{index}"));
-    let value = |key: &str| link.lines().find_map(|line| line.strip_prefix(key));
-    if !matches!(value("ADMIN_STATE="), Some("configured" | "configuring" | "pending")) {
+    let state = link.lines().find_map(|line| line.strip_prefix("ADMIN_STATE="));
+    if !matches!(state, Some("configured" | "configuring" | "pending")) {
         return false;
     }
+    let texts = networkd_files(root, index);
+    let mut dhcp = texts.iter().flat_map(|text| text.lines()).filter_map(|line| line.trim().strip_prefix("DHCP="));
+    matches!(dhcp.next_back().map(str::trim), Some("yes" | "true" | "on" | "1" | "ipv4" | "v4" | "both"))
+}
+
+/// Returns the texts of the `.network` file of a port and of its drop-ins, as systemd-networkd names them.
+pub fn networkd_files(root: &Path, index: LinkIndex) -> Vec<String> {
+    let link = read(root, &format!("run/systemd/netif/links/{index}"));
+    let value = |key: &str| link.lines().find_map(|line| line.strip_prefix(key));
     let files = value("NETWORK_FILE=").into_iter().chain(value("NETWORK_FILE_DROPINS="));
     let files = files.flat_map(|files| files.split([' ', ':'])).map(|file| file.trim_matches('"'));
-    let texts: Vec<String> = files.map(|file| read(root, file.trim_start_matches('/'))).collect();
-    let dhcp = texts.iter().flat_map(|text| text.lines()).filter_map(|line| line.trim().strip_prefix("DHCP="));
-    matches!(dhcp.last().map(str::trim), Some("yes" | "true" | "on" | "1" | "ipv4" | "v4" | "both"))
+    files.map(|file| read(root, file.trim_start_matches('/'))).collect()
 }
 
 /// A process that is there, and settings that do not deny the port or give it a fixed address.

@@ -64,8 +64,7 @@ led.device = "emulator"
 "#;
 
 /// `systemctl` and `sudo` where no service manager is: what a remedy restarts is started by the stage.
-const SYSTEMCTL: &str =
-    "#!/bin/sh\n[ \"$1\" = restart ] && { kill $(pidof $2) 2>/dev/null; sleep 1; sh /run/start-$2 & }\nexit 0\n";
+const SYSTEMCTL: &str = "#!/bin/sh\n[ \"$1\" = restart ] && { kill $(pidof $2) 2>/dev/null; sleep 1; sh /run/start-$2 </dev/null >/run/restarted.log 2>&1 & }\nexit 0\n";
 
 pub fn sh(script: &str) -> String {
     let output = Command::new("sh").args(["-ec", script]).stdin(Stdio::null()).output().unwrap();

@@ -3,7 +3,7 @@
 use super::sockets::{Process, processes};
 use crate::cli::machine::Machine;
 use crate::event::LinkIndex;
-use crate::source::clients::{Manager, packet_sockets};
+use crate::source::clients::{Manager, networkd_files, packet_sockets};
 
 /// Clients without a manager, by the names of their processes.
 const ALONE: [&str; 4] = ["dhclient", "udhcpc", "busybox", "dhcpcd"];
@@ -26,25 +26,66 @@ impl std::fmt::Display for Client {
 
 impl Client {
     /// Returns the command by which it leaves this port alone.
-    pub fn switch_off(&self, port: &str) -> String {
+    fn switch_off(&self, port: &str) -> String {
         match self {
             Self::Managed(Manager::NetworkManager) => format!(
-                "`printf '[keyfile]\\nunmanaged-devices=interface-name:{port}\\n' | sudo tee /etc/NetworkManager/conf.d/90-{port}.conf && sudo nmcli general reload`"
+                "printf '[keyfile]\\nunmanaged-devices=interface-name:{port}\\n' | sudo tee /etc/NetworkManager/conf.d/90-{port}.conf && sudo nmcli general reload"
             ),
             Self::Managed(Manager::Networkd) => format!(
-                "`printf '[Match]\\nName={port}\\n[Link]\\nUnmanaged=yes\\n' | sudo tee /etc/systemd/network/00-{port}.network && sudo networkctl reload`"
+                "printf '[Match]\\nName={port}\\n[Link]\\nUnmanaged=yes\\n' | sudo tee /etc/systemd/network/00-{port}.network && sudo networkctl reload"
             ),
+            Self::Managed(Manager::Dhcpcd) => format!(
+                "printf '\\ndenyinterfaces {port}\\n' | sudo tee -a /etc/dhcpcd.conf && sudo systemctl restart dhcpcd"
+            ),
+            Self::Alone(process) => format!("sudo kill {}", process.id),
+        }
+    }
+
+    /// Returns the command by which it asks anew.
+    pub fn again(&self, port: &str) -> String {
+        match self {
+            Self::Managed(Manager::NetworkManager) => format!("sudo nmcli device connect {port}"),
+            Self::Managed(Manager::Networkd) => format!("sudo networkctl reconfigure {port}"),
+            Self::Managed(Manager::Dhcpcd) => format!("sudo dhcpcd -n {port}"),
+            Self::Alone(process) => format!("sudo kill -USR1 {}", process.id),
+        }
+    }
+
+    /// Returns what to do so that it alone asks on the port. A client that goes takes its address and routes along, which may
+    /// be those of the other too, as one server gives one board one address: the other has to ask anew.
+    pub fn stays_instead_of(&self, other: &Self, port: &str) -> String {
+        let command = format!("`{} && {}`", other.switch_off(port), self.again(port));
+        match other {
+            Self::Managed(_) => command,
+            Self::Alone(_) => {
+                format!("{command}, and take it out of what starts it (/etc/network/interfaces, rc.local, a unit)")
+            }
+        }
+    }
+
+    /// Returns whether it is set to heed option 108, and so may be silent because a server said it.
+    pub fn heeds_option_108(&self, machine: &Machine, port: &str) -> bool {
+        match self {
+            Self::Managed(Manager::NetworkManager) => {
+                let Some(connection) = connection(machine, port) else { return false };
+                let property = ["-g", "ipv4.dhcp-ipv6-only-preferred", "connection", "show", &connection];
+                machine.run("nmcli", &property).is_some_and(|value| ["1", "2", "yes", "auto"].contains(&value.trim()))
+            }
+            Self::Managed(Manager::Networkd) => {
+                let texts =
+                    index(machine, port).map_or_else(Vec::new, |index| networkd_files(&machine.path("/"), index));
+                let heeds = |line: &str| {
+                    let asks =
+                        line.strip_prefix("RequestOptions=").is_some_and(|all| all.split(' ').any(|one| one == "108"));
+                    asks || matches!(line.strip_prefix("IPv6OnlyMode="), Some("yes" | "true" | "on" | "1"))
+                };
+                texts.iter().flat_map(|text| text.lines()).any(|line| heeds(line.trim()))
+            }
             Self::Managed(Manager::Dhcpcd) => {
-                format!(
-                    "`printf '\\ndenyinterfaces {port}\\n' | sudo tee -a /etc/dhcpcd.conf && sudo systemctl restart dhcpcd`"
-                )
+                let conf = machine.read("/etc/dhcpcd.conf").unwrap_or_default();
+                conf.lines().any(|line| line.trim().starts_with("option ") && line.contains("ipv6_only_preferred"))
             }
-            Self::Alone(process) => {
-                format!(
-                    "`sudo kill {}`, and take it out of what starts it (/etc/network/interfaces, rc.local, a unit)",
-                    process.id
-                )
-            }
+            Self::Alone(_) => false,
         }
     }
 
@@ -159,7 +200,7 @@ pub fn start(machine: &Machine, port: &str) -> String {
     }
     if runs(Manager::Networkd) {
         return format!(
-            "`printf '[Match]\\nName={port}\\n[Network]\\nDHCP=yes\\n' | sudo tee /etc/systemd/network/50-{port}.network && sudo networkctl reload`"
+            "`printf '[Match]\\nName={port}\\n[Network]\\nDHCP=yes\\n' | sudo tee /etc/systemd/network/50-{port}.network && sudo networkctl reload && sudo networkctl reconfigure {port}`"
         );
     }
     if installed("dhcpcd") {

@@ -18,7 +18,7 @@ pub fn two_clients(patient: &Patient<'_>) -> Vec<Finding> {
             let text = format!(
                 "{first} and {other} both ask for an address on the uplink {port}: it gets two, and the one removes the other's routes; let {first} do it alone"
             );
-            findings.push(Finding::new("uplink-two-clients", text, other.switch_off(&port)));
+            findings.push(Finding::new("uplink-two-clients", text, first.stays_instead_of(other, &port)));
         }
     }
     findings
@@ -92,12 +92,18 @@ fn without_ipv4(patient: &Patient<'_>, port: &str, told: Option<&Value>, held: &
         Some("refused" | "declined") => finding(
             "uplink-refused",
             format!("the venue's DHCP server and {client} do not agree on an address for {port}"),
-            format!("ask anew: `{}`", again(client, port)),
+            format!("ask anew: `{}`", client.again(port)),
         ),
+        None | Some("waiting") if client.heeds_option_108(machine, port) => {
+            let text = format!(
+                "{client} is set to heed option 108 on {port} and asks for nothing now: a DHCP server that asks for IPv6 only may have answered before it was listened to (`sudo bramblegate doctor --try` shows it)"
+            );
+            finding("uplink-ipv6-only", text, client.heed_no_option_108(machine, port))
+        }
         Some("waiting") => finding(
             "uplink-waiting",
             format!("{client} looks after the uplink {port} and asks for nothing now"),
-            format!("ask anew: `{}`", again(client, port)),
+            format!("ask anew: `{}`", client.again(port)),
         ),
         Some("unanswered") => finding(
             "uplink-no-dhcp",
@@ -119,16 +125,6 @@ fn unit(client: &Client) -> &str {
         Client::Managed(Manager::Networkd) => "systemd-networkd",
         Client::Managed(Manager::Dhcpcd) => "dhcpcd",
         Client::Alone(process) => &process.name,
-    }
-}
-
-/// The command by which a client begins anew.
-fn again(client: &Client, port: &str) -> String {
-    match client {
-        Client::Managed(Manager::NetworkManager) => format!("sudo nmcli device reapply {port}"),
-        Client::Managed(Manager::Networkd) => format!("sudo networkctl reconfigure {port}"),
-        Client::Managed(Manager::Dhcpcd) => format!("sudo dhcpcd -n {port}"),
-        Client::Alone(process) => format!("sudo kill -USR1 {}", process.id),
     }
 }
 

@@ -107,7 +107,9 @@ pub fn no_dhcp(state: &State, active: &UplinkView<'_>) -> String {
             )
         }
         Some(Acquisition::Waiting) => {
-            format!("the DHCP client of {port} asks for nothing now: bramblegate doctor says which it is{own}")
+            format!(
+                "the DHCP client of {port} asks for nothing now, perhaps because a server asked for IPv6 only (option 108) before: bramblegate doctor says more{own}"
+            )
         }
         Some(Acquisition::Unanswered) => {
             format!(

@@ -7,6 +7,9 @@ fn linked(name: &str) -> Head {
 
 const LEASED: (&str, &str) = ("addresses wlan0", "10.99.0.126/24 fe80::1/64");
 
+/// Puts a client on a head.
+type With = fn(Head) -> Head;
+
 impl Head {
     fn process(self, id: &str, name: &str, command: &str) -> Self {
         let (comm, line) = (format!("{name}\n"), command.replace(' ', "\0"));
@@ -114,7 +117,7 @@ fn an_uplink_without_an_address_is_explained() {
         ("ipv6-only", "uplink-ipv6-only", "`"),
     ];
     for (place, (dhcp, code, remedy)) in states.into_iter().enumerate() {
-        let clients: [(&str, fn(Head) -> Head); 3] =
+        let clients: [(&str, With); 3] =
             [("NetworkManager", Head::network_manager), ("systemd-networkd", Head::networkd), ("dhcpcd", Head::dhcpcd)];
         for (client, with) in clients {
             for (which, held) in ["", "169.254.3.4/16 fe80::1/64 192.0.0.5/32"].into_iter().enumerate() {
