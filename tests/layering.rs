@@ -28,7 +28,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "daemon", "venue", "sink", "render", "policy", "state", "source", "hal", "config", "board", "panel",
+            "daemon", "venue", "sink", "render", "policy", "state", "source", "hal", "config", "board", "panel", "dns",
             "sort", "event",
         ],
     ),

@@ -43,7 +43,7 @@ fn not_renewed(stage: &mut Stage) {
     stage.udhcpd(99, 24);
     stage.start_client(false, false);
     stage.start_gateway();
-    stage.until("a lease", 40, |seen| is_leased(seen));
+    stage.until("a lease", 40, is_leased);
     stage.stop("server");
     let begin = Instant::now();
     let (mut deprecated, mut said) = (None, None);
@@ -91,7 +91,7 @@ fn renumbered(stage: &mut Stage) {
     stage.udhcpd(99, 24);
     stage.start_client(false, false);
     stage.start_gateway();
-    stage.until("a lease", 40, |seen| is_leased(seen));
+    stage.until("a lease", 40, is_leased);
     stage.udhcpd(98, 24);
     let seen = stage.until("the other subnet", 90, |seen| seen.row1() == "10.98.0.162" && seen.led() == GREEN);
     assert_eq!(seen.text("/uplink/address"), "10.98.0.162/24");
@@ -142,7 +142,7 @@ fn option_108_without_ipv6(stage: &mut Stage) {
         stage.start_gateway();
     }
     if !heeds {
-        stage.until("a lease all the same", 40, |seen| is_leased(seen));
+        stage.until("a lease all the same", 40, is_leased);
         return;
     }
     let heard = if late { "waiting" } else { "ipv6-only" };
@@ -150,7 +150,7 @@ fn option_108_without_ipv6(stage: &mut Stage) {
     let text = seen.alert("uplink-none").unwrap();
     assert!(late || text.contains("10.99.0.1 asks for IPv6 only on eth1 (option 108)"), "{text}");
     stage.cure("uplink-ipv6-only");
-    stage.until("a lease after the remedy", 60, |seen| is_leased(seen));
+    stage.until("a lease after the remedy", 60, is_leased);
 }
 
 fn option_108_with_ipv6(stage: &mut Stage) {
@@ -159,7 +159,7 @@ fn option_108_with_ipv6(stage: &mut Stage) {
     stage.start_gateway();
     stage.start_client(heeds, false);
     if !heeds {
-        stage.until("a lease all the same", 40, |seen| is_leased(seen));
+        stage.until("a lease all the same", 40, is_leased);
         return;
     }
     let said =
@@ -174,7 +174,7 @@ fn portal(stage: &mut Stage) {
     // The gateway first: it hears what the server says to the client.
     stage.start_gateway();
     stage.start_client(false, true);
-    stage.until("a lease", 40, |seen| is_leased(seen));
+    stage.until("a lease", 40, is_leased);
     if stage.client.asks_114 {
         stage.until("the portal's address", 10, |seen| seen.text("/uplink/portal_url") == "https://login.hotel/api");
         let doctor = stage.doctor();
@@ -243,5 +243,5 @@ fn no_client(stage: &mut Stage) {
     let text = seen.alert("uplink-none").unwrap();
     assert!(text.starts_with("nothing on the head asks for an address on eth1"), "{text}");
     stage.cure("uplink-no-client");
-    stage.until("a lease after the remedy", 60, |seen| is_leased(seen));
+    stage.until("a lease after the remedy", 60, is_leased);
 }

@@ -1,7 +1,7 @@
 //! The head with a client of a release on its uplink `eth1`, and the venue at the other end of the cable.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -127,6 +127,8 @@ impl Stage {
     fn inside(&self, line: &str) -> Command {
         let mut command = Command::new("chroot");
         command.arg(&self.root).args(["sh", "-c", line]).env("PATH", "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        // networkctl and others do nothing in a chroot, unless they are told that it is meant.
+        command.env("SYSTEMD_IGNORE_CHROOT", "1");
         command
     }
 
@@ -340,10 +342,4 @@ impl Seen {
         let found = alerts.iter().find(|alert| alert.get("code").and_then(Value::as_str) == Some(code))?;
         found.get("text")?.as_str().map(str::to_owned)
     }
-}
-
-/// Used in messages only.
-#[allow(dead_code)]
-pub fn exists(path: &Path) -> bool {
-    path.exists()
 }
