@@ -13,7 +13,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 export CARGO
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain build release demo test soak lint bench system-test fuzz install uninstall clean
+.PHONY: help toolchain build release demo test clients-test soak lint bench system-test fuzz install uninstall clean
 
 help: ## this list
 	@echo "Bramblegate: gateway and panel for the head node of a small cluster"
@@ -42,6 +42,11 @@ test: toolchain ## every test but the whole-system one
 	@scripts/packages.sh test
 	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --workspace --no-fail-fast $(ARGS)
+
+clients-test: toolchain ## uplinks in every state, with the real DHCP clients of Debian 12 and 13 (needs root; ARGS="nm-13" picks some)
+	@scripts/packages.sh clients
+	@scripts/client-roots.sh $(TARGET)/client-roots
+	$(CARGO) test --locked --test clients -- $(ARGS)
 
 soak: toolchain ## ten thousand nodes that die, flap, come and go, for ten minutes (SECONDS=600)
 	@scripts/packages.sh test

@@ -1,6 +1,6 @@
 #!/bin/bash
 # packages.sh PURPOSE...: what a purpose needs from the distribution (Debian 12 and 13, Raspberry Pi OS), and only what is
-# missing, is named and installed. PURPOSE: build, demo, test, bench, lint, system, ci.
+# missing, is named and installed. PURPOSE: build, demo, test, clients, bench, lint, system, ci.
 #   NO_INSTALL=1   name what is missing and stop with 69
 #   --list         print the packages of the purposes, installed or not
 # Packages are only ever added: an installation that would remove another package is refused.
@@ -31,6 +31,7 @@ test   | cmd dhcpcd              | dhcpcd-base            | DHCP client of a nod
 test   | cmd ssh                  | openssh-client         | goes by the settings written for it
 test   | cmd dropbear             | dropbear-bin           | an ssh server, which no service starts, at the end of that way
 test   | cmd sysctl               | procps                 | settings of the private networks
+clients | cmd mmdebstrap          | mmdebstrap             | small roots of two releases, with their DHCP clients
 bench  | cmd python3              | python3                | the scripts it is compared with
 bench  | cmd fping                | fping                  | another way to ask many nodes
 lint   | cmd nft                  | nftables               | checks the printed rule set
@@ -87,6 +88,7 @@ for purpose in "$@"; do
     case $purpose in
     demo) purposes+="build demo " ;;
     test) purposes+="build demo test " ;;
+    clients) purposes+="build demo test clients " ;;
     bench) purposes+="build demo test bench " ;;
     lint) purposes+="build lint " ;;
     system) purposes+="build system " ;;

@@ -23,7 +23,10 @@ const FLOORS: &[(&str, &[&str])] = &[
     // Talking netlink and nfnetlink is one skill: the appliers use the sources' sockets and message walkers.
     ("sink", &["render", "policy", "state", "source", "config", "board", "panel", "sort", "event"]),
     ("daemon", &["sink", "render", "policy", "state", "source", "config", "board", "panel", "event"]),
-    ("cli", &["daemon", "sink", "render", "policy", "state", "source", "config", "board", "panel", "sort", "event"]),
+    (
+        "cli",
+        &["daemon", "sink", "render", "policy", "state", "source", "config", "board", "panel", "dns", "sort", "event"],
+    ),
     ("main", &["cli"]),
 ];
 

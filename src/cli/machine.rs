@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use litemap::LiteMap;
 use serde_json::Value;
 
@@ -116,6 +116,26 @@ impl Machine {
             _ => None,
         });
         named.unwrap_or_default()
+    }
+
+    /// Returns the addresses of a port that are good beyond this machine. In tests the answer to "addresses PORT".
+    pub fn addresses(&self, port: &str) -> Vec<IpNet> {
+        if let Some(answers) = &self.answers {
+            let addresses = answers.get(&format!("addresses {port}"));
+            return addresses
+                .into_iter()
+                .flat_map(|texts| texts.split_whitespace())
+                .filter_map(|text| text.parse().ok())
+                .collect();
+        }
+        let index =
+            self.read(&format!("/sys/class/net/{port}/ifindex")).and_then(|text| text.trim().parse::<u32>().ok());
+        let known = netlink::snapshot().unwrap_or_default();
+        let held = known.into_iter().filter_map(|event| match event {
+            Event::Address(Change::Present(held)) if Some(held.index) == index && !held.tentative => Some(held.address),
+            _ => None,
+        });
+        held.collect()
     }
 
     /// Other programs' chains that drop what would be forwarded, where we may see them. In tests the answer to "blocker":

@@ -8,6 +8,9 @@
 //! route eth1 default via 10.99.0.1 metric 100             [table 254] [src ADDRESS] [onlink] [gone]
 //! forwarding eth1 off
 //! internet eth1 online|portal|nothing
+//! portal eth1 http://login.hotel/ | portal eth1 none      where the probe was led; "lease" before it: a DHCP client's
+//! asks eth1 no-client|waiting|unanswered|declined         how far the uplink's DHCP client has come; also
+//!                                                         "offered", "ipv6-only" and "refused", with the server
 //! node rpi1 310us | node rpi1 silent                      one round of probes; "x 3" at the end of any line repeats it
 //! node rpi1 310us retried                                 the first try was lost
 //! denied icmp | allowed icmp                              whether such probes may be sent
@@ -41,9 +44,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bramblegate::event::{
-    Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button, Change, Conflict, Dhcp, Dump, Event,
-    Firewall, Head, Lease, Link, LinkIndex, Mac, Neighbour, Netconf, Order, Output, Probe, Reachability, Round, Route,
-    Said, Saying, Stop, Traffic, Vital,
+    Acquisition, Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button, Change, Conflict, Dhcp,
+    Dump, Event, Firewall, Head, Lease, Link, LinkIndex, Mac, Neighbour, Netconf, Order, Output, PortalSource,
+    PortalUrl, Probe, Reachability, Round, Route, Said, Saying, Stop, Traffic, UplinkNews, Vital,
 };
 use bramblegate::policy::ROUTE_PROTOCOL;
 use bramblegate::state::node::Nodes;
@@ -96,6 +99,7 @@ impl Reader {
                 Event::Netconf(Netconf { index, forwarding, ..Netconf::default() })
             }
             "internet" => Event::Probe(self.internet(&mut words)?),
+            "portal" | "asks" => Event::Uplink(self.uplink_news(verb, &mut words)?),
             "head" => Event::Vital(Vital::Head(head(&mut words)?)),
             "power" => {
                 let held = words.choice(&[("pressed", true), ("released", false)])?;
@@ -221,6 +225,25 @@ impl Reader {
         let kinds =
             [("online", Reachability::Online), ("portal", Reachability::Portal), ("nothing", Reachability::Nothing)];
         Ok(Probe::Uplink { index, reachability: words.choice(&kinds)? })
+    }
+
+    fn uplink_news(&self, verb: &str, words: &mut Words<'_>) -> Result<UplinkNews> {
+        let index = self.index(words.next()?)?;
+        if verb == "portal" {
+            let by = if words.flag("lease") { PortalSource::Lease } else { PortalSource::Probe };
+            return Ok(UplinkNews::Portal { index, by, url: PortalUrl::read(words.next()?) });
+        }
+        let state = match words.next()? {
+            "no-client" => Acquisition::NoClient,
+            "waiting" => Acquisition::Waiting,
+            "unanswered" => Acquisition::Unanswered,
+            "declined" => Acquisition::Declined,
+            "offered" => Acquisition::Offered { server: words.parse()? },
+            "ipv6-only" => Acquisition::Ipv6Only { server: words.parse()? },
+            "refused" => Acquisition::Refused { server: words.parse()? },
+            other => return Err(format!("how far is {other:?}?")),
+        };
+        Ok(UplinkNews::Acquisition { index, state: Some(state) })
     }
 
     fn neighbour(&self, words: &mut Words<'_>) -> Result<Change<Neighbour>> {

@@ -34,6 +34,12 @@ pub fn tests() -> Vec<Trial> {
         trial("dhcp::a_stranger_is_a_reason_to_ask", stranger),
         trial("dhcp::a_server_that_goes_is_forgotten_within_the_minute", goes),
         trial("dhcp::who_may_not_ask_says_so", unasked),
+        trial("dhcp::the_talk_of_an_uplinks_client_is_overheard", uplink::talk_is_overheard),
+        trial(
+            "dhcp::an_uplinks_silence_is_nobody_or_somebody_who_waits",
+            uplink::silence_is_nobody_or_somebody_who_waits,
+        ),
+        trial("dhcp::an_uplinks_wish_for_ipv6_only_is_overheard", uplink::wish_for_ipv6_only_is_heeded_by_dhcpcd),
     ]
 }
 
@@ -514,4 +520,99 @@ fn unasked() {
         let error = asking.task.await.unwrap().unwrap();
         assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
     });
+}
+
+/// What is heard of the DHCP client of an uplink, with real clients and servers at both ends.
+mod uplink {
+    use bramblegate::event::{Acquisition, PortalSource, UplinkNews};
+    use bramblegate::source::dhcp::uplink::{ListeningPlan, run};
+
+    use super::*;
+
+    /// Listens to the port `cluster`.
+    fn listening() -> (watch::Sender<Vec<ListeningPlan>>, mpsc::Receiver<Event>) {
+        let mac = "02:00:00:00:00:01".parse().unwrap();
+        let port = ListeningPlan { index: index_of("cluster"), name: "cluster".into(), mac };
+        let (plan, wanted) = watch::channel(vec![port]);
+        let (sender, events) = mpsc::channel(64);
+        tokio::spawn(run(wanted, sender));
+        (plan, events)
+    }
+
+    /// The next news of the client; a portal on the way is kept.
+    async fn heard(events: &mut mpsc::Receiver<Event>, portal: &mut Option<String>) -> Option<Acquisition> {
+        loop {
+            match timeout(Duration::from_secs(15), events.recv()).await {
+                Ok(Some(Event::Uplink(UplinkNews::Acquisition { state, .. }))) => return state,
+                Ok(Some(Event::Uplink(UplinkNews::Portal { by: PortalSource::Lease, url, .. }))) => {
+                    *portal = url.map(|url| url.to_string());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// A client that only asks and takes: its script does nothing.
+    fn udhcpc(more: &[&str]) -> Server {
+        let mut command = Command::new("busybox");
+        command.args(["udhcpc", "-f", "-i", "cluster", "-s", "/bin/true", "-t", "20", "-T", "1"]).args(more);
+        Server(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    pub fn talk_is_overheard() {
+        let cable = Cable::new();
+        let (server, mut portal) = (Ipv4Addr::new(10, 77, 0, 1), None);
+        block_on(async {
+            let (_plan, mut events) = listening();
+            let _client = udhcpc(&["-O", "114"]);
+            assert_eq!(heard(&mut events, &mut portal).await, Some(Acquisition::Unanswered));
+            let _server = cable.dnsmasq(&["--no-ping", "--dhcp-option-force=114,http://login.hotel/"]);
+            assert_eq!(heard(&mut events, &mut portal).await, Some(Acquisition::Offered { server }));
+            assert_eq!(portal.as_deref(), Some("http://login.hotel/"));
+        });
+    }
+
+    pub fn silence_is_nobody_or_somebody_who_waits() {
+        let _cable = Cable::new();
+        sh(
+            "ip link add bare address 02:00:00:00:00:02 type veth peer name far-bare && ip link set bare up && ip link set far-bare up",
+        );
+        // Its socket looks like that of a client which stands between two of its questions.
+        let mut command = Command::new("tcpdump");
+        command.args(["-i", "cluster", "-w", "/dev/null"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let _waits = Server(command.spawn().unwrap());
+        block_on(async {
+            let (plan, mut events) = listening();
+            let mac = "02:00:00:00:00:02".parse().unwrap();
+            plan.send_modify(|ports| ports.push(ListeningPlan { index: index_of("bare"), name: "bare".into(), mac }));
+            let mut known = Vec::new();
+            while known.len() < 2 {
+                match timeout(Duration::from_secs(15), events.recv()).await {
+                    Ok(Some(Event::Uplink(UplinkNews::Acquisition { index, state }))) => known.push((index, state)),
+                    other => panic!("{other:?}"),
+                }
+            }
+            known.sort_by_key(|(index, _)| *index != index_of("cluster"));
+            let expected = [("cluster", Acquisition::Waiting), ("bare", Acquisition::NoClient)];
+            assert_eq!(known, expected.map(|(name, state)| (index_of(name), Some(state))));
+        });
+    }
+
+    pub fn wish_for_ipv6_only_is_heeded_by_dhcpcd() {
+        let cable = Cable::new();
+        let (server, mut portal) = (Ipv4Addr::new(10, 77, 0, 1), None);
+        block_on(async {
+            let (_plan, mut events) = listening();
+            let _server = cable.dnsmasq(&["--no-ping", "--dhcp-option=108,300i"]);
+            let configuration = cable.file("dhcpcd.conf");
+            std::fs::write(&configuration, "option ipv6_only_preferred\nnohook resolv.conf\nnoipv6\nnoipv4ll\n")
+                .unwrap();
+            let mut command = Command::new("unshare");
+            let run = "mount -t tmpfs tmpfs /var/lib/dhcpcd; mount -t tmpfs tmpfs /run; exec dhcpcd -B -c /bin/true -f \"$0\" cluster";
+            command.args(["--mount", "sh", "-c", run]).arg(&configuration);
+            let _client = Server(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+            assert_eq!(heard(&mut events, &mut portal).await, Some(Acquisition::Unanswered));
+            assert_eq!(heard(&mut events, &mut portal).await, Some(Acquisition::Ipv6Only { server }));
+        });
+    }
 }

@@ -1,16 +1,20 @@
 //! `bramblegate doctor` and `detect`, the real binary, on a network of its own.
 
 use std::net::UdpSocket;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use libtest_mimic::Trial;
 
-use crate::lab::{sh, trial};
+use crate::lab::{Namespace, sh, trial};
 
 pub fn tests() -> Vec<Trial> {
     vec![
         trial("doctor::a_foreign_drop_blocks_until_it_is_gone", a_foreign_drop_blocks_until_it_is_gone),
         trial("doctor::who_has_port_53_is_named", who_has_port_53_is_named),
+        trial("doctor::it_asks_the_venues_servers_and_our_own", it_asks_the_venues_servers_and_our_own),
+        trial("doctor::a_server_that_is_silent_is_said", a_server_that_is_silent_is_said),
+        trial("doctor::every_remedy_helps", every_remedy_helps),
         trial("detect::the_way_to_the_internet_stays_an_uplink", the_way_to_the_internet_stays_an_uplink),
     ]
 }
@@ -20,7 +24,13 @@ const SETTINGS: &str =
 
 /// Runs the binary where `/sys` shows this network: exit code and both outputs.
 fn run(arguments: &str) -> (i32, String) {
-    let script = format!("mount -t sysfs sysfs /sys && exec {} {arguments}", env!("CARGO_BIN_EXE_bramblegate"));
+    run_with("true", arguments)
+}
+
+/// As [`run`], after a line of shell.
+fn run_with(before: &str, arguments: &str) -> (i32, String) {
+    let program = env!("CARGO_BIN_EXE_bramblegate");
+    let script = format!("mount -t sysfs sysfs /sys && {before} && exec {program} {arguments}");
     let output = Command::new("unshare").args(["--mount", "sh", "-c", &script]).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned())
@@ -76,4 +86,139 @@ fn the_way_to_the_internet_stays_an_uplink() {
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("interfaces = [\"up0\", "), "{text}");
     assert!(text.contains("interface = \"down0\"\n") && text.contains("address = \"10.213.50.1/24\""), "{text}");
+}
+
+/// A child that ends with the value.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(line: &str) -> Program {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let mut command = Command::new(words[0]);
+    Program(command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+}
+
+/// A venue at the other end of `up0`, with its router's address there; the head has one too.
+fn venue() -> Namespace {
+    let far = Namespace::new("venue");
+    sh(&format!("ip link set up1 netns {}; ip addr add 10.99.0.5/24 dev up0", far.name()));
+    far.sh("ip link set up1 up; ip addr add 10.99.0.1/24 dev up1");
+    far
+}
+
+const TRY_SETTINGS: &str = "uplink.probe_url = \"http://probe.example/generate_204\"\n[cluster.dhcp]\nenabled = true\n";
+
+/// `doctor --try` where the machine's resolver is the venue's.
+fn try_it(file: &str) -> (i32, String) {
+    sh("printf 'nameserver 10.99.0.1\\n' > /run/resolv.conf");
+    run_with("mount --bind /run/resolv.conf /etc/resolv.conf", &format!("doctor --try -c {file}"))
+}
+
+fn it_asks_the_venues_servers_and_our_own() {
+    let file = head("try");
+    std::fs::write(&file, format!("{SETTINGS}{TRY_SETTINGS}")).unwrap();
+    let far = venue();
+    sh("ip addr add 192.168.50.1/24 dev down0; ip link set down0 up; ip link set down1 up");
+    let options = "--no-resolv --no-hosts --conf-file=/dev/null --user=root --pid-file --address=/#/203.0.113.80 -k --bind-interfaces";
+    let _server = start(&format!(
+        "ip netns exec {} dnsmasq {options} --interface=up1 --dhcp-range=10.99.0.50,10.99.0.60,2m --no-ping --dhcp-leasefile=/run/v.leases --dhcp-option=108,300i --dhcp-option=114,http://login.hotel/",
+        far.name()
+    ));
+    let _own = start(&format!("dnsmasq {options} --listen-address=192.168.50.1 --except-interface=lo"));
+    std::thread::sleep(Duration::from_millis(500));
+    let (_, text) = try_it(&file);
+    for said in [
+        "Asking on up0 for a DHCP server (a DISCOVER; what is offered is not taken)",
+        "up0: the DHCP server 10.99.0.1 offers 10.99.0.5",
+        "and asks for IPv6 only (option 108), with a captive portal at http://login.hotel/",
+        "the resolver 10.99.0.1 knows 1 addresses of probe.example",
+        "the head's dnsmasq knows 1 addresses of probe.example",
+    ] {
+        assert!(text.contains(said), "{said:?} is not in\n{text}");
+    }
+    let leases = std::fs::read_to_string("/run/v.leases").unwrap_or_default();
+    assert!(leases.trim().is_empty(), "nothing was taken: {leases}");
+    std::fs::remove_file(file).unwrap();
+}
+
+fn a_server_that_is_silent_is_said() {
+    let file = head("silent");
+    std::fs::write(&file, format!("{SETTINGS}{TRY_SETTINGS}")).unwrap();
+    let _far = venue();
+    sh("ip addr add 192.168.50.1/24 dev down0; ip link set down0 up; ip link set down1 up");
+    let (code, text) = try_it(&file);
+    assert_eq!(code, 1, "{text}");
+    for code in [
+        "uplink-no-dhcp: no DHCP server answers a question of ours on up0",
+        "uplink-resolver:",
+        "gateway-dnsmasq-failed:",
+    ] {
+        assert!(text.contains(code), "{code:?} is not in\n{text}");
+    }
+    std::fs::remove_file(file).unwrap();
+}
+
+/// What makes a finding, on a machine whose `/etc`, `/run` and `/sys/bus` are its own, and what the kernel does after its remedy.
+const AILMENTS: &[(&str, &str, &str)] = &[
+    (
+        "gateway-port-cloud-init",
+        "mkdir -p /etc/cloud/cloud.cfg.d /run/boot; touch /etc/cloud/cloud.cfg; mount --bind /run/boot /boot; printf 'ethernets:\\n  down0:\\n    dhcp4: true\\n' > /boot/network-config",
+        "",
+    ),
+    (
+        "lcd-held",
+        "mkdir -p /sys/bus/i2c/devices/1-0027 /sys/bus/i2c/drivers/hd44780; ln -s ../../drivers/hd44780 /sys/bus/i2c/devices/1-0027/driver",
+        "grep -qx 1-0027 /sys/bus/i2c/drivers/hd44780/unbind && rm /sys/bus/i2c/devices/1-0027/driver",
+    ),
+    (
+        "led-detached",
+        "d=/sys/bus/usb/devices/1-1; mkdir -p $d/1-1:1.0 /sys/bus/usb/drivers/usbhid; echo 20a0 > $d/idVendor; echo 41e5 > $d/idProduct; echo 1 > $d/busnum; echo 5 > $d/devnum",
+        "grep -qx 1-1:1.0 /sys/bus/usb/drivers/usbhid/bind && ln -s ../../../drivers/usbhid /sys/bus/usb/devices/1-1/1-1:1.0/driver",
+    ),
+    (
+        "uplink-two-clients",
+        "mkdir -p /run/dhcpcd; busybox udhcpc -f -i up0 -s /bin/true >/dev/null 2>&1& printf 'noipv6\\nnohook resolv.conf\\n' > /etc/dhcpcd.conf; dhcpcd -B -c /bin/true up0 >/dev/null 2>&1 & \n sleep 2",
+        "sleep 0.5",
+    ),
+    ("uplink-no-client", "true", "sleep 1"),
+];
+
+/// The command of each remedy is done as it is printed; after that its finding is gone.
+fn every_remedy_helps() {
+    let file = head("remedies");
+    sh("ip link set up1 up");
+    std::fs::write(&file, "uplink.interfaces = [\"up0\"]\ncluster.interface = \"down0\"\nboard = \"raspberry-pi-4\"\n")
+        .unwrap();
+    for (code, ail, after) in AILMENTS {
+        let program = env!("CARGO_BIN_EXE_bramblegate");
+        // A process namespace of its own: what it started ends with it.
+        let script = format!(
+            r#"mount -t sysfs sysfs /sys; mount -t proc proc /proc
+            mount -t tmpfs tmpfs /etc; mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /sys/bus; mkdir -p /run/bin
+            mount -t tmpfs tmpfs /var/lib/dhcpcd
+            printf '#!/bin/sh\nexec "$@"\n' > /run/bin/sudo; chmod +x /run/bin/sudo; PATH=/run/bin:$PATH
+            printf 'root:x:0:0::/:/bin/sh\n' > /etc/passwd
+            {ail}
+            finding() {{ {program} doctor -c {file} | grep -A1 -E '(finding|BLOCKED|hint) *{code}:'; }}
+            found=$(finding) || {{ echo "{code} is not found"; {program} doctor -c {file}; exit 1; }}
+            remedy=$(printf '%s\n' "$found" | sed -n 's/.*remedy: [^`]*`\([^`]*\)`.*/\1/p' | head -n 1)
+            [ -n "$remedy" ] || {{ echo "no command in: $found"; exit 1; }}
+            echo "$remedy"
+            sh -ec "$remedy" </dev/null || exit 1
+            {after}
+            if left=$(finding); then echo "still: $left"; exit 1; fi"#
+        );
+        let output =
+            Command::new("unshare").args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", &script]).output();
+        let output = output.unwrap();
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "{code}: {text}");
+    }
+    std::fs::remove_file(file).unwrap();
 }

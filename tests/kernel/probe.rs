@@ -8,7 +8,7 @@ use std::thread::spawn;
 use std::time::Duration;
 
 use bramblegate::config::{HttpExpectation, NodeProbe, UplinkProbe};
-use bramblegate::event::{Event, NodeId, Probe, Reachability, Round};
+use bramblegate::event::{Event, NodeId, PortalUrl, Probe, Reachability, Round, UplinkNews};
 use bramblegate::source::probe::{NodeProbePlan, NodeTarget, UplinkProbePlan, UplinkTarget, run_nodes, run_uplinks};
 use libtest_mimic::Trial;
 use simple_dns::rdata::{A, RData};
@@ -113,20 +113,25 @@ fn target(name: &str, source: [u8; 4], generation: u64) -> UplinkTarget {
 struct Asking {
     plan: watch::Sender<UplinkProbePlan>,
     events: mpsc::Receiver<Event>,
+    /// where a portal is, as last told
+    portal: Option<PortalUrl>,
 }
 
 fn asking(targets: Vec<UplinkTarget>, probe: UplinkProbe) -> Asking {
     let (plan, wanted) = watch::channel(UplinkProbePlan { targets, probe });
     let (sender, events) = mpsc::channel(64);
     tokio::spawn(run_uplinks(wanted, sender));
-    Asking { plan, events }
+    Asking { plan, events, portal: None }
 }
 
 impl Asking {
     async fn answer(&mut self) -> (u32, Reachability) {
-        match timeout(Duration::from_secs(10), self.events.recv()).await {
-            Ok(Some(Event::Probe(Probe::Uplink { index, reachability }))) => (index, reachability),
-            other => panic!("{other:?}"),
+        loop {
+            match timeout(Duration::from_secs(10), self.events.recv()).await {
+                Ok(Some(Event::Probe(Probe::Uplink { index, reachability }))) => return (index, reachability),
+                Ok(Some(Event::Uplink(UplinkNews::Portal { url, .. }))) => self.portal = url,
+                other => panic!("{other:?}"),
+            }
         }
     }
 
@@ -153,6 +158,7 @@ fn told_apart() {
             asking.again();
             assert_eq!(asking.answer().await, (index, said));
         }
+        assert_eq!(asking.portal.as_ref().map(PortalUrl::as_str), Some("http://login/"));
         sh("ip link set uplink down");
         asking.again();
         assert_eq!(asking.answer().await, (index, Reachability::Nothing));

@@ -4,6 +4,7 @@
 
 mod dhcp;
 mod network;
+mod uplink;
 mod vital;
 mod words;
 
@@ -22,6 +23,7 @@ use crate::panel::DeviceError;
 
 pub use dhcp::{Dhcp, Lease, Said, Saying};
 pub use network::{Address, Link, LinkIndex, Neighbour, Netconf, Route, Rule};
+pub use uplink::{Acquisition, PortalSource, PortalUrl, UplinkNews};
 
 /// A moment on the boot clock (`CLOCK_BOOTTIME`): never set back, counts through suspend.
 ///
@@ -336,6 +338,7 @@ pub enum Event {
     Acknowledged(BTreeSet<String>),
     Button(Button),
     Probe(Probe),
+    Uplink(UplinkNews),
     Hotplug(Hotplug),
     Firewall(Firewall),
     Vital(Vital),

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use ipnet::Ipv4Net;
+
 use super::file::{Internet, Network};
 use super::shell::{self, ip, must};
 use super::{Result, while_doing};
@@ -17,6 +19,8 @@ pub const HEAD_MAC: &str = "02:bb:00:00:";
 /// The hardware address of every venue's router. A bridge without one of its own takes a port's, and another when that
 /// port goes: no real router changes its address because a guest leaves.
 const ROUTER_MAC: &str = "02:ee:00:00:00:01";
+/// The link-local address that a router makes of [`ROUTER_MAC`] (RFC 4291, appendix A).
+const ROUTER_LINK_LOCAL: &str = "fe80::ee:ff:fe00:1";
 /// How many nodes there are.
 pub const NODES: u8 = 3;
 /// Where the ends of cables lie that are plugged in nowhere.
@@ -129,6 +133,9 @@ pub fn build_network(index: usize, network: &Network) -> Result<()> {
     for address in &network.address {
         let _ = writeln!(router, "addr add {address} dev lan0");
     }
+    if let Some(translator) = network.translator {
+        let _ = writeln!(router, "route add {} dev lan0", translator.addr());
+    }
     if let Some(prefix) = network.ipv6 {
         let _ = writeln!(router, "addr add 2001:db8:f{index}::2/64 dev wan nodad");
         let _ = writeln!(router, "addr add {} dev lan0 nodad", ipv6_router(prefix));
@@ -236,6 +243,13 @@ pub fn plug(port: &str, wire: usize, mtu: u16) -> Result<()> {
     }
     ip("head", &format!("link set {port} up\n"))?;
     ip(&venue, &format!("link set {far} mtu {mtu} master lan0\nlink set {far} up\n"))
+}
+
+/// Gives a port what NetworkManager's translator puts there: its address, and IPv4's way out by the IPv6 router.
+pub fn add_translator(port: &str, translator: Ipv4Net) -> Result<()> {
+    let (net, address) = (translator, translator.addr());
+    let route = format!("default via inet6 {ROUTER_LINK_LOCAL} dev {port} src {address} metric 100");
+    must("head", &format!("ip addr add {net} dev {port} noprefixroute && ip -4 route add {route}")).map(drop)
 }
 
 /// Pulls the cable of a port out of the `wire`th network; it still lies there.

@@ -1,8 +1,11 @@
 //! Opens BlinkSticks behind hidraw.
 
+use std::path::Path;
+
 use hidapi::{DeviceInfo, HidApi, HidDevice, HidError};
 
 use super::blinkstick::{BlinkStick, HidTransport, Identity, PRODUCT, VENDOR};
+use crate::claimed;
 use crate::device::DeviceError;
 
 /// A hidraw device.
@@ -55,6 +58,10 @@ pub fn open(serial: Option<&str>) -> Result<BlinkStick<HidRaw>, DeviceError> {
     let mut sticks = api.device_list().filter(|info| is_ours(info));
     let wanted = |info: &&DeviceInfo| serial.is_none_or(|serial| info.serial_number() == Some(serial));
     let Some(info) = sticks.find(wanted) else {
+        if let Some(stick) = claimed::detached_sticks(Path::new("/")).first() {
+            let (text, remedy) = stick.explain();
+            return Err(DeviceError::Failed(format!("{text}: {remedy}")));
+        }
         let which = serial.map(|serial| format!(" with serial number {serial}")).unwrap_or_default();
         return Err(DeviceError::Absent(format!("no BlinkStick{which} is plugged in")));
     };

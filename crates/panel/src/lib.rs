@@ -7,6 +7,7 @@
 
 pub mod blinkstick;
 pub mod charset;
+pub mod claimed;
 pub mod device;
 pub mod emulator;
 pub mod frame;

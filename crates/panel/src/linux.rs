@@ -10,6 +10,7 @@ use linux_embedded_hal::{CdevPin, I2CError, I2cdev};
 
 use super::gpio::{Gpio, Pins};
 use super::pcf8574::{BusError, BusFault, CLOCK_HZ, Pcf8574};
+use crate::claimed;
 use crate::device::DeviceError;
 use crate::wiring::Wiring;
 
@@ -58,6 +59,9 @@ fn errno_of(error: &LinuxI2CError) -> Option<i32> {
 /// An expander on `/dev/i2c-N`.
 pub fn open_i2c(device: &Path, address: u8, wiring: Wiring) -> Result<Pcf8574<I2cdev, Sleep>, DeviceError> {
     let name = device.display().to_string();
+    if let Some((text, remedy)) = claimed::i2c_held(Path::new("/"), device, address) {
+        return Err(DeviceError::Failed(format!("{text}: {remedy}")));
+    }
     let bus = I2cdev::new(device).map_err(|error| {
         let errno = errno_of(&error);
         match DeviceError::from_errno(errno, format!("{name} cannot be opened: {error}")) {

@@ -53,12 +53,13 @@ pub const WIRINGS: &[KnownWiring] = &[
     KnownWiring {
         name: "lcdxio",
         wiring: Wiring { rs: 4, rw: Some(5), e: 6, backlight: Some(7), backlight_inverse: false, data: [0, 1, 2, 3] },
-        found_on: "LCDproc's own wiring, ElectroFun LCDXIO",
+        found_on: "ElectroFun LCDXIO with an NPN transistor",
     },
     KnownWiring {
         name: "lcdxio-inverse",
         wiring: Wiring { rs: 4, rw: Some(5), e: 6, backlight: Some(7), backlight_inverse: true, data: [0, 1, 2, 3] },
-        found_on: "ElectroFun LCDXIO with a PNP transistor",
+        // LCDproc's server/drivers/hd44780-i2c.c: the light is on while its bit is 0, unless BacklightInvert says otherwise.
+        found_on: "LCDproc's own wiring, ElectroFun LCDXIO with a PNP transistor",
     },
     KnownWiring {
         name: "rw-grounded",

@@ -158,6 +158,10 @@ fn subnet(found: &Found, proposal: &mut Proposal) {
 fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
     let mut first = None;
     for bus in &found.busses {
+        for (address, text, remedy) in &bus.held {
+            proposal.say(format!("{text}: {remedy}"));
+            first.get_or_insert((bus.device.clone(), *address));
+        }
         match &bus.answers {
             Err(error) => proposal.say(format!("{} ({}): cannot be read: {error}", bus.device, bus.name)),
             Ok(answers) if answers.is_empty() => {
@@ -189,6 +193,12 @@ fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
 
 fn light(found: &Found, board: &Board, proposal: &mut Proposal) {
     match found.sticks.as_slice() {
+        [] if !found.detached.is_empty() => {
+            for stick in &found.detached {
+                let (text, remedy) = stick.explain();
+                proposal.say(format!("led: {text}: {remedy}"));
+            }
+        }
         [] => proposal.say("led: no BlinkStick is plugged in"),
         [one] => proposal.say(format!("led: BlinkStick {one}")),
         [first, ..] => {

@@ -7,6 +7,7 @@ use linux_embedded_hal::I2cdev;
 
 use crate::board::Board;
 use crate::cli::machine::Machine;
+use crate::panel::claimed::{self, DetachedStick};
 use crate::panel::pcf8574::ADDRESSES;
 use crate::sort;
 
@@ -19,6 +20,8 @@ pub struct Found {
     pub busses: Vec<Bus>,
     /// serial numbers of BlinkSticks
     pub sticks: Vec<String>,
+    /// BlinkSticks that a program has detached from the kernel
+    pub detached: Vec<DetachedStick>,
     /// names in `/sys/class/leds`
     pub leds: Vec<String>,
     pub ports: Vec<Port>,
@@ -39,6 +42,8 @@ pub struct Bus {
     /// the adapter's name
     pub name: String,
     pub answers: Answers,
+    /// addresses that a driver of the kernel holds, what to say of each, and to do
+    pub held: Vec<(u8, String, String)>,
 }
 
 /// A network port.
@@ -84,6 +89,7 @@ pub fn look(machine: &Machine, board: &Board, device_tree: bool) -> Found {
         device_tree,
         busses,
         sticks: sticks(),
+        detached: claimed::detached_sticks(&machine.path("/")),
         leds: machine.list("/sys/class/leds"),
         ports: ports(machine, board),
         default_route,
@@ -101,7 +107,14 @@ pub fn busses(machine: &Machine, read: &mut dyn FnMut(&Path) -> Answers) -> Vec<
         let name = machine.read(&format!("/sys/class/i2c-dev/{device}/name")).unwrap_or_default();
         if !of_others(&name) {
             let answers = read(&machine.path(&format!("/dev/{device}")));
-            busses.push(Bus { device: format!("/dev/{device}"), name, answers });
+            let device = format!("/dev/{device}");
+            let addresses = ADDRESSES.into_iter().flatten();
+            let held = addresses.filter_map(|at| {
+                let (text, remedy) = claimed::i2c_held(&machine.path("/"), Path::new(&device), at)?;
+                Some((at, text, remedy))
+            });
+            let held = held.collect();
+            busses.push(Bus { device, name, answers, held });
         }
     }
     busses

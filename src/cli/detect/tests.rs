@@ -116,7 +116,12 @@ fn a_subnet_that_is_taken_is_left_alone() {
 
 #[test]
 fn an_expander_that_answers_becomes_the_display() {
-    let bus = Bus { device: "/dev/i2c-1".to_owned(), name: "bcm2835 I2C".to_owned(), answers: Ok(vec![(0x3f, 0xff)]) };
+    let bus = Bus {
+        device: "/dev/i2c-1".to_owned(),
+        name: "bcm2835 I2C".to_owned(),
+        answers: Ok(vec![(0x3f, 0xff)]),
+        held: Vec::new(),
+    };
     let found = Found { busses: vec![bus], ..Found::default() };
     let seen = decide(&found, &Board::built_in("generic-pc").unwrap());
     assert_eq!((seen.value("lcd.bus"), seen.value("lcd.address")), (Some("\"/dev/i2c-1\""), Some("0x3f")));

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use super::sockets::holders;
 use super::{Finding, Patient};
 use crate::config::{LcdBus, LedDevice};
+use crate::panel::claimed::{self, DetachedStick};
 
 /// The service's own group, and those that its unit adds.
 const GROUPS: [&str; 3] = ["bramblegate", "i2c", "gpio"];
@@ -85,6 +86,30 @@ fn holders_of(patient: &Patient<'_>, device: &str) -> Vec<Finding> {
         )
     };
     others.map(finding).collect()
+}
+
+/// A display or a stick that is there and taken: by a driver of the kernel, or away from the kernel.
+pub fn claimed(patient: &Patient<'_>) -> Vec<Finding> {
+    let root = patient.machine.path("/");
+    let mut findings = Vec::new();
+    if let LcdBus::I2c { device, address, .. } = &patient.settings.lcd.bus {
+        let held = claimed::i2c_held(&root, device, *address);
+        findings.extend(held.map(|(text, remedy)| Finding::new("lcd-held", text, remedy)));
+    }
+    if uses_stick(&patient.settings.led.device) {
+        findings.extend(claimed::detached_sticks(&root).iter().map(|stick| detached(patient, stick)));
+    }
+    findings
+}
+
+/// Who holds the stick past the kernel's driver has to go first.
+fn detached(patient: &Patient<'_>, stick: &DetachedStick) -> Finding {
+    let (mut text, mut remedy) = stick.explain();
+    if let Some(holder) = holders(patient.machine, &stick.node).first() {
+        text += &format!("; {holder} has it open now");
+        remedy = format!("`sudo kill {}`, and take it out of what starts it; then {remedy}", holder.id);
+    }
+    Finding::new("led-detached", text, remedy)
 }
 
 /// As [`holders_of`], for all devices that the settings use.

@@ -1,12 +1,16 @@
 //! `bramblegate doctor`: what on this machine would stop or disturb the gateway, each with its remedy. Changes nothing.
 
+mod ask;
+mod clients;
 mod devices;
+mod dnsmasq;
 mod firewall;
 mod forward;
 pub mod host;
 mod leftovers;
 mod presumed;
 mod probes;
+pub mod profiles;
 pub mod services;
 mod serving;
 mod sockets;
@@ -14,6 +18,7 @@ mod ssh;
 mod swap;
 #[cfg(test)]
 mod tests;
+mod uplinks;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -30,7 +35,8 @@ use crate::state::port::is_glob;
 const EXAMPLES: &str = "\
 Examples:
   bramblegate doctor                       exit 0 clean, 1 findings, 2 the gateway is blocked
-  sudo bramblegate doctor                  sees the rules and programs of others as well";
+  sudo bramblegate doctor                  sees the rules and programs of others as well
+  sudo bramblegate doctor --try            also asks the venue's servers and the head's own, and says so first";
 
 /// Look for what on this machine would stop or disturb the gateway; changes nothing
 #[derive(Debug, clap::Args)]
@@ -38,6 +44,9 @@ Examples:
 pub struct Args {
     #[command(flatten)]
     pub config: ConfigArg,
+    /// Also ask on the wire: the venue's DHCP server and resolvers, and the head's own dnsmasq; nothing is taken
+    #[arg(long = "try")]
+    pub try_it: bool,
 }
 
 /// One thing that is not as it should be, or could be better.
@@ -143,12 +152,17 @@ pub static CHECKS: &[(&str, Check)] = &[
     ("no masquerade of old", firewall::old_masquerade),
     ("sshd can be reached from the venue", ssh::reachable),
     ("nobody else manages the cluster's port", services::managers),
+    ("no profile for the cluster's port comes back at each boot", profiles::returning),
+    ("each uplink has one DHCP client", uplinks::two_clients),
+    ("each uplink gets its address", uplinks::addresses),
     ("no other DHCP or DNS server is in the way", services::servers),
+    ("dnsmasq has no published holes", dnsmasq::holes),
     ("boot files are there for the nodes", serving::boot_folder),
     ("nodes are told a time server", serving::time),
     ("display and LED may be used", devices::rights),
     ("the gateway may send its probes", probes::rights),
     ("nobody else holds display or LED", devices::held),
+    ("no driver of the kernel holds the display, none is missing for the LED", devices::claimed),
     ("connection tracking has room", host::conntrack),
     ("the kernel has room for all nodes as neighbours", host::neighbours),
     ("the cluster's subnet is nobody else's", host::overlap),
@@ -165,9 +179,14 @@ pub fn examine(patient: &Patient<'_>) -> Vec<Finding> {
 /// Exit 0 clean, 1 findings, 2 the gateway is blocked.
 pub fn main(args: Args) -> ExitCode {
     let machine = Machine::real();
-    let (findings, checks) = look(&machine, &args.config.config);
+    let (mut findings, mut checks) = look(&machine, &args.config.config);
     if !rustix::process::geteuid().is_root() {
         output::err("Without root not everything can be seen: `sudo bramblegate doctor` sees more.\n");
+    }
+    if args.try_it {
+        let (found, made) = ask::ask(&machine, &args.config.config);
+        findings.extend(found);
+        checks += made;
     }
     output::out(&report(&findings, checks));
     ExitCode::from(code(&findings))

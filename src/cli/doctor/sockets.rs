@@ -83,7 +83,8 @@ impl std::fmt::Display for Process {
 }
 
 impl Process {
-    fn holds(&self, machine: &Machine, target: &str) -> bool {
+    /// Returns whether one of its descriptors is this; needs root for others' processes.
+    pub fn holds(&self, machine: &Machine, target: &str) -> bool {
         let folder = format!("/proc/{}/fd", self.id);
         machine.list(&folder).iter().any(|fd| machine.link(&format!("{folder}/{fd}")).as_deref() == Some(target))
     }

@@ -1,5 +1,6 @@
 mod serving;
 mod swap;
+mod uplinks;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -205,7 +205,7 @@ fn go_on(value: &mut Value, seconds: u64) {
         Value::Object(object) => {
             for (key, value) in object {
                 match (key.as_str(), value.as_u64()) {
-                    ("since_s", Some(age)) => *value = (age + seconds).into(),
+                    ("since_s" | "not_renewed_s", Some(age)) => *value = (age + seconds).into(),
                     ("lease_left_s", Some(left)) => *value = left.saturating_sub(seconds).into(),
                     (_, None) => go_on(value, seconds),
                     _ => {}

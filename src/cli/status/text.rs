@@ -105,6 +105,8 @@ fn uplinks(page: &mut Page, status: &Value) {
             list(uplink, "/addresses").filter_map(Value::as_str).filter(|a| *a != address).map(str::to_owned).collect();
         let gateway = labelled(uplink, "/gateway", "gateway ");
         let lease = number(uplink, "/lease_left_s").map(|left| format!("lease {}", age(left))).unwrap_or_default();
+        let late =
+            number(uplink, "/not_renewed_s").map(|late| format!("not renewed for {}", age(late))).unwrap_or_default();
         let since = number(uplink, "/since_s").map(|since| page.paint(DIM, &format!("for {}", age(since))));
         page.row(
             name,
@@ -115,9 +117,14 @@ fn uplinks(page: &mut Page, status: &Value) {
                 others.join(" "),
                 gateway,
                 lease,
+                page.paint(AMBER, &late),
                 since.unwrap_or_default(),
             ],
         );
+        let portal = text(uplink, "/portal_url");
+        if !portal.is_empty() {
+            page.row("", &[format!("log in at {portal}")]);
+        }
     }
 }
 

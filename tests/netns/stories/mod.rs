@@ -45,6 +45,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("uplink::pulled_cable_is_shown_at_once", uplink::pulled_cable_is_shown_at_once),
     ("uplink::another_venue_needs_no_other_rules", uplink::another_venue_needs_no_other_rules),
     ("uplink::renamed_port_is_still_the_uplink", uplink::renamed_port_is_still_the_uplink),
+    ("uplink::address_that_is_not_renewed_still_counts", uplink::address_that_is_not_renewed_still_counts),
     ("uplink::port_of_a_bridge_is_said", uplink::port_of_a_bridge_is_said),
     ("uplink::failover_forgets_stale_connections", uplink::failover_forgets_stale_connections),
     ("uplink::refused_way_out_is_said", uplink::refused_way_out_is_said),

@@ -205,6 +205,25 @@ pub fn several_next_hops_in_an_overlap_are_one() -> Result<()> {
     })
 }
 
+/// An address that is not renewed is deprecated by the kernel, and answers until its lease ends.
+pub fn address_that_is_not_renewed_still_counts() -> Result<()> {
+    online(PLAIN, |world| {
+        must("head", "ip addr change 10.99.0.126/24 dev eth1 valid_lft 600 preferred_lft 2 noprefixroute")?;
+        until("it is said", || {
+            alert(world, "uplink-lease-not-renewed").is_some_and(|text| text.contains("10.99.0.126"))
+        })?;
+        ensure("the kernel calls it deprecated", must("head", "ip addr show dev eth1")?.contains("deprecated"))?;
+        ensure("the status says since when", told(world, "uplink.not_renewed_s").parse::<u64>().is_ok())?;
+        ensure("row 1 is the address", world.glass().concat().contains("10.99.0.126"))?;
+        ensure("it is a warning", is(world, "severity", "warning"))?;
+        try_from(world, "laptop", "tcp 10.99.0.126:22")?;
+        try_from(world, "rpi1", "ping 203.0.113.80")?;
+        must("head", "ip addr change 10.99.0.126/24 dev eth1 valid_lft 600 preferred_lft 500 noprefixroute")?;
+        until("and taken back", || alert(world, "uplink-lease-not-renewed").is_none())?;
+        ensure("nothing was lost", is(world, "severity", "ok"))
+    })
+}
+
 /// A VPN on the head takes the default route.
 pub fn exit_by_a_tunnel_is_said() -> Result<()> {
     online(PLAIN, |world| {

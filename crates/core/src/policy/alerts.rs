@@ -7,14 +7,14 @@ mod host;
 mod inventory;
 pub mod nodes;
 mod service;
+pub mod uplink;
 mod ways;
 
-use crate::config::{Settings, UplinkProbe};
-use crate::event::{ApplyErrorKind, LinkIndex, Output, Reachability};
+use crate::config::Settings;
+use crate::event::{ApplyErrorKind, LinkIndex, Output};
 use crate::sort;
 use crate::state::State;
 use crate::state::kernel::HeldAddress;
-use crate::state::uplink::{UplinkState, UplinkView};
 
 use super::Overlap;
 use super::alert::{Alert, Severity};
@@ -24,7 +24,7 @@ use super::subnet::Placement;
 pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<Alert> {
     let mut raised = Vec::new();
     if state.is_synced() {
-        uplink(settings, state, &mut raised);
+        uplink::alerts(settings, state, &mut raised);
         enslaved(state, &mut raised);
         if settings.gateway.enabled {
             gateway(settings, state, &mut raised);
@@ -51,89 +51,6 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
 fn alert(severity: Severity, code: &'static str, text: impl Into<String>, panel: impl Into<String>) -> Alert {
     // Not cut: half a number would be another number. The pages make it fit.
     Alert { severity, code, text: text.into(), panel: panel.into(), acknowledged: false }
-}
-
-fn uplink(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
-    if state.offline_since().is_some() {
-        let severity = if state.offline_for_long() { Severity::Warning } else { Severity::Notice };
-        let (text, panel) = match state.active() {
-            None => ("no uplink interface is there; plug in the network adapter".to_owned(), "NO UPLINK"),
-            Some(active) => without_address(&active),
-        };
-        raised.push(alert(severity, "uplink-none", text, panel));
-        return;
-    }
-    let Some(active) = state.active().filter(|active| active.address.is_some()) else { return };
-    let port = &active.link.name;
-    if state.is_routeless(active.link.index) {
-        let text = format!(
-            "{port} has an address but no default route: the venue's DHCP server names no router, or another tool removed the route"
-        );
-        raised.push(alert(Severity::Warning, "uplink-no-route", text, "NO ROUTER"));
-    } else if active.settled == UplinkState::Portal {
-        let text = format!("{port}: a captive portal answers; open any http:// page in a browser behind the gateway");
-        raised.push(alert(Severity::Warning, "uplink-portal", text, "PORTAL"));
-    } else if active.reachability == Some(Reachability::Nothing) && settings.uplink.probe != UplinkProbe::Off {
-        let text = format!("{port} has an address, but nothing answers from the internet");
-        raised.push(alert(Severity::Warning, "uplink-no-internet", text, "NO INTERNET"));
-    }
-    without_ipv4(settings, state, raised);
-    exit_by(state, raised);
-    if let Some(cluster) = state.cluster_port().filter(|_| settings.gateway.enabled && state.is_without_exit()) {
-        let text = format!(
-            "{port} has a default route, but a routing rule refuses what the nodes send: a VPN's kill switch does that; look for \"prohibit\", \"unreachable\" or \"blackhole\" in `ip rule` and `ip route show table all`, and except packets from {}",
-            cluster.name
-        );
-        raised.push(alert(Severity::Fault, "uplink-no-exit", text, "NO EXIT"));
-    }
-}
-
-/// The head is reached by IPv6, and the nodes have no way out but for one that is not ours, as a translator's (RFC 6877) is.
-fn without_ipv4(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
-    let elsewhere = matches!(state.vitals().way_out, Some(Some(_)));
-    let Some(active) = state.active().filter(|_| settings.gateway.enabled && state.is_ipv6_only() && !elsewhere) else {
-        return;
-    };
-    let port = &active.link.name;
-    let text = format!("{port} has no IPv4 address: the head is reached by IPv6, the nodes have no internet");
-    raised.push(alert(Severity::Notice, "uplink-no-ipv4", text, "NODES OFFLINE"));
-}
-
-fn without_address(active: &UplinkView<'_>) -> (String, &'static str) {
-    let port = &active.link.name;
-    match active.state {
-        UplinkState::NoCarrier if !active.link.up => {
-            let right = if active.link.wireless { "rfkill unblock wifi, or " } else { "" };
-            let words = if active.link.wireless { "NO WIFI" } else { "PORT OFF" };
-            (format!("{port} is switched off ({right}sudo ip link set {port} up)"), words)
-        }
-        UplinkState::NoCarrier if active.link.wireless => {
-            (format!("{port} is not connected to a wireless network"), "NO WIFI")
-        }
-        UplinkState::NoCarrier => (format!("no cable in {port}"), "NO CABLE"),
-        UplinkState::NoDhcp => (format!("no DHCP server answers on {port}"), "NO DHCP"),
-        _ => (format!("{port} is waiting for an address"), "SEARCHING"),
-    }
-}
-
-/// The kernel sends the nodes' traffic by a port that is no uplink.
-fn exit_by(state: &State, raised: &mut Vec<Alert>) {
-    let roles = state.roles();
-    let exit = state.vitals().way_out.flatten().filter(|index| !roles.uplinks.contains(index));
-    let Some(exit) = exit.and_then(|index| state.facts().link(index)) else { return };
-    let port = &exit.name;
-    // Back to where it came from: nobody there leads to the internet, and all else looks well.
-    let text = if roles.cluster == Some(exit.index) {
-        format!(
-            "a default route leads what the nodes send back to the cluster port {port}: take the gateway out of the settings of {port}, and the route away (sudo ip route del default dev {port})"
-        )
-    } else {
-        let around = ways::around(state).map_or_else(String::new, |command| format!(" ({command})"));
-        format!(
-            "the nodes' traffic leaves by {port}, not by an uplink, and untranslated: if it is to go there, add {port} to uplink.interfaces; if not, lead it past{around}"
-        )
-    };
-    raised.push(alert(Severity::Warning, "uplink-exit-by", text, format!("EXIT BY {port}")));
 }
 
 /// Who finds no room in the kernel's table of neighbours is neither reached nor given an address.

@@ -11,6 +11,7 @@ pub use kinds::{KINDS, Kind, Priority, catalog};
 use crate::event::{ApplyError, Output, Reachability, Stop, in_words};
 use crate::policy::Desired;
 use crate::policy::alert::Alert;
+use crate::policy::alerts::uplink::no_dhcp;
 use crate::state::node::{NodeHealth, Trouble};
 use crate::state::uplink::UplinkState;
 use crate::state::{State, Transition};
@@ -183,7 +184,7 @@ fn record(transition: &Transition, state: &State) -> Option<Record> {
         return Some(record);
     }
     Some(match transition {
-        Transition::UplinkState { port, from, to } => return uplink_state(port, *from, *to),
+        Transition::UplinkState { port, from, to } => return uplink_state(state, port, *from, *to),
         Transition::UplinkAddress { port, address, gateway } => {
             let by = gateway.map(|gateway| format!(", gateway {gateway}")).unwrap_or_default();
             let record = Record::new(&kinds::UPLINK_ADDRESS, format!("{port} has {address}{by}"))
@@ -305,13 +306,18 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
 }
 
 /// Addresses and the internet have records of their own.
-fn uplink_state(port: &str, from: UplinkState, to: UplinkState) -> Option<Record> {
+fn uplink_state(state: &State, port: &str, from: UplinkState, to: UplinkState) -> Option<Record> {
     let (kind, what) = match to {
         UplinkState::Absent => (&kinds::UPLINK_LINK, "is gone"),
         UplinkState::NoCarrier => (&kinds::UPLINK_LINK, "has no carrier"),
         UplinkState::Searching if from.is_addressed() => return None,
         UplinkState::Searching => (&kinds::UPLINK_LINK, "has a carrier and waits for an address"),
-        UplinkState::NoDhcp => (&kinds::UPLINK_NO_DHCP, "gets no address: no DHCP server answers"),
+        UplinkState::NoDhcp => {
+            let known =
+                state.uplinks().iter().find(|uplink| uplink.link.name == port).map(|uplink| no_dhcp(state, uplink));
+            let message = known.unwrap_or_else(|| format!("{port} gets no address"));
+            return Some(Record::new(&kinds::UPLINK_NO_DHCP, message).with("UPLINK", port));
+        }
         UplinkState::Addressed | UplinkState::Online | UplinkState::Portal | UplinkState::Clash => return None,
     };
     Some(Record::new(kind, format!("{port} {what}")).with("UPLINK", port))

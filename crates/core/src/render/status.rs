@@ -11,7 +11,9 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::light;
 use crate::config::{LcdBus, LedDevice, Settings};
-use crate::event::{Applied, ApplyErrorKind, Blocker, Head, Instant, Mac, NodeId, Output, Traffic};
+use crate::event::{
+    Acquisition, Applied, ApplyErrorKind, Blocker, Head, Instant, Mac, NodeId, Output, PortalUrl, Traffic,
+};
 use crate::panel::Signal;
 use crate::policy::alert::{Alert, Severity};
 use crate::policy::service::{self, Verdict};
@@ -50,6 +52,12 @@ pub struct UplinkStatus {
     /// `None`: for ever
     pub valid_until: Option<Instant>,
     pub addresses: Option<Vec<IpNet>>,
+    /// since when the lease of `address`, or its prefix, is not renewed; `None`: it is
+    pub not_renewed_since: Option<Instant>,
+    /// how far the DHCP client has come that has no address of IPv4; `None`: it has, or that was not heard
+    pub acquisition: Option<Acquisition>,
+    /// where the captive portal is; `None`: there is none, or nobody says
+    pub portal_url: Option<PortalUrl>,
 }
 
 /// What the kernel was seen to hold of the gateway.
@@ -254,6 +262,9 @@ fn uplink(view: &UplinkView<'_>) -> UplinkStatus {
         valid_until: view.valid_until,
         // Nor is a number that no cable leads to one to ssh to.
         addresses: Some(if view.link.carrier { view.addresses.clone() } else { Vec::new() }),
+        not_renewed_since: view.not_renewed_since,
+        acquisition: view.acquisition,
+        portal_url: view.portal_url.cloned(),
     }
 }
 
@@ -266,6 +277,9 @@ fn no_uplink() -> UplinkStatus {
         since: None,
         valid_until: None,
         addresses: None,
+        not_renewed_since: None,
+        acquisition: None,
+        portal_url: None,
     }
 }
 

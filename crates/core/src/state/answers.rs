@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net};
 use crate::config::Settings;
 use crate::event::{Instant, Link, LinkIndex, Reachability, Stop};
 
-use super::kernel::KernelFacts;
+use super::kernel::{HeldAddress, KernelFacts};
 use super::node::Nodes;
 use super::output::Outputs;
 use super::port::Roles;
@@ -58,12 +58,14 @@ impl State {
         self.roles.uplinks.iter().any(|index| self.lease_clash(*index).is_some())
     }
 
-    fn view<'a>(&'a self, link: &'a Link, memory: &UplinkMemory) -> UplinkView<'a> {
+    fn view<'a>(&'a self, link: &'a Link, memory: &'a UplinkMemory) -> UplinkView<'a> {
         let address = memory.shown_address(self.now);
         let route = self.facts.default_route_of(link.index, address);
         let held = self.facts.addresses(link.index);
         let others =
             held.iter().filter(|h| h.is_usable() && !h.ours).map(|h| h.address).filter(|a| Some(*a) != address);
+        let primary = held.iter().find(|h| Some(h.address) == address);
+        let online = memory.reachability == Some(Reachability::Online);
         UplinkView {
             link,
             state: memory.state,
@@ -73,9 +75,12 @@ impl State {
             addresses: address.into_iter().chain(others).collect(),
             gateway: route.and_then(|route| route.gateway),
             has_default_route: route.is_some(),
-            valid_until: held.iter().find(|h| Some(h.address) == address).and_then(|h| h.valid_until),
+            valid_until: primary.and_then(|h| h.valid_until),
             reachability: memory.reachability,
             generation: memory.generation,
+            not_renewed_since: primary.and_then(HeldAddress::not_renewed_since),
+            acquisition: memory.acquisition,
+            portal_url: memory.portal.as_ref().or(memory.portal_leased.as_ref()).filter(|_| !online),
         }
     }
 

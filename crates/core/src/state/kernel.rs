@@ -1,7 +1,7 @@
 //! What the kernel told about interfaces, addresses, routes, rules and per-interface settings: a mirror, nothing more.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use litemap::LiteMap;
@@ -12,12 +12,16 @@ use crate::event::{Address, Change, Instant, Link, LinkIndex, Netconf, Route, Ru
 /// The main routing table's number.
 pub const TABLE_MAIN: u32 = 254;
 
+/// Addresses of translators from IPv4 to IPv6 on this machine (RFC 7335, RFC 6877).
+const TRANSLATORS: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(192, 0, 0, 0), 29);
+
 /// An address with the moment its lease ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldAddress {
     pub address: IpNet,
     pub tentative: bool,
-    pub deprecated: bool,
+    /// when the kernel first called it deprecated: its preferred lifetime has passed, and it works until `valid_until`
+    pub deprecated_since: Option<Instant>,
     pub temporary: bool,
     pub link_local: bool,
     /// `None` = for ever
@@ -27,9 +31,20 @@ pub struct HeldAddress {
 }
 
 impl HeldAddress {
-    /// Good to be shown and used beyond the wire.
+    /// Returns whether it is good beyond the wire. A deprecated one is (RFC 4862, 5.5.4): only new connections of ours prefer
+    /// another.
     pub fn is_usable(&self) -> bool {
-        !self.tentative && !self.deprecated && !self.link_local
+        !self.tentative && !self.link_local
+    }
+
+    /// Returns whether it is a translator's own (`192.0.0.0/29`, RFC 7335): traffic leaves by it, and it answers nobody.
+    pub fn is_translators(&self) -> bool {
+        matches!(self.address, IpNet::V4(net) if TRANSLATORS.contains(&net.addr()))
+    }
+
+    /// Returns since when its lease, or the prefix that a router advertises, is not renewed; `None` for one without an end.
+    pub fn not_renewed_since(&self) -> Option<Instant> {
+        self.deprecated_since.filter(|_| self.valid_until.is_some())
     }
 }
 
@@ -168,7 +183,7 @@ impl KernelFacts {
                 let fresh = HeldAddress {
                     address: told.address,
                     tentative: told.tentative,
-                    deprecated: told.deprecated,
+                    deprecated_since: told.deprecated.then_some(now),
                     temporary: told.temporary,
                     link_local: told.link_local,
                     valid_until: told.valid_for.map(|rest| now + rest),
@@ -177,6 +192,8 @@ impl KernelFacts {
                 let held = self.addresses.entry(told.index).or_default();
                 match held.iter_mut().find(|h| h.address == told.address) {
                     Some(known) => {
+                        let since = known.deprecated_since.or(fresh.deprecated_since);
+                        let fresh = HeldAddress { deprecated_since: fresh.deprecated_since.and(since), ..fresh };
                         let changed = HeldAddress { valid_until: fresh.valid_until, ..known.clone() } != fresh;
                         *known = fresh;
                         changed

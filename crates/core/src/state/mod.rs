@@ -45,7 +45,7 @@ use port::Roles;
 use power::Power;
 pub use transition::Transition;
 use upkeep::Upkeep;
-use uplink::{UplinkMemory, primary};
+use uplink::{UplinkMemory, ipv4_source, leads_by_translator, primary};
 pub use vitals::{Revisions, TimeFacts, Trouble, Vitals};
 
 /// A better uplink takes row 1 after it has been good for this long.
@@ -172,6 +172,7 @@ impl State {
             Event::Rule(change) => self.apply_rule(change),
             Event::Netconf(netconf) => self.apply_netconf(netconf),
             Event::Probe(Probe::Uplink { index, reachability }) => self.apply_reachability(*index, *reachability),
+            Event::Uplink(news) => self.apply_uplink_news(news),
             Event::Probe(Probe::Denied { probe, denied }) => {
                 self.vitals.probe_denied(probe, *denied);
                 Vec::new()
@@ -335,9 +336,13 @@ impl State {
 
     /// Row 1 moves at once when its address is lost, else after a better uplink has been good for a while.
     fn choose_active(&mut self) -> Vec<Transition> {
-        let best = self.roles.uplinks.iter().copied().min_by_key(|index| self.rank(*index));
+        let shown = self.roles.uplinks.iter().copied().filter(|index| !self.is_translators_port(*index));
+        let best = shown.min_by_key(|index| self.rank(*index));
         let keep = self.active.filter(|active| {
             let Some(memory) = self.uplinks.get(active) else { return false };
+            if self.is_translators_port(*active) {
+                return false;
+            }
             let shown = memory.shown_address(self.now).is_some();
             let better_is_good = best
                 .and_then(|best| self.uplinks.get(&best))
@@ -355,14 +360,24 @@ impl State {
         vec![told]
     }
 
-    /// Smaller is better: an address with the best default route, then carrier, then the order of the settings.
-    fn rank(&self, index: LinkIndex) -> (bool, bool, bool, u32, usize) {
+    /// Returns whether this is a program's port to an address translator (RFC 6877), by which nobody reaches the head.
+    fn is_translators_port(&self, index: LinkIndex) -> bool {
+        let made = |link: &Link| matches!(link.kind.as_deref(), Some("tun" | "dummy"));
+        let unshown = || primary(&self.facts, index).is_none() && leads_by_translator(&self.facts, index);
+        self.facts.link(index).is_some_and(made) && unshown()
+    }
+
+    /// Smaller is better: an address with the best default route, then carrier, then the order of the settings. Metrics are
+    /// compared within a family only: the kernel never chooses between routes of two. An uplink with IPv4 comes first, for by
+    /// that one the nodes leave.
+    fn rank(&self, index: LinkIndex) -> (bool, bool, bool, bool, u32, usize) {
         let place = self.roles.uplinks.iter().position(|i| *i == index).unwrap_or(usize::MAX);
-        let Some(memory) = self.uplinks.get(&index) else { return (true, true, true, u32::MAX, place) };
+        let Some(memory) = self.uplinks.get(&index) else { return (true, true, true, true, u32::MAX, place) };
         let address = memory.shown_address(self.now);
         let route = self.facts.default_route_of(index, address);
         let carrier = memory.state > uplink::UplinkState::NoCarrier;
-        (address.is_none(), !carrier, route.is_none(), route.map_or(u32::MAX, |route| route.metric), place)
+        let ipv6 = matches!(address, Some(IpNet::V6(_)));
+        (address.is_none(), !carrier, route.is_none(), ipv6, route.map_or(u32::MAX, |route| route.metric), place)
     }
 
     /// When the best IPv4 default route moves to another uplink and the old one keeps its address, connections that
@@ -379,11 +394,7 @@ impl State {
             .min_by_key(|r| r.metric)
             .map(|r| r.index);
         let Some(index) = self.detour().or(best) else { return };
-        let held = |index| match primary(&self.facts, index).map(|h| h.address) {
-            Some(IpNet::V4(net)) => Some(net.addr()),
-            _ => None,
-        };
-        let Some(address) = held(index) else { return };
+        let Some(address) = ipv4_source(&self.facts, index) else { return };
         if let Some((old_index, old_address)) = self.egress.replace((index, address)) {
             let kept = self.facts.addresses(old_index).iter().any(|h| h.address.addr() == IpAddr::V4(old_address));
             if old_index != index && kept {

@@ -2,7 +2,7 @@
 
 use super::node::{HealthChange, NodeHealth, Origin};
 use super::{State, Transition};
-use crate::event::{Instant, LinkIndex, NodeId, Reachability, Round};
+use crate::event::{Instant, LinkIndex, NodeId, PortalSource, Reachability, Round, UplinkNews};
 
 impl State {
     /// Rounds come by the thousand and nearly all only confirm what is known: nothing but the nodes is looked at, unless time
@@ -50,6 +50,18 @@ impl State {
     pub(super) fn expire_nodes(&mut self) -> Vec<Transition> {
         let expired = self.nodes.expire(&self.settings.health, self.now);
         expired.into_iter().filter_map(|(id, change)| self.health_changed(id, change)).collect()
+    }
+
+    /// Takes in what was learned of an uplink beside what the kernel says; the alerts and the status say it.
+    pub(super) fn apply_uplink_news(&mut self, news: &UplinkNews) -> Vec<Transition> {
+        let (UplinkNews::Acquisition { index, .. } | UplinkNews::Portal { index, .. }) = news;
+        let Some(memory) = self.uplinks.get_mut(index) else { return Vec::new() };
+        match news {
+            UplinkNews::Acquisition { state, .. } => memory.acquisition = *state,
+            UplinkNews::Portal { by: PortalSource::Probe, url, .. } => memory.portal.clone_from(url),
+            UplinkNews::Portal { by: PortalSource::Lease, url, .. } => memory.portal_leased.clone_from(url),
+        }
+        Vec::new()
     }
 
     pub(super) fn apply_reachability(&mut self, index: LinkIndex, to: Reachability) -> Vec<Transition> {

@@ -1,11 +1,11 @@
 //! Uplinks: what each is like now, and what has to be remembered of it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::event::{Instant, Link, LinkIndex, Reachability};
+use crate::event::{Acquisition, Instant, Link, LinkIndex, PortalUrl, Reachability};
 
 use super::kernel::{HeldAddress, KernelFacts};
 use super::transition::Transition;
@@ -81,6 +81,12 @@ pub struct UplinkMemory {
     /// an address, but none of IPv4, since
     pub ipv6_only_since: Option<Instant>,
     pub reachability: Option<Reachability>,
+    /// how far its DHCP client has come; heard while there is no IPv4 address
+    pub acquisition: Option<Acquisition>,
+    /// where the captive portal is that answered the last probe
+    pub portal: Option<PortalUrl>,
+    /// where it is by what the DHCP client was told (RFC 8910)
+    pub portal_leased: Option<PortalUrl>,
     /// what the last probe's generation depends on
     route: Option<IpAddr>,
     /// counts up when the address or the way out changed: probe at once
@@ -101,6 +107,9 @@ impl UplinkMemory {
             routeless_since: None,
             ipv6_only_since: None,
             reachability: None,
+            acquisition: None,
+            portal: None,
+            portal_leased: None,
             route: None,
             generation: 0,
         }
@@ -133,6 +142,15 @@ impl UplinkMemory {
             self.searching_since = carrier.then(|| self.searching_since.unwrap_or(now));
         } else {
             self.searching_since = None;
+        }
+        if !carrier || matches!(primary, Some(IpNet::V4(_))) {
+            self.acquisition = None;
+        }
+        if !carrier {
+            self.portal_leased = None;
+        }
+        if self.reachability != Some(Reachability::Portal) {
+            self.portal = None;
         }
         let state = self.derive(link, facts, carrier, primary.is_some(), clash, now);
         self.enter(link, state, another, now, &mut told);
@@ -194,6 +212,9 @@ impl UplinkMemory {
         if !addressed {
             if self.row1_grace(now) {
                 return self.state;
+            }
+            if leads_by_translator(facts, link.index) {
+                return UplinkState::Addressed;
             }
             let ipv4_link_local =
                 facts.addresses(link.index).iter().any(|h| h.link_local && matches!(h.address, IpNet::V4(_)));
@@ -266,16 +287,38 @@ impl UplinkMemory {
     }
 }
 
-/// The address of an interface that answers ssh: IPv4 first (the one the default route prefers), then a stable global
-/// IPv6 address, then a unique local one. A privacy address rotates away: it is none to show. Nor is one of ours, from
-/// when this was the cluster's port.
+/// Returns the address of an interface that answers ssh: IPv4 first (the one the default route prefers), then a stable global
+/// IPv6 address, then a unique local one; of each family one that is not deprecated before one that is. A privacy address
+/// rotates away, and a translator's own answers nobody: they are none to show. Nor is one of ours, from when this was the
+/// cluster's port.
 pub fn primary(facts: &KernelFacts, index: LinkIndex) -> Option<&HeldAddress> {
     let preferred = facts.default_route(index).and_then(|route| route.preferred_source);
-    let candidates = facts.addresses(index).iter().filter(|h| h.is_usable() && !h.temporary && !h.ours);
-    candidates.min_by_key(|h| match h.address {
-        IpNet::V4(net) => (0, preferred != Some(IpAddr::V4(net.addr()))),
-        IpNet::V6(net) => (1, net.addr().segments().first().is_some_and(|s| s & 0xfe00 == 0xfc00)),
+    let shown = |h: &&HeldAddress| h.is_usable() && !h.temporary && !h.ours && !h.is_translators();
+    facts.addresses(index).iter().filter(shown).min_by_key(|h| {
+        let deprecated = h.deprecated_since.is_some();
+        match h.address {
+            IpNet::V4(net) => (false, deprecated, preferred != Some(IpAddr::V4(net.addr()))),
+            IpNet::V6(net) => (true, deprecated, net.addr().is_unique_local()),
+        }
     })
+}
+
+/// Returns the IPv4 address that traffic by this interface is translated to; also a translator's own.
+pub fn ipv4_source(facts: &KernelFacts, index: LinkIndex) -> Option<Ipv4Addr> {
+    let ipv4 = |held: &HeldAddress| match held.address {
+        IpNet::V4(net) => Some(net.addr()),
+        IpNet::V6(_) => None,
+    };
+    let translators = || facts.addresses(index).iter().find(|held| held.is_translators()).and_then(ipv4);
+    primary(facts, index).and_then(ipv4).or_else(translators)
+}
+
+/// Returns whether IPv4 leaves by this interface through a translator to IPv6, whose address is the only one of IPv4.
+pub fn leads_by_translator(facts: &KernelFacts, index: LinkIndex) -> bool {
+    let translators = facts.addresses(index).iter().any(HeldAddress::is_translators);
+    let is_ipv4 = |held: &HeldAddress| matches!(held.address, IpNet::V4(_));
+    let leads = || facts.default_routes().any(|r| r.index == index && matches!(r.destination, IpNet::V4(_)));
+    translators && !primary(facts, index).is_some_and(is_ipv4) && leads()
 }
 
 /// An uplink as policy and pages see it.
@@ -297,4 +340,10 @@ pub struct UplinkView<'a> {
     pub valid_until: Option<Instant>,
     pub reachability: Option<Reachability>,
     pub generation: u64,
+    /// since when the lease of the primary address, or its prefix, is not renewed
+    pub not_renewed_since: Option<Instant>,
+    /// how far the DHCP client has come, where that was heard
+    pub acquisition: Option<Acquisition>,
+    /// where the venue's captive portal is, while the internet does not answer
+    pub portal_url: Option<&'a PortalUrl>,
 }

@@ -13,13 +13,14 @@ use crate::policy::ruleset::{COMMENT_FORWARDED, COMMENT_MASQUERADE, TABLE};
 use crate::policy::{Desired, forwards, subnet, traffic};
 use crate::source::conflict::{ConflictPlan, ConflictPort};
 use crate::source::dhcp::DhcpWatchPlan;
+use crate::source::dhcp::uplink::ListeningPlan;
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, NodeTarget, UplinkProbePlan, UplinkTarget};
 use crate::source::vitals::VitalsPlan;
 use crate::source::wayout::{DESTINATION, WayOutPlan};
 use crate::state::State;
 use crate::state::node::NodeState;
-use crate::state::uplink::UplinkView;
+use crate::state::uplink::{UplinkView, leads_by_translator};
 
 /// Every uplink with an address and a way out; without a way out only after a renewal would have brought one.
 pub fn uplink_probes(settings: &Settings, state: &State) -> UplinkProbePlan {
@@ -119,6 +120,18 @@ pub fn time_at(settings: &Settings, desired: &Desired) -> Option<Ipv4Addr> {
     (asked && settings.gateway.enabled).then(|| desired.cluster_address.addr())
 }
 
+/// The uplinks with a carrier that have no IPv4 address to be reached at.
+pub fn listening(state: &State) -> Vec<ListeningPlan> {
+    let is_ipv4 = |uplink: &UplinkView<'_>| matches!(uplink.address, Some(IpNet::V4(_)));
+    let uplinks =
+        state.uplinks().into_iter().filter(|uplink| uplink.link.carrier && uplink.link.up && !is_ipv4(uplink));
+    let plan = |uplink: UplinkView<'_>| {
+        let (index, name) = (uplink.link.index, uplink.link.name.clone());
+        Some(ListeningPlan { index, name, mac: uplink.link.mac? })
+    };
+    uplinks.filter_map(plan).collect()
+}
+
 /// Asked again whenever anything in the kernel changed.
 pub fn way_out(settings: &Settings, state: &State, desired: &Desired) -> Option<WayOutPlan> {
     let port = state.cluster_port().filter(|_| settings.gateway.enabled)?;
@@ -168,7 +181,10 @@ pub fn vitals(settings: &Settings, state: &State) -> VitalsPlan {
 /// What the firewall's source is to recognise.
 pub fn firewall_watch(settings: &Settings, state: &State, own_port: u32) -> FirewallWatch {
     let placement = subnet::place(settings, state);
-    let carrying = state.uplinks().into_iter().filter(|uplink| uplink.address.is_some());
+    let carrying = state
+        .uplinks()
+        .into_iter()
+        .filter(|uplink| uplink.address.is_some() || leads_by_translator(state.facts(), uplink.link.index));
     let exit = state.detour().or(state.vitals().way_out.flatten()).and_then(|index| state.facts().link(index));
     let cluster = state.cluster_port();
     let vitals = state.vitals();

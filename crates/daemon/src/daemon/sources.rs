@@ -18,6 +18,7 @@ use crate::policy::Desired;
 use crate::sink::dnsmasq;
 use crate::source::conflict::ConflictPlan;
 use crate::source::control::{self, Request};
+use crate::source::dhcp::uplink::ListeningPlan;
 use crate::source::dhcp::{DhcpWatchPlan, Questions};
 use crate::source::firewall::FirewallWatch;
 use crate::source::probe::{NodeProbePlan, UplinkProbePlan};
@@ -53,6 +54,7 @@ pub struct Plans {
     node_probes: plans::NodeProbes,
     way_out: watch::Sender<Option<WayOutPlan>>,
     other_dhcp: watch::Sender<Option<DhcpWatchPlan>>,
+    listening: watch::Sender<Vec<ListeningPlan>>,
     firewall: watch::Sender<FirewallWatch>,
     vitals: watch::Sender<VitalsPlan>,
     buttons: watch::Sender<Option<Buttons>>,
@@ -82,6 +84,7 @@ pub fn spawn(
     let (nodes, nodes_seen) = watch::channel(NodeProbePlan::default());
     let (way_out, way_out_seen) = watch::channel(None);
     let (other_dhcp, other_dhcp_seen) = watch::channel(None);
+    let (listening, listening_seen) = watch::channel(Vec::new());
     let (firewall, firewall_seen) = watch::channel(FirewallWatch::default());
     let (vitals, vitals_seen) = watch::channel(VitalsPlan::default());
     let (buttons, buttons_seen) = watch::channel(None);
@@ -114,6 +117,8 @@ pub fn spawn(
         dhcp::run(other_dhcp_seen.clone(), sender.clone(), run_directory.clone(), asked.clone())
     });
     let sender = events.clone();
+    later.source("the uplinks' DHCP", false, move || dhcp::uplink::run(listening_seen.clone(), sender.clone()));
+    let sender = events.clone();
     later.source("uplink probe", false, move || probe::run_uplinks(uplinks_seen.clone(), sender.clone()));
     let sender = events.clone();
     later.source("node probe", false, move || probe::run_nodes(nodes_seen.clone(), sender.clone()));
@@ -136,6 +141,7 @@ pub fn spawn(
         node_probes,
         way_out,
         other_dhcp,
+        listening,
         firewall,
         vitals,
         buttons,
@@ -241,6 +247,7 @@ impl Plans {
         set(&self.uplinks, plans::uplink_probes(settings, state));
         set(&self.nodes, self.node_probes.plan(settings, state));
         set(&self.way_out, plans::way_out(settings, state, desired));
+        set(&self.listening, plans::listening(state));
         set(&self.other_dhcp, plans::other_dhcp(settings, state));
         set(&self.firewall, plans::firewall_watch(settings, state, firewall_port));
         set(&self.vitals, plans::vitals(settings, state));

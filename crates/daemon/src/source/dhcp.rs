@@ -9,10 +9,12 @@
 //!
 //! What clients say also tells what they call themselves: our own server keeps that to itself where it gives another name.
 
+pub mod ask;
 mod memory;
 mod message;
 mod schedule;
 mod stp;
+pub mod uplink;
 
 use std::convert::Infallible;
 use std::io;
@@ -395,5 +397,6 @@ fn talk() -> [SockFilter; 14] {
 /// itself is all that may come of it unchanged.
 #[doc(hidden)]
 pub fn read_any(frame: &[u8]) -> (Option<Mac>, Option<String>) {
+    let _ = (message::question(frame), message::answer(frame, Mac([2, 0, 0, 0, 0, 1])));
     (message::reply(frame).map(|reply| reply.mac), message::calls_itself(frame).map(|(_, name)| name))
 }

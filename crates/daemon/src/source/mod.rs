@@ -4,6 +4,7 @@ pub mod alarm;
 pub mod bind;
 pub mod bootfiles;
 pub mod buttons;
+pub mod clients;
 pub mod conflict;
 pub mod control;
 pub mod dhcp;

@@ -11,6 +11,8 @@ use crate::event::{Change, Event, LinkIndex, Mac};
 
 /// `AF_PACKET`, `ETH_P_IP`, `ETH_P_ARP`
 const AF_PACKET: u16 = 17;
+/// `ETH_P_ALL`: a socket of this kind also hears what this machine sends.
+pub const ETHERTYPE_ALL: u16 = 0x0003;
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
 pub const ETHERTYPE_ARP: u16 = 0x0806;
 /// Bytes of a `sockaddr_ll`.
@@ -49,7 +51,7 @@ pub fn find(name: &str) -> io::Result<Port> {
 }
 
 /// A socket that hears what comes in at one port and passes `filter` (classic BPF; empty: everything), and nothing else: not
-/// even what waits in between, nor what this machine itself sends there.
+/// even what waits in between, nor, but for [`ETHERTYPE_ALL`], what this machine itself sends there.
 ///
 /// # Errors
 /// `CAP_NET_RAW` is missing, or the port is not there.

@@ -1,5 +1,5 @@
-//! Who resolves names: for the machine, and for each uplink where its DHCP client wrote that down. Files, watched by
-//! inotify; nothing is polled.
+//! What DHCP clients write down: who resolves names, for the machine and for each uplink, and where a captive portal is. Files,
+//! watched by inotify; nothing is polled.
 
 use std::convert::Infallible;
 use std::fs;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use litemap::LiteMap;
 use tokio::sync::mpsc;
 
-use crate::event::{Event, LinkIndex, Vital};
+use crate::event::{Event, LinkIndex, PortalSource, PortalUrl, UplinkNews, Vital};
 use crate::sort;
 use crate::source::files::Files;
 use crate::source::reading;
@@ -45,7 +45,7 @@ const PARENTS: [&str; 8] = [
 pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let root = Path::new("/");
     let files = Files::new()?;
-    let mut known = Resolvers::new();
+    let (mut known, mut known_portals) = (Resolvers::new(), Portals::new());
     loop {
         for folder in PARENTS.iter().chain(&NETWORKD).chain(&BY_NAME) {
             files.folder(&root.join(folder));
@@ -54,12 +54,36 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
             files.file(&root.join(file));
         }
         let now = read(root);
-        for event in changes(&known, &now) {
+        let portals = portals(root);
+        for event in changes(&known, &now).into_iter().chain(moved(&known_portals, &portals)) {
             events.send(event).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
         }
-        known = now;
+        (known, known_portals) = (now, portals);
         files.changed().await?;
     }
+}
+
+/// Portals by interface index.
+pub type Portals = LiteMap<LinkIndex, PortalUrl>;
+
+/// Returns the captive portals that systemd-networkd (from 254 on) was told of, by DHCP or a router (RFC 8910).
+pub fn portals(root: &Path) -> Portals {
+    let mut found = Portals::new();
+    for (name, text) in files(&root.join("run/systemd/netif/links")) {
+        let told = text.lines().find_map(|line| line.strip_prefix("CAPTIVE_PORTAL="));
+        if let (Ok(index), Some(url)) = (name.parse::<LinkIndex>(), told.and_then(PortalUrl::read)) {
+            found.insert(index, url);
+        }
+    }
+    found
+}
+
+fn moved(before: &Portals, now: &Portals) -> Vec<Event> {
+    let gone = before.keys().filter(|index| !now.contains_key(index)).map(|&index| (index, None));
+    let new = now.iter().filter(|&(index, url)| before.get(index) != Some(url));
+    gone.chain(new.map(|(&index, url)| (index, Some(url.clone()))))
+        .map(|(index, url)| Event::Uplink(UplinkNews::Portal { index, by: PortalSource::Lease, url }))
+        .collect()
 }
 
 fn changes(before: &Resolvers, now: &Resolvers) -> Vec<Event> {
@@ -174,6 +198,8 @@ mod tests {
             ("etc/resolv.conf", "nameserver 127.0.0.53\n"),
             ("run/systemd/resolve/resolv.conf", "nameserver 10.99.0.1\n"),
             ("run/systemd/netif/leases/7", "DNS=10.98.0.1\n"),
+            ("run/systemd/netif/links/7", "ADMIN_STATE=configured\nCAPTIVE_PORTAL=https://login.hotel/api\n"),
+            ("run/systemd/netif/links/8", "CAPTIVE_PORTAL=javascript:x\n"),
             ("run/dhcpcd/hook-state/resolv.conf/wlan0.dhcp", "nameserver 10.97.0.1\n"),
             ("sys/class/net/wlan0/ifindex", "3\n"),
         ] {
@@ -182,6 +208,8 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         let found = read(&root);
+        let portal = PortalUrl::read("https://login.hotel/api").unwrap();
+        assert_eq!(portals(&root), Portals::from_iter([(7, portal)]));
         assert_eq!(found[&0], ips(&["10.99.0.1"]));
         assert_eq!(found[&7], ips(&["10.98.0.1"]));
         assert_eq!(found[&3], ips(&["10.97.0.1"]));

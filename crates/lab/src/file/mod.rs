@@ -45,6 +45,9 @@ pub struct Network {
     pub address: Vec<Ipv4Net>,
     /// the prefix that the router advertises
     pub ipv6: Option<Ipv6Net>,
+    /// the address of a translator from IPv4 to IPv6 on the head's port, with the way out by the IPv6 router (RFC 6877); the
+    /// router takes its packets as if they had been translated
+    pub translator: Option<Ipv4Net>,
     /// a computer of the venue; without one its checks are made from the router
     pub laptop: Option<Ipv4Net>,
     /// bytes on the wire of the venue; told by DHCP if it is not 1500. "Fragmentation needed" never arrives.

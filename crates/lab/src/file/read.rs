@@ -220,13 +220,14 @@ impl Reader<'_> {
         };
         let present = self.boolean(&mut keys, "present", true);
         let plugged = self.boolean(&mut keys, "plugged", true);
+        let translator = self.parsed(&mut keys, "translator", "an address with its length, \"192.0.0.5/32\"");
         let fallback = self.boolean(&mut keys, "fallback", false);
         let dhcp = self.tables(&mut keys, "dhcp").into_iter().next().and_then(|table| self.dhcp(table));
         if dhcp.is_some() && address.is_empty() && shares.is_none() {
             self.fault(keys.span, "a network with [network.dhcp] needs an address for its router");
         }
         self.finish(keys, "[[network]]");
-        Network { port, shares, present, plugged, address, ipv6, laptop, mtu, internet, fallback, dhcp }
+        Network { port, shares, present, plugged, address, ipv6, translator, laptop, mtu, internet, fallback, dhcp }
     }
 
     fn mtu(&mut self, keys: &mut Keys<'_>) -> u16 {

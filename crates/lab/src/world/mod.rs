@@ -183,6 +183,9 @@ impl World {
         let mtu = self.networks.get(wire).map_or(1500, |network| network.mtu);
         wiring::plug(&network.port, wire, mtu)?;
         port.wire = Some(wire);
+        if let Some(translator) = network.translator {
+            wiring::add_translator(&network.port, translator)?;
+        }
         let ipv4 = self.networks.get(wire).is_some_and(|network| !network.address.is_empty());
         // A client notices the new cable and begins again, as NetworkManager and dhcpcd do.
         port.client = None;

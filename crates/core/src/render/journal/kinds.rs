@@ -68,7 +68,7 @@ kinds! {
         "A cable was plugged in or pulled, a radio found or lost its network, or the interface came or went."
     UPLINK_NO_DHCP "4057802890c64257b5f1126082c79940" Warning
         "Nobody gives the uplink @UPLINK@ an address"
-        "There is a carrier, but no DHCP server answered. Is the port switched on in the venue, is the DHCP client of this machine running on this interface?"
+        "There is a carrier, and no address after ten seconds. The record says what is known: no DHCP client asks there, no server answers, or what the server says. `bramblegate doctor` looks further."
     UPLINK_ADDRESS "cdb749dd218e4b53a52952c91311470b" Notice
         "The uplink @UPLINK@ has the address @ADDRESS@"
         "This is the address that answers ssh from the venue's network; the panel shows it."

@@ -14,7 +14,8 @@ pub fn no_address(state: &State) -> &'static str {
         // Switched off: no cable is missing. Why stands below.
         UplinkState::NoCarrier if !active.link.up => "NO UPLINK",
         UplinkState::NoCarrier => "NO CABLE",
-        UplinkState::NoDhcp => "NO DHCP",
+        // A translator's address alone, which answers nobody.
+        UplinkState::NoDhcp | UplinkState::Addressed => "NO DHCP",
         _ => "SEARCHING",
     }
 }

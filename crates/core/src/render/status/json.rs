@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{GatewayStatus, LcdStatus, LedStatus, NodeStatus, Snapshot, UplinkStatus};
-use crate::event::{Head, Instant, printable_line};
+use crate::event::{Acquisition, Head, Instant, PortalUrl, printable_line};
 use crate::panel::Signal;
 use crate::policy::alert::Alert;
 
@@ -140,6 +140,7 @@ impl Snapshot {
         for uplink in still.uplinks.iter_mut().chain([&mut still.uplink]) {
             uplink.since = None;
             uplink.valid_until = None;
+            uplink.not_renewed_since = uplink.not_renewed_since.map(|_| Instant::default());
         }
         still.lcd.bytes = 0;
         still
@@ -230,6 +231,9 @@ fn uplink(uplink: &UplinkStatus, now: Instant) -> Value {
         "since_s": uplink.since.map(|since| now.saturating_since(since).as_secs()),
         "lease_left_s": uplink.valid_until.map(|until| until.saturating_since(now).as_secs()),
         "addresses": uplink.addresses.as_ref().map(texts),
+        "not_renewed_s": uplink.not_renewed_since.map(|since| now.saturating_since(since).as_secs()),
+        "dhcp": uplink.acquisition.map(Acquisition::name),
+        "portal_url": uplink.portal_url.as_ref().map(PortalUrl::as_str),
     })
 }
 

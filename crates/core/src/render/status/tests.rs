@@ -159,7 +159,17 @@ fn with_nothing_known_no_key_is_missing() {
     assert_eq!(line["schema"], 1);
     assert_eq!(line["uptime_s"], 0);
     assert_eq!(line["uplink"]["state"], "absent");
-    for key in ["interface", "address", "gateway", "since_s", "lease_left_s", "addresses"] {
+    for key in [
+        "interface",
+        "address",
+        "gateway",
+        "since_s",
+        "lease_left_s",
+        "addresses",
+        "not_renewed_s",
+        "dhcp",
+        "portal_url",
+    ] {
         assert_eq!(line["uplink"][key], Value::Null, "{key}");
     }
     assert_eq!(line["uplinks"], serde_json::json!([]));
@@ -184,6 +194,7 @@ fn an_evening_online() {
         serde_json::json!({
             "state": "online", "interface": "eth1", "address": "10.99.0.126/24", "gateway": "10.99.0.1",
             "since_s": 12, "lease_left_s": 108, "addresses": ["10.99.0.126/24"],
+            "not_renewed_s": null, "dhcp": null, "portal_url": null,
         })
     );
     assert_eq!(line["uplinks"], serde_json::json!([line["uplink"]]));

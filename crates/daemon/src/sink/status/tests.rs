@@ -60,6 +60,9 @@ pub(super) fn snapshot() -> Snapshot {
         since: None,
         valid_until: None,
         addresses: None,
+        not_renewed_since: None,
+        acquisition: None,
+        portal_url: None,
     };
     Snapshot {
         started: Moment::default(),

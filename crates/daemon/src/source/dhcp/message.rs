@@ -5,7 +5,7 @@ pub mod tests;
 
 use std::net::Ipv4Addr;
 
-use crate::event::Mac;
+use crate::event::{Mac, PortalUrl};
 
 /// Where things stand: Ethernet, IPv4 (RFC 791), UDP (RFC 768), then BOOTP with the magic cookie (RFC 2131, figure 1).
 const ETHERNET: usize = 14;
@@ -33,13 +33,18 @@ const SERVER_IDENTIFIER: u8 = 54;
 const PARAMETER_REQUEST: u8 = 55;
 /// RFC 4702
 const CLIENT_FQDN: u8 = 81;
+/// RFC 8925
+const IPV6_ONLY: u8 = 108;
+/// RFC 8910
+const CAPTIVE_PORTAL: u8 = 114;
 const END: u8 = 255;
 
-const DISCOVER: u8 = 1;
-const OFFER: u8 = 2;
-const REQUEST: u8 = 3;
-const ACK: u8 = 5;
-const NAK: u8 = 6;
+pub const DISCOVER: u8 = 1;
+pub const OFFER: u8 = 2;
+pub const REQUEST: u8 = 3;
+pub const DECLINE: u8 = 4;
+pub const ACK: u8 = 5;
+pub const NAK: u8 = 6;
 
 /// What a server said, to whomever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +58,69 @@ pub struct Reply {
     pub transaction: u32,
 }
 
+/// What a client says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Question {
+    /// whose it is, as it calls its hardware address
+    pub mac: Mac,
+    pub kind: u8,
+    /// it wants to know whether IPv6 only is preferred here (option 108)
+    pub ipv6_only: bool,
+}
+
+/// What a server says to one client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub kind: u8,
+    /// of the question that it answers
+    pub transaction: u32,
+    /// as it calls itself (option 54), else by whose address it came
+    pub server: Ipv4Addr,
+    /// the address that it gives
+    pub address: Ipv4Addr,
+    /// IPv6 only is preferred here
+    pub ipv6_only: bool,
+    /// where the captive portal is
+    pub portal: Option<PortalUrl>,
+}
+
+/// Reads a frame as what a client says.
+pub fn question(frame: &[u8]) -> Option<Question> {
+    let Message { fixed, options, .. } = message(frame, [CLIENT_PORT, SERVER_PORT], BOOT_REQUEST)?;
+    let &[kind] = option(options, MESSAGE_TYPE)? else { return None };
+    let wanted = option(options, PARAMETER_REQUEST).unwrap_or_default();
+    Some(Question { mac: hardware(fixed)?, kind, ipv6_only: wanted.contains(&IPV6_ONLY) })
+}
+
+/// Reads a frame as what a server says to the client `ours`.
+pub fn answer(frame: &[u8], ours: Mac) -> Option<Answer> {
+    let Message { ip, fixed, options, .. } = message(frame, [SERVER_PORT, CLIENT_PORT], BOOT_REPLY)?;
+    let &[kind] = option(options, MESSAGE_TYPE).filter(|_| hardware(fixed) == Some(ours))? else { return None };
+    let named = option(options, SERVER_IDENTIFIER).and_then(|value| address(value, 0));
+    let portal = option(options, CAPTIVE_PORTAL).and_then(|value| PortalUrl::read(std::str::from_utf8(value).ok()?));
+    Some(Answer {
+        kind,
+        transaction: u32::from_be_bytes(*fixed.get(4..)?.first_chunk()?),
+        server: named.or_else(|| address(ip, 12))?,
+        address: address(fixed, 16)?,
+        ipv6_only: option(options, IPV6_ONLY).is_some_and(|value| value.len() == 4),
+        portal,
+    })
+}
+
+/// The client's hardware address.
+fn hardware(fixed: &[u8]) -> Option<Mac> {
+    Some(Mac(*fixed.get(28..)?.first_chunk()?))
+}
+
 /// A DHCPDISCOVER of a port that has no address, to everybody. `asking_for` is how long we have been at it.
-pub fn discover(Mac(ours): Mac, transaction: u32, asking_for: u16) -> Vec<u8> {
+pub fn discover(ours: Mac, transaction: u32, asking_for: u16) -> Vec<u8> {
+    // mask, router, resolvers, lease time, server: what any client wants to know
+    discover_asking(ours, transaction, asking_for, &[1, 3, 6, 51, SERVER_IDENTIFIER])
+}
+
+/// As [`discover`], asking for these options.
+pub fn discover_asking(Mac(ours): Mac, transaction: u32, asking_for: u16, wanted: &[u8]) -> Vec<u8> {
     let mut bootp = Vec::with_capacity(LEAST);
     // Ethernet, six bytes of address, no relay
     bootp.extend([BOOT_REQUEST, 1, 6, 0]);
@@ -66,8 +132,9 @@ pub fn discover(Mac(ours): Mac, transaction: u32, asking_for: u16) -> Vec<u8> {
     bootp.resize(BOOTP - COOKIE.len(), 0);
     bootp.extend(COOKIE);
     bootp.extend([MESSAGE_TYPE, 1, DISCOVER]);
-    // mask, router, resolvers, lease time, server: what any client wants to know
-    bootp.extend([PARAMETER_REQUEST, 5, 1, 3, 6, 51, SERVER_IDENTIFIER, END]);
+    bootp.extend([PARAMETER_REQUEST, u8::try_from(wanted.len()).unwrap_or(0)]);
+    bootp.extend(wanted);
+    bootp.push(END);
     bootp.resize(LEAST, PAD);
 
     let ip = ipv4_header(UDP + bootp.len());
@@ -150,7 +217,7 @@ pub fn chosen(frame: &[u8]) -> Option<Ipv4Addr> {
 pub fn calls_itself(frame: &[u8]) -> Option<(Mac, String)> {
     let Message { fixed, options, .. } = message(frame, [CLIENT_PORT, SERVER_PORT], BOOT_REQUEST)?;
     // By Ethernet, with its kind of address, which is one board's.
-    let mac = Mac(*fixed.get(28..)?.first_chunk()?);
+    let mac = hardware(fixed)?;
     let [first, ..] = mac.0;
     let one_board = fixed.get(1..3) == Some(&[1, 6]) && first & 1 == 0 && mac.0 != [0; 6];
     let asks = matches!(option(options, MESSAGE_TYPE), Some([DISCOVER | REQUEST]));

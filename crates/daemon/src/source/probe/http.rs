@@ -2,19 +2,24 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::tcp::connect;
 use crate::config::{HttpExpectation, NodeProbe};
-use crate::event::Reachability;
+use crate::event::{PortalUrl, Reachability};
 
 /// No more of an answer is read.
 const LONGEST: usize = 64 * 1024;
 /// `httparse` wants to know how many headers there can be.
 const HEADERS: usize = 64;
+/// So much of a portal's page is looked at, and waited for so long, for where it leads.
+const PAGE: usize = 16 * 1024;
+const PAGE_WAIT: Duration = Duration::from_secs(1);
 
 /// The request's bytes.
 pub fn request(host: &str, port: u16, path: &str) -> Vec<u8> {
@@ -100,15 +105,80 @@ pub fn judge(bytes: &[u8], expect: &HttpExpectation, ended: bool) -> Option<Reac
 ///
 /// # Errors
 /// The connection broke before it could be judged.
-pub async fn ask(stream: &mut TcpStream, request: &[u8], expect: &HttpExpectation) -> io::Result<Reachability> {
+async fn ask(
+    stream: &mut TcpStream,
+    request: &[u8],
+    expect: &HttpExpectation,
+    bytes: &mut Vec<u8>,
+) -> io::Result<Reachability> {
     stream.write_all(request).await?;
-    let mut bytes = Vec::new();
     loop {
-        let ended = stream.read_buf(&mut bytes).await? == 0;
-        if let Some(reachability) = judge(&bytes, expect, ended) {
+        let ended = stream.read_buf(bytes).await? == 0;
+        if let Some(reachability) = judge(bytes, expect, ended) {
             return Ok(reachability);
         }
     }
+}
+
+/// Asks `host` for `path` once, over a connection that is there; of a captive portal also where it is, if it says so.
+///
+/// # Errors
+/// The connection broke before it could be judged.
+pub async fn probe(
+    stream: &mut TcpStream,
+    (host, port, path): (&str, u16, &str),
+    expect: &HttpExpectation,
+) -> io::Result<(Reachability, Option<PortalUrl>)> {
+    let mut bytes = Vec::new();
+    let found = ask(stream, &request(host, port, path), expect, &mut bytes).await?;
+    if found != Reachability::Portal {
+        return Ok((found, None));
+    }
+    let rest = async {
+        while bytes.len() < PAGE && portal(&bytes, host, port).is_none() && !is_whole(&bytes) {
+            if stream.read_buf(&mut bytes).await? == 0 {
+                break;
+            }
+        }
+        io::Result::Ok(())
+    };
+    // What breaks off has said what it has said.
+    let _ = timeout(PAGE_WAIT, rest).await;
+    Ok((found, portal(&bytes, host, port)))
+}
+
+/// Returns whether the answer says where it ends, and has come so far.
+fn is_whole(bytes: &[u8]) -> bool {
+    matches!(head(bytes), Answer::Status { ends: Some(ends), .. } if bytes.len() >= ends)
+}
+
+/// Returns where an answer of `host` leads: by its `Location` (RFC 9110, 10.2.2), or by a `<meta http-equiv="refresh">` of its
+/// page.
+fn portal(bytes: &[u8], host: &str, port: u16) -> Option<PortalUrl> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(length) = response.parse(bytes).ok()? else { return None };
+    let location = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("location"));
+    if let Some(location) = location {
+        return PortalUrl::relative_to(host, port, std::str::from_utf8(location.value).ok()?);
+    }
+    let page = String::from_utf8_lossy(bytes.get(length..)?);
+    refreshed_to(&page).and_then(|url| PortalUrl::relative_to(host, port, &url))
+}
+
+/// Returns where the first `<meta http-equiv="refresh" content="0; url=…">` of a page leads.
+fn refreshed_to(page: &str) -> Option<String> {
+    // Letters of ASCII alone change, so places stay the same.
+    let lower = page.to_ascii_lowercase();
+    lower.match_indices("<meta").find_map(|(at, _)| {
+        let end = lower.get(at..)?.find('>')? + at;
+        let (tag, original) = (lower.get(at..end)?, page.get(at..end)?);
+        let refresh = tag.contains("http-equiv") && tag.contains("refresh");
+        let url = tag.find("url=").filter(|_| refresh)? + 4;
+        let rest = original.get(url..)?.trim_start_matches(['"', '\'', ' ']);
+        let url = rest.split(['"', '\'', ' ']).next().unwrap_or_default();
+        Some(url.replace("&amp;", "&"))
+    })
 }
 
 /// `http://:PORT/PATH` of a node: well when it answers as expected; where nothing is said, with a status of 2xx or 3xx.
@@ -123,7 +193,7 @@ async fn is_healthy(address: Ipv4Addr, number: u16, path: &str, expect: Option<&
     let mut stream = connect(SocketAddr::new(IpAddr::V4(address), number), None, None).await?;
     let request = request(&address.to_string(), number, path);
     if let Some(expect) = expect {
-        return Ok(ask(&mut stream, &request, expect).await? == Reachability::Online);
+        return Ok(ask(&mut stream, &request, expect, &mut Vec::new()).await? == Reachability::Online);
     }
     stream.write_all(&request).await?;
     let mut bytes = Vec::new();
@@ -152,6 +222,33 @@ mod tests {
         assert_eq!(judged("HTTP/1.0 200 OK\r\n\r\n<html>Welcome"), Some(Reachability::Portal));
         assert_eq!(judged("HTTP/1.1 204 No Con"), None);
         assert_eq!(judged("SSH-2.0-OpenSSH_9.2\r\n"), Some(Reachability::Nothing));
+    }
+
+    #[test]
+    fn a_portal_says_where_it_is_by_its_redirect_or_its_page() {
+        let read = |text: &str| portal(text.as_bytes(), "probe.example", 80).map(|url| url.to_string());
+        let to = |location: &str| format!("HTTP/1.1 302 Found\r\nContent-Length: 0\r\nlocation: {location}\r\n\r\n");
+        assert_eq!(read(&to("http://login.hotel/a?b=c")).as_deref(), Some("http://login.hotel/a?b=c"));
+        assert_eq!(read(&to("/login")).as_deref(), Some("http://probe.example/login"));
+        for bad in ["javascript:alert(1)", "http://a/\u{1b}[2J", "file:///etc/passwd", ""] {
+            assert_eq!(read(&to(bad)), None, "{bad:?}");
+        }
+        let page = |tag: &str| format!("HTTP/1.1 200 OK\r\n\r\n<html><META charset=utf-8><head>{tag}</head>");
+        for tag in [
+            "<meta http-equiv=\"refresh\" content=\"0; url=http://login.hotel/?a=1&amp;b=2\">",
+            "<META HTTP-EQUIV='Refresh' CONTENT='0;URL=http://login.hotel/?a=1&b=2'/>",
+            "<meta content=\"1; url='http://login.hotel/?a=1&amp;b=2'\" http-equiv=refresh>",
+        ] {
+            assert_eq!(read(&page(tag)).as_deref(), Some("http://login.hotel/?a=1&b=2"), "{tag}");
+        }
+        for tag in [
+            "<meta name=\"x\" content=\"url=http://no/\">",
+            "<meta http-equiv=\"refresh\" content=\"30\">",
+            "<meta ",
+            "é<meta",
+        ] {
+            assert_eq!(read(&page(tag)), None, "{tag}");
+        }
     }
 
     #[test]
@@ -199,6 +296,11 @@ mod tests {
         #[test]
         fn arbitrary_answers_are_judged_once_they_have_ended(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             prop_assert!(judge(&bytes, &NO_CONTENT, true).is_some());
+        }
+
+        #[test]
+        fn arbitrary_pages_lead_somewhere_or_nowhere(page in "(<meta http-equiv=refresh |url=|[<>'\"é]|.){0,40}") {
+            portal(format!("HTTP/1.1 200 OK\r\n\r\n{page}").as_bytes(), "probe.example", 80);
         }
 
         #[test]

@@ -163,7 +163,7 @@ pub fn read_any(bytes: &[u8]) {
 }
 
 /// A number that others cannot guess, for query ids and cookies.
-pub(in crate::source) fn unguessable() -> u64 {
+pub fn unguessable() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     RandomState::new().build_hasher().finish()
 }

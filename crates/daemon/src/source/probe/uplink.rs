@@ -16,7 +16,7 @@ use super::echo::Echo;
 use super::tcp::connect;
 use super::{UplinkProbePlan, UplinkTarget, dns, http};
 use crate::config::{HttpExpectation, UplinkProbe};
-use crate::event::{Event, Probe, Reachability};
+use crate::event::{Event, PortalSource, PortalUrl, Probe, Reachability, UplinkNews};
 use crate::source::readable;
 
 /// One try takes no longer.
@@ -76,6 +76,9 @@ impl Drop for Task {
     }
 }
 
+/// What one round found; of a portal also where it is.
+type Answer = (Reachability, Option<PortalUrl>);
+
 async fn watch_uplink(
     target: UplinkTarget,
     probe: UplinkProbe,
@@ -83,22 +86,35 @@ async fn watch_uplink(
     several: Arc<AtomicBool>,
     events: mpsc::Sender<Event>,
 ) {
-    let mut known = None;
+    let mut known: Option<Answer> = None;
     let mut pause = FIRST_PAUSE;
     loop {
-        let found = ask(&target, &probe, known).await;
+        let found = ask(&target, &probe, known.as_ref().map(|(known, _)| *known)).await;
         if rights.told(&events, found.is_none()).await.is_err() {
             return;
         }
-        let Some(reachability) = found else {
+        let Some((reachability, portal)) = found else {
             sleep(LAST_PAUSE).await;
             continue;
         };
         if tell(&events, Probe::Uplink { index: target.index, reachability }).await.is_err() {
             return;
         }
-        if known.replace(reachability).is_some_and(|known| known != reachability) {
+        let answer = (reachability, portal);
+        // Another page of the same portal: some put a new token into each redirect, and one is as good as the other.
+        let moved = known.as_ref().is_none_or(|known| known.0 != answer.0 || known.1.is_none() && answer.1.is_some());
+        if moved && reachability == Reachability::Portal {
+            let (index, url) = (target.index, answer.1.clone());
+            let news = Event::Uplink(UplinkNews::Portal { index, by: PortalSource::Probe, url });
+            if events.send(news).await.is_err() {
+                return;
+            }
+        }
+        if known.as_ref().is_some_and(|known| known.0 != reachability) {
             pause = FIRST_PAUSE;
+        }
+        if moved {
+            known = Some(answer);
         }
         sleep(pause).await;
         let longest = if several.load(Ordering::Relaxed) { LAST_PAUSE_OF_SEVERAL } else { LAST_PAUSE };
@@ -125,11 +141,11 @@ async fn tell(events: &mpsc::Sender<Event>, probe: Probe) -> io::Result<()> {
 }
 
 /// One round: a single try, or several before it tells for the first time that nothing answers. `None`: it may not be sent.
-async fn ask(target: &UplinkTarget, probe: &UplinkProbe, known: Option<Reachability>) -> Option<Reachability> {
+async fn ask(target: &UplinkTarget, probe: &UplinkProbe, known: Option<Reachability>) -> Option<Answer> {
     let start = Instant::now();
     loop {
-        let found = timeout(TRY, try_once(target, probe)).await.unwrap_or(Some(Reachability::Nothing))?;
-        let news = found == Reachability::Nothing && known != Some(found);
+        let found = timeout(TRY, try_once(target, probe)).await.unwrap_or(Some((Reachability::Nothing, None)))?;
+        let news = found.0 == Reachability::Nothing && known != Some(found.0);
         if !news || start.elapsed() >= DOUBT {
             return Some(found);
         }
@@ -138,38 +154,38 @@ async fn ask(target: &UplinkTarget, probe: &UplinkProbe, known: Option<Reachabil
 }
 
 /// One try; as long as it is let.
-async fn try_once(target: &UplinkTarget, probe: &UplinkProbe) -> Option<Reachability> {
+async fn try_once(target: &UplinkTarget, probe: &UplinkProbe) -> Option<Answer> {
     match probe {
         UplinkProbe::Http { host, port, path, expect } => Some(fetch(target, host, *port, path, expect).await),
         UplinkProbe::Ping { host } => match Echo::open(host.is_ipv6(), Some(&target.name), Some(target.source)) {
-            Ok(echo) => Some(ping(echo, *host).await.unwrap_or(Reachability::Nothing)),
+            Ok(echo) => Some((ping(echo, *host).await.unwrap_or(Reachability::Nothing), None)),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
-            Err(_) => Some(Reachability::Nothing),
+            Err(_) => Some((Reachability::Nothing, None)),
         },
-        UplinkProbe::Off => Some(Reachability::Nothing),
+        UplinkProbe::Off => Some((Reachability::Nothing, None)),
     }
 }
 
 /// Every address of the host in turn, until one answers.
-async fn fetch(target: &UplinkTarget, host: &str, port: u16, path: &str, expect: &HttpExpectation) -> Reachability {
+async fn fetch(target: &UplinkTarget, host: &str, port: u16, path: &str, expect: &HttpExpectation) -> Answer {
     let addresses = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
         Ok(address) => vec![address],
         Err(_) => dns::resolve(target, host).await.unwrap_or_default(),
     };
-    let request = http::request(host.trim_matches(['[', ']']), port, path);
+    let page = (host.trim_matches(['[', ']']), port, path);
     let share = TRY / u32::try_from(addresses.len().clamp(1, 3)).unwrap_or(1);
     for address in addresses {
         let once = async {
             let to = SocketAddr::new(address, port);
             let mut stream = connect(to, Some(&target.name), Some(target.source)).await?;
-            http::ask(&mut stream, &request, expect).await
+            http::probe(&mut stream, page, expect).await
         };
         match timeout(share, once).await {
-            Ok(Ok(Reachability::Nothing)) | Ok(Err(_)) | Err(_) => {}
+            Ok(Ok((Reachability::Nothing, _)) | Err(_)) | Err(_) => {}
             Ok(Ok(found)) => return found,
         }
     }
-    Reachability::Nothing
+    (Reachability::Nothing, None)
 }
 
 async fn ping(echo: Echo, host: IpAddr) -> io::Result<Reachability> {

@@ -1,11 +1,11 @@
 use super::*;
 use proptest::prelude::*;
 
-const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
+pub const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const THEIRS: Mac = Mac([2, 0, 0, 0, 0, 9]);
 
 /// As a home router answers.
-fn answer(kind: u8, offered: [u8; 4], options: &[u8]) -> Vec<u8> {
+pub fn answer(kind: u8, offered: [u8; 4], options: &[u8]) -> Vec<u8> {
     let mut frame = discover(OURS, 0xdead_beef, 0);
     frame[..6].copy_from_slice(&OURS.0);
     frame[6..12].copy_from_slice(&THEIRS.0);
@@ -56,7 +56,7 @@ fn who_takes_an_offer_tells_whose() {
 }
 
 /// A board's message with these options in it.
-fn question(kind: u8, options: &[u8]) -> Vec<u8> {
+pub fn question(kind: u8, options: &[u8]) -> Vec<u8> {
     let mut frame = discover(OURS, 1, 0);
     frame[284] = kind;
     frame.truncate(285);

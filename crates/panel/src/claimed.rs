@@ -1,0 +1,162 @@
+//! Devices that somebody else has taken, by sysfs: a backpack that a driver of the kernel holds, a stick whose driver is gone.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::blinkstick::{PRODUCT, VENDOR};
+
+/// Returns the kernel driver that holds an address of an I²C adapter (`/dev/i2c-1`, 0x27): to others the address is busy
+/// (`I2C_SLAVE`, Documentation/i2c/dev-interface.rst), and i2cdetect shows `UU`.
+pub fn i2c_driver(root: &Path, device: &Path, address: u8) -> Option<String> {
+    let client = i2c_client(device, address)?;
+    let driver = fs::read_link(root.join("sys/bus/i2c/devices").join(client).join("driver")).ok()?;
+    Some(driver.file_name()?.to_str()?.to_owned())
+}
+
+/// Returns the kernel's name of what is at an address of an adapter: `1-0027`.
+fn i2c_client(device: &Path, address: u8) -> Option<String> {
+    let bus = device.file_name()?.to_str()?.strip_prefix("i2c-")?.parse::<u32>().ok()?;
+    Some(format!("{bus}-{address:04x}"))
+}
+
+/// Returns what to say of an address that a kernel driver holds, and what to do.
+pub fn i2c_held(root: &Path, device: &Path, address: u8) -> Option<(String, String)> {
+    let driver = i2c_driver(root, device, address)?;
+    let client = i2c_client(device, address)?;
+    let text = format!(
+        "{}, address {address:#04x} is held by the kernel's driver {driver} (i2cdetect shows UU), so nobody else may write there",
+        device.display()
+    );
+    let line = match overlay_line(root) {
+        Some((file, number, line)) => format!("take the line {line} ({file}:{number}) out"),
+        None => "take the line dtoverlay=hd44780-i2c-lcd out of /boot/firmware/config.txt".to_owned(),
+    };
+    let remedy =
+        format!("`echo {client} | sudo tee /sys/bus/i2c/drivers/{driver}/unbind`, and {line} for the next start");
+    Some((text, remedy))
+}
+
+/// Returns file, number and text of the line by which the firmware loads the display's driver.
+fn overlay_line(root: &Path) -> Option<(String, usize, String)> {
+    ["boot/firmware/config.txt", "boot/config.txt"].into_iter().find_map(|file| {
+        let text = fs::read_to_string(root.join(file)).ok()?;
+        let mut lines = text.lines().map(str::trim).enumerate();
+        let (place, line) = lines.find(|(_, line)| line.starts_with("dtoverlay=") && line.contains("hd44780"))?;
+        Some((format!("/{file}"), place + 1, line.to_owned()))
+    })
+}
+
+/// A BlinkStick that is plugged in and has no driver of the kernel: a program has detached it (libusb, as the Python package
+/// `blinkstick` does), and nothing attaches it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DetachedStick {
+    /// of the USB interface: `1-1.2:1.0`
+    pub interface: String,
+    /// by which programs reach it past the kernel's driver: `/dev/bus/usb/001/005`
+    pub node: String,
+}
+
+impl DetachedStick {
+    /// Returns what to say of it, and what to do.
+    pub fn explain(&self) -> (String, String) {
+        let text = "the BlinkStick is plugged in, and its driver in the kernel is detached: a program that uses it by libusb did that (the \
+                    Python package blinkstick), and it stays so after that program's end"
+            .to_owned();
+        let bind = "/sys/bus/usb/drivers/usbhid/bind";
+        (text, format!("`echo {} | sudo tee {bind}`, or unplug the stick and plug it in again", self.interface))
+    }
+}
+
+/// Returns the sticks without a driver.
+pub fn detached_sticks(root: &Path) -> Vec<DetachedStick> {
+    let devices = root.join("sys/bus/usb/devices");
+    let mut sticks: Vec<DetachedStick> = names(&devices).iter().filter_map(|name| detached(&devices, name)).collect();
+    sticks.sort_by(|a, b| a.interface.cmp(&b.interface));
+    sticks
+}
+
+fn detached(devices: &Path, name: &str) -> Option<DetachedStick> {
+    let folder = devices.join(name);
+    let value = |file: &str| Some(fs::read_to_string(folder.join(file)).ok()?.trim().to_owned());
+    let number = |file: &str| u16::from_str_radix(&value(file)?, 16).ok();
+    if number("idVendor") != Some(VENDOR) || number("idProduct") != Some(PRODUCT) {
+        return None;
+    }
+    let interface = format!("{name}:1.0");
+    // Below its device, and in the flat list of all.
+    let places: [PathBuf; 2] = [folder.join(&interface), devices.join(&interface)];
+    let place = places.iter().find(|place| place.is_dir())?;
+    let driver = fs::read_link(place.join("driver")).ok();
+    let driver = driver.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
+    if driver.is_some_and(|driver| driver != "usbfs") {
+        return None;
+    }
+    let (bus, device): (u16, u16) = (value("busnum")?.parse().ok()?, value("devnum")?.parse().ok()?);
+    Some(DetachedStick { interface, node: format!("/dev/bus/usb/{bus:03}/{device:03}") })
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn root(name: &str) -> PathBuf {
+        let root = std::env::temp_dir().join(format!("bramblegate-claimed-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&root);
+        fs::create_dir_all(&root).unwrap();
+        root
+    }
+
+    fn file(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn a_backpack_that_the_kernel_drives_is_named_with_the_line_to_take_out() {
+        let root = root("lcd");
+        file(&root, "sys/bus/i2c/devices/1-0027/name", "hd44780\n");
+        let device = Path::new("/dev/i2c-1");
+        assert_eq!(i2c_held(&root, device, 0x27), None, "named by the device tree, and no driver has it");
+        symlink("../../../../bus/i2c/drivers/hd44780", root.join("sys/bus/i2c/devices/1-0027/driver")).unwrap();
+        let (text, remedy) = i2c_held(&root, device, 0x27).unwrap();
+        assert!(text.contains("/dev/i2c-1, address 0x27") && text.contains("hd44780"), "{text}");
+        assert!(remedy.starts_with("`echo 1-0027 | sudo tee /sys/bus/i2c/drivers/hd44780/unbind`"), "{remedy}");
+        assert!(remedy.contains("dtoverlay=hd44780-i2c-lcd out of /boot/firmware/config.txt"), "{remedy}");
+        file(&root, "boot/firmware/config.txt", "[all]\ndtparam=i2c_arm=on\ndtoverlay=hd44780-i2c-lcd,pcf857x\n");
+        let (_, remedy) = i2c_held(&root, device, 0x27).unwrap();
+        assert!(remedy.contains("dtoverlay=hd44780-i2c-lcd,pcf857x (/boot/firmware/config.txt:3)"), "{remedy}");
+        assert_eq!(i2c_held(&root, device, 0x3f), None);
+        assert_eq!(i2c_held(&root, Path::new("/dev/i2c-0"), 0x27), None);
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_stick_without_its_driver_is_found_and_one_with_it_is_not() {
+        let root = root("stick");
+        let device = "sys/bus/usb/devices/1-1.2";
+        for (name, text) in [("idVendor", "20a0\n"), ("idProduct", "41e5\n"), ("busnum", "1\n"), ("devnum", "5\n")] {
+            file(&root, &format!("{device}/{name}"), text);
+        }
+        file(&root, &format!("{device}/1-1.2:1.0/bInterfaceClass"), "03\n");
+        let stick = DetachedStick { interface: "1-1.2:1.0".to_owned(), node: "/dev/bus/usb/001/005".to_owned() };
+        assert_eq!(detached_sticks(&root), std::slice::from_ref(&stick));
+        let driver = root.join(format!("{device}/1-1.2:1.0/driver"));
+        symlink("../../../bus/usb/drivers/usbfs", &driver).unwrap();
+        assert_eq!(detached_sticks(&root), [stick]);
+        fs::remove_file(&driver).unwrap();
+        symlink("../../../bus/usb/drivers/usbhid", &driver).unwrap();
+        assert_eq!(detached_sticks(&root), []);
+        file(&root, &format!("{device}/idProduct"), "0001\n");
+        fs::remove_file(&driver).unwrap();
+        assert_eq!(detached_sticks(&root), [], "another device");
+        fs::remove_dir_all(root).unwrap();
+    }
+}

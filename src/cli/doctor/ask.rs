@@ -1,0 +1,168 @@
+//! `doctor --try`: questions on the wire, said before they are asked. Nothing is requested, nothing is changed.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use super::clients;
+use super::{Finding, Patient, presumed};
+use crate::cli::machine::Machine;
+use crate::cli::{output, settings};
+use crate::config::{Settings, UplinkProbe};
+use crate::dns;
+use crate::event::LinkIndex;
+use crate::source::dhcp::ask::offers;
+use crate::source::{probe, resolvers};
+
+/// A resolver is waited for so long; a venue's may have to ask others first.
+const WAIT: Duration = Duration::from_secs(3);
+/// `DNS` (RFC 1035, 4.2)
+const DNS: u16 = 53;
+/// Asked for where the settings probe by no name.
+const NAME: &str = "deb.debian.org";
+
+/// Asks; what was wrong, and how many questions were asked. What was well is told on the way.
+pub fn ask(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
+    let loaded = settings::load(file).map(|merged| merged.settings).ok();
+    let Some(settings) = loaded.or_else(|| presumed::settings(machine)) else { return (Vec::new(), 0) };
+    let patient = Patient { machine, settings: &settings };
+    let name = name(&settings);
+    let (mut findings, mut asked) = (Vec::new(), 0);
+    for port in patient.uplinks().iter().filter(|port| has_carrier(machine, port)) {
+        output::err(&format!("Asking on {port} for a DHCP server (a DISCOVER; what is offered is not taken)\n"));
+        findings.extend(dhcp(port));
+        asked += 1;
+        for server in venue_resolvers(machine, port) {
+            output::err(&format!("Asking the resolver {server} by {port} for {name}\n"));
+            findings.extend(resolver(port, server, &name));
+            asked += 1;
+        }
+    }
+    let address = settings.cluster.address.addr();
+    if settings.cluster.dhcp.is_some() && settings.gateway.enabled {
+        output::err(&format!("Asking the head's own dnsmasq at {address} for {name}, as a node would\n"));
+        findings.extend(own(address, &name));
+        asked += 1;
+    }
+    (findings, asked)
+}
+
+fn has_carrier(machine: &Machine, port: &str) -> bool {
+    machine.read(&format!("/sys/class/net/{port}/carrier")).as_deref() == Some("1")
+}
+
+/// The name that the settings probe by, where it is one.
+fn name(settings: &Settings) -> String {
+    match &settings.uplink.probe {
+        UplinkProbe::Http { host, .. } if host.parse::<IpAddr>().is_err() && !host.starts_with('[') => host.clone(),
+        _ => NAME.to_owned(),
+    }
+}
+
+fn dhcp(port: &str) -> Vec<Finding> {
+    let offers = match offers(port) {
+        Ok(offers) => offers,
+        Err(error) => {
+            let remedy = "`sudo bramblegate doctor --try`: the question needs root, and a port that is switched on";
+            return vec![Finding::new(
+                "uplink-not-asked",
+                format!("{port} cannot be asked for a DHCP server: {error}"),
+                remedy,
+            )];
+        }
+    };
+    for offer in &offers {
+        let ipv6_only = if offer.ipv6_only { ", and asks for IPv6 only (option 108)" } else { "" };
+        let portal = offer.portal.as_ref().map(|url| format!(", with a captive portal at {url}")).unwrap_or_default();
+        output::out(&format!(
+            "well     {port}: the DHCP server {} offers {}{ipv6_only}{portal}\n",
+            offer.server, offer.address
+        ));
+    }
+    if !offers.is_empty() {
+        return Vec::new();
+    }
+    vec![Finding::new(
+        "uplink-no-dhcp",
+        format!("no DHCP server answers a question of ours on {port}"),
+        "put the cable into another socket of the venue, or ask whether that one is switched on",
+    )]
+}
+
+/// The uplink's own, else the machine's; none of this machine itself.
+fn venue_resolvers(machine: &Machine, port: &str) -> Vec<IpAddr> {
+    let known = resolvers::read(&machine.path("/"));
+    let own = clients::index(machine, port).and_then(|index: LinkIndex| known.get(&index));
+    let mut servers = own.or_else(|| known.get(&0)).cloned().unwrap_or_default();
+    servers.retain(|server| !server.is_loopback());
+    servers
+}
+
+/// What a resolver says to a question.
+enum Said {
+    Addresses(usize),
+    /// it answers, and knows none
+    None,
+}
+
+/// Asks one server for the IPv4 addresses of a name.
+fn question(server: IpAddr, from: IpAddr, port: Option<&str>, name: &str) -> io::Result<Said> {
+    let socket = UdpSocket::bind(SocketAddr::new(from, 0))?;
+    SockRef::from(&socket).bind_device(port.map(str::as_bytes))?;
+    socket.set_read_timeout(Some(WAIT))?;
+    socket.connect(SocketAddr::new(server, DNS))?;
+    let [high, low, ..] = probe::unguessable().to_ne_bytes();
+    let id = u16::from_be_bytes([high, low]);
+    let asked = dns::query(id, name, false).ok_or(io::ErrorKind::InvalidInput)?;
+    socket.send(&asked)?;
+    let mut answer = [0; 1500];
+    let length = socket.recv(&mut answer)?;
+    let answer = answer.get(..length).unwrap_or_default();
+    // Whatever answers our question is there; a refusal is an answer too.
+    match dns::addresses(answer, id) {
+        Some(found) if !found.is_empty() => Ok(Said::Addresses(found.len())),
+        _ => Ok(Said::None),
+    }
+}
+
+fn resolver(port: &str, server: IpAddr, name: &str) -> Option<Finding> {
+    let from = if server.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+    let (text, remedy) = match question(server, from, Some(port), name) {
+        Ok(Said::Addresses(count)) => {
+            output::out(&format!("well     {port}: the resolver {server} knows {count} addresses of {name}\n"));
+            return None;
+        }
+        Ok(Said::None) => (
+            format!("the venue's resolver {server} answers by {port} and knows no address of {name}"),
+            "log in at the venue's portal if there is one; else name a resolver of your own to the DHCP client",
+        ),
+        Err(error) => (
+            format!("the venue's resolver {server} does not answer by {port}: {error}"),
+            "name a resolver of your own to the DHCP client, or ask whether the venue's is on",
+        ),
+    };
+    Some(Finding::new("uplink-resolver", text, remedy))
+}
+
+fn own(address: Ipv4Addr, name: &str) -> Option<Finding> {
+    let address = IpAddr::V4(address);
+    match question(address, address, None, name) {
+        Ok(Said::Addresses(count)) => {
+            output::out(&format!("well     the head's dnsmasq knows {count} addresses of {name}\n"));
+            None
+        }
+        Ok(Said::None) => Some(Finding::new(
+            "gateway-names",
+            format!("the head's dnsmasq answers at {address}, and knows no address of {name}"),
+            "see above whether the venue's resolvers do; then `sudo systemctl restart bramblegate`",
+        )),
+        Err(error) => Some(Finding::new(
+            "gateway-dnsmasq-failed",
+            format!("the head's dnsmasq does not answer at {address}, where the nodes ask: {error}"),
+            "`sudo systemctl restart bramblegate`",
+        )),
+    }
+}

@@ -1,0 +1,215 @@
+//! Who asks for an address on a port: programs that look after ports, and clients that somebody started by hand.
+
+use super::sockets::{Process, processes};
+use crate::cli::machine::Machine;
+use crate::event::LinkIndex;
+use crate::source::clients::{Manager, networkd_files, packet_sockets};
+
+/// Clients without a manager, by the names of their processes.
+const ALONE: [&str; 4] = ["dhclient", "udhcpc", "busybox", "dhcpcd"];
+
+/// A DHCP client of one port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Client {
+    Managed(Manager),
+    Alone(Process),
+}
+
+impl std::fmt::Display for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Managed(manager) => f.write_str(manager.name()),
+            Self::Alone(process) => process.fmt(f),
+        }
+    }
+}
+
+impl Client {
+    /// Returns the command by which it leaves this port alone.
+    fn switch_off(&self, port: &str) -> String {
+        match self {
+            Self::Managed(Manager::NetworkManager) => format!(
+                "printf '[keyfile]\\nunmanaged-devices=interface-name:{port}\\n' | sudo tee /etc/NetworkManager/conf.d/90-{port}.conf && sudo nmcli general reload"
+            ),
+            Self::Managed(Manager::Networkd) => format!(
+                "printf '[Match]\\nName={port}\\n[Link]\\nUnmanaged=yes\\n' | sudo tee /etc/systemd/network/00-{port}.network && sudo networkctl reload"
+            ),
+            Self::Managed(Manager::Dhcpcd) => format!(
+                "printf '\\ndenyinterfaces {port}\\n' | sudo tee -a /etc/dhcpcd.conf && sudo systemctl restart dhcpcd"
+            ),
+            Self::Alone(process) => format!("sudo kill {}", process.id),
+        }
+    }
+
+    /// Returns the command by which it asks anew.
+    pub fn again(&self, port: &str) -> String {
+        match self {
+            Self::Managed(Manager::NetworkManager) => format!("sudo nmcli device connect {port}"),
+            Self::Managed(Manager::Networkd) => format!("sudo networkctl reconfigure {port}"),
+            Self::Managed(Manager::Dhcpcd) => format!("sudo dhcpcd -n {port}"),
+            Self::Alone(process) => format!("sudo kill -USR1 {}", process.id),
+        }
+    }
+
+    /// Returns what to do so that it alone asks on the port. A client that goes takes its address and routes along, which may
+    /// be those of the other too, as one server gives one board one address: the other has to ask anew.
+    pub fn stays_instead_of(&self, other: &Self, port: &str) -> String {
+        let command = format!("`{} && {}`", other.switch_off(port), self.again(port));
+        match other {
+            Self::Managed(_) => command,
+            Self::Alone(_) => {
+                format!("{command}, and take it out of what starts it (/etc/network/interfaces, rc.local, a unit)")
+            }
+        }
+    }
+
+    /// Returns whether it is set to heed option 108, and so may be silent because a server said it.
+    pub fn heeds_option_108(&self, machine: &Machine, port: &str) -> bool {
+        match self {
+            Self::Managed(Manager::NetworkManager) => {
+                let Some(connection) = connection(machine, port) else { return false };
+                let property = ["-g", "ipv4.dhcp-ipv6-only-preferred", "connection", "show", &connection];
+                machine.run("nmcli", &property).is_some_and(|value| ["1", "2", "yes", "auto"].contains(&value.trim()))
+            }
+            Self::Managed(Manager::Networkd) => {
+                let texts =
+                    index(machine, port).map_or_else(Vec::new, |index| networkd_files(&machine.path("/"), index));
+                let heeds = |line: &str| {
+                    let asks =
+                        line.strip_prefix("RequestOptions=").is_some_and(|all| all.split(' ').any(|one| one == "108"));
+                    asks || matches!(line.strip_prefix("IPv6OnlyMode="), Some("yes" | "true" | "on" | "1"))
+                };
+                texts.iter().flat_map(|text| text.lines()).any(|line| heeds(line.trim()))
+            }
+            Self::Managed(Manager::Dhcpcd) => {
+                let conf = machine.read("/etc/dhcpcd.conf").unwrap_or_default();
+                conf.lines().any(|line| line.trim().starts_with("option ") && line.contains("ipv6_only_preferred"))
+            }
+            Self::Alone(_) => false,
+        }
+    }
+
+    /// Returns the command by which it takes IPv4 though the venue asks for IPv6 only (option 108).
+    pub fn heed_no_option_108(&self, machine: &Machine, port: &str) -> String {
+        match self {
+            Self::Managed(Manager::NetworkManager) => {
+                let connection = connection(machine, port).unwrap_or_else(|| "NAME".to_owned());
+                format!(
+                    "`sudo nmcli connection modify '{connection}' ipv4.dhcp-ipv6-only-preferred no && sudo nmcli device reapply {port}`"
+                )
+            }
+            Self::Managed(Manager::Networkd) => format!(
+                "`sudo mkdir -p /etc/systemd/network/$(basename $(networkctl status {port} | sed -n 's/.*Network File: //p')).d && printf '[DHCPv4]\\nIPv6OnlyMode=no\\n' | sudo tee /etc/systemd/network/$(basename $(networkctl status {port} | sed -n 's/.*Network File: //p')).d/90-ipv4.conf && sudo networkctl reload`"
+            ),
+            Self::Managed(Manager::Dhcpcd) => {
+                "`sudo sed -i '/^ *option .*ipv6_only_preferred/d' /etc/dhcpcd.conf && sudo systemctl restart dhcpcd`"
+                    .to_owned()
+            }
+            Self::Alone(_) => "take the option 108 out of what it is started with".to_owned(),
+        }
+    }
+}
+
+/// Returns the clients of a port, those of managers first: the one that is to stay leads.
+pub fn of_port(machine: &Machine, port: &str) -> Vec<Client> {
+    let Some(index) = index(machine, port) else { return Vec::new() };
+    let all = processes(machine);
+    let runs = |manager: Manager| all.iter().any(|process| process.name == manager.process());
+    let managers = Manager::ALL.into_iter().filter(|manager| runs(*manager) && asks(machine, *manager, index, port));
+    let mut clients: Vec<Client> = managers.map(Client::Managed).collect();
+    let by_dhcpcd = clients.contains(&Client::Managed(Manager::Dhcpcd));
+    for process in &all {
+        let alone = ALONE.contains(&process.name.as_str()) && !(by_dhcpcd && process.name == "dhcpcd");
+        let known = |known: &Client| matches!(known, Client::Alone(other) if other.name == process.name);
+        if alone
+            && !clients.iter().any(known)
+            && is_on(machine, process, index, port)
+            && !is_child_of_a_manager(machine, process)
+        {
+            clients.push(Client::Alone(process.clone()));
+        }
+    }
+    clients
+}
+
+fn asks(machine: &Machine, manager: Manager, index: LinkIndex, port: &str) -> bool {
+    if manager != Manager::NetworkManager {
+        return manager.asks(&machine.path("/"), index, port);
+    }
+    let devices = machine.run("nmcli", &["-t", "-f", "DEVICE,STATE", "device"]);
+    let state = devices.as_ref().map(|devices| {
+        devices.lines().find_map(|line| line.strip_prefix(port)?.strip_prefix(':')).unwrap_or_default().to_owned()
+    });
+    let active = match state {
+        Some(state) => state.starts_with("connect"),
+        None => manager.asks(&machine.path("/"), index, port),
+    };
+    active && method(machine, port).is_none_or(|method| method == "auto")
+}
+
+/// The name of NetworkManager's connection on a port.
+fn connection(machine: &Machine, port: &str) -> Option<String> {
+    let name = machine.run("nmcli", &["-g", "GENERAL.CONNECTION", "device", "show", port])?;
+    // A quote would end the shell's word.
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty() && !name.contains('\''))
+}
+
+fn method(machine: &Machine, port: &str) -> Option<String> {
+    let connection = connection(machine, port)?;
+    let method = machine.run("nmcli", &["-g", "ipv4.method", "connection", "show", &connection])?;
+    Some(method.trim().to_owned()).filter(|method| !method.is_empty())
+}
+
+/// Its command line is a client's and names the port, or it holds a packet socket there (needs root).
+fn is_on(machine: &Machine, process: &Process, index: LinkIndex, port: &str) -> bool {
+    let line = machine.read(&format!("/proc/{}/cmdline", process.id)).unwrap_or_default();
+    let words: Vec<&str> = line.split('\0').collect();
+    if process.name == "busybox" && !words.iter().any(|word| word.ends_with("udhcpc")) {
+        return false;
+    }
+    let named = words.iter().skip(1).any(|word| *word == port || word.strip_prefix("-i") == Some(port));
+    let held = || {
+        let sockets = packet_sockets(&machine.path("/")).into_iter().filter(|socket| socket.index == index);
+        sockets.into_iter().any(|socket| process.holds(machine, &format!("socket:[{}]", socket.inode)))
+    };
+    named || held()
+}
+
+/// NetworkManager may bring dhclient or dhcpcd for itself (`dhcp=` in its settings).
+fn is_child_of_a_manager(machine: &Machine, process: &Process) -> bool {
+    let status = machine.read(&format!("/proc/{}/status", process.id)).unwrap_or_default();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap_or_default().trim().to_owned();
+    let name = machine.read(&format!("/proc/{parent}/comm")).unwrap_or_default();
+    Manager::ALL.iter().any(|manager| manager.process() == name && name != process.name)
+}
+
+/// Returns the kernel's number of a port.
+pub fn index(machine: &Machine, port: &str) -> Option<LinkIndex> {
+    machine.read(&format!("/sys/class/net/{port}/ifindex"))?.trim().parse().ok()
+}
+
+/// Returns the command by which a client is started on a port that has none.
+pub fn start(machine: &Machine, port: &str) -> String {
+    let all = processes(machine);
+    let runs = |manager: Manager| all.iter().any(|process| process.name == manager.process());
+    let installed = |program: &str| {
+        ["/usr/sbin", "/sbin", "/usr/bin"].iter().any(|folder| machine.exists(&format!("{folder}/{program}")))
+    };
+    if runs(Manager::NetworkManager) {
+        return format!("`sudo nmcli device set {port} managed yes && sudo nmcli device connect {port}`");
+    }
+    if runs(Manager::Networkd) {
+        return format!(
+            "`printf '[Match]\\nName={port}\\n[Network]\\nDHCP=yes\\n' | sudo tee /etc/systemd/network/50-{port}.network && sudo networkctl reload && sudo networkctl reconfigure {port}`"
+        );
+    }
+    if installed("dhcpcd") {
+        return format!("`sudo dhcpcd {port}`, and for the next start: sudo systemctl enable dhcpcd");
+    }
+    if installed("udhcpc") {
+        return format!(
+            "`sudo udhcpc -b -i {port}`, and for the next start a line in /etc/network/interfaces: iface {port} inet dhcp"
+        );
+    }
+    format!("install dhcpcd-base or network-manager over another port, then `sudo dhcpcd {port}`")
+}

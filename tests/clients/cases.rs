@@ -1,0 +1,247 @@
+//! The states, as stories that hold for every client.
+
+use std::time::{Duration, Instant};
+
+use crate::stage::{Kind, Seen, Stage};
+
+type Story = fn(&mut Stage);
+
+pub const STATES: &[(&str, Story)] = &[
+    ("leased", leased),
+    ("not-renewed-then-expired", not_renewed),
+    ("renumbered", renumbered),
+    ("no-server", no_server),
+    ("ipv6-by-router", ipv6_by_router),
+    ("option-108-without-ipv6", option_108_without_ipv6),
+    ("option-108-with-ipv6", option_108_with_ipv6),
+    ("portal", portal),
+    ("two-clients", two_clients),
+    ("no-client", no_client),
+];
+
+const GREEN: &str = "#00ff00 breathe";
+const AMBER: &str = "#ffa000 double-blink";
+const SERVER: &str = "--dhcp-range=10.99.0.162,10.99.0.162,2m";
+
+fn is_leased(seen: &Seen) -> bool {
+    seen.row1() == "10.99.0.162" && seen.text("/uplink/state") == "addressed"
+}
+
+fn leased(stage: &mut Stage) {
+    stage.dnsmasq(SERVER);
+    stage.start_client(false, false);
+    stage.start_gateway();
+    let seen = stage.until("a lease", 40, |seen| is_leased(seen) && seen.led() == GREEN);
+    assert_eq!(seen.text("/uplink/dhcp"), "null");
+    assert_eq!(seen.text("/uplink/not_renewed_s"), "null");
+    let doctor = stage.doctor();
+    assert!(!doctor.contains("uplink-"), "{doctor}");
+}
+
+/// Row 1 is the address for as long as the kernel holds it; a client that lets the preferred time end before that is told of.
+fn not_renewed(stage: &mut Stage) {
+    stage.udhcpd(99, 24);
+    stage.start_client(false, false);
+    stage.start_gateway();
+    stage.until("a lease", 40, is_leased);
+    stage.stop("server");
+    let begin = Instant::now();
+    let (mut deprecated, mut said) = (None, None);
+    loop {
+        assert!(begin.elapsed() < Duration::from_secs(100), "the lease of 24 s does not end");
+        let before = stage.held();
+        let seen = Seen(stage.status().unwrap());
+        let after = stage.held();
+        if !before.contains("10.99.0.162") {
+            break;
+        }
+        // What changes while it is looked at is looked at again.
+        if before != after {
+            continue;
+        }
+        assert_eq!(seen.row1(), "10.99.0.162", "{before}");
+        if before.contains("deprecated") {
+            deprecated.get_or_insert(begin.elapsed());
+        }
+        if let Some(text) = seen.alert("uplink-lease-not-renewed") {
+            assert!(text.contains("10.99.0.162"), "{text}");
+            assert_eq!(seen.led(), AMBER);
+            let doctor = stage.doctor();
+            assert!(
+                doctor
+                    .contains("uplink-lease-not-renewed: the lease of 10.99.0.162/24 on eth1 has not been renewed for"),
+                "{doctor}"
+            );
+            said.get_or_insert(begin.elapsed());
+        }
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    assert_eq!(deprecated.is_some(), said.is_some(), "deprecated {deprecated:?}, said {said:?}");
+    if stage.client.kind == Kind::Dhcpcd {
+        assert!(said.is_some(), "dhcpcd prefers an address until T2");
+    }
+    println!("deprecated {deprecated:?}, gone {:?} after the server", begin.elapsed());
+    let seen =
+        stage.until("nobody answers", 30, |seen| seen.row1() == "NO DHCP" && seen.text("/uplink/dhcp") == "unanswered");
+    assert!(seen.alert("uplink-none").unwrap().starts_with("no DHCP server answers on eth1"));
+}
+
+/// The venue gives out another subnet: the old address goes, and row 1 follows.
+fn renumbered(stage: &mut Stage) {
+    stage.udhcpd(99, 24);
+    stage.start_client(false, false);
+    stage.start_gateway();
+    stage.until("a lease", 40, is_leased);
+    stage.udhcpd(98, 24);
+    let seen = stage.until("the other subnet", 90, |seen| seen.row1() == "10.98.0.162" && seen.led() == GREEN);
+    assert_eq!(seen.text("/uplink/address"), "10.98.0.162/24");
+}
+
+fn no_server(stage: &mut Stage) {
+    stage.start_client(false, false);
+    stage.start_gateway();
+    let seen =
+        stage.until("it is said", 40, |seen| seen.row1() == "NO DHCP" && seen.text("/uplink/dhcp") == "unanswered");
+    let text = seen.alert("uplink-none").unwrap();
+    assert!(text.starts_with("no DHCP server answers on eth1"), "{text}");
+    assert_eq!(seen.text("/uplink/address"), "null");
+    let doctor = stage.doctor();
+    assert!(doctor.contains("uplink-no-dhcp:") && doctor.contains("no DHCP server answers"), "{doctor}");
+    // An address of 169.254/16 is none, and is named as what it is.
+    if stage.client.kind == Kind::Dhcpcd {
+        stage.until("its own address", 40, |seen| {
+            seen.row1() == "NO DHCP" && seen.alert("uplink-none").is_some_and(|text| text.contains("169.254."))
+        });
+    }
+}
+
+fn has_ipv6(seen: &Seen) -> bool {
+    seen.glass().replace('|', "").contains("2001:db8:9:") && seen.text("/uplink/address").starts_with("2001:db8:9:")
+}
+
+fn ipv6_by_router(stage: &mut Stage) {
+    stage.router("");
+    stage.start_client(false, false);
+    stage.start_gateway();
+    let seen = stage.until("an address of IPv6", 60, |seen| has_ipv6(seen) && seen.alert("uplink-no-ipv4").is_some());
+    assert_eq!(seen.text("/severity"), "notice");
+    assert!(!seen.alert("uplink-no-ipv4").unwrap().contains("option 108"));
+}
+
+fn option_108_without_ipv6(stage: &mut Stage) {
+    stage.dnsmasq(&format!("{SERVER} --dhcp-option=108,300i"));
+    let heeds = stage.client.heeds_108;
+    // networkd comes first, and is silent when the gateway begins to listen.
+    let late = stage.client.kind == Kind::Networkd;
+    if !late {
+        stage.start_gateway();
+    }
+    stage.start_client(heeds, false);
+    if late {
+        std::thread::sleep(Duration::from_secs(4));
+        stage.start_gateway();
+    }
+    if !heeds {
+        stage.until("a lease all the same", 40, is_leased);
+        return;
+    }
+    let heard = if late { "waiting" } else { "ipv6-only" };
+    let seen = stage.until("it is said", 40, |seen| seen.row1() == "NO DHCP" && seen.text("/uplink/dhcp") == heard);
+    let text = seen.alert("uplink-none").unwrap();
+    assert!(late || text.contains("10.99.0.1 asks for IPv6 only on eth1 (option 108)"), "{text}");
+    stage.cure("uplink-ipv6-only");
+    stage.until("a lease after the remedy", 60, is_leased);
+}
+
+fn option_108_with_ipv6(stage: &mut Stage) {
+    stage.router(&format!("{SERVER} --dhcp-option=108,300i"));
+    let heeds = stage.client.heeds_108;
+    stage.start_gateway();
+    stage.start_client(heeds, false);
+    if !heeds {
+        stage.until("a lease all the same", 40, is_leased);
+        return;
+    }
+    let said =
+        |seen: &Seen| seen.alert("uplink-no-ipv4").is_some_and(|text| text.contains("asks for IPv6 only (option 108)"));
+    stage.until("the reason is said", 60, |seen| has_ipv6(seen) && said(seen));
+    let doctor = stage.doctor();
+    assert!(doctor.contains("hint     uplink-ipv6-only:"), "{doctor}");
+}
+
+fn portal(stage: &mut Stage) {
+    stage.dnsmasq(&format!("{SERVER} --dhcp-option=114,https://login.hotel/api"));
+    // The gateway first: it hears what the server says to the client.
+    stage.start_gateway();
+    stage.start_client(false, true);
+    stage.until("a lease", 40, is_leased);
+    if stage.client.asks_114 {
+        stage.until("the portal's address", 10, |seen| seen.text("/uplink/portal_url") == "https://login.hotel/api");
+        let doctor = stage.doctor();
+        assert!(
+            doctor.contains("uplink-portal: the venue of eth1 has a captive portal at https://login.hotel/api"),
+            "{doctor}"
+        );
+        // dhcpcd's and networkd's own record is enough after a restart.
+        stage.stop("bramblegate");
+        let doctor = stage.doctor();
+        if stage.client.kind == Kind::Dhcpcd {
+            assert!(doctor.contains("uplink-portal:"), "{doctor}");
+        }
+        stage.start_gateway();
+        if stage.client.kind == Kind::Networkd {
+            stage.until("once more", 20, |seen| seen.text("/uplink/portal_url") == "https://login.hotel/api");
+        }
+    }
+}
+
+fn two_clients(stage: &mut Stage) {
+    stage.dnsmasq("--dhcp-range=10.99.0.162,10.99.0.180,2m");
+    stage.start_client(false, false);
+    stage.start_gateway();
+    stage.until("a lease", 40, |seen| seen.row1().starts_with("10.99.0."));
+    // The other one that is often there: dhcpcd beside a manager, and a client by hand beside dhcpcd.
+    let other = if stage.client.kind == Kind::Dhcpcd {
+        let (well, text) = stage.run("busybox udhcpc -b -i eth1 -s /bin/true || udhcpc -b -i eth1 -s /bin/true");
+        assert!(well, "{text}");
+        "udhcpc"
+    } else {
+        stage.start(Kind::Dhcpcd, false, false);
+        "dhcpcd"
+    };
+    std::thread::sleep(Duration::from_secs(6));
+    let doctor = stage.doctor();
+    let line = doctor.lines().find(|line| line.contains("uplink-two-clients:")).unwrap_or_else(|| panic!("{doctor}"));
+    let named = line.contains(other) || other == "udhcpc" && line.contains("busybox");
+    assert!(named && line.contains("both ask for an address on the uplink eth1"), "{line}");
+    stage.cure("uplink-two-clients");
+    std::thread::sleep(Duration::from_secs(3));
+    let doctor = stage.doctor();
+    assert!(!doctor.contains("uplink-two-clients"), "{doctor}");
+    stage.until("an address", 40, |seen| seen.row1().starts_with("10.99.0.") && seen.led() == GREEN);
+}
+
+fn no_client(stage: &mut Stage) {
+    stage.dnsmasq(SERVER);
+    match stage.client.kind {
+        Kind::Dhcpcd => {}
+        Kind::Networkd => {
+            stage.start(Kind::Networkd, false, false);
+            stage.stop("networkd");
+            let (well, text) = stage.run("rm -rf /etc/systemd/network/20-eth1.network /run/systemd/netif/links/*; (/lib/systemd/systemd-networkd >/dev/null 2>&1 &) ; sleep 1; ip -4 addr flush dev eth1");
+            assert!(well, "{text}");
+        }
+        Kind::NetworkManager => {
+            stage.start(Kind::NetworkManager, false, false);
+            let (well, text) = stage.run("for i in 1 2 3 4 5 6 7 8 9; do sleep 1; nmcli device set eth1 managed no && break; done; sleep 1; ip -4 addr flush dev eth1");
+            assert!(well, "{text}");
+        }
+    }
+    stage.start_gateway();
+    let seen =
+        stage.until("it is said", 40, |seen| seen.row1() == "NO DHCP" && seen.text("/uplink/dhcp") == "no-client");
+    let text = seen.alert("uplink-none").unwrap();
+    assert!(text.starts_with("nothing on the head asks for an address on eth1"), "{text}");
+    stage.cure("uplink-no-client");
+    stage.until("a lease after the remedy", 60, is_leased);
+}

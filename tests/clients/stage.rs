@@ -1,0 +1,345 @@
+//! The head with a client of a release on its uplink `eth1`, and the venue at the other end of the cable.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How a client is started and set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Dhcpcd,
+    Networkd,
+    NetworkManager,
+}
+
+/// A client of a release.
+#[derive(Debug)]
+pub struct Client {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub release: &'static str,
+    /// it can be set to heed option 108
+    pub heeds_108: bool,
+    /// it can be set to ask for option 114, and keeps or tells what it says
+    pub asks_114: bool,
+}
+
+/// All of them: dhcpcd 9.4.1 and 10.1, networkd 252 and 257, NetworkManager 1.42 and 1.52.
+pub const CLIENTS: &[Client] = &[
+    Client { name: "dhcpcd-12", kind: Kind::Dhcpcd, release: "bookworm", heeds_108: true, asks_114: false },
+    Client { name: "dhcpcd-13", kind: Kind::Dhcpcd, release: "trixie", heeds_108: true, asks_114: true },
+    Client { name: "networkd-12", kind: Kind::Networkd, release: "bookworm", heeds_108: false, asks_114: false },
+    Client { name: "networkd-13", kind: Kind::Networkd, release: "trixie", heeds_108: true, asks_114: true },
+    Client { name: "nm-12", kind: Kind::NetworkManager, release: "bookworm", heeds_108: false, asks_114: false },
+    Client { name: "nm-13", kind: Kind::NetworkManager, release: "trixie", heeds_108: true, asks_114: false },
+];
+
+/// A process that ends with the value.
+pub struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub struct Stage {
+    pub client: &'static Client,
+    root: PathBuf,
+    running: Vec<(String, Running)>,
+}
+
+const SETTINGS: &str = r#"
+board = "emulated"
+uplink.interfaces = ["eth1"]
+uplink.probe = "off"
+cluster.interface = "eth0"
+lcd.bus = "emulator"
+led.device = "emulator"
+"#;
+
+/// `systemctl` and `sudo` where no service manager is: what a remedy restarts is started by the stage.
+const SYSTEMCTL: &str = "#!/bin/sh\n[ \"$1\" = restart ] && { kill $(pidof $2) 2>/dev/null; sleep 1; sh /run/start-$2 </dev/null >/run/restarted.log 2>&1 & }\nexit 0\n";
+
+pub fn sh(script: &str) -> String {
+    let output = Command::new("sh").args(["-ec", script]).stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "failed: {script}\n{text}");
+    text
+}
+
+impl Stage {
+    pub fn new(client: &'static Client) -> Self {
+        let base = crate::roots().join(client.release);
+        assert!(base.is_dir(), "there is no {}: run `make clients-test`", base.display());
+        sh("mount -t tmpfs tmpfs /run && mkdir -p /run/netns /run/o/upper /run/o/work /run/root && ip link set lo up");
+        sh("ip netns add venue; ip netns add nodes
+            ip link add eth1 address 02:bb:00:00:e1:01 type veth peer name lan0 netns venue
+            ip link add eth0 address 02:bb:00:00:c0:00 type veth peer name n0 netns nodes
+            ip -n venue link set lan0 up; ip -n venue addr add 10.99.0.1/24 dev lan0; ip -n nodes link set n0 up
+            ip link set eth1 up; ip link set eth0 up");
+        let root = PathBuf::from("/run/root");
+        sh(&format!(
+            "mount -t overlay overlay -o lowerdir={},upperdir=/run/o/upper,workdir=/run/o/work /run/root
+             cd /run/root; mount -t proc proc proc; mount -t sysfs -o ro sysfs sys; mount --rbind /dev dev
+             mount -t tmpfs tmpfs run; mount -t tmpfs tmpfs tmp; mount -t tmpfs tmpfs var/lib/dhcpcd
+             mkdir -p run/dbus run/bramblegate var/lib/bramblegate run/systemd/netif/links run/systemd/netif/leases run/dhcpcd etc/bramblegate
+             chroot . chown -R systemd-network run/systemd/netif || true
+             rm -f etc/resolv.conf; echo nameserver 10.99.0.1 > etc/resolv.conf; echo head > etc/hostname
+             rm -f etc/dhcpcd.conf; echo 0123456789abcdef0123456789abcdef > etc/machine-id",
+            base.display()
+        ));
+        let stage = Self { client, root, running: Vec::new() };
+        fs::copy(env!("CARGO_BIN_EXE_bramblegate"), stage.path("usr/bin/bramblegate")).unwrap();
+        stage.write("etc/bramblegate/bramblegate.toml", SETTINGS);
+        for (name, text) in [("sudo", "#!/bin/sh\nexec \"$@\"\n"), ("systemctl", SYSTEMCTL)] {
+            stage.write(&format!("usr/local/bin/{name}"), text);
+            sh(&format!("chmod 755 {}", stage.path(&format!("usr/local/bin/{name}")).display()));
+        }
+        stage
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn log(name: &str) -> PathBuf {
+        PathBuf::from(format!("/run/{name}.log"))
+    }
+
+    fn spawn(&mut self, name: &str, command: &mut Command) {
+        let log = fs::File::create(Self::log(name)).unwrap();
+        let child = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        self.running.push((name.to_owned(), Running(child)));
+    }
+
+    fn inside(&self, line: &str) -> Command {
+        let mut command = Command::new("chroot");
+        command.arg(&self.root).args(["sh", "-c", line]).env("PATH", "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        // networkctl and others do nothing in a chroot, unless they are told that it is meant.
+        command.env("SYSTEMD_IGNORE_CHROOT", "1");
+        command
+    }
+
+    /// Runs a line of shell in the head: whether it went well, and what it said.
+    pub fn run(&self, line: &str) -> (bool, String) {
+        let output = self.inside(line).stdin(Stdio::null()).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    }
+
+    /// Ends what was started by this name.
+    pub fn stop(&mut self, name: &str) {
+        self.running.retain(|(known, _)| known != name);
+    }
+
+    /// A server with leases as short as wanted, of the subnet `10.NET.0.0/24`.
+    pub fn udhcpd(&mut self, net: u8, lease: u32) {
+        self.stop("server");
+        sh(&format!(
+            "ip -n venue addr flush dev lan0; ip -n venue addr add 10.{net}.0.1/24 dev lan0; rm -f /run/udhcpd.leases; touch /run/udhcpd.leases"
+        ));
+        let text = format!(
+            "interface lan0\nstart 10.{net}.0.162\nend 10.{net}.0.162\nmin_lease 5\noffer_time 5\nlease_file /run/udhcpd.leases\npidfile /run/udhcpd.pid\noption lease {lease}\noption subnet 255.255.255.0\noption router 10.{net}.0.1\n"
+        );
+        fs::write("/run/udhcpd.conf", text).unwrap();
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", "venue", "busybox", "udhcpd", "-f", "/run/udhcpd.conf"]);
+        self.spawn("server", &mut command);
+    }
+
+    /// dnsmasq with these options; each is a word.
+    pub fn dnsmasq(&mut self, options: &str) {
+        self.stop("server");
+        let mut command = Command::new("ip");
+        command.args([
+            "netns",
+            "exec",
+            "venue",
+            "dnsmasq",
+            "-k",
+            "--conf-file=/dev/null",
+            "--user=root",
+            "--port=0",
+            "--pid-file",
+        ]);
+        command.args(["--interface=lan0", "--no-ping", "--dhcp-leasefile=/run/dnsmasq.leases", "--dhcp-authoritative"]);
+        command.args(options.split_whitespace());
+        self.spawn("server", &mut command);
+    }
+
+    /// An IPv6 prefix is advertised, beside what the options say.
+    pub fn router(&mut self, options: &str) {
+        sh("ip -n venue addr add 2001:db8:9::1/64 dev lan0 nodad");
+        self.dnsmasq(&format!("--enable-ra --dhcp-range=::,constructor:lan0,ra-only,64,1h {options}"));
+    }
+
+    /// Starts the case's client; `heed` makes it heed option 108, `portal` ask for option 114.
+    pub fn start_client(&mut self, heed: bool, portal: bool) {
+        self.start(self.client.kind, heed, portal);
+    }
+
+    pub fn start(&mut self, kind: Kind, heed: bool, portal: bool) {
+        match kind {
+            Kind::Dhcpcd => {
+                let heed = if heed { "option ipv6_only_preferred\n" } else { "" };
+                let portal = if portal { "option captive_portal_uri\n" } else { "" };
+                self.write(
+                    "etc/dhcpcd.conf",
+                    &format!(
+                        "allowinterfaces eth1\nnohook resolv.conf, hostname\nnodev\nslaac private\n{heed}{portal}"
+                    ),
+                );
+                self.write("run/start-dhcpcd", "exec dhcpcd -B\n");
+                let mut command = self.inside("exec dhcpcd -B");
+                self.spawn("dhcpcd", &mut command);
+            }
+            Kind::Networkd => {
+                let heed = if heed { "IPv6OnlyMode=yes\n" } else { "" };
+                let text = format!(
+                    "[Match]\nName=eth1\n[Network]\nDHCP=ipv4\nIPv6AcceptRA=yes\nLinkLocalAddressing=yes\n[DHCPv4]\n{heed}"
+                );
+                self.write("etc/systemd/network/20-eth1.network", &text);
+                self.bus();
+                let mut command = self.inside("exec /lib/systemd/systemd-networkd");
+                self.spawn("networkd", &mut command);
+            }
+            Kind::NetworkManager => {
+                let heed = if heed { "dhcp-ipv6-only-preferred=1\n" } else { "" };
+                let text = format!(
+                    "[connection]\nid=eth1\nuuid=6f3e3c0e-0000-4000-8000-000000000001\ntype=ethernet\ninterface-name=eth1\n[ipv4]\nmethod=auto\nmay-fail=true\n{heed}[ipv6]\nmethod=auto\nmay-fail=true\naddr-gen-mode=eui64\n"
+                );
+                self.write("etc/NetworkManager/system-connections/eth1.nmconnection", &text);
+                sh(&format!(
+                    "chmod 600 {}",
+                    self.path("etc/NetworkManager/system-connections/eth1.nmconnection").display()
+                ));
+                self.write(
+                    "etc/NetworkManager/conf.d/10-test.conf",
+                    "[main]\ndns=none\nno-auto-default=*\n[keyfile]\nunmanaged-devices=interface-name:eth0\n[device]\nmatch-device=*\nmanaged=1\n",
+                );
+                self.bus();
+                let mut command = self.inside("exec NetworkManager -n");
+                self.spawn("nm", &mut command);
+            }
+        }
+    }
+
+    /// A message bus of the head's own.
+    fn bus(&mut self) {
+        if !self.running.iter().any(|(name, _)| name == "dbus") {
+            let mut command = self.inside("exec dbus-daemon --system --nofork --nopidfile");
+            self.spawn("dbus", &mut command);
+            sleep(Duration::from_millis(500));
+        }
+    }
+
+    pub fn start_gateway(&mut self) {
+        let mut command = self.inside("exec bramblegate run");
+        command.env("STATE_DIRECTORY", "/var/lib/bramblegate").env("RUNTIME_DIRECTORY", "/run/bramblegate");
+        self.spawn("bramblegate", &mut command);
+    }
+
+    pub fn status(&self) -> Option<Value> {
+        let output = self.inside("bramblegate status --json").output().ok()?;
+        serde_json::from_slice(&output.stdout).ok()
+    }
+
+    /// Waits until the status is so, and returns it.
+    pub fn until(&self, what: &str, within: u64, holds: impl Fn(&Seen) -> bool) -> Seen {
+        let begin = Instant::now();
+        let mut last = None;
+        while begin.elapsed() < Duration::from_secs(within) {
+            if let Some(status) = self.status() {
+                let seen = Seen(status);
+                if holds(&seen) {
+                    println!("{what}: after {:.1} s", begin.elapsed().as_secs_f32());
+                    return seen;
+                }
+                last = Some(seen);
+            }
+            sleep(Duration::from_millis(200));
+        }
+        panic!("not within {within} s: {what}; {:#}", last.map_or(Value::Null, |seen| seen.0));
+    }
+
+    /// What `doctor` says.
+    pub fn doctor(&self) -> String {
+        self.run("bramblegate doctor").1
+    }
+
+    /// Does the first command of the remedy of a finding, as it is printed.
+    pub fn cure(&self, code: &str) {
+        let doctor = self.doctor();
+        let mut lines = doctor.lines();
+        lines.find(|line| line.contains(&format!("{code}:"))).unwrap_or_else(|| panic!("no {code} in\n{doctor}"));
+        let remedy = lines.next().unwrap_or_default();
+        let command = remedy.split('`').nth(1).unwrap_or_else(|| panic!("no command in {remedy}"));
+        let (well, text) = self.run(command);
+        assert!(well, "{command}\n{text}");
+        println!("done: {command}");
+    }
+
+    /// The IPv4 addresses of the uplink as the kernel has them.
+    pub fn held(&self) -> String {
+        sh("ip -4 -br addr show dev eth1; ip -4 addr show dev eth1 | grep -o deprecated | head -1; true")
+    }
+
+    /// The whole state, for a failed case.
+    pub fn story(&self) -> String {
+        let mut text = sh("ip addr show dev eth1; ip route; ip -6 route; cat /proc/net/packet");
+        text += &self.doctor();
+        for (name, _) in &self.running {
+            let log = fs::read_to_string(Self::log(name)).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(25).collect();
+            text += &format!("--- {name}\n{}\n", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        }
+        text
+    }
+}
+
+/// A snapshot of the status.
+pub struct Seen(pub Value);
+
+impl Seen {
+    pub fn text(&self, path: &str) -> String {
+        match self.0.pointer(path) {
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => String::new(),
+        }
+    }
+
+    /// All rows of the glass together, without the heart.
+    pub fn glass(&self) -> String {
+        let rows = self.0.pointer("/panel/lcd/lines").and_then(Value::as_array).into_iter().flatten();
+        rows.filter_map(Value::as_str)
+            .map(|row| row.replace('♥', " ").trim_end().to_owned())
+            .collect::<Vec<_>>()
+            .join("|")
+    }
+
+    pub fn row1(&self) -> String {
+        self.text("/panel/lcd/lines/0").trim().to_owned()
+    }
+
+    pub fn led(&self) -> String {
+        format!("{} {}", self.text("/panel/led/colour"), self.text("/panel/led/pattern"))
+    }
+
+    pub fn alert(&self, code: &str) -> Option<String> {
+        let alerts = self.0.pointer("/alerts")?.as_array()?;
+        let found = alerts.iter().find(|alert| alert.get("code").and_then(Value::as_str) == Some(code))?;
+        found.get("text")?.as_str().map(str::to_owned)
+    }
+}
