@@ -65,6 +65,9 @@ fn port(name: &str, addresses: &[&str]) -> PortPlan {
             rp_filter: Some(2),
             accept_local: None,
             ignore_routes_with_linkdown: Some(true),
+            accept_redirects: Some(0),
+            send_redirects: Some(0),
+            accept_source_route: Some(0),
         },
     }
 }

@@ -10,6 +10,10 @@ fn home() -> RulesetInput {
         overlap_routed: false,
         forwards: Vec::new(),
         flow_table_devices: vec!["eth1".into(), "eth0".into()],
+        forwarded_for_us: vec!["eth1".into()],
+        trusted: vec!["vlan7".into()],
+        bridges: vec!["virbr0".into()],
+        unknown: vec!["eth5".into()],
     }
 }
 
