@@ -66,10 +66,12 @@ fn a_host_address_at_the_cluster_port_does_not_change_the_rules() {
 #[test]
 fn a_routed_overlap_lets_the_shared_sources_in_by_the_uplink() {
     let strange = |ruleset: &Ruleset| {
-        let rules = [&chain(ruleset, "from_uplink").rules, &chain(ruleset, "uplink_to_cluster").rules];
-        rules.into_iter().flatten().filter(|rule| matches!(rule.matches.as_slice(), [Match::Source(_)])).count()
+        let of_cluster = |rule: &&Rule| matches!(rule.matches.as_slice(), [Match::Source(_)]);
+        let at_head = chain(ruleset, "from_uplink").rules.iter().filter(of_cluster).count();
+        assert_eq!(at_head, 0, "the venue's other network may be ours: the head answers it as anybody");
+        chain(ruleset, "uplink_to_cluster").rules.iter().filter(of_cluster).count()
     };
-    assert_eq!(strange(&build(&home())), 2);
+    assert_eq!(strange(&build(&home())), 2, "an example, and the drop");
     assert_eq!(strange(&build(&RulesetInput { overlap_routed: true, ..home() })), 0);
 }
 
@@ -84,18 +86,49 @@ fn a_network_being_left_is_masqueraded_beside_the_new_one() {
 }
 
 #[test]
-fn without_a_cluster_port_nothing_is_judged_in_forward() {
+fn without_a_cluster_port_nothing_is_forwarded_for_its_sake() {
     let early = build(&RulesetInput { cluster_port: None, ..home() });
-    assert!(chain(&early, "forward").rules.is_empty());
+    let targets: Vec<Action> = chain(&early, "forward").rules.iter().map(|rule| rule.action).collect();
+    assert_eq!(targets, [Action::Goto("uplink_elsewhere")], "of the one uplink that was not forwarded before");
     assert_eq!(early.flow_table, None);
-    assert_eq!(chain(&early, "input").rules.len(), 2);
+    assert_eq!(from_uplinks(&early), 2);
+}
+
+/// Rules that send what comes in by an uplink to its chain.
+fn from_uplinks(ruleset: &Ruleset) -> usize {
+    let named = |rule: &&Rule| rule.action == Action::Goto("from_uplink") && !rule.matches.is_empty();
+    chain(ruleset, "input").rules.iter().filter(named).count()
+}
+
+#[test]
+fn a_port_that_nobody_has_heard_of_is_closed() {
+    for input in [home(), RulesetInput::default()] {
+        let ruleset = build(&input);
+        for (name, target) in [("input", "from_uplink"), ("to_cluster", "uplink_to_cluster")] {
+            let rules = &chain(&ruleset, name).rules;
+            let [.., own, last] = rules.as_slice() else { panic!("{rules:#?}") };
+            assert_eq!((own.matches.len(), own.action), (0, Action::Jump("trusted")));
+            assert_eq!((last.matches.len(), last.action), (0, Action::Goto(target)));
+        }
+        for name in ["from_uplink", "uplink_to_cluster", "uplink_elsewhere", "refusals"] {
+            let last = chain(&ruleset, name).rules.last().unwrap();
+            assert_eq!((last.matches.len(), last.action), (0, Action::Drop), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_role_outweighs_trust() {
+    let names = || vec!["eth0".into(), "eth1".into()];
+    let trust = build(&RulesetInput { trusted: names(), bridges: names(), unknown: names(), ..home() });
+    assert_eq!(trust, build(&RulesetInput { trusted: vec![], bridges: vec![], unknown: vec![], ..home() }));
 }
 
 #[test]
 fn the_cluster_port_is_no_uplink_and_an_uplink_is_one_once() {
     let uplinks = ["eth0", "eth1", "eth1"].map(String::from).to_vec();
     let confused = build(&RulesetInput { uplinks, ..home() });
-    assert_eq!(chain(&confused, "input").rules.len(), 1);
+    assert_eq!(from_uplinks(&confused), 1);
     assert_eq!(confused, build(&RulesetInput { uplinks: vec!["eth1".into()], ..home() }));
 }
 
@@ -111,7 +144,7 @@ fn what_is_allowed_twice_is_one_rule() {
 fn every_chain_that_rules_go_to_exists_and_is_no_base_chain() {
     let ruleset = build(&home());
     for rule in ruleset.chains.iter().flat_map(|chain| &chain.rules) {
-        if let Action::Goto(target) = rule.action {
+        if let Action::Goto(target) | Action::Jump(target) = rule.action {
             assert_eq!(chain(&ruleset, target).base, None, "{rule}");
         }
     }
