@@ -18,6 +18,7 @@ mod netlink;
 mod packets;
 mod probe;
 mod resolvers;
+mod roles;
 mod routing;
 mod ruleset;
 
@@ -36,6 +37,7 @@ fn tests() -> Vec<Trial> {
     all.extend(packets::tests());
     all.extend(probe::tests());
     all.extend(resolvers::tests());
+    all.extend(roles::tests());
     all.extend(routing::tests());
     all.extend(ruleset::tests());
     all
