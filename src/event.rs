@@ -12,6 +12,7 @@ pub use words::in_words;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::ops::Add;
 use std::str::FromStr;
 use std::time::Duration;
@@ -165,6 +166,18 @@ pub enum Firewall {
     BlockedSpare(Vec<(String, Blocker)>),
     /// counters, read back: packets our forward chain accepted from the cluster, packets seen at postrouting
     Counters { forwarded: u64, postrouted: u64 },
+    /// what rules of ours have dropped, as far as a user should hear of it
+    Dropped(Vec<Dropped>),
+}
+
+/// What rules of one comment have dropped since they were loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dropped {
+    /// the comment
+    pub purpose: String,
+    pub packets: u64,
+    /// the source of one of the latest, where one is kept
+    pub example: Option<Ipv4Addr>,
 }
 
 /// Another tool's chain that drops our traffic.

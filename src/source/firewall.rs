@@ -19,7 +19,7 @@ use rustix::net::netdevice::name_to_index;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use crate::event::{Blocker, Event, Firewall};
+use crate::event::{Blocker, Dropped, Event, Firewall};
 use crate::source::alarm::{Alarm, beat};
 use crate::source::nfnetlink::{GROUP_NFTABLES, Socket, messages};
 use crate::source::readable;
@@ -57,6 +57,8 @@ pub struct FirewallWatch {
     pub forwarded: &'static str,
     /// comment of the rules that count what has reached postrouting
     pub postrouted: &'static str,
+    /// drops to tell of: comment of the rules, set that keeps the latest sources
+    pub drops: &'static [(&'static str, &'static str)],
 }
 
 /// Tells disturbances of our table, other tables that block us, and counters, until the receiver is gone.
@@ -72,6 +74,7 @@ pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<Firewal
         watch: watch.borrow_and_update().clone(),
         blockers: Blockers::default(),
         counts: None,
+        dropped: Vec::new(),
         readings: 0,
     };
     source.look().await?;
@@ -118,6 +121,15 @@ pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<Firewal
 pub fn blockers_now(watch: &FirewallWatch) -> io::Result<Blockers> {
     let ruleset = foreign::read(&mut Socket::open(0)?, watch.table)?;
     Ok(watch.judge(&ruleset))
+}
+
+/// Returns what the rules of `table` that drop have dropped since they were loaded, by their comments; those of which there was
+/// none are left out.
+///
+/// # Errors
+/// No nfnetlink in the kernel, or no CAP_NET_ADMIN.
+pub fn drops_now(table: &str) -> io::Result<Vec<(String, u64)>> {
+    Ok(counters::drops(&mut Socket::open(0)?, table)?)
 }
 
 /// What drops the nodes' traffic.
@@ -207,6 +219,8 @@ struct Source {
     /// as last told
     blockers: Blockers,
     counts: Option<Counts>,
+    /// as last told
+    dropped: Vec<Dropped>,
     /// of the counters, to follow closely upon one another
     readings: u8,
 }
@@ -275,7 +289,14 @@ impl Source {
             self.counts = None;
             return Ok(None);
         }
-        let counts = counters::read(&mut self.requests, &self.watch).ok();
+        let rules = counters::rules(&mut self.requests, self.watch.table).ok();
+        let counts = rules.as_ref().map(|rules| Counts::of(rules, &self.watch));
+        let dropped = counters::dropped(rules.as_deref().unwrap_or_default(), self.watch.drops);
+        if counters::moved(&dropped, &self.dropped) {
+            let news = counters::with_examples(&mut self.requests, &self.watch, &dropped, &self.dropped);
+            self.dropped = dropped;
+            self.tell(Firewall::Dropped(news)).await?;
+        }
         let before = std::mem::replace(&mut self.counts, counts);
         if let Some(Counts { forwarded, postrouted }) = counts.filter(|_| counts != before) {
             self.tell(Firewall::Counters { forwarded, postrouted }).await?;

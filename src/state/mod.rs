@@ -3,6 +3,7 @@
 mod acknowledged;
 mod answers;
 pub mod dhcp;
+mod drops;
 mod exit;
 mod firewall;
 mod former;
@@ -321,6 +322,7 @@ impl State {
         self.watch_egress();
         self.watch_exit();
         self.revisions.firewall += u64::from(self.firewall.repair_is_due(self.now));
+        self.firewall.drops.refresh(self.now);
         self.revisions.link += u64::from(self.upkeep.record_is_due(self.now));
         self.vitals.refresh(self.now);
         told.extend(self.power.refresh(self.now));

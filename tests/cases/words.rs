@@ -14,6 +14,8 @@
 //! flushed [by nft (4711)]                                 somebody changed our rules
 //! blocked ip filter FORWARD: a remedy | unblocked         another tool's drop
 //! passed 10 9                                             packets accepted in forward, seen at postrouting
+//! dropped 30 by not from an address of the cluster [as 192.168.60.7]  packets that a rule of ours has dropped
+//! ip-forward on | ip-forward off                          net.ipv4.ip_forward
 //! dhcp eth0 alone | dhcp eth0 foreign 10.0.0.1 MAC        who else serves addresses there
 //! dhcp eth0 full MAC                                      our server has no address for this board
 //! neighbour eth0 192.168.50.77 MAC [old] [gone]           heard on a port; the kernel has not heard it lately
@@ -39,7 +41,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bramblegate::event::{
-    Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button, Change, Dhcp, Dump, Event, Firewall,
+    Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button, Change, Dhcp, Dropped, Dump, Event, Firewall,
     Head, Lease, Link, LinkIndex, Mac, Neighbour, Netconf, Order, Output, Probe, Reachability, Round, Route, Said,
     Saying, Stop, Vital,
 };
@@ -66,8 +68,17 @@ impl Reader {
                 Some((line, times)) => (line, times.parse().map_err(|_| format!("{times:?} times?"))?),
                 None => (line, 1),
             };
+            let known = self.links.len();
             let event = self.event(line, nodes).map_err(|error| format!("{line:?}: {error}"))?;
+            // The kernel's message of a link holds its settings: nothing is forwarded yet.
+            let settings = match &event {
+                Event::Link(Change::Present(link)) if self.links.len() > known => {
+                    Some(Event::Netconf(Netconf { index: link.index, forwarding: Some(false), ..Netconf::default() }))
+                }
+                _ => None,
+            };
             events.extend(std::iter::repeat_n(event, times));
+            events.extend(settings);
         }
         Ok(events)
     }
@@ -92,6 +103,10 @@ impl Reader {
                 let index = self.index(words.next()?)?;
                 let forwarding = Some(words.choice(&[("on", true), ("off", false)])?);
                 Event::Netconf(Netconf { index, forwarding, ..Netconf::default() })
+            }
+            "ip-forward" => {
+                let forwarding = Some(words.choice(&[("on", true), ("off", false)])?);
+                Event::Netconf(Netconf { index: Netconf::ALL, forwarding, ..Netconf::default() })
             }
             "internet" => Event::Probe(self.internet(&mut words)?),
             "head" => Event::Vital(Vital::Head(head(&mut words)?)),
@@ -120,7 +135,7 @@ impl Reader {
             "boots" => Event::Dhcp(Dhcp::Boots { address: words.parse()?, file: words.next()?.to_owned() }),
             "neighbour" => Event::Neighbour(self.neighbour(&mut words)?),
             "lease" => Event::Lease(lease(&mut words)?),
-            "flushed" | "blocked" | "unblocked" | "passed" => Event::Firewall(firewall(verb, &mut words)?),
+            "flushed" | "blocked" | "unblocked" | "passed" | "dropped" => Event::Firewall(firewall(verb, &mut words)?),
             "fails" | "absent" | "well" => Event::Applied(report(verb, &mut words)?),
             _ => return Err("no such event".to_owned()),
         };
@@ -318,6 +333,16 @@ fn firewall(verb: &str, words: &mut Words<'_>) -> Result<Firewall> {
             Firewall::Disturbed { by: by.strip_prefix("by ").map(str::to_owned) }
         }
         "passed" => Firewall::Counters { forwarded: words.parse()?, postrouted: words.parse()? },
+        "dropped" => {
+            let packets = words.parse()?;
+            let rest = words.take_rest();
+            let rest = rest.strip_prefix("by ").ok_or("by which rule?")?;
+            let (purpose, example) = match rest.split_once(" as ") {
+                Some((purpose, example)) => (purpose, Some(parse(example)?)),
+                None => (rest, None),
+            };
+            Firewall::Dropped(vec![Dropped { purpose: format!("bramblegate: {purpose}"), packets, example }])
+        }
         "unblocked" => Firewall::Blocked(None),
         _ => {
             let rest = words.take_rest();

@@ -7,6 +7,7 @@ pub mod host;
 mod leftovers;
 mod presumed;
 mod probes;
+mod roles;
 pub mod services;
 mod serving;
 mod sockets;
@@ -136,6 +137,8 @@ type Check = fn(&Patient<'_>) -> Vec<Finding>;
 pub static CHECKS: &[(&str, Check)] = &[
     ("the ports are there and nobody's", host::ports),
     ("the cables are in their own ports", swap::swapped),
+    ("every port with an address has a role", roles::unknown_ports),
+    ("what our own rules dropped", roles::drops),
     ("no forwarded port hides a program of the head", forward::hidden_listeners),
     ("no other table drops what is forwarded", firewall::foreign_drop),
     ("our table is not saved in another's rules", firewall::saved_table),
