@@ -139,7 +139,10 @@ impl Machine {
     pub fn drops(&self) -> Vec<(String, u64)> {
         let Some(answers) = &self.answers else { return firewall::drops_now(TABLE).unwrap_or_default() };
         let lines = answers.get("drops").map(String::as_str).unwrap_or_default().lines();
-        lines.filter_map(|line| line.split_once(' ')).filter_map(|(n, text)| Some((text.to_owned(), n.parse().ok()?))).collect()
+        lines
+            .filter_map(|line| line.split_once(' '))
+            .filter_map(|(n, text)| Some((text.to_owned(), n.parse().ok()?)))
+            .collect()
     }
 
     /// The port by which the kernel would send to the internet what comes from `source` by `port`, where we may ask it.

@@ -104,8 +104,7 @@ fn state(settings: &Settings, facts: Option<&Path>) -> Result<State, (u8, String
             events.push(Event::Vital(opened(&events)));
             events.push(Event::Vital(time::read(Path::new("/"))));
             let known = resolvers::read(Path::new("/")).into_iter();
-            events
-                .extend(known.map(|(index, servers)| Event::Vital(Vital::Resolvers { index, servers })));
+            events.extend(known.map(|(index, servers)| Event::Vital(Vital::Resolvers { index, servers })));
             events
         }
     };

@@ -17,8 +17,8 @@ use ipnet::Ipv4Net;
 use crate::config::{PortPattern, Settings};
 use crate::event::{LinkIndex, Route, Rule};
 use crate::state::State;
-use crate::state::port::is_glob;
 use crate::state::netconf::{ARP_ANNOUNCE, ARP_IGNORE, REDIRECTS, RP_FILTER, SOURCE_ROUTE};
+use crate::state::port::is_glob;
 use alert::{Alert, Severity};
 use ruleset::{Ruleset, RulesetInput};
 use service::ServicePlan;
@@ -222,7 +222,8 @@ fn ruleset_input(settings: &Settings, state: &State, placement: &Placement) -> R
         forwarded_for_us: forwarded_for_us.chain(expected_for_us).collect(),
         trusted: trusted(settings, state),
         bridges: state.others().bridges.clone(),
-        unknown: state.others().unknown.iter().filter_map(|index| Some(state.facts().link(*index)?.name.clone())).collect(),
+        // One without an address sends nothing of the head's.
+        unknown: state.ports_without_role().map(|(link, _)| link.name.clone()).collect(),
         flow_table_devices: port.iter().chain(&uplinks).cloned().collect(),
         cluster_port: port,
         cluster_networks: placement.networks(),

@@ -85,7 +85,8 @@ mod tests {
     #[test]
     fn a_few_packets_a_minute_are_no_news_and_more_are() {
         assert_eq!(standing(&[3, 6, 9, 12, 15, 18]), [false; 6]);
-        assert_eq!(standing(&[4, 8]), [false; 2]);
+        assert_eq!(standing(&[4, 7]), [false; 2]);
+        assert_eq!(standing(&[4, 8]), [false, true]);
         assert_eq!(standing(&[30, 60, 90]), [true; 3]);
         assert_eq!(standing(&[5]), [true]);
     }

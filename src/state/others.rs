@@ -180,7 +180,8 @@ mod tests {
 
     #[test]
     fn a_bridge_is_what_is_in_it() {
-        let with = |name: &str, kind: &str| judged(&[link(7, "br0", "bridge", None), link(8, name, kind, Some(7))], &[]);
+        let with =
+            |name: &str, kind: &str| judged(&[link(7, "br0", "bridge", None), link(8, name, kind, Some(7))], &[]);
         assert_eq!(judged(&[link(7, "docker0", "bridge", None)], &[])[1], ["docker0"], "empty as yet");
         for (name, kind) in [("vethd1f0c3a", "veth"), ("box", "veth"), ("vnet0", "tun"), ("vxlan7", "vxlan")] {
             assert_eq!(with(name, kind)[1], ["br0"], "{name}");

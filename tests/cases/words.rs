@@ -41,9 +41,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bramblegate::event::{
-    Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button, Change, Dhcp, Dropped, Dump, Event, Firewall,
-    Head, Lease, Link, LinkIndex, Mac, Neighbour, Netconf, Order, Output, Probe, Reachability, Round, Route, Said,
-    Saying, Stop, Vital,
+    Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button, Change, Dhcp, Dropped, Dump, Event,
+    Firewall, Head, Lease, Link, LinkIndex, Mac, Neighbour, Netconf, Order, Output, Probe, Reachability, Round, Route,
+    Said, Saying, Stop, Vital,
 };
 use bramblegate::policy::ROUTE_PROTOCOL;
 use bramblegate::state::node::Nodes;
@@ -68,11 +68,11 @@ impl Reader {
                 Some((line, times)) => (line, times.parse().map_err(|_| format!("{times:?} times?"))?),
                 None => (line, 1),
             };
-            let known = self.links.len();
+            let known: Vec<LinkIndex> = self.links.values().map(|link| link.index).collect();
             let event = self.event(line, nodes).map_err(|error| format!("{line:?}: {error}"))?;
             // The kernel's message of a link holds its settings: nothing is forwarded yet.
             let settings = match &event {
-                Event::Link(Change::Present(link)) if self.links.len() > known => {
+                Event::Link(Change::Present(link)) if !known.contains(&link.index) => {
                     Some(Event::Netconf(Netconf { index: link.index, forwarding: Some(false), ..Netconf::default() }))
                 }
                 _ => None,
@@ -334,9 +334,8 @@ fn firewall(verb: &str, words: &mut Words<'_>) -> Result<Firewall> {
         }
         "passed" => Firewall::Counters { forwarded: words.parse()?, postrouted: words.parse()? },
         "dropped" => {
-            let packets = words.parse()?;
-            let rest = words.take_rest();
-            let rest = rest.strip_prefix("by ").ok_or("by which rule?")?;
+            let (packets, rest) = words.take_rest().split_once(" by ").ok_or("PACKETS by RULE")?;
+            let packets = parse(packets)?;
             let (purpose, example) = match rest.split_once(" as ") {
                 Some((purpose, example)) => (purpose, Some(parse(example)?)),
                 None => (rest, None),

@@ -199,10 +199,7 @@ fn what_we_drop_is_told_with_an_example() {
     told.retain(|rule| rule.packets > 0);
     assert_eq!(
         told,
-        [
-            dropped(COMMENT_NOT_OURS, 3, Some("192.168.60.7")),
-            dropped(COMMENT_SPOOFED, 2, Some("192.168.50.77"))
-        ]
+        [dropped(COMMENT_NOT_OURS, 3, Some("192.168.60.7")), dropped(COMMENT_SPOOFED, 2, Some("192.168.50.77"))]
     );
     let all = drops_now(TABLE).unwrap();
     assert!(all.contains(&(COMMENT_NOT_OURS.into(), 3)), "{all:?}");

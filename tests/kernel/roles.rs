@@ -60,7 +60,10 @@ impl Side {
     fn reaches(&self) -> Vec<&'static str> {
         let socket = UdpSocket::bind("172.22.0.1:4000").unwrap();
         socket.set_read_timeout(Some(WAIT)).unwrap();
-        self.far.run(|| UdpSocket::bind("0.0.0.0:0").unwrap().send_to(b"x", "172.22.0.1:4000").unwrap()).join().unwrap();
+        self.far
+            .run(|| UdpSocket::bind("0.0.0.0:0").unwrap().send_to(b"x", "172.22.0.1:4000").unwrap())
+            .join()
+            .unwrap();
         let tries = [
             ("a closed port of the head", self.connects("172.22.0.1:3306")),
             ("by the cluster's address", self.connects("192.168.50.1:3306")),
@@ -222,7 +225,9 @@ fn advertisement() -> Vec<u8> {
 
 fn a_node_is_no_ipv6_router_of_the_head() {
     let lab = Lab::new();
-    sh("for p in eth0 eth1; do echo 2 > /proc/sys/net/ipv6/conf/$p/accept_ra; echo 1 > /proc/sys/net/ipv6/conf/$p/autoconf; done");
+    sh(
+        "for p in eth0 eth1; do echo 2 > /proc/sys/net/ipv6/conf/$p/accept_ra; echo 1 > /proc/sys/net/ipv6/conf/$p/autoconf; done",
+    );
     // Duplicate address detection of the senders' own addresses takes a second.
     for namespace in [&lab.node, &lab.venue] {
         namespace.sh("ip addr add fe80::7/64 dev eth0 nodad");
@@ -234,7 +239,8 @@ fn a_node_is_no_ipv6_router_of_the_head() {
                 rustix::net::sockopt::set_ipv6_multicast_hops(&socket, 255).unwrap();
                 rustix::net::sockopt::set_ipv6_unicast_hops(&socket, Some(255)).unwrap();
                 let index = index_of("eth0");
-                rustix::net::bind(&socket, &std::net::SocketAddrV6::new("fe80::7".parse().unwrap(), 0, 0, index)).unwrap();
+                rustix::net::bind(&socket, &std::net::SocketAddrV6::new("fe80::7".parse().unwrap(), 0, 0, index))
+                    .unwrap();
                 let to = std::net::SocketAddrV6::new("ff02::1".parse().unwrap(), 0, 0, index);
                 sendto(&socket, &advertisement(), SendFlags::empty(), &SocketAddr::V6(to)).unwrap();
             })
@@ -248,7 +254,10 @@ fn a_node_is_no_ipv6_router_of_the_head() {
     assert!(!seen.contains("default") && !seen.contains("2001:db8:bad"), "{seen}");
     assert_eq!(counted("a node shows the head no way (IPv6)"), 1);
     let seen = advertise(&lab.venue);
-    assert!(seen.contains("default via fe80::7 dev eth1") && seen.contains("2001:db8:bad"), "an uplink's router: {seen}");
+    assert!(
+        seen.contains("default via fe80::7 dev eth1") && seen.contains("2001:db8:bad"),
+        "an uplink's router: {seen}"
+    );
 }
 
 /// A stray segment of no session: whatever listens, or does not, the answer is the same.
@@ -262,7 +271,9 @@ fn a_scan_does_not_tell_what_listens() {
     let name = lab.venue.name().to_owned();
     let file = log.clone();
     let heard = std::thread::spawn(move || {
-        sh(&format!("ip netns exec {name} timeout 3 tcpdump -l -i eth0 -nn 'src {HEAD} and tcp' > {file} 2>/dev/null || true"))
+        sh(&format!(
+            "ip netns exec {name} timeout 3 tcpdump -l -i eth0 -nn 'src {HEAD} and tcp' > {file} 2>/dev/null || true"
+        ))
     });
     std::thread::sleep(Duration::from_millis(700));
     for port in [9000_u16, 9001, 9002, 22] {
@@ -302,8 +313,14 @@ fn the_cluster_subnet_behind_the_venue_connects() {
     let knocks = lab.venue.run(|| {
         let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         rustix::net::bind(&socket, &SocketAddr::from(([192, 168, 50, 77], 0))).unwrap();
-        rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Send, Some(Duration::from_secs(2))).unwrap();
-        rustix::net::connect(&socket, &SocketAddr::from((HEAD.parse::<Ipv4Addr>().unwrap(), 22))).map(|()| TcpStream::from(socket))
+        rustix::net::sockopt::set_socket_timeout(
+            &socket,
+            rustix::net::sockopt::Timeout::Send,
+            Some(Duration::from_secs(2)),
+        )
+        .unwrap();
+        rustix::net::connect(&socket, &SocketAddr::from((HEAD.parse::<Ipv4Addr>().unwrap(), 22)))
+            .map(|()| TcpStream::from(socket))
     });
     let stream = knocks.join().unwrap().expect("it connects");
     assert_eq!(listener.accept().unwrap().1, stream.local_addr().unwrap());
@@ -325,7 +342,9 @@ fn dhcpv6_answers_from_any_address_are_taken() {
             .run(move || {
                 let index = index_of("eth0");
                 let scope = |address: &str| if address.starts_with("fe80") { index } else { 0 };
-                let at = |address: &str, port| std::net::SocketAddrV6::new(address.parse().unwrap(), port, 0, scope(address));
+                let at = |address: &str, port| {
+                    std::net::SocketAddrV6::new(address.parse().unwrap(), port, 0, scope(address))
+                };
                 UdpSocket::bind(at(from, 547)).unwrap().send_to(b"x", at(to, 546)).unwrap();
             })
             .join()

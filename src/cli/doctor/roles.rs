@@ -38,10 +38,12 @@ pub fn drops(patient: &Patient<'_>) -> Vec<Finding> {
     if dropped.is_empty() {
         return Vec::new();
     }
-    let each = dropped.iter().map(|(comment, packets)| {
-        format!("{packets} ({})", comment.strip_prefix("bramblegate: ").unwrap_or(comment))
-    });
-    let text = format!("packets that our own rules dropped since they were loaded: {}", each.collect::<Vec<_>>().join(", "));
-    let remedy = "if something does not get through and its number grows, it is that rule: bramblegate print ruleset --kernel";
+    let each = dropped
+        .iter()
+        .map(|(comment, packets)| format!("{packets} ({})", comment.strip_prefix("bramblegate: ").unwrap_or(comment)));
+    let text =
+        format!("packets that our own rules dropped since they were loaded: {}", each.collect::<Vec<_>>().join(", "));
+    let remedy =
+        "if something does not get through and its number grows, it is that rule: bramblegate print ruleset --kernel";
     vec![Finding::hint("gateway-drops", text, remedy)]
 }

@@ -132,8 +132,7 @@ fn cluster_to_uplink(input: &RulesetInput) -> Chain {
 }
 
 fn uplink_to_cluster(input: &RulesetInput) -> Chain {
-    let mut rules =
-        vec![clamped(), established(), rule([Match::Invalid], Action::Drop, "belongs to no connection")];
+    let mut rules = vec![clamped(), established(), rule([Match::Invalid], Action::Drop, "belongs to no connection")];
     rules.extend(strangers(input));
     rules.extend(forwarded::accepted(input));
     rules.push(rule([], Action::Drop, "nothing new from the uplink to the nodes"));
@@ -168,12 +167,18 @@ fn strangers(input: &RulesetInput) -> impl Iterator<Item = Rule> {
 
 fn input_rules(input: &RulesetInput) -> Vec<Rule> {
     let mut rules = vec![rule([Match::Input("lo".into())], Action::Accept, "the head to itself")];
-    rules.extend(input.cluster_port.iter().map(|name| {
-        rule([Match::Input(name.clone())], Action::Goto("cluster_to_head"), "the nodes to the head")
-    }));
-    rules.extend(input.uplinks.iter().map(|name| {
-        rule([Match::Input(name.clone())], Action::Goto("from_uplink"), "the venue to the head")
-    }));
+    rules.extend(
+        input
+            .cluster_port
+            .iter()
+            .map(|name| rule([Match::Input(name.clone())], Action::Goto("cluster_to_head"), "the nodes to the head")),
+    );
+    rules.extend(
+        input
+            .uplinks
+            .iter()
+            .map(|name| rule([Match::Input(name.clone())], Action::Goto("from_uplink"), "the venue to the head")),
+    );
     rules.push(rule([], Action::Jump("trusted"), "the head's other networks to the head"));
     rules.push(rule([], Action::Goto("from_uplink"), "a port without a role to the head"));
     rules
@@ -243,9 +248,11 @@ fn output_rules(input: &RulesetInput) -> Vec<Rule> {
         let matches = [Match::Output(name.clone()), Match::Icmp(REDIRECT)];
         rule(matches, Action::Drop, "the head shows nobody another way")
     });
-    let to_venue = input.uplinks.iter().chain(&input.unknown).map(|name| {
-        rule([Match::Output(name.clone())], Action::Goto("to_venue"), "the head to the venue")
-    });
+    let to_venue = input
+        .uplinks
+        .iter()
+        .chain(&input.unknown)
+        .map(|name| rule([Match::Output(name.clone())], Action::Goto("to_venue"), "the head to the venue"));
     of_cluster.chain(to_venue).collect()
 }
 

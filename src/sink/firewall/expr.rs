@@ -93,10 +93,8 @@ impl Writer<'_, '_> {
             Match::Input(name) => self.interface(&Meta::IifName, name),
             Match::Output(name) => self.interface(&Meta::OifName, name),
             Match::InputKind(kind) => {
-                let values = [
-                    (sys::NFTNL_EXPR_META_KEY, Value::U32(META_INPUT_KIND)),
-                    (sys::NFTNL_EXPR_META_DREG, REG),
-                ];
+                let values =
+                    [(sys::NFTNL_EXPR_META_KEY, Value::U32(META_INPUT_KIND)), (sys::NFTNL_EXPR_META_DREG, REG)];
                 self.rule.add_expr(&Raw { name: c"meta", values: &values });
                 self.equal(&name_of_interface(kind));
             }
