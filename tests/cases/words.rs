@@ -37,7 +37,7 @@
 //! reload | stop | restart | power-off | reboot
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bramblegate::event::{
@@ -55,6 +55,7 @@ use crate::file::duration;
 #[derive(Default)]
 pub struct Reader {
     links: BTreeMap<String, Link>,
+    present: BTreeSet<LinkIndex>,
 }
 
 type Result<T> = std::result::Result<T, String>;
@@ -68,17 +69,20 @@ impl Reader {
                 Some((line, times)) => (line, times.parse().map_err(|_| format!("{times:?} times?"))?),
                 None => (line, 1),
             };
-            let known: Vec<LinkIndex> = self.links.values().map(|link| link.index).collect();
             let event = self.event(line, nodes).map_err(|error| format!("{line:?}: {error}"))?;
             // The kernel's message of a link holds its settings: nothing is forwarded yet.
             let settings = match &event {
-                Event::Link(Change::Present(link)) if !known.contains(&link.index) => {
-                    Some(Event::Netconf(Netconf { index: link.index, forwarding: Some(false), ..Netconf::default() }))
+                Event::Link(Change::Present(link)) => self.present.insert(link.index).then(|| {
+                    Event::Netconf(Netconf { index: link.index, forwarding: Some(false), ..Netconf::default() })
+                }),
+                Event::Link(Change::Gone(link)) => {
+                    self.present.remove(&link.index);
+                    None
                 }
                 _ => None,
             };
-            events.extend(std::iter::repeat_n(event, times));
             events.extend(settings);
+            events.extend(std::iter::repeat_n(event, times));
         }
         Ok(events)
     }
