@@ -11,6 +11,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         trial("doctor::a_foreign_drop_blocks_until_it_is_gone", a_foreign_drop_blocks_until_it_is_gone),
         trial("doctor::who_has_port_53_is_named", who_has_port_53_is_named),
+        trial("doctor::a_port_without_a_role_is_named", a_port_without_a_role_is_named),
         trial("detect::the_way_to_the_internet_stays_an_uplink", the_way_to_the_internet_stays_an_uplink),
     ]
 }
@@ -67,4 +68,20 @@ fn the_way_to_the_internet_stays_an_uplink() {
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("interfaces = [\"up0\", "), "{text}");
     assert!(text.contains("interface = \"down0\"\n") && text.contains("address = \"10.213.50.1/24\""), "{text}");
+}
+
+fn a_port_without_a_role_is_named() {
+    let file = head("roles");
+    sh("ip link add up9 type veth peer name up8 && ip link set up9 up
+        ip link add docker0 type bridge && ip addr add 172.17.0.1/16 dev docker0 && ip link set docker0 up");
+    let (before, text) = run(&format!("doctor -c {file}"));
+    assert!(!text.contains("gateway-unknown-port"), "without an address nothing comes of it: {text}");
+    sh("ip addr add 172.22.0.1/24 dev up9");
+    let (after, text) = run(&format!("doctor -c {file}"));
+    assert!(text.contains("gateway-unknown-port: up9 has the address 172.22.0.1/24"), "{text}");
+    assert!(after >= 1 && after >= before, "a finding: {text}");
+    std::fs::write(&file, format!("{SETTINGS}gateway.trust = [\"up9\"]\n")).unwrap();
+    let (_, text) = run(&format!("doctor -c {file}"));
+    assert!(!text.contains("gateway-unknown-port"), "{text}");
+    std::fs::remove_file(file).unwrap();
 }

@@ -409,3 +409,14 @@ fn a_program_behind_a_forwarded_port_is_told() {
     let local = wired("local").set(&forward).with("/proc/net/tcp", &listens("0100007F"));
     assert_eq!(local.findings(), []);
 }
+
+#[test]
+fn what_our_own_rules_dropped_is_shown_and_is_no_fault() {
+    let head =
+        wired("drops").answer("drops", "3 bramblegate: not from an address of the cluster\n70 bramblegate: the rest\n");
+    assert_eq!(head.findings(), []);
+    let hints = head.hints();
+    let finding = hints.iter().find(|hint| hint.code == "gateway-drops").unwrap();
+    assert!(finding.hint, "{finding:?}");
+    assert!(finding.text.ends_with("3 (not from an address of the cluster), 70 (the rest)"), "{}", finding.text);
+}

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn home() -> RulesetInput {
@@ -187,4 +189,94 @@ fn a_forwarded_port_adds_its_own_rules_and_nothing_else() {
 fn nothing_is_translated_without_a_cluster_port() {
     let early = build(&RulesetInput { cluster_port: None, ..forwarding() });
     assert!(early.chains.iter().all(|chain| chain.name != "dstnat" && chain.name != "prerouting"));
+}
+
+/// The first packet of a connection that nothing allows, as the rules see it.
+#[derive(Debug, Clone)]
+struct Knock {
+    input: String,
+    /// `IFLA_INFO_KIND`
+    kind: Option<&'static str>,
+    output: Option<String>,
+    family: Family,
+}
+
+impl Knock {
+    /// Whether a rule matches; what depends on more than ports and family does not, but for a SYN that is one.
+    fn meets(&self, test: &Match) -> bool {
+        match test {
+            Match::Input(name) => *name == self.input,
+            Match::Output(name) => Some(name) == self.output.as_ref(),
+            Match::Family(family) => *family == self.family,
+            Match::InputKind(kind) => self.kind == Some(*kind),
+            Match::InputBegins(beginning) => self.input.starts_with(beginning),
+            Match::TcpOpening | Match::Unconfirmed => true,
+            _ => false,
+        }
+    }
+
+    /// What becomes of it in a chain; `None`: the chain ends.
+    fn walk(&self, ruleset: &Ruleset, name: &str) -> Option<Action> {
+        let rules = chain(ruleset, name).rules.iter();
+        for rule in rules.filter(|rule| rule.matches.iter().all(|test| self.meets(test))) {
+            match rule.action {
+                Action::Accept | Action::Drop => return Some(rule.action),
+                Action::Goto(target) => return self.walk(ruleset, target),
+                Action::Jump(target) => match self.walk(ruleset, target) {
+                    None => {}
+                    decided => return decided,
+                },
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+proptest! {
+    /// Whatever the machine's ports are: only the cluster, what is trusted and what is the head's own gets through.
+    #[test]
+    fn nothing_new_gets_through_from_a_port_without_a_role(
+        roles in proptest::collection::vec(0_usize..6, 8),
+        at in 0_usize..9,
+        kind in proptest::option::of(proptest::sample::select(vec!["tun", "wireguard", "veth", "bridge", "vlan", "macvlan", "bond", "ppp", "sit"])),
+        family in proptest::sample::select(vec![Family::Ipv4, Family::Ipv6]),
+        overlap_routed: bool,
+    ) {
+        const NAMES: [&str; 9] = ["eth0", "eth1", "wlan0", "veth5a", "docker0", "br0", "wg0", "usb0", "late"];
+        let of = |role: usize| -> Vec<String> {
+            NAMES.iter().zip(&roles).filter(|(_, known)| **known == role).map(|(name, _)| (*name).to_owned()).collect()
+        };
+        let input = RulesetInput {
+            cluster_port: of(0).into_iter().next(),
+            uplinks: of(1),
+            forwarded_for_us: of(1),
+            trusted: of(2),
+            bridges: of(3),
+            unknown: of(4),
+            overlap_routed,
+            ..home()
+        };
+        let ruleset = build(&input);
+        let name = NAMES[at].to_owned();
+        let of_cluster = input.cluster_port.as_ref() == Some(&name);
+        let uplink = input.uplinks.contains(&name);
+        let listed = input.trusted.contains(&name) || input.bridges.contains(&name);
+        let own = match kind {
+            Some("veth") => crate::state::others::OWN_CABLES.iter().any(|own| name.starts_with(own)),
+            Some(kind) => crate::state::others::OWN_KINDS.contains(&kind),
+            None => false,
+        };
+        let open = !uplink && (of_cluster || listed || own);
+        let knock = Knock { input: name.clone(), kind, output: None, family };
+        let at_head = knock.walk(&ruleset, "input");
+        prop_assert_eq!(at_head != Some(Action::Drop), open, "{:?}: {:?} at the head", &knock, at_head);
+        let Some(cluster) = input.cluster_port.clone().filter(|_| !of_cluster) else { return Ok(()) };
+        let to_node = Knock { output: Some(cluster), ..knock.clone() }.walk(&ruleset, "forward");
+        let open = open && family == Family::Ipv4;
+        prop_assert_eq!(to_node != Some(Action::Drop), open, "{:?}: {:?} to a node", &knock, to_node);
+        let elsewhere = Knock { output: Some("elsewhere".into()), ..knock.clone() }.walk(&ruleset, "forward");
+        let closed = uplink && family == Family::Ipv4;
+        prop_assert_eq!(elsewhere == Some(Action::Drop), closed, "{:?}: {:?} elsewhere", &knock, elsewhere);
+    }
 }
