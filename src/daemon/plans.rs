@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use crate::config::{NodeProbe, Settings};
-use crate::policy::ruleset::{COMMENT_FORWARDED, COMMENT_MASQUERADE, TABLE, TOLD_DROPS};
+use crate::policy::ruleset::{COMMENT_FORWARDED, COMMENT_MASQUERADE, NOTED_DROPS, TABLE};
 use crate::policy::{Desired, subnet};
 use crate::source::dhcp::DhcpWatchPlan;
 use crate::source::firewall::FirewallWatch;
@@ -128,6 +128,6 @@ pub fn firewall_watch(settings: &Settings, state: &State, own_port: u32) -> Fire
         exit: exit.map(|link| link.name.clone()),
         forwarded: COMMENT_FORWARDED,
         postrouted: COMMENT_MASQUERADE,
-        drops: &TOLD_DROPS,
+        drops: &NOTED_DROPS,
     }
 }

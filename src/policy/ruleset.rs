@@ -27,13 +27,13 @@ pub const COMMENT_FORWARDED: &str = "bramblegate: new connections from the clust
 pub const COMMENT_NOT_OURS: &str = "bramblegate: not from an address of the cluster";
 /// What comes to the nodes with a source that is the cluster's own is dropped by the rules with this comment.
 pub const COMMENT_SPOOFED: &str = "bramblegate: an address of the cluster, at the uplink";
-/// What a node sends that belongs to no connection, and is no late end of one, is dropped by the rule with this comment.
-pub const COMMENT_STRAY: &str = "bramblegate: from the nodes, belongs to no connection";
+/// A node's consent to a connection whose opening did not pass here is dropped by the rule with this comment.
+pub const COMMENT_STRAY: &str = "bramblegate: a node's answer to what did not pass here";
 /// What an uplink leads to other networks of the head is dropped by the rule with this comment.
 pub const COMMENT_ELSEWHERE: &str = "bramblegate: the venue was not led to other networks before";
 /// The drops that a user should hear of: (comment of the rules, set of the latest sources). All others do what they are for
 /// at every venue.
-pub const TOLD_DROPS: [(&str, &str); 4] = [
+pub const NOTED_DROPS: [(&str, &str); 4] = [
     (COMMENT_NOT_OURS, "dropped_strangers"),
     (COMMENT_SPOOFED, "dropped_spoofed"),
     (COMMENT_STRAY, "dropped_strays"),
@@ -189,8 +189,8 @@ pub enum Match {
     TcpOpening,
     /// `tcp flags ! syn`
     TcpOngoing,
-    /// `tcp flags fin,rst`: one of them
-    TcpEnding,
+    /// `tcp flags syn,ack / syn,ack`: consent to a connection
+    TcpAnswer,
     /// `tcp flags rst / rst,ack`: the answer to a segment that belongs to no connection of ours (RFC 9293, 3.10.7)
     TcpRefusal,
     /// `socket wildcard 0`: a socket of ours that is bound to one address, hence not one that listens on all

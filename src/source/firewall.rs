@@ -57,7 +57,7 @@ pub struct FirewallWatch {
     pub forwarded: &'static str,
     /// comment of the rules that count what has reached postrouting
     pub postrouted: &'static str,
-    /// drops to tell of: comment of the rules, set that keeps the latest sources
+    /// drops to report: comment of the rules, set that keeps the latest sources
     pub drops: &'static [(&'static str, &'static str)],
 }
 
@@ -219,7 +219,7 @@ struct Source {
     /// as last told
     blockers: Blockers,
     counts: Option<Counts>,
-    /// as last told
+    /// as last reported
     dropped: Vec<Dropped>,
     /// of the counters, to follow closely upon one another
     readings: u8,

@@ -75,12 +75,12 @@ impl Others {
 }
 
 impl State {
-    /// Ports without a role, as they were told last.
+    /// Returns the ports without a role.
     pub fn others(&self) -> &Others {
         &self.others
     }
 
-    /// Ports that have an address and no role, with that address. A port whose bridge or VLAN is missing in the settings has
+    /// Returns the ports that have an address and no role, with that address. A port whose bridge or VLAN is missing in the settings has
     /// an alert of its own.
     pub fn ports_without_role(&self) -> impl Iterator<Item = (&Link, &HeldAddress)> {
         let links = self.others.unknown.iter().filter_map(|index| self.facts.link(*index));

@@ -278,7 +278,7 @@ fn a_scan_does_not_tell_what_listens() {
     std::thread::sleep(Duration::from_millis(700));
     for port in [9000_u16, 9001, 9002, 22] {
         for flags in [0x10, 0x11, 0x18, 0x01, 0x00, 0x29] {
-            lab.venue.run(move || stray(port, flags)).join().unwrap();
+            lab.venue.run(move || stray(VENUE, HEAD, port, flags)).join().unwrap();
         }
     }
     heard.join().unwrap();
@@ -289,9 +289,9 @@ fn a_scan_does_not_tell_what_listens() {
     assert!(of(22) > 0, "who has a stale session to an open port hears that it is over: {answers}");
 }
 
-/// Sends a segment with these flags to the head.
-fn stray(port: u16, flags: u8) {
-    let (from, to): (Ipv4Addr, Ipv4Addr) = (VENUE.parse().unwrap(), HEAD.parse().unwrap());
+/// Sends a segment with these flags that belongs to no connection.
+pub fn stray(from: &str, to: &str, port: u16, flags: u8) {
+    let (from, to): (Ipv4Addr, Ipv4Addr) = (from.parse().unwrap(), to.parse().unwrap());
     let mut segment = 40_000_u16.wrapping_add(port).to_be_bytes().to_vec();
     segment.extend(port.to_be_bytes());
     segment.extend([0, 0, 0, 9, 0, 0, 0, 7, 0x50, flags, 4, 0, 0, 0, 0, 0]);

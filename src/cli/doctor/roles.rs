@@ -13,8 +13,8 @@ pub fn unknown_ports(patient: &Patient<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     let mut state = State::new(Arc::new(patient.settings.clone()), clock::now());
-    let told = patient.machine.network();
-    for event in std::iter::once(Event::Dump(Dump::Begin)).chain(told).chain([Event::Dump(Dump::End)]) {
+    let network = patient.machine.network();
+    for event in std::iter::once(Event::Dump(Dump::Begin)).chain(network).chain([Event::Dump(Dump::End)]) {
         state.apply(&event, clock::now());
     }
     let ports = state.ports_without_role();

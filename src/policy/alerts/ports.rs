@@ -37,7 +37,7 @@ pub fn drops(state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
             }
             COMMENT_STRAY => {
                 let text = format!(
-                    "our rules drop what nodes send in connections of which only one direction passes here{latest}: they were reached by another way than the head; let {} be their only gateway",
+                    "our rules drop answers of nodes to what did not pass here{latest}: somebody reaches them by another way than the head, and they answer by the head; let {} be their only way out and in",
                     placement.address.addr()
                 );
                 (text, "DROPS STRAYS")

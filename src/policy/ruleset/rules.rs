@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Action, Base, COMMENT_ELSEWHERE, COMMENT_FORWARDED, COMMENT_MASQUERADE, COMMENT_NOT_OURS, COMMENT_SPOOFED,
-    COMMENT_STRAY, Chain, ChainKind, Family, FlowTable, Hook, Match, Rule, Ruleset, RulesetInput, Side, TOLD_DROPS,
+    COMMENT_STRAY, Chain, ChainKind, Family, FlowTable, Hook, Match, NOTED_DROPS, Rule, Ruleset, RulesetInput, Side,
     Transport, forwarded,
 };
 use crate::config::Allow;
@@ -60,7 +60,7 @@ pub fn build(input: &RulesetInput) -> Ruleset {
         base("postrouting", ChainKind::Nat, Hook::Postrouting, SRCNAT, postrouting_rules(&input)),
         hide_cluster(&input),
     ]);
-    let samples = TOLD_DROPS.iter().map(|(_, set)| *set).collect();
+    let samples = NOTED_DROPS.iter().map(|(_, set)| *set).collect();
     Ruleset { flow_table, samples, chains }
 }
 
@@ -116,18 +116,16 @@ fn to_cluster(input: &RulesetInput) -> Chain {
 }
 
 fn cluster_to_uplink(input: &RulesetInput) -> Chain {
-    let mut rules = vec![
-        clamped(),
-        established(),
-        rule([Match::Invalid, Match::TcpEnding], Action::Drop, "the late end of a connection"),
-    ];
-    rules.extend(told([Match::Invalid], COMMENT_STRAY));
+    let mut rules = vec![clamped(), established()];
+    rules.extend(noted([Match::Invalid, Match::TcpAnswer], COMMENT_STRAY));
+    // Segments out of their window and late ends of connections are ordinary.
+    rules.push(rule([Match::Invalid], Action::Drop, "belongs to no connection"));
     for network in &input.cluster_networks {
         let source = Match::Source(network.trunc());
         rules.push(rule([source.clone(), Match::Unconfirmed], Action::Accept, COMMENT_FORWARDED));
         rules.push(rule([source], Action::Accept, "more packets before the first answer"));
     }
-    rules.extend(told([], COMMENT_NOT_OURS));
+    rules.extend(noted([], COMMENT_NOT_OURS));
     chain("cluster_to_uplink", rules)
 }
 
@@ -141,7 +139,7 @@ fn uplink_to_cluster(input: &RulesetInput) -> Chain {
 
 fn uplink_elsewhere() -> Chain {
     let mut rules = vec![established()];
-    rules.extend(told([], COMMENT_ELSEWHERE));
+    rules.extend(noted([], COMMENT_ELSEWHERE));
     chain("uplink_elsewhere", rules)
 }
 
@@ -154,15 +152,15 @@ fn established() -> Rule {
 }
 
 /// Returns a drop that a user should hear of: its source is kept as an example.
-fn told<const N: usize>(matches: [Match; N], comment: &str) -> [Rule; 2] {
-    let set = TOLD_DROPS.iter().find(|(known, _)| *known == comment).map_or("", |(_, set)| *set);
+fn noted<const N: usize>(matches: [Match; N], comment: &str) -> [Rule; 2] {
+    let set = NOTED_DROPS.iter().find(|(known, _)| *known == comment).map_or("", |(_, set)| *set);
     [rule(matches.clone(), Action::Sample(set), "who is dropped next"), rule(matches, Action::Drop, comment)]
 }
 
 /// Cluster addresses do not live at the venue, unless the venue uses the same subnet.
 fn strangers(input: &RulesetInput) -> impl Iterator<Item = Rule> {
     let networks = if input.overlap_routed { &[][..] } else { input.cluster_networks.as_slice() };
-    networks.iter().flat_map(|net| told([Match::Source(net.trunc())], COMMENT_SPOOFED))
+    networks.iter().flat_map(|net| noted([Match::Source(net.trunc())], COMMENT_SPOOFED))
 }
 
 fn input_rules(input: &RulesetInput) -> Vec<Rule> {
@@ -267,7 +265,7 @@ fn to_venue() -> Chain {
 }
 
 /// A segment that comes in as part of an older session and finds only a socket that listens is refused by the kernel, which
-/// would tell a stranger that somebody listens.
+/// would show a stranger that somebody listens.
 fn refusals(input: &RulesetInput) -> Chain {
     let mut rules = vec![rule([Match::Opener], Action::Accept, "in a connection of the head's own")];
     for allow in allowed(input) {
@@ -276,7 +274,7 @@ fn refusals(input: &RulesetInput) -> Chain {
             rules.push(Rule { matches: vec![port], ..allow });
         }
     }
-    rules.push(rule([], Action::Drop, "tells no stranger what listens here"));
+    rules.push(rule([], Action::Drop, "no sign of what listens here"));
     chain("refusals", rules)
 }
 

@@ -162,7 +162,7 @@ impl Display for Match {
             },
             Self::TcpOpening => write!(f, "tcp flags syn / syn,rst"),
             Self::TcpOngoing => write!(f, "tcp flags ! syn"),
-            Self::TcpEnding => write!(f, "tcp flags fin,rst"),
+            Self::TcpAnswer => write!(f, "tcp flags syn,ack / syn,ack"),
             Self::TcpRefusal => write!(f, "tcp flags rst / rst,ack"),
             Self::SocketBound => write!(f, "socket wildcard 0"),
         }

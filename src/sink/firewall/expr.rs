@@ -21,7 +21,6 @@ const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
-const FIN: u8 = 1;
 const SYN: u8 = 2;
 const RST: u8 = 4;
 const ACK: u8 = 16;
@@ -155,10 +154,7 @@ impl Writer<'_, '_> {
             Match::TcpOpening => self.tcp_flags(SYN | RST, SYN),
             Match::TcpOngoing => self.tcp_flags(SYN, 0),
             Match::TcpRefusal => self.tcp_flags(RST | ACK, RST),
-            Match::TcpEnding => {
-                self.load_flags(FIN | RST);
-                self.rule.add_expr(&Cmp::new(CmpOp::Neq, 0u8));
-            }
+            Match::TcpAnswer => self.tcp_flags(SYN | ACK, SYN | ACK),
             Match::SocketBound => {
                 let key = [(sys::NFTNL_EXPR_SOCKET_KEY, Value::U32(2)), (sys::NFTNL_EXPR_SOCKET_DREG, REG)];
                 self.rule.add_expr(&Raw { name: c"socket", values: &key });
@@ -266,14 +262,10 @@ impl Writer<'_, '_> {
     }
 
     fn tcp_flags(&mut self, mask: u8, wanted: u8) {
-        self.load_flags(mask);
-        self.equal(&[wanted]);
-    }
-
-    fn load_flags(&mut self, mask: u8) {
         self.transport(TCP);
         self.load(TRANSPORT_HEADER, 13, 1);
         self.rule.add_expr(&Bitwise::new(mask, 0u8));
+        self.equal(&[wanted]);
     }
 
     /// Bits of connection tracking: some of them set (`Neq`) or none (`Eq`).
