@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::settings;
 use super::status::client::Client;
 use crate::event::{Blocker, Change, Event};
+use crate::policy::ruleset::TABLE;
 use crate::sort;
 use crate::source::firewall::{self, Blockers, FirewallWatch};
 use crate::source::folder;
@@ -147,6 +148,25 @@ impl Machine {
             Blocker { table: lines.next(), chain: lines.next(), remedy: lines.next().unwrap_or_default() }
         });
         Blockers { exit, ..Blockers::default() }
+    }
+
+    /// Returns the ports and their addresses. In tests there are none.
+    pub fn network(&self) -> Vec<Event> {
+        if self.answers.is_some() {
+            return Vec::new();
+        }
+        netlink::snapshot().unwrap_or_default()
+    }
+
+    /// Returns what our rules have dropped, by their comments, where we may see them. In tests each line of the answer to
+    /// "drops" is a number and a comment.
+    pub fn drops(&self) -> Vec<(String, u64)> {
+        let Some(answers) = &self.answers else { return firewall::drops_now(TABLE).unwrap_or_default() };
+        let lines = answers.get("drops").map(String::as_str).unwrap_or_default().lines();
+        lines
+            .filter_map(|line| line.split_once(' '))
+            .filter_map(|(n, text)| Some((text.to_owned(), n.parse().ok()?)))
+            .collect()
     }
 
     /// The port by which the kernel would send to the internet what comes from `source` by `port`, where we may ask it.

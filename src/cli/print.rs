@@ -2,6 +2,8 @@
 
 mod facts;
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,11 +12,11 @@ use super::machine::Machine;
 use super::settings::{self, ConfigArg};
 use super::{exit, output};
 use crate::config::Settings;
-use crate::event::{Applied, ApplyReport, Dump, Event, Output};
+use crate::event::{Applied, ApplyReport, Change, Dump, Event, Output, Vital};
 use crate::policy::ruleset::TABLE;
 use crate::policy::{GatewayPlan, RoutingPlan, decide, service, subnet};
 use crate::render::{dnsmasq as render, page};
-use crate::sink::{clock, dnsmasq};
+use crate::sink::{clock, dnsmasq, link};
 use crate::source::{host, netlink, resolvers, time};
 use crate::state::State;
 
@@ -99,10 +101,10 @@ fn state(settings: &Settings, facts: Option<&Path>) -> Result<State, (u8, String
             let mut events = netlink::snapshot()
                 .map_err(|error| (exit::CANNOT_CREATE, format!("the kernel's interfaces cannot be read: {error}")))?;
             events.push(Event::Vital(host::read()));
+            events.push(Event::Vital(opened(&events)));
             events.push(Event::Vital(time::read(Path::new("/"))));
             let known = resolvers::read(Path::new("/")).into_iter();
-            events
-                .extend(known.map(|(index, servers)| Event::Vital(crate::event::Vital::Resolvers { index, servers })));
+            events.extend(known.map(|(index, servers)| Event::Vital(Vital::Resolvers { index, servers })));
             events
         }
     };
@@ -116,6 +118,20 @@ fn state(settings: &Settings, facts: Option<&Path>) -> Result<State, (u8, String
         state.apply(&event, clock::now());
     }
     Ok(state)
+}
+
+/// Returns the ports on which the daemon switched forwarding on; where we have no right to read its record, all that are there.
+fn opened(events: &[Event]) -> Vital {
+    let directory = super::run::state_directory();
+    let record = fs::metadata(link::record(&directory));
+    if !record.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+        return Vital::Opened(link::opened(&directory));
+    }
+    let links = events.iter().filter_map(|event| match event {
+        Event::Link(Change::Present(link)) => Some(link.name.clone()),
+        _ => None,
+    });
+    Vital::Opened(links.collect())
 }
 
 fn text(args: &Args, settings: &Settings, state: &State) -> String {

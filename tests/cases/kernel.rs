@@ -55,7 +55,17 @@ fn links(state: &State, port: &PortPlan) -> Vec<Event> {
     let known = state.facts().netconf(port.index).and_then(|netconf| netconf.forwarding);
     if port.conf.forwarding.is_some() && port.conf.forwarding != known {
         let InterfaceConf { forwarding, rp_filter, arp_ignore, arp_announce, .. } = port.conf;
-        events.push(Event::Netconf(Netconf { index: port.index, forwarding, rp_filter, arp_ignore, arp_announce }));
+        let InterfaceConf { accept_redirects, send_redirects, accept_source_route, .. } = port.conf;
+        events.push(Event::Netconf(Netconf {
+            index: port.index,
+            forwarding,
+            rp_filter,
+            arp_ignore,
+            arp_announce,
+            accept_redirects,
+            send_redirects,
+            accept_source_route,
+        }));
     }
     events
 }

@@ -164,6 +164,9 @@ fn ports(desired: &Desired) -> String {
             ("rp_filter", conf.rp_filter),
             ("accept_local", conf.accept_local.map(u8::from)),
             ("ignore_routes_with_linkdown", conf.ignore_routes_with_linkdown.map(u8::from)),
+            ("accept_redirects", conf.accept_redirects),
+            ("send_redirects", conf.send_redirects),
+            ("accept_source_route", conf.accept_source_route),
         ] {
             if let Some(value) = value {
                 line += &format!(" {name}={value}");

@@ -19,6 +19,8 @@
 //! cut names ip filter INPUT: a remedy | uncut            another tool's drop of what is promised: addresses, names, ssh
 //! taken eth0 192.168.50.1 MAC | untaken                   another board has this address of the head
 //! passed 10 9                                             packets accepted in forward, seen at postrouting
+//! dropped 30 by not from an address of the cluster [as 192.168.60.7]  packets that a rule of ours has dropped
+//! ip-forward on | ip-forward off                          net.ipv4.ip_forward
 //! dhcp eth0 alone | dhcp eth0 foreign 10.0.0.1 MAC        who else serves addresses there
 //! dhcp eth0 full MAC                                      our server has no address for this board
 //! neighbour eth0 192.168.50.77 MAC [old] [gone]           heard on a port; the kernel has not heard it lately
@@ -40,12 +42,12 @@
 //! reload | stop | restart | power-off | reboot
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bramblegate::event::{
     Acquisition, Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button, Change, Conflict, Dhcp,
-    Dump, Event, Firewall, Head, Lease, Link, LinkIndex, Mac, Neighbour, Netconf, Order, Output, PortalSource,
+    Dropped, Dump, Event, Firewall, Head, Lease, Link, LinkIndex, Mac, Neighbour, Netconf, Order, Output, PortalSource,
     PortalUrl, Probe, Reachability, Round, Route, Said, Saying, Stop, Traffic, UplinkNews, Vital,
 };
 use bramblegate::policy::ROUTE_PROTOCOL;
@@ -58,6 +60,7 @@ use crate::file::duration;
 #[derive(Default)]
 pub struct Reader {
     links: BTreeMap<String, Link>,
+    present: BTreeSet<LinkIndex>,
 }
 
 type Result<T> = std::result::Result<T, String>;
@@ -72,6 +75,18 @@ impl Reader {
                 None => (line, 1),
             };
             let event = self.event(line, nodes).map_err(|error| format!("{line:?}: {error}"))?;
+            // The kernel's message of a link holds its settings: nothing is forwarded yet.
+            let settings = match &event {
+                Event::Link(Change::Present(link)) => self.present.insert(link.index).then(|| {
+                    Event::Netconf(Netconf { index: link.index, forwarding: Some(false), ..Netconf::default() })
+                }),
+                Event::Link(Change::Gone(link)) => {
+                    self.present.remove(&link.index);
+                    None
+                }
+                _ => None,
+            };
+            events.extend(settings);
             events.extend(std::iter::repeat_n(event, times));
         }
         Ok(events)
@@ -97,6 +112,10 @@ impl Reader {
                 let index = self.index(words.next()?)?;
                 let forwarding = Some(words.choice(&[("on", true), ("off", false)])?);
                 Event::Netconf(Netconf { index, forwarding, ..Netconf::default() })
+            }
+            "ip-forward" => {
+                let forwarding = Some(words.choice(&[("on", true), ("off", false)])?);
+                Event::Netconf(Netconf { index: Netconf::ALL, forwarding, ..Netconf::default() })
             }
             "internet" => Event::Probe(self.internet(&mut words)?),
             "portal" | "asks" => Event::Uplink(self.uplink_news(verb, &mut words)?),
@@ -133,7 +152,7 @@ impl Reader {
             "boots" => Event::Dhcp(Dhcp::Boots { address: words.parse()?, file: words.next()?.to_owned() }),
             "neighbour" => Event::Neighbour(self.neighbour(&mut words)?),
             "lease" => Event::Lease(lease(&mut words)?),
-            "flushed" | "blocked" | "unblocked" | "passed" | "cut" | "uncut" => {
+            "flushed" | "blocked" | "unblocked" | "passed" | "dropped" | "cut" | "uncut" => {
                 Event::Firewall(firewall(verb, &mut words)?)
             }
             "fails" | "absent" | "well" => Event::Applied(report(verb, &mut words)?),
@@ -352,6 +371,15 @@ fn firewall(verb: &str, words: &mut Words<'_>) -> Result<Firewall> {
             Firewall::Disturbed { by: by.strip_prefix("by ").map(str::to_owned) }
         }
         "passed" => Firewall::Counters { forwarded: words.parse()?, postrouted: words.parse()? },
+        "dropped" => {
+            let (packets, rest) = words.take_rest().split_once(" by ").ok_or("PACKETS by RULE")?;
+            let packets = parse(packets)?;
+            let (purpose, example) = match rest.split_once(" as ") {
+                Some((purpose, example)) => (purpose, Some(parse(example)?)),
+                None => (rest, None),
+            };
+            Firewall::Dropped(vec![Dropped { purpose: format!("bramblegate: {purpose}"), packets, example }])
+        }
         "unblocked" => Firewall::Blocked(None),
         "uncut" => Firewall::BlockedTraffic(Vec::new()),
         "cut" => {

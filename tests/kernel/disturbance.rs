@@ -2,17 +2,21 @@
 
 use std::time::Duration;
 
-use bramblegate::event::{Blocker, Event, Firewall, Traffic};
-use bramblegate::policy::ruleset::{COMMENT_FORWARDED, COMMENT_MASQUERADE, RulesetInput, TABLE, build};
+use bramblegate::event::{Blocker, Dropped, Event, Firewall, Traffic};
+use bramblegate::policy::ruleset::{
+    COMMENT_FORWARDED, COMMENT_MASQUERADE, COMMENT_NOT_OURS, COMMENT_SPOOFED, COMMENT_STRAY, NOTED_DROPS, RulesetInput,
+    TABLE, build,
+};
 use bramblegate::sink::firewall::FirewallSink;
-use bramblegate::source::firewall::{FirewallWatch, run};
+use bramblegate::source::firewall::{FirewallWatch, drops_now, run};
 use libtest_mimic::Trial;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::firewall::{home, load};
 use crate::lab::{sh, trial};
-use crate::packets::{Lab, VENUE};
+use crate::packets::{HEAD, Lab, NODE, VENUE};
+use crate::roles::stray;
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -23,6 +27,7 @@ pub fn tests() -> Vec<Trial> {
         trial("disturbance::a_reject_behind_a_map_of_states_is_named", a_reject_behind_a_map_of_states_is_named),
         trial("disturbance::a_drop_at_input_is_told_and_taken_back", a_drop_at_input_is_told_and_taken_back),
         trial("disturbance::counters_are_read_back", counters_are_read_back),
+        trial("disturbance::what_we_drop_is_told_with_an_example", what_we_drop_is_told_with_an_example),
         trial(
             "disturbance::what_is_dropped_at_postrouting_is_counted_soon",
             what_is_dropped_at_postrouting_is_counted_soon,
@@ -50,6 +55,7 @@ impl Ear {
             uplinks: vec!["eth1".into()],
             forwarded: COMMENT_FORWARDED,
             postrouted: COMMENT_MASQUERADE,
+            drops: &NOTED_DROPS,
             traffic: vec![Traffic::Addresses, Traffic::Names],
             ..FirewallWatch::default()
         });
@@ -185,6 +191,46 @@ fn forwarded(ear: &mut Ear) -> (u64, u64) {
             None => panic!("no counters"),
         }
     }
+}
+
+/// Boards of a second subnet on the cluster port, somebody at the venue with an address of the cluster, and the ordinary noise.
+fn what_we_drop_is_told_with_an_example() {
+    let lab = Lab::new();
+    let mut sink = FirewallSink::new();
+    load(&mut sink, &build(&rules()), true);
+    let mut ear = Ear::new(sink.port().unwrap());
+    sh("ip addr add 192.168.60.1/24 dev eth0");
+    lab.node.sh("ip addr add 192.168.60.7/24 dev eth0");
+    lab.venue.sh(&format!("ip route add 192.168.50.0/24 via {HEAD}; ip addr add 192.168.50.77/32 dev lo"));
+    let _ = lab.node.try_sh(&format!("ping -n -c 3 -i 0.1 -W 1 -I 192.168.60.7 {VENUE}"));
+    let _ = lab.venue.try_sh(&format!("ping -n -c 2 -i 0.1 -W 1 -I 192.168.50.77 {NODE} || nc -z -w 1 {HEAD} 3306"));
+    // A node answers somebody who reached it by another way; and ends what was over long ago, as happens every day.
+    lab.node.run(|| [0x12, 0x11, 0x04].map(|flags| stray(NODE, VENUE, 5000, flags))).join().unwrap();
+    // A change of another program's has the counters read soon.
+    sh("nft add table ip other");
+    let told = (0..10).find_map(|_| match ear.next(5000) {
+        Some(Firewall::Dropped(dropped)) => Some(dropped),
+        _ => None,
+    });
+    let dropped = |purpose: &str, packets, example: Option<&str>| Dropped {
+        purpose: purpose.into(),
+        packets,
+        example: example.map(|address| address.parse().unwrap()),
+    };
+    let mut told = told.unwrap();
+    told.retain(|rule| rule.packets > 0);
+    assert_eq!(
+        told,
+        [
+            dropped(COMMENT_NOT_OURS, 3, Some("192.168.60.7")),
+            dropped(COMMENT_SPOOFED, 2, Some("192.168.50.77")),
+            dropped(COMMENT_STRAY, 1, Some(NODE)),
+        ]
+    );
+    let all = drops_now(TABLE).unwrap();
+    assert!(all.contains(&(COMMENT_NOT_OURS.into(), 3)), "{all:?}");
+    let noise = |(comment, packets): &(String, u64)| comment.ends_with("rest of the head") && *packets > 0;
+    assert!(all.iter().any(noise), "{all:?}");
 }
 
 fn counters_are_read_back() {

@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Trial> {
         trial("doctor::it_asks_the_venues_servers_and_our_own", it_asks_the_venues_servers_and_our_own),
         trial("doctor::a_server_that_is_silent_is_said", a_server_that_is_silent_is_said),
         trial("doctor::every_remedy_helps", every_remedy_helps),
+        trial("doctor::a_port_without_a_role_is_named", a_port_without_a_role_is_named),
         trial("detect::the_way_to_the_internet_stays_an_uplink", the_way_to_the_internet_stays_an_uplink),
     ]
 }
@@ -220,5 +221,21 @@ fn every_remedy_helps() {
         let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(output.status.success(), "{code}: {text}");
     }
+    std::fs::remove_file(file).unwrap();
+}
+
+fn a_port_without_a_role_is_named() {
+    let file = head("roles");
+    sh("ip link add up9 type veth peer name up8 && ip link set up9 up
+        ip link add docker0 type bridge && ip addr add 172.17.0.1/16 dev docker0 && ip link set docker0 up");
+    let (before, text) = run(&format!("doctor -c {file}"));
+    assert!(!text.contains("gateway-unknown-port"), "without an address nothing comes of it: {text}");
+    sh("ip addr add 172.22.0.1/24 dev up9");
+    let (after, text) = run(&format!("doctor -c {file}"));
+    assert!(text.contains("gateway-unknown-port: up9 has the address 172.22.0.1/24"), "{text}");
+    assert!(after >= 1 && after >= before, "a finding: {text}");
+    std::fs::write(&file, format!("{SETTINGS}gateway.trust = [\"up9\"]\n")).unwrap();
+    let (_, text) = run(&format!("doctor -c {file}"));
+    assert!(!text.contains("gateway-unknown-port"), "{text}");
     std::fs::remove_file(file).unwrap();
 }

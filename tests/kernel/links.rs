@@ -65,6 +65,9 @@ fn port(name: &str, addresses: &[&str]) -> PortPlan {
             rp_filter: Some(2),
             accept_local: None,
             ignore_routes_with_linkdown: Some(true),
+            accept_redirects: Some(0),
+            send_redirects: Some(0),
+            accept_source_route: Some(0),
         },
     }
 }
@@ -78,16 +81,19 @@ fn addresses(name: &str) -> String {
     sh(&format!("ip -o -4 addr show dev {name} | awk '{{print $4}}' | sort | xargs")).trim().to_owned()
 }
 
-/// forwarding, arp_ignore, arp_announce, rp_filter
+/// forwarding, arp_ignore, arp_announce, rp_filter, accept_redirects, send_redirects, accept_source_route
 fn conf(name: &str) -> String {
-    let read = format!("cd /proc/sys/net/ipv4/conf/{name} && cat forwarding arp_ignore arp_announce rp_filter | xargs");
+    let read = format!(
+        "cd /proc/sys/net/ipv4/conf/{name} && cat forwarding arp_ignore arp_announce rp_filter \
+         accept_redirects send_redirects accept_source_route | xargs"
+    );
     sh(&read).trim().to_owned()
 }
 
 fn set_and_restore() {
     ports();
     let directory = Directory::new();
-    sh("echo 1 > /proc/sys/net/ipv4/conf/uplink/rp_filter");
+    sh("cd /proc/sys/net/ipv4/conf/uplink; echo 1 | tee rp_filter accept_redirects send_redirects accept_source_route");
     let before = (conf("uplink"), conf("cluster"));
     block_on(async {
         let wanted = plan(vec![port("cluster", &["192.168.50.1/24"]), port("uplink", &[])]);
@@ -95,7 +101,7 @@ fn set_and_restore() {
         // An earlier run's record is kept by the next: what counts is what was there before the first.
         assert_eq!(LinkSink::new(&directory.0).apply(&wanted).await, Ok(Applied::Link { unkept: None }));
         assert_eq!(sh("cat /proc/sys/net/ipv4/ip_forward").trim(), "0");
-        assert_eq!((conf("uplink"), conf("cluster")), ("1 1 2 2".into(), "1 1 2 2".into()));
+        assert_eq!((conf("uplink"), conf("cluster")), ("1 1 2 2 0 0 0".into(), "1 1 2 2 0 0 0".into()));
         assert_eq!(addresses("cluster"), "192.168.50.1/24");
         assert!(sh("ip -o link show cluster").contains("state UP"));
         let marked = netlink::snapshot().unwrap().into_iter().any(|event| match event {
@@ -155,11 +161,11 @@ fn odd_uplink() {
         let error = sink.apply(&wanted).await.unwrap_err();
         assert_eq!(error.kind, ApplyErrorKind::Absent, "{error}");
         assert!(error.message.contains("lo: "), "{error}");
-        assert_eq!((conf("uplink"), conf("cluster")), ("1 1 2 2".into(), "1 1 2 2".into()));
+        assert_eq!((conf("uplink"), conf("cluster")), ("1 1 2 2 0 0 0".into(), "1 1 2 2 0 0 0".into()));
         assert_eq!(addresses("cluster"), "192.168.50.1/24");
         sh("ip link set lo mtu 1500");
         assert_eq!(sink.apply(&wanted).await, Ok(Applied::Link { unkept: None }));
-        assert_eq!(conf("lo"), "1 1 2 2");
+        assert_eq!(conf("lo"), "1 1 2 2 0 0 0");
     });
 }
 
@@ -172,7 +178,7 @@ fn leaves_the_plan() {
         let (cluster, uplink) = (port("cluster", &["192.168.50.1/24"]), port("uplink", &[]));
         sink.apply(&plan(vec![cluster.clone(), uplink])).await.unwrap();
         sink.apply(&plan(vec![cluster])).await.unwrap();
-        assert_eq!((conf("uplink"), conf("cluster")), (before, "1 1 2 2".into()));
+        assert_eq!((conf("uplink"), conf("cluster")), (before, "1 1 2 2 0 0 0".into()));
     });
 }
 
@@ -213,6 +219,6 @@ fn given_back() {
         sh("ip addr flush dev cluster; echo 0 > /proc/sys/net/ipv4/conf/cluster/forwarding");
         wanted.revision += 1;
         sink.apply(&wanted).await.unwrap();
-        assert_eq!((addresses("cluster"), conf("cluster")), ("192.168.50.1/24".into(), "1 1 2 2".into()));
+        assert_eq!((addresses("cluster"), conf("cluster")), ("192.168.50.1/24".into(), "1 1 2 2 0 0 0".into()));
     });
 }

@@ -20,6 +20,7 @@ mod netlink;
 mod packets;
 mod probe;
 mod resolvers;
+mod roles;
 mod routing;
 mod ruleset;
 
@@ -40,6 +41,7 @@ fn tests() -> Vec<Trial> {
     all.extend(packets::tests());
     all.extend(probe::tests());
     all.extend(resolvers::tests());
+    all.extend(roles::tests());
     all.extend(routing::tests());
     all.extend(ruleset::tests());
     all

@@ -96,8 +96,12 @@ fn inputs(flow_table: bool) -> impl Strategy<Value = RulesetInput> {
     );
     let networks = prop::collection::vec((any::<u32>(), 8_u8..=32), 0..3);
     let more = (prop::collection::vec(allow(), 0..6), prop::collection::vec(port(), 0..3), any::<bool>());
+    let names = || prop::collection::vec(name, 0..3);
+    let without_role = (names(), names(), names(), names());
     let forwards = prop::collection::vec(forward(), 0..4);
-    (ports, networks, more, forwards).prop_map(|(ports, networks, (allow, ssh_ports, overlap_routed), forwards)| {
+    (ports, networks, more, forwards, without_role).prop_map(|(ports, networks, more, forwards, without_role)| {
+        let (allow, ssh_ports, overlap_routed) = more;
+        let (forwarded_for_us, trusted, bridges, unknown) = without_role;
         let network = |(bits, prefix): (u32, u8)| ipnet::Ipv4Net::new(bits.into(), prefix).unwrap();
         let (cluster_port, uplinks, flow_table_devices) = ports;
         let cluster_networks: Vec<ipnet::Ipv4Net> = networks.into_iter().map(network).collect();
@@ -112,6 +116,10 @@ fn inputs(flow_table: bool) -> impl Strategy<Value = RulesetInput> {
             overlap_routed,
             forwards,
             flow_table_devices,
+            forwarded_for_us,
+            trusted,
+            bridges,
+            unknown,
         }
     })
 }

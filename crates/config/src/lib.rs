@@ -127,6 +127,8 @@ pub struct Gateway {
     pub enabled: bool,
     pub on_stop: OnStop,
     pub protect: bool,
+    /// ports without a role whose networks may reach the head and the nodes
+    pub trust: Vec<PortPattern>,
 }
 
 /// `gateway.on_stop`

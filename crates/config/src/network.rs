@@ -11,7 +11,7 @@ use super::derive::overlap;
 use super::fault::Origin;
 use super::tree::{Table, Value};
 use super::validate::{Check, texts};
-use super::{Cluster, Dhcp, Group, Node, NodeProbe, PortPattern, Uplink, grammar};
+use super::{Cluster, Dhcp, Gateway, Group, Node, NodeProbe, PortPattern, Uplink, grammar};
 use crate::Mac;
 
 impl Check<'_> {
@@ -25,6 +25,21 @@ impl Check<'_> {
                     "one port leads to the venue, another to the nodes: change this or cluster.interface",
                 );
             }
+        }
+    }
+
+    /// A port of which everything is taken has no role beside.
+    pub fn trust(&mut self, gateway: &Gateway, uplink: &Uplink, cluster: &Cluster) {
+        for (index, pattern) in gateway.trust.iter().enumerate() {
+            let (what, right) = if *pattern == cluster.interface {
+                ("the cluster's port", "take it out: the nodes may reach the head anyway")
+            } else if uplink.interfaces.contains(pattern) {
+                ("an uplink", "name it here or in uplink.interfaces: uplink.allow says what the venue may reach")
+            } else {
+                continue;
+            };
+            let wrong = format!("gateway.trust: \"{pattern}\" is {what} as well");
+            self.complain(self.element("gateway.trust", index), wrong, right);
         }
     }
 

@@ -16,6 +16,9 @@ pub(super) fn settings(tree: &Table, sources: &Sources, faults: &mut Vec<Fault>)
     let cluster = check.cluster();
     if let (Some(uplink), Some(cluster)) = (&uplink, &cluster) {
         check.ports(uplink, cluster);
+        if let Some(gateway) = &gateway {
+            check.trust(gateway, uplink, cluster);
+        }
     }
     let (groups, tables) = check.groups();
     let nodes = check.nodes(&tables, cluster.as_ref(), &groups);
@@ -129,7 +132,12 @@ impl Check<'_> {
             "remove" => OnStop::Remove,
             _ => OnStop::Keep,
         };
-        Some(Gateway { enabled: self.bool("gateway.enabled")?, on_stop, protect: self.bool("gateway.protect")? })
+        Some(Gateway {
+            enabled: self.bool("gateway.enabled")?,
+            on_stop,
+            protect: self.bool("gateway.protect")?,
+            trust: texts(self.tree, "gateway.trust", grammar::port_pattern)?,
+        })
     }
 
     fn cluster(&mut self) -> Option<Cluster> {

@@ -149,6 +149,18 @@ pub enum Firewall {
     Unheard(bool),
     /// counters, read back: packets our forward chain accepted from the cluster, packets seen at postrouting
     Counters { forwarded: u64, postrouted: u64 },
+    /// what rules of ours have dropped, as far as a user should hear of it
+    Dropped(Vec<Dropped>),
+}
+
+/// What rules of one comment have dropped since they were loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dropped {
+    /// the comment
+    pub purpose: String,
+    pub packets: u64,
+    /// the source of one of the latest, where one is kept
+    pub example: Option<Ipv4Addr>,
 }
 
 /// What has to get through the rules of others.

@@ -137,6 +137,7 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
         state.apply(&Event::Vital(head), clock::now());
     }
     state.apply(&Event::Vital(Vital::Added(link::added(&options.state_directory))), clock::now());
+    state.apply(&Event::Vital(Vital::Opened(link::opened(&options.state_directory))), clock::now());
     let places = [people::ACKNOWLEDGED, orders::DRAINED].map(|name| options.state_directory.join(name));
     let [known, drained] = places.each_ref().map(|path| keeper::read(path));
     state.restore_acknowledged(known.lines.clone());

@@ -11,6 +11,7 @@ mod leftovers;
 mod presumed;
 mod probes;
 pub mod profiles;
+mod roles;
 pub mod services;
 mod serving;
 mod sockets;
@@ -146,6 +147,8 @@ type Check = fn(&Patient<'_>) -> Vec<Finding>;
 pub static CHECKS: &[(&str, Check)] = &[
     ("the ports are there and nobody's", host::ports),
     ("the cables are in their own ports", swap::swapped),
+    ("every port with an address has a role", roles::unknown_ports),
+    ("what our own rules dropped", roles::drops),
     ("no forwarded port hides a program of the head", forward::hidden_listeners),
     ("no other table drops what is forwarded", firewall::foreign_drop),
     ("our table is not saved in another's rules", firewall::saved_table),

@@ -419,3 +419,14 @@ fn a_finding_is_one_line_whatever_others_call_themselves() {
     assert_eq!(text.lines().count(), 3, "{text:?}");
     assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
 }
+
+#[test]
+fn what_our_own_rules_dropped_is_shown_and_is_no_fault() {
+    let head =
+        wired("drops").answer("drops", "3 bramblegate: not from an address of the cluster\n70 bramblegate: the rest\n");
+    assert_eq!(head.findings(), []);
+    let hints = head.hints();
+    let finding = hints.iter().find(|hint| hint.code == "gateway-drops").unwrap();
+    assert!(finding.hint, "{finding:?}");
+    assert!(finding.text.ends_with("3 (not from an address of the cluster), 70 (the rest)"), "{}", finding.text);
+}

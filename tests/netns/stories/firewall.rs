@@ -304,8 +304,8 @@ pub fn printed_rule_set_is_what_the_kernel_holds() -> Result<()> {
         let output = world.gateway_command("print").output();
         let output = output.map_err(|error| Error(error.to_string()))?;
         ensure("print needs to be told what", !output.status.success())?;
-        let printed =
-            must("head", &format!("{} print ruleset -c {HOME}/bramblegate.toml", crate::program().display()))?;
+        let program = format!("STATE_DIRECTORY={HOME}/state {}", crate::program().display());
+        let printed = must("head", &format!("{program} print ruleset -c {HOME}/bramblegate.toml"))?;
         std::fs::write(format!("{HOME}/printed.nft"), &printed).map_err(|error| Error(error.to_string()))?;
         bramblegate_lab::shell::ip("", "netns add scratch\n")?;
         must("scratch", &format!("nft -c -f {HOME}/printed.nft && nft -f {HOME}/printed.nft"))?;

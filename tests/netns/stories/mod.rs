@@ -19,6 +19,7 @@ mod names;
 mod netboot;
 mod restart;
 mod rogue;
+mod roles;
 mod routing;
 pub mod scale;
 mod scene;
@@ -76,6 +77,8 @@ pub const ALL: &[(&str, Story)] = &[
     ("cluster::port_comes_and_goes", cluster::port_comes_and_goes),
     ("cluster::port_comes_and_goes_where_the_venue_overlaps", cluster::port_comes_and_goes_where_the_venue_overlaps),
     ("cluster::lease_of_our_own_address_goes_again", cluster::lease_of_our_own_address_goes_again),
+    ("roles::port_without_a_role_is_closed_and_named", roles::port_without_a_role_is_closed_and_named),
+    ("roles::venues_are_not_led_to_one_another", roles::venues_are_not_led_to_one_another),
     ("firewall::protected_table_survives_a_foreign_flush", firewall::protected_table_survives_a_foreign_flush),
     ("firewall::unprotected_table_is_put_back", firewall::unprotected_table_is_put_back),
     ("firewall::forwarding_cleared_comes_back", firewall::forwarding_cleared_comes_back),

@@ -331,7 +331,10 @@ pub fn uplink_by_its_hardware_address() -> Result<()> {
         super::scene::wait_online(world)?;
         ensure("it is the cable", is(world, "uplink.interface", "eth1"))?;
         ensure("the radio is none", is(world, "uplinks.1", "(missing)"))?;
-        ensure("nor in the rules", !must("head", "nft list table inet bramblegate")?.contains("wlan0"))?;
+        let rules = must("head", "nft list table inet bramblegate")?;
+        let as_uplink = |line: &str| line.contains("wlan0") && !line.contains("goto to_venue");
+        ensure("nor in the rules", !rules.lines().any(as_uplink))?;
+        until("it has no role", || alert(world, "gateway-unknown-port").is_some_and(|text| text.contains("wlan0")))?;
         must("head", "ip link set eth1 down && ip link set eth1 name usb7 && ip link set usb7 up")?;
         until("by its new name", || is(world, "uplink.interface", "usb7"))?;
         until("in the rules too", || {

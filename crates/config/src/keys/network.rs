@@ -75,6 +75,21 @@ pub static NETWORK: &[Key] = &[
         "Own the nftables table, so that others cannot flush it (kernel 6.9 or newer; with older ones it is watched and put back). false for debugging.",
     ),
     key(
+        "gateway.trust",
+        Kind::List {
+            form: PORT,
+            integers: false,
+            lone: false,
+            empty: true,
+            check: |value| match value {
+                Scalar::Text(text) => grammar::port_pattern(text).map(drop),
+                Scalar::Integer(_) => Err(Complaint::new("a port has no number here", "write its name in quotes")),
+            },
+        },
+        Toml("[]"),
+        "Ports that are neither uplinks nor the cluster's and whose networks may reach the head and the nodes. From any other port only what uplink.allow says is taken, and nothing new goes to the nodes. Tunnels and containers of the head (WireGuard, Tailscale, bridges of Docker, libvirt or Kubernetes) need not be named; a bridge that holds a network adapter does.",
+    ),
+    key(
         "cluster.interface",
         text!(PORT, grammar::port_pattern),
         Required,

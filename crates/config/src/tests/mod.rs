@@ -35,7 +35,7 @@ fn two_ports_are_enough() {
     assert_eq!(settings.uplink.interfaces, [PortPattern::Glob("eth1".to_owned())]);
     assert_eq!(settings.uplink.allow, [Allow::Ssh, Allow::Icmp, Allow::Mdns]);
     assert!(matches!(settings.uplink.probe, UplinkProbe::Http { port: 80, expect: HttpExpectation::Status(204), .. }));
-    assert_eq!(settings.gateway, Gateway { enabled: true, on_stop: OnStop::Keep, protect: true });
+    assert_eq!(settings.gateway, Gateway { enabled: true, on_stop: OnStop::Keep, protect: true, trust: vec![] });
     assert_eq!(settings.cluster.address.to_string(), "192.168.50.1/24");
     let alternatives: Vec<String> = settings.cluster.alternatives.iter().map(ToString::to_string).collect();
     assert_eq!(alternatives, ["10.213.50.1/24", "172.30.50.1/24"]);

@@ -153,6 +153,17 @@ pub struct Netconf {
     pub arp_ignore: Option<u8>,
     /// `IPV4_DEVCONF_ARP_ANNOUNCE`: 2 asks only with addresses of the interface that asks; never told by netconf
     pub arp_announce: Option<u8>,
+    /// `IPV4_DEVCONF_ACCEPT_REDIRECTS`: 0 follows no ICMP redirect; never told by netconf
+    pub accept_redirects: Option<u8>,
+    /// `IPV4_DEVCONF_SEND_REDIRECTS`: 0 sends none, where "all" is 0 as well; never told by netconf
+    pub send_redirects: Option<u8>,
+    /// `IPV4_DEVCONF_ACCEPT_SOURCE_ROUTE`: 0 drops packets with the option; never told by netconf
+    pub accept_source_route: Option<u8>,
+}
+
+impl Netconf {
+    /// The index of `conf/all` (`NETCONFA_IFINDEX_ALL`, -1): its forwarding is `net.ipv4.ip_forward`.
+    pub const ALL: LinkIndex = u32::MAX;
 }
 
 /// A neighbour (`RTM_NEWNEIGH`) on the cluster port.

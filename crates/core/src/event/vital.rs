@@ -27,6 +27,8 @@ pub enum Vital {
     Host { name: String, ssh_ports: Vec<u16> },
     /// addresses that we gave to ports, by the record of what we changed: (port, address)
     Added(Vec<(String, Ipv4Net)>),
+    /// ports on which forwarding was off before us, by the same record
+    Opened(Vec<String>),
     /// transfers to the display that failed while it was there, since the start
     DisplayErrors(u64),
     /// how the machine itself is

@@ -6,6 +6,7 @@ mod forward;
 mod host;
 mod inventory;
 pub mod nodes;
+mod ports;
 mod service;
 pub mod uplink;
 mod ways;
@@ -35,6 +36,8 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
             dhcp::other_server(state, &mut raised);
             dhcp::exhausted(settings, state, &mut raised);
             forward::forwards(settings, state, placement, &mut raised);
+            ports::without_role(state, &mut raised);
+            ports::drops(state, placement, &mut raised);
         }
     }
     nodes::alerts(settings, state, &mut raised);

@@ -18,7 +18,8 @@ use ipnet::Ipv4Net;
 use crate::config::{PortPattern, Settings};
 use crate::event::{LinkIndex, Route, Rule};
 use crate::state::State;
-use crate::state::netconf::{ARP_ANNOUNCE, ARP_ANSWER, ARP_IGNORE, RP_FILTER};
+use crate::state::netconf::{ARP_ANNOUNCE, ARP_ANSWER, ARP_IGNORE, REDIRECTS, RP_FILTER, SOURCE_ROUTE};
+use crate::state::port::is_glob;
 use alert::{Alert, Severity};
 use ruleset::{Ruleset, RulesetInput};
 use service::ServicePlan;
@@ -81,6 +82,9 @@ pub struct InterfaceConf {
     pub accept_local: Option<bool>,
     /// a route through a port without a carrier is passed over: the next best uplink takes its place at once
     pub ignore_routes_with_linkdown: Option<bool>,
+    pub accept_redirects: Option<u8>,
+    pub send_redirects: Option<u8>,
+    pub accept_source_route: Option<u8>,
 }
 
 /// Routes and rules in tables of our own. Only entries with [`ROUTE_PROTOCOL`] are ever deleted.
@@ -178,6 +182,9 @@ fn ports(state: &State, placement: &Placement) -> Vec<PortPlan> {
         forwarding: Some(true),
         arp_ignore: Some(ARP_IGNORE),
         arp_announce: Some(ARP_ANNOUNCE),
+        accept_redirects: Some(REDIRECTS),
+        send_redirects: Some(REDIRECTS),
+        accept_source_route: Some(SOURCE_ROUTE),
         ..InterfaceConf::default()
     };
     let uplinks = state.uplinks().into_iter().map(|uplink| {
@@ -219,10 +226,19 @@ fn ruleset_input(settings: &Settings, state: &State, placement: &Placement) -> R
     let expected: Vec<String> = named.filter(|name| !uplinks.contains(name) && port.as_ref() != Some(name)).collect();
     let forwards = forwards::ways(settings, state, placement);
     let addresses = std::iter::once(&placement.address).chain(&placement.kept);
+    let for_us = state.uplinks().into_iter().filter(|uplink| state.is_forwarded_for_us(uplink.link));
+    let forwarded_for_us = for_us.map(|uplink| uplink.link.name.clone());
+    // What they will be like is not known; that of all ports is.
+    let expected_for_us = expected.iter().filter(|_| !state.is_forwarding_everywhere()).cloned();
     RulesetInput {
         dead: forwards::dead(state, &forwards),
         forwards,
         cluster_addresses: addresses.map(Ipv4Net::addr).collect(),
+        forwarded_for_us: forwarded_for_us.chain(expected_for_us).collect(),
+        trusted: trusted(settings, state),
+        bridges: state.others().bridges.clone(),
+        // One without an address sends nothing of the head's.
+        unknown: state.ports_without_role().map(|(link, _)| link.name.clone()).collect(),
         flow_table_devices: port.iter().chain(&uplinks).cloned().collect(),
         cluster_port: port,
         cluster_networks: placement.networks(),
@@ -231,4 +247,16 @@ fn ruleset_input(settings: &Settings, state: &State, placement: &Placement) -> R
         ssh_ports: state.vitals().ssh_ports.clone(),
         overlap_routed: placement.overlap == Overlap::Routed,
     }
+}
+
+/// Returns the names of trusted ports: those that are there, and those that may come.
+fn trusted(settings: &Settings, state: &State) -> Vec<String> {
+    let mut names = state.others().trusted.clone();
+    for pattern in &settings.gateway.trust {
+        match pattern {
+            PortPattern::Glob(name) if !is_glob(pattern) && !names.contains(name) => names.push(name.clone()),
+            _ => {}
+        }
+    }
+    names
 }

@@ -26,6 +26,26 @@ pub const TABLE_COMMENT: &str = "bramblegate: gateway of the cluster; made by br
 pub const HIDING: &str = "hide_cluster";
 /// Comment of the rule that counts the first packet of each connection from the cluster to an uplink.
 pub const COMMENT_FORWARDED: &str = "bramblegate: new connections from the cluster to the uplink";
+/// What leaves by an uplink from a source that is none of the cluster's is dropped by the rule with this comment.
+pub const COMMENT_NOT_OURS: &str = "bramblegate: not from an address of the cluster";
+/// What comes to the nodes with a source that is the cluster's own is dropped by the rules with this comment.
+pub const COMMENT_SPOOFED: &str = "bramblegate: an address of the cluster, at the uplink";
+/// A node's consent to a connection whose opening did not pass here is dropped by the rule with this comment.
+pub const COMMENT_STRAY: &str = "bramblegate: a node's answer to what did not pass here";
+/// What an uplink leads to other networks of the head is dropped by the rule with this comment.
+pub const COMMENT_ELSEWHERE: &str = "bramblegate: the venue was not led to other networks before";
+/// The drops that a user should hear of: (comment of the rules, set of the latest sources). All others do what they are for
+/// at every venue.
+pub const NOTED_DROPS: [(&str, &str); 4] = [
+    (COMMENT_NOT_OURS, "dropped_strangers"),
+    (COMMENT_SPOOFED, "dropped_spoofed"),
+    (COMMENT_STRAY, "dropped_strays"),
+    (COMMENT_ELSEWHERE, "dropped_elsewhere"),
+];
+/// A set of sources holds no more than this many …
+pub const SAMPLE_SIZE: u32 = 16;
+/// … each for this long, in seconds, after its latest packet.
+pub const SAMPLE_SECONDS: u64 = 180;
 /// Comment of the masquerading rules; each new connection is seen there once.
 pub const COMMENT_MASQUERADE: &str = "bramblegate: the cluster's addresses are hidden behind the uplink's";
 
@@ -40,6 +60,14 @@ pub struct RulesetInput {
     pub cluster_addresses: Vec<Ipv4Addr>,
     /// names of the uplinks, in order of preference
     pub uplinks: Vec<String>,
+    /// those of them whose packets were not forwarded before us: they are for the cluster's sake only
+    pub forwarded_for_us: Vec<String>,
+    /// names of ports that `gateway.trust` means, there or not
+    pub trusted: Vec<String>,
+    /// names of bridges of the head's own
+    pub bridges: Vec<String>,
+    /// names of ports that have no role; they are closed whether they stand here or not
+    pub unknown: Vec<String>,
     /// `uplink.allow`
     pub allow: Vec<Allow>,
     /// TCP ports of sshd, beside 22, for [`Allow::Ssh`]
@@ -68,6 +96,8 @@ pub struct ForwardedPort {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ruleset {
     pub flow_table: Option<FlowTable>,
+    /// names of sets that keep the latest sources of what was dropped, for [`Action::Sample`]
+    pub samples: Vec<&'static str>,
     /// base chains stand before those they go to
     pub chains: Vec<Chain>,
 }
@@ -83,7 +113,7 @@ pub struct FlowTable {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
     pub name: &'static str,
-    /// `None`: reached only by `goto`
+    /// `None`: reached only by `goto` and `jump`
     pub base: Option<Base>,
     pub rules: Vec<Rule>,
 }
@@ -130,6 +160,10 @@ pub enum Match {
     Input(String),
     /// `oifname`
     Output(String),
+    /// `meta iifkind`: `IFLA_INFO_KIND` of the port (kernel ≥ 5.0); hardware has none
+    InputKind(&'static str),
+    /// `iifname` with an asterisk: the port's name begins so
+    InputBegins(&'static str),
     /// `meta nfproto`
     Family(Family),
     /// `ip saddr`
@@ -142,8 +176,8 @@ pub enum Match {
     FromThisMachine,
     /// `ip daddr 127.0.0.0/8`
     Loopback,
-    /// `ip6 saddr`
-    Source6(Ipv6Net),
+    /// `ip6 daddr`
+    Destination6(Ipv6Net),
     /// `ip protocol`
     Protocol4(u8),
     /// `ct state established,related`
@@ -154,6 +188,8 @@ pub enum Match {
     Remembered(u32),
     /// `ct state invalid`
     Invalid,
+    /// `ct direction original`: sent by who opened the connection
+    Opener,
     /// `ct status assured`: traffic was seen both ways (TCP: the handshake is over)
     Assured,
     /// `ct status ! confirmed`: the first packet of a connection has not left yet
@@ -170,6 +206,10 @@ pub enum Match {
     TcpOpening,
     /// `tcp flags ! syn`
     TcpOngoing,
+    /// `tcp flags syn,ack / syn,ack`: consent to a connection
+    TcpAnswer,
+    /// `tcp flags rst / rst,ack`: the answer to a segment that belongs to no connection of ours (RFC 9293, 3.10.7)
+    TcpRefusal,
     /// `socket wildcard 0`: a socket of ours that is bound to one address, hence not one that listens on all
     SocketBound,
 }
@@ -199,6 +239,10 @@ pub enum Action {
     Drop,
     /// the chain of this name, and no way back
     Goto(&'static str),
+    /// the chain of this name; what it does not decide comes back to the next rule
+    Jump(&'static str),
+    /// `update @set { ip saddr }`: keep the source as an example; then the next rule
+    Sample(&'static str),
     Masquerade,
     /// `ct mark set ct mark | BIT`, for all packets of the connection; then the next rule
     Remember(u32),

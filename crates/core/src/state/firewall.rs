@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::drops::Drops;
 use super::{State, Transition};
 use crate::event::{Blocker, Firewall, Instant, Output, Traffic};
 
@@ -33,6 +34,8 @@ pub struct FirewallFacts {
     pub repaired: u64,
     /// somebody takes our rules away as often as we put them back: its name, if known
     pub fight: Option<Option<String>>,
+    /// what our own rules drop
+    pub drops: Drops,
     counters: Option<(u64, u64)>,
     /// disturbances in a row, and the last of them
     streak: u32,
@@ -88,7 +91,7 @@ impl FirewallFacts {
 
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Instant> + use<> {
         let end = self.disturbed_at.filter(|_| self.fight.is_some()).map(|at| at + FIGHT_END);
-        self.repair_at.into_iter().chain(end)
+        self.repair_at.into_iter().chain(end).chain(self.drops.deadline())
     }
 }
 
@@ -126,6 +129,10 @@ impl State {
             }
             Firewall::Counters { forwarded, postrouted } => {
                 self.firewall.count(*forwarded, *postrouted);
+                Vec::new()
+            }
+            Firewall::Dropped(dropped) => {
+                self.firewall.drops.count(dropped, self.now);
                 Vec::new()
             }
         }

@@ -127,6 +127,11 @@ impl KernelFacts {
         })
     }
 
+    /// Returns whether a dump is running.
+    pub fn is_listing(&self) -> bool {
+        self.listing.is_some()
+    }
+
     /// A dump begins: remember what it tells.
     pub fn begin_listing(&mut self) {
         self.listing = Some(Listing::default());
@@ -143,7 +148,7 @@ impl KernelFacts {
         self.addresses.retain(|_, held| !held.is_empty());
         self.routes.retain(|r| told.routes.contains(r));
         self.rules.retain(|r| told.rules.contains(r));
-        self.netconf.retain(|index, _| told.links.contains(index));
+        self.netconf.retain(|index, _| *index == Netconf::ALL || told.links.contains(index));
         before != (self.links.len(), self.address_count(), self.routes.len(), self.rules.len())
     }
 
@@ -266,6 +271,9 @@ impl KernelFacts {
         known.rp_filter = told.rp_filter.or(known.rp_filter);
         known.arp_ignore = told.arp_ignore.or(known.arp_ignore);
         known.arp_announce = told.arp_announce.or(known.arp_announce);
+        known.accept_redirects = told.accept_redirects.or(known.accept_redirects);
+        known.send_redirects = told.send_redirects.or(known.send_redirects);
+        known.accept_source_route = told.accept_source_route.or(known.accept_source_route);
         before != *known
     }
 

@@ -4,6 +4,7 @@ mod acknowledged;
 mod answers;
 mod detour;
 pub mod dhcp;
+mod drops;
 mod exit;
 mod firewall;
 mod former;
@@ -11,6 +12,7 @@ mod inventory;
 pub mod kernel;
 pub mod netconf;
 pub mod node;
+pub mod others;
 pub mod output;
 pub mod port;
 pub mod power;
@@ -40,6 +42,7 @@ use former::Former;
 pub use former::IDLE_TIME;
 use kernel::KernelFacts;
 use node::Nodes;
+use others::Others;
 use output::Outputs;
 use port::Roles;
 use power::Power;
@@ -64,6 +67,10 @@ pub struct State {
     facts: KernelFacts,
     synced: bool,
     roles: Roles,
+    /// ports without a role
+    others: Others,
+    /// uplinks on which forwarding was off when we first saw them in that role
+    opened: BTreeSet<LinkIndex>,
     /// the cluster port has a cable
     cable: bool,
     uplinks: LiteMap<LinkIndex, UplinkMemory>,
@@ -104,6 +111,8 @@ impl State {
             facts: KernelFacts::default(),
             synced: false,
             roles: Roles::default(),
+            others: Others::default(),
+            opened: BTreeSet::new(),
             cable: false,
             uplinks: LiteMap::new(),
             active: None,
@@ -136,6 +145,7 @@ impl State {
         self.now = now;
         self.nodes.reload(&settings, now);
         self.roles = Roles::of(&settings, &self.facts);
+        self.others = Others::of(&settings, &self.facts, &self.roles);
         self.revisions.link += 1;
         if settings.uplink.probe == UplinkProbe::Off {
             // Nobody asks any more: the last answer would stand for ever.
@@ -217,6 +227,7 @@ impl State {
             self.revisions.link += 1;
         }
         let first = !std::mem::replace(&mut self.synced, true);
+        self.others = Others::of(&self.settings, &self.facts, &self.roles);
         if forgot || first { self.links_changed(None) } else { Vec::new() }
     }
 
@@ -239,11 +250,13 @@ impl State {
                 }
             }
         }
-        // Of all others, of which there may be hundreds, nothing depends.
-        if [known.as_ref(), Some(told)].into_iter().flatten().any(|link| port::is_named(&self.settings, link)) {
-            return self.links_changed(known.as_ref());
+        // Of all others, of which there may be hundreds, no role depends.
+        let named = [known.as_ref(), Some(told)].into_iter().flatten().any(|link| port::is_named(&self.settings, link));
+        let told = if named { self.links_changed(known.as_ref()) } else { Vec::new() };
+        if !self.facts.is_listing() {
+            self.others = Others::of(&self.settings, &self.facts, &self.roles);
         }
-        Vec::new()
+        told
     }
 
     /// `known`: the interface that changed, as it was before; it may be gone by now, or have another name.
@@ -309,11 +322,13 @@ impl State {
             told.extend(memory.refresh(link, &self.facts, clash, self.now));
         }
         told.extend(self.choose_active());
+        self.watch_forwarding();
         told.extend(self.watch_dhcp());
         self.watch_detour();
         self.watch_egress();
         self.watch_exit();
         self.revisions.firewall += u64::from(self.firewall.repair_is_due(self.now));
+        self.firewall.drops.refresh(self.now);
         self.revisions.link += u64::from(self.upkeep.record_is_due(self.now));
         self.vitals.refresh(self.now);
         told.extend(self.power.refresh(self.now));

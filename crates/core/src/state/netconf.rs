@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::{State, Transition};
-use crate::event::{LinkIndex, Netconf, Output};
+use crate::event::{Link, LinkIndex, Netconf, Output};
 
 /// Answers ARP only for addresses of the port that was asked: never the venue's for one of the cluster.
 pub const ARP_IGNORE: u8 = 1;
@@ -13,6 +13,11 @@ pub const ARP_ANSWER: u8 = 0;
 pub const ARP_ANNOUNCE: u8 = 2;
 /// Loose, on uplinks: with two of them answers may come by the other.
 pub const RP_FILTER: u8 = 2;
+/// A router neither follows redirects nor sends them, and takes no route from a packet's options. The kernel takes "all" and
+/// the port's value together: by AND for `accept_redirects` (while forwarding is on) and `accept_source_route`, so that the
+/// port's is enough; by OR for `send_redirects` (`ip-sysctl.rst`), so that the rule set drops those that "all" lets out.
+pub const REDIRECTS: u8 = 0;
+pub const SOURCE_ROUTE: u8 = 0;
 
 impl State {
     /// What the ports of the gateway have to be set to for as long as it is enabled.
@@ -46,7 +51,37 @@ impl State {
             rp_filter: (self.roles.uplinks.contains(&index) || self.answers_for_uplink(index)).then_some(RP_FILTER),
             arp_ignore: Some(if self.answers_for_uplink(index) { ARP_ANSWER } else { ARP_IGNORE }),
             arp_announce: Some(ARP_ANNOUNCE),
+            accept_redirects: Some(REDIRECTS),
+            send_redirects: Some(REDIRECTS),
+            accept_source_route: Some(SOURCE_ROUTE),
         })
+    }
+
+    /// Whether this uplink's packets are forwarded for the cluster's sake only: before us the kernel forwarded nothing that
+    /// came in by it. Somebody who sets `net.ipv4.ip_forward` (Docker does) wants more.
+    pub fn is_forwarded_for_us(&self, link: &Link) -> bool {
+        let recorded = || self.vitals.opened.contains(&link.name);
+        !self.is_forwarding_everywhere()
+            && (self.opened.contains(&link.index) || recorded() || !self.is_forwarding(link.index))
+    }
+
+    /// `net.ipv4.ip_forward`
+    pub fn is_forwarding_everywhere(&self) -> bool {
+        self.is_forwarding(Netconf::ALL)
+    }
+
+    fn is_forwarding(&self, index: LinkIndex) -> bool {
+        self.facts.netconf(index).is_some_and(|conf| conf.forwarding == Some(true))
+    }
+
+    /// Remembers the uplinks on which the kernel does not forward yet: whoever it is that forwards there later, it is us.
+    pub(super) fn watch_forwarding(&mut self) {
+        let (facts, opened) = (&self.facts, &mut self.opened);
+        opened.retain(|index| facts.link(*index).is_some());
+        if self.settings.gateway.enabled && self.stop.is_none() {
+            let off = |index: &LinkIndex| facts.netconf(*index).is_some_and(|conf| conf.forwarding == Some(false));
+            opened.extend(self.roles.uplinks.iter().copied().filter(off));
+        }
     }
 
     /// The applier has been at the ports, and forwarding is on wherever it is to be. Of a port that is down the kernel tells
@@ -88,8 +123,24 @@ impl State {
 
 const FORWARDING: &str = "forwarding";
 /// As in `/proc/sys/net/ipv4/conf`, in the order of [`values`].
-const NAMES: [&str; 4] = [FORWARDING, "rp_filter", "arp_ignore", "arp_announce"];
+const NAMES: [&str; 7] = [
+    FORWARDING,
+    "rp_filter",
+    "arp_ignore",
+    "arp_announce",
+    "accept_redirects",
+    "send_redirects",
+    "accept_source_route",
+];
 
 fn values(conf: &Netconf) -> [Option<u8>; NAMES.len()] {
-    [conf.forwarding.map(u8::from), conf.rp_filter, conf.arp_ignore, conf.arp_announce]
+    [
+        conf.forwarding.map(u8::from),
+        conf.rp_filter,
+        conf.arp_ignore,
+        conf.arp_announce,
+        conf.accept_redirects,
+        conf.send_redirects,
+        conf.accept_source_route,
+    ]
 }

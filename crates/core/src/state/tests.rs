@@ -26,7 +26,7 @@ const CLUSTER: LinkIndex = 2;
 const WIRED: LinkIndex = 3;
 const RADIO: LinkIndex = 4;
 
-fn settings() -> Arc<Settings> {
+pub(super) fn settings() -> Arc<Settings> {
     parsed(
         r#"
         board = "emulated"

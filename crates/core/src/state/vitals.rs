@@ -48,6 +48,8 @@ pub struct Vitals {
     pub ssh_ports: Vec<u16>,
     /// addresses that we gave to ports and have not taken away: (port, address)
     pub added: Vec<(String, Ipv4Net)>,
+    /// names of ports on which forwarding was off before an earlier run switched it on
+    pub opened: Vec<String>,
     pub time: TimeFacts,
     /// addresses of the head that other boards have too
     pub conflicts: Vec<Conflict>,
@@ -119,6 +121,7 @@ impl State {
                 self.vitals.added.clone_from(added);
                 self.claim_added();
             }
+            Vital::Opened(ports) => self.vitals.opened.clone_from(ports),
             Vital::DisplayErrors(count) => self.vitals.display_errors = *count,
             Vital::Hanging(what) => self.vitals.hanging.clone_from(what),
             Vital::BootFolder(why) => self.vitals.boot_folder.clone_from(why),

@@ -9,7 +9,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::config::{NodeProbe, Settings, TimeServer};
 use crate::event::{Link, Mac, Way};
-use crate::policy::ruleset::{COMMENT_FORWARDED, COMMENT_MASQUERADE, TABLE};
+use crate::policy::ruleset::{COMMENT_FORWARDED, COMMENT_MASQUERADE, NOTED_DROPS, TABLE};
 use crate::policy::{Desired, forwards, subnet, traffic};
 use crate::source::conflict::{ConflictPlan, ConflictPort};
 use crate::source::dhcp::DhcpWatchPlan;
@@ -202,5 +202,6 @@ pub fn firewall_watch(settings: &Settings, state: &State, own_port: u32) -> Fire
         exit: exit.map(|link| link.name.clone()),
         forwarded: COMMENT_FORWARDED,
         postrouted: COMMENT_MASQUERADE,
+        drops: &NOTED_DROPS,
     }
 }

@@ -51,6 +51,8 @@ impl Daemon {
                 // Another port may be the cluster's from now on.
                 let added = Vital::Added(link::added(&self.options.state_directory));
                 self.state.apply(&Event::Vital(added), clock::now());
+                let opened = Vital::Opened(link::opened(&self.options.state_directory));
+                self.state.apply(&Event::Vital(opened), clock::now());
                 let mut transitions = self.state.reload(Arc::clone(&self.options.settings), clock::now());
                 if let Some(head) = head {
                     transitions.extend(self.state.apply(&Event::Vital(head), clock::now()));

@@ -300,6 +300,7 @@ fn explain(refusal: &Refusal, ruleset: &Ruleset, seen: Option<&Seen>, port: u32)
         Label::Removal => format!("taking table inet {TABLE} away"),
         Label::Table => format!("table inet {TABLE}"),
         Label::FlowTable => "the flow table".into(),
+        Label::Samples => "a set of the latest sources".into(),
         Label::Chain(index) => format!("chain {}", ruleset.chains.get(index).map_or("?", |chain| chain.name)),
         Label::Rule(chain, rule) => {
             rule_at(ruleset, chain, rule).map_or_else(|| "a rule".into(), |rule| format!("rule `{rule}`"))
@@ -410,6 +411,6 @@ mod tests {
         assert_eq!(asking, [read.len() - 2]);
         assert_eq!(encoded.labels[1..5], [Label::Removal, Label::Removal, Label::Table, Label::FlowTable]);
         let rules = encoded.labels.iter().filter(|label| matches!(label, Label::Rule(..))).count();
-        assert_eq!(rules, fast().len() + 2, "the set of ICMPv6 types and its elements belong to a rule");
+        assert_eq!(rules, fast().len() + 4, "two sets of ICMPv6 types and their elements belong to rules");
     }
 }

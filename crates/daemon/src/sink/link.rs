@@ -192,6 +192,11 @@ pub fn added(state_directory: &Path) -> Vec<(String, Ipv4Net)> {
     Previous::open(state_directory).all_added()
 }
 
+/// Returns the names of the ports on which forwarding was off before we switched it on, in any run since the machine started.
+pub fn opened(state_directory: &Path) -> Vec<String> {
+    Previous::open(state_directory).opened()
+}
+
 /// The file that remembers; for messages.
 pub fn record(state_directory: &Path) -> PathBuf {
     previous::path(state_directory)

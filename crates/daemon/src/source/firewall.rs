@@ -22,7 +22,7 @@ use rustix::net::netdevice::name_to_index;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use crate::event::{Blocker, Event, Firewall, Traffic};
+use crate::event::{Blocker, Dropped, Event, Firewall, Traffic};
 use crate::source::alarm::{Alarm, beat};
 use crate::source::nfnetlink::{GROUP_NFTABLES, Socket, messages};
 use crate::source::readable;
@@ -66,6 +66,8 @@ pub struct FirewallWatch {
     pub forwarded: &'static str,
     /// comment of the rules that count what has reached postrouting
     pub postrouted: &'static str,
+    /// drops to report: comment of the rules, set that keeps the latest sources
+    pub drops: &'static [(&'static str, &'static str)],
 }
 
 /// Tells disturbances of our table, other tables that block us, and counters, until the receiver is gone.
@@ -82,6 +84,7 @@ pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<Firewal
         blockers: Blockers::default(),
         counts: None,
         legacy: Vec::new(),
+        dropped: Vec::new(),
         readings: 0,
     };
     source.look().await?;
@@ -129,6 +132,15 @@ pub fn blockers_now(watch: &FirewallWatch) -> io::Result<Blockers> {
     let mut ruleset = foreign::read(&mut Socket::open(0)?, watch.table)?;
     legacy::add(&mut ruleset, legacy::read());
     Ok(watch.judge(&ruleset))
+}
+
+/// Returns what the rules of `table` that drop have dropped since they were loaded, by their comments; those of which there was
+/// none are left out.
+///
+/// # Errors
+/// No nfnetlink in the kernel, or no CAP_NET_ADMIN.
+pub fn drops_now(table: &str) -> io::Result<Vec<(String, u64)>> {
+    Ok(counters::drops(&mut Socket::open(0)?, table)?)
 }
 
 /// What drops the nodes' traffic.
@@ -230,6 +242,8 @@ struct Source {
     counts: Option<Counts>,
     /// what was read of iptables' older interface, which notifies nobody of changes
     legacy: Vec<legacy::Listing>,
+    /// as last reported
+    dropped: Vec<Dropped>,
     /// of the counters, to follow closely upon one another
     readings: u8,
 }
@@ -305,7 +319,14 @@ impl Source {
         if legacy::read() != self.legacy {
             self.look().await?;
         }
-        let counts = counters::read(&mut self.requests, &self.watch).ok();
+        let rules = counters::rules(&mut self.requests, self.watch.table).ok();
+        let counts = rules.as_ref().map(|rules| Counts::of(rules, &self.watch));
+        let dropped = counters::dropped(rules.as_deref().unwrap_or_default(), self.watch.drops);
+        if counters::moved(&dropped, &self.dropped) {
+            let news = counters::with_examples(&mut self.requests, &self.watch, &dropped, &self.dropped);
+            self.dropped = dropped;
+            self.tell(Firewall::Dropped(news)).await?;
+        }
         let before = std::mem::replace(&mut self.counts, counts);
         if let Some(Counts { forwarded, postrouted }) = counts.filter(|_| counts != before) {
             self.tell(Firewall::Counters { forwarded, postrouted }).await?;

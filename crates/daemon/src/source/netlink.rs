@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use crate::event::{Change, Dump, Event};
+use crate::event::{Change, Dump, Event, Netconf};
 use crate::source::readable;
 
 pub use neighbours::{neighbour, run as run_neighbours};
@@ -89,7 +89,15 @@ pub fn snapshot() -> io::Result<Vec<Event>> {
         })?;
     }
     events.iter_mut().for_each(look_for_radio);
+    events.extend(global_forwarding());
     Ok(events)
+}
+
+/// Returns the state of `net.ipv4.ip_forward`, which no listing of links holds.
+fn global_forwarding() -> Option<Event> {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/conf/all/forwarding").ok()?;
+    let forwarding = Some(text.trim() != "0");
+    Some(Event::Netconf(Netconf { index: Netconf::ALL, forwarding, ..Netconf::default() }))
 }
 
 async fn due(at: Option<Instant>) {
@@ -112,6 +120,9 @@ async fn list(requests: &mut Connection, events: &mpsc::Sender<Event>) -> io::Re
             look_for_radio(&mut event);
             tell(events, event).await?;
         }
+    }
+    if let Some(event) = global_forwarding() {
+        tell(events, event).await?;
     }
     tell(events, Event::Dump(Dump::End)).await?;
     Ok((!whole).then(|| Instant::now() + DUMP_SPACING))

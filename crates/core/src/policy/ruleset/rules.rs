@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use ipnet::Ipv4Net;
 
 use super::{
-    Action, Base, COMMENT_FORWARDED, COMMENT_MASQUERADE, Chain, ChainKind, Family, FlowTable, HIDING, Hook, Match,
-    Rule, Ruleset, RulesetInput, Side, Transport, forwarded, marks,
+    Action, Base, COMMENT_ELSEWHERE, COMMENT_FORWARDED, COMMENT_MASQUERADE, COMMENT_NOT_OURS, COMMENT_SPOOFED,
+    COMMENT_STRAY, Chain, ChainKind, Family, FlowTable, HIDING, Hook, Match, NOTED_DROPS, Rule, Ruleset, RulesetInput,
+    Side, Transport, forwarded, marks,
 };
 use crate::config::Allow;
 use crate::sort;
+use crate::state::others::{OWN_CABLES, OWN_KINDS};
 
 /// `filter`; others judge here (iptables, ufw, Docker at 0, firewalld at 10).
 const FILTER: i32 = 0;
@@ -21,17 +23,27 @@ const SRCNAT: i32 = 100 - 10;
 const FLOW_TABLE: &str = "established";
 const POSTROUTING: &str = "postrouting";
 const IGMP: u8 = 2;
+const REDIRECT: u8 = 5;
 const ECHO_REQUEST: u8 = 8;
 const ECHO_REQUEST_6: u8 = 128;
-/// Multicast listener discovery (RFC 2710, RFC 3810) and neighbour discovery with router advertisements (RFC 4861).
-const NEIGHBOURHOOD_6: [u8; 9] = [130, 131, 132, 133, 134, 135, 136, 137, 143];
+const ROUTER_ADVERTISEMENT: u8 = 134;
+const REDIRECT_6: u8 = 137;
+/// Multicast listener discovery (RFC 2710, RFC 3810) and neighbour discovery with router advertisements (RFC 4861), without
+/// its redirects.
+const NEIGHBOURHOOD_6: [u8; 8] = [130, 131, 132, 133, 134, 135, 136, 143];
 
-/// The rule set for `input`. Established connections come first; what is not about the cluster port (forward) or
-/// from an uplink (input) is past after a name comparison or two.
+/// Returns the rule set for `input`. Established connections come first; a packet that is none of our business is past after a
+/// comparison or two. What comes in by a port that is not known to be the cluster's, trusted or the head's own is treated as
+/// what comes from the venue: a port that has just appeared is closed before anybody has heard of it.
 pub fn build(input: &RulesetInput) -> Ruleset {
     let mut input = input.clone();
     let mut seen = BTreeSet::new();
     input.uplinks.retain(|name| Some(name) != input.cluster_port.as_ref() && seen.insert(name.clone()));
+    let has_role = |name: &String| Some(name) == input.cluster_port.as_ref() || input.uplinks.contains(name);
+    for names in [&mut input.trusted, &mut input.bridges, &mut input.unknown] {
+        names.retain(|name| !has_role(name));
+    }
+    input.forwarded_for_us.retain(|name| input.uplinks.contains(name));
     let flow_table = flow_table(&input);
     let mut chains = forwarded::chains(&input);
     chains.extend([
@@ -40,13 +52,20 @@ pub fn build(input: &RulesetInput) -> Ruleset {
         to_cluster(&input),
         cluster_to_uplink(&input),
         uplink_to_cluster(&input),
+        uplink_elsewhere(),
         base("input", ChainKind::Filter, Hook::Input, FILTER, input_rules(&input)),
+        cluster_to_head(),
         from_uplink(&input),
+        trusted(&input),
+        base("output", ChainKind::Filter, Hook::Output, FILTER, output_rules(&input)),
+        to_venue(),
+        refusals(&input),
         base(POSTROUTING, ChainKind::Nat, Hook::Postrouting, SRCNAT, postrouting_rules(&input)),
         hide_cluster(&input),
     ]);
     chains.extend(marks::chains(&input));
-    Ruleset { flow_table, chains }
+    let samples = NOTED_DROPS.iter().map(|(_, set)| *set).collect();
+    Ruleset { flow_table, samples, chains }
 }
 
 fn flow_table(input: &RulesetInput) -> Option<FlowTable> {
@@ -59,8 +78,8 @@ fn flow_table(input: &RulesetInput) -> Option<FlowTable> {
 
 fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
     let mut rules = Vec::new();
+    let ipv4 = Match::Family(Family::Ipv4);
     if let Some(port) = &input.cluster_port {
-        let ipv4 = Match::Family(Family::Ipv4);
         for match_port in [Match::Input(port.clone()), Match::Output(port.clone())] {
             if let Some(table) = flow_table {
                 rules.push(rule(
@@ -70,10 +89,14 @@ fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
                 ));
             }
         }
-        rules.push(rule([ipv4, Match::Assured], Action::Accept, "established connections, of whatever port"));
+        rules.push(rule([ipv4.clone(), Match::Assured], Action::Accept, "established connections, of whatever port"));
         rules.push(rule([Match::Input(port.clone())], Action::Goto("from_cluster"), "what enters by the cluster port"));
         rules.push(rule([Match::Output(port.clone())], Action::Goto("to_cluster"), "what leaves by the cluster port"));
     }
+    // The kernel forwards IPv4 by the port of entry: what was switched on for the nodes holds for every other way out.
+    rules.extend(input.forwarded_for_us.iter().map(|name| {
+        rule([ipv4.clone(), Match::Input(name.clone())], Action::Goto("uplink_elsewhere"), "the uplink past the nodes")
+    }));
     base("forward", ChainKind::Filter, Hook::Forward, FORWARD, rules)
 }
 
@@ -91,65 +114,119 @@ fn to_cluster(input: &RulesetInput) -> Chain {
     for uplink in &input.uplinks {
         rules.push(rule([Match::Input(uplink.clone())], Action::Goto("uplink_to_cluster"), "the uplink to nodes"));
     }
-    rules.push(rule([], Action::Accept, "the head's other networks to nodes"));
+    rules.push(rule([], Action::Jump("trusted"), "the head's other networks to nodes"));
+    rules.push(rule([], Action::Goto("uplink_to_cluster"), "a port without a role to nodes"));
     chain("to_cluster", rules)
 }
 
 fn cluster_to_uplink(input: &RulesetInput) -> Chain {
-    let mut rules = opening();
+    let mut rules = vec![clamped(), established()];
+    rules.extend(noted([Match::Invalid, Match::TcpAnswer], COMMENT_STRAY));
+    // Segments out of their window and late ends of connections are ordinary.
+    rules.push(rule([Match::Invalid], Action::Drop, "belongs to no connection"));
     for network in &input.cluster_networks {
         let source = Match::Source(network.trunc());
         rules.push(rule([source.clone(), Match::Unconfirmed], Action::Accept, COMMENT_FORWARDED));
         rules.push(rule([source], Action::Accept, "more packets before the first answer"));
     }
-    rules.push(rule([], Action::Drop, "not from an address of the cluster"));
+    rules.extend(noted([], COMMENT_NOT_OURS));
     chain("cluster_to_uplink", rules)
 }
 
 fn uplink_to_cluster(input: &RulesetInput) -> Chain {
-    let mut rules = opening();
+    let mut rules = vec![clamped(), established(), rule([Match::Invalid], Action::Drop, "belongs to no connection")];
     rules.extend(strangers(input));
     rules.extend(forwarded::accepted(input));
     rules.push(rule([], Action::Drop, "nothing new from the uplink to the nodes"));
     chain("uplink_to_cluster", rules)
 }
 
-/// What both directions between cluster and uplink begin with.
-fn opening() -> Vec<Rule> {
-    vec![
-        rule([Match::TcpOpening], Action::ClampMss, "no segment larger than the path takes"),
-        rule([Match::Established], Action::Accept, "replies, and errors that belong to a connection"),
-        rule([Match::Invalid], Action::Drop, "belongs to no connection"),
-    ]
+fn uplink_elsewhere() -> Chain {
+    let mut rules = vec![established()];
+    rules.extend(noted([], COMMENT_ELSEWHERE));
+    chain("uplink_elsewhere", rules)
+}
+
+fn clamped() -> Rule {
+    rule([Match::TcpOpening], Action::ClampMss, "no segment larger than the path takes")
+}
+
+fn established() -> Rule {
+    rule([Match::Established], Action::Accept, "replies, and errors that belong to a connection")
+}
+
+/// Returns a drop that a user should hear of: its source is kept as an example.
+fn noted<const N: usize>(matches: [Match; N], comment: &str) -> [Rule; 2] {
+    let set = NOTED_DROPS.iter().find(|(known, _)| *known == comment).map_or("", |(_, set)| *set);
+    [rule(matches.clone(), Action::Sample(set), "who is dropped next"), rule(matches, Action::Drop, comment)]
 }
 
 /// Cluster addresses do not live at the venue, unless the venue uses the same subnet.
 fn strangers(input: &RulesetInput) -> impl Iterator<Item = Rule> {
     let networks = if input.overlap_routed { &[][..] } else { input.cluster_networks.as_slice() };
-    networks
-        .iter()
-        .map(|net| rule([Match::Source(net.trunc())], Action::Drop, "an address of the cluster, at the uplink"))
+    networks.iter().flat_map(|net| noted([Match::Source(net.trunc())], COMMENT_SPOOFED))
 }
 
 fn input_rules(input: &RulesetInput) -> Vec<Rule> {
-    let uplinks = input.uplinks.iter();
-    uplinks
-        .map(|name| rule([Match::Input(name.clone())], Action::Goto("from_uplink"), "the venue to the head"))
-        .collect()
+    let mut rules = vec![rule([Match::Input("lo".into())], Action::Accept, "the head to itself")];
+    rules.extend(
+        input
+            .cluster_port
+            .iter()
+            .map(|name| rule([Match::Input(name.clone())], Action::Goto("cluster_to_head"), "the nodes to the head")),
+    );
+    rules.extend(
+        input
+            .uplinks
+            .iter()
+            .map(|name| rule([Match::Input(name.clone())], Action::Goto("from_uplink"), "the venue to the head")),
+    );
+    rules.push(rule([], Action::Jump("trusted"), "the head's other networks to the head"));
+    rules.push(rule([], Action::Goto("from_uplink"), "a port without a role to the head"));
+    rules
+}
+
+/// A node is nobody's router: the head must not find its default route, or a better way, in the cluster.
+fn cluster_to_head() -> Chain {
+    let misleading = vec![ROUTER_ADVERTISEMENT, REDIRECT_6];
+    chain(
+        "cluster_to_head",
+        vec![
+            rule([Match::Icmp(REDIRECT)], Action::Drop, "a node shows the head no way (IPv4)"),
+            rule([Match::Icmp6(misleading)], Action::Drop, "a node shows the head no way (IPv6)"),
+        ],
+    )
+}
+
+/// What is neither the cluster's nor the venue's: trusted by the settings, or the head's own.
+fn trusted(input: &RulesetInput) -> Chain {
+    let mut rules = Vec::new();
+    let named = |name: &String, purpose| rule([Match::Input(name.clone())], Action::Accept, purpose);
+    rules.extend(input.trusted.iter().map(|name| named(name, "gateway.trust")));
+    // A bridge may well hold an adapter, so its kind says nothing.
+    rules.extend(input.bridges.iter().map(|name| named(name, "a bridge of the head's own")));
+    rules.extend(OWN_KINDS.map(|kind| rule([Match::InputKind(kind)], Action::Accept, "a tunnel of the head's own")));
+    rules.extend(OWN_CABLES.map(|name| {
+        rule([Match::InputKind("veth"), Match::InputBegins(name)], Action::Accept, "a container of the head's own")
+    }));
+    chain("trusted", rules)
 }
 
 fn from_uplink(input: &RulesetInput) -> Chain {
-    let mut rules: Vec<Rule> = strangers(input).collect();
-    rules.push(rule([Match::Established], Action::Accept, "replies, and errors that belong to a connection"));
-    rules.push(rule(
-        [Match::Family(Family::Ipv4), udp(Side::Source, 67), udp(Side::Destination, 68)],
-        Action::Accept,
-        "DHCP answers",
-    ));
-    let mut dhcp6 = vec![udp(Side::Source, 547), udp(Side::Destination, 546)];
-    if let Ok(link_local) = "fe80::/10".parse() {
-        dhcp6.insert(0, Match::Source6(link_local));
-    }
+    // Before the connections to which they may belong. IPv4's are not followed either, by the ports' settings.
+    let mut rules = vec![
+        rule([Match::Icmp(REDIRECT)], Action::Drop, "no stranger shows the head another way (IPv4)"),
+        rule([Match::Icmp6(vec![REDIRECT_6])], Action::Drop, "no stranger shows the head another way (IPv6)"),
+        established(),
+        rule(
+            [Match::Family(Family::Ipv4), udp(Side::Source, 67), udp(Side::Destination, 68)],
+            Action::Accept,
+            "DHCP answers",
+        ),
+    ];
+    // From whatever address and port a server answers (RFC 8415 names neither): it is the client's own that it answers to.
+    let link_local = "fe80::/10".parse().map(Match::Destination6);
+    let dhcp6: Vec<Match> = link_local.into_iter().chain([udp(Side::Destination, 546)]).collect();
     rules.push(rule(dhcp6, Action::Accept, "DHCPv6 answers"));
     rules.push(rule(
         [Match::Icmp6(NEIGHBOURHOOD_6.to_vec())],
@@ -166,6 +243,43 @@ fn from_uplink(input: &RulesetInput) -> Chain {
     ));
     rules.push(rule([], Action::Drop, "the venue may not reach the rest of the head"));
     chain("from_uplink", rules)
+}
+
+fn output_rules(input: &RulesetInput) -> Vec<Rule> {
+    let of_cluster = input.cluster_port.iter().map(|name| {
+        let matches = [Match::Output(name.clone()), Match::Icmp(REDIRECT)];
+        rule(matches, Action::Drop, "the head shows nobody another way")
+    });
+    let to_venue = input
+        .uplinks
+        .iter()
+        .chain(&input.unknown)
+        .map(|name| rule([Match::Output(name.clone())], Action::Goto("to_venue"), "the head to the venue"));
+    of_cluster.chain(to_venue).collect()
+}
+
+fn to_venue() -> Chain {
+    chain(
+        "to_venue",
+        vec![
+            rule([Match::Icmp(REDIRECT)], Action::Drop, "the head shows nobody another way"),
+            rule([Match::TcpRefusal], Action::Goto("refusals"), "what was sent to no session of the head"),
+        ],
+    )
+}
+
+/// A segment that comes in as part of an older session and finds only a socket that listens is refused by the kernel, which
+/// would show a stranger that somebody listens.
+fn refusals(input: &RulesetInput) -> Chain {
+    let mut rules = vec![rule([Match::Opener], Action::Accept, "in a connection of the head's own")];
+    for allow in allowed(input) {
+        if let [Match::Port(Transport::Tcp, Side::Destination, first, last)] = *allow.matches.as_slice() {
+            let port = Match::Port(Transport::Tcp, Side::Source, first, last);
+            rules.push(Rule { matches: vec![port], ..allow });
+        }
+    }
+    rules.push(rule([], Action::Drop, "no sign of what listens here"));
+    chain("refusals", rules)
 }
 
 /// `uplink.allow`, each thing once.

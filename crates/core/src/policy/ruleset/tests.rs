@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn home() -> RulesetInput {
@@ -12,6 +14,10 @@ fn home() -> RulesetInput {
         forwards: Vec::new(),
         dead: Vec::new(),
         flow_table_devices: vec!["eth1".into(), "eth0".into()],
+        forwarded_for_us: vec!["eth1".into()],
+        trusted: vec!["vlan7".into()],
+        bridges: vec!["virbr0".into()],
+        unknown: vec!["eth5".into()],
     }
 }
 
@@ -72,10 +78,12 @@ fn a_host_address_at_the_cluster_port_does_not_change_the_rules() {
 #[test]
 fn a_routed_overlap_lets_the_shared_sources_in_by_the_uplink() {
     let strange = |ruleset: &Ruleset| {
-        let rules = [&chain(ruleset, "from_uplink").rules, &chain(ruleset, "uplink_to_cluster").rules];
-        rules.into_iter().flatten().filter(|rule| matches!(rule.matches.as_slice(), [Match::Source(_)])).count()
+        let of_cluster = |rule: &&Rule| matches!(rule.matches.as_slice(), [Match::Source(_)]);
+        let at_head = chain(ruleset, "from_uplink").rules.iter().filter(of_cluster).count();
+        assert_eq!(at_head, 0, "the venue's other network may be ours: the head answers it as anybody");
+        chain(ruleset, "uplink_to_cluster").rules.iter().filter(of_cluster).count()
     };
-    assert_eq!(strange(&build(&home())), 2);
+    assert_eq!(strange(&build(&home())), 2, "an example, and the drop");
     assert_eq!(strange(&build(&RulesetInput { overlap_routed: true, ..home() })), 0);
 }
 
@@ -90,18 +98,49 @@ fn a_network_being_left_is_masqueraded_beside_the_new_one() {
 }
 
 #[test]
-fn without_a_cluster_port_nothing_is_judged_in_forward() {
+fn without_a_cluster_port_nothing_is_forwarded_for_its_sake() {
     let early = build(&RulesetInput { cluster_port: None, ..home() });
-    assert!(chain(&early, "forward").rules.is_empty());
+    let targets: Vec<Action> = chain(&early, "forward").rules.iter().map(|rule| rule.action).collect();
+    assert_eq!(targets, [Action::Goto("uplink_elsewhere")], "of the one uplink that was not forwarded before");
     assert_eq!(early.flow_table, None);
-    assert_eq!(chain(&early, "input").rules.len(), 2);
+    assert_eq!(from_uplinks(&early), 2);
+}
+
+/// Rules that send what comes in by an uplink to its chain.
+fn from_uplinks(ruleset: &Ruleset) -> usize {
+    let named = |rule: &&Rule| rule.action == Action::Goto("from_uplink") && !rule.matches.is_empty();
+    chain(ruleset, "input").rules.iter().filter(named).count()
+}
+
+#[test]
+fn a_port_that_nobody_has_heard_of_is_closed() {
+    for input in [home(), RulesetInput::default()] {
+        let ruleset = build(&input);
+        for (name, target) in [("input", "from_uplink"), ("to_cluster", "uplink_to_cluster")] {
+            let rules = &chain(&ruleset, name).rules;
+            let [.., own, last] = rules.as_slice() else { panic!("{rules:#?}") };
+            assert_eq!((own.matches.len(), own.action), (0, Action::Jump("trusted")));
+            assert_eq!((last.matches.len(), last.action), (0, Action::Goto(target)));
+        }
+        for name in ["from_uplink", "uplink_to_cluster", "uplink_elsewhere", "refusals"] {
+            let last = chain(&ruleset, name).rules.last().unwrap();
+            assert_eq!((last.matches.len(), last.action), (0, Action::Drop), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_role_outweighs_trust() {
+    let names = || vec!["eth0".into(), "eth1".into()];
+    let trust = build(&RulesetInput { trusted: names(), bridges: names(), unknown: names(), ..home() });
+    assert_eq!(trust, build(&RulesetInput { trusted: vec![], bridges: vec![], unknown: vec![], ..home() }));
 }
 
 #[test]
 fn the_cluster_port_is_no_uplink_and_an_uplink_is_one_once() {
     let uplinks = ["eth0", "eth1", "eth1"].map(String::from).to_vec();
     let confused = build(&RulesetInput { uplinks, ..home() });
-    assert_eq!(chain(&confused, "input").rules.len(), 1);
+    assert_eq!(from_uplinks(&confused), 1);
     assert_eq!(confused, build(&RulesetInput { uplinks: vec!["eth1".into()], ..home() }));
 }
 
@@ -117,7 +156,7 @@ fn what_is_allowed_twice_is_one_rule() {
 fn every_chain_that_rules_go_to_exists_and_is_no_base_chain() {
     let ruleset = build(&home());
     for rule in ruleset.chains.iter().flat_map(|chain| &chain.rules) {
-        if let Action::Goto(target) = rule.action {
+        if let Action::Goto(target) | Action::Jump(target) = rule.action {
             assert_eq!(chain(&ruleset, target).base, None, "{rule}");
         }
     }
@@ -199,4 +238,94 @@ fn answers_are_marked_only_where_their_source_does_not_say_where_they_belong() {
     // Bits that nobody known uses: Tailscale, Kubernetes, mwan3; and not set in Mullvad's and wg-quick's marks.
     let known = 0x00ff_0000 | 0xc000 | 0x3f00 | 0x6d6f_6c65 | 51820;
     assert_eq!((crate::policy::MARK_CLUSTER | crate::policy::MARK_ELSEWHERE) & known, 0);
+}
+
+/// The first packet of a connection that nothing allows, as the rules see it.
+#[derive(Debug, Clone)]
+struct Knock {
+    input: String,
+    /// `IFLA_INFO_KIND`
+    kind: Option<&'static str>,
+    output: Option<String>,
+    family: Family,
+}
+
+impl Knock {
+    /// Whether a rule matches; what depends on more than ports and family does not, but for a SYN that is one.
+    fn meets(&self, test: &Match) -> bool {
+        match test {
+            Match::Input(name) => *name == self.input,
+            Match::Output(name) => Some(name) == self.output.as_ref(),
+            Match::Family(family) => *family == self.family,
+            Match::InputKind(kind) => self.kind == Some(*kind),
+            Match::InputBegins(beginning) => self.input.starts_with(beginning),
+            Match::TcpOpening | Match::Unconfirmed => true,
+            _ => false,
+        }
+    }
+
+    /// What becomes of it in a chain; `None`: the chain ends.
+    fn walk(&self, ruleset: &Ruleset, name: &str) -> Option<Action> {
+        let rules = chain(ruleset, name).rules.iter();
+        for rule in rules.filter(|rule| rule.matches.iter().all(|test| self.meets(test))) {
+            match rule.action {
+                Action::Accept | Action::Drop => return Some(rule.action),
+                Action::Goto(target) => return self.walk(ruleset, target),
+                Action::Jump(target) => match self.walk(ruleset, target) {
+                    None => {}
+                    decided => return decided,
+                },
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+proptest! {
+    /// Whatever the machine's ports are: only the cluster, what is trusted and what is the head's own gets through.
+    #[test]
+    fn nothing_new_gets_through_from_a_port_without_a_role(
+        roles in proptest::collection::vec(0_usize..6, 8),
+        at in 0_usize..9,
+        kind in proptest::option::of(proptest::sample::select(vec!["tun", "wireguard", "veth", "bridge", "vlan", "macvlan", "bond", "ppp", "sit"])),
+        family in proptest::sample::select(vec![Family::Ipv4, Family::Ipv6]),
+        overlap_routed: bool,
+    ) {
+        const NAMES: [&str; 9] = ["eth0", "eth1", "wlan0", "veth5a", "docker0", "br0", "wg0", "usb0", "late"];
+        let of = |role: usize| -> Vec<String> {
+            NAMES.iter().zip(&roles).filter(|(_, known)| **known == role).map(|(name, _)| (*name).to_owned()).collect()
+        };
+        let input = RulesetInput {
+            cluster_port: of(0).into_iter().next(),
+            uplinks: of(1),
+            forwarded_for_us: of(1),
+            trusted: of(2),
+            bridges: of(3),
+            unknown: of(4),
+            overlap_routed,
+            ..home()
+        };
+        let ruleset = build(&input);
+        let name = NAMES[at].to_owned();
+        let of_cluster = input.cluster_port.as_ref() == Some(&name);
+        let uplink = input.uplinks.contains(&name);
+        let listed = input.trusted.contains(&name) || input.bridges.contains(&name);
+        let own = match kind {
+            Some("veth") => crate::state::others::OWN_CABLES.iter().any(|own| name.starts_with(own)),
+            Some(kind) => crate::state::others::OWN_KINDS.contains(&kind),
+            None => false,
+        };
+        let open = !uplink && (of_cluster || listed || own);
+        let knock = Knock { input: name.clone(), kind, output: None, family };
+        let at_head = knock.walk(&ruleset, "input");
+        prop_assert_eq!(at_head != Some(Action::Drop), open, "{:?}: {:?} at the head", &knock, at_head);
+        let Some(cluster) = input.cluster_port.clone().filter(|_| !of_cluster) else { return Ok(()) };
+        let to_node = Knock { output: Some(cluster), ..knock.clone() }.walk(&ruleset, "forward");
+        let open = open && family == Family::Ipv4;
+        prop_assert_eq!(to_node != Some(Action::Drop), open, "{:?}: {:?} to a node", &knock, to_node);
+        let elsewhere = Knock { output: Some("elsewhere".into()), ..knock.clone() }.walk(&ruleset, "forward");
+        let closed = uplink && family == Family::Ipv4;
+        prop_assert_eq!(elsewhere == Some(Action::Drop), closed, "{:?}: {:?} elsewhere", &knock, elsewhere);
+    }
 }

@@ -3,7 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{
-    Action, Base, Chain, ChainKind, Family, Hook, Match, Rule, Ruleset, Side, TABLE, TABLE_COMMENT, Transport,
+    Action, Base, Chain, ChainKind, Family, Hook, Match, Rule, Ruleset, SAMPLE_SECONDS, SAMPLE_SIZE, Side, TABLE,
+    TABLE_COMMENT, Transport,
 };
 
 /// The portable form: replaces the table as a whole when given to `nft -f`. Without the table's flags, which old nft
@@ -37,6 +38,10 @@ impl Ruleset {
         writeln!(f, "\tcomment \"{TABLE_COMMENT}\"")?;
         if flags {
             writeln!(f, "\tflags owner,persist")?;
+        }
+        for name in &self.samples {
+            writeln!(f, "\tset {name} {{\n\t\ttype ipv4_addr\n\t\tsize {SAMPLE_SIZE}")?;
+            writeln!(f, "\t\tflags dynamic,timeout\n\t\ttimeout {}m\n\t}}\n", SAMPLE_SECONDS / 60)?;
         }
         if let Some(table) = &self.flow_table {
             writeln!(f, "\tflowtable {} {{", table.name)?;
@@ -88,8 +93,8 @@ impl Display for Base {
         };
         let hook = match self.hook {
             Hook::Input => "input",
-            Hook::Forward => "forward",
             Hook::Output => "output",
+            Hook::Forward => "forward",
             Hook::Prerouting => "prerouting",
             Hook::Postrouting => "postrouting",
         };
@@ -110,7 +115,12 @@ impl Display for Rule {
         for test in &self.matches {
             write!(f, "{test} ")?;
         }
-        write!(f, "counter {} comment \"{}\"", self.action, self.comment.replace('"', "'"))
+        let comment = self.comment.replace('"', "'");
+        match self.action {
+            // nft names the counter of a set's element and that of the rule alike: the rule's has to come last.
+            Action::Sample(_) => write!(f, "{} counter comment \"{comment}\"", self.action),
+            _ => write!(f, "counter {} comment \"{comment}\"", self.action),
+        }
     }
 }
 
@@ -119,6 +129,8 @@ impl Display for Match {
         match self {
             Self::Input(name) => write!(f, "iifname {}", quoted(name)),
             Self::Output(name) => write!(f, "oifname {}", quoted(name)),
+            Self::InputKind(kind) => write!(f, "meta iifkind \"{kind}\""),
+            Self::InputBegins(beginning) => write!(f, "iifname \"{beginning}*\""),
             Self::Family(Family::Ipv4) => write!(f, "meta nfproto ipv4"),
             Self::Family(Family::Ipv6) => write!(f, "meta nfproto ipv6"),
             Self::Source(net) if net.prefix_len() == 32 => write!(f, "ip saddr {}", net.addr()),
@@ -127,13 +139,14 @@ impl Display for Match {
             Self::ToThisMachine => write!(f, "fib daddr type local"),
             Self::FromThisMachine => write!(f, "fib saddr type local"),
             Self::Loopback => write!(f, "ip daddr 127.0.0.0/8"),
-            Self::Source6(net) => write!(f, "ip6 saddr {net}"),
+            Self::Destination6(net) => write!(f, "ip6 daddr {net}"),
             Self::Protocol4(2) => write!(f, "ip protocol igmp"),
             Self::Protocol4(number) => write!(f, "ip protocol {number}"),
             Self::Established => write!(f, "ct state established,related"),
             Self::New => write!(f, "ct state new"),
             Self::Remembered(bit) => write!(f, "ct mark & {bit:#010x} == {bit:#010x}"),
             Self::Invalid => write!(f, "ct state invalid"),
+            Self::Opener => write!(f, "ct direction original"),
             Self::Assured => write!(f, "ct status assured"),
             Self::Unconfirmed => write!(f, "ct status ! confirmed"),
             Self::Redirected => write!(f, "ct status dnat"),
@@ -149,6 +162,7 @@ impl Display for Match {
                 write!(f, "{transport} {side} {first}")?;
                 if first == last { Ok(()) } else { write!(f, "-{last}") }
             }
+            Self::Icmp(5) => write!(f, "icmp type redirect"),
             Self::Icmp(8) => write!(f, "icmp type echo-request"),
             Self::Icmp(number) => write!(f, "icmp type {number}"),
             Self::Icmp6(types) => match types.as_slice() {
@@ -160,6 +174,8 @@ impl Display for Match {
             },
             Self::TcpOpening => write!(f, "tcp flags syn / syn,rst"),
             Self::TcpOngoing => write!(f, "tcp flags ! syn"),
+            Self::TcpAnswer => write!(f, "tcp flags syn,ack / syn,ack"),
+            Self::TcpRefusal => write!(f, "tcp flags rst / rst,ack"),
             Self::SocketBound => write!(f, "socket wildcard 0"),
         }
     }
@@ -171,6 +187,8 @@ impl Display for Action {
             Self::Accept => write!(f, "accept"),
             Self::Drop => write!(f, "drop"),
             Self::Goto(chain) => write!(f, "goto {chain}"),
+            Self::Jump(chain) => write!(f, "jump {chain}"),
+            Self::Sample(set) => write!(f, "update @{set} {{ ip saddr }}"),
             Self::Masquerade => write!(f, "masquerade"),
             Self::Remember(bit) => write!(f, "ct mark set ct mark | {bit:#010x}"),
             Self::Mark(bit) => write!(f, "meta mark set meta mark | {bit:#010x}"),

@@ -5,7 +5,8 @@ use crate::event::{Applied, ApplyReport, Output};
 
 fn told(index: LinkIndex, arp_ignore: u8) -> Event {
     let (forwarding, rp_filter, arp_announce) = (Some(true), Some(2), Some(2));
-    Event::Netconf(Netconf { index, forwarding, rp_filter, arp_ignore: Some(arp_ignore), arp_announce })
+    let arp_ignore = Some(arp_ignore);
+    Event::Netconf(Netconf { index, forwarding, rp_filter, arp_ignore, arp_announce, ..Netconf::default() })
 }
 
 fn put_back() -> Event {

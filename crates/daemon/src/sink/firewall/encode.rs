@@ -9,13 +9,16 @@ use nftnl::{Batch, Chain as KernelChain, ChainType, Hook as KernelHook, MsgType,
 use nftnl::{Rule as KernelRule, Table};
 
 use super::expr::{fill, set_of, text};
-use crate::policy::ruleset::{Base, ChainKind, FlowTable, Hook, Ruleset, TABLE, TABLE_COMMENT};
+use crate::policy::ruleset::{
+    Base, ChainKind, FlowTable, Hook, Ruleset, SAMPLE_SECONDS, SAMPLE_SIZE, TABLE, TABLE_COMMENT,
+};
 
 /// `NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST`
 pub const OWNED: u32 = 0x2 | 0x4;
-/// `NFT_MSG_DELTABLE`, `NFT_MSG_NEWTABLE`, `NFT_MSG_NEWFLOWTABLE`
+/// `NFT_MSG_DELTABLE`, `NFT_MSG_NEWTABLE`, `NFT_MSG_NEWSET`, `NFT_MSG_NEWFLOWTABLE`
 const DELETE_TABLE: u16 = 2;
 const NEW_TABLE: u16 = 0;
+const NEW_SET: u16 = 9;
 const NEW_FLOW_TABLE: u16 = 22;
 /// One page of the batch; it grows by pages.
 const PAGE: u32 = 32 * 1024;
@@ -28,6 +31,8 @@ pub enum Label {
     Removal,
     Table,
     FlowTable,
+    /// a set that rules fill
+    Samples,
     /// index of the chain
     Chain(usize),
     /// indices of the chain and of the rule in it; its set too
@@ -59,6 +64,10 @@ pub fn encode(ruleset: &Ruleset, owned: bool) -> Encoded {
         writer.add(chain, Label::Chain(index));
     }
     let mut set_id = 0;
+    for name in &ruleset.samples {
+        set_id += 1;
+        writer.add(&RawSet::new(name, set_id), Label::Samples);
+    }
     for (chain_index, (chain, kernel_chain)) in ruleset.chains.iter().zip(&chains).enumerate() {
         for (index, rule) in chain.rules.iter().enumerate() {
             let label = Label::Rule(chain_index, index);
@@ -90,8 +99,8 @@ fn kernel_chain<'a>(chain: &crate::policy::ruleset::Chain, table: &'a Table) -> 
     if let Some(Base { kind, hook, priority }) = chain.base {
         let hook = match hook {
             Hook::Input => KernelHook::In,
-            Hook::Forward => KernelHook::Forward,
             Hook::Output => KernelHook::Out,
+            Hook::Forward => KernelHook::Forward,
             Hook::Prerouting => KernelHook::PreRouting,
             Hook::Postrouting => KernelHook::PostRouting,
         };
@@ -196,6 +205,52 @@ impl Drop for RawTable {
     fn drop(&mut self) {
         // SAFETY: allocated in `new`, freed once.
         unsafe { sys::nftnl_table_free(self.table.as_ptr()) };
+    }
+}
+
+/// A set of IPv4 addresses that rules fill and time empties; the `nftnl` crate knows constant ones.
+struct RawSet(NonNull<sys::nftnl_set>);
+
+impl RawSet {
+    /// `id` must be its own within the batch.
+    fn new(name: &str, id: u32) -> Self {
+        /// nft's number of the type `ipv4_addr`
+        const IPV4_ADDRESS: u32 = 7;
+        // SAFETY: no arguments; the pointer is checked before it is used.
+        let set = allocated(unsafe { sys::nftnl_set_alloc() });
+        let raw = set.as_ptr();
+        let flags = (libc::NFT_SET_EVAL | libc::NFT_SET_TIMEOUT) as u32;
+        // SAFETY: `raw` is a set of libnftnl's, which copies the strings.
+        unsafe {
+            sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_FAMILY as u16, libc::NFPROTO_INET as u32);
+            sys::nftnl_set_set_str(raw, sys::NFTNL_SET_TABLE as u16, text(TABLE).as_ptr());
+            sys::nftnl_set_set_str(raw, sys::NFTNL_SET_NAME as u16, text(name).as_ptr());
+            sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_ID as u16, id);
+            sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_FLAGS as u16, flags);
+            sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_KEY_TYPE as u16, IPV4_ADDRESS);
+            sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_KEY_LEN as u16, 4);
+            sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_DESC_SIZE as u16, SAMPLE_SIZE);
+            sys::nftnl_set_set_u64(raw, sys::NFTNL_SET_TIMEOUT as u16, SAMPLE_SECONDS * 1000);
+        }
+        Self(set)
+    }
+}
+
+// SAFETY: writes one message of a few hundred bytes into the batch's buffer, which has 64 KiB to spare.
+unsafe impl NlMsg for RawSet {
+    unsafe fn write(&self, buffer: *mut c_void, sequence: u32, _: MsgType) {
+        // SAFETY: the caller gives room for a message; the set is valid.
+        unsafe {
+            let header = header(buffer, NEW_SET, libc::NLM_F_CREATE as u16, sequence);
+            sys::nftnl_set_nlmsg_build_payload(header, self.0.as_ptr());
+        }
+    }
+}
+
+impl Drop for RawSet {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new`, freed once.
+        unsafe { sys::nftnl_set_free(self.0.as_ptr()) };
     }
 }
 

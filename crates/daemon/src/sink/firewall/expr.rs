@@ -23,6 +23,13 @@ const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
 const SYN: u8 = 2;
 const RST: u8 = 4;
+const ACK: u8 = 16;
+/// `NFT_META_IIFKIND` (`linux/netfilter/nf_tables.h`), `IFNAMSIZ` bytes
+const META_INPUT_KIND: u32 = 26;
+/// `NFT_DYNSET_OP_UPDATE`
+const UPDATE: u32 = 1;
+/// `IP_CT_DIR_ORIGINAL`
+const ORIGINAL: u8 = 0;
 /// `NF_CT_STATE_INVALID_BIT`, `NF_CT_STATE_BIT(IP_CT_ESTABLISHED)` and `(IP_CT_RELATED)`
 const STATE_INVALID: u32 = 1;
 /// `NF_CT_STATE_BIT(IP_CT_NEW)`
@@ -73,6 +80,9 @@ pub fn fill(kernel: &mut Kernel<'_>, rule: &Rule, set: Option<&Set<'_, Icmp6Type
     for test in &rule.matches {
         writer.test(test, set);
     }
+    if let Action::Sample(set) = rule.action {
+        writer.sample(set);
+    }
     writer.rule.add_expr(&Counter);
     writer.action(rule.action);
 }
@@ -89,14 +99,24 @@ impl Writer<'_, '_> {
         match test {
             Match::Input(name) => self.interface(&Meta::IifName, name),
             Match::Output(name) => self.interface(&Meta::OifName, name),
+            Match::InputKind(kind) => {
+                let values =
+                    [(sys::NFTNL_EXPR_META_KEY, Value::U32(META_INPUT_KIND)), (sys::NFTNL_EXPR_META_DREG, REG)];
+                self.rule.add_expr(&Raw { name: c"meta", values: &values });
+                self.equal(&name_of_interface(kind));
+            }
+            Match::InputBegins(beginning) => {
+                self.rule.add_expr(&Meta::IifName);
+                self.equal(beginning.as_bytes());
+            }
             Match::Family(family) => self.family(*family),
             Match::Source(net) => {
                 self.family(Family::Ipv4);
                 self.prefix(12, &net.addr().octets(), &net.netmask().octets());
             }
-            Match::Source6(net) => {
+            Match::Destination6(net) => {
                 self.family(Family::Ipv6);
-                self.prefix(8, &net.addr().octets(), &net.netmask().octets());
+                self.prefix(24, &net.addr().octets(), &net.netmask().octets());
             }
             Match::Destination(address) => {
                 self.family(Family::Ipv4);
@@ -117,6 +137,12 @@ impl Writer<'_, '_> {
             Match::New => self.bits(libc::NFT_CT_STATE as u32, STATE_NEW, CmpOp::Neq),
             Match::Remembered(bit) => self.remembered(*bit),
             Match::Invalid => self.bits(libc::NFT_CT_STATE as u32, STATE_INVALID, CmpOp::Neq),
+            Match::Opener => {
+                let direction = Value::U32(libc::NFT_CT_DIRECTION as u32);
+                let values = [(sys::NFTNL_EXPR_CT_KEY, direction), (sys::NFTNL_EXPR_CT_DREG, REG)];
+                self.rule.add_expr(&Raw { name: c"ct", values: &values });
+                self.equal(&[ORIGINAL]);
+            }
             Match::Assured => self.bits(libc::NFT_CT_STATUS as u32, STATUS_ASSURED, CmpOp::Neq),
             Match::Redirected => self.bits(libc::NFT_CT_STATUS as u32, STATUS_DNAT, CmpOp::Neq),
             Match::Unconfirmed => self.bits(libc::NFT_CT_STATUS as u32, STATUS_CONFIRMED, CmpOp::Eq),
@@ -134,6 +160,8 @@ impl Writer<'_, '_> {
             },
             Match::TcpOpening => self.tcp_flags(SYN | RST, SYN),
             Match::TcpOngoing => self.tcp_flags(SYN, 0),
+            Match::TcpRefusal => self.tcp_flags(RST | ACK, RST),
+            Match::TcpAnswer => self.tcp_flags(SYN | ACK, SYN | ACK),
             Match::SocketBound => {
                 let key = [(sys::NFTNL_EXPR_SOCKET_KEY, Value::U32(2)), (sys::NFTNL_EXPR_SOCKET_DREG, REG)];
                 self.rule.add_expr(&Raw { name: c"socket", values: &key });
@@ -147,6 +175,9 @@ impl Writer<'_, '_> {
             Action::Accept => self.rule.add_expr(&Verdict::Accept),
             Action::Drop => self.rule.add_expr(&Verdict::Drop),
             Action::Goto(chain) => self.rule.add_expr(&Verdict::Goto { chain: text(chain) }),
+            Action::Jump(chain) => self.rule.add_expr(&Verdict::Jump { chain: text(chain) }),
+            // Before the counter.
+            Action::Sample(_) => {}
             Action::Masquerade => self.rule.add_expr(&Masquerade),
             Action::Remember(bit) => {
                 self.add_bit(c"ct", (sys::NFTNL_EXPR_CT_KEY, libc::NFT_CT_MARK as u32), bit);
@@ -201,6 +232,19 @@ impl Writer<'_, '_> {
         self.equal(&LOCAL.to_ne_bytes());
     }
 
+    /// The source into a set; where there is no room the rule ends there, so the drop is another rule's.
+    fn sample(&mut self, set: &str) {
+        self.family(Family::Ipv4);
+        self.load(NETWORK_HEADER, 12, 4);
+        let name = text(set);
+        let values = [
+            (sys::NFTNL_EXPR_DYNSET_SREG_KEY, REG),
+            (sys::NFTNL_EXPR_DYNSET_OP, Value::U32(UPDATE)),
+            (sys::NFTNL_EXPR_DYNSET_SET_NAME, Value::Text(&name)),
+        ];
+        self.rule.add_expr(&Raw { name: c"dynset", values: &values });
+    }
+
     fn redirect(&mut self, address: Ipv4Addr, port: u16) {
         self.rule.add_expr(&Immediate::new(address.octets(), Register::Reg1));
         self.rule.add_expr(&Immediate::new(port.to_be_bytes(), Register::Reg2));
@@ -214,10 +258,8 @@ impl Writer<'_, '_> {
 
     /// The name with zeros up to `IFNAMSIZ`: the kernel has a short way for 16 bytes.
     fn interface(&mut self, key: &Meta, name: &str) {
-        let mut padded = [0; libc::IFNAMSIZ];
-        padded.iter_mut().zip(name.bytes().take(libc::IFNAMSIZ - 1)).for_each(|(to, from)| *to = from);
         self.rule.add_expr(key);
-        self.equal(&padded);
+        self.equal(&name_of_interface(name));
     }
 
     fn family(&mut self, family: Family) {
@@ -353,6 +395,12 @@ impl Expression for Raw<'_> {
         }
         expr
     }
+}
+
+fn name_of_interface(name: &str) -> [u8; libc::IFNAMSIZ] {
+    let mut padded = [0; libc::IFNAMSIZ];
+    padded.iter_mut().zip(name.bytes().take(libc::IFNAMSIZ - 1)).for_each(|(to, from)| *to = from);
+    padded
 }
 
 /// A C string; what stands after a zero byte is lost (there is none in names of ours or of interfaces).

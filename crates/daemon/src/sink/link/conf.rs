@@ -8,7 +8,10 @@ use crate::source::netlink::{INET_CONF_ATTRIBUTE, RequestError, inet_conf, push}
 
 /// Of `linux/ip.h`.
 pub const FORWARDING: u16 = 1;
+pub const ACCEPT_REDIRECTS: u16 = 4;
+pub const SEND_REDIRECTS: u16 = 6;
 pub const RP_FILTER: u16 = 8;
+pub const ACCEPT_SOURCE_ROUTE: u16 = 9;
 pub const ARP_ANNOUNCE: u16 = 18;
 pub const ARP_IGNORE: u16 = 19;
 pub const PROMOTE_SECONDARIES: u16 = 20;
@@ -23,8 +26,11 @@ const AF_INET: u16 = 2;
 const NESTED: u16 = 0x8000;
 
 /// The settings we may change, by the names they have in `/proc/sys/net/ipv4/conf`.
-const NAMES: [(u16, &str); 7] = [
+const NAMES: [(u16, &str); 10] = [
     (FORWARDING, "forwarding"),
+    (ACCEPT_REDIRECTS, "accept_redirects"),
+    (SEND_REDIRECTS, "send_redirects"),
+    (ACCEPT_SOURCE_ROUTE, "accept_source_route"),
     (RP_FILTER, "rp_filter"),
     (ARP_ANNOUNCE, "arp_announce"),
     (ARP_IGNORE, "arp_ignore"),
@@ -69,6 +75,9 @@ pub fn changes(wanted: &InterfaceConf, now: Option<&Conf>) -> Vec<Change> {
         (RP_FILTER, wanted.rp_filter.map(u32::from)),
         (ACCEPT_LOCAL, wanted.accept_local.map(u32::from)),
         (IGNORE_ROUTES_WITH_LINKDOWN, wanted.ignore_routes_with_linkdown.map(u32::from)),
+        (ACCEPT_REDIRECTS, wanted.accept_redirects.map(u32::from)),
+        (SEND_REDIRECTS, wanted.send_redirects.map(u32::from)),
+        (ACCEPT_SOURCE_ROUTE, wanted.accept_source_route.map(u32::from)),
         (FORWARDING, wanted.forwarding.map(u32::from)),
     ]
     .into_iter()

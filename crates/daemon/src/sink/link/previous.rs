@@ -149,6 +149,12 @@ impl Previous {
             .collect()
     }
 
+    /// Returns the names of the ports on which forwarding was off before us.
+    pub fn opened(&self) -> Vec<String> {
+        let off = |port: &Port| port.conf.get(conf::name(conf::FORWARDING)) == Some(&0);
+        self.record.ports.iter().filter(|(_, port)| off(port)).map(|(name, _)| name.clone()).collect()
+    }
+
     /// The settings as they were, as far as we changed them.
     pub fn conf(&self, name: &str) -> InterfaceConf {
         let value = |setting| {
@@ -163,6 +169,9 @@ impl Previous {
             rp_filter: small(conf::RP_FILTER),
             accept_local: value(conf::ACCEPT_LOCAL).map(|value| value != 0),
             ignore_routes_with_linkdown: value(conf::IGNORE_ROUTES_WITH_LINKDOWN).map(|value| value != 0),
+            accept_redirects: small(conf::ACCEPT_REDIRECTS),
+            send_redirects: small(conf::SEND_REDIRECTS),
+            accept_source_route: small(conf::ACCEPT_SOURCE_ROUTE),
         }
     }
 

@@ -1,11 +1,17 @@
-//! Reading our own counters back: what is forwarded should arrive at postrouting.
+//! Reading our own counters back: what is forwarded should arrive at postrouting, and what is dropped may be of interest.
+
+use std::net::Ipv4Addr;
 
 use rustix::io::Errno;
 
 use super::FirewallWatch;
+use super::expression::{Expression, Verdict};
+use super::foreign;
+use crate::event::Dropped;
 use crate::source::nfnetlink::{Message, NFTABLES, Nested, Request, Socket, attributes};
 
 const GET_RULE: u8 = 7;
+const GET_ELEMENTS: u8 = 13;
 const INET: u8 = 1;
 /// `NFTA_RULE_*`
 const RULE_TABLE: u16 = 1;
@@ -14,6 +20,9 @@ const RULE_USERDATA: u16 = 7;
 /// `NFTA_COUNTER_PACKETS`
 const COUNTER_PACKETS: u16 = 2;
 
+/// Comment of a rule, and the packets that it has counted since it was loaded.
+pub type Counted = (String, u64);
+
 /// Packets since the rule set was loaded: a new one begins at zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
@@ -21,15 +30,87 @@ pub struct Counts {
     pub postrouted: u64,
 }
 
-/// The sums over the rules with the comments that `watch` names.
-pub fn read(socket: &mut Socket, watch: &FirewallWatch) -> Result<Counts, Errno> {
-    let request = Request::new(NFTABLES, GET_RULE, INET).dump().text(RULE_TABLE, watch.table);
-    let rules = socket.dump(&request, |message| counted(message, watch.table))?;
-    let sum = |comment: &str| {
-        let matching = rules.iter().filter(|(text, _)| text == comment);
-        matching.fold(0, |sum: u64, (_, packets)| sum.saturating_add(*packets))
+impl Counts {
+    /// Returns the sums over the rules with the comments that `watch` names.
+    pub fn of(rules: &[Counted], watch: &FirewallWatch) -> Self {
+        Self { forwarded: sum(rules, watch.forwarded), postrouted: sum(rules, watch.postrouted) }
+    }
+}
+
+/// Lists the rules of `table` that count and have a comment.
+pub fn rules(socket: &mut Socket, table: &str) -> Result<Vec<Counted>, Errno> {
+    let request = Request::new(NFTABLES, GET_RULE, INET).dump().text(RULE_TABLE, table);
+    socket.dump(&request, |message| counted(message, table))
+}
+
+/// Lists what each rule of `table` has dropped, by comment; none of which it is nothing.
+pub fn drops(socket: &mut Socket, table: &str) -> Result<Vec<Counted>, Errno> {
+    let request = Request::new(NFTABLES, GET_RULE, INET).dump().text(RULE_TABLE, table);
+    let dropping = socket.dump(&request, |message| {
+        let (_, _, expressions) = foreign::rule(message)?;
+        let drops = expressions.contains(&Expression::Verdict(Verdict::Drop));
+        counted(message, table).filter(|_| drops)
+    })?;
+    let mut sums: Vec<Counted> = Vec::new();
+    for (comment, packets) in dropping.into_iter().filter(|(_, packets)| *packets > 0) {
+        match sums.iter_mut().find(|(known, _)| *known == comment) {
+            Some((_, sum)) => *sum = sum.saturating_add(packets),
+            None => sums.push((comment, packets)),
+        }
+    }
+    Ok(sums)
+}
+
+/// Returns what the rules of these comments have dropped, without examples.
+pub fn dropped(rules: &[Counted], drops: &[(&'static str, &'static str)]) -> Vec<Dropped> {
+    let dropped = |(comment, _): &(&str, &str)| Dropped {
+        purpose: (*comment).to_owned(),
+        packets: sum(rules, comment),
+        example: None,
     };
-    Ok(Counts { forwarded: sum(watch.forwarded), postrouted: sum(watch.postrouted) })
+    drops.iter().map(dropped).collect()
+}
+
+/// Returns whether a count is another than before.
+pub fn moved(dropped: &[Dropped], before: &[Dropped]) -> bool {
+    dropped.iter().any(|rule| rule.packets != packets_of(before, &rule.purpose))
+}
+
+fn packets_of(dropped: &[Dropped], purpose: &str) -> u64 {
+    dropped.iter().find(|known| known.purpose == purpose).map_or(0, |known| known.packets)
+}
+
+/// Adds examples where the count has moved since `before`, from the sets that keep the latest sources.
+pub fn with_examples(
+    socket: &mut Socket,
+    watch: &FirewallWatch,
+    dropped: &[Dropped],
+    before: &[Dropped],
+) -> Vec<Dropped> {
+    let mut all = dropped.to_vec();
+    for (rule, (_, set)) in all.iter_mut().zip(watch.drops) {
+        if rule.packets > 0 && rule.packets != packets_of(before, &rule.purpose) {
+            rule.example = example(socket, watch.table, set);
+        }
+    }
+    all
+}
+
+/// Returns the smallest address in a set: any will do, and always the same is no news.
+fn example(socket: &mut Socket, table: &str, set: &str) -> Option<Ipv4Addr> {
+    let request = Request::new(NFTABLES, GET_ELEMENTS, INET).dump().text(1, table).text(2, set);
+    let elements = socket.dump(&request, |message| Some(foreign::elements(message))).ok()?;
+    let addresses = elements.into_iter().flatten().filter_map(|element| {
+        let foreign::Key::At(key) = element.key else { return None };
+        let octets: [u8; 4] = key.try_into().ok()?;
+        Some(Ipv4Addr::from(octets))
+    });
+    addresses.min()
+}
+
+fn sum(rules: &[Counted], comment: &str) -> u64 {
+    let matching = rules.iter().filter(|(text, _)| text == comment);
+    matching.fold(0, |sum: u64, (_, packets)| sum.saturating_add(*packets))
 }
 
 /// Comment and packets of a rule of `table` that counts.

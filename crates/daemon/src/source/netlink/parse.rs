@@ -28,9 +28,13 @@ const AF_INET6: u8 = 10;
 
 /// `IFLA_INET_CONF`
 pub const INET_CONF_ATTRIBUTE: u16 = 1;
-/// `IPV4_DEVCONF_FORWARDING`, `…_RP_FILTER`, `…_ARP_ANNOUNCE`, `…_ARP_IGNORE` of `linux/ip.h`
+/// `IPV4_DEVCONF_FORWARDING`, `…_ACCEPT_REDIRECTS`, `…_SEND_REDIRECTS`, `…_RP_FILTER`, `…_ACCEPT_SOURCE_ROUTE`,
+/// `…_ARP_ANNOUNCE`, `…_ARP_IGNORE` of `linux/ip.h`
 const FORWARDING: u16 = 1;
+const ACCEPT_REDIRECTS: u16 = 4;
+const SEND_REDIRECTS: u16 = 6;
 const RP_FILTER: u16 = 8;
+const ACCEPT_SOURCE_ROUTE: u16 = 9;
 const ARP_ANNOUNCE: u16 = 18;
 const ARP_IGNORE: u16 = 19;
 
@@ -160,6 +164,9 @@ fn netconf_of_link(index: LinkIndex, payload: &[u8]) -> Option<Netconf> {
         rp_filter: small(RP_FILTER),
         arp_ignore: small(ARP_IGNORE),
         arp_announce: small(ARP_ANNOUNCE),
+        accept_redirects: small(ACCEPT_REDIRECTS),
+        send_redirects: small(SEND_REDIRECTS),
+        accept_source_route: small(ACCEPT_SOURCE_ROUTE),
     })
 }
 
@@ -316,13 +323,17 @@ fn rule(payload: &[u8]) -> Option<Rule> {
     Some(rule)
 }
 
-/// `struct netconfmsg` (padded to four bytes) and `NETCONFA_*`; "all" and "default" have negative indices,
-/// which as unsigned numbers are too large.
+/// `struct netconfmsg` (padded to four bytes) and `NETCONFA_*`. "all" ([`Netconf::ALL`]) and "default" have negative
+/// indices; of "all" only its forwarding is of interest, of "default" nothing.
 fn netconf(payload: &[u8]) -> Option<Netconf> {
     let attributes = || Attributes::after(payload, 4);
-    let index = attributes().find(1).and_then(u32_of).filter(|&index| i32::try_from(index).is_ok())?;
+    let index = attributes().find(1).and_then(u32_of)?;
     let forwarding = attributes().find(2).and_then(u32_of).map(|value| value != 0);
     let rp_filter = attributes().find(3).and_then(u32_of).and_then(|value| u8::try_from(value).ok());
+    let rp_filter = rp_filter.filter(|_| index != Netconf::ALL);
+    if index != Netconf::ALL && i32::try_from(index).is_err() {
+        return None;
+    }
     (family(payload) == AF_INET && (forwarding.is_some() || rp_filter.is_some())).then_some(Netconf {
         index,
         forwarding,

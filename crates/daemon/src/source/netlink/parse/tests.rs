@@ -56,8 +56,16 @@ fn a_link_brings_its_settings_and_a_link_switched_off_asks_for_a_listing() {
     let spec = attribute(26, &attribute(2, &attribute(1, &conf)));
     let (events, relist) = events_of(NEWLINK, 0, &link_message(0x1_0001, 6, &spec));
     assert!(!relist);
-    let told =
-        Netconf { index: 7, forwarding: Some(true), rp_filter: Some(2), arp_ignore: Some(1), arp_announce: Some(2) };
+    let told = Netconf {
+        index: 7,
+        forwarding: Some(true),
+        rp_filter: Some(2),
+        arp_ignore: Some(1),
+        arp_announce: Some(2),
+        accept_redirects: Some(0),
+        send_redirects: Some(0),
+        accept_source_route: Some(0),
+    };
     assert_eq!(events[1], Event::Netconf(told));
     assert!(events_of(NEWLINK, 0, &link_message(0, 2, &spec)).1);
 }
@@ -171,7 +179,9 @@ fn settings_of_all_and_default_are_not_those_of_a_port() {
         bytes.extend(number(2, 0));
         bytes
     };
-    assert!(events_of(NEWNETCONF, 0, &body(-1)).0.is_empty());
+    let all = Event::Netconf(Netconf { index: Netconf::ALL, forwarding: Some(false), ..Netconf::default() });
+    assert_eq!(events_of(NEWNETCONF, 0, &body(-1)).0, [all]);
+    assert!(events_of(NEWNETCONF, 0, &body(-2)).0.is_empty());
     let told = Event::Netconf(Netconf { index: 7, forwarding: Some(false), ..Netconf::default() });
     assert_eq!(events_of(NEWNETCONF, 0, &body(7)).0, [told]);
 }

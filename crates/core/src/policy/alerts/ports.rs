@@ -1,0 +1,74 @@
+//! Ports without a role, and what our own rules drop.
+
+use std::net::Ipv4Addr;
+
+use ipnet::IpNet;
+
+use super::alert;
+use crate::policy::alert::{Alert, Severity};
+use crate::policy::ruleset::{COMMENT_ELSEWHERE, COMMENT_NOT_OURS, COMMENT_SPOOFED, COMMENT_STRAY};
+use crate::policy::subnet::Placement;
+use crate::state::State;
+
+/// A port that has an address and no role is closed, and may have been meant for something.
+pub fn without_role(state: &State, raised: &mut Vec<Alert>) {
+    for (link, held) in state.ports_without_role() {
+        let port = &link.name;
+        let text = format!(
+            "{port} has the address {} and no role: it is closed but for uplink.allow, and what is new from it does not reach the nodes. If it leads to the venue add \"{port}\" to uplink.interfaces; if its network may reach head and nodes add it to gateway.trust",
+            held.address
+        );
+        raised.push(alert(Severity::Notice, "gateway-unknown-port", text, format!("{port} NO ROLE")));
+    }
+}
+
+/// What our rules drop that somebody probably wants to get through, or should not send.
+pub fn drops(state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
+    for (rule, example) in state.firewall().drops.standing() {
+        let latest = example.map_or_else(String::new, |address| format!(", as from {address}"));
+        let (text, panel) = match rule {
+            COMMENT_NOT_OURS => (strangers(state, placement, example, &latest), "DROPS STRANGERS"),
+            COMMENT_SPOOFED => {
+                let text = format!(
+                    "somebody at an uplink sends to the nodes with an address of the cluster{latest}, and our rules drop it: answers would stay in the cluster; if it is a computer of yours give it an address outside {}",
+                    placement.address.trunc()
+                );
+                (text, "DROPS FORGED")
+            }
+            COMMENT_STRAY => {
+                let text = format!(
+                    "our rules drop answers of nodes to what did not pass here{latest}: somebody reaches them by another way than the head, and they answer by the head; let {} be their only way out and in",
+                    placement.address.addr()
+                );
+                (text, "DROPS STRAYS")
+            }
+            COMMENT_ELSEWHERE => {
+                let text = format!(
+                    "our rules drop what enters by an uplink for other networks of the head{latest}: nothing was forwarded there before the gateway; to have it forwarded: sudo sysctl -w net.ipv4.ip_forward=1, and in /etc/sysctl.d/ for the next start"
+                );
+                (text, "DROPS TRANSIT")
+            }
+            _ => continue,
+        };
+        raised.push(alert(Severity::Notice, "gateway-drops", text, panel));
+    }
+}
+
+/// Boards on the cluster port with addresses of another network: perhaps one that the head has an address in.
+fn strangers(state: &State, placement: &Placement, example: Option<Ipv4Addr>, latest: &str) -> String {
+    let cluster = placement.address.trunc();
+    let port = state.cluster_port().map_or("the cluster port", |link| link.name.as_str());
+    let held = state.cluster_port().map_or(&[][..], |link| state.facts().addresses(link.index));
+    let second = held.iter().find_map(|held| match held.address {
+        IpNet::V4(net) if !held.ours && example.is_some_and(|source| net.contains(&source)) => Some(net.trunc()),
+        _ => None,
+    });
+    match second {
+        Some(net) => format!(
+            "our rules drop what boards of {net} on {port} send to the venue{latest}: the gateway translates {cluster} only; give them addresses of it, or make cluster.address wide enough for both networks"
+        ),
+        None => format!(
+            "our rules drop what is sent to the venue by {port} with a source outside {cluster}{latest}: find the board (sudo tcpdump -eni {port} not net {cluster}) and give it an address of {cluster}"
+        ),
+    }
+}
