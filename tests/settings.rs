@@ -29,6 +29,8 @@ fn compare(fixture: &Path, seen: &str) -> Result<(), String> {
     match fs::read_to_string(fixture) {
         Err(_) => Err(format!("create {} with:\n{seen}", fixture.display())),
         Ok(expected) if expected == seen => Ok(()),
+        // UPDATE=1 writes what was seen; read the difference before you keep it.
+        Ok(_) if std::env::var_os("UPDATE").is_some() => fs::write(fixture, seen).map_err(|error| error.to_string()),
         Ok(expected) => {
             let differs = expected.lines().zip(seen.lines()).position(|(a, b)| a != b);
             let line = differs.unwrap_or_else(|| expected.lines().count().min(seen.lines().count())) + 1;
