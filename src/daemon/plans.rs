@@ -76,7 +76,8 @@ fn targets(settings: &Settings, state: &State) -> Vec<NodeTarget> {
     let target = |node: &NodeState| {
         let (probes, timeout) = *written.get(node.name.as_str()).unwrap_or(&(&found, None));
         let address = node.address.filter(|_| !probes.is_empty())?;
-        Some(NodeTarget { node: node.id, address, probes: Arc::clone(probes), timeout: milliseconds(timeout) })
+        let (mac, timeout) = (node.written_mac, milliseconds(timeout));
+        Some(NodeTarget { node: node.id, address, mac, probes: Arc::clone(probes), timeout })
     };
     state.nodes().iter().filter_map(target).collect()
 }

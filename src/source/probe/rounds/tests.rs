@@ -21,7 +21,8 @@ fn address(slot: usize) -> Ipv4Addr {
 }
 
 fn plan(slots: impl IntoIterator<Item = usize>, probes: &[NodeProbe]) -> NodeProbePlan {
-    let target = |slot| NodeTarget { node: id(slot), address: address(slot), probes: probes.into(), timeout: 0 };
+    let target =
+        |slot| NodeTarget { node: id(slot), address: address(slot), mac: None, probes: probes.into(), timeout: 0 };
     let nodes: Vec<_> = slots.into_iter().map(target).collect();
     NodeProbePlan { nodes: Arc::new(nodes), interval: ms(300), timeout: ms(100), port: None }
 }
