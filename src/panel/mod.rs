@@ -7,5 +7,5 @@ pub mod signal;
 
 pub use charset::Charset;
 pub use frame::{Frame, Geometry};
-pub use playlist::{Page, Playlist};
+pub use playlist::{Page, Playlist, Role};
 pub use signal::{Colour, Pattern, Signal};
