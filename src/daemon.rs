@@ -231,6 +231,8 @@ impl Daemon {
         let interval = manager::watchdog_interval().map_or(interval, |allowed| allowed.min(interval));
         self.ping_at.set(Some(beat(interval)));
         self.outputs.renew_lease(term);
+        self.journal.expect(settings.nodes.len());
+        self.journal.tell_left_out();
         // Who came or went made lists of all nodes anew; not each time: many come together.
         let layout = self.state.nodes().layout;
         if std::mem::replace(&mut self.trimmed, layout) != layout {

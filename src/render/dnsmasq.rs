@@ -99,6 +99,8 @@ fn addresses(dhcp: &DhcpPlan, address: Ipv4Net, folder: &str) -> String {
         "dhcp-range={},{},{},{}\ndhcp-lease-max={most}\n\
          # we are the only server here (that was asked first): say no to addresses of another subnet at once\n\
          dhcp-authoritative\ndhcp-rapid-commit\n\
+         # a line for each renewal: how many those are the nodes decide, and who has an address stands in the file of leases\n\
+         quiet-dhcp\n\
          # the question whether an address is in use takes three seconds; nodes ask themselves\nno-ping\n\
          dhcp-leasefile={folder}/leases\ndhcp-hostsfile={folder}/hosts\ndhcp-optsfile={folder}/options\n\
          # a board is known by its hardware address, whatever system it starts: one board, one lease\n\

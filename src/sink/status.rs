@@ -204,9 +204,9 @@ impl Server {
             let _ = stream.try_write(line.as_bytes());
             return;
         }
-        if self.queues.is_empty() {
+        if self.shared.clients.load(Ordering::Relaxed) == 0 {
             // What changed while nobody looked is in the snapshot.
-            self.shared.board().forget_changes();
+            self.shared.board().begin_reading();
         }
         let queue = Arc::new(Queue::default());
         self.queues.push(Arc::clone(&queue));
@@ -215,7 +215,9 @@ impl Server {
         tokio::spawn(async move {
             client::serve(stream, &shared, &queue).await;
             queue.close();
-            shared.clients.fetch_sub(1, Ordering::Relaxed);
+            if shared.clients.fetch_sub(1, Ordering::Relaxed) == 1 {
+                shared.board().end_reading();
+            }
         });
     }
 

@@ -4,10 +4,12 @@
 //! by a filter in the kernel, so that a quiet port wakes nobody. Behind a switch a server's answers go past us; but which
 //! server's offer it takes a client tells all.
 //!
-//! What clients say also tells what they call themselves: our own server keeps that to itself where it gives another name.
+//! What clients say also tells what they call themselves: our own server keeps that to itself where it gives another name. They
+//! are heard by a socket of their own, which is read now and then only: whoever floods it covers up no server, and costs little.
 
 mod memory;
 mod message;
+mod names;
 mod schedule;
 
 use std::convert::Infallible;
@@ -28,8 +30,12 @@ use super::probe::unguessable;
 use super::readable;
 use crate::event::{Dhcp, Event, LinkIndex, Mac};
 use memory::Memory;
+use names::Names;
 use schedule::{Schedule, Step};
 
+/// Of BOOTP and DHCP (RFC 2131, 4.1).
+const SERVER_PORT: u16 = 67;
+const CLIENT_PORT: u16 = 68;
 /// Larger frames are no DHCP.
 const FRAME: usize = 2048;
 /// A port that went away is told by netlink too; until then.
@@ -105,6 +111,7 @@ async fn watch(
     memory: &Memory,
 ) -> io::Result<()> {
     let mut watch = Watch::open(port)?;
+    let mut names = Names::open(port.index)?;
     let mut alarm = Alarm::new()?;
     if memory.holds(&watch.plugging) {
         // A restart of ours must not leave the nodes without a server; asked it is all the same.
@@ -121,10 +128,13 @@ async fn watch(
                 watch.schedule.doubt(Instant::now());
                 None
             }
-            heard = watch.heard() => match heard? {
-                Heard::Server(server, mac) => watch.foreign((server, mac)),
-                Heard::Name(mac, name) => {
-                    tell(events, Dhcp::CallsItself { mac, name }).await?;
+            heard = watch.heard() => watch.foreign(heard?),
+            clients = names.heard(&watch.ours) => match clients? {
+                names::Heard::Server(server) => watch.foreign((server, None)),
+                names::Heard::Names(names) => {
+                    for (mac, name) in names {
+                        tell(events, Dhcp::CallsItself { mac, name }).await?;
+                    }
                     None
                 }
             },
@@ -140,14 +150,6 @@ async fn watch(
     }
 }
 
-/// What a frame tells.
-enum Heard {
-    /// a sign of a server other than ours: as it calls itself, and its hardware address where that is seen
-    Server(Ipv4Addr, Option<Mac>),
-    /// what a board calls itself
-    Name(Mac, String),
-}
-
 /// One stay of a cable in the port.
 struct Watch {
     wire: AsyncFd<Socket>,
@@ -161,7 +163,7 @@ struct Watch {
 
 impl Watch {
     fn open(plan: &DhcpWatchPlan) -> io::Result<Self> {
-        let wire = packet::open(Type::RAW, ETHERTYPE_IPV4, plan.index, &talk())?;
+        let wire = packet::open(Type::RAW, ETHERTYPE_IPV4, plan.index, &between(SERVER_PORT, CLIENT_PORT))?;
         let plugging = packet::find(&plan.name)?;
         if (plugging.index, plugging.mac) != (plan.index, plan.mac) {
             // The plan is older than the port.
@@ -203,31 +205,22 @@ impl Watch {
         }
     }
 
-    /// The next frame that tells something.
-    async fn heard(&self) -> io::Result<Heard> {
+    /// Waits for a sign of a server other than ours: returns what it calls itself, and its hardware address.
+    async fn heard(&self) -> io::Result<(Ipv4Addr, Option<Mac>)> {
         let mut frame = [0; FRAME];
         loop {
             let mut guard = self.wire.readable().await?;
             match recv(self.wire.get_ref(), &mut frame[..], RecvFlags::DONTWAIT) {
                 Ok((length, _)) => {
-                    if let Some(heard) = frame.get(..length).and_then(|frame| self.read(frame)) {
-                        return Ok(heard);
+                    let reply = frame.get(..length).and_then(message::reply);
+                    if let Some(reply) = reply.filter(|reply| reply.mac != self.plugging.mac) {
+                        return Ok((reply.server, Some(reply.mac)));
                     }
                 }
                 Err(rustix::io::Errno::AGAIN) => guard.clear_ready(),
                 Err(error) => return Err(error.into()),
             }
         }
-    }
-
-    fn read(&self, frame: &[u8]) -> Option<Heard> {
-        if let Some(reply) = message::reply(frame) {
-            return (reply.mac != self.plugging.mac).then_some(Heard::Server(reply.server, Some(reply.mac)));
-        }
-        // Who takes another's offer is not called anything by us.
-        let other = message::chosen(frame).filter(|server| !self.ours.contains(server));
-        let name = || message::calls_itself(frame).map(|(mac, name)| Heard::Name(mac, name));
-        other.map(|server| Heard::Server(server, None)).or_else(name)
     }
 
     /// Somebody else serves here: news unless it was said already.
@@ -243,9 +236,9 @@ impl Watch {
     }
 }
 
-/// IPv4, UDP, no later fragment; from port 67 to port 68, or from 68 to 67: renewals too, for a board may have another name by
-/// then. A program of the classic BPF of `linux/filter.h`.
-fn talk() -> [SockFilter; 14] {
+/// Lets through what is IPv4, UDP, no later fragment, and goes between these ports. A program of the classic BPF of
+/// `linux/filter.h`.
+fn between(from: u16, to: u16) -> [SockFilter; 11] {
     // BPF_LD | BPF_H/BPF_B | BPF_ABS/BPF_IND, BPF_LDX | BPF_B | BPF_MSH, BPF_JMP | BPF_JEQ/BPF_JSET | BPF_K, BPF_RET | BPF_K
     const LOAD_HALF: u16 = 0x28;
     const LOAD_BYTE: u16 = 0x30;
@@ -257,17 +250,14 @@ fn talk() -> [SockFilter; 14] {
     let accept = FRAME as u32;
     [
         SockFilter::new(LOAD_BYTE, 0, 0, 23),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 11, 17),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 8, 17),
         SockFilter::new(LOAD_HALF, 0, 0, 20),
-        SockFilter::new(JUMP_IF_ANY_BIT, 9, 0, 0x1fff),
+        SockFilter::new(JUMP_IF_ANY_BIT, 6, 0, 0x1fff),
         SockFilter::new(LOAD_HEADER_LENGTH, 0, 0, 14),
         SockFilter::new(LOAD_HALF_INDEXED, 0, 0, 14),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 2, 67),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 3, from.into()),
         SockFilter::new(LOAD_HALF_INDEXED, 0, 0, 16),
-        SockFilter::new(JUMP_IF_EQUAL, 3, 4, 68),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 3, 68),
-        SockFilter::new(LOAD_HALF_INDEXED, 0, 0, 16),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 1, 67),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, to.into()),
         SockFilter::new(RETURN, 0, 0, accept),
         SockFilter::new(RETURN, 0, 0, 0),
     ]

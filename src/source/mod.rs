@@ -12,6 +12,7 @@ pub mod hotplug;
 pub mod leases;
 pub mod netlink;
 pub mod nfnetlink;
+pub mod pace;
 mod packet;
 pub mod probe;
 pub mod resolvers;

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 
 use super::{GatewayStatus, LcdStatus, LedStatus, NodeStatus, Snapshot, UplinkStatus};
 use crate::event::{Head, Instant};
@@ -108,7 +109,7 @@ pub fn change<'a>(
     snapshot: &Snapshot,
     parts: &[&'static str],
     nodes: impl IntoIterator<Item = &'a NodeStatus>,
-    removed: &[String],
+    removed: &BTreeSet<String>,
     now: Instant,
 ) -> Option<Vec<u8>> {
     let nodes: Vec<Vec<u8>> = nodes.into_iter().map(|status| node(status, now)).collect();

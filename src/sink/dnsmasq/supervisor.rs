@@ -349,6 +349,9 @@ impl Supervisor {
         if !leases.damaged.is_empty() {
             return;
         }
+        for event in self.listener.given(&leases) {
+            self.tell(event);
+        }
         match self.keep.copy(&leases) {
             Ok(_) => self.disk_failed = false,
             Err(error) if !self.disk_failed => {

@@ -22,7 +22,7 @@ use counts::Troubled;
 use health::Watch;
 pub use health::{BOOTING_TIME, HealthChange, Trouble};
 use inventory::Inventory;
-pub use inventory::{Contest, FORGET_TIME, Homonym, Misplaced, most_claims};
+pub use inventory::{Contest, FORGET_TIME, Flood, Homonym, Misplaced, most_claims};
 
 /// How a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
