@@ -74,6 +74,9 @@ fn targets(settings: &Settings, state: &State) -> Vec<NodeTarget> {
         settings.nodes.iter().map(|node| (node.name.as_str(), (&node.probes, node.timeout))).collect();
     let found: Arc<[NodeProbe]> = [NodeProbe::Icmp].into();
     let target = |node: &NodeState| {
+        if !state.nodes().is_asked(node, state.now()) {
+            return None;
+        }
         let (probes, timeout) = *written.get(node.name.as_str()).unwrap_or(&(&found, None));
         let address = node.address.filter(|_| !probes.is_empty())?;
         let (mac, timeout) = (node.written_mac, milliseconds(timeout));

@@ -20,6 +20,16 @@ impl Pace {
         Self { most: most.max(1), interval, full: now }
     }
 
+    /// Takes a token, if there is one now.
+    pub fn try_take(&mut self, now: Instant) -> bool {
+        let mut taken = *self;
+        let there = taken.next(now) <= now;
+        if there {
+            *self = taken;
+        }
+        there
+    }
+
     /// Takes a token. Returns when it may be used: `wanted`, or later.
     pub fn next(&mut self, wanted: Instant) -> Instant {
         // Full at `full`: a token is there from `most - 1` intervals before that on.

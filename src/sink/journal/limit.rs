@@ -161,8 +161,8 @@ mod tests {
     fn in_ordinary_use_nothing_is_left_out() {
         let mut limit = Limit::default();
         for day in 0..5_u64 {
-            for node in 0..100 {
-                for change in 0..4 {
+            for change in 0..4 {
+                for node in 0..100 {
                     let now = moment(day * 86_400 + change * 60);
                     assert!(limit.pass(&record("x", Some(&format!("rpi{node}"))), 0, now));
                 }

@@ -28,7 +28,7 @@ impl Fake {
             way: native_way(&self.folder.join("socket")).unwrap(),
             dropped: AtomicU64::new(0),
             limit: Mutex::default(),
-            nodes: 0,
+            nodes: 1_000_000,
         }
     }
 

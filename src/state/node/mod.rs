@@ -96,6 +96,8 @@ pub struct NodeState {
     pub rtt: Option<Duration>,
     /// when `health` last changed
     pub since: Instant,
+    /// when it came to be known
+    pub heard: Instant,
     watch: Watch,
 }
 
@@ -226,6 +228,7 @@ impl Nodes {
             health,
             rtt: None,
             since: now,
+            heard: now,
             watch,
         };
         let tally = node.tally();
@@ -293,6 +296,9 @@ impl Nodes {
         let before = std::mem::replace(&mut node.health, health);
         node.since = now;
         let tally = node.tally();
+        if node.origin == Origin::Found && before == NodeHealth::Unknown && health == NodeHealth::Up {
+            self.inventory.crowd.confirm();
+        }
         if health == NodeHealth::Down {
             self.down.insert(id);
         } else {

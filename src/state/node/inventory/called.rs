@@ -13,7 +13,7 @@ use crate::event::{Instant, Mac};
 /// Boards of which nothing else is known are remembered for so long, and so many of them: who says a name is about to ask for
 /// an address, and anybody can say many.
 const STRANGERS_TIME: Duration = Duration::from_secs(60);
-const STRANGERS: usize = 4096;
+const STRANGERS: usize = 512;
 
 /// A board may change its name so many times in a row, then once in each interval: the last name waits until then.
 const RENAMES: u32 = 3;

@@ -15,9 +15,13 @@ const MOST_UNCONFIRMED: usize = 256;
 /// So many strangers may come in a row, if the subnet has as many addresses, …
 const MOST_AT_ONCE: usize = 1024;
 /// … and one more in each interval after that.
-const NEXT_AFTER: Duration = Duration::from_millis(60);
+const NEXT_AFTER: Duration = Duration::from_millis(500);
 /// A flood is over when for so long nobody had to be left out.
 const FLOOD_TIME: Duration = Duration::from_secs(15);
+
+/// A board that was merely heard is asked for so long whether it lives; one that does not answer is asked again with each sweep,
+/// or when it is heard anew.
+pub(super) const ASKED: Duration = Duration::from_secs(5);
 
 /// What is known of those who are left out.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +30,9 @@ pub struct Crowd {
     rested: Instant,
     left_out: u64,
     flood_until: Option<Instant>,
+    /// when those that have never answered were last asked anew, and when they are let alone again
+    asked_at: Instant,
+    pub(super) rest_at: Option<Instant>,
     /// a board that changes its name too often
     restless: Option<(Mac, Instant)>,
 }
@@ -48,6 +55,11 @@ impl Crowd {
         }
         self.rested = self.rested.max(now) + NEXT_AFTER;
         true
+    }
+
+    /// One that was taken in answers: it is no stranger's invention, and another may come in its place.
+    pub fn confirm(&mut self) {
+        self.rested = Instant::from_boot(self.rested.since_boot().saturating_sub(NEXT_AFTER));
     }
 
     /// Notes that somebody was left out.
@@ -73,7 +85,7 @@ impl Crowd {
     }
 
     fn deadlines(&self) -> impl Iterator<Item = Instant> {
-        self.flood_until.into_iter().chain(self.restless.map(|(_, until)| until))
+        self.flood_until.into_iter().chain(self.restless.map(|(_, until)| until)).chain(self.rest_at)
     }
 }
 
@@ -97,6 +109,31 @@ impl Nodes {
     /// Returns when time alone ends a flood.
     pub fn flood_deadlines(&self) -> impl Iterator<Item = Instant> {
         self.inventory.crowd.deadlines()
+    }
+
+    /// Returns whether a node is to be probed: of those that were found and have never answered only now and then.
+    pub fn is_asked(&self, node: &NodeState, now: Instant) -> bool {
+        let crowd = &self.inventory.crowd;
+        node.origin != Origin::Found
+            || node.has_answered()
+            || node.mac.is_some_and(|mac| self.has_lease(mac))
+            || now < node.heard.max(crowd.asked_at) + ASKED
+    }
+
+    /// Lets those that have never answered be asked anew, for a while.
+    pub(super) fn ask_again(&mut self, now: Instant) {
+        if self.unconfirmed(NodeId::default()).next().is_some() {
+            (self.inventory.crowd.asked_at, self.inventory.crowd.rest_at) = (now, Some(now + ASKED));
+            self.layout += 1;
+        }
+    }
+
+    /// Lets them alone again when it is time.
+    pub(super) fn let_alone(&mut self, now: Instant) {
+        if self.inventory.crowd.rest_at.is_some_and(|at| at <= now) {
+            self.inventory.crowd.rest_at = None;
+            self.layout += 1;
+        }
     }
 
     /// Returns how many found nodes there are at most: as many as the cluster's subnet has addresses, but for the head's own.
@@ -183,7 +220,9 @@ mod tests {
         let strangers = |crowd: &Crowd, now| crowd.flood(now).and_then(|flood| flood.strangers);
         assert_eq!(strangers(&crowd, begin), Some(500));
         let later = begin + Duration::from_secs(1);
-        assert_eq!((0..1000).filter(|_| crowd.admit(253, later)).count(), 16);
+        assert_eq!((0..1000).filter(|_| crowd.admit(253, later)).count(), 2);
+        crowd.confirm();
+        assert!(crowd.admit(253, later) && !crowd.admit(253, later));
         assert_eq!(strangers(&crowd, begin + FLOOD_TIME), None);
     }
 }

@@ -41,7 +41,7 @@ const SWEEP: Duration = Duration::from_secs(60);
 pub(super) struct Inventory {
     sightings: Sightings,
     called: Called,
-    crowd: Crowd,
+    pub(super) crowd: Crowd,
     /// those that had to make room and have not been told yet
     pushed_out: Vec<NodeState>,
     /// the addresses that the settings give, and to whom
@@ -193,6 +193,7 @@ impl Nodes {
     /// Forgets what time has ended. Tells who went.
     pub fn sweep(&mut self, settings: &Settings, now: Instant) -> Vec<NodeState> {
         let pushed_out = std::mem::take(&mut self.inventory.pushed_out);
+        self.let_alone(now);
         for mac in self.inventory.called.take_due(now) {
             self.settle(mac, settings, now);
         }
@@ -213,6 +214,7 @@ impl Nodes {
         gone.extend(silent.into_iter().filter_map(|id| self.forget(id)));
         gone.extend(pushed_out);
         self.admit_waiting(settings, now);
+        self.ask_again(now);
         let names = self.sweep_names(now);
         self.name_those_without(settings, now);
         let quiet =
@@ -256,6 +258,7 @@ impl Nodes {
         let id = self.insert(fresh, now);
         self.name_found(id, settings, now);
         self.make_room(id, settings, now);
+        let _ = self.inventory.crowd.rest_at.get_or_insert(now + crowd::ASKED);
         Some(id)
     }
 
