@@ -74,7 +74,7 @@ fn targets(settings: &Settings, state: &State) -> Vec<NodeTarget> {
         settings.nodes.iter().map(|node| (node.name.as_str(), (&node.probes, node.timeout))).collect();
     let found: Arc<[NodeProbe]> = [NodeProbe::Icmp].into();
     let target = |node: &NodeState| {
-        if !state.nodes().is_asked(node, state.now()) {
+        if !state.nodes().is_asked(node, settings, state.now()) {
             return None;
         }
         let (probes, timeout) = *written.get(node.name.as_str()).unwrap_or(&(&found, None));

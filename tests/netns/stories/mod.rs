@@ -5,6 +5,7 @@ mod client;
 mod cluster;
 mod crowd;
 mod firewall;
+mod flood;
 mod forward;
 mod ground;
 mod hardship;
@@ -130,6 +131,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("netboot::raspberry_pi_is_known_by_its_identifier", netboot::raspberry_pi_is_known_by_its_identifier),
     ("netboot::uefi_boots_by_tftp_or_http", netboot::uefi_boots_by_tftp_or_http),
     ("netboot::nodes_are_told_a_time_server", netboot::nodes_are_told_a_time_server),
+    ("flood::strangers_fill_nothing_and_disturb_nobody", flood::strangers_fill_nothing_and_disturb_nobody),
     ("crowd::all_ask_for_addresses_at_once", crowd::all_ask_for_addresses_at_once),
     ("lease::cluster_that_moves_refuses_the_former_subnet", lease::cluster_that_moves_refuses_the_former_subnet),
     ("lease::address_of_a_silent_node_is_not_given_away", lease::address_of_a_silent_node_is_not_given_away),

@@ -17,11 +17,13 @@ const MOST_AT_ONCE: usize = 1024;
 /// … and one more in each interval after that.
 const NEXT_AFTER: Duration = Duration::from_millis(500);
 /// A flood is over when for so long nobody had to be left out.
-const FLOOD_TIME: Duration = Duration::from_secs(15);
+const FLOOD_TIME: Duration = Duration::from_secs(10);
 
 /// A board that was merely heard is asked for so long whether it lives; one that does not answer is asked again with each sweep,
 /// or when it is heard anew.
-pub(super) const ASKED: Duration = Duration::from_secs(5);
+const ASKED: Duration = Duration::from_millis(1500);
+/// But for so many rounds at least.
+const ASKED_ROUNDS: u32 = 4;
 
 /// What is known of those who are left out.
 #[derive(Debug, Clone, Default)]
@@ -100,6 +102,11 @@ fn round(count: u64) -> u64 {
     step * power
 }
 
+/// Returns how long a board that was merely heard is asked.
+pub(super) fn asked_for(settings: &Settings) -> Duration {
+    ASKED.max(settings.health.interval * ASKED_ROUNDS)
+}
+
 impl Nodes {
     /// Returns whether somebody floods the cluster port.
     pub fn flood(&self, now: Instant) -> Option<Flood> {
@@ -112,18 +119,18 @@ impl Nodes {
     }
 
     /// Returns whether a node is to be probed: of those that were found and have never answered only now and then.
-    pub fn is_asked(&self, node: &NodeState, now: Instant) -> bool {
+    pub fn is_asked(&self, node: &NodeState, settings: &Settings, now: Instant) -> bool {
         let crowd = &self.inventory.crowd;
         node.origin != Origin::Found
             || node.has_answered()
             || node.mac.is_some_and(|mac| self.has_lease(mac))
-            || now < node.heard.max(crowd.asked_at) + ASKED
+            || now < node.heard.max(crowd.asked_at) + asked_for(settings)
     }
 
     /// Lets those that have never answered be asked anew, for a while.
-    pub(super) fn ask_again(&mut self, now: Instant) {
+    pub(super) fn ask_again(&mut self, settings: &Settings, now: Instant) {
         if self.unconfirmed(NodeId::default()).next().is_some() {
-            (self.inventory.crowd.asked_at, self.inventory.crowd.rest_at) = (now, Some(now + ASKED));
+            (self.inventory.crowd.asked_at, self.inventory.crowd.rest_at) = (now, Some(now + asked_for(settings)));
             self.layout += 1;
         }
     }
@@ -150,25 +157,28 @@ impl Nodes {
         admitted
     }
 
-    /// Forgets those of the found nodes that are too many: first those whose address another board took, then those that do not
-    /// answer, the oldest first; nobody with a lease, and nobody who answers. `newest` stays.
+    /// Forgets those of the found nodes that are too many: first those whose address another board took, then those that have
+    /// never answered, then those that answer no longer, the oldest first; nobody with a lease, and nobody who answers. `newest`
+    /// stays.
     pub(super) fn make_room(&mut self, newest: NodeId, settings: &Settings, now: Instant) {
         let most = Self::most_found(settings);
         let found = self.order.len().saturating_sub(settings.nodes.len());
         if found <= most.min(MOST_UNCONFIRMED) {
             return;
         }
-        let without_place: Vec<NodeId> =
-            self.unconfirmed(newest).filter(|node| node.address.is_none()).map(|node| node.id).collect();
-        let silent: Vec<NodeId> =
-            self.unconfirmed(newest).filter(|node| node.address.is_some()).map(|node| node.id).collect();
-        let unconfirmed = without_place.len() + silent.len() + 1;
+        // Who answered once goes last, whoever took its address.
+        let group = |answered: bool, placed: bool| {
+            let wanted = move |node: &&NodeState| (node.has_answered(), node.address.is_some()) == (answered, placed);
+            self.unconfirmed(newest).filter(wanted).map(|node| node.id).collect::<Vec<_>>()
+        };
+        let groups = [group(false, false), group(false, true), group(true, false), group(true, true)].concat();
+        let unconfirmed = groups.len() + 1;
         let too_many = found.saturating_sub(most);
         if too_many > 0 {
             self.inventory.crowd.leave_out(now);
         }
         let too_many = too_many.max(unconfirmed.saturating_sub(MOST_UNCONFIRMED));
-        for id in without_place.into_iter().chain(silent).take(too_many) {
+        for id in groups.into_iter().take(too_many) {
             let gone = self.forget(id);
             self.inventory.pushed_out.extend(gone);
         }

@@ -214,7 +214,7 @@ impl Nodes {
         gone.extend(silent.into_iter().filter_map(|id| self.forget(id)));
         gone.extend(pushed_out);
         self.admit_waiting(settings, now);
-        self.ask_again(now);
+        self.ask_again(settings, now);
         let names = self.sweep_names(now);
         self.name_those_without(settings, now);
         let quiet =
@@ -258,7 +258,7 @@ impl Nodes {
         let id = self.insert(fresh, now);
         self.name_found(id, settings, now);
         self.make_room(id, settings, now);
-        let _ = self.inventory.crowd.rest_at.get_or_insert(now + crowd::ASKED);
+        let _ = self.inventory.crowd.rest_at.get_or_insert(now + crowd::asked_for(settings));
         Some(id)
     }
 
