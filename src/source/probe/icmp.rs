@@ -23,7 +23,7 @@ const PAYLOAD: usize = TAG + 4 + 4 + 4 + 4 + 8;
 const TAG: usize = 8;
 
 /// `icmp`
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct IcmpProbe {
     wire: Option<Wire>,
     denied: bool,
@@ -48,12 +48,6 @@ struct Wire {
     socket: Socket,
     port: Option<String>,
     identifier: u16,
-}
-
-impl Default for IcmpProbe {
-    fn default() -> Self {
-        Self { wire: None, denied: false, inbox: Inbox::default(), seal: Seal::default() }
-    }
 }
 
 impl Wire {
