@@ -192,13 +192,18 @@ impl Head {
 
     /// The same with more in its environment.
     pub fn start_in(&self, more: &str, more_environment: &[(&str, &str)]) -> Result<Running> {
+        self.start_program(&program(), more, more_environment)
+    }
+
+    /// The same with another build of the program.
+    pub fn start_program(&self, program: &Path, more: &str, more_environment: &[(&str, &str)]) -> Result<Running> {
         let settings = self.settings(more)?;
         let name = &self.namespace.0;
         let path = file(&format!("{name}.notify"));
         let _ = fs::remove_file(&path);
         let socket = UnixDatagram::bind(&path).map_err(fail("notify socket"))?;
         socket.set_read_timeout(Some(Duration::from_secs(10))).map_err(fail("notify socket"))?;
-        let mut command = within(name, &program().to_string_lossy());
+        let mut command = within(name, &program.to_string_lossy());
         self.prepare(&mut command, &settings);
         let log = file(&format!("{name}.journal"));
         let running = spawn(command.env("NOTIFY_SOCKET", &path).envs(more_environment.iter().copied()), &log)?;

@@ -9,6 +9,9 @@ mod address;
 mod bus;
 #[path = "../../tests/common/dhcp.rs"]
 mod dhcp;
+#[path = "../../tests/common/flood.rs"]
+mod flood;
+mod floods;
 mod forward;
 mod glass;
 mod idle;
@@ -30,7 +33,7 @@ use table::{Row, Table};
 type Figure = (&'static str, fn() -> Result<Vec<Row>>);
 
 /// All, the quick ones first.
-const FIGURES: [Figure; 9] = [
+const FIGURES: [Figure; 10] = [
     ("bus", bus::measure),
     ("rules", rules::measure),
     ("start", start::measure),
@@ -39,6 +42,7 @@ const FIGURES: [Figure; 9] = [
     ("lease", lease::measure),
     ("forward", forward::measure),
     ("sweep", sweep::measure),
+    ("floods", floods::measure),
     ("idle", idle::measure),
 ];
 

@@ -74,7 +74,7 @@ fn targets(probe: &str) -> Vec<NodeTarget> {
     let target = |node: &bramblegate::config::Node| {
         let address = node.address.unwrap();
         let slot = u32::from(address.octets()[3]);
-        NodeTarget { node: NodeId { slot, generation: 0 }, address, probes: node.probes.clone(), timeout: 0 }
+        NodeTarget { node: NodeId { slot, generation: 0 }, address, mac: None, probes: node.probes.clone(), timeout: 0 }
     };
     settings.nodes.iter().map(target).collect()
 }

@@ -1,7 +1,7 @@
 //! Probes through real sockets: what they say of the internet and of the nodes, and what they cost.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::spawn;
@@ -13,6 +13,7 @@ use bramblegate::source::probe::{NodeProbePlan, NodeTarget, UplinkProbePlan, Upl
 use libtest_mimic::Trial;
 use simple_dns::rdata::{A, RData};
 use simple_dns::{CLASS, Packet, ResourceRecord};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
@@ -26,6 +27,7 @@ pub fn tests() -> Vec<Trial> {
         trial("probe::each_uplink_is_asked_by_itself_though_both_have_the_same_addresses", same_addresses),
         trial("probe::a_ping_probe_finds_its_host_or_nothing", ping),
         trial("probe::nodes_answer_and_a_dead_one_is_noticed_at_once", nodes),
+        trial("probe::no_node_answers_for_another", forged),
         trial("probe::three_nodes_cost_fewer_than_fifteen_wake_ups_a_second", wake_ups),
         trial("probe::nodes_are_found_though_the_venue_has_the_same_subnet", overlap),
     ]
@@ -196,7 +198,13 @@ fn ping() {
 }
 
 fn cluster() {
+    cluster_with(|| ());
+}
+
+/// The same with something else that goes on among the nodes.
+fn cluster_with(more: impl FnOnce() + Send + 'static) {
     elsewhere("node", "cluster", || {
+        more();
         sh("ip link set node-peer up; for i in 11 12 13; do ip addr add 192.168.50.$i/24 dev node-peer; done");
         let ssh = TcpListener::bind("192.168.50.12:22").unwrap();
         spawn(move || ssh.incoming().for_each(drop));
@@ -208,6 +216,7 @@ fn node(last: u8, probe: NodeProbe) -> NodeTarget {
     NodeTarget {
         node: NodeId { slot: last.into(), generation: 0 },
         address: [192, 168, 50, last].into(),
+        mac: None,
         probes: [probe].into(),
         timeout: 0,
     }
@@ -269,6 +278,55 @@ fn nodes() {
         while !round(&mut events, 2).await.is_empty() {}
         sh("ip link set cluster up");
         while round(&mut events, 2).await != ["rpi11", "rpi12"] {}
+    });
+}
+
+/// Answers each ping to 192.168.50.11 as that node's, and as the next rounds' of .14, which it was never asked for.
+fn forge() {
+    let hears = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).unwrap();
+    let sends = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(255))).unwrap();
+    let to: SocketAddr = "192.168.50.1:0".parse().unwrap();
+    let mut buffer = [0; 512];
+    loop {
+        let (length, _) = rustix::net::recv(&hears, &mut buffer[..], rustix::net::RecvFlags::empty()).unwrap();
+        let (ip, icmp) = buffer[..length].split_at(20);
+        if icmp[0] != 8 || ip[16..] != [192, 168, 50, 11] {
+            continue;
+        }
+        let turn = u32::from_be_bytes(*icmp[8 + 16..].first_chunk().unwrap());
+        for guess in turn.saturating_sub(2)..turn + 6 {
+            let mut reply = icmp.to_vec();
+            reply[0] = 0;
+            reply[8 + 8..8 + 12].copy_from_slice(&14_u32.to_be_bytes());
+            reply[8 + 16..8 + 20].copy_from_slice(&guess.to_be_bytes());
+            reply[2..4].fill(0);
+            let sum = reply.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum::<u32>();
+            let sum = (sum & 0xffff) + (sum >> 16);
+            let sum = !((sum + (sum >> 16)) as u16);
+            reply[2..4].copy_from_slice(&sum.to_be_bytes());
+            let header = [0x45, 0, 0, 0, 0, 0, 0, 0, 64, 1, 0, 0, 192, 168, 50, 14, 192, 168, 50, 1];
+            let _ = sends.send_to(&[&header[..], &reply].concat(), &to.into());
+        }
+    }
+}
+
+fn forged() {
+    cluster_with(|| drop(spawn(forge)));
+    block_on(async {
+        let board = |last, mac: &str| NodeTarget { mac: Some(mac.parse().unwrap()), ..node(last, NodeProbe::Arp) };
+        let icmp = vec![node(11, NodeProbe::Icmp), node(14, NodeProbe::Icmp)];
+        let (plan, mut events) = probing(icmp);
+        for number in 0..6 {
+            assert_eq!(round(&mut events, 2).await, ["rpi11"], "round {number}: 14 is not there");
+        }
+        // By ARP it is seen which board answers.
+        let own = sh("ip neigh show 192.168.50.11 dev cluster");
+        let own = own.split_whitespace().skip_while(|word| *word != "lladdr").nth(1).unwrap();
+        plan.send_modify(|plan| plan.nodes = vec![board(11, own), board(12, "02:00:00:00:00:99")].into());
+        while round(&mut events, 2).await != ["rpi11"] {}
+        for number in 0..3 {
+            assert_eq!(round(&mut events, 2).await, ["rpi11"], "round {number}: another board is at 12");
+        }
     });
 }
 

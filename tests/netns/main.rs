@@ -3,6 +3,8 @@
 
 #[path = "../common/dhcp.rs"]
 mod dhcp;
+#[path = "../common/flood.rs"]
+mod flood;
 mod responder;
 mod stories;
 
@@ -24,7 +26,9 @@ const LIMIT: Duration = Duration::from_secs(90);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(code) = serve::helper(&arguments).or_else(|| responder::helper(&arguments)) {
+    if let Some(code) =
+        serve::helper(&arguments).or_else(|| responder::helper(&arguments)).or_else(|| flood::helper(&arguments))
+    {
         return code;
     }
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {

@@ -36,6 +36,7 @@ use crate::source::control::Request;
 use crate::source::dhcp::Questions;
 use crate::source::host;
 use crate::source::leases;
+use crate::source::pace::Pace;
 use crate::source::reading;
 use crate::source::signals::Signals;
 use crate::state::{State, Transition};
@@ -50,6 +51,9 @@ use sources::{Failure, Plans};
 const QUEUE: usize = 4096;
 /// At most this many events are taken in before outputs see the result.
 const BATCH: usize = 1024;
+/// What strangers bring about is worked out at once so many times in a row, and then no more often than this.
+const AT_ONCE: u32 = 16;
+const SPACING: Duration = Duration::from_millis(500);
 /// The panel says that nobody drives it after this long, and is told more often: (how often, how long).
 const LEASE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(15));
 /// As [`LEASE`] where nothing on the panel moves: a quiet machine is to sleep.
@@ -113,8 +117,11 @@ struct Daemon {
     outputs: Outputs,
     journal: Journal,
     desired: Option<Desired>,
-    /// changes of fact from before the first listing's end
+    /// changes of fact from before the first listing's end, or that wait for `publish_at`
     untold: Vec<Transition>,
+    /// how often what strangers bring about is worked out anew, and when next
+    pace: Pace,
+    publish_at: Option<Timer>,
     ready: bool,
     /// an essential output that does not answer, as last told
     overdue: Option<Output>,
@@ -171,6 +178,8 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
         journal: Journal::open(),
         desired: None,
         untold: Vec::new(),
+        pace: Pace::new(AT_ONCE, SPACING, Timer::now()),
+        publish_at: None,
         ready: false,
         overdue: None,
         ping_at: Alarm::new().map_err(|error| Fatal::CannotCreate(format!("no timer: {error}")))?,
@@ -186,7 +195,7 @@ impl Daemon {
         loop {
             let Some(event) = self.next_event().await? else { continue };
             let mut transitions = std::mem::take(&mut self.untold);
-            let mut news = false;
+            let (mut news, mut can_wait) = (false, true);
             let mut next = Some(event);
             for _ in 0..BATCH {
                 let Some(event) = next else { break };
@@ -194,15 +203,29 @@ impl Daemon {
                     self.state.apply(&event, clock::now());
                     return Ok(stop);
                 }
-                news |= self.take(&event, &mut transitions).await;
+                if self.take(&event, &mut transitions).await {
+                    news = true;
+                    can_wait &= is_of_strangers(&event);
+                }
                 next = self.queue.try_recv().ok();
             }
-            if news || !transitions.is_empty() {
+            if can_wait && self.waits() && (news || !transitions.is_empty()) {
+                self.untold = transitions;
+            } else if news || !transitions.is_empty() {
+                self.publish_at = None;
                 self.publish(&transitions).await;
                 self.keep_orders();
             }
             self.check_start()?;
         }
+    }
+
+    /// Whether what strangers bring about is to wait a moment: the first time it does not.
+    fn waits(&mut self) -> bool {
+        let now = Timer::now();
+        let at = self.publish_at.unwrap_or_else(|| self.pace.next(now));
+        self.publish_at = (at > now).then_some(at);
+        self.publish_at.is_some()
     }
 
     /// Waits for whatever comes first. `None`: only the watchdog's turn.
@@ -211,6 +234,13 @@ impl Daemon {
         let tick = pin!(async move {
             match deadline {
                 Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        });
+        let publish_at = self.publish_at;
+        let publish = pin!(async move {
+            match publish_at {
+                Some(at) => sleep_until(at).await,
                 None => std::future::pending().await,
             }
         });
@@ -223,6 +253,7 @@ impl Daemon {
             }
             event = self.queue.recv() => Ok(event),
             () = tick => Ok(Some(Event::Tick)),
+            () = publish => Ok(Some(Event::Tick)),
             Some(failure) = self.failures.recv() => {
                 self.source_failed(&failure)?;
                 Ok(None)
@@ -255,6 +286,8 @@ impl Daemon {
         let interval = manager::watchdog_interval().map_or(interval, |allowed| allowed.min(interval));
         self.ping_at.set(Some(beat(interval)));
         self.outputs.renew_lease(term);
+        self.journal.expect(settings.nodes.len());
+        self.journal.tell_left_out();
         // Who came or went made lists of all nodes anew; not each time: many come together.
         let layout = self.state.nodes().layout;
         if std::mem::replace(&mut self.trimmed, layout) != layout {
@@ -407,6 +440,11 @@ impl Daemon {
             self.journal.write(&journal::not_put_back(&error));
         }
     }
+}
+
+/// Anybody on the cluster port can cause as many of these as they like.
+const fn is_of_strangers(event: &Event) -> bool {
+    matches!(event, Event::Neighbour(_) | Event::Lease(_) | Event::Dhcp(Dhcp::CallsItself { .. } | Dhcp::Said(_)))
 }
 
 /// A moment of the boot clock as one that the runtime can wait for.

@@ -25,6 +25,6 @@ pub mod wiring;
 pub use charset::Charset;
 pub use device::{CharDisplay, DeviceError, Indicator};
 pub use frame::{Frame, Geometry};
-pub use playlist::{Page, Playlist};
+pub use playlist::{Page, Playlist, Role};
 pub use signal::{Colour, Pattern, Signal};
 pub use wiring::Wiring;

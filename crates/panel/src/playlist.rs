@@ -4,11 +4,24 @@ use std::time::Duration;
 
 use super::Frame;
 
+/// What a page is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Role {
+    /// something that takes its turn
+    #[default]
+    Ordinary,
+    /// shows one of the gravest alerts that stand
+    Alert,
+    /// a display that the address fills: it, or a part of it
+    Address,
+}
+
 /// One page and how long it stands when its turn comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     pub frame: Frame,
     pub dwell: Duration,
+    pub role: Role,
 }
 
 /// What a character display should show: its pages in turn.
@@ -21,19 +34,41 @@ pub struct Playlist {
     pub urgent_rows: u8,
     /// what a person should notice, in words; other words are news, and a backlight that went dark is lit
     pub news: Vec<String>,
+    /// the gravest alerts that nobody has acknowledged, and the first page of each: a new one is shown at once
+    pub gravest: Vec<(String, usize)>,
+    /// pages that are not the address's stand together for no longer than this, whatever happens; `None`: no limit
+    pub guest_limit: Option<Duration>,
 }
 
 impl Playlist {
     /// One page that stands for ever; its first row is urgent.
     pub fn still(frame: Frame) -> Self {
         let news = frame.lines();
-        Self { pages: vec![Page { frame, dwell: Duration::MAX }], urgent_rows: 1, news }
+        let page = Page { frame, dwell: Duration::MAX, role: Role::Ordinary };
+        Self { pages: vec![page], urgent_rows: 1, news, ..Self::default() }
     }
 
     /// The rows of the first page that must be seen at once.
     fn urgent(&self) -> Vec<String> {
         let Some(first) = self.pages.first() else { return Vec::new() };
         first.frame.lines().into_iter().take(usize::from(self.urgent_rows)).collect()
+    }
+
+    /// Returns the role of a page; of one that is not there, an ordinary one.
+    fn role(&self, index: usize) -> Role {
+        self.pages.get(index).map_or(Role::Ordinary, |page| page.role)
+    }
+
+    /// Returns the first page of this role from `index` on, and round again.
+    fn next_of(&self, role: Role, index: usize) -> Option<usize> {
+        let count = self.pages.len();
+        (index..index + count).map(|place| place % count).find(|place| self.role(*place) == role)
+    }
+
+    /// Returns the page of the first alert that did not stand `before`.
+    fn risen(&self, before: &Self) -> Option<usize> {
+        let stood = |key: &str| before.gravest.iter().any(|(known, _)| known == key);
+        self.gravest.iter().find(|(key, _)| !stood(key)).map(|(_, page)| *page)
     }
 }
 
@@ -57,19 +92,35 @@ pub struct Rotation {
     news: Duration,
     /// a person turned to this page: it stands longer
     turned: bool,
+    /// when a page of the gravest alerts was last up
+    alert_seen: Duration,
+    /// when the address was last up, and when something else was
+    address_seen: Duration,
+    guest_seen: Duration,
 }
 
 /// A page that a person turned to stands so many times as long.
 const TURNED: u32 = 3;
+/// The gravest alert is off the glass for no longer, however the pages change; less than the ten seconds that are promised.
+const LONGEST_AWAY: Duration = Duration::from_secs(9);
 
 impl Rotation {
     /// Starts with nothing to show.
     pub fn new(now: Duration) -> Self {
-        Self { playlist: Playlist::default(), index: 0, since: now, news: now, turned: false }
+        Self {
+            playlist: Playlist::default(),
+            index: 0,
+            since: now,
+            news: now,
+            turned: false,
+            alert_seen: now,
+            address_seen: now,
+            guest_seen: now,
+        }
     }
 
-    /// Takes a new playlist. The turn is kept when the number of pages is the same, so that updates do not restart the
-    /// rotation; when an urgent row changes the first page is shown.
+    /// Takes a new playlist. The turn is kept where it can be, so that updates do not restart the rotation. When an urgent row
+    /// changes the first page is shown, and an alert that is new among the gravest is shown at once.
     pub fn update(&mut self, playlist: Playlist, now: Duration) -> Urgency {
         self.advance(now);
         let before = self.frame().cloned();
@@ -77,26 +128,60 @@ impl Rotation {
         if self.playlist.news != playlist.news {
             self.news = now;
         }
-        if urgent || self.playlist.pages.len() != playlist.pages.len() {
-            self.index = 0;
-            self.since = now;
-            self.turned = false;
-        }
+        let risen = playlist.risen(&self.playlist);
+        let same_places = self.playlist.pages.len() == playlist.pages.len();
+        let role = self.playlist.role(self.index);
         self.playlist = playlist;
+        match risen {
+            _ if urgent => self.go_to(0, now),
+            Some(page) if self.playlist.guest_limit.is_none() => self.go_to(page, now),
+            Some(page) => self.announce(page, role, now),
+            None if self.playlist.gravest.is_empty() && !same_places => self.go_to(0, now),
+            // The turn is kept: alerts that come and go must not keep the others from theirs.
+            None if role == self.playlist.role(self.index) && self.index < self.playlist.pages.len() => {}
+            None => match self.playlist.next_of(role, 0) {
+                Some(page) => self.index = page,
+                None => self.go_to(0, now),
+            },
+        }
+        self.advance(now);
         if before.as_ref() == self.frame() {
             Urgency::None
-        } else if urgent {
+        } else if urgent || risen.is_some() {
             Urgency::Now
         } else {
             Urgency::Soon
         }
     }
 
+    /// Shows a page from now on.
+    fn go_to(&mut self, page: usize, now: Duration) {
+        self.look(now);
+        (self.index, self.since, self.turned) = (page, now, false);
+        self.look(now);
+    }
+
+    /// Lets an alert be the next guest of the address, which keeps its time. `role`: of the page that is up.
+    fn announce(&mut self, page: usize, role: Role, now: Duration) {
+        // The parts of the address that stand before the alert.
+        let mut first = page;
+        while first > 0 && self.playlist.role(first - 1) != Role::Address {
+            first -= 1;
+        }
+        while first > 0 && self.playlist.role(first - 1) == Role::Address {
+            first -= 1;
+        }
+        if role == Role::Address {
+            self.index = first;
+        } else {
+            self.go_to(first, now);
+        }
+    }
+
     /// Turns to the next page at once and lets it stand longer than it would by itself.
     pub fn turn(&mut self, now: Duration) {
         self.advance(now);
-        self.index = (self.index + 1) % self.playlist.pages.len().max(1);
-        self.since = now;
+        self.go_to((self.index + 1) % self.playlist.pages.len().max(1), now);
         // Whoever pressed the button stands there and reads.
         self.news = now;
         self.turned = true;
@@ -109,17 +194,56 @@ impl Rotation {
         for _ in 0..=pages {
             let Some(left) = self.next_turn(now) else { break };
             if !left.is_zero() {
-                return self.index != before;
+                break;
             }
-            self.since = self.since.saturating_add(self.dwell());
-            self.index = (self.index + 1) % pages.max(1);
-            self.turned = false;
+            let end = self.end().min(now);
+            self.look(end);
+            let next = (self.index + 1) % pages.max(1);
+            // Of the address's guests the gravest alert comes first.
+            let enters = self.playlist.role(self.index) == Role::Address && self.playlist.role(next) == Role::Ordinary;
+            self.index = match self.overdue() {
+                Some((role, at)) if at <= end || enters => self.playlist.next_of(role, next).unwrap_or(next),
+                _ => next,
+            };
+            (self.since, self.turned) = (end, false);
+            self.look(end);
         }
         if self.next_turn(now).is_some_and(|left| left.is_zero()) {
             // More than a whole round behind (the machine slept): start the turn afresh.
-            self.since = now;
+            (self.since, self.address_seen, self.guest_seen, self.alert_seen) = (now, now, now, now);
         }
+        self.look(now);
         self.index != before
+    }
+
+    /// Notes what is up at `now`.
+    fn look(&mut self, now: Duration) {
+        let role = self.playlist.role(self.index);
+        if role == Role::Alert || self.playlist.gravest.is_empty() {
+            self.alert_seen = self.alert_seen.max(now);
+        }
+        let side = if role == Role::Address { &mut self.address_seen } else { &mut self.guest_seen };
+        *side = (*side).max(now);
+    }
+
+    /// Returns what has to be up at the latest at a moment, if the page that is up is something else.
+    fn overdue(&self) -> Option<(Role, Duration)> {
+        let role = self.playlist.role(self.index);
+        match self.playlist.guest_limit {
+            Some(limit) if role != Role::Address => {
+                (!self.turned).then(|| (Role::Address, self.address_seen.saturating_add(limit)))
+            }
+            _ if role == Role::Alert || self.playlist.gravest.is_empty() => None,
+            // Its share is three times that of its guests.
+            Some(limit) => Some((Role::Alert, (self.alert_seen + LONGEST_AWAY).max(self.guest_seen + limit * 3))),
+            None => Some((Role::Alert, self.alert_seen + LONGEST_AWAY)),
+        }
+    }
+
+    /// Returns when the page that is up has had its time.
+    fn end(&self) -> Duration {
+        let end = self.since.saturating_add(self.dwell());
+        self.overdue().map_or(end, |(_, at)| end.min(at.max(self.since)))
     }
 
     /// Time until the next page's turn; `None` when this page stands for ever.
@@ -127,7 +251,7 @@ impl Rotation {
         if self.playlist.pages.len() < 2 || self.dwell() == Duration::MAX {
             return None;
         }
-        Some(self.since.saturating_add(self.dwell()).saturating_sub(now))
+        Some(self.end().saturating_sub(now))
     }
 
     /// The page whose turn it is.
@@ -157,10 +281,12 @@ mod tests {
 
     fn playlist(rows: &[[&str; 2]]) -> Playlist {
         let geometry = Geometry { columns: 16, rows: 2 };
-        let pages =
-            rows.iter().map(|lines| Page { frame: Frame::from_lines(geometry, lines), dwell: 4 * SECOND }).collect();
+        let pages = rows
+            .iter()
+            .map(|lines| Page { frame: Frame::from_lines(geometry, lines), dwell: 4 * SECOND, role: Role::Ordinary })
+            .collect();
         let news = rows.first().map(|lines| lines.map(str::to_owned).to_vec()).unwrap_or_default();
-        Playlist { pages, urgent_rows: 1, news }
+        Playlist { pages, urgent_rows: 1, news, ..Playlist::default() }
     }
 
     fn second_row(rotation: &Rotation) -> String {

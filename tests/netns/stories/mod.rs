@@ -6,6 +6,7 @@ mod client;
 mod cluster;
 mod crowd;
 mod firewall;
+mod flood;
 mod forward;
 mod ground;
 mod hardship;
@@ -170,6 +171,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("loading::change_waits_for_a_node_that_is_loading", loading::change_waits_for_a_node_that_is_loading),
     ("netboot::closed_boot_files_are_an_alert", netboot::closed_boot_files_are_an_alert),
     ("netboot::nodes_are_told_a_time_server", netboot::nodes_are_told_a_time_server),
+    ("flood::strangers_fill_nothing_and_disturb_nobody", flood::strangers_fill_nothing_and_disturb_nobody),
     ("crowd::all_ask_for_addresses_at_once", crowd::all_ask_for_addresses_at_once),
     ("lease::cluster_that_moves_refuses_the_former_subnet", lease::cluster_that_moves_refuses_the_former_subnet),
     ("lease::address_of_a_silent_node_is_not_given_away", lease::address_of_a_silent_node_is_not_given_away),

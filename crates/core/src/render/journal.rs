@@ -8,6 +8,8 @@ mod tests;
 
 pub use kinds::{KINDS, Kind, Priority, catalog};
 
+use std::time::Duration;
+
 use crate::event::{ApplyError, Output, Reachability, Stop, in_words};
 use crate::policy::Desired;
 use crate::policy::alert::Alert;
@@ -136,6 +138,13 @@ pub fn overdue(output: Output) -> Record {
 /// A file of ours could not be written, or what it held is damaged.
 pub fn not_written(what: &str) -> Record {
     Record::new(&kinds::OUTPUT_FAILED, what)
+}
+
+/// So many records of one kind were left out; `last` is what the last of them said.
+pub fn left_out(kind: &Kind, count: u64, last: &str, time: Duration) -> Record {
+    let seconds = time.as_secs().max(1);
+    let message = format!("{count} more like this were left out within {seconds} s: {last}");
+    Record::new(&kinds::LEFT_OUT, message).with("LEFT_OUT", kind.id)
 }
 
 /// Something of ours could not be taken away at the end.

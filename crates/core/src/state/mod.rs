@@ -428,7 +428,8 @@ impl State {
             self.uplinks.values().filter_map(UplinkMemory::settled_since).map(|since| since + BETTER_UPLINK_TIME);
         let offline = self.offline_since.map(|since| since + OFFLINE_TIME).into_iter().chain(self.exit_deadline());
         let nodes = self.nodes.next_deadline().into_iter().chain(self.nodes.sweep_at()).chain(self.former.deadline());
-        let nodes = nodes.chain(self.want_deadline()).chain(self.detour_deadlines());
+        let nodes =
+            nodes.chain(self.want_deadline()).chain(self.detour_deadlines()).chain(self.nodes.flood_deadlines());
         let machine = self.vitals.deadline().into_iter().chain(self.power.deadline(now));
         let repairs = self.firewall.deadlines().chain(self.upkeep.deadline());
         let network = uplinks.chain(better).chain(offline).chain(repairs);

@@ -77,9 +77,13 @@ fn targets(settings: &Settings, state: &State) -> Vec<NodeTarget> {
         settings.nodes.iter().map(|node| (node.name.as_str(), (&node.probes, node.timeout))).collect();
     let found: Arc<[NodeProbe]> = [NodeProbe::Icmp].into();
     let target = |node: &NodeState| {
+        if !state.nodes().is_asked(node, settings, state.now()) {
+            return None;
+        }
         let (probes, timeout) = *written.get(node.name.as_str()).unwrap_or(&(&found, None));
         let address = node.address.filter(|_| !probes.is_empty())?;
-        Some(NodeTarget { node: node.id, address, probes: Arc::clone(probes), timeout: milliseconds(timeout) })
+        let (mac, timeout) = (node.written_mac, milliseconds(timeout));
+        Some(NodeTarget { node: node.id, address, mac, probes: Arc::clone(probes), timeout })
     };
     state.nodes().iter().filter_map(target).collect()
 }

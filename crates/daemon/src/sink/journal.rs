@@ -1,5 +1,6 @@
 //! The journal: records by its own protocol when standard error is the journal's, else lines on standard error. Never waits.
 
+mod limit;
 mod native;
 #[cfg(test)]
 mod tests;
@@ -8,11 +9,14 @@ use std::io::{self, IsTerminal, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::fstat;
 
 use crate::event::printable_line;
 use crate::render::journal::{Priority, Record};
+use crate::sink::clock;
+use limit::Limit;
 
 const SOCKET: &str = "/run/systemd/journal/socket";
 
@@ -22,6 +26,9 @@ pub struct Journal {
     way: Way,
     /// records that found no room since the last that did
     dropped: AtomicU64,
+    limit: Mutex<Limit>,
+    /// nodes that the settings name: so many more of a kind may come together
+    nodes: u32,
 }
 
 #[derive(Debug)]
@@ -36,11 +43,36 @@ impl Journal {
     pub fn open() -> Self {
         let way = if is_journal_stream() { native_way(Path::new(SOCKET)) } else { None };
         let lines = || Way::Lines { colours: colours() };
-        Self { way: way.unwrap_or_else(lines), dropped: AtomicU64::new(0) }
+        Self { way: way.unwrap_or_else(lines), dropped: AtomicU64::new(0), limit: Mutex::default(), nodes: 0 }
+    }
+
+    /// Lets as many more records of a kind come together as the settings name nodes.
+    pub fn expect(&mut self, nodes: usize) {
+        self.nodes = u32::try_from(nodes).unwrap_or(u32::MAX);
+    }
+
+    /// Writes one record, unless there have been too many of its kind: those are counted, and told together.
+    pub fn write(&self, record: &Record) {
+        let now = clock::now();
+        let passes = record.priority == Priority::Debug || self.limit().pass(record, self.nodes, now);
+        self.tell_left_out();
+        if passes {
+            self.put(record);
+        }
+    }
+
+    /// Tells how many records were left out, of each kind.
+    pub fn tell_left_out(&self) {
+        let told = self.limit().left_out(clock::now());
+        told.iter().for_each(|record| self.put(record));
+    }
+
+    fn limit(&self) -> MutexGuard<'_, Limit> {
+        self.limit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes one record, or counts it as dropped if there is no room.
-    pub fn write(&self, record: &Record) {
+    fn put(&self, record: &Record) {
         let dropped = self.dropped.load(Ordering::Relaxed);
         let result = match &self.way {
             Way::Native { socket, path } => native::send(socket, path, &native::encode(record, dropped)),

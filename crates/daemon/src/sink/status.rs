@@ -223,7 +223,7 @@ impl Server {
         };
         if self.queues.is_empty() {
             // What changed while nobody looked is in the snapshot.
-            self.shared.board().forget_changes();
+            self.shared.board().begin_reading();
         }
         let queue = Arc::new(Queue::default());
         self.queues.push(Arc::clone(&queue));
@@ -233,7 +233,9 @@ impl Server {
             client::serve(stream, &shared, &queue).await;
             queue.close();
             drop(place);
-            shared.clients.fetch_sub(1, Ordering::Relaxed);
+            if shared.clients.fetch_sub(1, Ordering::Relaxed) == 1 {
+                shared.board().end_reading();
+            }
         });
     }
 

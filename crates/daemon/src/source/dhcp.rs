@@ -7,11 +7,13 @@
 //!
 //! A switch with a spanning tree keeps a port from forwarding for half a minute: it says so, and silence counts only after that.
 //!
-//! What clients say also tells what they call themselves: our own server keeps that to itself where it gives another name.
+//! What clients say also tells what they call themselves: our own server keeps that to itself where it gives another name. They
+//! are heard by a socket of their own, which is read now and then only: whoever floods it covers up no server, and costs little.
 
 pub mod ask;
 mod memory;
 mod message;
+mod names;
 mod schedule;
 mod stp;
 pub mod uplink;
@@ -36,9 +38,13 @@ use super::probe::unguessable;
 use super::readable;
 use crate::event::{Dhcp, Event, LinkIndex, Mac};
 use memory::Memory;
+use names::Names;
 use schedule::{Schedule, Step};
 use stp::Bpdu;
 
+/// Of BOOTP and DHCP (RFC 2131, 4.1).
+const SERVER_PORT: u16 = 67;
+const CLIENT_PORT: u16 = 68;
 /// Larger frames are no DHCP.
 const FRAME: usize = 2048;
 /// Servers may look for three seconds whether an address is free (dnsmasq takes 3.1 s); later answers are to no question of
@@ -139,7 +145,7 @@ async fn watch(
     questions: &Questions,
 ) -> io::Result<()> {
     let mut watch = Watch::open(port)?;
-    watch.questions = questions.clone();
+    let mut names = Names::open(port.index, questions.clone())?;
     let mut alarm = Alarm::new()?;
     if memory.holds(&watch.plugging) {
         // A restart of ours must not leave the nodes without a server; asked it is all the same.
@@ -162,8 +168,17 @@ async fn watch(
                     watch.schedule.hint(Instant::now());
                     None
                 }
-                Heard::Name(mac, name) => {
-                    tell(events, Dhcp::CallsItself { mac, name }).await?;
+            },
+            clients = names.heard(&watch.ours) => match clients? {
+                // Anybody can say so: a reason to ask.
+                names::Heard::Server => {
+                    watch.schedule.hint(Instant::now());
+                    None
+                }
+                names::Heard::Names(names) => {
+                    for (mac, name) in names {
+                        tell(events, Dhcp::CallsItself { mac, name }).await?;
+                    }
                     None
                 }
             },
@@ -181,14 +196,12 @@ async fn watch(
     }
 }
 
-/// What a frame tells.
+/// What a server's frame means.
 enum Heard {
     /// another server answers our question: as it calls itself, and its hardware address
     Answer(Ipv4Addr, Mac),
     /// a sign of another server that anybody could have given
     Hint,
-    /// what a board calls itself
-    Name(Mac, String),
 }
 
 /// One stay of a cable in the port.
@@ -209,7 +222,6 @@ struct Watch {
     bridge: Option<[u8; 8]>,
     /// what it says again and again is not heard any more
     only_news: bool,
-    questions: Questions,
 }
 
 /// So many questions may be answered at a time.
@@ -217,7 +229,7 @@ const QUESTIONS: usize = 3;
 
 impl Watch {
     fn open(plan: &DhcpWatchPlan) -> io::Result<Self> {
-        let wire = packet::open(Type::RAW, ETHERTYPE_IPV4, plan.index, &talk())?;
+        let wire = packet::open(Type::RAW, ETHERTYPE_IPV4, plan.index, &between(SERVER_PORT, CLIENT_PORT))?;
         let plugging = packet::find(&plan.name)?;
         if (plugging.index, plugging.mac) != (plan.index, plan.mac) {
             // The plan is older than the port.
@@ -237,7 +249,6 @@ impl Watch {
             switch,
             bridge: None,
             only_news: false,
-            questions: Questions::default(),
         })
     }
 
@@ -276,7 +287,7 @@ impl Watch {
         }
     }
 
-    /// The next frame that tells something.
+    /// Waits for a frame of a server other than ours.
     async fn heard(&self) -> io::Result<Heard> {
         let mut frame = [0; FRAME];
         loop {
@@ -293,21 +304,12 @@ impl Watch {
         }
     }
 
+    /// Returns what a server's frame means; `None`: it is ours, or none.
     fn read(&self, frame: &[u8]) -> Option<Heard> {
-        if let Some(reply) = message::reply(frame) {
-            let theirs = reply.mac != self.plugging.mac;
-            let lately = self.asked.is_some_and(|at| at.elapsed() < ANSWERED_WITHIN);
-            let to_us = reply.asked_by == self.plugging.mac && self.transactions.contains(&reply.transaction);
-            let heard = if to_us && lately { Heard::Answer(reply.server, reply.mac) } else { Heard::Hint };
-            return theirs.then_some(heard);
-        }
-        if message::asks_all(frame) {
-            self.questions.count();
-        }
-        // Who takes another's offer is not called anything by us.
-        let other = message::chosen(frame).filter(|server| !self.ours.contains(server));
-        let name = || message::calls_itself(frame).map(|(mac, name)| Heard::Name(mac, name));
-        other.map(|_| Heard::Hint).or_else(name)
+        let reply = message::reply(frame).filter(|reply| reply.mac != self.plugging.mac)?;
+        let lately = self.asked.is_some_and(|at| at.elapsed() < ANSWERED_WITHIN);
+        let to_us = reply.asked_by == self.plugging.mac && self.transactions.contains(&reply.transaction);
+        Some(if to_us && lately { Heard::Answer(reply.server, reply.mac) } else { Heard::Hint })
     }
 
     /// What a switch says: that nothing is heard through it yet, or that what is behind it has changed.
@@ -363,18 +365,37 @@ async fn heard_bpdu(switch: Option<&AsyncFd<Socket>>) -> io::Result<Bpdu> {
     }
 }
 
-/// IPv4, UDP, no later fragment; from port 67 to port 68, or from 68 to 67: renewals too, for a board may have another name by
-/// then. A program of the classic BPF of `linux/filter.h`.
+// Instructions of the classic BPF (`linux/filter.h`):
+// BPF_LD | BPF_H/BPF_B | BPF_ABS/BPF_IND, BPF_LDX | BPF_B | BPF_MSH, BPF_JMP | BPF_JEQ/BPF_JSET | BPF_K, BPF_RET | BPF_K
+const LOAD_HALF: u16 = 0x28;
+const LOAD_BYTE: u16 = 0x30;
+const LOAD_HALF_INDEXED: u16 = 0x48;
+const LOAD_HEADER_LENGTH: u16 = 0xb1;
+const JUMP_IF_EQUAL: u16 = 0x15;
+const JUMP_IF_ANY_BIT: u16 = 0x45;
+const RETURN: u16 = 0x06;
+/// Bytes of a frame that are passed on.
+const ACCEPT: u32 = FRAME as u32;
+
+/// Lets through what is IPv4, UDP, no later fragment, and goes from the one port to the other.
+fn between(from: u16, to: u16) -> [SockFilter; 11] {
+    [
+        SockFilter::new(LOAD_BYTE, 0, 0, 23),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 8, 17),
+        SockFilter::new(LOAD_HALF, 0, 0, 20),
+        SockFilter::new(JUMP_IF_ANY_BIT, 6, 0, 0x1fff),
+        SockFilter::new(LOAD_HEADER_LENGTH, 0, 0, 14),
+        SockFilter::new(LOAD_HALF_INDEXED, 0, 0, 14),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 3, from.into()),
+        SockFilter::new(LOAD_HALF_INDEXED, 0, 0, 16),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, to.into()),
+        SockFilter::new(RETURN, 0, 0, ACCEPT),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ]
+}
+
+/// Lets through what is IPv4, UDP, no later fragment, and goes from port 67 to port 68 or from 68 to 67, renewals too.
 fn talk() -> [SockFilter; 14] {
-    // BPF_LD | BPF_H/BPF_B | BPF_ABS/BPF_IND, BPF_LDX | BPF_B | BPF_MSH, BPF_JMP | BPF_JEQ/BPF_JSET | BPF_K, BPF_RET | BPF_K
-    const LOAD_HALF: u16 = 0x28;
-    const LOAD_BYTE: u16 = 0x30;
-    const LOAD_HALF_INDEXED: u16 = 0x48;
-    const LOAD_HEADER_LENGTH: u16 = 0xb1;
-    const JUMP_IF_EQUAL: u16 = 0x15;
-    const JUMP_IF_ANY_BIT: u16 = 0x45;
-    const RETURN: u16 = 0x06;
-    let accept = FRAME as u32;
     [
         SockFilter::new(LOAD_BYTE, 0, 0, 23),
         SockFilter::new(JUMP_IF_EQUAL, 0, 11, 17),
@@ -388,7 +409,7 @@ fn talk() -> [SockFilter; 14] {
         SockFilter::new(JUMP_IF_EQUAL, 0, 3, 68),
         SockFilter::new(LOAD_HALF_INDEXED, 0, 0, 16),
         SockFilter::new(JUMP_IF_EQUAL, 0, 1, 67),
-        SockFilter::new(RETURN, 0, 0, accept),
+        SockFilter::new(RETURN, 0, 0, ACCEPT),
         SockFilter::new(RETURN, 0, 0, 0),
     ]
 }

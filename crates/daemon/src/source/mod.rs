@@ -18,6 +18,7 @@ pub mod nameserver;
 pub mod netlink;
 pub mod nfnetlink;
 pub mod ntp;
+pub mod pace;
 mod packet;
 pub mod places;
 pub mod probe;

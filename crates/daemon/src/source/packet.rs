@@ -68,9 +68,12 @@ pub fn open(kind: Type, ethertype: u16, index: LinkIndex, filter: &[SockFilter])
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_at(name: &str, kind: Type, ethertype: u16) -> io::Result<(Socket, LinkIndex)> {
+pub fn open_at(name: &str, kind: Type, ethertype: u16, filter: &[SockFilter]) -> io::Result<(Socket, LinkIndex)> {
     let socket = unbound(kind)?;
     let index = name_to_index(&socket, name)?;
+    if !filter.is_empty() {
+        socket.attach_filter(filter)?;
+    }
     socket.bind(&address(index, ethertype, Mac([0; 6])))?;
     Ok((socket, index))
 }

@@ -16,6 +16,32 @@ pub fn alerts(state: &State, raised: &mut Vec<Alert>) {
     raised.extend(contested(nodes));
     raised.extend(homonyms(nodes));
     raised.extend(named_as_the_head(state));
+    raised.extend(flood(state));
+}
+
+/// Somebody sends from ever other hardware addresses, or gives itself ever other names.
+fn flood(state: &State) -> Vec<Alert> {
+    let Some(flood) = state.nodes().flood(state.now()) else { return Vec::new() };
+    let port = state.cluster_port().map_or("the cluster port", |port| &port.name);
+    let most = Nodes::most_found(state.settings());
+    let strangers = flood.strangers.map(|count| {
+        let text = format!(
+            "somebody floods {port} with boards that nobody knows: {count} or more were left out, no more than {most} are listed; \
+             find the cable that they come by (the lights of the switch, its table of addresses, tcpdump -i {port} -e arp) and pull \
+             it; nodes of the settings and those with a lease are not touched"
+        );
+        alert(Severity::Notice, "node-flood", text, format!("FLOOD {port}"))
+    });
+    let restless = flood.restless.map(|mac| {
+        let name = state.nodes().by_mac(mac).map_or_else(|| mac.to_string(), |node| node.name.clone());
+        let text = format!(
+            "{name} ({mac}) changes its host name again and again; it keeps one for a while each time: look at its DHCP client, or \
+             name it with `bramblegate nodes adopt`"
+        );
+        // The name itself is what changes.
+        alert(Severity::Notice, "node-flood", text, format!("NAMES {mac}"))
+    });
+    strangers.into_iter().chain(restless).collect()
 }
 
 /// The settings say so; the head may have been renamed since they were checked.

@@ -168,6 +168,9 @@ kinds! {
     POWER_OFF "3c26fb7153394cb6ac62be8398c9f08d" Notice
         "The power button was held for five seconds"
         "The machine is asked to power off by bramblegate-poweroff.path, which waits for the file power-off in the daemon's runtime directory. Unplug it when the display says that it is safe."
+    LEFT_OUT "0df42d12e6064c15b1d3b37a11349412" Notice
+        "More records of one kind than the journal is to take"
+        "Something changes again and again, or somebody floods the cluster port. So many records like the one that is named were not written; those of other kinds, and of other nodes, are."
     SOURCE_FAILED "4f60d409cb8b4f068845a786f60e1b9b" Warning
         "The gateway cannot see a part of the machine any more"
         "One of its watchers ended and is begun again, less and less often while it fails. The rest works on."

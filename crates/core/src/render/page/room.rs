@@ -36,14 +36,25 @@ pub fn slots(geometry: Geometry, first_row: usize) -> Vec<Slot> {
 
 /// The topics' lines on as many screens as they need; each screen has at most as many lines as there are slots.
 pub fn pack(topics: &[Topic], slots: &[Slot]) -> Vec<Vec<String>> {
+    pack_placed(topics, slots).0
+}
+
+/// As [`pack`]; also returns the screen on which each topic begins.
+pub fn pack_placed(topics: &[Topic], slots: &[Slot]) -> (Vec<Vec<String>>, Vec<usize>) {
     let mut screens: Vec<Vec<String>> = Vec::new();
-    for group in topics.iter().flat_map(|topic| topic.groups(slots)) {
-        match screens.last_mut() {
-            Some(screen) if screen.len() + group.len() <= slots.len() => screen.extend(group),
-            _ => screens.push(group),
+    let mut firsts = Vec::with_capacity(topics.len());
+    for topic in topics {
+        let mut first = None;
+        for group in topic.groups(slots) {
+            match screens.last_mut() {
+                Some(screen) if screen.len() + group.len() <= slots.len() => screen.extend(group),
+                _ => screens.push(group),
+            }
+            first.get_or_insert(screens.len() - 1);
         }
+        firsts.push(first.unwrap_or(0));
     }
-    screens
+    (screens, firsts)
 }
 
 /// Puts lines into slots.

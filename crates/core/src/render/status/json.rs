@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 
 use super::{GatewayStatus, LcdStatus, LedStatus, NodeStatus, Snapshot, UplinkStatus};
 use crate::event::{Acquisition, Head, Instant, PortalUrl, printable_line};
@@ -110,7 +111,7 @@ pub fn change<'a>(
     snapshot: &Snapshot,
     parts: &[&'static str],
     nodes: impl IntoIterator<Item = &'a NodeStatus>,
-    removed: &[String],
+    removed: &BTreeSet<String>,
     now: Instant,
 ) -> Option<Vec<u8>> {
     let nodes: Vec<Vec<u8>> = nodes.into_iter().map(|status| node(status, now)).collect();

@@ -357,7 +357,7 @@ fn a_change_tells_just_what_changed() {
     let parts = json::changed_parts(&before, &after);
     assert_eq!(parts, ["severity", "alerts", "cluster"]);
     let down = node(&stage.state, "rpi2").unwrap();
-    let text = json::change(7, &after, &parts, [&down], &["rpi9".to_owned()], stage.now()).unwrap();
+    let text = json::change(7, &after, &parts, [&down], &["rpi9".to_owned()].into(), stage.now()).unwrap();
     let line = parse(&text);
     assert_eq!(keys(&line), ["alerts", "cluster", "nodes", "nodes_removed", "schema", "seq", "severity", "type"]);
     assert_eq!(line["seq"], 7);
@@ -372,7 +372,7 @@ fn nothing_to_tell_is_no_line() {
     let stage = Stage::online();
     let snapshot = stage.snapshot();
     assert_eq!(json::changed_parts(&snapshot, &snapshot.clone()), [""; 0]);
-    assert!(json::change(1, &snapshot, &[], [], &[], stage.now()).is_none());
+    assert!(json::change(1, &snapshot, &[], [], &[].into(), stage.now()).is_none());
 }
 
 /// Names of ports, tables and programs come from others, and many a client prints a text as it is.

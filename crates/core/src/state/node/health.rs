@@ -70,6 +70,8 @@ pub(super) struct Watch {
     lossy: bool,
     flapping: bool,
     maintenance: bool,
+    /// it has answered once
+    answered: bool,
     /// rounds since it was last found up, as far as [`SETTLED`]
     settled: u8,
     /// rounds in a row that contradict what was seen
@@ -97,6 +99,11 @@ impl NodeState {
     /// Why it is degraded; `None` if it is not.
     pub fn trouble(&self) -> Option<Trouble> {
         (self.health == NodeHealth::Degraded).then(|| self.watch.trouble()).flatten()
+    }
+
+    /// It has answered since it is known here.
+    pub fn has_answered(&self) -> bool {
+        self.watch.answered
     }
 
     /// It was asked often enough and has not answered yet.
@@ -223,6 +230,7 @@ impl Watch {
     /// Counts a round. `starting`: who has not answered yet cannot be expected to.
     fn take(&mut self, round: &Round, health: &Health, starting: bool, now: Instant) {
         let answered = round.rtt.is_some();
+        self.answered |= answered;
         if self.seen == Seen::Up {
             self.lost = self.lost << 1 | u64::from(round.first_lost || !answered);
             self.settled = self.settled.saturating_add(1).min(SETTLED);

@@ -22,7 +22,7 @@ use counts::Troubled;
 use health::Watch;
 pub use health::{BOOTING_TIME, HealthChange, Trouble};
 use inventory::Inventory;
-pub use inventory::{Contest, FORGET_TIME, Homonym, Misplaced, most_claims};
+pub use inventory::{Contest, FORGET_TIME, Flood, Homonym, Misplaced, most_claims};
 
 /// How a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,6 +96,8 @@ pub struct NodeState {
     pub rtt: Option<Duration>,
     /// when `health` last changed
     pub since: Instant,
+    /// when it came to be known
+    pub heard: Instant,
     watch: Watch,
 }
 
@@ -226,6 +228,7 @@ impl Nodes {
             health,
             rtt: None,
             since: now,
+            heard: now,
             watch,
         };
         let tally = node.tally();
@@ -293,6 +296,9 @@ impl Nodes {
         let before = std::mem::replace(&mut node.health, health);
         node.since = now;
         let tally = node.tally();
+        if node.origin == Origin::Found && before == NodeHealth::Unknown && health == NodeHealth::Up {
+            self.inventory.crowd.confirm();
+        }
         if health == NodeHealth::Down {
             self.down.insert(id);
         } else {

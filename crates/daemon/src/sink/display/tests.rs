@@ -9,7 +9,7 @@ use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Vital};
 use crate::panel::Wiring;
 use crate::panel::emulator::Chip;
 use crate::panel::{CharDisplay, DeviceError};
-use crate::panel::{Charset, Geometry, Page};
+use crate::panel::{Charset, Geometry, Page, Role};
 
 const SIXTEEN: Geometry = Geometry { columns: 16, rows: 2 };
 
@@ -332,9 +332,12 @@ fn every_so_often_the_controller_is_initialised_again() {
 fn pages_turn_and_each_is_reported() {
     let fake = Fake::default();
     let (display, mut events) = fake.spawn(settings(LcdBus::Off));
-    let pages = ["nodes", "uplink"]
-        .map(|row| Page { frame: Frame::from_lines(SIXTEEN, &["10.99.0.1", row]), dwell: Duration::from_millis(300) });
-    display.show(Playlist { pages: pages.to_vec(), urgent_rows: 1, news: Vec::new() });
+    let pages = ["nodes", "uplink"].map(|row| Page {
+        frame: Frame::from_lines(SIXTEEN, &["10.99.0.1", row]),
+        dwell: Duration::from_millis(300),
+        role: Role::Ordinary,
+    });
+    display.show(Playlist { pages: pages.to_vec(), urgent_rows: 1, ..Playlist::default() });
     for row in ["nodes          ♥", "uplink         ♥", "nodes          ♥"] {
         await_lines(&mut events, "10.99.0.1", row);
     }

@@ -11,9 +11,10 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Command;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::death;
+use crate::source::pace::Pace;
 
 /// Folders of administrators' programs, which a `PATH` may lack.
 const FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"];
@@ -24,6 +25,15 @@ const LONGEST: u64 = 4096;
 /// It is not listened to faster; a thousand nodes that come at once say 4,000 lines.
 const LINES: u32 = 2000;
 const PACE: Duration = Duration::from_secs(1);
+/// Bytes of a pipe (pipe(7)): what is read at a time.
+const PIPE: usize = 64 << 10;
+/// After a batch of more lines than this …
+const MANY: usize = 24;
+/// … the next one is left to gather for this long; at 1,000 requests a second it fills a quarter of the pipe.
+const BATCH_INTERVAL: Duration = Duration::from_millis(100);
+/// Lines of routine that are forwarded in a row, and one more in each interval.
+const ROUTINE: u32 = 64;
+const ROUTINE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Where dnsmasq is, if it is installed.
 pub fn program() -> Option<PathBuf> {
@@ -141,10 +151,14 @@ fn foreground() -> &'static [&'static str] {
     }
 }
 
+/// Forwards what dnsmasq writes, line by line. How many lines of routine there are the nodes decide: of a flood of them only
+/// some are forwarded, as signs of life.
 async fn listen(stderr: impl AsyncRead + Unpin, lines: mpsc::Sender<String>) {
-    let mut reader = BufReader::new(stderr);
+    let mut reader = BufReader::with_capacity(PIPE, stderr);
     let mut line = Vec::new();
     let (mut begin, mut heard) = (Instant::now(), 0);
+    let mut routine = Pace::new(ROUTINE, ROUTINE_INTERVAL, begin);
+    let mut batch = 0;
     loop {
         if begin.elapsed() >= PACE {
             (begin, heard) = (Instant::now(), 0);
@@ -152,18 +166,36 @@ async fn listen(stderr: impl AsyncRead + Unpin, lines: mpsc::Sender<String>) {
             // What it says waits in the pipe, and then so does dnsmasq.
             sleep_until(begin + PACE).await;
         }
-        heard += 1;
+        if reader.buffer().is_empty() {
+            if batch > MANY {
+                sleep(BATCH_INTERVAL).await;
+            }
+            batch = 0;
+        }
+        batch += 1;
         line.clear();
         let mut limited = tokio::io::AsyncReadExt::take(&mut reader, LONGEST);
         match limited.read_until(b'\n', &mut line).await {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
-        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-        if !text.is_empty() && lines.send(text).await.is_err() {
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_end();
+        if is_routine(text) && !routine.try_take(Instant::now()) {
+            continue;
+        }
+        heard += 1;
+        if !text.is_empty() && lines.send(text.to_owned()).await.is_err() {
             return;
         }
     }
+}
+
+/// Returns whether a line only says that a client was served, and nothing of what it lacks ("no address available").
+fn is_routine(line: &str) -> bool {
+    const VERBS: [&str; 5] = ["DHCPDISCOVER(", "DHCPOFFER(", "DHCPREQUEST(", "DHCPACK(", "DHCPINFORM("];
+    let text = line.split_once(": ").map_or(line, |(_, text)| text);
+    VERBS.iter().any(|verb| text.starts_with(verb)) && !text.contains("available")
 }
 
 #[cfg(test)]
@@ -186,6 +218,26 @@ mod tests {
         running.end().await;
         fs::remove_dir_all(&folder).unwrap();
         assert_eq!(said.unwrap(), "started");
+    }
+
+    #[tokio::test]
+    async fn routine_is_forwarded_as_a_sign_of_life_and_complaints_always() {
+        let mut text = String::new();
+        for number in 0..3000 {
+            text += &format!("dnsmasq-dhcp[7]: DHCPREQUEST(eth0) 192.168.50.{} b8:27:eb:00:00:01\n", number % 250);
+            if number % 100 == 0 {
+                text += "dnsmasq-dhcp[7]: DHCPDISCOVER(eth0) b8:27:eb:00:00:09 no address available\n";
+            }
+        }
+        let (sender, mut lines) = mpsc::channel(256);
+        let listening = tokio::spawn(async move { listen(text.as_bytes(), sender).await });
+        let (mut routine, mut complaints) = (0, 0);
+        while let Some(line) = lines.recv().await {
+            *if line.contains("no address") { &mut complaints } else { &mut routine } += 1;
+        }
+        listening.await.unwrap();
+        assert_eq!(complaints, 30, "none is lost");
+        assert!((1..=ROUTINE + 8).contains(&routine), "{routine} of 3000");
     }
 
     #[tokio::test]

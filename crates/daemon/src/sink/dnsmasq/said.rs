@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use super::restraint::Restraint;
 use crate::event::{Dhcp, Event, Mac, Said, Saying};
-use crate::source::leases::file::Leases;
+use crate::sort;
+use crate::source::leases::file::{Entry, Leases};
 
 /// Words by which a complaint is known; dnsmasq gives no priority with its lines.
 const COMPLAINTS: [&str; 13] = [
@@ -32,7 +33,7 @@ const COMMONPLACE: [&str; 4] = ["not found", "aborted", "Early terminate", "igno
 /// Listens to one dnsmasq after the other.
 #[derive(Debug, Default)]
 pub struct Listener {
-    /// addresses told already: a renewal is no news
+    /// addresses told already, of those that have one now: a renewal is no news
     known: LiteMap<Mac, Ipv4Addr>,
     /// names that were not given: said again for each lease whenever the files are read
     not_given: BTreeSet<String>,
@@ -48,6 +49,23 @@ impl Listener {
         for entry in &leases.entries {
             self.known.insert(entry.mac, entry.address);
         }
+    }
+
+    /// Returns what is new among the leases that are given now. dnsmasq says so too, but with a line for each renewal
+    /// as well: how many those are the nodes decide.
+    pub fn given(&mut self, leases: &Leases) -> Vec<Event> {
+        let news = leases.entries.iter().filter(|entry| self.known.get(&entry.mac) != Some(&entry.address));
+        let said = news.map(|Entry { mac, address, host_name, .. }| {
+            let name = host_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+            let text = format!("{mac}{name} has the address {address}");
+            let said = Said { what: Saying::Leased, text, mac: Some(*mac), address: Some(*address) };
+            Event::Dhcp(Dhcp::Said(said))
+        });
+        let said = said.collect();
+        let mut now: Vec<(Mac, Ipv4Addr)> = leases.entries.iter().map(|entry| (entry.mac, entry.address)).collect();
+        sort::by_key(&mut now, |(mac, _)| *mac);
+        self.known = sort::map(now);
+        said
     }
 
     /// What a line says, if it is worth knowing and not said too often already.
@@ -90,22 +108,15 @@ impl Listener {
     }
 
     /// `Some(None)`: understood, and no news.
-    fn address(&mut self, text: &str) -> Option<Option<Event>> {
+    fn address(&self, text: &str) -> Option<Option<Event>> {
         let words: Vec<&str> = text.split_whitespace().collect();
         let (verb, rest) = words.split_first()?;
         let verb = verb.split('(').next().unwrap_or_default();
         let address = rest.iter().find_map(|word| word.parse::<Ipv4Addr>().ok());
         let mac = rest.iter().find_map(|word| word.parse::<Mac>().ok());
-        let name = || rest.get(2).map_or_else(String::new, |name| format!(" ({name})"));
         let said = |what, text: String| Some(Event::Dhcp(Dhcp::Said(Said { what, text, mac, address })));
         match (verb, mac, address) {
-            ("DHCPACK", Some(mac), Some(address)) => {
-                let renewed = self.known.insert(mac, address) == Some(address);
-                let news = said(Saying::Leased, format!("{mac}{} has the address {address}", name()));
-                Some(news.filter(|_| !renewed))
-            }
             ("DHCPNAK" | "DHCPDECLINE", Some(mac), Some(address)) => {
-                self.known.remove(&mac);
                 let why = rest.get(2..).unwrap_or_default().join(" ");
                 let text = match verb {
                     "DHCPNAK" => format!("{mac} may not have {address}: {why}"),
@@ -113,17 +124,15 @@ impl Listener {
                 };
                 Some(said(Saying::Refused, text))
             }
-            ("DHCPRELEASE", Some(mac), _) => {
-                self.known.remove(&mac);
-                Some(None)
-            }
             ("DHCPDISCOVER" | "DHCPREQUEST", Some(mac), _) if text.contains("no address") => {
                 // One that it asks for is not its own.
                 let text = format!("there is no address left for {mac}: widen cluster.dhcp.range");
                 let said = Said { what: Saying::Exhausted, text, mac: Some(mac), address: None };
                 Some(Some(Event::Dhcp(Dhcp::Said(said))))
             }
-            ("DHCPDISCOVER" | "DHCPOFFER" | "DHCPREQUEST" | "DHCPINFORM", _, _) => Some(None),
+            ("DHCPDISCOVER" | "DHCPOFFER" | "DHCPREQUEST" | "DHCPACK" | "DHCPRELEASE" | "DHCPINFORM", _, _) => {
+                Some(None)
+            }
             _ => None,
         }
     }
@@ -152,6 +161,7 @@ pub fn split(line: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::leases::file;
 
     fn heard(listener: &mut Listener, line: &str) -> Option<(Saying, String)> {
         match listener.hear(line)? {
@@ -163,13 +173,24 @@ mod tests {
     #[test]
     fn an_address_is_told_once_and_its_renewals_are_not() {
         let mut listener = Listener::default();
-        let line = "Nov 24 19:00:00 dnsmasq-dhcp[12]: DHCPACK(eth0) 192.168.50.101 b8:27:eb:00:00:01 rpi1";
-        let (what, text) = heard(&mut listener, line).unwrap();
-        assert_eq!((what, text.as_str()), (Saying::Leased, "b8:27:eb:00:00:01 (rpi1) has the address 192.168.50.101"));
-        assert_eq!(heard(&mut listener, line), None);
-        assert!(heard(&mut listener, &line.replace(".101", ".102")).is_some(), "another address is news");
-        heard(&mut listener, "dnsmasq-dhcp: DHCPRELEASE(eth0) 192.168.50.102 b8:27:eb:00:00:01 rpi1");
-        assert!(heard(&mut listener, &line.replace(".101", ".102")).is_some(), "so is one that was given back");
+        let mut given = |lines: &str| -> Vec<String> {
+            let told = listener.given(&file::parse(lines.as_bytes()));
+            let text = |event| match event {
+                Event::Dhcp(Dhcp::Said(Said { what: Saying::Leased, text, .. })) => text,
+                other => panic!("{other:?}"),
+            };
+            told.into_iter().map(text).collect()
+        };
+        let line = "1000 b8:27:eb:00:00:01 192.168.50.101 rpi1 *\n";
+        assert_eq!(given(line), ["b8:27:eb:00:00:01 (rpi1) has the address 192.168.50.101"]);
+        assert!(
+            given(&line.replace("1000", "4600").replace("rpi1", "rpi9")).is_empty(),
+            "a renewal, with another name"
+        );
+        assert_eq!(given(&line.replace(".101", ".102")).len(), 1, "another address is news");
+        assert!(given("").is_empty());
+        assert_eq!(given(&line.replace(".101", ".102")).len(), 1, "so is one that was given back");
+        assert_eq!(listener.known.len(), 1, "who has none any more is forgotten");
     }
 
     #[test]

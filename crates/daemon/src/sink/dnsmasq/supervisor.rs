@@ -426,6 +426,9 @@ impl Supervisor {
         if !leases.damaged.is_empty() {
             return;
         }
+        for event in self.listener.given(&leases) {
+            self.tell(event);
+        }
         let given = self.given.clone();
         let away = |keep: &Keep| given.as_ref().map(|given| keep.away(given.address, given.range));
         let before = away(&self.keep);

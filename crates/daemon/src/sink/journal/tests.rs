@@ -24,7 +24,12 @@ impl Fake {
     }
 
     fn journal(&self) -> Journal {
-        Journal { way: native_way(&self.folder.join("socket")).unwrap(), dropped: AtomicU64::new(0) }
+        Journal {
+            way: native_way(&self.folder.join("socket")).unwrap(),
+            dropped: AtomicU64::new(0),
+            limit: Mutex::default(),
+            nodes: 1_000_000,
+        }
     }
 
     fn receive(&self) -> Vec<u8> {

@@ -21,9 +21,12 @@ pub struct Board {
     nodes: Vec<NodeStatus>,
     /// by the slot of a node's number, its place; of who has none there is another's, or one beyond the last
     places: Vec<u32>,
+    /// somebody reads: only then is it remembered what has not been told
+    read: bool,
     /// places of nodes to be told
     changed: BTreeSet<usize>,
-    removed: Vec<String>,
+    /// names that are no node's any more
+    removed: BTreeSet<String>,
     /// counts up when nodes moved to other places
     layout: u64,
     sequence: u64,
@@ -63,19 +66,20 @@ impl Board {
         let Some(place) = self.place(node.id) else {
             let place = self.nodes.len();
             note(&mut self.places, node.id, place);
-            self.changed.insert(place);
-            self.removed.retain(|name| *name != node.name);
+            self.note_changed(place);
+            self.removed.remove(&node.name);
             self.nodes.push(node);
             return true;
         };
         let Some(known) = self.nodes.get_mut(place) else { return false };
         let news = !known.is_told_by(&node);
         let before = std::mem::replace(known, node);
-        if news {
-            self.changed.insert(place);
+        if before.name != known.name && self.read {
+            self.removed.insert(before.name);
+            self.removed.remove(&known.name);
         }
-        if before.name != known.name {
-            self.removed.push(before.name);
+        if news {
+            self.note_changed(place);
         }
         news
     }
@@ -112,11 +116,14 @@ impl Board {
             let known = known.get(node.name.as_str());
             known.is_none_or(|(place, known)| untold.contains(place) || !known.is_told_by(node))
         };
-        self.changed = sort::set(nodes.iter().enumerate().filter(|(_, node)| is_news(node)).map(|(place, _)| place));
-        let names = sort::set(nodes.iter().map(|node| node.name.as_str()));
-        self.removed.retain(|name| !names.contains(name.as_str()));
-        self.removed
-            .extend(before.iter().map(|node| &node.name).filter(|name| !names.contains(name.as_str())).cloned());
+        if self.read {
+            let changed = nodes.iter().enumerate().filter(|(_, node)| is_news(node)).map(|(place, _)| place);
+            self.changed = sort::set(changed);
+            let names = sort::set(nodes.iter().map(|node| node.name.as_str()));
+            self.removed.retain(|name| !names.contains(name.as_str()));
+            let gone = before.iter().map(|node| &node.name).filter(|name| !names.contains(name.as_str()));
+            self.removed.extend(gone.cloned());
+        }
         self.places.clear();
         for (place, node) in nodes.iter().enumerate() {
             note(&mut self.places, node.id, place);
@@ -135,11 +142,32 @@ impl Board {
         self.set_nodes(rest)
     }
 
-    /// What changed until now is in the snapshot that the first client gets.
-    pub fn forget_changes(&mut self) {
+    /// Notes that the node at this place is to be told, if anybody reads.
+    fn note_changed(&mut self, place: usize) {
+        if self.read {
+            self.changed.insert(place);
+        }
+    }
+
+    /// Begins to remember what changes: what did until now is in the snapshot that the first client gets.
+    pub fn begin_reading(&mut self) {
         self.told.clone_from(&self.current);
         self.changed.clear();
         self.removed.clear();
+        self.read = true;
+    }
+
+    /// Remembers nothing more: nobody reads. What nodes do must not fill what nobody empties.
+    pub fn end_reading(&mut self) {
+        self.read = false;
+        self.changed.clear();
+        self.removed.clear();
+    }
+
+    /// How much is remembered.
+    #[cfg(test)]
+    pub fn untold(&self) -> usize {
+        self.changed.len() + self.removed.len()
     }
 
     /// The next line of changes, and whether there is more to tell.

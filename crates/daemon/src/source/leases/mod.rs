@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,6 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::event::{Change, Event, Lease, Mac};
 use crate::sort;
 use crate::source::folder::{self, Folder};
+use crate::source::pace::Pace;
 use crate::source::readable;
 use file::{Entry, Leases};
 
@@ -29,6 +31,11 @@ const SETTLE: Duration = Duration::from_millis(20);
 const LOOKS: u32 = 4;
 const AGAIN: Duration = Duration::from_millis(20);
 
+/// One change after another is read at once, so many times; then no more often than this. One node can have the file written a
+/// thousand times a second.
+const AT_ONCE: u32 = 8;
+const SPACING: Duration = Duration::from_millis(500);
+
 /// A lease file, watched.
 #[derive(Debug)]
 pub struct Watch {
@@ -36,6 +43,7 @@ pub struct Watch {
     watched: AsyncFd<OwnedFd>,
     /// it was written, and is still left alone until then
     settled: Option<Instant>,
+    pace: Pace,
     /// who had a lease when it was last read
     known: BTreeSet<Mac>,
 }
@@ -52,7 +60,8 @@ impl Watch {
         // The folder, for the file comes, goes and is replaced.
         let flags = WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::DELETE | WatchFlags::ONLYDIR;
         inotify::add_watch(watched.get_ref(), folder, flags)?;
-        Ok(Self { path: path.to_owned(), watched, settled: None, known: BTreeSet::new() })
+        let pace = Pace::new(AT_ONCE, SPACING, Instant::now());
+        Ok(Self { path: path.to_owned(), watched, settled: None, pace, known: BTreeSet::new() })
     }
 
     /// What the file holds now; none if there is no file.
@@ -87,15 +96,20 @@ impl Watch {
             if let Some(settled) = self.settled {
                 sleep_until(settled).await;
                 self.settled = None;
+                // What was heard meanwhile is seen when the file is read now.
+                if self.drain(name.as_deref().map(OsStrExt::as_bytes).unwrap_or_default()) == Heard::FolderGone {
+                    self.watched = Self::open(&self.path)?.watched;
+                }
                 return Ok(());
             }
             let mut guard = self.watched.readable().await?;
-            let heard = self.drain(name.as_deref().map(std::os::unix::ffi::OsStrExt::as_bytes).unwrap_or_default());
+            let heard = self.drain(name.as_deref().map(OsStrExt::as_bytes).unwrap_or_default());
             guard.clear_ready();
             if heard == Heard::FolderGone {
                 self.watched = Self::open(&self.path)?.watched;
             }
-            self.settled = (heard != Heard::Nothing).then(|| Instant::now() + SETTLE);
+            let now = Instant::now();
+            self.settled = (heard != Heard::Nothing).then(|| self.pace.next(now + SETTLE));
         }
     }
 

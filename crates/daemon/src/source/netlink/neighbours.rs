@@ -14,12 +14,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::socket::{self, Connection, Groups, Listing};
 use super::tell;
 use super::wire::{Attributes, Message, Messages, u8_at, u16_at, u32_at};
 use crate::event::{Change, Event, LinkIndex, Mac, Neighbour};
+use crate::source::pace::Pace;
 use crate::source::readable;
 
 /// `RTM_NEWNEIGH`, `RTM_DELNEIGH`
@@ -69,14 +70,32 @@ pub fn neighbour(message: &Message<'_>, port: LinkIndex) -> Option<Change<Neighb
     if gone { Some(Change::Gone(told)) } else { told.mac.map(|_| Change::Present(told)) }
 }
 
+/// At an address at which a board was heard another one may be so many times in a row, …
+const MOVES: u32 = 64;
+/// … and once in each interval after that: whoever sends from ever other hardware addresses changes each entry once a second.
+const MOVE_INTERVAL: Duration = Duration::from_millis(50);
+
 /// What was told last, so that only changes are told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
     port: Option<LinkIndex>,
     known: BTreeMap<IpAddr, Neighbour>,
+    moves: Pace,
 }
 
 impl Table {
+    fn new(now: Instant) -> Self {
+        Self { port: None, known: BTreeMap::new(), moves: Pace::new(MOVES, MOVE_INTERVAL, now) }
+    }
+
+    /// Returns whether a message is to be passed over: another board is at its address, and that happens too often. It is listed
+    /// when the flood is over.
+    fn passes_over(&mut self, change: &Change<Neighbour>, now: Instant) -> bool {
+        let Change::Present(told) = change else { return false };
+        let moved = self.known.get(&told.address).is_some_and(|known| known.mac != told.mac);
+        moved && !self.moves.try_take(now)
+    }
+
     /// Takes one message's word in; whether it is news.
     fn take(&mut self, change: &Change<Neighbour>) -> bool {
         match change {
@@ -103,7 +122,7 @@ impl Table {
 pub async fn run(mut port: watch::Receiver<Option<LinkIndex>>, events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let groups = readable(Groups::subscribe(&socket::NEIGHBOURS)?)?;
     let mut requests = Connection::open()?;
-    let mut table = Table::default();
+    let mut table = Table::new(Instant::now());
     let mut buffer = Vec::with_capacity(socket::DATAGRAM);
     let first = *port.borrow_and_update();
     let mut whole = list(&mut requests, &mut table, first, &events).await?;
@@ -123,8 +142,9 @@ pub async fn run(mut port: watch::Receiver<Option<LinkIndex>>, events: mpsc::Sen
             }
         };
         match read(groups.get_ref(), &mut table, &mut buffer, &events).await {
-            Ok(()) => {
+            Ok(all) => {
                 guard.clear_ready();
+                whole &= all;
                 sleep(PAUSE).await;
             }
             Err(error) if socket::is_overrun(&error) => {
@@ -136,23 +156,26 @@ pub async fn run(mut port: watch::Receiver<Option<LinkIndex>>, events: mpsc::Sen
     }
 }
 
-/// Reads until nothing waits.
+/// Reads until nothing waits. `false`: not all of it was told.
 async fn read(
     groups: &Groups,
     table: &mut Table,
     buffer: &mut Vec<u8>,
     events: &mpsc::Sender<Event>,
-) -> io::Result<()> {
-    let Some(port) = table.port else { return Ok(()) };
+) -> io::Result<bool> {
+    let Some(port) = table.port else { return Ok(true) };
+    let (mut all, now) = (true, Instant::now());
     loop {
         match groups.receive(buffer) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(all),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         }
         for change in Messages::new(buffer).filter_map(|message| neighbour(&message, port)) {
-            if table.take(&change) {
+            if table.passes_over(&change, now) {
+                all = false;
+            } else if table.take(&change) {
                 tell(events, Event::Neighbour(change)).await?;
             }
         }

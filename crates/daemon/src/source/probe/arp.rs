@@ -6,7 +6,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use socket2::{Socket, Type};
+use socket2::{SockFilter, Socket, Type};
 
 use super::batch::{Inbox, SENT_AT_ONCE, prepare, send, wall};
 use super::icmp::is_full;
@@ -28,8 +28,18 @@ pub struct ArpProbe {
     wire: Option<Wire>,
     denied: bool,
     inbox: Inbox,
-    /// of each address what was asked last, and when: a reply says no more than who sends it
-    asked: HashMap<[u8; 4], (Key, Duration)>,
+    /// of each address what was asked last, of which board, and when: a reply says no more than who sends it; forgotten when
+    /// the port is opened anew, and so bounded by the addresses of its nodes
+    asked: HashMap<[u8; 4], Asked>,
+}
+
+/// One question that waits for its answer.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    key: Key,
+    /// whose answer alone counts
+    mac: Option<Mac>,
+    at: Duration,
 }
 
 /// A packet socket on one port.
@@ -44,7 +54,7 @@ struct Wire {
 
 impl Wire {
     fn open(port: &str) -> io::Result<Self> {
-        let (socket, index) = packet::open_at(port, Type::DGRAM, ETHERTYPE_ARP)?;
+        let (socket, index) = packet::open_at(port, Type::DGRAM, ETHERTYPE_ARP, &replies())?;
         let mac = packet::own_mac(&socket).ok_or(io::ErrorKind::NotFound)?;
         prepare(&socket, ROOM);
         Ok(Self { socket, port: port.to_owned(), index, mac })
@@ -59,12 +69,27 @@ pub fn request(Mac(ours): Mac, node: [u8; 4]) -> [u8; LENGTH] {
     packet
 }
 
-/// Whose reply to us this is.
-pub(super) fn reply(packet: &[u8], Mac(ours): Mac) -> Option<[u8; 4]> {
+/// Returns the address and the board of a reply to us.
+pub(super) fn reply(packet: &[u8], Mac(ours): Mac) -> Option<([u8; 4], Mac)> {
     let packet = packet.first_chunk::<LENGTH>()?;
     let to_us =
         packet.starts_with(&TYPES) && packet.get(6..8) == Some(&[0, REPLY]) && packet.get(18..24) == Some(&ours);
-    to_us.then(|| packet.get(14..)?.first_chunk().copied()).flatten()
+    let sender = || Some((*packet.get(14..)?.first_chunk()?, Mac(*packet.get(8..)?.first_chunk()?)));
+    to_us.then(sender).flatten()
+}
+
+/// Lets replies through (classic BPF, as in `linux/filter.h`): of requests, which any board sends as often as it likes, none
+/// wakes us.
+fn replies() -> [SockFilter; 4] {
+    const LOAD_HALF: u16 = 0x28;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    [
+        SockFilter::new(LOAD_HALF, 0, 0, 6),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, REPLY.into()),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ]
 }
 
 impl ArpProbe {
@@ -75,6 +100,7 @@ impl ArpProbe {
             let opened = Wire::open(port);
             self.denied = opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
             self.wire = opened.ok();
+            self.asked.clear();
         }
         self.wire.as_ref()
     }
@@ -90,7 +116,8 @@ impl Probe for ArpProbe {
             let packets: Vec<_> = chunk.iter().map(|q| (request(wire.mac, q.address.octets()), to.clone())).collect();
             match send(&wire.socket, &packets) {
                 Ok(sent) => {
-                    went.extend(chunk.iter().take(sent).map(|q| (q.address.octets(), (q.key, now))));
+                    let asked = |q: &Question<'_>| (q.address.octets(), Asked { key: q.key, mac: q.mac, at: now });
+                    went.extend(chunk.iter().take(sent).map(asked));
                     taken += sent;
                     if sent < chunk.len() {
                         break;
@@ -111,9 +138,11 @@ impl Probe for ArpProbe {
     fn answers(&mut self, told: &mut Vec<Answer>) {
         let Self { wire: Some(wire), inbox, asked, .. } = self else { return };
         inbox.read(&wire.socket, |datagram| {
-            let Some(node) = reply(datagram.bytes, wire.mac) else { return };
-            if let Some((key, sent)) = asked.remove(&node) {
-                let rtt = datagram.at.checked_sub(sent);
+            let Some((node, mac)) = reply(datagram.bytes, wire.mac) else { return };
+            // Another board at the node's address does not make the node live; that it is there is an alert of its own.
+            let is_its_own = asked.get(&node).is_some_and(|asked| asked.mac.is_none_or(|known| known == mac));
+            if let Some(Asked { key, at, .. }) = is_its_own.then(|| asked.remove(&node)).flatten() {
+                let rtt = datagram.at.checked_sub(at);
                 told.push(Answer { key, rtt, from: Some(Ipv4Addr::from(node)) });
             }
         });
@@ -137,7 +166,7 @@ mod tests {
         packet[7] = REPLY;
         packet[14..18].copy_from_slice(&[192, 168, 50, 11]);
         packet[18..24].copy_from_slice(&OURS.0);
-        assert_eq!(reply(&packet, OURS), Some([192, 168, 50, 11]));
+        assert_eq!(reply(&packet, OURS), Some(([192, 168, 50, 11], Mac([2, 0, 0, 0, 0, 9]))));
         assert_eq!(reply(&packet, Mac([2, 0, 0, 0, 0, 2])), None);
         packet[7] = REQUEST;
         assert_eq!(reply(&packet, OURS), None);

@@ -1,6 +1,8 @@
 //! `icmp`: all nodes are asked through one socket, many by one call. A request carries whom, in which round and at which try it
-//! asks, so that an answer needs no search and none of an earlier run, or of another program, counts.
+//! asks, so that an answer needs no search, and a keyed hash of that and of the node's address: no answer of an earlier run, of
+//! another program, or of another node counts.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -14,30 +16,37 @@ use crate::event::NodeId;
 
 /// For as many requests as wait for nodes that do not answer ARP (three seconds each), and for bursts of replies.
 const ROOM: usize = 16 << 20;
-/// Header, cookie, slot, generation, turn, probe, try, two bytes of nothing, time.
+/// Header, tag, slot, generation, turn, probe, try, two bytes of nothing, time.
 const LENGTH: usize = 8 + PAYLOAD;
-const PAYLOAD: usize = 8 + 4 + 4 + 4 + 4 + 8;
+const PAYLOAD: usize = TAG + 4 + 4 + 4 + 4 + 8;
+/// Bytes of the keyed hash that precedes the rest.
+const TAG: usize = 8;
 
 /// `icmp`
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct IcmpProbe {
     wire: Option<Wire>,
     denied: bool,
     inbox: Inbox,
-    /// of this run
-    cookie: [u8; 8],
+    /// random, of this run
+    seal: Seal,
+}
+
+/// Marks requests so that the answer to one counts for no other node. Holds the two random keys of a SipHash.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seal(RandomState);
+
+impl Seal {
+    /// Returns the tag of what is sent to `node`. A node sees only what is sent to itself, so it cannot know another's.
+    fn tag(&self, node: Ipv4Addr, content: &[u8]) -> [u8; TAG] {
+        self.0.hash_one((node, content)).to_be_bytes()
+    }
 }
 
 #[derive(Debug)]
 struct Wire {
     socket: Socket,
     identifier: u16,
-}
-
-impl Default for IcmpProbe {
-    fn default() -> Self {
-        Self { wire: None, denied: false, inbox: Inbox::default(), cookie: unguessable().to_ne_bytes() }
-    }
 }
 
 impl Wire {
@@ -90,14 +99,14 @@ impl IcmpProbe {
 
 impl Probe for IcmpProbe {
     fn ask(&mut self, questions: &[Question<'_>], _port: &str) -> usize {
-        let cookie = self.cookie;
+        let seal = self.seal.clone();
         // Without a socket all of them go unanswered.
         let Some(wire) = self.wire() else { return questions.len() };
         let (mut taken, mut went) = (0, 0);
         for chunk in questions.chunks(SENT_AT_ONCE) {
             let now = wall();
             let datagram = |question: &Question<'_>| {
-                let (key, payload) = (question.key, payload(cookie, question.key, now));
+                let (key, payload) = (question.key, payload(&seal, question.address, question.key, now));
                 let message = echo::request(TYPES_V4.0, wire.identifier, key.turn as u16, payload.as_flattened());
                 (message, SocketAddr::from((question.address, 0)).into())
             };
@@ -127,13 +136,14 @@ impl Probe for IcmpProbe {
 
     fn answers(&mut self, told: &mut Vec<Answer>) {
         let Some(wire) = &self.wire else { return };
-        let cookie = self.cookie;
+        let seal = &self.seal;
         self.inbox.read(&wire.socket, |datagram| {
-            let reply = echo::answer(datagram.bytes, false).and_then(|(_, payload)| read(payload, cookie));
-            let Some((key, sent)) = reply else { return };
             let [_, _, _, _, a, b, c, d, ..] = *datagram.from;
+            let node = Ipv4Addr::new(a, b, c, d);
+            let reply = echo::answer(datagram.bytes, false).and_then(|(_, payload)| read(payload, seal, node));
+            let Some((key, sent)) = reply else { return };
             let rtt = datagram.at.checked_sub(sent);
-            told.push(Answer { key, rtt, from: Some(Ipv4Addr::new(a, b, c, d)) });
+            told.push(Answer { key, rtt, from: Some(node) });
         });
     }
 
@@ -147,18 +157,21 @@ pub(super) fn is_full(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error())
 }
 
-/// `now` is [`wall`]'s.
-fn payload(cookie: [u8; 8], key: Key, now: Duration) -> [[u8; 8]; PAYLOAD / 8] {
+/// Returns the payload of a request to `node`. `now` is [`wall`]'s.
+fn payload(seal: &Seal, node: Ipv4Addr, key: Key, now: Duration) -> [[u8; 8]; PAYLOAD / 8] {
     let words = |high: u32, low: u32| (u64::from(high) << 32 | u64::from(low)).to_be_bytes();
     let nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-    let Key { node, turn, probe, nth } = key;
-    let whom = words(node.slot, node.generation);
-    [cookie, whom, words(turn, u32::from_be_bytes([probe, nth, 0, 0])), nanos.to_be_bytes()]
+    let Key { node: id, turn, probe, nth } = key;
+    let content =
+        [words(id.slot, id.generation), words(turn, u32::from_be_bytes([probe, nth, 0, 0])), nanos.to_be_bytes()];
+    let [whom, round, sent] = content;
+    [seal.tag(node, content.as_flattened()), whom, round, sent]
 }
 
-/// What was asked, and when, if it was us who asked.
-pub(super) fn read(payload: &[u8], cookie: [u8; 8]) -> Option<(Key, Duration)> {
-    if payload.len() != PAYLOAD || !payload.starts_with(&cookie) {
+/// Returns what was asked, and when, if it was us who asked it, and asked `node`.
+pub(super) fn read(payload: &[u8], seal: &Seal, node: Ipv4Addr) -> Option<(Key, Duration)> {
+    let (tag, content) = payload.split_at_checked(TAG).filter(|_| payload.len() == PAYLOAD)?;
+    if tag != seal.tag(node, content) {
         return None;
     }
     let word = |at: usize| payload.get(at..)?.first_chunk().copied().map(u32::from_be_bytes);
@@ -177,23 +190,35 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const COOKIE: [u8; 8] = *b"bramble!";
-
     proptest! {
         #[test]
-        fn what_is_asked_comes_back(slot: u32, generation: u32, turn: u32, probe: u8, nth: u8, nanos in 0..u64::MAX / 2) {
+        fn what_is_asked_comes_back_and_counts_for_nobody_else(
+            slot: u32, generation: u32, turn: u32, probe: u8, nth: u8, nanos in 0..u64::MAX / 2, others: [u8; 4]
+        ) {
+            let (seal, asked) = (Seal::default(), Ipv4Addr::new(192, 168, 50, 11));
             let key = Key { node: NodeId { slot, generation }, turn, probe, nth };
             let now = Duration::from_nanos(nanos);
-            let mut message = echo::request::<LENGTH>(TYPES_V4.0, 1, 2, payload(COOKIE, key, now).as_flattened());
+            let content = payload(&seal, asked, key, now);
+            let mut message = echo::request::<LENGTH>(TYPES_V4.0, 1, 2, content.as_flattened());
             message[0] = TYPES_V4.1;
-            let (_, payload) = echo::answer(&message, false).unwrap();
-            prop_assert_eq!(read(payload, COOKIE), Some((key, now)));
-            prop_assert_eq!(read(payload, *b"an older"), None, "an answer to an earlier run");
+            let (_, answered) = echo::answer(&message, false).unwrap();
+            prop_assert_eq!(read(answered, &seal, asked), Some((key, now)));
+            prop_assert_eq!(read(answered, &Seal::default(), asked), None, "an answer to an earlier run");
+            let other = Ipv4Addr::from(others);
+            if other != asked {
+                prop_assert_eq!(read(answered, &seal, other), None, "an answer of another node's address");
+            }
+            // A node that changes in its own request whom it is about.
+            for at in TAG..PAYLOAD {
+                let mut forged = answered.to_vec();
+                forged[at] ^= 1 + (others[0] & 0x7f);
+                prop_assert_eq!(read(&forged, &seal, asked), None, "byte {} is another", at);
+            }
         }
 
         #[test]
         fn arbitrary_payloads_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-            read(&bytes, COOKIE);
+            read(&bytes, &Seal::default(), Ipv4Addr::LOCALHOST);
         }
     }
 }

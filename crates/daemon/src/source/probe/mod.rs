@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{NodeProbe, UplinkProbe};
-use crate::event::{LinkIndex, NodeId};
+use crate::event::{LinkIndex, Mac, NodeId};
 
 /// What is to be asked of the uplinks. An equal plan disturbs nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +66,8 @@ pub struct NodeProbePlan {
 pub struct NodeTarget {
     pub node: NodeId,
     pub address: Ipv4Addr,
+    /// the board that the settings name: where a probe sees who answers, no other's answer counts
+    pub mac: Option<Mac>,
     /// all of them must be answered; shared by the nodes that are asked the same
     pub probes: Arc<[NodeProbe]>,
     /// its round's longest wait for an answer, in ms, in place of the plan's; may be longer than the interval. 0: the plan's
@@ -89,6 +91,8 @@ pub struct Key {
 pub struct Question<'a> {
     pub key: Key,
     pub address: Ipv4Addr,
+    /// [`NodeTarget::mac`]
+    pub mac: Option<Mac>,
     pub probe: &'a NodeProbe,
     /// what is answered later than this is not waited for
     pub within: Duration,
@@ -156,10 +160,11 @@ pub use uplink::run as run_uplinks;
 /// Reads any bytes as what nodes answer to ARP and ICMP: the door for fuzzing.
 #[doc(hidden)]
 pub fn read_any(bytes: &[u8]) {
-    arp::reply(bytes, crate::event::Mac([2; 6]));
+    arp::reply(bytes, Mac([2; 6]));
     echo::reply(bytes, false, [7; 8]);
     echo::reply(bytes, true, [7; 8]);
-    echo::answer(bytes, false).and_then(|(_, payload)| icmp::read(payload, [7; 8]));
+    let seal = icmp::Seal::default();
+    echo::answer(bytes, false).and_then(|(_, payload)| icmp::read(payload, &seal, Ipv4Addr::LOCALHOST));
 }
 
 /// A number that others cannot guess, for query ids and cookies.

@@ -261,7 +261,7 @@ impl Rounds {
             let key = Key { node: target.node, turn: ask.turn, probe: ask.probe, nth: ask.tries };
             let probe = target.probes.get(usize::from(ask.probe))?;
             let within = Duration::from_micros(ask.steps(longest).2.into());
-            Some(Question { key, address: target.address, probe, within })
+            Some(Question { key, address: target.address, mac: target.mac, probe, within })
         };
         let mut questions = Vec::with_capacity(indices.len());
         questions.extend(indices.iter().filter_map(question));

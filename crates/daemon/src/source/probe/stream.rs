@@ -73,6 +73,7 @@ mod tests {
         let question = |slot| Question {
             key: key(slot),
             address: Ipv4Addr::LOCALHOST,
+            mac: None,
             probe: &probe,
             within: Duration::from_secs(1),
         };

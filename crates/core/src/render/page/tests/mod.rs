@@ -1,5 +1,6 @@
 mod properties;
 mod story;
+mod turns;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::story::{ETH1, Story};
 use crate::event::Reachability;
-use crate::panel::{Geometry, Playlist};
+use crate::panel::{Geometry, Playlist, Role};
 
 fn address() -> impl Strategy<Value = IpAddr> {
     let v4 = any::<u32>().prop_map(|bits| IpAddr::V4(Ipv4Addr::from(bits)));
@@ -30,7 +30,9 @@ fn at(address: IpAddr, alerting: bool) -> Story {
 fn told(playlist: &Playlist) -> String {
     let rows = usize::from(playlist.urgent_rows);
     let mut told = String::new();
-    for page in &playlist.pages {
+    // Guests come between the parts of an address that needs several screens.
+    let filled = playlist.pages.iter().any(|page| page.role == Role::Address);
+    for page in playlist.pages.iter().filter(|page| !filled || page.role == Role::Address) {
         let lines = page.frame.lines();
         let text = lines[..rows].iter().map(|line| line.trim()).collect::<Vec<_>>().concat();
         let Some((before, last)) = text.rsplit_once('/') else {
@@ -69,14 +71,20 @@ proptest! {
                 let row = page.frame.lines()[0].trim().to_owned();
                 (shown.addr().to_string().contains(row.split(' ').next().unwrap()), page.dwell)
             }).collect();
-            // Guests are one at a time, short, and the address stands long enough between two of them.
-            let mut since_guest = Duration::ZERO;
+            // A wider display keeps a part of the address beside what is wrong.
+            if geometry.columns >= 16 && geometry.rows > 1 {
+                continue;
+            }
+            // Guests are short, and the address stands long enough between them.
+            let (mut since_guest, mut guests) = (Duration::ZERO, Duration::ZERO);
             for (address, dwell) in mine.iter().chain(&mine) {
                 if *address {
+                    guests = Duration::ZERO;
                     since_guest = since_guest.saturating_add(*dwell);
                 } else {
-                    prop_assert!(*dwell <= Duration::from_secs(2), "{geometry} {shown}");
-                    prop_assert!(since_guest >= Duration::from_secs(6), "{geometry} {shown}");
+                    prop_assert!(!guests.is_zero() || since_guest >= Duration::from_secs(6), "{geometry} {shown}");
+                    guests += *dwell;
+                    prop_assert!(guests <= Duration::from_secs(2), "{geometry} {shown}");
                     since_guest = Duration::ZERO;
                 }
             }

@@ -13,34 +13,117 @@ use crate::event::{Instant, Mac};
 /// Boards of which nothing else is known are remembered for so long, and so many of them: who says a name is about to ask for
 /// an address, and anybody can say many.
 const STRANGERS_TIME: Duration = Duration::from_secs(60);
-const STRANGERS: usize = 4096;
+const STRANGERS: usize = 512;
+
+/// A board may change its name so many times in a row, then once in each interval: the last name waits until then.
+const RENAMES: u32 = 3;
+const RENAME_TIME: Duration = Duration::from_secs(20);
+
+/// What came of a name that a board says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// it is the board's name now
+    News,
+    /// nothing: it is known, or no name
+    Known,
+    /// it changes its name too often
+    TooOften,
+    /// too many boards of which nothing else is known have said names
+    NoRoom,
+}
+
+/// What one board calls itself.
+#[derive(Debug, Clone)]
+struct Said {
+    name: String,
+    since: Instant,
+    /// when all of its [`RENAMES`] will be free again
+    rested: Instant,
+    /// what it said last, if it has to wait
+    next: Option<String>,
+}
+
+impl Said {
+    /// Returns when the board may have another name.
+    fn may_change(&self) -> Instant {
+        let ahead = RENAME_TIME * (RENAMES - 1);
+        Instant::from_boot(self.rested.since_boot().saturating_sub(ahead))
+    }
+
+    fn change(&mut self, name: String, now: Instant) {
+        (self.name, self.since, self.next) = (name, now, None);
+        self.rested = self.rested.max(now) + RENAME_TIME;
+    }
+}
 
 /// Host names, all of them legal.
 #[derive(Debug, Clone, Default)]
 pub struct Called {
-    /// as a board last said, and since when
-    said: LiteMap<Mac, (String, Instant)>,
+    /// as a board last said
+    said: LiteMap<Mac, Said>,
+    /// when the first name that waits may be taken
+    next_at: Option<Instant>,
     /// names of an earlier run: whose each is, and until when
     kept: LiteMap<String, (Mac, Option<Instant>)>,
     keepers: LiteMap<Mac, String>,
 }
 
 impl Called {
-    /// A board says what it calls itself: whether that is news. `known`: by other things this board is, and so many are.
-    pub fn say(&mut self, mac: Mac, name: &str, known: (bool, usize), now: Instant) -> bool {
-        let Some(name) = name::legal(name) else { return false };
-        let before = self.said.get(&mac).map(|(before, _)| before);
+    /// A board says what it calls itself. `known`: by other things this board is, and so many are.
+    pub fn say(&mut self, mac: Mac, name: &str, known: (bool, usize), now: Instant) -> Heard {
+        let Some(name) = name::legal(name) else { return Heard::Known };
         let (is_known, known) = known;
         // However many strangers call: who is known is heard.
-        let no_room = !is_known && before.is_none() && self.said.len() >= known + STRANGERS;
-        if before == Some(&name) || no_room {
-            return false;
-        }
+        let no_room = !is_known && self.said.len() >= known + STRANGERS;
+        let heard = match self.said.get_mut(&mac) {
+            None if no_room => return Heard::NoRoom,
+            None => {
+                let said = Said { name: name.clone(), since: now, rested: now, next: None };
+                self.said.insert(mac, said);
+                Heard::News
+            }
+            Some(said) if said.name == name => {
+                said.next = None;
+                return Heard::Known;
+            }
+            Some(said) if said.may_change() > now => {
+                said.next = Some(name.clone());
+                self.next_at = Some(self.next_at.map_or(said.may_change(), |at| at.min(said.may_change())));
+                return Heard::TooOften;
+            }
+            Some(said) => {
+                said.change(name.clone(), now);
+                Heard::News
+            }
+        };
         if self.keepers.get(&mac).is_some_and(|kept| *kept != name) {
             self.give_up(mac);
         }
-        self.said.insert(mac, (name, now));
-        true
+        heard
+    }
+
+    /// Returns when [`Self::take_due`] will have something to do.
+    pub fn next_at(&self) -> Option<Instant> {
+        self.next_at
+    }
+
+    /// Gives those boards the names that had to wait, and returns them.
+    pub fn take_due(&mut self, now: Instant) -> Vec<Mac> {
+        if self.next_at.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        let mut changed = Vec::new();
+        self.next_at = None;
+        for (mac, said) in self.said.iter_mut().filter(|(_, said)| said.next.is_some()) {
+            let at = said.may_change();
+            if at > now {
+                self.next_at = Some(self.next_at.map_or(at, |next| next.min(at)));
+            } else if let Some(name) = said.next.take() {
+                said.change(name, now);
+                changed.push(*mac);
+            }
+        }
+        changed
     }
 
     /// A board had this name in an earlier run, by a lease that ends at `until`; `None` = never.
@@ -64,7 +147,7 @@ impl Called {
 
     /// What a board calls itself, or was called in an earlier run.
     pub fn of(&self, mac: Mac) -> Option<&str> {
-        let said = self.said.get(&mac).map(|(name, _)| name);
+        let said = self.said.get(&mac).map(|said| &said.name);
         said.or_else(|| self.keepers.get(&mac)).map(String::as_str)
     }
 
@@ -76,7 +159,7 @@ impl Called {
     /// Forgets what time has ended. Tells whether there is more for it to end.
     pub fn sweep(&mut self, is_known: impl Fn(Mac) -> bool, now: Instant) -> bool {
         let over = |mac: Mac, at| !is_known(mac) && now.saturating_since(at) >= STRANGERS_TIME;
-        self.said.retain(|mac, (_, at)| !over(*mac, *at));
+        self.said.retain(|mac, said| !over(*mac, said.since));
         let ended = self.kept.values().filter(|(_, until)| until.is_some_and(|until| until <= now));
         let ended: Vec<Mac> = ended.map(|(mac, _)| *mac).collect();
         ended.into_iter().for_each(|mac| self.give_up(mac));

@@ -4,6 +4,7 @@
 //! hardware address or address; where two want the same, one goes without and the conflict is told.
 
 mod called;
+mod crowd;
 mod name;
 mod naming;
 mod range;
@@ -23,6 +24,8 @@ use super::{Fresh, NodeHealth, NodeState, Nodes, Origin};
 use crate::config::Settings;
 use crate::event::{Instant, Lease, Mac, NodeId};
 use called::Called;
+use crowd::Crowd;
+pub use crowd::Flood;
 pub use naming::Homonym;
 pub use range::most_claims;
 pub use sighting::Contest;
@@ -38,6 +41,9 @@ const SWEEP: Duration = Duration::from_secs(60);
 pub(super) struct Inventory {
     sightings: Sightings,
     called: Called,
+    pub(super) crowd: Crowd,
+    /// those that had to make room and have not been told yet
+    pushed_out: Vec<NodeState>,
     /// the addresses that the settings give, and to whom
     homes: LiteMap<Ipv4Addr, NodeId>,
     /// another board than the settings say answers at these of them
@@ -131,7 +137,7 @@ impl Nodes {
 
     /// When time alone may change who is here.
     pub fn sweep_at(&self) -> Option<Instant> {
-        self.inventory.sweep_at
+        self.inventory.sweep_at.into_iter().chain(self.inventory.called.next_at()).min()
     }
 
     /// A board answers at an address of the cluster. Tells whom this made known.
@@ -141,6 +147,10 @@ impl Nodes {
         settings: &Settings,
         now: Instant,
     ) -> Vec<NodeId> {
+        if !in_cluster(address, settings) && !self.is_home(address) {
+            // Anybody can claim any address: only those of the cluster make a node.
+            return Vec::new();
+        }
         let anothers = self.inventory.sightings.at(address).is_some_and(|board| board != mac);
         if anothers && !reachable && is_offered(address, settings) {
             // dnsmasq enters whom it makes an offer, and makes the same one to several who ask at once: nobody was heard.
@@ -182,8 +192,13 @@ impl Nodes {
 
     /// Forgets what time has ended. Tells who went.
     pub fn sweep(&mut self, settings: &Settings, now: Instant) -> Vec<NodeState> {
+        let pushed_out = std::mem::take(&mut self.inventory.pushed_out);
+        self.let_alone(now);
+        for mac in self.inventory.called.take_due(now) {
+            self.settle(mac, settings, now);
+        }
         if self.inventory.sweep_at.is_none_or(|at| at > now) {
-            return Vec::new();
+            return pushed_out;
         }
         let ended = self.inventory.sightings.expire(now);
         let mut gone: Vec<NodeState> =
@@ -197,6 +212,9 @@ impl Nodes {
         };
         let silent: Vec<NodeId> = self.iter().filter(silent).map(|node| node.id).collect();
         gone.extend(silent.into_iter().filter_map(|id| self.forget(id)));
+        gone.extend(pushed_out);
+        self.admit_waiting(settings, now);
+        self.ask_again(settings, now);
         let names = self.sweep_names(now);
         self.name_those_without(settings, now);
         let quiet =
@@ -226,7 +244,11 @@ impl Nodes {
             self.name_found(id, settings, now);
             return None;
         }
+        let known = self.by_mac(mac).is_some();
         let address = self.address_of(mac, settings).filter(|address| self.is_free(*address, mac))?;
+        if !known && !self.has_lease(mac) && !self.admit(settings, now) {
+            return None;
+        }
         self.vacate(address);
         if self.by_address(address).is_some() {
             return None;
@@ -235,6 +257,8 @@ impl Nodes {
         let fresh = Fresh { name, mac: Some(mac), address: Some(address), origin: Origin::Found, group: None };
         let id = self.insert(fresh, now);
         self.name_found(id, settings, now);
+        self.make_room(id, settings, now);
+        let _ = self.inventory.crowd.rest_at.get_or_insert(now + crowd::asked_for(settings));
         Some(id)
     }
 

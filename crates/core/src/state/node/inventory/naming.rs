@@ -2,6 +2,7 @@
 //! says the same later has one that is made of its hardware address, and the conflict is told.
 
 use super::super::{NodeState, Nodes, Origin};
+use super::called::Heard;
 use super::{FORGET_TIME, Inventory, SWEEP, name};
 use crate::config::Settings;
 use crate::event::{Instant, Lease, Mac, NodeId};
@@ -45,10 +46,18 @@ impl Nodes {
     /// A board says what it calls itself. Tells whom this made known.
     pub fn calls_itself(&mut self, mac: Mac, name: &str, settings: &Settings, now: Instant) -> Option<NodeId> {
         let known = (self.macs.contains_key(&mac) || self.has_lease(mac), self.macs.len());
-        if !self.inventory.called.say(mac, name, known, now) {
-            return None;
+        match self.inventory.called.say(mac, name, known, now) {
+            Heard::News => self.settle(mac, settings, now),
+            Heard::Known => None,
+            Heard::TooOften => {
+                self.inventory.crowd.renames(mac, now);
+                None
+            }
+            Heard::NoRoom => {
+                self.inventory.crowd.leave_out(now);
+                None
+            }
         }
-        self.settle(mac, settings, now)
     }
 
     /// A board had this name in an earlier run: it keeps it until it says another, or the lease ends by which it has it; at

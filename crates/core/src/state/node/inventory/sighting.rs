@@ -52,7 +52,12 @@ pub struct Sightings {
     /// where each board is seen
     places: LiteMap<Mac, BTreeSet<Ipv4Addr>>,
     contests: LiteMap<Ipv4Addr, Contest>,
+    /// how many of `seen` are not here any more; bounded by [`MOST_GONE`]
+    gone: usize,
 }
+
+/// Addresses at which somebody answered of whom the kernel has no entry any more: so many are remembered for the contests.
+const MOST_GONE: usize = 1024;
 
 impl Sightings {
     pub fn lease(&self, mac: Mac) -> Option<&Given> {
@@ -90,6 +95,11 @@ impl Sightings {
         self.places(mac).any(reachable)
     }
 
+    /// Boards that answer somewhere now, in the order of their addresses.
+    pub fn here(&self) -> impl Iterator<Item = Mac> + '_ {
+        self.seen.values().filter(|known| known.here).map(|known| known.mac)
+    }
+
     /// Until when an address of `net` is used: now if somebody is heard there, else as long as the longest lease lasts.
     pub fn used_until(&self, net: Ipv4Net, now: Instant) -> Option<Instant> {
         let mut seen = self.seen.range(net.network()..=net.broadcast());
@@ -121,6 +131,7 @@ impl Sightings {
             self.places.entry(mac).or_default().insert(address);
             return None;
         };
+        self.gone -= usize::from(!known.here).min(self.gone);
         let before = known.mac;
         known.reachable = reachable;
         if before == mac {
@@ -145,6 +156,11 @@ impl Sightings {
         (known.here, known.reachable) = (false, false);
         let mac = known.mac;
         self.leave(mac, address);
+        self.gone += 1;
+        if self.gone > MOST_GONE {
+            self.seen.retain(|_, known| known.here);
+            self.gone = 0;
+        }
         Some(mac)
     }
 
@@ -179,6 +195,7 @@ impl Sightings {
     pub fn expire(&mut self, now: Instant) -> Vec<Mac> {
         self.contests.retain(|_, contest| contest.until > now);
         self.seen.retain(|_, known| known.here || now.saturating_since(known.since) < CONTEST_TIME);
+        self.gone = self.seen.values().filter(|known| !known.here).count();
         let ended = |given: &Given| given.until.is_some_and(|until| until <= now);
         let boards: Vec<Mac> = self.leases.iter().filter(|(_, given)| ended(given)).map(|(mac, _)| *mac).collect();
         for mac in &boards {

@@ -1,5 +1,6 @@
 //! Who is who.
 
+mod flood;
 mod naming;
 mod properties;
 

@@ -73,7 +73,7 @@ proptest! {
         let name = |number: u8| format!("n{number}");
         let mut board = Board::default();
         board.publish(snapshot());
-        board.forget_changes();
+        board.begin_reading();
         let mut known = Known::default();
         known.take(&newcomer(&board));
         let mut sequence = 0;
@@ -110,7 +110,7 @@ fn a_node_with_another_name_is_told_under_it_and_the_former_one_is_gone() {
     let mut board = Board::default();
     board.publish(snapshot());
     board.set_nodes(vec![node("n1", NodeHealth::Up), node("n2", NodeHealth::Up)]);
-    board.forget_changes();
+    board.begin_reading();
     assert!(board.set_node(NodeStatus { name: "hugo".to_owned(), ..node("n1", NodeHealth::Up) }));
     board.set_round_trip(id("n1"), Some(Duration::from_micros(7)));
     let line: Value = serde_json::from_slice(&board.take_line(Moment::default()).0.unwrap()).unwrap();
@@ -124,7 +124,7 @@ fn ten_thousand_nodes_are_told_in_lines_of_bearable_length() {
     board.publish(snapshot());
     let nodes = |health| (0..10_000).map(|n| node(&format!("a-node-with-a-long-name-{n}"), health)).collect();
     board.set_nodes(nodes(NodeHealth::Up));
-    board.forget_changes();
+    board.begin_reading();
     assert_eq!(newcomer(&board)["nodes"].as_array().unwrap().len(), 10_000);
     board.set_nodes(nodes(NodeHealth::Down));
     let mut told = 0;
@@ -138,4 +138,29 @@ fn ten_thousand_nodes_are_told_in_lines_of_bearable_length() {
         }
     }
     assert_eq!(told, 10_000);
+}
+
+#[test]
+fn while_nobody_reads_nothing_is_remembered_and_who_reads_is_told_each_name_once() {
+    let mut board = Board::default();
+    board.publish(snapshot());
+    board.set_nodes(vec![node("n1", NodeHealth::Up), node("n2", NodeHealth::Up)]);
+    let rename = |board: &mut Board, count: u32| {
+        for number in 0..count {
+            board.set_node(NodeStatus { name: format!("name-{number}"), ..node("n1", NodeHealth::Up) });
+            let nodes = vec![
+                NodeStatus { name: format!("name-{number}"), ..node("n1", NodeHealth::Up) },
+                node(&format!("other-{number}"), NodeHealth::Up),
+            ];
+            board.set_nodes(nodes);
+        }
+    };
+    rename(&mut board, 1000);
+    assert_eq!(board.untold(), 0);
+    board.begin_reading();
+    rename(&mut board, 10);
+    assert!((1..=22).contains(&board.untold()), "{}", board.untold());
+    board.end_reading();
+    rename(&mut board, 10);
+    assert_eq!(board.untold(), 0);
 }

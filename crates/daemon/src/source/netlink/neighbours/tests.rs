@@ -64,7 +64,7 @@ fn no_beginning_of_a_message_is_taken_for_more_than_it_is() {
 
 #[test]
 fn what_is_told_again_is_no_news() {
-    let mut table = Table::default();
+    let mut table = Table::new(Instant::now());
     assert!(table.take(&Change::Present(there(1, true))));
     assert!(!table.take(&Change::Present(there(1, true))));
     assert!(table.take(&Change::Present(there(2, true))), "another board answers");
@@ -75,7 +75,7 @@ fn what_is_told_again_is_no_news() {
 #[test]
 fn a_listing_tells_only_how_it_differs_and_another_port_is_another_world() {
     let listed = |last| BTreeMap::from([(there(last, true).address, there(last, true))]);
-    let mut table = Table::default();
+    let mut table = Table::new(Instant::now());
     assert_eq!(table.replace(Some(PORT), listed(1)), [Change::Present(there(1, true))]);
     assert_eq!(table.replace(Some(PORT), listed(1)), []);
     assert_eq!(table.replace(Some(PORT), listed(2)), [Change::Present(there(2, true))]);

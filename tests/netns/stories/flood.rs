@@ -1,0 +1,81 @@
+//! Somebody on the cluster port floods it: nothing grows, it is told, and who belongs there is served as ever.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::{Running, spawn, within};
+use bramblegate_lab::{Error, Result, World};
+use serde_json::Value;
+
+use super::scene::{PLAIN, alert, ensure, is, until};
+use super::service::serving;
+use crate::flood::{Flood, arguments};
+
+const RATE: u32 = 1000;
+const TIME: Duration = Duration::from_secs(2);
+/// Lines of all kinds that the journal takes while one flood lasts: a burst of the kinds that it brings about, and what goes on.
+const LINES: usize = 600;
+/// KiB more, once each flood has been heard for the first time.
+const ROOM: u64 = 1536;
+
+fn start(flood: Flood) -> Result<Running> {
+    let program = std::env::current_exe().map_err(|error| Error(error.to_string()))?;
+    let log = PathBuf::from(format!("{HOME}/flood.log"));
+    spawn(within("rpi3", &program.to_string_lossy()).args(arguments(flood, "eth0", RATE, TIME)), &log)
+}
+
+fn journal() -> usize {
+    fs::read_to_string(format!("{HOME}/journal.log")).unwrap_or_default().lines().count()
+}
+
+fn memory(world: &mut World) -> Result<u64> {
+    let id = world.gateway().ok_or_else(|| Error("no gateway".into()))?.id();
+    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+        .ok_or_else(|| Error("the gateway has ended".into()))
+}
+
+fn found(world: &World) -> usize {
+    let status = world.status().unwrap_or_default();
+    let nodes = status.get("nodes").and_then(Value::as_array).cloned().unwrap_or_default();
+    nodes.iter().filter(|node| node.get("origin").and_then(Value::as_str) == Some("found")).count()
+}
+
+pub fn strangers_fill_nothing_and_disturb_nobody() -> Result<()> {
+    serving(PLAIN, "[cluster.dhcp]\n", |world| {
+        let before = memory(world)?;
+        for flood in Flood::ALL {
+            let lines = journal();
+            let mut sender = start(flood)?;
+            let (mut told, mut most) = (false, 0);
+            while sender.ended().is_none() {
+                told |= alert(world, "node-flood").is_some();
+                most = most.max(found(world));
+                ensure(
+                    "the nodes stay up and named",
+                    is(world, "nodes.rpi1.health", "up") && is(world, "nodes.rpi2.health", "up"),
+                )?;
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            let name = flood.name();
+            println!(
+                "{name}: {most} found nodes, {} lines, {} KiB more",
+                journal() - lines,
+                memory(world)?.saturating_sub(before)
+            );
+            ensure(&format!("{name}: {most} found nodes in a /24"), most <= 253)?;
+            ensure(&format!("{name}: {} lines", journal() - lines), journal() - lines <= LINES)?;
+            // The other two bring nothing about that would have to be left out.
+            ensure(&format!("{name} is told"), told || !matches!(flood, Flood::Names | Flood::Arp))?;
+        }
+        let more = memory(world)?.saturating_sub(before);
+        ensure(&format!("{more} KiB more"), more <= ROOM)?;
+        ensure("the panel goes on", is(world, "uplink.state", "online") && is(world, "panel.lcd.state", "ok"))?;
+        std::thread::sleep(Duration::from_secs(4));
+        until("it is over", || alert(world, "node-flood").is_none())?;
+        Ok(())
+    })
+}
