@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bramblegate::config::Allow;
 use bramblegate::event::{Applied, ApplyErrorKind};
-use bramblegate::policy::ruleset::{Action, ForwardedPort, Ruleset, RulesetInput, Transport, build};
+use bramblegate::policy::ruleset::{Action, ForwardedPort, HIDING, Ruleset, RulesetInput, Transport, build};
 use bramblegate::sink::firewall::{FirewallSink, encode};
 use libtest_mimic::Trial;
 
@@ -255,7 +255,8 @@ fn a_refused_rule_is_named_and_nothing_is_changed() {
     let mut sink = FirewallSink::new();
     load(&mut sink, &build(&home()), true);
     let mut broken = build(&RulesetInput { uplinks: vec!["usb0".into()], ..home() });
-    broken.chains.last_mut().unwrap().rules.last_mut().unwrap().action = Action::Goto("nowhere");
+    let hiding = broken.chains.iter_mut().find(|chain| chain.name == HIDING).unwrap();
+    hiding.rules.last_mut().unwrap().action = Action::Goto("nowhere");
     let error = sink.load(&broken, true).unwrap_err();
     assert!(error.message.contains("ip saddr 192.168.50.0/24 counter goto nowhere"), "{error}");
     assert_same(&listing(), &lines(&build(&home()).kernel(false).to_string()));

@@ -175,7 +175,8 @@ impl Serving {
     /// `port` is the cluster's.
     fn new(lab: Lab, port: &str) -> Self {
         let mut sink = FirewallSink::new();
-        let input = RulesetInput { cluster_port: Some(port.into()), uplinks: vec!["eth1".into()], ..home() };
+        let input =
+            RulesetInput { cluster_port: Some(port.into()), uplinks: vec!["eth1".into()], dead: Vec::new(), ..home() };
         load(&mut sink, &build(&input), true);
         let folder = PathBuf::from(sh("mktemp -d").trim());
         std::fs::write(folder.join("file"), "boot").unwrap();
