@@ -154,8 +154,11 @@ fn file(answer: &Answer) -> String {
 const SETTINGS: &str =
     "bios = \"undionly.kpxe\"\nuefi_x86 = \"grubx64.efi\"\nuefi_arm64 = \"http://192.168.50.1/grubaa64.efi\"\n";
 
+/// Makes the folder of boot files, empty; returns the settings that name it.
 fn settings(more: &str) -> String {
-    format!("[cluster.dhcp]\n[cluster.netboot]\nroot = \"{HOME}\"\n{SETTINGS}{more}")
+    // Where it cannot be made an alert says so, and the story fails.
+    let _ = std::fs::create_dir_all(format!("{HOME}/boot"));
+    format!("[cluster.dhcp]\n[cluster.netboot]\nroot = \"{HOME}/boot\"\n{SETTINGS}{more}")
 }
 
 pub fn each_client_is_offered_what_it_can_start() -> Result<()> {

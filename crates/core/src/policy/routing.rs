@@ -69,6 +69,7 @@ pub fn plan(state: &State, placement: &Placement) -> RoutingPlan {
         plan.rules.insert(Rule { destination: Some(IpNet::V4(net.trunc())), ..rule(place, TABLE_CLUSTER) });
         // The kernel takes no route by a port that is switched off, which we switch on.
         plan.routes.extend(port.up.then(|| connected(port.index, net)));
+        plan.routes.extend(routed_nodes(state, port.index, net));
     }
     if let Some(uplink) = state.detour() {
         let of_nodes = |rule| Rule { input: Some(port.name.clone()), mark: NOT_ELSEWHERE, ..rule };
@@ -109,6 +110,18 @@ fn through_uplink(plan: &mut RoutingPlan, state: &State, uplink: &UplinkView<'_>
     let mut known = BTreeSet::new();
     let routes = routes.filter(|route| known.insert((route.destination, route.metric)));
     plan.routes.extend(routes.map(|route| Route { table, protocol: ROUTE_PROTOCOL, ..route.clone() }));
+}
+
+/// Returns main's routes by the cluster port to parts of its network: nodes behind a router of the cluster's own.
+fn routed_nodes(state: &State, index: LinkIndex, net: Ipv4Net) -> impl Iterator<Item = Route> {
+    let within = move |destination: &IpNet| match destination {
+        IpNet::V4(part) => net.contains(part) && part.prefix_len() > net.prefix_len(),
+        IpNet::V6(_) => false,
+    };
+    let mut known = BTreeSet::new();
+    let routes = state.facts().routes().filter(move |r| r.table == TABLE_MAIN && r.index == index);
+    let routes = routes.filter(move |r| within(&r.destination) && known.insert((r.destination, r.metric)));
+    routes.map(|route| Route { table: TABLE_CLUSTER, protocol: ROUTE_PROTOCOL, ..route.clone() })
 }
 
 fn connected(index: LinkIndex, net: Ipv4Net) -> Route {

@@ -22,8 +22,8 @@ use std::convert::Infallible;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
@@ -53,23 +53,37 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// A port that went away is told by netlink too; until then.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Counts what nodes ask all servers for on the wire: our own server should hear as much.
+/// Counts what nodes ask all servers for on the wire while our own server says nothing: it should hear as much.
 #[derive(Debug, Clone, Default)]
-pub struct Questions(Arc<AtomicU64>);
+pub struct Questions(Arc<Unheard>);
+
+#[derive(Debug, Default)]
+struct Unheard {
+    count: AtomicU64,
+    /// when our server spoke last; `None`: not yet
+    spoke: Mutex<Option<Instant>>,
+}
+
+/// The wire is read now and then only: a question that is read this long after our server spoke may be the one that it spoke of.
+const LATE: Duration = Duration::from_secs(1);
 
 impl Questions {
-    fn count(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    fn count(&self, now: Instant) {
+        let spoke = *self.0.spoke.lock().unwrap_or_else(PoisonError::into_inner);
+        if spoke.is_none_or(|spoke| now.saturating_duration_since(spoke) > LATE) {
+            self.0.count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
-    /// As many as the other counts.
-    pub fn catch_up(&self, other: &Self) {
-        self.0.store(other.so_far(), Ordering::Relaxed);
+    /// Notes that our server spoke of a question.
+    pub fn heard(&self, now: Instant) {
+        *self.0.spoke.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        self.0.count.store(0, Ordering::Relaxed);
     }
 
-    /// How many there were until now.
-    pub fn so_far(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+    /// Returns how many questions there were since our server spoke last.
+    pub fn unheard(&self) -> u64 {
+        self.0.count.load(Ordering::Relaxed)
     }
 }
 

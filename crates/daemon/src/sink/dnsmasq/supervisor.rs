@@ -76,7 +76,6 @@ pub struct Supervisor {
     blocked_reported: bool,
     /// what nodes ask for on the wire, and how much that was when dnsmasq last logged one
     asked: Questions,
-    heard: Questions,
     /// it heard none of it
     deaf: bool,
 }
@@ -121,7 +120,6 @@ impl Supervisor {
             unanswered: false,
             blocked_reported: false,
             asked,
-            heard: Questions::default(),
             deaf: false,
         }
     }
@@ -338,7 +336,7 @@ impl Supervisor {
         self.answered_signal();
         self.transfers.heard(part, text, Instant::now());
         if text.starts_with("DHCP") {
-            self.heard.catch_up(&self.asked);
+            self.asked.heard(Instant::now());
         }
         // Whoever is here needs an address more than whoever was; it asks again within seconds.
         if text.contains("no address available") && self.keep.let_go() {

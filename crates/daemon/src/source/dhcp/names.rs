@@ -97,7 +97,7 @@ fn read(
         };
         let Some(frame) = frame.get(..length) else { continue };
         if message::asks_all(frame) {
-            questions.count();
+            questions.count(Instant::now());
         }
         // Who takes another's offer is not called anything by us.
         match message::chosen(frame).filter(|server| !ours.contains(server)) {

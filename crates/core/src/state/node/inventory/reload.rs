@@ -1,15 +1,20 @@
 //! The nodes of the settings, taken anew.
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
 use super::super::{Counts, Fresh, NodeState, Nodes, Origin};
 use super::name;
 use crate::config::{Node, Settings};
-use crate::event::{Instant, NodeId};
+use crate::event::{Instant, Mac, NodeId};
 use crate::sort;
 
 impl Nodes {
     /// The nodes of the settings; those known before keep their health, also one that was found and is written down now.
     pub fn reload(&mut self, settings: &Settings, now: Instant) {
         self.regroup(settings);
+        let expected: BTreeMap<Ipv4Addr, Option<Mac>> =
+            self.iter().filter_map(|node| Some((node.home?, node.written_mac))).collect();
         let names = sort::set(settings.nodes.iter().map(|node| node.name.to_ascii_lowercase()));
         let dropped =
             |node: &&NodeState| node.origin == Origin::Settings && !names.contains(&node.name.to_ascii_lowercase());
@@ -48,8 +53,11 @@ impl Nodes {
             self.settle(board, settings, now);
         }
         self.inventory.misplaced.clear();
-        for address in settings.nodes.iter().filter_map(|node| node.address) {
-            self.judge(address);
+        for known in &settings.nodes {
+            // Where another board is expected from now on the former one may be on its way: who is heard there next counts.
+            if let Some(address) = known.address.filter(|address| expected.get(address) == Some(&known.mac)) {
+                self.judge(address);
+            }
         }
         self.drain_again(now);
         self.revision += 1;
@@ -93,7 +101,7 @@ impl Nodes {
     fn give_way(&mut self, known: &Node, id: Option<NodeId>) {
         let other = |node: Option<&NodeState>| node.map(|node| node.id).filter(|holder| Some(*holder) != id);
         if let Some(holder) = other(self.by_name(&known.name)) {
-            let mac = self.get(holder).and_then(|node| node.mac).unwrap_or(crate::event::Mac([0; 6]));
+            let mac = self.get(holder).and_then(|node| node.mac).unwrap_or(Mac([0; 6]));
             let name = name::generated(mac, |name| self.by_name(name).is_some());
             self.identify(holder, |node| node.name = name);
         }

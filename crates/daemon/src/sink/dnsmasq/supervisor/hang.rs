@@ -21,16 +21,10 @@ impl Supervisor {
             return;
         };
         // What was asked before it ran it cannot have heard.
-        self.heard.catch_up(&self.asked);
+        self.asked.heard(Instant::now());
         let names = self.without_names.is_none() && given.config != given.config_without_names;
         let names = names.then(|| given.address.addr());
-        let whom = Target {
-            process,
-            names,
-            domain: given.domain.clone(),
-            asked: self.asked.clone(),
-            heard: self.heard.clone(),
-        };
+        let whom = Target { process, names, domain: given.domain.clone(), asked: self.asked.clone() };
         self.signs = mpsc::channel(4);
         self.pulse = Some(Pulse::start(whom, self.signs.0.clone()));
     }
