@@ -2,9 +2,9 @@
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, UdpSocket};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use bramblegate_lab::inside::HOME;
 use bramblegate_lab::shell::must;
 use bramblegate_lab::{Error, Result};
 
@@ -154,11 +154,15 @@ fn file(answer: &Answer) -> String {
 const SETTINGS: &str =
     "bios = \"undionly.kpxe\"\nuefi_x86 = \"grubx64.efi\"\nuefi_arm64 = \"http://192.168.50.1/grubaa64.efi\"\n";
 
+fn boot_folder() -> PathBuf {
+    std::env::temp_dir().join(format!("bramblegate-loaders-{}", std::process::id()))
+}
+
 /// Makes the folder of boot files, empty; returns the settings that name it.
 fn settings(more: &str) -> String {
-    // Where it cannot be made an alert says so, and the story fails.
-    let _ = std::fs::create_dir_all(format!("{HOME}/boot"));
-    format!("[cluster.dhcp]\n[cluster.netboot]\nroot = \"{HOME}/boot\"\n{SETTINGS}{more}")
+    // Before the world has its own /run. Where it cannot be made an alert says so, and the story fails.
+    let _ = std::fs::create_dir_all(boot_folder());
+    format!("[cluster.dhcp]\n[cluster.netboot]\nroot = \"{}\"\n{SETTINGS}{more}", boot_folder().display())
 }
 
 pub fn each_client_is_offered_what_it_can_start() -> Result<()> {
@@ -194,7 +198,9 @@ pub fn each_client_is_offered_what_it_can_start() -> Result<()> {
         println!("a crowd: {answers:?}");
         let late = answers.iter().any(|(_, took)| *took > Duration::from_millis(2300));
         ensure(&format!("all are answered within two seconds: {answers:?}"), answers.len() == 9 && !late)?;
-        ensure("nothing is amiss", alert(world, "gateway-netboot").is_none())?;
+        let amiss = alert(world, "gateway-netboot");
+        let _ = std::fs::remove_dir(boot_folder());
+        ensure(&format!("nothing is amiss: {amiss:?}"), amiss.is_none())?;
         // Without the key iPXE is sent on to what is not iPXE, and never to itself.
         reload(world, &settings(""))?;
         let of = |name: &str, number| -> Result<String> {
