@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nftnl::nftnl_sys::libc;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -21,7 +21,7 @@ const FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"]
 /// It is asked to end for so long before it is made to.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Longer lines are cut.
-const LONGEST: u64 = 4096;
+const LONGEST: usize = 4096;
 /// It is not listened to faster; a thousand nodes that come at once say 4,000 lines.
 const LINES: u32 = 2000;
 const PACE: Duration = Duration::from_secs(1);
@@ -29,8 +29,8 @@ const PACE: Duration = Duration::from_secs(1);
 const PIPE: usize = 64 << 10;
 /// After a batch of more lines than this …
 const MANY: usize = 24;
-/// … the next one is left to gather for this long; at 1,000 requests a second it fills a quarter of the pipe.
-const BATCH_INTERVAL: Duration = Duration::from_millis(100);
+/// … the next one is left to gather for this long; at 1,000 requests a second it fills half of the pipe.
+const BATCH_INTERVAL: Duration = Duration::from_millis(200);
 /// Lines of routine that are forwarded in a row, and one more in each interval.
 const ROUTINE: u32 = 64;
 const ROUTINE_INTERVAL: Duration = Duration::from_millis(500);
@@ -153,49 +153,59 @@ fn foreground() -> &'static [&'static str] {
 
 /// Forwards what dnsmasq writes, line by line. How many lines of routine there are the nodes decide: of a flood of them only
 /// some are forwarded, as signs of life.
-async fn listen(stderr: impl AsyncRead + Unpin, lines: mpsc::Sender<String>) {
-    let mut reader = BufReader::with_capacity(PIPE, stderr);
-    let mut line = Vec::new();
-    let (mut begin, mut heard) = (Instant::now(), 0);
+async fn listen(mut stderr: impl AsyncRead + Unpin, lines: mpsc::Sender<String>) {
+    let mut pending = Vec::with_capacity(PIPE);
+    let (mut begin, mut forwarded) = (Instant::now(), 0);
     let mut routine = Pace::new(ROUTINE, ROUTINE_INTERVAL, begin);
-    let mut batch = 0;
     loop {
-        if begin.elapsed() >= PACE {
-            (begin, heard) = (Instant::now(), 0);
-        } else if heard >= LINES {
-            // What it says waits in the pipe, and then so does dnsmasq.
-            sleep_until(begin + PACE).await;
-        }
-        if reader.buffer().is_empty() {
-            if batch > MANY {
-                sleep(BATCH_INTERVAL).await;
+        let is_end = !matches!(stderr.read_buf(&mut pending).await, Ok(1..));
+        let (count, worth) = take_lines(&mut pending, is_end, &mut routine);
+        for line in worth {
+            if begin.elapsed() >= PACE {
+                (begin, forwarded) = (Instant::now(), 0);
+            } else if forwarded >= LINES {
+                // What it says waits in the pipe, and then so does dnsmasq.
+                sleep_until(begin + PACE).await;
             }
-            batch = 0;
+            forwarded += 1;
+            if lines.send(line).await.is_err() {
+                return;
+            }
         }
-        batch += 1;
-        line.clear();
-        let mut limited = tokio::io::AsyncReadExt::take(&mut reader, LONGEST);
-        match limited.read_until(b'\n', &mut line).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
-        }
-        let text = String::from_utf8_lossy(&line);
-        let text = text.trim_end();
-        if is_routine(text) && !routine.try_take(Instant::now()) {
-            continue;
-        }
-        heard += 1;
-        if !text.is_empty() && lines.send(text.to_owned()).await.is_err() {
+        if is_end {
             return;
+        }
+        if count > MANY {
+            sleep(BATCH_INTERVAL).await;
         }
     }
 }
 
+/// Takes the whole lines out of `pending`, and what is left at the end. Returns how many there were, and those worth forwarding.
+fn take_lines(pending: &mut Vec<u8>, is_end: bool, routine: &mut Pace) -> (usize, Vec<String>) {
+    let whole = if is_end || pending.len() >= PIPE {
+        pending.len()
+    } else {
+        pending.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)
+    };
+    let (mut count, mut worth) = (0, Vec::new());
+    for line in pending.drain(..whole).as_slice().split(|byte| *byte == b'\n') {
+        let line = line.get(..LONGEST).unwrap_or(line).trim_ascii_end();
+        count += 1;
+        if !line.is_empty() && (!is_routine(line) || routine.try_take(Instant::now())) {
+            worth.push(String::from_utf8_lossy(line).into_owned());
+        }
+    }
+    (count, worth)
+}
+
 /// Returns whether a line only says that a client was served, and nothing of what it lacks ("no address available").
-fn is_routine(line: &str) -> bool {
-    const VERBS: [&str; 5] = ["DHCPDISCOVER(", "DHCPOFFER(", "DHCPREQUEST(", "DHCPACK(", "DHCPINFORM("];
-    let text = line.split_once(": ").map_or(line, |(_, text)| text);
-    VERBS.iter().any(|verb| text.starts_with(verb)) && !text.contains("available")
+fn is_routine(line: &[u8]) -> bool {
+    const VERBS: [&[u8]; 5] = [b"DHCPDISCOVER(", b"DHCPOFFER(", b"DHCPREQUEST(", b"DHCPACK(", b"DHCPINFORM("];
+    const LACK: &[u8] = b" available";
+    // "dnsmasq-dhcp[4711]: DHCPREQUEST(eth0) 192.168.50.11 b8:27:eb:00:00:01"
+    let text = line.iter().position(|byte| *byte == b' ').and_then(|at| line.get(at + 1..)).unwrap_or_default();
+    VERBS.iter().any(|verb| text.starts_with(verb)) && !line.ends_with(LACK)
 }
 
 #[cfg(test)]
@@ -223,7 +233,7 @@ mod tests {
     #[tokio::test]
     async fn routine_is_forwarded_as_a_sign_of_life_and_complaints_always() {
         let mut text = String::new();
-        for number in 0..3000 {
+        for number in 0..3000_u32 {
             text += &format!("dnsmasq-dhcp[7]: DHCPREQUEST(eth0) 192.168.50.{} b8:27:eb:00:00:01\n", number % 250);
             if number % 100 == 0 {
                 text += "dnsmasq-dhcp[7]: DHCPDISCOVER(eth0) b8:27:eb:00:00:09 no address available\n";
