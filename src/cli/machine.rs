@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::settings;
 use super::status::client::{Client, Error};
+use crate::daemon::InstanceLock;
 use crate::event::{Blocker, Change, Event};
 use crate::policy::ruleset::TABLE;
 use crate::sort;
@@ -205,6 +206,15 @@ impl Machine {
         client.next_line().ok()?.map(|line| line.value)
     }
 
+    /// Returns the process of the daemon that holds the lock of its run folder, where we may see it. The file alone shows nothing:
+    /// it outlives a daemon that was killed. In tests the number in that file.
+    pub fn daemon(&self, run_directory: &Path) -> Option<u32> {
+        if self.answers.is_some() {
+            return self.read(run_directory.join("lock").to_str()?)?.parse().ok();
+        }
+        InstanceLock::holder(run_directory)
+    }
+
     /// Returns whether somebody listens at a status socket and says nothing. In tests the answer to "silent".
     pub fn is_silent(&self, socket: &Path) -> bool {
         if let Some(answers) = &self.answers {
@@ -276,6 +286,19 @@ fn route(line: &str) -> Option<(Ipv4Net, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_that_nobody_holds_names_no_daemon() {
+        let folder = std::env::temp_dir().join(format!("bramblegate-machine-lock-{}", std::process::id()));
+        let held = InstanceLock::take(&folder).unwrap();
+        let daemon = Machine::real().daemon(&folder);
+        drop(held);
+        let left = fs::read_to_string(folder.join("lock")).unwrap();
+        let dead = Machine::real().daemon(&folder);
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!((daemon, dead), (Some(std::process::id()), None));
+        assert_eq!(left, std::process::id().to_string(), "the number stays");
+    }
 
     #[test]
     fn routes_are_read_as_the_kernel_writes_them() {
