@@ -1,13 +1,13 @@
 //! Orders to the daemon, by its control socket.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{exit, settings};
+use super::{exit, settings, socket};
 use crate::source::control::SCHEMA;
 
 /// Where the socket is if no settings tell.
@@ -15,7 +15,7 @@ const DEFAULT_SOCKET: &str = "/run/bramblegate/control.sock";
 /// A card may take its time to keep an order.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// No reply is longer, bytes.
-const LONGEST: u64 = 64 << 10;
+const LONGEST: usize = 64 << 10;
 
 /// The socket that these settings name.
 pub fn configured_socket(config: &Path) -> PathBuf {
@@ -36,15 +36,15 @@ pub fn send(socket: &Path, order: &str, node: Option<&str>) -> io::Result<Result
 /// As [`send`].
 pub fn send_by(
     connection: &mut Option<BufReader<UnixStream>>,
-    socket: &Path,
+    path: &Path,
     order: &str,
     node: Option<&str>,
 ) -> io::Result<Result<(), String>> {
     let reader = match connection {
         Some(reader) => reader,
         None => {
-            let stream = UnixStream::connect(socket)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
+            let stream = socket::connect(path)?;
+            stream.set_write_timeout(Some(PATIENCE))?;
             connection.insert(BufReader::new(stream))
         }
     };
@@ -53,9 +53,14 @@ pub fn send_by(
         None => json!({ "schema": SCHEMA, "order": order }),
     };
     reader.get_mut().write_all(format!("{line}\n").as_bytes())?;
-    let mut reply = String::new();
-    reader.take(LONGEST).read_line(&mut reply)?;
-    let reply: Value = serde_json::from_str(&reply)
+    let mut reply = Vec::new();
+    socket::read_line(reader, &mut reply, LONGEST, Some(PATIENCE)).map_err(|error| match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+            io::Error::new(io::ErrorKind::TimedOut, format!("no reply within {} s", PATIENCE.as_secs()))
+        }
+        _ => error,
+    })?;
+    let reply: Value = serde_json::from_slice(&reply)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("this is no control socket: {error}")))?;
     Ok(match reply.get("ok").and_then(Value::as_bool) {
         Some(true) => Ok(()),
@@ -68,6 +73,9 @@ pub fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
             "Orders are for root and for members of the group bramblegate: try sudo, or `sudo usermod -aG bramblegate $USER` and log in again."
+        }
+        io::ErrorKind::TimedOut => {
+            "The daemon hangs, or another program listens there: `systemctl status bramblegate` tells; `sudo systemctl restart bramblegate` ends it."
         }
         _ => {
             "The daemon does not run, or listens elsewhere (--socket PATH). Start it with `sudo systemctl start bramblegate`."

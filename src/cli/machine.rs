@@ -1,6 +1,7 @@
 //! The machine as the verbs that look around see it: files below a root, and other programs' answers.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,7 +12,8 @@ use litemap::LiteMap;
 use serde_json::Value;
 
 use super::settings;
-use super::status::client::Client;
+use super::status::client::{Client, Error};
+use crate::daemon::InstanceLock;
 use crate::event::{Blocker, Change, Event};
 use crate::policy::ruleset::TABLE;
 use crate::sort;
@@ -24,6 +26,8 @@ use crate::source::wayout;
 
 /// A daemon that does not say its status in this time is not asked again.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// One that has not said a line after this long hangs.
+const SILENCE: Duration = Duration::from_secs(5);
 /// No file that is looked at is longer, bytes.
 const LONGEST: u64 = 16 << 20;
 
@@ -198,8 +202,32 @@ impl Machine {
             return serde_json::from_str(answers.get("status")?).ok();
         }
         let mut client = Client::connect(socket).ok()?;
-        client.patience(Some(PATIENCE)).ok()?;
+        client.patience(Some(PATIENCE));
         client.next_line().ok()?.map(|line| line.value)
+    }
+
+    /// Returns the process of the daemon that holds the lock of its run folder, where we may see it. The file alone shows nothing:
+    /// it outlives a daemon that was killed. In tests the number in that file.
+    pub fn daemon(&self, run_directory: &Path) -> Option<u32> {
+        if self.answers.is_some() {
+            return self.read(run_directory.join("lock").to_str()?)?.parse().ok();
+        }
+        InstanceLock::holder(run_directory)
+    }
+
+    /// Returns whether somebody listens at a status socket and says nothing. In tests the answer to "silent".
+    pub fn is_silent(&self, socket: &Path) -> bool {
+        if let Some(answers) = &self.answers {
+            return answers.contains_key("silent");
+        }
+        match Client::connect(socket) {
+            Ok(mut client) => {
+                client.patience(Some(SILENCE));
+                matches!(client.next_line(), Ok(None))
+            }
+            Err(Error::Io(error)) => error.kind() == ErrorKind::TimedOut,
+            Err(_) => false,
+        }
     }
 
     /// Runs a program that changes something.
@@ -258,6 +286,19 @@ fn route(line: &str) -> Option<(Ipv4Net, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_that_nobody_holds_names_no_daemon() {
+        let folder = std::env::temp_dir().join(format!("bramblegate-machine-lock-{}", std::process::id()));
+        let held = InstanceLock::take(&folder).unwrap();
+        let daemon = Machine::real().daemon(&folder);
+        drop(held);
+        let left = fs::read_to_string(folder.join("lock")).unwrap();
+        let dead = Machine::real().daemon(&folder);
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!((daemon, dead), (Some(std::process::id()), None));
+        assert_eq!(left, std::process::id().to_string(), "the number stays");
+    }
 
     #[test]
     fn routes_are_read_as_the_kernel_writes_them() {

@@ -15,6 +15,7 @@ pub mod print;
 pub mod run;
 pub mod settings;
 pub mod setup;
+pub mod socket;
 pub mod ssh_config;
 pub mod status;
 pub mod terminal;

@@ -159,7 +159,21 @@ fn drop_ins(main: &Path) -> Vec<Result<(String, String), Fault>> {
 }
 
 fn drop_in(path: &Path) -> Result<(String, String), Fault> {
-    let read = reading::bytes(path, LONGEST);
+    drop_in_of(path, reading::bytes(path, LONGEST))
+}
+
+/// Returns the text of a drop-in, which is empty where there is none.
+///
+/// # Errors
+/// It is there and cannot be read, or is not UTF-8.
+pub fn drop_in_text(path: &Path) -> Result<String, Fault> {
+    match reading::bytes(path, LONGEST) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        read => drop_in_of(path, read).map(|(_, text)| text),
+    }
+}
+
+fn drop_in_of(path: &Path, read: io::Result<Vec<u8>>) -> Result<(String, String), Fault> {
     read.map_err(|error| fault(path, &error, drop_in_remedy(&error))).and_then(|bytes| text(path, bytes))
 }
 

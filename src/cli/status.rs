@@ -101,11 +101,14 @@ pub fn configured_socket() -> PathBuf {
 
 /// What to do about it.
 pub fn remedy(error: &Error) -> &'static str {
-    use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
+    use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied, TimedOut};
     match error {
         Error::Io(error) if error.kind() == PermissionDenied => "Its folder keeps this user out; try sudo.",
         Error::Io(error) if matches!(error.kind(), NotFound | ConnectionRefused) => {
             "The daemon does not run, or listens elsewhere (--socket PATH). Start it with `sudo systemctl start bramblegate`; `journalctl -u bramblegate` tells why it does not."
+        }
+        Error::Io(error) if error.kind() == TimedOut => {
+            "The daemon hangs, or another program listens there: `systemctl status bramblegate` tells; `sudo systemctl restart bramblegate` ends it."
         }
         Error::Refused(_) => "End some of the programs that watch it.",
         Error::Ended => "The daemon has stopped: `journalctl -u bramblegate` tells why.",
@@ -129,7 +132,7 @@ fn severity_code(view: &View) -> u8 {
 
 fn once(socket: &Path, json: bool) -> Result<u8, Error> {
     let mut client = Client::connect(socket)?;
-    client.patience(Some(PATIENCE))?;
+    client.patience(Some(PATIENCE));
     let line = client.next_line()?.ok_or_else(|| Error::NotStatus("it says nothing".to_owned()))?;
     let mut view = View::default();
     view.take(&line.value);
@@ -146,7 +149,7 @@ fn once(socket: &Path, json: bool) -> Result<u8, Error> {
 /// Every line as it comes.
 fn stream(socket: &Path) -> Result<u8, Error> {
     let mut client = Client::connect(socket)?;
-    client.patience(Some(REDRAW))?;
+    client.patience(Some(REDRAW));
     while output::is_open() {
         if let Some(line) = client.next_line()? {
             if !output::is_read_json(&format!("{}\n", line.text)) {
@@ -161,7 +164,7 @@ fn stream(socket: &Path) -> Result<u8, Error> {
 fn follow(socket: &Path) -> Result<u8, Error> {
     let mut client = Client::connect(socket)?;
     let terminal = std::io::stdout().is_terminal();
-    client.patience(Some(REDRAW))?;
+    client.patience(Some(REDRAW));
     let mut view = View::default();
     while output::is_open() {
         let news = client.next_line()?;

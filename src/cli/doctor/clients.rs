@@ -113,7 +113,7 @@ impl Client {
 /// Returns the clients of a port, those of managers first: the one that is to stay leads.
 pub fn of_port(machine: &Machine, port: &str) -> Vec<Client> {
     let Some(index) = index(machine, port) else { return Vec::new() };
-    let all = processes(machine);
+    let all = able(machine);
     let runs = |manager: Manager| all.iter().any(|process| process.name == manager.process());
     let managers = Manager::ALL.into_iter().filter(|manager| runs(*manager) && asks(machine, *manager, index, port));
     let mut clients: Vec<Client> = managers.map(Client::Managed).collect();
@@ -130,6 +130,30 @@ pub fn of_port(machine: &Machine, port: &str) -> Vec<Client> {
         }
     }
     clients
+}
+
+/// Returns the processes that could ask for an address on a port of this head. A name alone shows nothing: anybody can give his
+/// process any, and a container may have ports of the same names.
+fn able(machine: &Machine) -> Vec<Process> {
+    let mut all = processes(machine);
+    all.retain(|process| may_send(machine, process) && is_in_our_spaces(machine, process));
+    all
+}
+
+/// Returns whether it has the right to send without an address (`CAP_NET_RAW`, capabilities(7)), or nobody says that it has not.
+fn may_send(machine: &Machine, process: &Process) -> bool {
+    const NET_RAW: u64 = 1 << 13;
+    let status = machine.read(&format!("/proc/{}/status", process.id)).unwrap_or_default();
+    let held = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    held.and_then(|held| u64::from_str_radix(held.trim(), 16).ok()).is_none_or(|held| held & NET_RAW != 0)
+}
+
+/// Returns whether it has this process's ports, and its rights there (namespaces(7)), or nobody says that it has not.
+fn is_in_our_spaces(machine: &Machine, process: &Process) -> bool {
+    ["net", "user"].iter().all(|space| {
+        let of = |id: &str| machine.link(&format!("/proc/{id}/ns/{space}"));
+        of(&process.id).zip(of("self")).is_none_or(|(its, ours)| its == ours)
+    })
 }
 
 fn asks(machine: &Machine, manager: Manager, index: LinkIndex, port: &str) -> bool {
@@ -190,7 +214,7 @@ pub fn index(machine: &Machine, port: &str) -> Option<LinkIndex> {
 
 /// Returns the command by which a client is started on a port that has none.
 pub fn start(machine: &Machine, port: &str) -> String {
-    let all = processes(machine);
+    let all = able(machine);
     let runs = |manager: Manager| all.iter().any(|process| process.name == manager.process());
     let installed = |program: &str| {
         ["/usr/sbin", "/sbin", "/usr/bin"].iter().any(|folder| machine.exists(&format!("{folder}/{program}")))

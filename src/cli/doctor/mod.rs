@@ -2,6 +2,7 @@
 
 mod ask;
 mod clients;
+mod daemon;
 mod devices;
 mod dnsmasq;
 mod firewall;
@@ -145,6 +146,7 @@ type Check = fn(&Patient<'_>) -> Vec<Finding>;
 
 /// All checks, in the order in which they are told.
 pub static CHECKS: &[(&str, Check)] = &[
+    ("the gateway answers, if it runs", daemon::answers),
     ("the ports are there and nobody's", host::ports),
     ("the cables are in their own ports", swap::swapped),
     ("every port with an address has a role", roles::unknown_ports),

@@ -13,9 +13,7 @@ const PING_GROUPS: &str = "/proc/sys/net/ipv4/ping_group_range";
 /// Probes by ICMP and ARP need a capability; one that is kept from the daemon is no fault of the nodes.
 pub fn rights(patient: &Patient<'_>) -> Vec<Finding> {
     let machine = patient.machine;
-    let lock = run::run_directory().join("lock");
-    let written = machine.read(&lock.to_string_lossy());
-    let Some(process) = written.and_then(|pid| pid.parse::<u32>().ok()) else { return Vec::new() };
+    let Some(process) = machine.daemon(&run::run_directory()) else { return Vec::new() };
     let Some(status) = machine.read(&format!("/proc/{process}/status")) else { return Vec::new() };
     if holds_net_raw(&status) {
         return Vec::new();

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::cli::machine::Machine;
+use crate::event::printable_line;
 
 /// A TCP socket in state LISTEN, or a bound UDP socket that is connected to nobody.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +79,8 @@ pub struct Process {
 
 impl std::fmt::Display for Process {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} ({})", self.name, self.id)
+        // A name is whatever its process likes, line breaks too (prctl(2), PR_SET_NAME).
+        write!(f, "{} ({})", printable_line(&self.name), self.id)
     }
 }
 

@@ -105,6 +105,17 @@ fn a_healthy_head_has_no_findings() {
 }
 
 #[test]
+fn a_gateway_that_hangs_is_no_healthy_one() {
+    Head::new("hangs").answer("silent", "").suffers("gateway-silent", "says nothing", "systemctl restart bramblegate");
+}
+
+#[test]
+fn the_name_of_a_process_makes_no_second_line() {
+    let process = sockets::Process { id: "7".to_owned(), name: "sh\n27 checks, nothing is in the way.".to_owned() };
+    assert_eq!(process.to_string().lines().count(), 1, "{process}");
+}
+
+#[test]
 fn a_port_of_a_bridge_blocks_the_gateway() {
     let head = Head::new("bridge").link("/sys/class/net/wlan0/master", "../../devices/virtual/net/br0");
     let finding = head.suffers("uplink-enslaved", "wlan0 is a port of br0", "name br0");

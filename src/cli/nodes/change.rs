@@ -19,7 +19,6 @@ use super::{code, drop_in, fold, list};
 use crate::config::{self, Settings};
 use crate::daemon::InstanceLock;
 use crate::source::folder::{self, Folder};
-use crate::source::reading;
 
 const ADD_EXAMPLES: &str = "\
 Examples:
@@ -140,7 +139,7 @@ pub fn rename(args: Rename) -> ExitCode {
 
 fn rename_one(socket: Option<PathBuf>, config: &ConfigArg, name: &str, new_name: String) -> Result<(), Refusal> {
     let same = name.eq_ignore_ascii_case(&new_name);
-    match edit::renamed(&drop_in_text(config), name, &new_name) {
+    match edit::renamed(&drop_in_text(config)?, name, &new_name) {
         Some(_) if is_heads(&new_name) => Err(heads(&new_name)),
         Some(text) => replace(config, &text, |settings| {
             settings.nodes.iter().any(|node| node.name == new_name) && (same || !names(settings, name))
@@ -157,7 +156,10 @@ pub fn forget(args: Forget) -> ExitCode {
         Err(error) => return finish("forget", Err((exit::USAGE, error))),
     };
     let own_turn = turn(&config);
-    let mut text = drop_in_text(&config);
+    let mut text = match drop_in_text(&config) {
+        Ok(text) => text,
+        Err(refusal) => return finish("forget", Err(refusal)),
+    };
     let (mut gone, mut found) = (Vec::new(), Vec::new());
     for name in all {
         match edit::without(&text, &name) {
@@ -282,7 +284,7 @@ fn write_new(config: &ConfigArg, entry: Entry) -> Result<(), Refusal> {
     if names(&merged.settings, &entry.name) {
         return Err((code::REFUSED, format!("the settings have a node {} already", entry.name)));
     }
-    let text = edit::with(&drop_in_text(config), &entry);
+    let text = edit::with(&drop_in_text(config)?, &entry);
     replace(config, &text, |settings| names(settings, &entry.name))
 }
 
@@ -290,8 +292,9 @@ fn names(settings: &Settings, name: &str) -> bool {
     settings.nodes.iter().any(|node| node.name.eq_ignore_ascii_case(name))
 }
 
-fn drop_in_text(config: &ConfigArg) -> String {
-    reading::text(&drop_in(config)).unwrap_or_default()
+/// Returns the text of our drop-in. One that is there and cannot be read is not taken for an empty one: it would be written over.
+fn drop_in_text(config: &ConfigArg) -> Result<String, Refusal> {
+    settings::drop_in_text(&drop_in(config)).map_err(|fault| (exit::CONFIG, fault.to_string()))
 }
 
 fn lines(faults: &[config::Fault]) -> String {
@@ -407,6 +410,36 @@ mod tests {
         let (code, text) = refused.unwrap_err();
         assert_eq!((code, written), (exit::CONFIG, false));
         assert!(text.contains("nothing was changed") && text.contains("as \"n12h\""), "{text}");
+    }
+
+    #[test]
+    fn a_drop_in_that_cannot_be_read_is_not_written_over() {
+        let folder = folder("unread");
+        let config = ConfigArg { config: folder.join("bramblegate.toml") };
+        fs::write(&config.config, "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n").unwrap();
+        let place = drop_in(&config);
+        fs::create_dir(place.parent().unwrap()).unwrap();
+        // Settings may be as long, and longer than the machine's own files are read.
+        let mut text = "[[node]]\nname = \"rpi1\"\naddress = \"192.168.50.11\"\n".to_owned();
+        text.extend(std::iter::repeat_n("# a long comment of somebody who explains each of his nodes\n", 100_000));
+        fs::write(&place, &text).unwrap();
+        let entry = |name: &str| {
+            let address = Some("192.168.50.12".to_owned());
+            Entry { name: name.to_owned(), address, ..Entry::default() }
+        };
+        let added = write_new(&config, entry("rpi2"));
+        let after = fs::read_to_string(&place).unwrap();
+        fs::write(&place, b"\xff").unwrap();
+        let refused = [write_new(&config, entry("rpi3")), rename_one(None, &config, "rpi1", "rpi4".to_owned())];
+        let left = fs::read(&place).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        assert!(
+            added.is_ok() && after.starts_with(&text) && after.contains("rpi2"),
+            "{added:?}, {} bytes",
+            after.len()
+        );
+        assert!(refused.iter().all(|result| matches!(result, Err((exit::CONFIG, _)))), "{refused:?}");
+        assert_eq!(left, b"\xff");
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub fn snapshot(socket: Option<PathBuf>, config: &Path) -> Result<Value, Unknown
     let socket = socket.or_else(own).unwrap_or_else(configured_socket);
     let ask = || {
         let mut client = Client::connect(&socket)?;
-        client.patience(Some(PATIENCE))?;
+        client.patience(Some(PATIENCE));
         client.next_line()?.ok_or_else(|| Error::NotStatus("it says nothing".to_owned()))
     };
     ask().map(|line| line.value).map_err(|error| Unknown::Socket(socket.clone(), error))

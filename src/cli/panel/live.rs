@@ -96,7 +96,7 @@ fn is_alone(keys: &Receiver<char>) -> bool {
 /// One line of text for each change, for logs; until the daemon is gone, or nobody reads any more.
 pub fn lines(socket: &Path) -> Result<u8, Error> {
     let mut client = Client::connect(socket)?;
-    client.patience(Some(LOOK_UP))?;
+    client.patience(Some(LOOK_UP));
     let (mut view, mut told) = (View::default(), Vec::new());
     while output::is_open() {
         let line = match client.next_line() {
@@ -120,7 +120,7 @@ pub fn lines(socket: &Path) -> Result<u8, Error> {
 /// One picture, with the LED at its brightest; the exit code.
 pub fn once(socket: &Path) -> Result<u8, Error> {
     let mut client = Client::connect(socket)?;
-    client.patience(Some(PATIENCE))?;
+    client.patience(Some(PATIENCE));
     let line = client.next_line()?.ok_or_else(|| Error::NotStatus("it says nothing".to_owned()))?;
     let mut view = View::default();
     view.take(&line.value);

@@ -2,17 +2,18 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::io::{self, BufReader, ErrorKind};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
+use super::super::socket;
 use crate::render::status::json::shown;
 
 /// No line of a daemon is longer: some fifty times the state of ten thousand nodes, bytes.
-const LONGEST: u64 = 64 << 20;
+const LONGEST: usize = 64 << 20;
 
 /// Why there is nothing more to read.
 #[derive(Debug)]
@@ -58,23 +59,22 @@ pub struct Line {
 pub struct Client {
     reader: BufReader<UnixStream>,
     partial: Vec<u8>,
+    patience: Option<Duration>,
 }
 
 impl Client {
     /// Connects.
     ///
     /// # Errors
-    /// Nobody answers at `path`.
+    /// Nobody listens at `path`, or accepts nobody for 3 s.
     pub fn connect(path: &Path) -> Result<Self, Error> {
-        Ok(Self { reader: BufReader::new(UnixStream::connect(path)?), partial: Vec::new() })
+        let reader = BufReader::new(socket::connect(path)?);
+        Ok(Self { reader, partial: Vec::new(), patience: None })
     }
 
-    /// How long [`Self::next_line`] waits; `None` is for ever, as in the beginning.
-    ///
-    /// # Errors
-    /// Of the system call.
-    pub fn patience(&mut self, patience: Option<Duration>) -> Result<(), Error> {
-        Ok(self.reader.get_ref().set_read_timeout(patience)?)
+    /// How long [`Self::next_line`] waits for a whole line; `None` is for ever, as in the beginning.
+    pub const fn patience(&mut self, patience: Option<Duration>) {
+        self.patience = patience;
     }
 
     /// The next line; `None` if it did not come in time.
@@ -82,13 +82,12 @@ impl Client {
     /// # Errors
     /// There will be no more.
     pub fn next_line(&mut self) -> Result<Option<Line>, Error> {
-        let room = LONGEST.saturating_sub(self.partial.len() as u64);
-        match (&mut self.reader).take(room).read_until(b'\n', &mut self.partial) {
-            Ok(_) if self.partial.last() == Some(&b'\n') => {}
-            Ok(_) if self.partial.len() as u64 >= LONGEST => {
+        match socket::read_line(&mut self.reader, &mut self.partial, LONGEST, self.patience) {
+            Ok(()) if self.partial.last() == Some(&b'\n') => {}
+            Ok(()) if self.partial.len() >= LONGEST => {
                 return Err(Error::NotStatus("a line without an end".to_owned()));
             }
-            Ok(_) => return Err(Error::Ended),
+            Ok(()) => return Err(Error::Ended),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(None),
             Err(error) => return Err(error.into()),
         }

@@ -153,12 +153,52 @@ fn a_line_may_come_in_pieces() {
     let _ = std::fs::remove_file(&path);
     let listener = UnixListener::bind(&path).unwrap();
     let mut client = Client::connect(&path).unwrap();
-    client.patience(Some(Duration::from_millis(20))).unwrap();
+    client.patience(Some(Duration::from_millis(20)));
     let (mut daemon, _) = listener.accept().unwrap();
     daemon.write_all("{\"type\":\"change\",\"a\":\"gr\u{fc}".as_bytes().split_last().unwrap().1).unwrap();
     assert_eq!(client.next_line().unwrap(), None);
     daemon.write_all(&[0xbc]).unwrap();
     daemon.write_all(b"n\"}\n").unwrap();
     assert_eq!(client.next_line().unwrap().unwrap().value["a"], "gr\u{fc}n");
+    std::fs::remove_file(path).unwrap();
+}
+
+/// A daemon that hangs accepts nobody: its queue fills.
+#[test]
+fn who_accepts_nobody_is_not_waited_for_for_ever() {
+    let path = std::env::temp_dir().join(format!("bramblegate-cli-hangs-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+    socket.listen(0).unwrap();
+    let first = Client::connect(&path).unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let hanging = path.clone();
+    std::thread::spawn(move || sender.send(Client::connect(&hanging)));
+    let error = receiver.recv_timeout(Duration::from_secs(15)).expect("it ends").unwrap_err();
+    assert!(remedy(&error).contains("hangs"), "{error}");
+    drop(first);
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn patience_is_for_a_whole_line_and_not_for_each_byte() {
+    let path = std::env::temp_dir().join(format!("bramblegate-cli-drips-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).unwrap();
+    std::thread::spawn(move || {
+        let (mut daemon, _) = listener.accept().unwrap();
+        while daemon.write_all(b" ").is_ok() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let dripping = path.clone();
+    std::thread::spawn(move || {
+        let mut client = Client::connect(&dripping).unwrap();
+        client.patience(Some(Duration::from_millis(200)));
+        sender.send(client.next_line().unwrap())
+    });
+    assert_eq!(receiver.recv_timeout(Duration::from_secs(5)).expect("it ends"), None);
     std::fs::remove_file(path).unwrap();
 }

@@ -94,6 +94,17 @@ fn a_client_that_a_manager_brought_or_that_is_on_another_port_is_no_second_one()
     assert_eq!(own.findings(), []);
     let other = linked("other-port").network_manager().process("109", "udhcpc", "udhcpc -i usb0");
     assert_eq!(other.answer(LEASED.0, LEASED.1).findings(), []);
+    // Of the name alone: anybody can give a process any.
+    let namesake = linked("namesake").network_manager().process("110", "udhcpc", "udhcpc wlan0");
+    let namesake = namesake.with("/proc/110/status", "Name:\tudhcpc\nPPid:\t1\nCapEff:\t0000000000000400\n");
+    assert_eq!(namesake.answer(LEASED.0, LEASED.1).findings(), [], "without the right to a packet socket");
+    for space in ["net", "user"] {
+        let inside = linked(&format!("inside-{space}")).network_manager().process("111", "udhcpc", "udhcpc wlan0");
+        let inside = inside
+            .link(&format!("/proc/self/ns/{space}"), &format!("{space}:[1]"))
+            .link(&format!("/proc/111/ns/{space}"), &format!("{space}:[2]"));
+        assert_eq!(inside.answer(LEASED.0, LEASED.1).findings(), [], "in a container");
+    }
     let denied = linked("denied").network_manager().dhcpcd().with("/etc/dhcpcd.conf", "denyinterfaces wlan*\n");
     assert_eq!(denied.answer(LEASED.0, LEASED.1).findings(), []);
     let dead = linked("dead").networkd().with("/run/dhcpcd/pid", "999\n").answer(LEASED.0, LEASED.1);

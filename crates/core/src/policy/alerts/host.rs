@@ -2,7 +2,7 @@
 
 use super::alert;
 use crate::config::Settings;
-use crate::event::{Applied, Output};
+use crate::event::{Applied, Output, in_words};
 use crate::policy::alert::{Alert, Severity};
 use crate::state::State;
 
@@ -98,7 +98,7 @@ fn kept_from_us(state: &State, raised: &mut Vec<Alert>) {
         raised.push(alert(Severity::Warning, "host-no-net-raw", text, "NO PROBES"));
     }
     if let Some(Applied::Link { unkept: Some(why) }) = state.outputs().held(Output::Link) {
-        let text = format!("{why}: how the ports were before is known to this run only");
+        let text = format!("{}: how the ports were before is known to this run only", in_words(why));
         raised.push(alert(Severity::Notice, "host-state", text, "STATE NOT KEPT"));
     }
 }

@@ -1,0 +1,16 @@
+//! The gateway itself.
+
+use super::{Finding, Patient};
+
+/// A daemon that is there and says nothing follows no change any more, and what its panel shows is old. One that does not run
+/// is no finding: it may not have been started yet.
+pub fn answers(patient: &Patient<'_>) -> Vec<Finding> {
+    let socket = &patient.settings.status.socket;
+    if !patient.machine.is_silent(socket) {
+        return Vec::new();
+    }
+    let text =
+        format!("the gateway hangs: somebody holds its status socket {} and says nothing there", socket.display());
+    let remedy = "`sudo systemctl restart bramblegate`, and report what `journalctl -u bramblegate` says";
+    vec![Finding::new("gateway-silent", text, remedy)]
+}
