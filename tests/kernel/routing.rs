@@ -1,11 +1,11 @@
 //! Policy routing in the kernel, and the question which way out it would take.
 
-use bramblegate::event::{Applied, ApplyErrorKind, Astray, LinkIndex, Route, Rule, Way};
+use bramblegate::event::{Applied, ApplyErrorKind, Astray, Change, Event, Flow, LinkIndex, Route, Rule, Way};
 use bramblegate::policy::{MARK_CLUSTER, MARK_ELSEWHERE, ROUTE_PROTOCOL, RULE_PREFERENCE, RoutingPlan};
 use bramblegate::policy::{TABLE_CLUSTER, TABLE_UPLINK};
 use bramblegate::sink::Sink;
 use bramblegate::sink::routing::{RoutingSink, restore};
-use bramblegate::source::netlink::Connection;
+use bramblegate::source::netlink::{Connection, snapshot};
 use bramblegate::source::wayout::{DESTINATION, astray, way_out};
 use libtest_mimic::Trial;
 
@@ -58,6 +58,7 @@ fn rule(offset: u32, table: u32, source: Option<&str>, destination: Option<&str>
         suppress: None,
         table,
         protocol: ROUTE_PROTOCOL,
+        flow: Flow::default(),
     }
 }
 
@@ -229,6 +230,8 @@ fn found_astray() {
         from: from.map(Into::into),
         to: to.into(),
         leaves,
+        uid: 0,
+        ip_protocol: None,
     };
     let ways = [
         way(None, [192, 168, 50, 11], cluster),
@@ -245,4 +248,22 @@ fn found_astray() {
     assert!(found.iter().all(|astray| (astray.by, astray.table) == (Some(tunnel), Some(52))), "{found:?}");
     sh("ip rule del pref 5270; ip rule add pref 7 to 192.168.50.0/24 prohibit");
     assert_eq!(ask(), [Astray { way: ways[0], by: None, table: None }]);
+    // Of a rule for one user, or one protocol, only those packets.
+    sh("ip rule del pref 7; ip rule add pref 7 uidrange 1000-1999 lookup 52; ip rule add pref 8 ipproto tcp lookup 52");
+    assert_eq!(ask(), []);
+    let narrow = [
+        Way { uid: 1000, ..ways[0] },
+        Way { uid: 2000, ..ways[0] },
+        Way { ip_protocol: Some(6), ..ways[0] },
+        Way { ip_protocol: Some(17), ..ways[0] },
+    ];
+    let found: Vec<Way> = astray(&mut requests, &narrow).iter().map(|astray| astray.way).collect();
+    assert_eq!(found, [narrow[0], narrow[2]]);
+    let flows = snapshot().unwrap().into_iter().filter_map(|event| match event {
+        Event::Rule(Change::Present(rule)) => Some(rule.flow).filter(|flow| *flow != Flow::default()),
+        _ => None,
+    });
+    let of_user = Flow { uids: Some((1000, 1999)), ..Flow::default() };
+    let of_tcp = Flow { ip_protocol: Some(6), ..Flow::default() };
+    assert_eq!(flows.collect::<Vec<_>>(), [of_user, of_tcp]);
 }

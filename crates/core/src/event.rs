@@ -22,7 +22,7 @@ pub use crate::config::Mac;
 use crate::panel::DeviceError;
 
 pub use dhcp::{Dhcp, Lease, Said, Saying};
-pub use network::{Address, Link, LinkIndex, Neighbour, Netconf, Route, Rule};
+pub use network::{Address, Flow, Link, LinkIndex, Neighbour, Netconf, Route, Rule};
 pub use uplink::{Acquisition, PortalSource, PortalUrl, UplinkNews};
 
 /// A moment on the boot clock (`CLOCK_BOOTTIME`): never set back, counts through suspend.

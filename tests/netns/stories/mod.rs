@@ -51,7 +51,14 @@ pub const ALL: &[(&str, Story)] = &[
     ("uplink::port_of_a_bridge_is_said", uplink::port_of_a_bridge_is_said),
     ("uplink::failover_forgets_stale_connections", uplink::failover_forgets_stale_connections),
     ("uplink::refused_way_out_is_said", uplink::refused_way_out_is_said),
+    (
+        "uplink::route_of_a_next_hop_object_goes_unsaid_and_is_seen",
+        uplink::route_of_a_next_hop_object_goes_unsaid_and_is_seen,
+    ),
+    ("uplink::the_same_address_on_two_uplinks_is_said", uplink::the_same_address_on_two_uplinks_is_said),
     ("uplink::several_next_hops_in_an_overlap_are_one", uplink::several_next_hops_in_an_overlap_are_one),
+    ("routing::rule_that_takes_a_part_is_said_too", routing::rule_that_takes_a_part_is_said_too),
+    ("routing::way_out_by_other_routes_is_no_missing_router", routing::way_out_by_other_routes_is_no_missing_router),
     ("routing::rules_of_a_vpn_cut_nobody_off", routing::rules_of_a_vpn_cut_nobody_off),
     ("routing::peer_of_a_tunnel_reaches_the_uplinks_address", routing::peer_of_a_tunnel_reaches_the_uplinks_address),
     (

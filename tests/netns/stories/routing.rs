@@ -117,6 +117,65 @@ pub fn rule_before_ours_is_said_with_a_remedy_that_works() -> Result<()> {
     })
 }
 
+/// A rule that takes only TCP, one user's packets or one node's is named as well.
+pub fn rule_that_takes_a_part_is_said_too() -> Result<()> {
+    online(PLAIN, |world| {
+        must("head", TUNNEL)?;
+        for selector in ["ipproto tcp", "uidrange 1000-1000", "to 192.168.50.12", "from 192.168.50.0/24 prohibit"] {
+            let rule = format!("preference 4000 {selector}");
+            let lookup = if selector.ends_with("prohibit") { "" } else { "lookup 52" };
+            must("head", &format!("ip rule add {rule} {lookup}"))?;
+            until(selector, || alert(world, "gateway-rule").is_some())?;
+            let text = alert(world, "gateway-rule").unwrap_or_default();
+            ensure(&format!("it is named: {text}"), text.contains("rule 4000"))?;
+            ensure("once", world.status()?.to_string().matches("\"gateway-rule\"").count() == 1)?;
+            must("head", &remedy(&text)?)?;
+            until("it helps", || alert(world, "gateway-rule").is_none())?;
+            must(
+                "head",
+                "ip rule del preference 4000; while ip rule del preference 3999; do :; done 2>/dev/null; true",
+            )?;
+        }
+        // What a tunnel for name servers takes is none of the cluster's.
+        must("head", "ip rule add preference 4000 ipproto udp dport 53 lookup 52")?;
+        std::thread::sleep(Duration::from_millis(2500));
+        ensure("nothing is said", alert(world, "*").is_none())?;
+        must("head", "ip rule flush")?;
+        until("the main table is missed", || {
+            alert(world, "uplink-no-exit").is_some_and(|text| text.contains("lookup main"))
+        })?;
+        ensure("no rule is blamed", alert(world, "gateway-rule").is_none())?;
+        must("head", &remedy(&alert(world, "uplink-no-exit").unwrap_or_default())?)?;
+        until("all is well", || alert(world, "*").is_none())?;
+        all_promised(world)
+    })
+}
+
+/// Where the main table has no default route and others lead out by the uplink, nothing is wrong.
+pub fn way_out_by_other_routes_is_no_missing_router() -> Result<()> {
+    online(PLAIN, |world| {
+        world.kill_client("eth1")?;
+        for (route, undo) in [
+            (
+                "ip route add 0.0.0.0/1 via 10.99.0.1 && ip route add 128.0.0.0/1 via 10.99.0.1",
+                "ip route del 0.0.0.0/1; ip route del 128.0.0.0/1",
+            ),
+            (
+                "ip route add default via 10.99.0.1 table 100 && ip rule add preference 30000 lookup 100",
+                "ip rule del preference 30000",
+            ),
+        ] {
+            must("head", &format!("{route} && while ip route del default; do :; done 2>/dev/null; true"))?;
+            std::thread::sleep(Duration::from_millis(2500));
+            try_from(world, "rpi1", "http http://203.0.113.80/")?;
+            ensure(&format!("nothing is said: {route}"), alert(world, "*").is_none())?;
+            must("head", undo)?;
+            until("now there is none", || alert(world, "uplink-no-route").is_some())?;
+        }
+        Ok(())
+    })
+}
+
 /// The preferred uplink has an address and no internet, the other has both: the nodes leave by that, row 1 stays.
 pub fn nodes_leave_by_the_uplink_that_has_internet() -> Result<()> {
     online(TWO, |world| {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bramblegate_lab::inside::HOME;
 use bramblegate_lab::shell::{must, spawn, within};
 use bramblegate_lab::watch::{self, Watch};
-use bramblegate_lab::{Error, Result, Venue, World};
+use bramblegate_lab::{Error, Result, Venue, World, wiring};
 
 use super::scene::{PLAIN, TWO, alert, before_start, ensure, is, online, reload, told, try_from, until};
 
@@ -174,6 +174,48 @@ pub fn refused_way_out_is_said() -> Result<()> {
         until("no longer", || alert(world, "uplink-no-exit").is_none())?;
         until("a node reaches the internet", || try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
         ensure("said once", world.journal().matches("uplink-no-exit: eth1 has").count() == 1)
+    })
+}
+
+/// A default route by a next hop object goes with the carrier, and with the object: the kernel says neither.
+pub fn route_of_a_next_hop_object_goes_unsaid_and_is_seen() -> Result<()> {
+    online(PLAIN, |world| {
+        world.kill_client("eth1")?;
+        let lead = |world: &World| {
+            must(
+                "head",
+                "ip route flush default 2>/dev/null; ip route del default 2>/dev/null; ip nexthop flush; true",
+            )?;
+            must("head", "ip nexthop add id 7 via 10.99.0.1 dev eth1 && ip route add default nhid 7")?;
+            until("it leads", || is(world, "uplink.gateway", "10.99.0.1"))?;
+            until("all is well", || alert(world, "*").is_none()).map(drop)
+        };
+        let seen = |world: &World, what: &str| {
+            until(what, || alert(world, "uplink-no-route").is_some())?;
+            ensure("no rule is blamed", alert(world, "gateway-rule").is_none())?;
+            ensure("nor a kill switch", alert(world, "uplink-no-exit").is_none())
+        };
+        lead(world)?;
+        must("head", "ip nexthop del id 7")?;
+        seen(world, "the object is gone")?;
+        lead(world)?;
+        wiring::pull("eth1", 0)?;
+        until("no cable", || is(world, "uplink.state", "no-carrier"))?;
+        wiring::plug("eth1", 0, 1500)?;
+        seen(world, "the cable is back, its route is not")
+    })
+}
+
+/// Two routers of one make give the head the same address: neither is called another program's rule.
+pub fn the_same_address_on_two_uplinks_is_said() -> Result<()> {
+    let venue = TWO.replace("172.20.5.1/24", "10.99.0.1/24").replace("172.20.5.77", "10.99.0.126");
+    before_start(&venue, |world| {
+        world.start_gateway()?;
+        until("it is said", || {
+            alert(world, "uplink-address-taken").is_some_and(|text| text.contains("eth1 and wlan0 have the same"))
+        })?;
+        ensure("no rule is blamed", alert(world, "gateway-rule").is_none())?;
+        try_from(world, "laptop", "tcp 10.99.0.126:22")
     })
 }
 

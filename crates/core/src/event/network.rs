@@ -138,6 +138,21 @@ pub struct Rule {
     pub suppress: Option<u8>,
     /// `FRA_PROTOCOL`
     pub protocol: u8,
+    /// whose packets, and which, it takes
+    pub flow: Flow,
+}
+
+/// What a rule takes beside addresses, ports of the machine and marks; `None` takes all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Flow {
+    /// `uidrange FIRST-LAST`
+    pub uids: Option<(u32, u32)>,
+    /// `ipproto`: 1 is ICMP, 6 TCP, 17 UDP
+    pub ip_protocol: Option<u8>,
+    /// `sport FIRST-LAST`
+    pub source_ports: Option<(u16, u16)>,
+    /// `dport FIRST-LAST`
+    pub destination_ports: Option<(u16, u16)>,
 }
 
 /// Per-interface IPv4 settings: those that `RTM_NEWNETCONF` (`RTNLGRP_IPV4_NETCONF`) tells when they change, and those that

@@ -55,6 +55,10 @@ pub struct Way {
     pub to: Ipv4Addr,
     /// by which port they have to leave
     pub leaves: LinkIndex,
+    /// whose packets they are; 0 are the kernel's and what it forwards too
+    pub uid: u32,
+    /// of this protocol (ICMP, TCP or UDP: the kernel looks up no others); `None`: of any
+    pub ip_protocol: Option<u8>,
 }
 
 /// Where the kernel would send what has to go another way.

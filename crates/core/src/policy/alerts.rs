@@ -9,7 +9,7 @@ pub mod nodes;
 mod ports;
 mod service;
 pub mod uplink;
-mod ways;
+pub mod ways;
 
 use crate::config::Settings;
 use crate::event::{ApplyErrorKind, LinkIndex, Output};

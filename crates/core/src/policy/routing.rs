@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::event::{LinkIndex, Route, Rule};
+use crate::event::{Flow, LinkIndex, Route, Rule};
 use crate::state::State;
 use crate::state::kernel::TABLE_MAIN;
 use crate::state::uplink::UplinkView;
@@ -159,5 +159,6 @@ fn rule(place: u32, table: u32) -> Rule {
         table,
         suppress: None,
         protocol: ROUTE_PROTOCOL,
+        flow: Flow::default(),
     }
 }

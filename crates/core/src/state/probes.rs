@@ -1,8 +1,12 @@
 //! What probes found: rounds of nodes, and whether the internet is behind an uplink.
 
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+
 use super::node::{HealthChange, NodeHealth, Origin};
 use super::{State, Transition};
-use crate::event::{Instant, LinkIndex, NodeId, PortalSource, Reachability, Round, UplinkNews};
+use crate::event::{Instant, LinkIndex, NodeId, PortalSource, Reachability, Round, Route, UplinkNews};
 
 impl State {
     /// Rounds come by the thousand and nearly all only confirm what is known: nothing but the nodes is looked at, unless time
@@ -13,10 +17,12 @@ impl State {
         let awaited = self.nodes.unanswered().1;
         let mut told = Vec::new();
         for round in rounds {
+            let answers_elsewhere = round.rtt.is_some() && self.answers_elsewhere(round.node);
+            let round = Round { rtt: round.rtt.filter(|_| !answers_elsewhere), ..*round };
             if round.rtt.is_none() && self.says_nothing(round.node, self.cable) {
                 continue;
             }
-            let change = self.nodes.round(round, &self.settings.health, now);
+            let change = self.nodes.round(&round, &self.settings.health, now);
             told.extend(change.and_then(|change| self.health_changed(round.node, change)));
         }
         if self.nodes.unanswered().1 > awaited {
@@ -33,6 +39,26 @@ impl State {
     fn says_nothing(&self, node: NodeId, cable: bool) -> bool {
         let never = self.nodes.get(node).filter(|node| node.health == NodeHealth::Unknown);
         never.is_some_and(|node| !cable || node.origin == Origin::Found)
+    }
+
+    /// Returns whether whoever has this node's address is not behind the cluster port: the head itself, or, once the cluster
+    /// has moved, a computer of the venue.
+    fn answers_elsewhere(&self, node: NodeId) -> bool {
+        let address = self.nodes.get(node).and_then(|node| node.address);
+        address.is_some_and(|address| self.facts.is_local(IpAddr::V4(address)) || self.has_left(address))
+    }
+
+    /// Returns whether the cluster port has IPv4 addresses, and neither their networks nor a route by that port hold this one.
+    fn has_left(&self, address: Ipv4Addr) -> bool {
+        let Some(port) = self.roles.cluster else { return false };
+        let address = IpAddr::V4(address);
+        let networks = || self.facts.addresses(port).iter().map(|held| held.address);
+        let by_route = |route: &Route| {
+            route.index == port && route.destination.prefix_len() > 0 && route.destination.contains(&address)
+        };
+        networks().any(|net| matches!(net, IpNet::V4(_)))
+            && !networks().any(|net| net.contains(&address))
+            && !self.facts.routes().any(by_route)
     }
 
     /// Nodes that are silent may be starting, or nobody can hear them: which of them are down will be seen.

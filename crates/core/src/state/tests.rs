@@ -254,6 +254,33 @@ fn a_node_is_down_after_three_silent_rounds_and_up_after_two_answers() {
 }
 
 #[test]
+fn who_answers_from_elsewhere_is_no_node() {
+    let answers = |evening: &mut Evening| {
+        let node = evening.state.nodes().by_name("rpi1").unwrap().id;
+        for _ in 0..4 {
+            let rtt = Some(Duration::from_micros(310));
+            evening.tell(Event::Probe(Probe::Nodes(vec![Round { node, rtt, first_lost: false }])));
+        }
+        evening.state.nodes().get(node).unwrap().health
+    };
+    for (leased, at_cluster_port, health) in [
+        ("10.99.0.126/24", "192.168.50.1/24", NodeHealth::Up),
+        ("192.168.50.77/24", "192.168.50.1/24", NodeHealth::Up),
+        // The cluster has moved: a computer of the venue answers, or the head itself, at the node's address.
+        ("192.168.50.1/24", "10.213.50.1/24", NodeHealth::Down),
+        ("192.168.50.11/24", "10.213.50.1/24", NodeHealth::Down),
+        ("192.168.50.11/24", "192.168.50.1/24", NodeHealth::Down),
+    ] {
+        let mut evening = Evening::at_a_venue();
+        assert_eq!(answers(&mut evening), NodeHealth::Up);
+        evening.gone();
+        evening.tell(Event::Address(Change::Present(address(WIRED, leased))));
+        evening.tell(Event::Address(Change::Present(address(CLUSTER, at_cluster_port))));
+        assert_eq!(answers(&mut evening), health, "{leased} {at_cluster_port}");
+    }
+}
+
+#[test]
 fn a_dump_forgets_what_it_does_not_tell() {
     let mut evening = Evening::at_a_venue();
     evening.tell(Event::Overrun);

@@ -9,6 +9,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::config::{NodeProbe, Settings, TimeServer};
 use crate::event::{Link, Mac, Way};
+use crate::policy::alerts::ways;
 use crate::policy::ruleset::{COMMENT_FORWARDED, COMMENT_MASQUERADE, NOTED_DROPS, TABLE};
 use crate::policy::{Desired, forwards, subnet, traffic};
 use crate::source::conflict::{ConflictPlan, ConflictPort};
@@ -145,6 +146,8 @@ pub fn way_out(settings: &Settings, state: &State, desired: &Desired) -> Option<
     let source: Ipv4Addr = node.or(other)?;
     let mut ways = to_the_cluster(state, port, net, source);
     ways.extend(state.uplinks().iter().flat_map(|uplink| from_the_head(state, uplink)));
+    let narrow = narrowed(state, port, net, &ways);
+    ways.extend(narrow);
     Some(WayOutPlan { from_port: port.index, source, ways, generation: state.facts_generation() })
 }
 
@@ -155,7 +158,7 @@ fn to_the_cluster(state: &State, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> V
     {
         return Vec::new();
     }
-    let way = |enters, from| Way { enters, from, to: node, leaves: port.index };
+    let way = |enters, from| Way { enters, from, to: node, leaves: port.index, uid: 0, ip_protocol: None };
     // Without a way back to its source the kernel lets nothing in.
     let leads = |uplink: &UplinkView<'_>| uplink.link.carrier && matches!(uplink.gateway, Some(IpAddr::V4(_)));
     let uplinks = state.uplinks().into_iter().filter(leads);
@@ -168,9 +171,44 @@ fn from_the_head(state: &State, uplink: &UplinkView<'_>) -> Vec<Way> {
     let (Some(IpNet::V4(address)), true) = (uplink.address, uplink.link.carrier) else { return Vec::new() };
     let Some(IpAddr::V4(gateway)) = uplink.gateway else { return Vec::new() };
     let targets = [gateway, DESTINATION].into_iter().filter(|to| !state.facts().is_local(IpAddr::V4(*to)));
-    let way = |to| Way { enters: None, from: Some(address.addr()), to, leaves: uplink.link.index };
+    let (from, leaves) = (Some(address.addr()), uplink.link.index);
+    let way = |to| Way { enters: None, from, to, leaves, uid: 0, ip_protocol: None };
     targets.map(way).collect()
 }
+
+/// Returns the same ways for what only some rules of others take: packets of some user or protocol, or to a part of the
+/// cluster. Rules for ports of TCP and UDP are passed over: they seldom mean the cluster.
+fn narrowed(state: &State, port: &Link, net: Ipv4Net, ways: &[Way]) -> BTreeSet<Way> {
+    /// More rules of that kind are not looked at.
+    const MOST: usize = 64;
+    let mut found = BTreeSet::new();
+    for rule in ways::before_ours(state) {
+        let flow = &rule.flow;
+        let asked = flow.ip_protocol.is_none_or(|protocol| LOOKED_UP.contains(&protocol));
+        if !asked || flow.source_ports.is_some() || flow.destination_ports.is_some() {
+            continue;
+        }
+        for way in ways {
+            let to = match rule.destination {
+                Some(IpNet::V4(to)) if way.leaves == port.index && !to.contains(&way.to) => {
+                    Some(to.addr()).filter(|to| net.contains(to) && !state.facts().is_local(IpAddr::V4(*to)))
+                }
+                _ => Some(way.to),
+            };
+            // What is forwarded is root's to the kernel.
+            let uid = flow.uids.map_or(0, |(first, _)| if way.enters.is_some() { 0 } else { first });
+            found.extend(to.map(|to| Way { to, uid, ip_protocol: flow.ip_protocol, ..*way }));
+        }
+        if found.len() >= MOST {
+            break;
+        }
+    }
+    found.retain(|way| !ways.contains(way));
+    found
+}
+
+/// `IPPROTO_ICMP`, `IPPROTO_TCP`, `IPPROTO_UDP`: the kernel looks up no others.
+const LOOKED_UP: [u8; 3] = [1, 6, 17];
 
 /// Connection tracking is the gateway's, and so are the settings of its ports.
 pub fn vitals(settings: &Settings, state: &State) -> VitalsPlan {

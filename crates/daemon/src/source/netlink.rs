@@ -26,8 +26,8 @@ pub use wire::{Attributes, Message, Messages, push, u32_of};
 
 use socket::Groups;
 
-/// The kernel drops IPv4 routes without a word when their address or interface goes, and names only the new route of a
-/// replacement: list again this long after.
+/// The kernel drops IPv4 routes without a word when their address, interface or next hop object goes, and names only the new
+/// route of a replacement: list again this long after.
 const SETTLE: Duration = Duration::from_millis(20);
 /// Shortest time between two listings, so that a storm cannot keep us listing.
 const DUMP_SPACING: Duration = Duration::from_millis(100);

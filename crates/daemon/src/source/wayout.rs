@@ -16,7 +16,7 @@ pub const DESTINATION: Ipv4Addr = Ipv4Addr::new(198, 41, 0, 4);
 /// `RTM_GETROUTE`; `RTM_F_LOOKUP_TABLE`, kernel ≥ 4.4: say which table decided
 const GETROUTE: u16 = 26;
 const LOOKUP_TABLE: u32 = 0x1000;
-/// `RTN_UNICAST`, `RTA_DST`, `RTA_SRC`, `RTA_IIF`, `RTA_OIF`, `RTA_TABLE`, `RTA_MARK`
+/// `RTN_UNICAST`, `RTA_DST`, `RTA_SRC`, `RTA_IIF`, `RTA_OIF`, `RTA_TABLE`, `RTA_MARK`, `RTA_UID`, `RTA_IP_PROTO`
 const UNICAST: u8 = 1;
 const TO: u16 = 1;
 const FROM: u16 = 2;
@@ -24,6 +24,8 @@ const ENTERS: u16 = 3;
 const LEAVES: u16 = 4;
 const TABLE: u16 = 15;
 const MARK: u16 = 16;
+const UID: u16 = 25;
+const IP_PROTOCOL: u16 = 27;
 
 /// A question; `generation` makes an equal one be asked again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +84,10 @@ pub fn astray(requests: &mut Connection, ways: &[Way]) -> Vec<Astray> {
     for way in ways {
         let from = way.from.map(|from| (FROM, from.octets()));
         let enters = way.enters.map(|port| (ENTERS, port.to_ne_bytes()));
-        let question: Vec<(u16, [u8; 4])> = from.into_iter().chain(enters).collect();
+        let protocol = way.ip_protocol.map(|protocol| (IP_PROTOCOL, [protocol, 0, 0, 0]));
+        // Without one the kernel would take ours, and our own packets are nobody's.
+        let uid = Some((UID, way.uid.to_ne_bytes()));
+        let question: Vec<(u16, [u8; 4])> = [from, enters, uid, protocol].into_iter().flatten().collect();
         let route = look_up(requests, way.to, &question);
         let by = route.map(|(port, _)| port);
         if by != Some(way.leaves) {
@@ -99,7 +104,9 @@ fn look_up(requests: &mut Connection, destination: Ipv4Addr, question: &[(u16, [
     let mut body = vec![2, 32, source_length, 0, 0, 0, 0, 0];
     body.extend(LOOKUP_TABLE.to_ne_bytes());
     for (kind, value) in [(TO, destination.octets())].iter().chain(question) {
-        body.extend(8_u16.to_ne_bytes());
+        // The length counts what the value means, not its padding.
+        let length: u16 = if *kind == IP_PROTOCOL { 5 } else { 8 };
+        body.extend(length.to_ne_bytes());
         body.extend(kind.to_ne_bytes());
         body.extend(value);
     }

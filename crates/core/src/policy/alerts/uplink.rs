@@ -23,7 +23,8 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     not_renewed(state, raised);
     let Some(active) = state.active().filter(|active| active.address.is_some()) else { return };
     let port = &active.link.name;
-    if state.is_routeless(active.link.index) {
+    // The main table's default route is not the only one that may lead out: halves of everything, or another table's, do too.
+    if state.is_routeless(active.link.index) && state.main_exit() != Some(active.link.index) {
         let text = format!(
             "{port} has an address but no default route: the venue's DHCP server names no router, or another tool removed the route"
         );
@@ -42,10 +43,15 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     without_ipv4(settings, state, raised);
     exit_by(state, raised);
     if let Some(cluster) = state.cluster_port().filter(|_| settings.gateway.enabled && state.is_without_exit()) {
-        let text = format!(
-            "{port} has a default route, but a routing rule refuses what the nodes send: a VPN's kill switch does that; look for \"prohibit\", \"unreachable\" or \"blackhole\" in `ip rule` and `ip route show table all`, and except packets from {}",
-            cluster.name
-        );
+        let text = match ways::main_table(state) {
+            Some(remedy) => {
+                format!("another program deleted the routing rule for the main table: put it back ({remedy})")
+            }
+            None => format!(
+                "{port} has a default route, but a routing rule refuses what the nodes send: a VPN's kill switch does that; look for \"prohibit\", \"unreachable\" or \"blackhole\" in `ip rule` and `ip route show table all`, and except packets from {}",
+                cluster.name
+            ),
+        };
         raised.push(alert(Severity::Fault, "uplink-no-exit", text, "NO EXIT"));
     }
 }

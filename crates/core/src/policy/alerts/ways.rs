@@ -1,7 +1,7 @@
 //! The ways that packets take: other programs' routing rules that lead them astray, and uplinks that stand in for another.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
@@ -10,6 +10,7 @@ use crate::event::{Astray, Rule};
 use crate::policy::subnet::Placement;
 use crate::policy::{ROUTE_PROTOCOL, RULE_PREFERENCE};
 use crate::state::State;
+use crate::state::kernel::TABLE_MAIN;
 
 /// The last preference of ours; what comes after it finds nothing of ours left to do.
 const LAST_PREFERENCE: u32 = RULE_PREFERENCE + 99;
@@ -17,12 +18,46 @@ const LAST_PREFERENCE: u32 = RULE_PREFERENCE + 99;
 /// For each rule of others that leads packets of the head's networks astray: which, and what to do.
 pub fn rules(state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
     let mut by_rule: BTreeMap<Option<&Rule>, Vec<&Astray>> = BTreeMap::new();
-    for astray in state.astray() {
+    let mut twice = BTreeSet::new();
+    // Where the nodes' own packets are refused, so is what answers them (rp_filter): `uplink-no-exit` says so.
+    let refused = state.vitals().way_out == Some(None);
+    let unsaid =
+        state.astray().iter().filter(|astray| !(refused && astray.by.is_none() && astray.way.enters.is_some()));
+    for astray in unsaid {
+        if let Some(same) = held_twice(state, astray) {
+            twice.insert(same);
+            continue;
+        }
         by_rule.entry(culprit(state, astray)).or_default().push(astray);
     }
     for (rule, all) in by_rule {
         raised.push(rule_alert(state, placement, rule, &all));
     }
+    for (address, used, unused) in twice {
+        let text = format!(
+            "{used} and {unused} have the same address {address}, so the head answers by {used} only: pull one of the two, or ask one venue for another address"
+        );
+        raised.push(alert(Severity::Warning, "uplink-address-taken", text, format!("{unused} ADDR TAKEN")));
+    }
+}
+
+/// Returns an address that two uplinks have, the one by which its answers leave, and the other.
+fn held_twice<'a>(state: &'a State, astray: &Astray) -> Option<(Ipv4Addr, &'a str, &'a str)> {
+    let (from, by) = (astray.way.from?, astray.by?);
+    let holds = state.facts().addresses(by).iter().any(|held| held.address.addr() == IpAddr::V4(from));
+    let uplinks = &state.roles().uplinks;
+    let name = |index| state.facts().link(index).map(|link| link.name.as_str());
+    let both = holds && uplinks.contains(&by) && uplinks.contains(&astray.way.leaves);
+    both.then_some(())?;
+    Some((from, name(by)?, name(astray.way.leaves)?))
+}
+
+/// What brings the rule for the main table back, where none is left: a script that flushes all rules does that.
+pub fn main_table(state: &State) -> Option<&'static str> {
+    let rules = || state.facts().rules().iter().filter(|rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL);
+    let leads = |table| rules().any(|rule| rule.table == table && rule.suppress.is_none());
+    // A flush leaves the one for the machine's own addresses.
+    (leads(LOCAL) && !leads(TABLE_MAIN)).then_some("sudo ip rule add preference 32766 lookup main")
 }
 
 fn rule_alert(state: &State, placement: &Placement, rule: Option<&Rule>, all: &[&Astray]) -> Alert {
@@ -67,11 +102,15 @@ fn is_cluster(state: &State, astray: &Astray) -> bool {
     state.roles().cluster == Some(astray.way.leaves)
 }
 
+/// Returns the IPv4 rules of others that come before the last of ours.
+pub fn before_ours(state: &State) -> impl Iterator<Item = &Rule> {
+    let before_us = |rule: &&Rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL && rule.preference <= LAST_PREFERENCE;
+    state.facts().rules().iter().filter(before_us)
+}
+
 /// The rule of others that decided: the first that looks into that table, or, where nothing was found, the first that refuses.
 fn culprit<'a>(state: &'a State, astray: &Astray) -> Option<&'a Rule> {
-    let before_us = |rule: &&Rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL && rule.preference <= LAST_PREFERENCE;
-    let mut rules: Vec<&Rule> =
-        state.facts().rules().iter().filter(before_us).filter(|rule| takes(rule, astray)).collect();
+    let mut rules: Vec<&Rule> = before_ours(state).filter(|rule| takes(rule, astray)).collect();
     rules.retain(|rule| rule.preference > 0 || rule.table != LOCAL);
     let of_table = |table| rules.iter().find(|rule| rule.table == table).copied();
     match astray.table {
@@ -87,7 +126,12 @@ fn takes(rule: &Rule, astray: &Astray) -> bool {
     let holds = |net: Option<IpNet>, address: Option<IpAddr>| {
         net.is_none_or(|net| address.is_some_and(|address| net.contains(&address)))
     };
-    holds(rule.destination, Some(astray.way.to.into())) && holds(rule.source, astray.way.from.map(IpAddr::V4))
+    let (from, to) = (astray.way.from.map(IpAddr::V4), Some(IpAddr::V4(astray.way.to)));
+    let addresses = holds(rule.destination, to) && holds(rule.source, from);
+    let flow = &rule.flow;
+    let whose = flow.uids.is_none_or(|(first, last)| (first..=last).contains(&astray.way.uid));
+    let of_protocol = flow.ip_protocol.is_none_or(|protocol| astray.way.ip_protocol == Some(protocol));
+    addresses && whose && of_protocol && flow.source_ports.is_none() && flow.destination_ports.is_none()
 }
 
 /// The nodes go out by another uplink than the head, as the preferred one has no internet.

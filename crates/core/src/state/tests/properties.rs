@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{
-    Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Firewall, Netconf, NodeId, Output, Round, Rule, Vital,
+    Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Firewall, Flow, Netconf, NodeId, Output, Round, Rule,
+    Vital,
 };
 use crate::policy::{self, Desired};
 use crate::state::uplink::ROW1_GRACE;
@@ -72,6 +73,7 @@ fn any_rule() -> impl Strategy<Value = Rule> {
         suppress: None,
         table: 254,
         protocol: if ours { crate::state::ROUTE_PROTOCOL } else { 2 },
+        flow: Flow::default(),
     })
 }
 

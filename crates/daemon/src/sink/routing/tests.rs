@@ -1,6 +1,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
+use crate::event::Flow;
 
 fn route(table: u32, destination: &str, gateway: Option<[u8; 4]>) -> Route {
     Route {
@@ -27,6 +28,7 @@ fn rule(preference: u32, table: u32) -> Rule {
         suppress: None,
         table,
         protocol: ROUTE_PROTOCOL,
+        flow: Flow::default(),
     }
 }
 

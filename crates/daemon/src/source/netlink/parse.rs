@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::wire::{Attributes, Message, text_of, u8_at, u16_at, u32_at, u32_of};
-use crate::event::{Address, Change, Event, Link, LinkIndex, Mac, Netconf, Route, Rule};
+use crate::event::{Address, Change, Event, Flow, Link, LinkIndex, Mac, Netconf, Route, Rule};
 
 /// `RTM_*` of `linux/rtnetlink.h`
 const NEWLINK: u16 = 16;
@@ -19,6 +19,8 @@ const DELROUTE: u16 = 25;
 const NEWRULE: u16 = 32;
 const DELRULE: u16 = 33;
 const NEWNETCONF: u16 = 80;
+const NEWNEXTHOP: u16 = 104;
+const DELNEXTHOP: u16 = 105;
 
 /// `NLM_F_REPLACE` in a notification: another route was there before, and is not told.
 const REPLACE: u16 = 0x100;
@@ -44,7 +46,8 @@ pub fn parse(message: &Message<'_>, events: &mut Vec<Event>) -> bool {
     let payload = message.payload;
     match message.kind {
         NEWLINK => link(payload).is_some_and(|link| {
-            let down = !link.up;
+            // The routes of a next hop object (`ip nexthop`) go with the carrier.
+            let down = !link.up || !link.carrier;
             let index = link.index;
             events.push(Event::Link(Change::Present(link)));
             events.extend(netconf_of_link(index, payload).map(Event::Netconf));
@@ -77,6 +80,8 @@ pub fn parse(message: &Message<'_>, events: &mut Vec<Event>) -> bool {
             add(events, netconf(payload).map(Event::Netconf));
             false
         }
+        // Routes that use it go or change with it.
+        NEWNEXTHOP | DELNEXTHOP => true,
         _ => false,
     }
 }
@@ -295,6 +300,7 @@ fn rule(payload: &[u8]) -> Option<Rule> {
         table: u32::from(u8_at(payload, 4)?),
         suppress: None,
         protocol: 0,
+        flow: Flow::default(),
     };
     for (kind, value) in Attributes::after(payload, HEADER) {
         match kind {
@@ -308,7 +314,11 @@ fn rule(payload: &[u8]) -> Option<Rule> {
             15 => rule.table = u32_of(value)?,
             16 => mask = u32_of(value),
             17 => rule.output = Some(text_of(value)),
+            20 => rule.flow.uids = u32_at(value, 0).zip(u32_at(value, 4)),
             21 => rule.protocol = u8_at(value, 0)?,
+            22 => rule.flow.ip_protocol = u8_at(value, 0),
+            23 => rule.flow.source_ports = u16_at(value, 0).zip(u16_at(value, 2)),
+            24 => rule.flow.destination_ports = u16_at(value, 0).zip(u16_at(value, 2)),
             _ => {}
         }
     }

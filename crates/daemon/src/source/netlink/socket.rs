@@ -21,8 +21,9 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 /// `MSG_DONTWAIT`
 const DO_NOT_WAIT: i32 = 0x40;
 
-/// `RTNLGRP_*` of `linux/rtnetlink.h`: link, IPv4 address, route, rule; IPv6 address, route, rule; IPv4 netconf.
-pub const GROUPS: [u32; 8] = [1, 5, 7, 8, 9, 11, 19, 24];
+/// `RTNLGRP_*` of `linux/rtnetlink.h`: link, IPv4 address, route, rule; IPv6 address, route, rule; IPv4 netconf; next hop
+/// (kernel ≥ 5.3).
+pub const GROUPS: [u32; 9] = [1, 5, 7, 8, 9, 11, 19, 24, 32];
 /// `RTNLGRP_NEIGH`: has a socket of its own, because it is the busiest by far
 pub const NEIGHBOURS: [u32; 1] = [3];
 

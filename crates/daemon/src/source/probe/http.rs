@@ -59,8 +59,8 @@ pub fn head(bytes: &[u8]) -> Answer {
             (Ok(httparse::Status::Complete(length)), Some(code)) => {
                 return Answer::Status { code, body: from + length, ends: end(response.headers, from + length) };
             }
-            // More headers than we have room for: the status line was good.
-            (Err(httparse::Error::TooManyHeaders), Some(code)) => {
+            // More headers than we have room for, or one with a forbidden character: the status line was good.
+            (Err(_), Some(code)) => {
                 return Answer::Status { code, body: bytes.len(), ends: None };
             }
             (Ok(_), _) if bytes.len() < LONGEST => return Answer::Incomplete,
@@ -220,6 +220,8 @@ mod tests {
         assert_eq!(judged("HTTP/1.1 204 No Content\r\n\r\n"), Some(Reachability::Online));
         assert_eq!(judged("HTTP/1.1 302 Found\r\nLocation: http://login.hotel/\r\n\r\n"), Some(Reachability::Portal));
         assert_eq!(judged("HTTP/1.0 200 OK\r\n\r\n<html>Welcome"), Some(Reachability::Portal));
+        assert_eq!(judged("HTTP/1.1 302 Found\r\nLocation: http://a/\u{1b}[2J\r\n\r\n"), Some(Reachability::Portal));
+        assert_eq!(judged("HTTP/1.1 302 Found\r\nno header\r\n\r\n"), Some(Reachability::Portal));
         assert_eq!(judged("HTTP/1.1 204 No Con"), None);
         assert_eq!(judged("SSH-2.0-OpenSSH_9.2\r\n"), Some(Reachability::Nothing));
     }
