@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::death;
+use crate::source::dhcp::Questions;
 use crate::source::pace::Pace;
 
 /// Folders of administrators' programs, which a `PATH` may lack.
@@ -53,11 +54,11 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts it. It ends when we do, however that happens.
+    /// Starts it. It ends when we do, however that happens. `asked` learns what it heard of that.
     ///
     /// # Errors
     /// It cannot be started.
-    pub fn start(program: &Path, config: &Path) -> io::Result<Self> {
+    pub fn start(program: &Path, config: &Path, asked: Questions) -> io::Result<Self> {
         let mut command = std::process::Command::new(program);
         command.arg(format!("--conf-file={}", config.display())).args(["--log-facility=-", "--pid-file="]);
         command.args(foreground()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -76,7 +77,7 @@ impl Running {
         let mut child = Command::from(command).kill_on_drop(true).spawn()?;
         let (sender, lines) = mpsc::channel(256);
         if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(listen(stderr, sender));
+            tokio::spawn(listen(stderr, sender, asked));
         }
         let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         Ok(Self { child, id, kills: kills_for_memory(), lines })
@@ -153,7 +154,7 @@ fn foreground() -> &'static [&'static str] {
 
 /// Forwards what dnsmasq writes, line by line. How many lines of routine there are the nodes decide: of a flood of them only
 /// some are forwarded, as signs of life.
-async fn listen(stderr: impl AsyncRead + Unpin, lines: mpsc::Sender<String>) {
+async fn listen(stderr: impl AsyncRead + Unpin, lines: mpsc::Sender<String>, asked: Questions) {
     let mut reader = BufReader::with_capacity(PIPE, stderr);
     let mut line = Vec::new();
     let (mut begin, mut heard) = (Instant::now(), 0);
@@ -181,6 +182,10 @@ async fn listen(stderr: impl AsyncRead + Unpin, lines: mpsc::Sender<String>) {
         }
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end();
+        // Also of those lines of which too many come to be forwarded.
+        if is_about_dhcp(text) {
+            asked.heard();
+        }
         if is_routine(text) && !routine.try_take(Instant::now()) {
             continue;
         }
@@ -189,6 +194,12 @@ async fn listen(stderr: impl AsyncRead + Unpin, lines: mpsc::Sender<String>) {
             return;
         }
     }
+}
+
+/// Returns whether a line says that it heard a client: "DHCPDISCOVER(eth0) …", "BOOTP(eth0) …", "no address range available for
+/// DHCP request via eth0".
+fn is_about_dhcp(line: &str) -> bool {
+    line.contains("DHCP") || line.contains("BOOTP(")
 }
 
 /// Returns whether a line only says that a client was served, and nothing of what it lacks ("no address available").
@@ -212,7 +223,7 @@ mod tests {
         let slow = folder.join("dnsmasq");
         fs::write(&slow, "#!/bin/sh\nsleep 0.3\necho started >&2\nexec sleep 60\n").unwrap();
         fs::set_permissions(&slow, Permissions::from_mode(0o755)).unwrap();
-        let mut running = Running::start(&slow, &folder.join("main")).unwrap();
+        let mut running = Running::start(&slow, &folder.join("main"), Questions::default()).unwrap();
         running.reload();
         let said = running.next().await;
         running.end().await;
@@ -230,13 +241,16 @@ mod tests {
             }
         }
         let (sender, mut lines) = mpsc::channel(256);
-        let listening = tokio::spawn(async move { listen(text.as_bytes(), sender).await });
+        let asked = Questions::default();
+        let count = asked.clone();
+        let listening = tokio::spawn(async move { listen(text.as_bytes(), sender, count).await });
         let (mut routine, mut complaints) = (0, 0);
         while let Some(line) = lines.recv().await {
             *if line.contains("no address") { &mut complaints } else { &mut routine } += 1;
         }
         listening.await.unwrap();
         assert_eq!(complaints, 30, "none is lost");
+        assert_eq!(asked.unheard().lines, 3030, "all of them were heard");
         assert!((1..=ROUTINE + 8).contains(&routine), "{routine} of 3000");
     }
 
@@ -245,7 +259,7 @@ mod tests {
         let text: String = (0..3 * LINES).map(|number| format!("line {number}\n")).collect();
         let (sender, mut lines) = mpsc::channel(256);
         let begin = Instant::now();
-        let listening = tokio::spawn(async move { listen(text.as_bytes(), sender).await });
+        let listening = tokio::spawn(async move { listen(text.as_bytes(), sender, Questions::default()).await });
         let mut heard = 0;
         while lines.recv().await.is_some() {
             heard += 1;
