@@ -139,7 +139,12 @@ pub fn rename(args: Rename) -> ExitCode {
 
 fn rename_one(socket: Option<PathBuf>, config: &ConfigArg, name: &str, new_name: String) -> Result<(), Refusal> {
     let same = name.eq_ignore_ascii_case(&new_name);
-    match edit::renamed(&drop_in_text(config)?, name, &new_name) {
+    let renamed = edit::renamed(&drop_in_text(config)?, name, &new_name);
+    // Two parts of the settings with one name are one node: the other would get this one's board and address.
+    if renamed.is_some() && !same && is_settled(config, &new_name) {
+        return Err(settled(&new_name));
+    }
+    match renamed {
         Some(_) if is_heads(&new_name) => Err(heads(&new_name)),
         Some(text) => replace(config, &text, |settings| {
             settings.nodes.iter().any(|node| node.name == new_name) && (same || !names(settings, name))
@@ -276,13 +281,17 @@ fn heads(name: &str) -> Refusal {
     (code::REFUSED, format!("{name} is the name of this head node itself, nothing was changed: {remedy}"))
 }
 
+fn settled(name: &str) -> Refusal {
+    (code::REFUSED, format!("the settings have a node {name} already, nothing was changed: give this one another name"))
+}
+
 fn write_new(config: &ConfigArg, entry: Entry) -> Result<(), Refusal> {
     if is_heads(&entry.name) {
         return Err(heads(&entry.name));
     }
     let merged = settings::load(&config.config).map_err(|faults| (exit::CONFIG, lines(&faults)))?;
     if names(&merged.settings, &entry.name) {
-        return Err((code::REFUSED, format!("the settings have a node {} already", entry.name)));
+        return Err(settled(&entry.name));
     }
     let text = edit::with(&drop_in_text(config)?, &entry);
     replace(config, &text, |settings| names(settings, &entry.name))
@@ -440,6 +449,31 @@ mod tests {
         );
         assert!(refused.iter().all(|result| matches!(result, Err((exit::CONFIG, _)))), "{refused:?}");
         assert_eq!(left, b"\xff");
+    }
+
+    #[test]
+    fn a_name_that_a_node_of_another_file_has_is_refused_and_that_node_stays_what_it_is() {
+        let folder = folder("taken");
+        let config = ConfigArg { config: folder.join("bramblegate.toml") };
+        let node = |name: &str, last: u8| {
+            format!("[[node]]\nname = \"{name}\"\nmac = \"b8:27:eb:00:00:0{last}\"\naddress = \"192.168.50.1{last}\"\n")
+        };
+        let ports = "board = \"raspberry-pi-4\"\nuplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n";
+        fs::write(&config.config, format!("{ports}{}", node("rpi1", 1))).unwrap();
+        write(&drop_in(&config), &node("spare", 2)).unwrap();
+        let renamed = |to: &str| rename_one(None, &config, "spare", to.to_owned());
+        let refused = [renamed("rpi1"), renamed("RPI1")];
+        let unchanged = drop_in_text(&config).unwrap() == node("spare", 2);
+        let free = renamed("Spare").and_then(|()| renamed("rpi2"));
+        let names: Vec<_> =
+            settings::load(&config.config).unwrap().settings.nodes.into_iter().map(|node| node.name).collect();
+        fs::remove_dir_all(&folder).unwrap();
+        for result in refused {
+            let (code, text) = result.unwrap_err();
+            assert!(code == code::REFUSED && text.contains("already"), "{text}");
+        }
+        assert!(unchanged && free.is_ok(), "{free:?}");
+        assert_eq!(names, ["rpi1", "rpi2"]);
     }
 
     #[test]

@@ -22,8 +22,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
@@ -53,37 +52,43 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// A port that went away is told by netlink too; until then.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Counts what nodes ask all servers for on the wire while our own server says nothing: it should hear as much.
-#[derive(Debug, Clone, Default)]
-pub struct Questions(Arc<Unheard>);
+/// What is read from the wire so soon after our server logged something may have been asked before: it is read now and then only.
+const AFTER_A_LINE: Duration = Duration::from_millis(500);
 
-#[derive(Debug, Default)]
-struct Unheard {
-    count: AtomicU64,
-    /// when our server spoke last; `None`: not yet
-    spoke: Mutex<Option<Instant>>,
+/// Counts what nodes ask all servers for on the wire since our own server last logged something of that.
+#[derive(Debug, Clone, Default)]
+pub struct Questions(Arc<Mutex<Unheard>>);
+
+/// Questions of which our server has logged nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Unheard {
+    pub questions: u64,
+    /// counts up with each line that it logs
+    pub lines: u64,
+    logged: Option<Instant>,
 }
 
-/// The wire is read now and then only: a question that is read this long after our server spoke may be the one that it spoke of.
-const LATE: Duration = Duration::from_secs(1);
-
 impl Questions {
-    fn count(&self, now: Instant) {
-        let spoke = *self.0.spoke.lock().unwrap_or_else(PoisonError::into_inner);
-        if spoke.is_none_or(|spoke| now.saturating_duration_since(spoke) > LATE) {
-            self.0.count.fetch_add(1, Ordering::Relaxed);
+    fn lock(&self) -> MutexGuard<'_, Unheard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, more: u64) {
+        let mut unheard = self.lock();
+        if unheard.logged.is_none_or(|at| at.elapsed() >= AFTER_A_LINE) {
+            unheard.questions += more;
         }
     }
 
-    /// Notes that our server spoke of a question.
-    pub fn heard(&self, now: Instant) {
-        *self.0.spoke.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
-        self.0.count.store(0, Ordering::Relaxed);
+    /// Notes that our server has logged something, or has only just started.
+    pub fn heard(&self) {
+        let mut unheard = self.lock();
+        *unheard = Unheard { questions: 0, lines: unheard.lines + 1, logged: Some(Instant::now()) };
     }
 
-    /// Returns how many questions there were since our server spoke last.
-    pub fn unheard(&self) -> u64 {
-        self.0.count.load(Ordering::Relaxed)
+    /// Returns what our server has logged nothing of until now.
+    pub fn unheard(&self) -> Unheard {
+        *self.lock()
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::death;
+use crate::source::dhcp::Questions;
 use crate::source::pace::Pace;
 
 /// Folders of administrators' programs, which a `PATH` may lack.
@@ -53,11 +54,11 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts it. It ends when we do, however that happens.
+    /// Starts it. It ends when we do, however that happens. `asked` learns what it heard of that.
     ///
     /// # Errors
     /// It cannot be started.
-    pub fn start(program: &Path, config: &Path) -> io::Result<Self> {
+    pub fn start(program: &Path, config: &Path, asked: Questions) -> io::Result<Self> {
         let mut command = std::process::Command::new(program);
         command.arg(format!("--conf-file={}", config.display())).args(["--log-facility=-", "--pid-file="]);
         command.args(foreground()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -76,7 +77,7 @@ impl Running {
         let mut child = Command::from(command).kill_on_drop(true).spawn()?;
         let (sender, lines) = mpsc::channel(256);
         if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(listen(stderr, sender));
+            tokio::spawn(listen(stderr, sender, asked));
         }
         let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         Ok(Self { child, id, kills: kills_for_memory(), lines })
@@ -153,13 +154,13 @@ fn foreground() -> &'static [&'static str] {
 
 /// Forwards what dnsmasq writes, line by line. How many lines of routine there are the nodes decide: of a flood of them only
 /// some are forwarded, as signs of life.
-async fn listen(mut stderr: impl AsyncRead + Unpin, lines: mpsc::Sender<String>) {
+async fn listen(mut stderr: impl AsyncRead + Unpin, lines: mpsc::Sender<String>, asked: Questions) {
     let mut pending = Vec::with_capacity(PIPE);
     let (mut begin, mut forwarded) = (Instant::now(), 0);
     let mut routine = Pace::new(ROUTINE, ROUTINE_INTERVAL, begin);
     loop {
         let is_end = !matches!(stderr.read_buf(&mut pending).await, Ok(1..));
-        let (count, worth) = take_lines(&mut pending, is_end, &mut routine);
+        let (count, worth) = take_lines(&mut pending, is_end, &mut routine, &asked);
         for line in worth {
             if begin.elapsed() >= PACE {
                 (begin, forwarded) = (Instant::now(), 0);
@@ -182,21 +183,36 @@ async fn listen(mut stderr: impl AsyncRead + Unpin, lines: mpsc::Sender<String>)
 }
 
 /// Takes the whole lines out of `pending`, and what is left at the end. Returns how many there were, and those worth forwarding.
-fn take_lines(pending: &mut Vec<u8>, is_end: bool, routine: &mut Pace) -> (usize, Vec<String>) {
+fn take_lines(pending: &mut Vec<u8>, is_end: bool, routine: &mut Pace, asked: &Questions) -> (usize, Vec<String>) {
     let whole = if is_end || pending.len() >= PIPE {
         pending.len()
     } else {
         pending.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)
     };
-    let (mut count, mut worth) = (0, Vec::new());
+    let (mut count, mut worth, mut about_dhcp) = (0, Vec::new(), false);
     for line in pending.drain(..whole).as_slice().split(|byte| *byte == b'\n') {
         let line = line.get(..LONGEST).unwrap_or(line).trim_ascii_end();
         count += 1;
+        about_dhcp |= is_about_dhcp(line);
         if !line.is_empty() && (!is_routine(line) || routine.try_take(Instant::now())) {
             worth.push(String::from_utf8_lossy(line).into_owned());
         }
     }
+    // Also by those lines of which too many come to be forwarded.
+    if about_dhcp {
+        asked.heard();
+    }
     (count, worth)
+}
+
+/// Returns whether a line says that it heard a client: "dnsmasq-dhcp[7]: DHCPDISCOVER(eth0) …", "… BOOTP(eth0) …", "… no address
+/// range available for DHCP request via eth0".
+fn is_about_dhcp(line: &[u8]) -> bool {
+    line.starts_with(b"dnsmasq-dhcp") && [b"DHCP".as_slice(), b"BOOTP("].iter().any(|word| contains(line, word))
+}
+
+fn contains(line: &[u8], word: &[u8]) -> bool {
+    line.windows(word.len()).any(|part| part == word)
 }
 
 /// Returns whether a line only says that a client was served, and nothing of what it lacks ("no address available").
@@ -222,7 +238,7 @@ mod tests {
         let slow = folder.join("dnsmasq");
         fs::write(&slow, "#!/bin/sh\nsleep 0.3\necho started >&2\nexec sleep 60\n").unwrap();
         fs::set_permissions(&slow, Permissions::from_mode(0o755)).unwrap();
-        let mut running = Running::start(&slow, &folder.join("main")).unwrap();
+        let mut running = Running::start(&slow, &folder.join("main"), Questions::default()).unwrap();
         running.reload();
         let said = running.next().await;
         running.end().await;
@@ -240,13 +256,16 @@ mod tests {
             }
         }
         let (sender, mut lines) = mpsc::channel(256);
-        let listening = tokio::spawn(async move { listen(text.as_bytes(), sender).await });
+        let asked = Questions::default();
+        let count = asked.clone();
+        let listening = tokio::spawn(async move { listen(text.as_bytes(), sender, count).await });
         let (mut routine, mut complaints) = (0, 0);
         while let Some(line) = lines.recv().await {
             *if line.contains("no address") { &mut complaints } else { &mut routine } += 1;
         }
         listening.await.unwrap();
         assert_eq!(complaints, 30, "none is lost");
+        assert_eq!(asked.unheard().lines, 3030, "all of them were heard");
         assert!((1..=ROUTINE + 8).contains(&routine), "{routine} of 3000");
     }
 
@@ -255,7 +274,7 @@ mod tests {
         let text: String = (0..3 * LINES).map(|number| format!("line {number}\n")).collect();
         let (sender, mut lines) = mpsc::channel(256);
         let begin = Instant::now();
-        let listening = tokio::spawn(async move { listen(text.as_bytes(), sender).await });
+        let listening = tokio::spawn(async move { listen(text.as_bytes(), sender, Questions::default()).await });
         let mut heard = 0;
         while lines.recv().await.is_some() {
             heard += 1;

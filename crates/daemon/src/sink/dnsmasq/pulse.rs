@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::source::alarm::{self, beat};
 use crate::source::dhcp::Questions;
@@ -47,24 +48,35 @@ pub struct Target {
     /// where it serves names; `None`: nowhere
     pub names: Option<Ipv4Addr>,
     pub domain: String,
-    /// what nodes ask for on the wire
+    /// what nodes ask for on the wire, and it has logged nothing of
     pub asked: Questions,
 }
 
 /// So many questions in a row are none that it could have missed by chance.
 const DEAF: u64 = 3;
+/// Silence is looked at once more after this long. It serves one board after the other, and some Raspberry Pis
+/// are answered a second late: of many at a time most have asked before their turn has come.
+const SECOND_LOOK: Duration = Duration::from_secs(3);
 
-/// Whether it hears what is asked on the wire.
+/// Whether it hears what is asked on the wire. Pure.
 #[derive(Debug, Default)]
 struct Hearing {
     deaf: bool,
+    /// it was asked in vain at the last look; so many lines it had logged then
+    silent_at: Option<u64>,
 }
 
 impl Hearing {
-    /// Takes how much was asked since it was last heard of; returns whether it hears, if that is new.
-    fn judge(&mut self, unheard: u64) -> Option<bool> {
-        let deaf = unheard >= DEAF;
+    /// Takes how many questions there were since it last logged one, and how many lines it has logged; returns what is new.
+    fn compare(&mut self, questions: u64, lines: u64) -> Option<bool> {
+        let before = std::mem::replace(&mut self.silent_at, (questions >= DEAF).then_some(lines));
+        let deaf = self.silent_at.is_some() && (self.deaf || before == self.silent_at);
         (std::mem::replace(&mut self.deaf, deaf) != deaf).then_some(!deaf)
+    }
+
+    /// Returns whether the next look decides.
+    const fn doubts(&self) -> bool {
+        self.silent_at.is_some() && !self.deaf
     }
 }
 
@@ -85,13 +97,15 @@ impl Pulse {
                         return;
                     }
                 }
-                if let Some(hears) = hearing.judge(whom.asked.unheard()) {
+                let unheard = whom.asked.unheard();
+                if let Some(hears) = hearing.compare(unheard.questions, unheard.lines) {
                     if signs.send(Sign::Hears(hears)).await.is_err() {
                         return;
                     }
                 }
                 looks = (looks + 1) % SIGNAL;
-                alarm::until(beat(INTERVAL)).await;
+                let next = if hearing.doubts() { Instant::now() + SECOND_LOOK } else { beat(INTERVAL) };
+                alarm::until(next).await;
             }
         }))
     }
@@ -135,11 +149,19 @@ mod tests {
     #[test]
     fn who_hears_nothing_of_what_is_asked_is_deaf_until_it_does() {
         let mut hearing = Hearing::default();
-        assert_eq!(hearing.judge(2), None, "two may be lost");
-        assert_eq!(hearing.judge(3), Some(false));
-        assert_eq!(hearing.judge(9), None, "reported once");
-        assert_eq!(hearing.judge(0), Some(true));
-        assert_eq!(hearing.judge(2), None);
-        assert_eq!(hearing.judge(3), Some(false));
+        assert_eq!(hearing.compare(2, 0), None, "two may be lost");
+        assert_eq!(hearing.compare(3, 0), None, "it may be about to log one");
+        assert_eq!(hearing.compare(3, 0), Some(false));
+        assert_eq!(hearing.compare(9, 0), None, "reported once");
+        assert_eq!(hearing.compare(0, 1), Some(true));
+    }
+
+    /// 36 boards that start together are served one after the other, each with two questions.
+    #[test]
+    fn many_who_ask_at_once_are_no_reason_to_call_it_deaf() {
+        let mut hearing = Hearing::default();
+        for (questions, lines) in [(8, 1), (8, 3), (36, 4), (20, 90), (0, 144), (0, 144)] {
+            assert_eq!(hearing.compare(questions, lines), None, "{questions} {lines}");
+        }
     }
 }

@@ -74,7 +74,7 @@ pub struct Supervisor {
     /// why it was asked by a signal: our questions go unanswered, and whether that was reported
     unanswered: bool,
     blocked_reported: bool,
-    /// what nodes ask for on the wire, and how much that was when dnsmasq last logged one
+    /// what nodes ask for on the wire
     asked: Questions,
     /// it heard none of it
     deaf: bool,
@@ -313,10 +313,11 @@ impl Supervisor {
         for text in damage {
             self.tell(said::trouble(text));
         }
-        let running = Running::start(&program, &self.folder.join("main")).map_err(|error| ApplyError {
-            kind: ApplyErrorKind::Failed,
-            message: format!("{} cannot be started: {error}", program.display()),
-        })?;
+        let running =
+            Running::start(&program, &self.folder.join("main"), self.asked.clone()).map_err(|error| ApplyError {
+                kind: ApplyErrorKind::Failed,
+                message: format!("{} cannot be started: {error}", program.display()),
+            })?;
         self.reclaim(wanted);
         (self.running, self.given) = (Some(running), Some(wanted.clone()));
         (self.since, self.started) = (Instant::now(), false);
@@ -335,9 +336,6 @@ impl Supervisor {
         let Some((part, text)) = said::split(line) else { return };
         self.answered_signal();
         self.transfers.heard(part, text, Instant::now());
-        if text.starts_with("DHCP") {
-            self.asked.heard(Instant::now());
-        }
         // Whoever is here needs an address more than whoever was; it asks again within seconds.
         if text.contains("no address available") && self.keep.let_go() {
             return self.rewrite().await;

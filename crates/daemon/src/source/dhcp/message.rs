@@ -197,11 +197,19 @@ pub fn reply(frame: &[u8]) -> Option<Reply> {
     gives.then_some(Reply { server, mac, asked_by: Mac(*fixed.get(28..)?.first_chunk()?), transaction })
 }
 
-/// A client asks all servers, or takes up an offer before all of them.
+/// A client without an address asks all servers, or takes up an offer before all of them, so that every server on the wire hears
+/// it and logs it: no relay asks for it (those of another subnet are not served), and neither the kernel nor dnsmasq drops it as
+/// damaged. (RFC 2131 2, 4.1.)
 pub fn asks_all(frame: &[u8]) -> bool {
-    let to_all = frame.first().is_some_and(|first| first & 1 == 1);
-    let message = message(frame, [CLIENT_PORT, SERVER_PORT], BOOT_REQUEST).filter(|_| to_all);
-    message.is_some_and(|message| matches!(option(message.options, MESSAGE_TYPE), Some([DISCOVER | REQUEST])))
+    const BY_ETHERNET: [u8; 2] = [1, 6];
+    let Some(Message { ip, fixed, options, .. }) = message(frame, [CLIENT_PORT, SERVER_PORT], BOOT_REQUEST) else {
+        return false;
+    };
+    let to_all = frame.first().is_some_and(|first| first & 1 == 1) && address(ip, 16) == Some(Ipv4Addr::BROADCAST);
+    let from_nobody = address(ip, 12) == Some(Ipv4Addr::UNSPECIFIED);
+    let direct = fixed.get(1..3) == Some(&BY_ETHERNET) && address(fixed, 24) == Some(Ipv4Addr::UNSPECIFIED);
+    let asks = matches!(option(options, MESSAGE_TYPE), Some([DISCOVER | REQUEST]));
+    to_all && from_nobody && checksum(ip) == 0 && direct && asks
 }
 
 /// The server whose offer a client takes, as it tells all servers (RFC 2131, 3.1, 3): that one has made an offer.

@@ -44,6 +44,8 @@ pub struct Names {
     waiting: HashMap<Mac, String>,
     /// counts what all servers are asked
     questions: Questions,
+    /// there was more to read than one reading takes: what is left is old
+    crowded: bool,
 }
 
 impl Names {
@@ -52,7 +54,7 @@ impl Names {
     pub fn open(index: LinkIndex, questions: Questions) -> io::Result<Self> {
         let wire = packet::open(Type::RAW, ETHERTYPE_IPV4, index, &between(CLIENT_PORT, SERVER_PORT))?;
         wire.set_recv_buffer_size(ROOM)?;
-        Ok(Self { wire: readable(wire)?, read_at: Instant::now(), waiting: HashMap::new(), questions })
+        Ok(Self { wire: readable(wire)?, read_at: Instant::now(), waiting: HashMap::new(), questions, crowded: false })
     }
 
     /// Waits for something that clients say. `ours`: addresses of our own server. Who waits for something else as well may begin
@@ -67,7 +69,11 @@ impl Names {
             }
             sleep_until(self.read_at).await;
             let mut guard = self.wire.readable().await?;
-            let (count, server) = read(guard.get_inner(), ours, &mut self.waiting, &self.questions)?;
+            let Reading { count, questions, server } = read(guard.get_inner(), ours, &mut self.waiting)?;
+            let crowded = count == MOST;
+            if !std::mem::replace(&mut self.crowded, crowded) && !crowded {
+                self.questions.count(questions);
+            }
             if count < MOST {
                 guard.clear_ready();
             }
@@ -80,30 +86,35 @@ impl Names {
     }
 }
 
-/// Reads what waits, but no more than [`MOST`] frames: returns how many, and whether one takes the offer of another server.
-fn read(
-    wire: &Socket,
-    ours: &[Ipv4Addr],
-    names: &mut HashMap<Mac, String>,
-    questions: &Questions,
-) -> io::Result<(usize, bool)> {
+/// What one reading found.
+#[derive(Debug, Default)]
+struct Reading {
+    /// frames
+    count: usize,
+    /// questions to all servers
+    questions: u64,
+    /// one takes the offer of another server
+    server: bool,
+}
+
+/// Reads what waits, but no more than [`MOST`] frames.
+fn read(wire: &Socket, ours: &[Ipv4Addr], names: &mut HashMap<Mac, String>) -> io::Result<Reading> {
     let mut frame = [0; FRAME];
-    let mut server = false;
-    for count in 0..MOST {
+    let mut reading = Reading::default();
+    while reading.count < MOST {
         let length = match recv(wire, &mut frame[..], RecvFlags::DONTWAIT) {
             Ok((length, _)) => length,
-            Err(rustix::io::Errno::AGAIN) => return Ok((count, server)),
+            Err(rustix::io::Errno::AGAIN) => break,
             Err(error) => return Err(error.into()),
         };
+        reading.count += 1;
         let Some(frame) = frame.get(..length) else { continue };
-        if message::asks_all(frame) {
-            questions.count(Instant::now());
-        }
+        reading.questions += u64::from(message::asks_all(frame));
         // Who takes another's offer is not called anything by us.
         match message::chosen(frame).filter(|server| !ours.contains(server)) {
-            Some(_) => server = true,
+            Some(_) => reading.server = true,
             None => names.extend(message::calls_itself(frame)),
         }
     }
-    Ok((MOST, server))
+    Ok(reading)
 }

@@ -66,6 +66,12 @@ impl Nodes {
 
     /// Makes one node what the settings say; others that are in its way give way.
     fn adopt(&mut self, known: &Node, now: Instant) -> NodeId {
+        let owner = known.address.and_then(|address| self.get(*self.inventory.homes.get(&address)?));
+        if let Some((home, before)) = owner.and_then(|owner| owner.home.zip(owner.written_mac)) {
+            if known.mac.is_some_and(|mac| mac != before) {
+                self.inventory.sightings.settled_anew(home);
+            }
+        }
         let found = |node: &&NodeState| node.origin == Origin::Found;
         let named = self.by_name(&known.name);
         let of_the_settings = named.filter(|node| node.origin == Origin::Settings);

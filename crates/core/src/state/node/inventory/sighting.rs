@@ -150,6 +150,14 @@ impl Sightings {
         Some(before)
     }
 
+    /// The settings give an address to another board now: that boards took it in turn was their doing.
+    pub fn settled_anew(&mut self, address: Ipv4Addr) {
+        self.contests.remove(&address);
+        if let Some(known) = self.seen.get_mut(&address) {
+            known.earlier = None;
+        }
+    }
+
     /// Nobody answers at an address any more. Tells who did.
     pub fn lose(&mut self, address: Ipv4Addr) -> Option<Mac> {
         let known = self.seen.get_mut(&address).filter(|known| known.here)?;

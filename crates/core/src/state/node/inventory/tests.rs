@@ -180,6 +180,21 @@ fn two_boards_that_take_an_address_in_turn_contest_it_and_a_replaced_board_does_
     assert_eq!(world.nodes.contests().count(), 0, "it is over");
 }
 
+/// A board is replaced, and put back: both times by the settings.
+#[test]
+fn boards_that_the_settings_give_an_address_in_turn_do_not_contest_it() {
+    let mut world = World::new(&node("rpi1", Some(1), Some(11)));
+    for (moment, board_of_settings) in (1..).zip([1, 4, 1, 4]) {
+        world.settings = settings(&node("rpi1", Some(board_of_settings), Some(11)));
+        world.nodes.reload(&world.settings, second(moment));
+        world.nodes.seen((at(11), board(board_of_settings), true), &world.settings, second(moment));
+        assert_eq!(world.nodes.contests().count(), 0, "at {moment}");
+    }
+    world.nodes.seen((at(11), board(1), true), &world.settings, second(9));
+    world.nodes.seen((at(11), board(4), true), &world.settings, second(9));
+    assert_eq!(world.nodes.contests().count(), 1, "not by the settings");
+}
+
 #[test]
 fn an_address_that_was_offered_to_several_is_contested_only_by_those_who_are_heard_there() {
     let mut world = World::new("[cluster.dhcp]\n");

@@ -7,7 +7,6 @@ use tokio::time::Instant;
 
 use super::Supervisor;
 use crate::event::{ApplyError, ApplyErrorKind, Event, Firewall};
-use crate::sink::dnsmasq::child::Running;
 use crate::sink::dnsmasq::pulse::{Pulse, Sign, Target};
 use crate::sink::dnsmasq::said;
 
@@ -17,11 +16,10 @@ const SIGNALLED: Duration = Duration::from_secs(2);
 impl Supervisor {
     /// Begins to ask the one that has started.
     pub(super) fn ask_for_its_pulse(&mut self) {
-        let (Some(process), Some(given)) = (self.running.as_ref().and_then(Running::process), &self.given) else {
-            return;
-        };
+        let (Some(running), Some(given)) = (&self.running, &self.given) else { return };
+        let Some(process) = running.process() else { return };
         // What was asked before it ran it cannot have heard.
-        self.asked.heard(Instant::now());
+        self.asked.heard();
         let names = self.without_names.is_none() && given.config != given.config_without_names;
         let names = names.then(|| given.address.addr());
         let whom = Target { process, names, domain: given.domain.clone(), asked: self.asked.clone() };

@@ -55,6 +55,24 @@ fn who_takes_an_offer_tells_whose() {
     assert_eq!(chosen(&request), None, "nobody's address");
 }
 
+#[test]
+fn only_what_every_server_hears_is_asked_of_all() {
+    assert!(asks_all(&discover(OURS, 1, 0)));
+    // Not to all; damaged on the way; addresses of another kind, longer than there is room for; by a relay of another subnet.
+    for (what, at, byte) in [
+        ("to one", 0, 2),
+        ("damaged", 24, 7),
+        ("kind", 43, 6),
+        ("length", 44, 17),
+        ("relay", 66, 10),
+        ("release", 284, 7),
+    ] {
+        let mut frame = discover(OURS, 1, 0);
+        frame[at] = byte;
+        assert!(!asks_all(&frame), "{what}");
+    }
+}
+
 /// A board's message with these options in it.
 pub fn question(kind: u8, options: &[u8]) -> Vec<u8> {
     let mut frame = discover(OURS, 1, 0);
