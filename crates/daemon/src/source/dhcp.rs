@@ -14,6 +14,7 @@ pub mod ask;
 mod memory;
 mod message;
 mod names;
+mod questions;
 mod schedule;
 mod stp;
 pub mod uplink;
@@ -22,8 +23,6 @@ use std::convert::Infallible;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
@@ -39,6 +38,7 @@ use super::readable;
 use crate::event::{Dhcp, Event, LinkIndex, Mac};
 use memory::Memory;
 use names::Names;
+pub use questions::Questions;
 use schedule::{Schedule, Step};
 use stp::Bpdu;
 
@@ -52,26 +52,6 @@ const FRAME: usize = 2048;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// A port that went away is told by netlink too; until then.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// Counts what nodes ask all servers for on the wire: our own server should hear as much.
-#[derive(Debug, Clone, Default)]
-pub struct Questions(Arc<AtomicU64>);
-
-impl Questions {
-    fn count(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// As many as the other counts.
-    pub fn catch_up(&self, other: &Self) {
-        self.0.store(other.so_far(), Ordering::Relaxed);
-    }
-
-    /// How many there were until now.
-    pub fn so_far(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// The port on which we are to serve. An equal plan disturbs nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -47,9 +47,8 @@ pub struct Target {
     /// where it serves names; `None`: nowhere
     pub names: Option<Ipv4Addr>,
     pub domain: String,
-    /// what nodes ask for on the wire, and how much that was when it last logged one
-    pub asked: Questions,
-    pub heard: Questions,
+    /// what nodes ask for on the wire, and whether it logs any of that
+    pub questions: Questions,
 }
 
 /// So many questions in a row are none that it could have missed by chance.
@@ -62,9 +61,9 @@ struct Hearing {
 }
 
 impl Hearing {
-    /// Takes how much was asked, and how much had been when it was last heard of; what is new.
-    fn compare(&mut self, asked: u64, heard: u64) -> Option<bool> {
-        let deaf = asked.saturating_sub(heard) >= DEAF;
+    /// Takes how many questions in a row it did not log; returns what is new.
+    fn judge(&mut self, unheard: u64) -> Option<bool> {
+        let deaf = unheard >= DEAF;
         (std::mem::replace(&mut self.deaf, deaf) != deaf).then_some(!deaf)
     }
 }
@@ -86,7 +85,7 @@ impl Pulse {
                         return;
                     }
                 }
-                if let Some(hears) = hearing.compare(whom.asked.so_far(), whom.heard.so_far()) {
+                if let Some(hears) = hearing.judge(whom.questions.unheard()) {
                     if signs.send(Sign::Hears(hears)).await.is_err() {
                         return;
                     }
@@ -136,11 +135,11 @@ mod tests {
     #[test]
     fn who_hears_nothing_of_what_is_asked_is_deaf_until_it_does() {
         let mut hearing = Hearing::default();
-        assert_eq!(hearing.compare(2, 0), None, "two may be lost");
-        assert_eq!(hearing.compare(3, 0), Some(false));
-        assert_eq!(hearing.compare(9, 0), None, "reported once");
-        assert_eq!(hearing.compare(10, 10), Some(true));
-        assert_eq!(hearing.compare(12, 10), None);
-        assert_eq!(hearing.compare(13, 10), Some(false));
+        assert_eq!(hearing.judge(2), None, "two may be lost");
+        assert_eq!(hearing.judge(3), Some(false));
+        assert_eq!(hearing.judge(9), None, "reported once");
+        assert_eq!(hearing.judge(0), Some(true));
+        assert_eq!(hearing.judge(2), None);
+        assert_eq!(hearing.judge(3), Some(false));
     }
 }

@@ -74,9 +74,8 @@ pub struct Supervisor {
     /// why it was asked by a signal: our questions go unanswered, and whether that was reported
     unanswered: bool,
     blocked_reported: bool,
-    /// what nodes ask for on the wire, and how much that was when dnsmasq last logged one
+    /// what nodes ask for on the wire, and whether dnsmasq logs any of that
     asked: Questions,
-    heard: Questions,
     /// it heard none of it
     deaf: bool,
 }
@@ -121,7 +120,6 @@ impl Supervisor {
             unanswered: false,
             blocked_reported: false,
             asked,
-            heard: Questions::default(),
             deaf: false,
         }
     }
@@ -338,7 +336,7 @@ impl Supervisor {
         self.answered_signal();
         self.transfers.heard(part, text, Instant::now());
         if text.starts_with("DHCP") {
-            self.heard.catch_up(&self.asked);
+            self.asked.logged(Instant::now());
         }
         // Whoever is here needs an address more than whoever was; it asks again within seconds.
         if text.contains("no address available") && self.keep.let_go() {

@@ -44,6 +44,10 @@ pub struct Names {
     waiting: HashMap<Mac, String>,
     /// counts what all servers are asked
     questions: Questions,
+    /// when nothing was left to read
+    emptied: Instant,
+    /// the last reading left something for the next
+    behind: bool,
 }
 
 impl Names {
@@ -52,7 +56,9 @@ impl Names {
     pub fn open(index: LinkIndex, questions: Questions) -> io::Result<Self> {
         let wire = packet::open(Type::RAW, ETHERTYPE_IPV4, index, &between(CLIENT_PORT, SERVER_PORT))?;
         wire.set_recv_buffer_size(ROOM)?;
-        Ok(Self { wire: readable(wire)?, read_at: Instant::now(), waiting: HashMap::new(), questions })
+        let now = Instant::now();
+        let wire = readable(wire)?;
+        Ok(Self { wire, read_at: now, waiting: HashMap::new(), questions, emptied: now, behind: false })
     }
 
     /// Waits for something that clients say. `ours`: addresses of our own server. Who waits for something else as well may begin
@@ -67,9 +73,19 @@ impl Names {
             }
             sleep_until(self.read_at).await;
             let mut guard = self.wire.readable().await?;
-            let (count, server) = read(guard.get_inner(), ours, &mut self.waiting, &self.questions)?;
-            if count < MOST {
+            let now = Instant::now();
+            // What waits was sent after the last reading; and where that left nothing, not before the pause after it.
+            let since = if self.behind {
+                self.emptied
+            } else {
+                self.emptied.max(now.checked_sub(2 * LONG_PAUSE).unwrap_or(now))
+            };
+            let asked = || self.questions.asked(since);
+            let (count, server) = read(guard.get_inner(), ours, &mut self.waiting, asked)?;
+            self.behind = count == MOST;
+            if !self.behind {
                 guard.clear_ready();
+                self.emptied = now;
             }
             drop(guard);
             self.read_at = Instant::now() + if count > MANY { LONG_PAUSE } else { PAUSE };
@@ -80,12 +96,13 @@ impl Names {
     }
 }
 
-/// Reads what waits, but no more than [`MOST`] frames: returns how many, and whether one takes the offer of another server.
+/// Reads what waits, but no more than [`MOST`] frames, and calls `asked` for each that asks all servers: returns how many, and
+/// whether one takes the offer of another server.
 fn read(
     wire: &Socket,
     ours: &[Ipv4Addr],
     names: &mut HashMap<Mac, String>,
-    questions: &Questions,
+    asked: impl Fn(),
 ) -> io::Result<(usize, bool)> {
     let mut frame = [0; FRAME];
     let mut server = false;
@@ -97,7 +114,7 @@ fn read(
         };
         let Some(frame) = frame.get(..length) else { continue };
         if message::asks_all(frame) {
-            questions.count();
+            asked();
         }
         // Who takes another's offer is not called anything by us.
         match message::chosen(frame).filter(|server| !ours.contains(server)) {

@@ -21,16 +21,10 @@ impl Supervisor {
             return;
         };
         // What was asked before it ran it cannot have heard.
-        self.heard.catch_up(&self.asked);
+        self.asked.logged(Instant::now());
         let names = self.without_names.is_none() && given.config != given.config_without_names;
         let names = names.then(|| given.address.addr());
-        let whom = Target {
-            process,
-            names,
-            domain: given.domain.clone(),
-            asked: self.asked.clone(),
-            heard: self.heard.clone(),
-        };
+        let whom = Target { process, names, domain: given.domain.clone(), questions: self.asked.clone() };
         self.signs = mpsc::channel(4);
         self.pulse = Some(Pulse::start(whom, self.signs.0.clone()));
     }
@@ -61,7 +55,8 @@ impl Supervisor {
     pub(super) fn answered_signal(&mut self) {
         if self.signalled.take().is_some() && self.unanswered && !self.blocked_reported {
             self.blocked_reported = true;
-            let text = "dnsmasq lives, but our question for a name to the head's own address is not answered: the rules of                         another program drop it on the loopback port (see `bramblegate doctor`)";
+            let text = "dnsmasq lives, but our question for a name to the head's own address is not answered: the rules of another \
+                        program drop it on the loopback port (see `bramblegate doctor`)";
             self.tell(said::trouble(text.to_owned()));
         }
     }
