@@ -69,7 +69,7 @@ impl Supervisor {
         let Some(running) = self.running.take() else { return };
         self.steadiness.hung();
         let text =
-            format!("dnsmasq hangs ({why}), so nodes got neither addresses nor names: it is killed and started again");
+            format!("dnsmasq hangs ({why}), so nodes get neither addresses nor names: it is killed and started again");
         self.report(Err(ApplyError { kind: ApplyErrorKind::Failed, message: text })).await;
         running.kill().await;
         self.restart().await;
