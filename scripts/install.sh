@@ -30,7 +30,7 @@ plan() {
     for page in "$top"/docs/man/*.[1-8]; do
         echo "$page|$prefix/share/man/man${page##*.}/$(basename "$page")|644"
     done
-    for file in "$top"/README.md "$top"/CHANGELOG.md "$top"/LICENSE-* "$top"/docs/status.schema.json; do
+    for file in "$top"/README.md "$top"/CHANGELOG.md "$top"/SECURITY.md "$top"/LICENSE-* "$top"/docs/status.schema.json; do
         echo "$file|$prefix/share/doc/bramblegate/$(basename "$file")|644"
     done
     # They are built in; these are for reading, and for whoever writes one of their own.

@@ -11,7 +11,7 @@ Examples:
   bramblegate check                        the settings of this machine
   bramblegate check -c bramblegate.toml    a file before it is installed
 
-Every fault is told as FILE:LINE:COLUMN: what is wrong, what would be right. Exit 0, or 78.";
+Every fault is named as FILE:LINE:COLUMN: what is wrong, what would be right. Exit 0, or 78.";
 
 /// Validate settings and board
 #[derive(Debug, clap::Args)]

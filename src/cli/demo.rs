@@ -2,15 +2,17 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use super::{exit, output};
 
 /// The program that holds the demo.
 const LAB: &str = "bramblegate-lab";
-/// Where it is installed when it does not lie beside this program.
+/// Where it is installed when it does not lie beside this program; `make install` takes another place as SYSLIB.
 const INSTALLED: &str = "/usr/lib/bramblegate";
+/// Names this program to that one, which starts it as the gateway.
+const PROGRAM: &str = "BRAMBLEGATE_PROGRAM";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,16 +32,24 @@ pub struct Args {
 /// Becomes the demo. Exit 69 if its program is not installed, else that one's exit code.
 pub fn main(args: Args) -> ExitCode {
     let Some(lab) = program() else {
-        output::err(&format!("there is no {LAB}, beside this program or in {INSTALLED}: install the package {LAB}\n"));
+        output::err(&format!(
+            "there is no {LAB}, beside this program or in {INSTALLED}: `make install` puts it there\n"
+        ));
         return ExitCode::from(exit::UNAVAILABLE);
     };
-    let error = Command::new(&lab).arg("demo").args(args.options).exec();
+    let mut command = Command::new(&lab);
+    if let Ok(own) = std::env::current_exe() {
+        command.env(PROGRAM, own);
+    }
+    let error = command.arg("demo").args(args.options).exec();
     output::err(&format!("{} cannot be started: {error}\n", lab.display()));
     ExitCode::from(exit::UNAVAILABLE)
 }
 
+/// Looks beside this program, below its prefix, and where it is installed by default.
 fn program() -> Option<PathBuf> {
-    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join(LAB)));
-    let installed = PathBuf::from(INSTALLED).join(LAB);
-    beside.into_iter().chain([installed]).find(|path| path.is_file())
+    let own = std::env::current_exe().ok();
+    let folder = own.as_deref().and_then(Path::parent);
+    let near = folder.into_iter().flat_map(|folder| [folder.join(LAB), folder.join("../lib/bramblegate").join(LAB)]);
+    near.chain([Path::new(INSTALLED).join(LAB)]).find(|path| path.is_file())
 }

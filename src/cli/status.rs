@@ -21,7 +21,7 @@ Examples:
   bramblegate status                       for people
   bramblegate status --json | jq .uplink   one snapshot
   bramblegate status --json --watch        a line for each change
-  bramblegate status --acknowledge         you know of what is wrong: it alarms nobody any more
+  bramblegate status --acknowledge         you know of what is wrong: it raises no alarm any more
   bramblegate status > /dev/null || echo look at it";
 
 /// Where the daemon's socket is if no settings tell.
@@ -38,7 +38,7 @@ mod code {
     pub const NOT_REACHABLE: u8 = 3;
 }
 
-/// Tell the daemon's state: exit 0 ok or notice, 1 warning, 2 fault, 3 not reachable
+/// Show the daemon's state: exit 0 ok or notice, 1 warning, 2 fault, 3 not reachable
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -48,7 +48,7 @@ pub struct Args {
     /// Go on for as long as it runs
     #[arg(long)]
     pub watch: bool,
-    /// Tell the daemon that you know of all that is wrong now, as the button does: the LED of a fault falls to amber
+    /// Acknowledge all that is wrong now, as the button does: the LED of a fault falls to amber
     #[arg(long, conflicts_with_all = ["json", "watch"])]
     pub acknowledge: bool,
     /// The daemon's socket, with --acknowledge its control socket; without it the one that the settings name

@@ -16,12 +16,27 @@ const BEGIN: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J";
 pub fn guard(mark: &str) -> Result<u8, String> {
     let before = tcgetattr(std::io::stdin()).ok();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
-    let code = runtime.block_on(watch(mark));
-    restore(before.as_ref());
-    code
+    match runtime.block_on(watch(mark)) {
+        // It has restored the terminal itself. Twice would put the cursor back to before its last words.
+        Ok(End::Exited(code)) => Ok(code),
+        Ok(End::Killed(code)) => {
+            restore(before.as_ref());
+            Ok(code)
+        }
+        Err(error) => {
+            restore(before.as_ref());
+            Err(error)
+        }
+    }
 }
 
-async fn watch(mark: &str) -> Result<u8, String> {
+/// How the other program ended, and the exit code for that.
+enum End {
+    Exited(u8),
+    Killed(u8),
+}
+
+async fn watch(mark: &str) -> Result<End, String> {
     use tokio::signal::unix::{SignalKind, signal};
     let program = std::env::current_exe().map_err(|e| e.to_string())?;
     let mut child = tokio::process::Command::new(program)
@@ -37,7 +52,8 @@ async fn watch(mark: &str) -> Result<u8, String> {
     let signalled = tokio::select! {
         status = child.wait() => {
             let status = status.map_err(|e| e.to_string())?;
-            return Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1));
+            let code = status.code().and_then(|code| u8::try_from(code).ok());
+            return Ok(code.map_or(End::Killed(1), End::Exited));
         }
         _ = interrupt.recv() => 130,
         _ = terminate.recv() => 143,
@@ -45,7 +61,7 @@ async fn watch(mark: &str) -> Result<u8, String> {
     };
     // Killing the maker of the namespaces kills everything in them.
     let _ = child.kill().await;
-    Ok(signalled)
+    Ok(End::Killed(signalled))
 }
 
 fn restore(before: Option<&Termios>) {

@@ -138,8 +138,8 @@ fn it_asks_the_venues_servers_and_our_own() {
         "Asking on up0 for a DHCP server (a DISCOVER; what is offered is not taken)",
         "up0: the DHCP server 10.99.0.1 offers 10.99.0.5",
         "and asks for IPv6 only (option 108), with a captive portal at http://login.hotel/",
-        "the resolver 10.99.0.1 knows 1 addresses of probe.example",
-        "the head's dnsmasq knows 1 addresses of probe.example",
+        "the resolver 10.99.0.1 resolves probe.example (addresses: 1)",
+        "the head's dnsmasq resolves probe.example (addresses: 1)",
     ] {
         assert!(text.contains(said), "{said:?} is not in\n{text}");
     }

@@ -132,7 +132,7 @@ fn resolver(port: &str, server: IpAddr, name: &str) -> Option<Finding> {
     let from = if server.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
     let (text, remedy) = match question(server, from, Some(port), name) {
         Ok(Said::Addresses(count)) => {
-            output::out(&format!("well     {port}: the resolver {server} knows {count} addresses of {name}\n"));
+            output::out(&format!("well     {port}: the resolver {server} resolves {name} (addresses: {count})\n"));
             return None;
         }
         Ok(Said::None) => (
@@ -151,7 +151,7 @@ fn own(address: Ipv4Addr, name: &str) -> Option<Finding> {
     let address = IpAddr::V4(address);
     match question(address, address, None, name) {
         Ok(Said::Addresses(count)) => {
-            output::out(&format!("well     the head's dnsmasq knows {count} addresses of {name}\n"));
+            output::out(&format!("well     the head's dnsmasq resolves {name} (addresses: {count})\n"));
             None
         }
         Ok(Said::None) => Some(Finding::new(

@@ -38,13 +38,14 @@ pub fn holes(patient: &Patient<'_>) -> Vec<Finding> {
     let unfixed: Vec<&str> = of_release().filter(|(_, fixed, _)| fixed.is_none()).map(|(_, _, holes)| *holes).collect();
     let mut findings = Vec::new();
     if !open.is_empty() {
-        let text = format!("dnsmasq {version}, which answers the nodes, has published holes: {}", open.join(", "));
+        let text =
+            format!("dnsmasq {version}, which answers the nodes, has known vulnerabilities: {}", open.join(", "));
         findings.push(Finding::new("host-dnsmasq-old", text, "`sudo apt update && sudo apt install --only-upgrade dnsmasq-base`, then sudo systemctl restart bramblegate"));
     }
     // A backport of something newer is another package's matter.
     if !unfixed.is_empty() && version.contains("deb12") {
         let text = format!(
-            "dnsmasq {version} of Debian {release} has holes that are not closed there yet: {}",
+            "dnsmasq {version} of Debian {release} has vulnerabilities that are not fixed there yet: {}",
             unfixed.join(", ")
         );
         findings.push(Finding::hint(

@@ -87,7 +87,7 @@ pub fn old_masquerade(patient: &Patient<'_>) -> Vec<Finding> {
             findings.push(Finding::new(
                 "gateway-masquerade-saved",
                 format!("{file}:{number} masquerades at every start: {line}"),
-                format!("take it out of {file}, if it was for the cluster: the gateway does it"),
+                format!("take it out of {file}, if it was for the cluster: the gateway does that"),
             ));
         }
     }

@@ -10,7 +10,7 @@ pub fn ports(patient: &Patient<'_>) -> Vec<Finding> {
         let wanted = &patient.settings.cluster.interface;
         findings.push(Finding::new(
             "gateway-port-absent",
-            format!("the cluster's port {wanted} is not in this machine now"),
+            format!("the cluster port {wanted} is not in this machine now"),
             "plug it in, or correct cluster.interface; `bramblegate detect` lists the ports",
         ));
     }
@@ -49,7 +49,7 @@ pub fn default_route(patient: &Patient<'_>) -> Vec<Finding> {
     let finding = |(_, port): &(ipnet::Ipv4Net, String)| {
         Finding::new(
             "uplink-exit-by",
-            format!("a default route leads by the cluster's port {port}, where nobody leads to the internet"),
+            format!("a default route leads by the cluster port {port}, which has no way to the internet"),
             format!("take the gateway out of the settings of {port}, then: sudo ip route del default dev {port}"),
         )
     };

@@ -33,7 +33,7 @@ fn in_file(file: &str, text: &str) -> Vec<Finding> {
                 format!("take that line out of {file}: the gateway does it, and puts it back when somebody undoes it");
             findings.push(Finding::new("gateway-leftover", place, remedy));
         } else if display {
-            let remedy = format!("take that line out of {file}, if it drives the display or LED of the gateway");
+            let remedy = format!("take that line out of {file} if it drives the gateway's display or LED");
             findings.push(Finding::new("lcd-leftover", place, remedy));
         }
     }

@@ -26,7 +26,7 @@ pub fn of_port(machine: &Machine, port: &str) -> Vec<Finding> {
     let seed = SEEDS.iter().find_map(|file| Some((*file, line_of(&machine.read(file)?, port)?)));
     if let Some((file, line)) = seed.filter(|_| cloud_init_writes_networks(machine)) {
         let text = format!(
-            "cloud-init writes a profile for the cluster's port {port} by {file}:{line} when it next sets the machine up"
+            "cloud-init writes a profile for the cluster port {port} by {file}:{line} when it next sets the machine up"
         );
         findings.push(Finding::new(
             "gateway-port-cloud-init",
@@ -44,7 +44,7 @@ pub fn of_port(machine: &Machine, port: &str) -> Vec<Finding> {
         };
         findings.extend(names.filter(of_port).map(|file| {
             let text =
-                format!("netplan makes NetworkManager's profile {file} for the cluster's port {port} at each boot");
+                format!("netplan makes NetworkManager's profile {file} for the cluster port {port} at each boot");
             Finding::new("gateway-port-netplan", text, unmanaged(port))
         }));
     }
@@ -57,7 +57,7 @@ const SWITCH_OFF: &str =
 
 fn netplan(port: &str, file: &str, line: usize) -> Finding {
     let text = format!(
-        "netplan makes a profile for the cluster's port {port} at each boot, by {file}:{line}: it may take the address away or ask for one there"
+        "netplan makes a profile for the cluster port {port} at each boot, by {file}:{line}: it may take the address away or ask for one there"
     );
     let by_cloud_init = file.contains("cloud-init");
     let first = if by_cloud_init {

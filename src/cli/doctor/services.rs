@@ -10,8 +10,7 @@ use crate::cli::machine::Machine;
 pub fn managers(patient: &Patient<'_>) -> Vec<Finding> {
     let Some(port) = patient.cluster_port() else { return Vec::new() };
     let finding = |who: &str, remedy: String| {
-        let text =
-            format!("{who} manages the cluster's port {port}: it may take the address away or ask for one there");
+        let text = format!("{who} manages the cluster port {port}: it may take the address away or ask for one there");
         Finding::new("gateway-port-managed", text, remedy)
     };
     let mut findings = Vec::new();

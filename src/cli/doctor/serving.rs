@@ -35,7 +35,7 @@ pub fn time(patient: &Patient<'_>) -> Vec<Finding> {
     let install = if machine.exists("/etc/chrony/chrony.conf") { "" } else { "sudo apt install chrony && " };
     vec![Finding::hint(
         "gateway-no-time",
-        "nothing on the head serves the time (systemd-timesyncd is a client only), so nodes are told no time server; those without a \
+        "nothing on the head serves the time (systemd-timesyncd is a client only), so nodes get no time server; those without a \
          clock of their own start with a wrong date",
         format!(
             "{install}printf '{allow}local stratum 10\\n' | sudo tee /etc/chrony/conf.d/bramblegate.conf && sudo systemctl restart \
@@ -56,7 +56,7 @@ fn unserved(patient: &Patient<'_>) -> Vec<Finding> {
     };
     vec![Finding::hint(
         "gateway-no-time",
-        format!("the head's time server {text}, so nodes are given no time server"),
+        format!("the head's time server {text}, so nodes get no time server"),
         format!(
             "with chrony: echo '{line}' | sudo tee -a /etc/chrony/conf.d/bramblegate.conf && sudo systemctl restart chrony; or name \
              another server as cluster.dhcp.ntp"

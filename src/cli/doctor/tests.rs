@@ -343,7 +343,7 @@ fn a_full_table_an_overlap_and_an_overlay_are_told() {
     let route = "Iface\tDestination\neth0\t00000000\tFE32A8C0\t0003\t0\t0\t5\t00000000\t0\t0\t0\n";
     Head::new("back").with("/proc/net/route", route).suffers(
         "uplink-exit-by",
-        "cluster's port eth0",
+        "cluster port eth0",
         "del default dev eth0",
     );
 }

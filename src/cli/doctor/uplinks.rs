@@ -80,7 +80,7 @@ fn without_ipv4(patient: &Patient<'_>, port: &str, told: Option<&Value>, held: &
                 _ => "takes no IPv4 address for as long as the server says so",
             };
             let text = format!(
-                "the venue's DHCP server asks for IPv6 only on {port} (option 108), which {client} was set to heed: it {after}"
+                "the venue's DHCP server asks for IPv6 only on {port} (option 108), and {client} is set to obey: it {after}"
             );
             finding("uplink-ipv6-only", text, client.heed_no_option_108(machine, port))
         }
@@ -96,7 +96,7 @@ fn without_ipv4(patient: &Patient<'_>, port: &str, told: Option<&Value>, held: &
         ),
         None | Some("waiting") if client.heeds_option_108(machine, port) => {
             let text = format!(
-                "{client} is set to heed option 108 on {port} and asks for nothing now: a DHCP server that asks for IPv6 only may have answered before it was listened to (`sudo bramblegate doctor --try` shows it)"
+                "{client} is set to obey option 108 on {port} and asks for nothing now: a DHCP server that asks for IPv6 only may have answered before the gateway listened (`sudo bramblegate doctor --try` shows it)"
             );
             finding("uplink-ipv6-only", text, client.heed_no_option_108(machine, port))
         }

@@ -51,7 +51,7 @@ pub enum Action {
     Adopt(change::Adopt),
     Rename(change::Rename),
     Forget(change::Forget),
-    /// Say that nodes are worked on: they alarm nobody until `resume`
+    /// Say that nodes are worked on: they raise no alarm until `resume`
     Drain(order::OrderArgs),
     /// Say that nodes are no longer worked on
     Resume(order::OrderArgs),

@@ -140,13 +140,13 @@ pub static NETWORK: &[Key] = &[
         "cluster.dhcp.lease",
         Kind::Duration(seconds(120), seconds(365 * DAY)),
         Words("\"1h\""),
-        "How long a node may keep an address. It is told to ask after a minute (thousands: less often) whether all is as it was, and then follows a move (DHCP option 58; dhcpcd, systemd-networkd and NetworkManager heed it). A client that does not, as busybox's udhcpc, follows only when its lease is nearly over: with such nodes let it be a few minutes.",
+        "How long a node may keep an address. It asks after a minute (thousands: less often) whether all is as it was, and then follows a move (DHCP option 58; dhcpcd, systemd-networkd and NetworkManager do so). A client that does not, as busybox's udhcpc, follows only when its lease is nearly over: with such nodes let it be a few minutes.",
     ),
     key(
         "cluster.dhcp.ntp",
         text!("\"auto\", \"off\" or an IPv4 address", rule::time_server),
         Words("\"auto\""),
-        "The time server that nodes are told (DHCP option 42). \"auto\": the head itself where it serves time (chrony, ntpsec), else the servers that the head asks.",
+        "The time server that nodes get (DHCP option 42). \"auto\": the head itself where it serves time (chrony, ntpsec), else the servers that the head asks.",
     ),
     key(
         "cluster.dns.enabled",

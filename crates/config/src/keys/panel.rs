@@ -121,6 +121,6 @@ pub static PANEL: &[Key] = &[
         "status.socket",
         text!("absolute path, at most 107 bytes", devices::socket),
         Toml("\"/run/bramblegate/status.sock\""),
-        "Where the daemon tells its state.",
+        "Where the daemon shows its state.",
     ),
 ];

@@ -33,7 +33,7 @@ pub const COMMENT_SPOOFED: &str = "bramblegate: an address of the cluster, at th
 /// A node's consent to a connection whose opening did not pass here is dropped by the rule with this comment.
 pub const COMMENT_STRAY: &str = "bramblegate: a node's answer to what did not pass here";
 /// What an uplink leads to other networks of the head is dropped by the rule with this comment.
-pub const COMMENT_ELSEWHERE: &str = "bramblegate: the venue was not led to other networks before";
+pub const COMMENT_ELSEWHERE: &str = "bramblegate: the venue does not reach other networks through the head";
 /// The drops that a user should hear of: (comment of the rules, set of the latest sources). All others do what they are for
 /// at every venue.
 pub const NOTED_DROPS: [(&str, &str); 4] = [

@@ -131,7 +131,7 @@ pub fn source_failed(source: &str, error: &str) -> Record {
 
 /// An essential output owes an answer for so long that the service manager is told no more that all is well.
 pub fn overdue(output: Output) -> Record {
-    let message = format!("{}: no answer; the watchdog is left to begin the gateway again", name(output));
+    let message = format!("{}: no answer; the watchdog will start the gateway again", name(output));
     Record::new(&kinds::OUTPUT_FAILED, message).at(Priority::Error)
 }
 
@@ -237,7 +237,7 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
             }
         }
         Transition::OutputHealed { output } => {
-            Record::new(&kinds::OUTPUT_HEALED, format!("{}: well again", name(*output)))
+            Record::new(&kinds::OUTPUT_HEALED, format!("{}: works again", name(*output)))
         }
         Transition::OutputFailed { output, message } => {
             let priority = if output.is_essential() { Priority::Error } else { Priority::Warning };
@@ -293,11 +293,11 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
         Transition::Acknowledged { alerts } => {
             let (first, others) = alerts.split_at(alerts.len().min(KNOWN_LISTED));
             let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
-            Record::new(&kinds::ACKNOWLEDGED, format!("somebody knows of this now: {}{more}", first.join(", ")))
+            Record::new(&kinds::ACKNOWLEDGED, format!("acknowledged: {}{more}", first.join(", ")))
         }
         Transition::PowerOffOrdered => Record::new(&kinds::POWER_OFF, "the power button was held: powering off"),
         Transition::PowerOffUnheard => {
-            let message = "nobody has powered the machine off: is bramblegate-poweroff.path enabled?";
+            let message = "the machine was not powered off: is bramblegate-poweroff.path enabled?";
             Record::new(&kinds::POWER_OFF, message).at(Priority::Warning)
         }
         Transition::UplinkState { .. }

@@ -14,6 +14,7 @@ pub mod ask;
 mod memory;
 mod message;
 mod names;
+mod questions;
 mod schedule;
 mod stp;
 pub mod uplink;
@@ -22,7 +23,6 @@ use std::convert::Infallible;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
@@ -38,6 +38,7 @@ use super::readable;
 use crate::event::{Dhcp, Event, LinkIndex, Mac};
 use memory::Memory;
 use names::Names;
+pub use questions::Questions;
 use schedule::{Schedule, Step};
 use stp::Bpdu;
 
@@ -51,46 +52,6 @@ const FRAME: usize = 2048;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// A port that went away is told by netlink too; until then.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// What is read from the wire so soon after our server logged something may have been asked before: it is read now and then only.
-const AFTER_A_LINE: Duration = Duration::from_millis(500);
-
-/// Counts what nodes ask all servers for on the wire since our own server last logged something of that.
-#[derive(Debug, Clone, Default)]
-pub struct Questions(Arc<Mutex<Unheard>>);
-
-/// Questions of which our server has logged nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Unheard {
-    pub questions: u64,
-    /// counts up with each line that it logs
-    pub lines: u64,
-    logged: Option<Instant>,
-}
-
-impl Questions {
-    fn lock(&self) -> MutexGuard<'_, Unheard> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn count(&self, more: u64) {
-        let mut unheard = self.lock();
-        if unheard.logged.is_none_or(|at| at.elapsed() >= AFTER_A_LINE) {
-            unheard.questions += more;
-        }
-    }
-
-    /// Notes that our server has logged something, or has only just started.
-    pub fn heard(&self) {
-        let mut unheard = self.lock();
-        *unheard = Unheard { questions: 0, lines: unheard.lines + 1, logged: Some(Instant::now()) };
-    }
-
-    /// Returns what our server has logged nothing of until now.
-    pub fn unheard(&self) -> Unheard {
-        *self.lock()
-    }
-}
 
 /// The port on which we are to serve. An equal plan disturbs nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -370,13 +370,16 @@ impl Audience for Show {
     }
 }
 
-/// Returns the gateway's program: beside this one, or where it is installed.
+/// Returns the gateway's program: the one that started this, or one beside this, or where it is installed.
 fn gateway() -> Result<PathBuf> {
     let own = std::env::current_exe().map_err(|error| Error(error.to_string()))?;
+    let named = std::env::var_os("BRAMBLEGATE_PROGRAM").map(PathBuf::from);
     let beside = own.parent().map(|folder| folder.join("bramblegate"));
     let installed = ["/usr/local/bin/bramblegate", "/usr/bin/bramblegate"].map(PathBuf::from);
-    let mut places = beside.into_iter().chain(installed);
-    places.find(|path| path.is_file()).ok_or_else(|| Error(format!("there is no bramblegate beside {}", own.display())))
+    let mut places = named.into_iter().chain(beside).chain(installed);
+    places.find(|path| path.is_file()).ok_or_else(|| {
+        Error(format!("there is no bramblegate beside {}: start it by `bramblegate demo`", own.display()))
+    })
 }
 
 #[cfg(test)]

@@ -236,7 +236,7 @@ fn holes_of_dnsmasq_are_named_by_release_and_version() {
     assert_eq!(twelve.findings(), []);
     let hints = twelve.hints();
     assert!(
-        hints.iter().any(|hint| hint.code == "host-dnsmasq-open" && hint.text.contains("not closed there yet")),
+        hints.iter().any(|hint| hint.code == "host-dnsmasq-open" && hint.text.contains("not fixed there yet")),
         "{hints:?}"
     );
     let stone_age = served("holes-12-old", "12", "2.90-4~deb12u1", &["2.90-4~deb12u2"]);

@@ -33,7 +33,7 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         // Without enough voltage it is slowed down as well: one cause, one alert.
         trouble.throttled && !trouble.under_voltage,
         "host-throttled",
-        "the firmware slows the head's processor down: cool it better (vcgencmd get_throttled tells why)".to_owned(),
+        "the firmware slows the head's processor down: cool it better (vcgencmd get_throttled shows why)".to_owned(),
         "THROTTLED",
     );
     warn(
@@ -77,7 +77,7 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     let hanging = &state.vitals().hanging;
     if !hanging.is_empty() {
         let text = format!(
-            "whoever reads {} gets no answer, so nobody watches that: a driver or device hangs (dmesg tells which); it is watched again when it answers",
+            "reading {} gets no answer, so it is not watched: a driver or device hangs (dmesg shows which); it is watched again when it answers",
             hanging.join(" and ")
         );
         raised.push(alert(Severity::Warning, "host-sensor", text, "SENSOR HANGS"));
@@ -111,7 +111,7 @@ fn read_only_and_clock(state: &State, raised: &mut Vec<Alert>) {
     }
     if trouble.clock_unset {
         let text =
-            "nobody has set the head's clock yet: certificates look invalid until a time server answers (timedatectl)";
+            "the head's clock is not set yet: certificates look invalid until a time server answers (timedatectl)";
         raised.push(alert(Severity::Notice, "host-clock", text, "CLOCK UNSET"));
     }
 }

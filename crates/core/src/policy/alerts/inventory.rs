@@ -26,9 +26,9 @@ fn flood(state: &State) -> Vec<Alert> {
     let most = Nodes::most_found(state.settings());
     let strangers = flood.strangers.map(|count| {
         let text = format!(
-            "somebody floods {port} with boards that nobody knows: {count} or more were left out, no more than {most} are listed; \
-             find the cable that they come by (the lights of the switch, its table of addresses, tcpdump -i {port} -e arp) and pull \
-             it; nodes of the settings and those with a lease are not touched"
+            "{port} is flooded from hardware addresses that are not known: {count} or more are not listed, for {most} is the most; find \
+             the cable that they come by (the lights of the switch, its table of addresses, tcpdump -i {port} -e arp) and unplug \
+             it; nodes of the settings and those with a lease are not affected"
         );
         alert(Severity::Notice, "node-flood", text, format!("FLOOD {port}"))
     });
@@ -64,7 +64,7 @@ fn swapped(misplaced: &Misplaced<'_>) -> Alert {
             owner.name, node.name
         ),
         None => format!(
-            "{address} is {}'s, but another board ({mac}, not {wanted}) answers there: if it replaces the former one, write its mac into the settings; if not, give it another address",
+            "{address} is {}'s, but another board ({mac}, not {wanted}) answers there: if it replaces the old one, write its mac into the settings; if not, give it another address",
             owner.name
         ),
     };

@@ -15,7 +15,7 @@ pub fn without_role(state: &State, raised: &mut Vec<Alert>) {
     for (link, held) in state.ports_without_role() {
         let port = &link.name;
         let text = format!(
-            "{port} has the address {} and no role: it is closed but for uplink.allow, and what is new from it does not reach the nodes. If it leads to the venue add \"{port}\" to uplink.interfaces; if its network may reach head and nodes add it to gateway.trust",
+            "{port} has the address {} and no role: it is closed but for uplink.allow, and new connections from it do not reach the nodes. If it leads to the venue, add \"{port}\" to uplink.interfaces; if its network may reach head and nodes, add it to gateway.trust",
             held.address
         );
         raised.push(alert(Severity::Notice, "gateway-unknown-port", text, format!("{port} NO ROLE")));
@@ -30,14 +30,14 @@ pub fn drops(state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
             COMMENT_NOT_OURS => (strangers(state, placement, example, &latest), "DROPS STRANGERS"),
             COMMENT_SPOOFED => {
                 let text = format!(
-                    "somebody at an uplink sends to the nodes with an address of the cluster{latest}, and our rules drop it: answers would stay in the cluster; if it is a computer of yours give it an address outside {}",
+                    "a computer at an uplink sends to the nodes from an address of the cluster{latest}, and our rules drop it, because the answers would stay in the cluster: if it is yours, give it an address outside {}",
                     placement.address.trunc()
                 );
                 (text, "DROPS FORGED")
             }
             COMMENT_STRAY => {
                 let text = format!(
-                    "our rules drop answers of nodes to what did not pass here{latest}: somebody reaches them by another way than the head, and they answer by the head; let {} be their only way out and in",
+                    "our rules drop answers of nodes to connections that did not come through the head{latest}: the nodes are reached by another way and answer by the head; let {} be their only way out and in",
                     placement.address.addr()
                 );
                 (text, "DROPS STRAYS")

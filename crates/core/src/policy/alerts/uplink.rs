@@ -89,7 +89,7 @@ fn without_address(state: &State, active: &UplinkView<'_>) -> (String, &'static 
         UplinkState::NoDhcp => (no_dhcp(state, active), "NO DHCP"),
         UplinkState::Addressed if active.address.is_none() => {
             let text = format!(
-                "{port} has a translator's address only, which answers nobody: no router or DHCP server of the venue has given one"
+                "{port} has only a translator's address, which the venue cannot reach: no router or DHCP server of the venue has given one"
             );
             (text, "NO DHCP")
         }
@@ -104,7 +104,9 @@ pub fn no_dhcp(state: &State, active: &UplinkView<'_>) -> String {
         IpNet::V4(net) if net.addr().is_link_local() => Some(net.addr()),
         _ => None,
     });
-    let own = own.map(|own| format!("; {own} is made up by the head itself and answers nobody")).unwrap_or_default();
+    let own = own
+        .map(|own| format!("; {own} is an address that the head gave itself, which the venue cannot reach"))
+        .unwrap_or_default();
     match active.acquisition {
         None => format!("{port} gets no address (bramblegate doctor looks for the reason){own}"),
         Some(Acquisition::NoClient) => {

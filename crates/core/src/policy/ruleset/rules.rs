@@ -192,8 +192,8 @@ fn cluster_to_head() -> Chain {
     chain(
         "cluster_to_head",
         vec![
-            rule([Match::Icmp(REDIRECT)], Action::Drop, "a node shows the head no way (IPv4)"),
-            rule([Match::Icmp6(misleading)], Action::Drop, "a node shows the head no way (IPv6)"),
+            rule([Match::Icmp(REDIRECT)], Action::Drop, "a node gives the head no routes (IPv4)"),
+            rule([Match::Icmp6(misleading)], Action::Drop, "a node gives the head no routes (IPv6)"),
         ],
     )
 }
@@ -215,8 +215,8 @@ fn trusted(input: &RulesetInput) -> Chain {
 fn from_uplink(input: &RulesetInput) -> Chain {
     // Before the connections to which they may belong. IPv4's are not followed either, by the ports' settings.
     let mut rules = vec![
-        rule([Match::Icmp(REDIRECT)], Action::Drop, "no stranger shows the head another way (IPv4)"),
-        rule([Match::Icmp6(vec![REDIRECT_6])], Action::Drop, "no stranger shows the head another way (IPv6)"),
+        rule([Match::Icmp(REDIRECT)], Action::Drop, "a stranger gives the head no routes (IPv4)"),
+        rule([Match::Icmp6(vec![REDIRECT_6])], Action::Drop, "a stranger gives the head no routes (IPv6)"),
         established(),
         rule(
             [Match::Family(Family::Ipv4), udp(Side::Source, 67), udp(Side::Destination, 68)],
@@ -248,7 +248,7 @@ fn from_uplink(input: &RulesetInput) -> Chain {
 fn output_rules(input: &RulesetInput) -> Vec<Rule> {
     let of_cluster = input.cluster_port.iter().map(|name| {
         let matches = [Match::Output(name.clone()), Match::Icmp(REDIRECT)];
-        rule(matches, Action::Drop, "the head shows nobody another way")
+        rule(matches, Action::Drop, "the head sends no redirects")
     });
     let to_venue = input
         .uplinks
@@ -262,7 +262,7 @@ fn to_venue() -> Chain {
     chain(
         "to_venue",
         vec![
-            rule([Match::Icmp(REDIRECT)], Action::Drop, "the head shows nobody another way"),
+            rule([Match::Icmp(REDIRECT)], Action::Drop, "the head sends no redirects"),
             rule([Match::TcpRefusal], Action::Goto("refusals"), "what was sent to no session of the head"),
         ],
     )

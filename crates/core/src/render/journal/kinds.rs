@@ -67,7 +67,7 @@ kinds! {
         "The state of the uplink @UPLINK@ has changed"
         "A cable was plugged in or pulled, a radio found or lost its network, or the interface came or went."
     UPLINK_NO_DHCP "4057802890c64257b5f1126082c79940" Warning
-        "Nobody gives the uplink @UPLINK@ an address"
+        "The uplink @UPLINK@ gets no address"
         "There is a carrier, and no address after ten seconds. The record says what is known: no DHCP client asks there, no server answers, or what the server says. `bramblegate doctor` looks further."
     UPLINK_ADDRESS "cdb749dd218e4b53a52952c91311470b" Notice
         "The uplink @UPLINK@ has the address @ADDRESS@"
@@ -125,7 +125,7 @@ kinds! {
         "Switches with a spanning tree (STP) keep a port from forwarding for about half a minute after its cable was plugged in. Another DHCP server could not be heard until then. Set the port as an edge port (\"portfast\") to shorten the wait."
     DHCP_FOREIGN_GONE "51ca45ca8da74c5099133268bc3f39bc" Info
         "The other DHCP server is not heard any more"
-        "Nobody else answered on the cluster port, or its cable was pulled. Before addresses are served there the gateway asks again."
+        "No other server answered on the cluster port, or its cable was pulled. Before addresses are served there the gateway asks again."
     RULES_ABOUT "1ec5bd6d2d124c8a920fcc52df2cbbf0" Debug
         "A rule set is about to be applied"
         "The whole text, in the syntax of nft(8), before the kernel gets it. `bramblegate print ruleset` prints what it would be now."
@@ -133,23 +133,23 @@ kinds! {
         "The rule set is in the kernel"
         "Generation @RULESET_GENERATION@ since the start, put there in one transaction: no packet saw half of it."
     DISTURBED "1634cf26aa3e47399ea767053c8385d5" Warning
-        "Somebody undid a part of the gateway"
+        "Another program undid a part of the gateway"
         "Another program flushed or changed what belongs to the gateway. It is put back at once. `bramblegate doctor` finds programs that do so."
     OUTPUT_FAILED "8aae18a62d314887b06f7fcaeda2a790" Warning
         "A part of the gateway does not hold what it should"
         "It is tried again, backing off to ten seconds, and at once when a device is plugged in. The rest of the gateway works on."
     OUTPUT_HEALED "043537d06884403e838a39c3b82f1c2b" Info
-        "A part of the gateway is well again"
+        "A part of the gateway works again"
         "It holds what it should after it did not."
     DISPLAY_BLIND "c3fe05fbcfde404398e1ceefa93a0df1" Info
         "The display cannot be read back"
-        "The adapter or the chip on the backpack does not say what stands at its pins. If the display loses its power for a moment, nobody sees it; it is drawn anew every five minutes in any case."
+        "The adapter or the chip on the backpack does not say what stands at its pins. If the display loses its power for a moment, that is not noticed; it is drawn anew every five minutes in any case."
     CONNTRACK_FLUSHED "c3757bc6a0584e7cb51947f721cbea8c" Info
         "Stale connections were forgotten"
         "The default route moved to another uplink. Connections that were translated to the old one's address could only hang; now their ends notice."
     LEASED "364cadd71e604a9f84ea517a170fd0cd" Info
         "A node has got an address"
-        "@ADDRESS@ was given to @MAC@ by DHCP. Renewals are not told."
+        "@ADDRESS@ was given to @MAC@ by DHCP. Renewals are not recorded."
     LEASE_REFUSED "bafbc9767da942b8ab9ad5b974993a69" Notice
         "A node may not have the address it wants"
         "It asked for an address of another subnet, or of another node; it asks again and gets one that is right. So it should be after the cluster has moved."
@@ -163,17 +163,17 @@ kinds! {
         "An alert is over"
         "Its cause is gone."
     ACKNOWLEDGED "39b3871973bc46ecb1c22916fd07af67" Info
-        "Somebody knows of the alerts that stand"
-        "By a button or an order. They are told until their cause is gone, but they alarm nobody any more: they wait for their turn among the pages, and a fault's light falls to the warning's. What comes again after that is news."
+        "The alerts that stand were acknowledged"
+        "By a button or an order. They are shown until their cause is gone, but raise no alarm: they wait for their turn among the pages, and the LED of a fault falls to a warning's. What comes again after that is news."
     POWER_OFF "3c26fb7153394cb6ac62be8398c9f08d" Notice
         "The power button was held for five seconds"
         "The machine is asked to power off by bramblegate-poweroff.path, which waits for the file power-off in the daemon's runtime directory. Unplug it when the display says that it is safe."
     LEFT_OUT "0df42d12e6064c15b1d3b37a11349412" Notice
         "More records of one kind than the journal is to take"
-        "Something changes again and again, or somebody floods the cluster port. So many records like the one that is named were not written; those of other kinds, and of other nodes, are."
+        "Something changes again and again, or a device floods the cluster port. So many records like the one that is named were not written; those of other kinds, and of other nodes, are."
     SOURCE_FAILED "4f60d409cb8b4f068845a786f60e1b9b" Warning
         "The gateway cannot see a part of the machine any more"
-        "One of its watchers ended and is begun again, less and less often while it fails. The rest works on."
+        "One of its watchers ended and is started again, less and less often while it fails. The rest goes on."
 }
 
 /// What a stop is for, in words.

@@ -141,7 +141,7 @@ fn essential_parts_fail_louder() {
         Transition::OutputFailed { output: Output::Display, message: "b".to_owned() },
         Transition::OutputHealed { output: Output::Display },
     ]);
-    assert_eq!(messages(&records), ["firewall: a", "display: b", "display: well again"]);
+    assert_eq!(messages(&records), ["firewall: a", "display: b", "display: works again"]);
     assert_eq!(
         records.iter().map(|r| r.priority).collect::<Vec<_>>(),
         [Priority::Error, Priority::Warning, Priority::Info]

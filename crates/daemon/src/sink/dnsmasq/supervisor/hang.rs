@@ -53,7 +53,8 @@ impl Supervisor {
     pub(super) fn answered_signal(&mut self) {
         if self.signalled.take().is_some() && self.unanswered && !self.blocked_reported {
             self.blocked_reported = true;
-            let text = "dnsmasq lives, but our question for a name to the head's own address is not answered: the rules of                         another program drop it on the loopback port (see `bramblegate doctor`)";
+            let text = "dnsmasq lives, but our question for a name to the head's own address is not answered: the rules of another \
+                        program drop it on the loopback port (see `bramblegate doctor`)";
             self.tell(said::trouble(text.to_owned()));
         }
     }
@@ -66,7 +67,7 @@ impl Supervisor {
         let Some(running) = self.running.take() else { return };
         self.steadiness.hung();
         let text =
-            format!("dnsmasq hangs ({why}), so nodes got neither addresses nor names: it is killed and started again");
+            format!("dnsmasq hangs ({why}), so nodes get neither addresses nor names: it is killed and started again");
         self.report(Err(ApplyError { kind: ApplyErrorKind::Failed, message: text })).await;
         running.kill().await;
         self.restart().await;
