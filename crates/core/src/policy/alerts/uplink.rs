@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::{alert, ways};
+use super::{alert, no_port, ways};
 use crate::config::{Settings, UplinkProbe};
 use crate::event::{Acquisition, Reachability};
 use crate::policy::alert::{Alert, Severity};
@@ -79,6 +79,7 @@ fn without_address(state: &State, active: &UplinkView<'_>) -> (String, &'static 
         UplinkState::NoCarrier if active.link.wireless => {
             (format!("{port} is not connected to a wireless network"), "NO WIFI")
         }
+        UplinkState::NoCarrier if state.facts().is_empty_bridge(active.link) => (no_port(port), "NO CABLE"),
         UplinkState::NoCarrier => (format!("no cable in {port}"), "NO CABLE"),
         UplinkState::NoDhcp => (no_dhcp(state, active), "NO DHCP"),
         UplinkState::Addressed if active.address.is_none() => {
