@@ -52,7 +52,9 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
 
 /// The head is reached by IPv6, and the nodes have no way out but for one that is not ours, as a translator's (RFC 6877) is.
 fn without_ipv4(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
-    let elsewhere = matches!(state.vitals().way_out, Some(Some(_)));
+    // The kernel's answer names a port without a carrier as well.
+    let exit = state.vitals().way_out.flatten().and_then(|index| state.facts().link(index));
+    let elsewhere = exit.is_some_and(|port| port.up && port.carrier);
     let Some(active) = state.active().filter(|_| settings.gateway.enabled && state.is_ipv6_only() && !elsewhere) else {
         return;
     };
@@ -165,6 +167,10 @@ fn exit_by(state: &State, raised: &mut Vec<Alert>) {
     let text = if roles.cluster == Some(exit.index) {
         format!(
             "a default route leads what the nodes send back to the cluster port {port}: take the gateway out of the settings of {port}, and the route away (sudo ip route del default dev {port})"
+        )
+    } else if !exit.carrier {
+        format!(
+            "a default route leads the nodes' traffic to {port}, which has no carrier and is no uplink: nothing gets through; take the route away (sudo ip route del default dev {port})"
         )
     } else if leads_by_translator(state.facts(), exit.index) {
         format!(
