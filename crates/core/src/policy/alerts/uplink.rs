@@ -7,7 +7,7 @@ use crate::config::{Settings, UplinkProbe};
 use crate::event::{Acquisition, Reachability};
 use crate::policy::alert::{Alert, Severity};
 use crate::state::State;
-use crate::state::uplink::{UplinkState, UplinkView, leads_by_translator};
+use crate::state::uplink::{ANSWER_TIME, UplinkState, UplinkView, leads_by_translator};
 
 /// Raises what is wrong with the uplinks.
 pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
@@ -114,6 +114,11 @@ pub fn no_dhcp(state: &State, active: &UplinkView<'_>) -> String {
                 "the DHCP client of {port} asks for nothing now, perhaps because a server asked for IPv6 only (option 108) before: bramblegate doctor says more{own}"
             )
         }
+        Some(Acquisition::Unanswered) if may_be_slow(state, active) => {
+            format!(
+                "no server has answered yet on {port}: one that serves many takes 20 seconds; if that is over, see whether that port of the venue is switched on, and the cable in the right one{own}"
+            )
+        }
         Some(Acquisition::Unanswered) => {
             format!(
                 "no DHCP server answers on {port}: is that port of the venue switched on, and the cable in the right one?{own}"
@@ -138,6 +143,11 @@ pub fn no_dhcp(state: &State, active: &UplinkView<'_>) -> String {
             )
         }
     }
+}
+
+/// Returns whether a slow server may still answer (see [`ANSWER_TIME`]).
+fn may_be_slow(state: &State, active: &UplinkView<'_>) -> bool {
+    active.searching_since.is_some_and(|since| state.now().saturating_since(since) < ANSWER_TIME)
 }
 
 /// The address works for as long as the lease lasts; after that the head is gone from the venue.
