@@ -52,9 +52,9 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
 
 /// The head is reached by IPv6, and the nodes have no way out but for one that is not ours, as a translator's (RFC 6877) is.
 fn without_ipv4(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
-    // The kernel's answer names a port without a carrier as well.
-    let exit = state.vitals().way_out.flatten().and_then(|index| state.facts().link(index));
-    let elsewhere = exit.is_some_and(|port| port.up && port.carrier);
+    // The kernel's answer names a port without a carrier as well. One that is gone is an answer of before.
+    let carries = |index| state.facts().link(index).is_none_or(|port| port.carrier);
+    let elsewhere = state.vitals().way_out.flatten().is_some_and(carries);
     let Some(active) = state.active().filter(|_| settings.gateway.enabled && state.is_ipv6_only() && !elsewhere) else {
         return;
     };
