@@ -126,7 +126,7 @@ pub enum Probe {
 }
 
 /// A device came or went.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hotplug {
     /// an I²C adapter or GPIO chip appeared or vanished: the display tries again
     Display,

@@ -58,6 +58,7 @@ impl LinkSink {
 
     fn apply_all(&mut self, plan: &LinkPlan) -> Result<Applied, ApplyError> {
         let ports = read_ports(&mut self.rtnl)?;
+        self.previous.forget_gone(&ports.iter().map(|port| port.name.as_str()).collect());
         let mut faults = Faults::default();
         let mut here = Vec::new();
         for wanted in &plan.ports {
