@@ -130,6 +130,15 @@ impl Previous {
         }
     }
 
+    /// Forgets settings that have been put back.
+    pub fn forget_conf(&mut self, name: &str, changes: &[Change]) {
+        let Some(port) = self.record.ports.get_mut(name).filter(|_| !changes.is_empty()) else { return };
+        for change in changes {
+            port.conf.remove(conf::name(change.setting));
+        }
+        self.save();
+    }
+
     pub fn remember_address(&mut self, name: &str, address: Ipv4Net) {
         if self.record.ports.entry(name.to_owned()).or_default().added.insert(address.to_string()) {
             self.save();
