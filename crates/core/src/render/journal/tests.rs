@@ -71,7 +71,13 @@ fn records_carry_their_fields() {
     let records = told(&[
         Transition::UplinkAddress { port: "eth1".to_owned(), address, gateway: Some("10.99.0.1".parse().unwrap()) },
         Transition::NodeHealth { name: "rpi1".to_owned(), from: NodeHealth::Up, to: NodeHealth::Down, why: None },
-        Transition::RulesetApplied { generation: 7, adopted: false, flow_table: Some(false), owned: true },
+        Transition::RulesetApplied {
+            generation: 7,
+            adopted: false,
+            flow_table: Some(false),
+            rejects: Some(false),
+            owned: true,
+        },
     ]);
     let [uplink, node, rules] = records.as_slice() else { panic!("{records:?}") };
     assert_eq!(uplink.field("UPLINK"), Some("eth1"));
