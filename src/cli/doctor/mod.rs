@@ -20,6 +20,7 @@ mod swap;
 #[cfg(test)]
 mod tests;
 mod uplinks;
+mod ways;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -170,6 +171,8 @@ pub static CHECKS: &[(&str, Check)] = &[
     ("the kernel has room for all nodes as neighbours", host::neighbours),
     ("the cluster's subnet is nobody else's", host::overlap),
     ("no default route leads by the cluster's port", host::default_route),
+    ("no routing rule of others leads the cluster's packets astray", ways::rules),
+    ("nobody else has an address of the head", ways::addresses),
     ("what is written lasts", host::overlay),
     ("nothing is left of an older gateway", leftovers::scripts),
 ];

@@ -11,6 +11,8 @@ mod service;
 pub mod uplink;
 mod ways;
 
+pub use ways::UNKNOWN_RULE;
+
 use crate::config::Settings;
 use crate::event::{ApplyErrorKind, LinkIndex, Output};
 use crate::sort;
