@@ -88,7 +88,10 @@ fn records_carry_their_fields() {
     assert_eq!(node.field("HEALTH"), Some("down"));
     assert_eq!(node.priority, Priority::Warning);
     assert_eq!(rules.field("RULESET_GENERATION"), Some("7"));
-    assert_eq!(rules.message, "rule set 7 is in the kernel, protected, without a flow table, which it refuses");
+    assert_eq!(
+        rules.message,
+        "rule set 7 is in the kernel, protected, without a flow table, which it refuses, dropping what it cannot reject (no module nft_reject_inet)"
+    );
 }
 
 #[test]
