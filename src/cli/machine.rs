@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::settings;
 use super::status::client::{Client, Error};
 use crate::daemon::InstanceLock;
-use crate::event::{Blocker, Change, Event};
+use crate::event::{Astray, Blocker, Change, Event, Way};
 use crate::policy::ruleset::TABLE;
 use crate::sort;
 use crate::source::firewall::{self, Blockers, FirewallWatch};
@@ -181,6 +181,12 @@ impl Machine {
         let index = |name: &str| self.read(&format!("/sys/class/net/{name}/ifindex"))?.parse::<u32>().ok();
         let exit = wayout::way_out(&mut Connection::open().ok()?, index(port)?, source, wayout::DESTINATION)?;
         self.list("/sys/class/net").into_iter().find(|name| index(name) == Some(exit))
+    }
+
+    /// Returns those of `ways` that the kernel would not go, where we may ask it.
+    pub fn astray(&self, ways: &[Way]) -> Vec<Astray> {
+        let ask = |mut requests: Connection| wayout::astray(&mut requests, ways);
+        if self.answers.is_some() { Vec::new() } else { Connection::open().map(ask).unwrap_or_default() }
     }
 
     /// How the head's own time server answers, where nodes would ask it. In tests the answer to "time".

@@ -109,8 +109,13 @@ fn state(settings: &Settings, facts: Option<&Path>) -> Result<State, (u8, String
         }
     };
     // As if everything had been applied: that is what is printed.
-    let rules =
-        Applied::Firewall { masquerade: true, owned: settings.gateway.protect, flow_table: None, adopted: false };
+    let rules = Applied::Firewall {
+        masquerade: true,
+        owned: settings.gateway.protect,
+        flow_table: None,
+        rejects: None,
+        adopted: false,
+    };
     let applied = Event::Applied(ApplyReport { output: Output::Firewall, result: Ok(rules) });
     let applied = settings.gateway.enabled.then_some(applied);
     for event in std::iter::once(Event::Dump(Dump::Begin)).chain(events).chain([Event::Dump(Dump::End)]).chain(applied)

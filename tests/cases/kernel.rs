@@ -25,7 +25,8 @@ impl Kernel {
         if self.firewall.as_ref() != Some(&gateway.firewall) {
             self.firewall = Some(gateway.firewall.clone());
             let owned = gateway.firewall.protect;
-            let applied = Applied::Firewall { masquerade: true, owned, flow_table: None, adopted: false };
+            let applied =
+                Applied::Firewall { masquerade: true, owned, flow_table: None, rejects: None, adopted: false };
             events.push(done(Output::Firewall, applied));
         }
         if self.conntrack != gateway.conntrack.revision {

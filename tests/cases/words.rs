@@ -422,9 +422,13 @@ fn report(verb: &str, words: &mut Words<'_>) -> Result<ApplyReport> {
     let kind = if verb == "absent" { ApplyErrorKind::Absent } else { ApplyErrorKind::Failed };
     let result = if verb == "well" {
         Ok(match output {
-            Output::Firewall => {
-                Applied::Firewall { masquerade: true, owned: true, flow_table: None, adopted: message == "adopted" }
-            }
+            Output::Firewall => Applied::Firewall {
+                masquerade: true,
+                owned: true,
+                flow_table: None,
+                rejects: None,
+                adopted: message == "adopted",
+            },
             Output::Display => Applied::Display { lines: Vec::new(), bytes: 0, blind: message == "blind" },
             Output::Indicator => {
                 let leds = if message.is_empty() { 1 } else { parse(message)? };

@@ -16,6 +16,7 @@ pub fn tests() -> Vec<Trial> {
         trial("doctor::a_server_that_is_silent_is_said", a_server_that_is_silent_is_said),
         trial("doctor::every_remedy_helps", every_remedy_helps),
         trial("doctor::a_port_without_a_role_is_named", a_port_without_a_role_is_named),
+        trial("doctor::a_rule_that_takes_the_clusters_subnet_is_named", rule_takes_the_subnet),
         trial("detect::the_way_to_the_internet_stays_an_uplink", the_way_to_the_internet_stays_an_uplink),
     ]
 }
@@ -221,6 +222,23 @@ fn every_remedy_helps() {
         let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(output.status.success(), "{code}: {text}");
     }
+    std::fs::remove_file(file).unwrap();
+}
+
+fn rule_takes_the_subnet() {
+    let file = head("rule");
+    sh("ip link set down0 up; ip link set down1 up; ip addr add 192.168.50.1/24 dev down0
+        for i in $(seq 30); do ip link show down0 | grep -q 'state UP' && break; sleep 0.1; done");
+    let doctor = || run(&format!("doctor -c {file}")).1;
+    assert!(!doctor().contains("gateway-rule"), "{}", doctor());
+    // As VPNs do: everything private into the tunnel, before our rules.
+    sh("ip link add tun0 type veth peer name tun1 && ip link set tun0 up && ip route add 192.168.0.0/16 dev tun0 table 77
+        ip rule add preference 50 to 192.168.0.0/16 lookup 77");
+    let text = doctor();
+    let named = "gateway-rule: another program's routing rule 50 (table 77) takes what goes to the nodes' network 192.168.50.0/24 and sends it by tun0";
+    assert!(text.contains(named) && text.contains("give it a preference above 5199"), "{text}");
+    sh("ip rule del preference 50");
+    assert!(!doctor().contains("gateway-rule"));
     std::fs::remove_file(file).unwrap();
 }
 

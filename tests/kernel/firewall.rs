@@ -132,7 +132,10 @@ fn exists() -> bool {
 fn a_protected_table_outlives_a_foreign_flush() {
     let mut sink = FirewallSink::new();
     let applied = load(&mut sink, &build(&home()), true);
-    assert_eq!(applied, Applied::Firewall { masquerade: true, owned: true, flow_table: None, adopted: false });
+    assert_eq!(
+        applied,
+        Applied::Firewall { masquerade: true, owned: true, flow_table: None, rejects: Some(true), adopted: false }
+    );
     sh("nft add table ip other; nft flush ruleset");
     assert!(!sh("nft list tables").contains("other"));
     assert_same(&listing(), &lines(&build(&home()).kernel(false).to_string()));
@@ -145,7 +148,10 @@ fn a_protected_table_outlives_a_foreign_flush() {
 fn an_unprotected_table_is_flushed_and_comes_back() {
     let mut sink = FirewallSink::new();
     let applied = load(&mut sink, &build(&home()), false);
-    assert_eq!(applied, Applied::Firewall { masquerade: true, owned: false, flow_table: None, adopted: false });
+    assert_eq!(
+        applied,
+        Applied::Firewall { masquerade: true, owned: false, flow_table: None, rejects: Some(true), adopted: false }
+    );
     sh("nft flush ruleset");
     assert!(!exists());
     load(&mut sink, &build(&home()), false);
@@ -213,7 +219,10 @@ fn an_orphan_of_a_killed_daemon_is_adopted() {
     let mut sink = FirewallSink::new();
     for _ in 0..2 {
         let applied = load(&mut sink, &build(&home()), true);
-        assert_eq!(applied, Applied::Firewall { masquerade: true, owned: true, flow_table: None, adopted: true });
+        assert_eq!(
+            applied,
+            Applied::Firewall { masquerade: true, owned: true, flow_table: None, rejects: Some(true), adopted: true }
+        );
     }
 }
 
@@ -258,7 +267,7 @@ fn a_refused_rule_is_named_and_nothing_is_changed() {
     let hiding = broken.chains.iter_mut().find(|chain| chain.name == HIDING).unwrap();
     hiding.rules.last_mut().unwrap().action = Action::Goto("nowhere");
     let error = sink.load(&broken, true).unwrap_err();
-    assert!(error.message.contains("ip saddr 192.168.50.0/24 counter goto nowhere"), "{error}");
+    assert!(error.message.contains("counter goto nowhere"), "{error}");
     assert_same(&listing(), &lines(&build(&home()).kernel(false).to_string()));
 }
 

@@ -20,6 +20,7 @@ pub fn tests() -> Vec<Trial> {
         trial("links::an_uplink_without_ipv4_is_named_and_the_others_get_theirs", odd_uplink),
         trial("links::a_port_that_leaves_the_plan_is_put_back", leaves_the_plan),
         trial("links::what_settings_of_an_earlier_run_changed_is_put_back", earlier_settings),
+        trial("links::a_setting_that_leaves_the_plan_is_put_back_at_once", leaves_open),
         trial("links::a_removed_address_is_given_back_on_the_next_revision", given_back),
     ]
 }
@@ -207,6 +208,35 @@ fn earlier_settings() {
         LinkSink::new(&directory.0).put_back().unwrap();
     });
     assert_eq!(addresses("uplink"), "10.9.0.2/24 172.30.50.1/24");
+}
+
+/// As an overlap ends, or a port becomes the cluster's that was an uplink.
+fn leaves_open() {
+    ports();
+    sh("echo 1 > /proc/sys/net/ipv4/conf/cluster/rp_filter");
+    let directory = Directory::new();
+    let read = || {
+        sh("cd /proc/sys/net/ipv4/conf/cluster; cat rp_filter ignore_routes_with_linkdown | xargs").trim().to_owned()
+    };
+    let mut open = port("cluster", &["192.168.50.1/24"]);
+    open.conf = InterfaceConf { rp_filter: None, ignore_routes_with_linkdown: None, ..open.conf };
+    let open = plan(vec![open]);
+    block_on(async {
+        let mut sink = LinkSink::new(&directory.0);
+        sink.apply(&plan(vec![port("cluster", &["192.168.50.1/24"])])).await.unwrap();
+        assert_eq!(read(), "2 1");
+        sink.apply(&open).await.unwrap();
+        assert_eq!(read(), "1 0");
+        assert_eq!(conf("cluster"), "1 1 2 1 0 0 0", "the rest stays");
+        // From now on it is anybody's.
+        sh("echo 0 > /proc/sys/net/ipv4/conf/cluster/rp_filter");
+        sink.apply(&open).await.unwrap();
+        assert_eq!(read(), "0 0");
+        sink.apply(&plan(vec![port("cluster", &["192.168.50.1/24"])])).await.unwrap();
+        // A restart in between.
+        LinkSink::new(&directory.0).apply(&open).await.unwrap();
+        assert_eq!(read(), "0 0");
+    });
 }
 
 fn given_back() {

@@ -17,6 +17,7 @@ pub fn tests() -> Vec<Trial> {
         trial("netlink::a_listing_is_framed_and_changes_follow_it", framed),
         trial("netlink::a_storm_of_changes_ends_in_the_right_view", storm),
         trial("netlink::routes_that_go_unsaid_are_noticed", unsaid_routes),
+        trial("netlink::routes_by_a_nexthop_that_go_unsaid_are_noticed", nexthop_routes),
         trial("netlink::a_bridge_port_and_a_rename_stay_one_link", bridge_and_rename),
         trial("netlink::forwarding_is_heard_by_proc_and_by_netlink", forwarding),
         trial("netlink::each_address_is_told_by_itself_and_without_a_listing", each_address),
@@ -182,6 +183,39 @@ fn unsaid_routes() {
         view.until(&mut events, |view| view.gateways() == ["10.9.0.1"]).await;
         sh("ip link set v0 down");
         view.until(&mut events, |view| view.gateways().is_empty()).await;
+    });
+}
+
+/// As systemd-networkd 257 makes them for IPv6: with the object the route goes, and without a word where it is IPv4's.
+fn nexthop_routes() {
+    sh("ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up; ip addr add 10.9.0.2/24 dev v0
+        ip link add u0 type veth peer name u1; ip link set u0 up; ip link set u1 up; ip addr add 10.8.0.2/24 dev u0");
+    block_on(async {
+        let (mut view, mut events) = started(1024).await;
+        let by_nexthop = "ip nexthop add id 4 via 10.9.0.1 dev v0; ip route add default nhid 4";
+        sh(by_nexthop);
+        view.until(&mut events, |view| view.gateways() == ["10.9.0.1"]).await;
+        let listings = view.listings;
+        sh("ip link set u1 down");
+        view.until(&mut events, |view| !view.link("u0").carrier).await;
+        sh("ip link set u1 up");
+        view.until(&mut events, |view| view.link("u0").carrier).await;
+        assert_eq!(view.listings, listings, "no route by an object leads there");
+        sh("ip nexthop replace id 4 via 10.9.0.3 dev v0");
+        view.until(&mut events, |view| view.gateways() == ["10.9.0.3"]).await;
+        sh("ip nexthop del id 4");
+        view.until(&mut events, |view| view.gateways().is_empty()).await;
+        sh(by_nexthop);
+        view.until(&mut events, |view| view.gateways() == ["10.9.0.1"]).await;
+        sh("ip link set v1 down");
+        view.until(&mut events, |view| view.gateways().is_empty()).await;
+        sh("ip link set v1 up");
+        view.until(&mut events, |view| view.link("v0").carrier).await;
+        sh("ip nexthop add id 4 via 10.9.0.1 dev v0; ip nexthop add id 5 via 10.8.0.1 dev u0
+            ip nexthop add id 6 group 4/5; ip route add default nhid 6");
+        view.until(&mut events, |view| view.gateways().len() == 2).await;
+        sh("ip link set u1 down");
+        view.until(&mut events, |view| view.gateways() == ["10.9.0.1"]).await;
     });
 }
 

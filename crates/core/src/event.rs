@@ -126,7 +126,7 @@ pub enum Probe {
 }
 
 /// A device came or went.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hotplug {
     /// an I²C adapter or GPIO chip appeared or vanished: the display tries again
     Display,
@@ -250,6 +250,9 @@ pub enum Applied {
         owned: bool,
         /// a flow table speeds established connections up, or would if the kernel took it; `None`: nothing for it to do
         flow_table: Option<bool>,
+        /// connections to a node that is down are rejected, or just dropped as the kernel has no `nft_reject_inet`; `None`: there are
+        /// none to reject
+        rejects: Option<bool>,
         /// rules that were already there (ours, of an earlier run) were adopted
         adopted: bool,
     },

@@ -12,6 +12,8 @@ mod reload;
 mod service;
 mod sources;
 
+pub use plans::way_out;
+
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;

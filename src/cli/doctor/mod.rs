@@ -21,6 +21,7 @@ mod swap;
 #[cfg(test)]
 mod tests;
 mod uplinks;
+mod ways;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -172,6 +173,8 @@ pub static CHECKS: &[(&str, Check)] = &[
     ("the kernel has room for all nodes as neighbours", host::neighbours),
     ("no other port leads to the cluster's subnet", host::overlap),
     ("no default route leads by the cluster port", host::default_route),
+    ("no routing rule of others leads the cluster's packets astray", ways::rules),
+    ("no other computer has an address of the head", ways::addresses),
     ("what is written lasts", host::overlay),
     ("nothing is left of an older gateway", leftovers::scripts),
 ];

@@ -1,6 +1,7 @@
 mod serving;
 mod swap;
 mod uplinks;
+mod ways;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -97,8 +97,22 @@ pub fn raspberry_pi_boots() -> Result<()> {
         until("until it answers", || nodes().is_ok_and(|text| !text.contains("booting")))?;
         let (code, _) = exec("laptop", &format!("cd {HOME} && busybox tftp -g -r bootcode.bin -l stolen 10.99.0.126"))?;
         ensure("the venue loads nothing", code != 0)?;
-        Ok(())
+        let begun = inside("rpi1", || transfers(80))?;
+        ensure(&format!("80 files are loaded at a time, not {begun}"), begun == 80)
     })
+}
+
+/// Begins so many transfers at a time (RFC 1350) and acknowledges none. Returns how many of them the head has begun.
+fn transfers(count: usize) -> std::io::Result<usize> {
+    let mut sockets = Vec::new();
+    for _ in 0..count {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        socket.set_read_timeout(Some(Duration::from_millis(700)))?;
+        socket.send_to(b"\0\x01bootcode.bin\0octet\0", "192.168.50.1:69")?;
+        sockets.push(socket);
+    }
+    let began = |socket: &UdpSocket| socket.recv(&mut [0; 600]).is_ok_and(|length| length == 516);
+    Ok(sockets.iter().take_while(|socket| began(socket)).count())
 }
 
 /// The Compute Module of a maker with hardware addresses of its own; and a PC in the same place.

@@ -11,6 +11,8 @@ mod service;
 pub mod uplink;
 pub mod ways;
 
+pub use ways::UNKNOWN_RULE;
+
 use crate::config::Settings;
 use crate::event::{ApplyErrorKind, LinkIndex, Output};
 use crate::sort;
@@ -163,6 +165,10 @@ fn gateway(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
             );
             raised.push(alert(Severity::Warning, "gateway-port-absent", text, "NO CLUSTER PORT"));
         }
+        Some(port) if port.up && state.facts().is_empty_bridge(port) => {
+            let text = no_port(&port.name);
+            raised.push(alert(Severity::Notice, "gateway-port-no-carrier", text, "NO SWITCH"));
+        }
         // Before it is switched on, which we do, nobody can tell.
         Some(port) if port.up && !port.carrier => {
             let text = format!("no cable in the cluster port {}: is the switch on?", port.name);
@@ -170,6 +176,11 @@ fn gateway(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         }
         Some(_) => {}
     }
+}
+
+/// Says what a bridge lacks that has no ports.
+fn no_port(bridge: &str) -> String {
+    format!("the bridge {bridge} has no port: put one into it (sudo ip link set PORT master {bridge})")
 }
 
 fn overlap(settings: &Settings, state: &State, placement: &Placement, raised: &mut Vec<Alert>) {

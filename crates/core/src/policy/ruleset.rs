@@ -280,4 +280,26 @@ impl Ruleset {
         }
         plain
     }
+
+    /// Returns whether a rule of it rejects (module `nft_reject_inet`).
+    pub fn rejects(&self) -> bool {
+        self.chains.iter().flat_map(|chain| &chain.rules).any(Rule::rejects)
+    }
+
+    /// Returns the same for a kernel that cannot reject: who would be answered waits in vain.
+    #[must_use]
+    pub fn without_rejects(&self) -> Self {
+        let mut plain = self.clone();
+        for rule in plain.chains.iter_mut().flat_map(|chain| &mut chain.rules).filter(|rule| rule.rejects()) {
+            rule.action = Action::Drop;
+        }
+        plain
+    }
+}
+
+impl Rule {
+    /// Returns whether it rejects.
+    pub fn rejects(&self) -> bool {
+        matches!(self.action, Action::Reset | Action::Unreachable)
+    }
 }

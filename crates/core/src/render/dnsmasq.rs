@@ -42,6 +42,11 @@ const IPXE_CLASS: &str = "iPXE";
 /// costs a question to the head, whose own cache has the answer for as long as it is valid.
 const LONGEST_ANSWER: u32 = 30;
 
+/// Most files that are sent at a time. Each takes a socket, and dnsmasq has 1024 open files, some of them for other things
+/// (`TFTP_MAX_CONNECTIONS` of its `config.h` is 50); a request beyond it is left unanswered without a line in the log.
+const MOST_TRANSFERS: u32 = 900;
+const LEAST_TRANSFERS: u32 = 50;
+
 /// What dnsmasq is to be given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files {
@@ -165,6 +170,7 @@ fn addresses(dhcp: &DhcpPlan, address: Ipv4Net, folder: &str) -> String {
 fn boot(netboot: &Netboot, plan: &ServicePlan) -> String {
     let head = plan.address.addr();
     let mut text = format!("enable-tftp={}\ntftp-root={}\ntftp-no-fail\n", plan.port, netboot.root.display());
+    let _ = writeln!(text, "tftp-max={}", transfers(plan.address));
     if netboot.folder_per_mac {
         text += "tftp-unique-root=mac\n";
     }
@@ -204,6 +210,13 @@ fn boot(netboot: &Netboot, plan: &ServicePlan) -> String {
         }
     }
     text
+}
+
+/// Returns how many files may be sent at a time: two for each node that the network has room for, as one that was switched off
+/// in the middle begins anew while dnsmasq waits for it. By the network, not by the nodes there are: it takes a restart.
+fn transfers(net: Ipv4Net) -> u32 {
+    let nodes = u32::from(net.hostmask()).saturating_sub(1);
+    nodes.saturating_mul(2).clamp(LEAST_TRANSFERS, MOST_TRANSFERS)
 }
 
 /// Returns whether firmware loads this by HTTP, not by TFTP.

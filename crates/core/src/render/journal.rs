@@ -243,13 +243,14 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
             let priority = if output.is_essential() { Priority::Error } else { Priority::Warning };
             Record::new(&kinds::OUTPUT_FAILED, format!("{}: {message}", name(*output))).at(priority)
         }
-        Transition::RulesetApplied { generation, adopted, flow_table, owned } => {
+        Transition::RulesetApplied { generation, adopted, flow_table, rejects, owned } => {
             let mut message = format!("rule set {generation} is in the kernel");
             for (so, word) in [
                 (*adopted, ", adopted from an earlier run"),
                 (*owned, ", protected"),
                 (*flow_table == Some(true), ", with a flow table"),
                 (*flow_table == Some(false), ", without a flow table, which it refuses"),
+                (*rejects == Some(false), ", dropping what it cannot reject (no module nft_reject_inet)"),
             ] {
                 message.push_str(if so { word } else { "" });
             }

@@ -78,6 +78,7 @@ impl State {
             valid_until: primary.and_then(|h| h.valid_until),
             reachability: memory.reachability,
             generation: memory.generation,
+            searching_since: memory.searching_since,
             not_renewed_since: primary.and_then(HeldAddress::not_renewed_since),
             acquisition: memory.acquisition,
             portal_url: memory.portal.as_ref().or(memory.portal_leased.as_ref()).filter(|_| !online),

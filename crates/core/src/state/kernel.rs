@@ -48,6 +48,10 @@ impl HeldAddress {
     }
 }
 
+fn is_bridge(link: &Link) -> bool {
+    link.kind.as_deref() == Some("bridge")
+}
+
 /// Everything the kernel holds that matters to us, by interface index.
 #[derive(Debug, Clone, Default)]
 pub struct KernelFacts {
@@ -56,6 +60,8 @@ pub struct KernelFacts {
     routes: BTreeSet<Route>,
     rules: BTreeSet<Rule>,
     netconf: LiteMap<LinkIndex, Netconf>,
+    /// bridges of which the kernel says that they have a carrier
+    carrying_bridges: BTreeSet<LinkIndex>,
     listing: Option<Listing>,
 }
 
@@ -149,6 +155,10 @@ impl KernelFacts {
         self.routes.retain(|r| told.routes.contains(r));
         self.rules.retain(|r| told.rules.contains(r));
         self.netconf.retain(|index, _| *index == Netconf::ALL || told.links.contains(index));
+        self.carrying_bridges.retain(|index| told.links.contains(index));
+        for bridge in self.carrying_bridges.clone() {
+            self.judge_bridge(Some(bridge));
+        }
         before != (self.links.len(), self.address_count(), self.routes.len(), self.rules.len())
     }
 
@@ -166,16 +176,50 @@ impl KernelFacts {
                 if !link.up {
                     self.forget_ipv4_routes(link.index);
                 }
-                self.links.insert(link.index, link.clone()).as_ref() != Some(link)
+                let carrying = is_bridge(link) && link.carrier;
+                match carrying {
+                    true => self.carrying_bridges.insert(link.index),
+                    false => self.carrying_bridges.remove(&link.index),
+                };
+                let judged =
+                    Link { carrier: link.carrier && (!carrying || self.has_live_port(link.index)), ..link.clone() };
+                let known = self.links.insert(link.index, judged);
+                let changed = known.as_ref() != self.links.get(&link.index);
+                let left = known.and_then(|known| known.master).filter(|master| Some(*master) != link.master);
+                self.judge_bridge(left);
+                self.judge_bridge(link.master);
+                changed
             }
             Change::Gone(link) => {
                 // The kernel tells of the routes' and addresses' end only partly when an interface vanishes.
                 self.addresses.remove(&link.index);
                 self.routes.retain(|r| r.index != link.index);
                 self.netconf.remove(&link.index);
-                self.links.remove(&link.index).is_some()
+                self.carrying_bridges.remove(&link.index);
+                let known = self.links.remove(&link.index);
+                self.judge_bridge(known.as_ref().and_then(|known| known.master));
+                known.is_some()
             }
         }
+    }
+
+    /// Gives a bridge the carrier that it has by its ports: a new one without ports claims to have one (`operstate` unknown),
+    /// until its first port has come and gone.
+    fn judge_bridge(&mut self, bridge: Option<LinkIndex>) {
+        let Some(bridge) = bridge.filter(|index| self.carrying_bridges.contains(index)) else { return };
+        let live = self.has_live_port(bridge);
+        if let Some(link) = self.links.get_mut(&bridge) {
+            link.carrier = live;
+        }
+    }
+
+    fn has_live_port(&self, bridge: LinkIndex) -> bool {
+        self.links.values().any(|link| link.master == Some(bridge) && link.carrier)
+    }
+
+    /// Returns whether it is a bridge without ports.
+    pub fn is_empty_bridge(&self, link: &Link) -> bool {
+        is_bridge(link) && self.links.values().all(|port| port.master != Some(link.index))
     }
 
     /// Takes an address in. Returns whether it changed anything beyond the remaining lease time.

@@ -10,6 +10,8 @@ use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Output, in_
 pub struct Outputs {
     held: LiteMap<Output, Applied>,
     errors: LiteMap<Output, ApplyError>,
+    /// it has been told that the kernel drops what it cannot reject
+    drops_told: bool,
     /// times the rule set was put into the kernel since the start
     pub applied: u64,
 }
@@ -29,7 +31,7 @@ impl Outputs {
             told.push(Transition::OutputHealed { output });
         }
         match applied {
-            Applied::Firewall { adopted, flow_table, owned, .. } => {
+            Applied::Firewall { adopted, flow_table, rejects, owned, .. } => {
                 self.applied += 1;
                 let before = match self.held(output) {
                     Some(Applied::Firewall { flow_table, .. }) => *flow_table,
@@ -40,6 +42,7 @@ impl Outputs {
                     // Later ones replace our own.
                     adopted: *adopted && self.applied == 1,
                     flow_table: flow_table.filter(|loaded| before != Some(*loaded)),
+                    rejects: rejects.filter(|rejects| !rejects && !std::mem::replace(&mut self.drops_told, true)),
                     owned: *owned,
                 });
             }

@@ -42,8 +42,8 @@ pub enum Transition {
     OutputHealed { output: Output },
     /// an output failed
     OutputFailed { output: Output, message: String },
-    /// the rule set is in the kernel; with or without its flow table, where that is worth a word
-    RulesetApplied { generation: u64, adopted: bool, flow_table: Option<bool>, owned: bool },
+    /// the rule set is in the kernel; with or without its flow table and what it rejects, where that is worth a word
+    RulesetApplied { generation: u64, adopted: bool, flow_table: Option<bool>, rejects: Option<bool>, owned: bool },
     /// the cluster moved to another subnet, or back
     ClusterMoved { from: Ipv4Net, to: Ipv4Net },
     /// stale connection tracking entries were deleted

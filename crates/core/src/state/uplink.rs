@@ -17,6 +17,10 @@ pub const ROW1_GRACE: Duration = Duration::from_millis(200);
 /// With a carrier and no address for this long, there is no DHCP server.
 pub const SEARCH_TIME: Duration = Duration::from_secs(10);
 
+/// No server is said to be there when none has answered for this long: where many clients come at once, dnsmasq, which tries each address before
+/// it offers it, was seen to make its offer after 18 s.
+pub const ANSWER_TIME: Duration = Duration::from_secs(25);
+
 /// What an uplink is like, in the words of the status socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UplinkState {
@@ -281,7 +285,7 @@ impl UplinkMemory {
     /// The next moment at which time alone changes something.
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let lost = self.lost_at.into_iter().flat_map(|at| [at + ROW1_GRACE, at + RENEWAL_GRACE]);
-        let search = self.searching_since.into_iter().map(|at| at + SEARCH_TIME);
+        let search = self.searching_since.into_iter().flat_map(|at| [at + SEARCH_TIME, at + ANSWER_TIME]);
         let waits = self.routeless_since.into_iter().chain(self.ipv6_only_since).chain(self.renewed_at);
         lost.chain(search).chain(waits.map(|at| at + RENEWAL_GRACE)).filter(|at| *at > now).min()
     }
@@ -340,6 +344,8 @@ pub struct UplinkView<'a> {
     pub valid_until: Option<Instant>,
     pub reachability: Option<Reachability>,
     pub generation: u64,
+    /// a carrier without an address since
+    pub searching_since: Option<Instant>,
     /// since when the lease of the primary address, or its prefix, is not renewed
     pub not_renewed_since: Option<Instant>,
     /// how far the DHCP client has come, where that was heard

@@ -34,7 +34,7 @@ pub struct Vitals {
     pub conntrack: Option<(u32, u32)>,
     /// IPv4 neighbours: (entries, size), where there is hardly any room left
     pub neighbours: Option<(u32, u32)>,
-    /// by interface; 0 = the machine's
+    /// by interface, of those that have any; 0 = the machine's
     pub resolvers: LiteMap<LinkIndex, Vec<IpAddr>>,
     /// `None`: not asked yet
     pub way_out: Option<Option<LinkIndex>>,
@@ -98,6 +98,9 @@ impl State {
         match vital {
             Vital::Conntrack { count, max } => self.vitals.conntrack = Some((*count, *max)),
             Vital::Neighbours { count, max } => self.vitals.count_neighbours(*count, *max),
+            Vital::Resolvers { index, servers } if servers.is_empty() => {
+                self.vitals.resolvers.remove(index);
+            }
             Vital::Resolvers { index, servers } => {
                 self.vitals.resolvers.insert(*index, servers.clone());
             }
@@ -254,6 +257,21 @@ mod tests {
         vitals.refresh(at(560));
         assert!(!vitals.trouble.under_voltage);
         assert_eq!(vitals.deadline(), None);
+    }
+
+    #[test]
+    fn of_an_interface_that_went_nothing_is_kept() {
+        let mut state = State::new(crate::state::tests::settings(), at(0));
+        let mut told = |index, servers: &[&str]| {
+            let servers = servers.iter().map(|server| server.parse().unwrap()).collect();
+            state.apply_vital(&Vital::Resolvers { index, servers });
+            state.vitals.resolvers.len()
+        };
+        assert_eq!(told(0, &["10.99.0.1"]), 1);
+        for index in 7..70 {
+            assert_eq!(told(index, &["10.98.0.1"]), 2);
+            assert_eq!(told(index, &[]), 1, "interface {index}");
+        }
     }
 
     proptest! {

@@ -53,8 +53,14 @@ pub struct FirewallSink {
 struct Loaded {
     ruleset: Ruleset,
     protect: bool,
-    /// with one, or without because the kernel would not have it; `None`: none was wanted
+    had: Had,
+}
+
+/// What a rule set kept of what not every kernel has; `None`: that was not wanted.
+#[derive(Debug, Clone, Copy)]
+struct Had {
     flow_table: Option<bool>,
+    rejects: Option<bool>,
 }
 
 /// What was learnt of this kernel.
@@ -63,11 +69,13 @@ struct Known {
     /// the flags owner and persist (≥ 6.9)
     persist: bool,
     flow_table: bool,
+    /// `nft_reject_inet`
+    rejects: bool,
 }
 
 impl Default for Known {
     fn default() -> Self {
-        Self { persist: true, flow_table: true }
+        Self { persist: true, flow_table: true, rejects: true }
     }
 }
 
@@ -147,10 +155,16 @@ impl FirewallSink {
         if !self.known.flow_table {
             ruleset = ruleset.without_flow_table();
         }
+        if !self.known.rejects {
+            ruleset = ruleset.without_rejects();
+        }
         let sent = send(socket, &mut self.known, &mut ruleset, protect)?;
-        let flow_table = wanted.flow_table.as_ref().map(|_| ruleset.flow_table.is_some());
-        let (applied, owned) = read_back(socket, flow_table, self.adopted)?;
-        let before = self.loaded.replace(Loaded { ruleset: wanted.clone(), protect, flow_table });
+        let had = Had {
+            flow_table: wanted.flow_table.as_ref().map(|_| ruleset.flow_table.is_some()),
+            rejects: wanted.rejects().then(|| ruleset.rejects()),
+        };
+        let (applied, owned) = read_back(socket, had, self.adopted)?;
+        let before = self.loaded.replace(Loaded { ruleset: wanted.clone(), protect, had });
         forget_connections(before.as_ref().map(|before| &before.ruleset), wanted);
         if self.guarding && !owned {
             held.arm(sent);
@@ -170,7 +184,7 @@ impl FirewallSink {
         if !held.take_restored() {
             return None;
         }
-        read_back(held.socket(), loaded.flow_table, self.adopted).ok().map(|(applied, _)| applied)
+        read_back(held.socket(), loaded.had, self.adopted).ok().map(|(applied, _)| applied)
     }
 
     /// Takes the table away, with all rules.
@@ -256,13 +270,14 @@ fn send(socket: &mut Socket, known: &mut Known, ruleset: &mut Ruleset, protect: 
 }
 
 /// What is in the kernel, and whether it protects it.
-fn read_back(socket: &mut Socket, flow_table: Option<bool>, adopted: bool) -> Result<(Applied, bool), ApplyError> {
+fn read_back(socket: &mut Socket, had: Had, adopted: bool) -> Result<(Applied, bool), ApplyError> {
     let Some(seen) = look(socket).map_err(|errno| refused(errno, LISTING))? else {
         return Err(failed("the rule set was accepted, but is not in the kernel".into()));
     };
     let masquerade = look::masquerades(socket).map_err(|errno| refused(errno, "listing of rules"))?;
     let owned = seen.owner == Some(socket.port());
-    Ok((Applied::Firewall { masquerade, owned, flow_table, adopted }, owned))
+    let Had { flow_table, rejects } = had;
+    Ok((Applied::Firewall { masquerade, owned, flow_table, rejects, adopted }, owned))
 }
 
 /// Takes a refusal as news of what the kernel cannot do. False: it is no such news, trying again is of no use.
@@ -280,6 +295,10 @@ fn learn(known: &mut Known, ruleset: &mut Ruleset, refusal: &Refusal, owned: boo
             known.flow_table = false;
             *ruleset = ruleset.without_flow_table();
         }
+        Label::Rule(chain, rule) if cannot_reject(refusal.errno) && rejects(ruleset, chain, rule) => {
+            known.rejects = false;
+            *ruleset = ruleset.without_rejects();
+        }
         _ => return matches!(refusal.errno, Errno::INTR | Errno::AGAIN),
     }
     true
@@ -291,6 +310,15 @@ fn rule_at(ruleset: &Ruleset, chain: usize, rule: usize) -> Option<&Rule> {
 
 fn offloads(ruleset: &Ruleset, chain: usize, rule: usize) -> bool {
     rule_at(ruleset, chain, rule).is_some_and(|rule| matches!(rule.action, Action::Offload(_)))
+}
+
+/// There is no such expression for the family inet (`nft_expr_type_get`).
+fn cannot_reject(errno: Errno) -> bool {
+    matches!(errno, Errno::NOENT | Errno::OPNOTSUPP)
+}
+
+fn rejects(ruleset: &Ruleset, chain: usize, rule: usize) -> bool {
+    rule_at(ruleset, chain, rule).is_some_and(Rule::rejects)
 }
 
 /// Names the message that was refused, and why.
@@ -390,6 +418,24 @@ mod tests {
         assert!(matches!(fast().chains.first().unwrap().rules.first().unwrap().action, Action::Offload(_)));
         let (again, known, ruleset) = told(rule, Errno::NOENT);
         assert!(again && !known.flow_table && ruleset.flow_table.is_none());
+    }
+
+    #[test]
+    fn a_kernel_that_cannot_reject_drops_and_takes_all_other_rules() {
+        use crate::policy::ruleset::Transport;
+        let down = ForwardedPort { transport: Transport::Tcp, listen: 80, to: [192, 168, 50, 11].into(), port: 80 };
+        let dead = build(&RulesetInput {
+            cluster_port: Some("lo".into()),
+            forwards: vec![down],
+            dead: vec![down],
+            ..RulesetInput::default()
+        });
+        let chain = dead.chains.iter().position(|chain| chain.rules.iter().any(Rule::rejects)).unwrap();
+        let (mut known, mut ruleset) = (Known::default(), dead.clone());
+        let refusal = Refusal { label: Label::Rule(chain, 0), errno: Errno::NOENT };
+        assert!(learn(&mut known, &mut ruleset, &refusal, true));
+        assert!(!known.rejects && known.flow_table && dead.rejects() && !ruleset.rejects());
+        assert_eq!(ruleset.len(), dead.len());
     }
 
     #[test]

@@ -58,6 +58,7 @@ impl LinkSink {
 
     fn apply_all(&mut self, plan: &LinkPlan) -> Result<Applied, ApplyError> {
         let ports = read_ports(&mut self.rtnl)?;
+        self.previous.forget_gone(&ports.iter().map(|port| port.name.as_str()).collect());
         let mut faults = Faults::default();
         let mut here = Vec::new();
         for wanted in &plan.ports {
@@ -118,15 +119,19 @@ impl LinkSink {
     }
 
     fn set_conf(&mut self, wanted: &PortPlan, port: &Port, faults: &mut Faults) {
-        let changes = conf::changes(&wanted.conf, port.conf.as_ref());
-        if changes.is_empty() {
+        let mut changes = conf::changes(&wanted.conf, port.conf.as_ref());
+        // Set by us in another role, or while the venue used the cluster's network: not ours to keep any more.
+        let released = conf::released(&wanted.conf, &self.previous.conf(&port.name));
+        if changes.is_empty() && released.is_empty() {
             return;
         }
         if let Some(conf) = &port.conf {
             self.previous.remember_conf(&port.name, &changes, conf);
         }
-        if let Err(error) = conf::write(&mut self.rtnl, port.index, &changes) {
-            faults.settings_refused(&port.name, &changes, &error);
+        changes.extend(&released);
+        match conf::write(&mut self.rtnl, port.index, &changes) {
+            Ok(()) => self.previous.forget_conf(&port.name, &released),
+            Err(error) => faults.settings_refused(&port.name, &changes, &error),
         }
     }
 

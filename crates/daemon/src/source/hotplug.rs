@@ -5,12 +5,15 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
 
 use netlink_sys::protocols::NETLINK_KOBJECT_UEVENT;
 use netlink_sys::{Socket, SocketAddr};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 
 use crate::event::{Event, Hotplug};
+use crate::source::pace::Pace;
 use crate::source::readable;
 
 /// 1: the kernel; 2: udev, when it has set owner and mode of the device's node.
@@ -20,31 +23,71 @@ const LONGEST: usize = 16 * 1024;
 /// `MSG_DONTWAIT`
 const DO_NOT_WAIT: i32 = 0x40;
 
-/// Tells of displays and indicators that come or go. Where there are no uevents (a container), it waits for ever.
+/// Each event has a device opened anew: a loose plug's come many a second. So many are told in a row (the kernel and udev tell
+/// of one plug with two to four), …
+const ROW: u32 = 4;
+/// … and one in each interval after that.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// Tells of displays and indicators that come or go, no faster than [`INTERVAL`] in the long run. Where there are no uevents (a
+/// container), it waits for ever.
 ///
 /// # Errors
 /// The receiver is gone (`BrokenPipe`), or the socket broke.
 pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let Ok(socket) = Uevents::subscribe() else { return pending().await };
     let socket = readable(socket)?;
+    let mut waiting = Waiting::new(Instant::now());
     let mut buffer = Vec::with_capacity(LONGEST);
     loop {
-        let mut guard = socket.readable().await?;
+        for device in waiting.take_due(Instant::now()) {
+            events.send(Event::Hotplug(device)).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+        }
+        let mut guard = tokio::select! {
+            guard = socket.readable() => guard?,
+            () = due(waiting.next()) => continue,
+        };
         buffer.clear();
         match socket.get_ref().0.recv(&mut buffer, DO_NOT_WAIT) {
-            Ok(_) => {
-                if let Some(device) = parse(&buffer) {
-                    events.send(Event::Hotplug(device)).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
-                }
-            }
+            Ok(_) => waiting.add(parse(&buffer).as_slice(), Instant::now()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
             // Interrupted, or messages were dropped: both outputs look again.
-            Err(_) => {
-                for device in [Hotplug::Display, Hotplug::Indicator] {
-                    events.send(Event::Hotplug(device)).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
-                }
-            }
+            Err(_) => waiting.add(&[Hotplug::Display, Hotplug::Indicator], Instant::now()),
         }
+    }
+}
+
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
+    }
+}
+
+/// What is to be told, and when; of many events of a kind that come at once the last one is told by one of them. Pure: moments are
+/// arguments.
+#[derive(Debug)]
+struct Waiting([(Hotplug, Pace, Option<Instant>); 2]);
+
+impl Waiting {
+    fn new(now: Instant) -> Self {
+        Self([Hotplug::Display, Hotplug::Indicator].map(|device| (device, Pace::new(ROW, INTERVAL, now), None)))
+    }
+
+    fn add(&mut self, devices: &[Hotplug], now: Instant) {
+        for (_, pace, due) in self.0.iter_mut().filter(|(device, ..)| devices.contains(device)) {
+            due.get_or_insert_with(|| pace.next(now));
+        }
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.0.iter().filter_map(|(.., due)| *due).min()
+    }
+
+    /// Takes what is due.
+    fn take_due(&mut self, now: Instant) -> Vec<Hotplug> {
+        let due = self.0.iter_mut().filter_map(|(device, _, due)| due.take_if(|at| *at <= now).map(|_| *device));
+        due.collect()
     }
 }
 
@@ -122,6 +165,28 @@ mod tests {
         message.resize(40, 0);
         message.extend(b"ACTION=add\0SUBSYSTEM=hidraw\0");
         assert_eq!(parse(&message), Some(Hotplug::Indicator));
+    }
+
+    /// A stick with a loose plug, a hundred times a second for ten seconds.
+    #[test]
+    fn the_first_plug_is_told_at_once_a_flood_at_a_steady_pace_and_the_last_one_in_any_case() {
+        let begin = Instant::now();
+        let mut waiting = Waiting::new(begin);
+        let mut told = Vec::new();
+        for tick in 0..1000 {
+            let now = begin + tick * Duration::from_millis(10);
+            waiting.add(&[Hotplug::Indicator], now);
+            told.extend(waiting.take_due(now).into_iter().map(|device| (device, now - begin)));
+        }
+        assert_eq!(told.first(), Some(&(Hotplug::Indicator, Duration::ZERO)));
+        let most = usize::try_from(ROW).unwrap() + 20;
+        assert!((20..=most).contains(&told.len()), "{} in ten seconds", told.len());
+        let last = waiting.next().expect("the last of them waits");
+        assert!(last <= begin + Duration::from_secs(11));
+        assert_eq!(waiting.take_due(last), [Hotplug::Indicator]);
+        assert_eq!((waiting.next(), waiting.take_due(last)), (None, vec![]));
+        waiting.add(&[Hotplug::Display], last);
+        assert_eq!(waiting.take_due(last), [Hotplug::Display], "the other is not held up");
     }
 
     proptest! {

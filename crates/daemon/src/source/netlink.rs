@@ -4,6 +4,7 @@
 //! it, so the last word is always right. The socket is read and parsed here, one datagram at a time, straight into events.
 
 mod neighbours;
+mod nexthop;
 mod parse;
 mod socket;
 mod wire;
@@ -24,10 +25,11 @@ pub use parse::{INET_CONF_ATTRIBUTE, inet_conf, parse};
 pub use socket::{Connection, LISTINGS, Listing, RequestError};
 pub use wire::{Attributes, Message, Messages, push, u32_of};
 
+use nexthop::NexthopRoutes;
 use socket::Groups;
 
-/// The kernel drops IPv4 routes without a word when their address, interface or next hop object goes, and names only the new
-/// route of a replacement: list again this long after.
+/// The kernel drops IPv4 routes without a word when their address, interface or nexthop object goes, and names only the new route
+/// of a replacement: list again this long after.
 const SETTLE: Duration = Duration::from_millis(20);
 /// Shortest time between two listings, so that a storm cannot keep us listing.
 const DUMP_SPACING: Duration = Duration::from_millis(100);
@@ -37,9 +39,12 @@ const DUMP_SPACING: Duration = Duration::from_millis(100);
 /// # Errors
 /// The sockets cannot be made or read, or the receiver is gone (`BrokenPipe`).
 pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
-    let groups = readable(Groups::subscribe(&socket::GROUPS)?)?;
+    let groups = Groups::subscribe(&socket::GROUPS)?;
+    groups.subscribe_if_known(socket::NEXTHOPS);
+    let groups = readable(groups)?;
     let mut requests = Connection::open()?;
-    let mut list_at = list(&mut requests, &events).await?;
+    let mut nexthops = NexthopRoutes::default();
+    let mut list_at = list(&mut requests, &mut nexthops, &events).await?;
     let mut listed = Instant::now();
     let mut buffer = Vec::with_capacity(socket::DATAGRAM);
     let mut parsed = Vec::new();
@@ -47,7 +52,7 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
         let mut guard = tokio::select! {
             guard = groups.readable() => guard?,
             () = due(list_at) => {
-                list_at = list(&mut requests, &events).await?;
+                list_at = list(&mut requests, &mut nexthops, &events).await?;
                 listed = Instant::now();
                 continue;
             }
@@ -55,7 +60,9 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
         match groups.get_ref().receive(&mut buffer) {
             Ok(()) => {
                 for message in Messages::new(&buffer) {
-                    if parse(&message, &mut parsed) {
+                    let before = parsed.len();
+                    let unsure = parse(&message, &mut parsed);
+                    if nexthops.take(&message, parsed.get(before..).unwrap_or_default()) || unsure {
                         let _ = list_at.get_or_insert_with(|| (Instant::now() + SETTLE).max(listed + DUMP_SPACING));
                     }
                 }
@@ -108,13 +115,20 @@ async fn due(at: Option<Instant>) {
 }
 
 /// Tells everything there is; `Some` when it changed so much meanwhile that it is to be listed again then.
-async fn list(requests: &mut Connection, events: &mpsc::Sender<Event>) -> io::Result<Option<Instant>> {
+async fn list(
+    requests: &mut Connection,
+    nexthops: &mut NexthopRoutes,
+    events: &mpsc::Sender<Event>,
+) -> io::Result<Option<Instant>> {
     let mut whole = true;
+    nexthops.clear();
     tell(events, Event::Dump(Dump::Begin)).await?;
     for listing in socket::LISTINGS {
         let mut parsed = Vec::new();
         whole &= requests.dump(listing, |message| {
+            let before = parsed.len();
             parse(message, &mut parsed);
+            nexthops.take(message, parsed.get(before..).unwrap_or_default());
         })?;
         for mut event in parsed {
             look_for_radio(&mut event);

@@ -2,12 +2,12 @@
 
 use ipnet::IpNet;
 
-use super::{alert, ways};
+use super::{alert, no_port, ways};
 use crate::config::{Settings, UplinkProbe};
 use crate::event::{Acquisition, Reachability};
 use crate::policy::alert::{Alert, Severity};
 use crate::state::State;
-use crate::state::uplink::{UplinkState, UplinkView, leads_by_translator};
+use crate::state::uplink::{ANSWER_TIME, UplinkState, UplinkView, leads_by_translator};
 
 /// Raises what is wrong with the uplinks.
 pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
@@ -58,7 +58,9 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
 
 /// The head is reached by IPv6, and the nodes have no way out but for one that is not ours, as a translator's (RFC 6877) is.
 fn without_ipv4(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
-    let elsewhere = matches!(state.vitals().way_out, Some(Some(_)));
+    // The kernel's answer names a port without a carrier as well. One that is gone is an answer of before.
+    let carries = |index| state.facts().link(index).is_none_or(|port| port.carrier);
+    let elsewhere = state.vitals().way_out.flatten().is_some_and(carries);
     let Some(active) = state.active().filter(|_| settings.gateway.enabled && state.is_ipv6_only() && !elsewhere) else {
         return;
     };
@@ -85,6 +87,7 @@ fn without_address(state: &State, active: &UplinkView<'_>) -> (String, &'static 
         UplinkState::NoCarrier if active.link.wireless => {
             (format!("{port} is not connected to a wireless network"), "NO WIFI")
         }
+        UplinkState::NoCarrier if state.facts().is_empty_bridge(active.link) => (no_port(port), "NO CABLE"),
         UplinkState::NoCarrier => (format!("no cable in {port}"), "NO CABLE"),
         UplinkState::NoDhcp => (no_dhcp(state, active), "NO DHCP"),
         UplinkState::Addressed if active.address.is_none() => {
@@ -119,6 +122,11 @@ pub fn no_dhcp(state: &State, active: &UplinkView<'_>) -> String {
                 "the DHCP client of {port} asks for nothing now, perhaps because a server asked for IPv6 only (option 108) before: bramblegate doctor says more{own}"
             )
         }
+        Some(Acquisition::Unanswered) if may_be_slow(state, active) => {
+            format!(
+                "no server has answered yet on {port}: one that serves many takes 20 seconds; if that is over, see whether that port of the venue is switched on, and the cable in the right one{own}"
+            )
+        }
         Some(Acquisition::Unanswered) => {
             format!(
                 "no DHCP server answers on {port}: is that port of the venue switched on, and the cable in the right one?{own}"
@@ -143,6 +151,11 @@ pub fn no_dhcp(state: &State, active: &UplinkView<'_>) -> String {
             )
         }
     }
+}
+
+/// Returns whether a slow server may still answer (see [`ANSWER_TIME`]).
+fn may_be_slow(state: &State, active: &UplinkView<'_>) -> bool {
+    active.searching_since.is_some_and(|since| state.now().saturating_since(since) < ANSWER_TIME)
 }
 
 /// The address works for as long as the lease lasts; after that the head is gone from the venue.
@@ -172,6 +185,10 @@ fn exit_by(state: &State, raised: &mut Vec<Alert>) {
     let text = if roles.cluster == Some(exit.index) {
         format!(
             "a default route leads what the nodes send back to the cluster port {port}: take the gateway out of the settings of {port}, and the route away (sudo ip route del default dev {port})"
+        )
+    } else if !exit.carrier {
+        format!(
+            "a default route leads the nodes' traffic to {port}, which has no carrier and is no uplink: nothing gets through; take the route away (sudo ip route del default dev {port})"
         )
     } else if leads_by_translator(state.facts(), exit.index) {
         format!(

@@ -12,6 +12,9 @@ use crate::policy::{ROUTE_PROTOCOL, RULE_PREFERENCE};
 use crate::state::State;
 use crate::state::kernel::TABLE_MAIN;
 
+/// On the panel, where the rule that decides is not known.
+pub const UNKNOWN_RULE: &str = "ROUTING RULE";
+
 /// The last preference of ours; what comes after it finds nothing of ours left to do.
 const LAST_PREFERENCE: u32 = RULE_PREFERENCE + 99;
 
@@ -78,7 +81,7 @@ fn rule_alert(state: &State, placement: &Placement, rule: Option<&Rule>, all: &[
     let severity = if to_cluster { Severity::Fault } else { Severity::Warning };
     let Some(rule) = rule else {
         let text = format!("another program's routing rule {what} and {place}: look for it in `ip rule`");
-        return alert(severity, "gateway-rule", text, "ROUTING RULE");
+        return alert(severity, "gateway-rule", text, UNKNOWN_RULE);
     };
     let preference = rule.preference;
     let table = if rule.table == 0 { String::new() } else { format!(" (table {})", rule.table) };

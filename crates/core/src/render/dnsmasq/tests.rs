@@ -245,6 +245,23 @@ fn a_raspberry_pi_is_told_apart_from_a_pc_that_calls_itself_the_same() {
     );
 }
 
+/// dnsmasq sends 51 files at a time (2.90, `TFTP_MAX_CONNECTIONS`) and lets the requests of all others wait without a word.
+#[test]
+fn so_many_files_are_sent_at_a_time_as_nodes_can_load() {
+    for (address, range, most) in [
+        ("192.168.50.1/24", "", 508),
+        ("10.7.0.1/28", "range = \"10.7.0.2-10.7.0.14\"", 50),
+        ("10.7.0.1/16", "range = \"10.7.1.0-10.7.9.255\"", 900),
+    ] {
+        let text = format!(
+            "[uplink]\ninterfaces = [\"eth1\"]\n[cluster]\ninterface = \"eth0\"\naddress = \"{address}\"\n[cluster.dhcp]\n{range}\n[cluster.netboot]\n"
+        );
+        has(&rendered(&text).config, &[&format!("tftp-max={most}")]);
+        let off = rendered(&text.replace("[cluster.netboot]", ""));
+        assert!(!off.config.contains("tftp-max"), "nobody loads files");
+    }
+}
+
 #[test]
 fn ipxe_is_never_sent_to_itself() {
     let options = |netboot: &str| {

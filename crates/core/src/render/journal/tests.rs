@@ -71,7 +71,13 @@ fn records_carry_their_fields() {
     let records = told(&[
         Transition::UplinkAddress { port: "eth1".to_owned(), address, gateway: Some("10.99.0.1".parse().unwrap()) },
         Transition::NodeHealth { name: "rpi1".to_owned(), from: NodeHealth::Up, to: NodeHealth::Down, why: None },
-        Transition::RulesetApplied { generation: 7, adopted: false, flow_table: Some(false), owned: true },
+        Transition::RulesetApplied {
+            generation: 7,
+            adopted: false,
+            flow_table: Some(false),
+            rejects: Some(false),
+            owned: true,
+        },
     ]);
     let [uplink, node, rules] = records.as_slice() else { panic!("{records:?}") };
     assert_eq!(uplink.field("UPLINK"), Some("eth1"));
@@ -82,7 +88,10 @@ fn records_carry_their_fields() {
     assert_eq!(node.field("HEALTH"), Some("down"));
     assert_eq!(node.priority, Priority::Warning);
     assert_eq!(rules.field("RULESET_GENERATION"), Some("7"));
-    assert_eq!(rules.message, "rule set 7 is in the kernel, protected, without a flow table, which it refuses");
+    assert_eq!(
+        rules.message,
+        "rule set 7 is in the kernel, protected, without a flow table, which it refuses, dropping what it cannot reject (no module nft_reject_inet)"
+    );
 }
 
 #[test]

@@ -82,7 +82,8 @@ impl Stage {
         for index in [2, 3] {
             stage.tell(Event::Netconf(Netconf { index, forwarding: Some(true), ..Netconf::default() }));
         }
-        let firewall = Applied::Firewall { masquerade: true, owned: true, flow_table: None, adopted: false };
+        let firewall =
+            Applied::Firewall { masquerade: true, owned: true, flow_table: None, rejects: None, adopted: false };
         stage.report(Output::Firewall, Ok(firewall));
         stage
     }

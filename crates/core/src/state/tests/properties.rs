@@ -101,7 +101,7 @@ fn firewall() -> impl Strategy<Value = Event> {
 
 fn report() -> impl Strategy<Value = Event> {
     let outputs = vec![Output::Link, Output::Firewall, Output::Routing, Output::Display, Output::Indicator];
-    let rules = Applied::Firewall { masquerade: true, owned: true, flow_table: None, adopted: false };
+    let rules = Applied::Firewall { masquerade: true, owned: true, flow_table: None, rejects: None, adopted: false };
     let failure = ApplyError { kind: ApplyErrorKind::Failed, message: "no".into() };
     let results = vec![Ok(Applied::Done), Ok(rules), Err(failure)];
     (prop::sample::select(outputs), prop::sample::select(results))

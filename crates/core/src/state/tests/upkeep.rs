@@ -69,7 +69,7 @@ fn a_record_that_could_not_be_written_is_tried_again_every_minute() {
 #[test]
 fn only_the_first_rule_set_of_a_run_adopts_one() {
     let mut evening = Evening::at_a_venue();
-    let applied = Applied::Firewall { masquerade: true, owned: true, flow_table: None, adopted: true };
+    let applied = Applied::Firewall { masquerade: true, owned: true, flow_table: None, rejects: None, adopted: true };
     let report = Event::Applied(ApplyReport { output: Output::Firewall, result: Ok(applied) });
     for first in [true, false] {
         let told = evening.tell(report.clone());
@@ -114,4 +114,16 @@ fn default_routes_are_found_among_all_others() {
     assert_eq!(facts.default_routes().count(), 4);
     let best = facts.default_route(RADIO).unwrap();
     assert_eq!((best.index, best.destination), (RADIO, "0.0.0.0/0".parse().unwrap()));
+}
+
+#[test]
+fn that_the_kernel_cannot_reject_is_told_once() {
+    let mut evening = Evening::at_a_venue();
+    let mut told = |rejects| {
+        let result = Ok(Applied::Firewall { masquerade: true, owned: true, flow_table: None, rejects, adopted: false });
+        let told = evening.tell(Event::Applied(ApplyReport { output: Output::Firewall, result }));
+        told.iter().any(|told| matches!(told, Transition::RulesetApplied { rejects: Some(false), .. }))
+    };
+    // A node goes down, comes back, and goes down again.
+    assert_eq!([Some(true), None, Some(false), None, Some(false)].map(&mut told), [false, false, true, false, false]);
 }

@@ -67,22 +67,33 @@ impl Conf {
     }
 }
 
+/// The settings of a plan, in the order in which they are written.
+fn planned(conf: &InterfaceConf) -> [(u16, Option<u32>); 9] {
+    [
+        (ARP_IGNORE, conf.arp_ignore.map(u32::from)),
+        (ARP_ANNOUNCE, conf.arp_announce.map(u32::from)),
+        (RP_FILTER, conf.rp_filter.map(u32::from)),
+        (ACCEPT_LOCAL, conf.accept_local.map(u32::from)),
+        (IGNORE_ROUTES_WITH_LINKDOWN, conf.ignore_routes_with_linkdown.map(u32::from)),
+        (ACCEPT_REDIRECTS, conf.accept_redirects.map(u32::from)),
+        (SEND_REDIRECTS, conf.send_redirects.map(u32::from)),
+        (ACCEPT_SOURCE_ROUTE, conf.accept_source_route.map(u32::from)),
+        (FORWARDING, conf.forwarding.map(u32::from)),
+    ]
+}
+
 /// What is to be written so that `now` becomes `wanted`. An interface whose settings cannot be read gets them all.
 pub fn changes(wanted: &InterfaceConf, now: Option<&Conf>) -> Vec<Change> {
-    [
-        (ARP_IGNORE, wanted.arp_ignore.map(u32::from)),
-        (ARP_ANNOUNCE, wanted.arp_announce.map(u32::from)),
-        (RP_FILTER, wanted.rp_filter.map(u32::from)),
-        (ACCEPT_LOCAL, wanted.accept_local.map(u32::from)),
-        (IGNORE_ROUTES_WITH_LINKDOWN, wanted.ignore_routes_with_linkdown.map(u32::from)),
-        (ACCEPT_REDIRECTS, wanted.accept_redirects.map(u32::from)),
-        (SEND_REDIRECTS, wanted.send_redirects.map(u32::from)),
-        (ACCEPT_SOURCE_ROUTE, wanted.accept_source_route.map(u32::from)),
-        (FORWARDING, wanted.forwarding.map(u32::from)),
-    ]
-    .into_iter()
-    .filter_map(|(setting, value)| Some(Change { setting, value: value? }))
-    .filter(|change| now.and_then(|now| now.get(change.setting)) != Some(change.value))
+    let wanted = planned(wanted).into_iter().filter_map(|(setting, value)| Some(Change { setting, value: value? }));
+    wanted.filter(|change| now.and_then(|now| now.get(change.setting)) != Some(change.value)).collect()
+}
+
+/// Returns what `before` holds of the settings that `wanted` leaves open.
+pub fn released(wanted: &InterfaceConf, before: &InterfaceConf) -> Vec<Change> {
+    let both = planned(wanted).into_iter().zip(planned(before));
+    both.filter_map(|((setting, wanted), (_, before))| {
+        before.filter(|_| wanted.is_none()).map(|value| Change { setting, value })
+    })
     .collect()
 }
 

@@ -19,6 +19,8 @@ const STATE_MODE: u32 = 0o750;
 /// No machine has more ports, and no port more addresses of ours: a record beyond that is not ours.
 const MOST_PORTS: usize = 1024;
 const MOST_ADDRESSES: usize = 64;
+/// Ports that are gone and still known.
+const MOST_GONE: usize = 32;
 
 /// The record and its file.
 #[derive(Debug)]
@@ -89,6 +91,16 @@ impl Previous {
         Self { path, record, unkept: None }
     }
 
+    /// Forgets ports that are gone, when they are many: an adapter may come under ever new names. One that comes back is new to the
+    /// kernel, and has its settings from before us; one that is only renamed for a while is still known.
+    pub fn forget_gone(&mut self, here: &BTreeSet<&str>) {
+        let is_gone = |name: &String| !here.contains(name.as_str());
+        if self.record.ports.keys().filter(|name| is_gone(name)).count() > MOST_GONE {
+            self.record.ports.retain(|name, _| !is_gone(name));
+            self.save();
+        }
+    }
+
     /// Why what this run knows is not in the file: the disk is full, say, or may not be written.
     pub fn unkept(&self) -> Option<&str> {
         self.unkept.as_deref()
@@ -116,6 +128,15 @@ impl Previous {
         if altered {
             self.save();
         }
+    }
+
+    /// Forgets settings that have been put back.
+    pub fn forget_conf(&mut self, name: &str, changes: &[Change]) {
+        let Some(port) = self.record.ports.get_mut(name).filter(|_| !changes.is_empty()) else { return };
+        for change in changes {
+            port.conf.remove(conf::name(change.setting));
+        }
+        self.save();
     }
 
     pub fn remember_address(&mut self, name: &str, address: Ipv4Net) {
@@ -208,6 +229,24 @@ impl Previous {
 mod tests {
     use super::*;
     use std::fs;
+
+    #[test]
+    fn adapters_under_ever_new_names_do_not_fill_the_record() {
+        let directory = directory("names");
+        let address: Ipv4Net = "192.168.50.1/24".parse().unwrap();
+        let mut previous = Previous::open(&directory);
+        let rounds = 3 * MOST_GONE;
+        for number in 0..rounds {
+            let adapter = format!("usb{number}");
+            previous.remember_address("eth0", address);
+            previous.remember_address(&adapter, address);
+            previous.forget_gone(&BTreeSet::from(["eth0", adapter.as_str()]));
+        }
+        assert!(previous.added("eth0", address) && previous.added(&format!("usb{}", rounds - 1), address));
+        let kept = Previous::open(&directory).record.ports.len();
+        assert!(kept <= MOST_GONE + 2, "{kept} ports are kept");
+        fs::remove_dir_all(&directory).unwrap();
+    }
 
     /// The record lies where the service's user writes, and root puts back what it says.
     #[test]

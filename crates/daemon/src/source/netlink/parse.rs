@@ -19,8 +19,6 @@ const DELROUTE: u16 = 25;
 const NEWRULE: u16 = 32;
 const DELRULE: u16 = 33;
 const NEWNETCONF: u16 = 80;
-const NEWNEXTHOP: u16 = 104;
-const DELNEXTHOP: u16 = 105;
 
 /// `NLM_F_REPLACE` in a notification: another route was there before, and is not told.
 const REPLACE: u16 = 0x100;
@@ -46,8 +44,7 @@ pub fn parse(message: &Message<'_>, events: &mut Vec<Event>) -> bool {
     let payload = message.payload;
     match message.kind {
         NEWLINK => link(payload).is_some_and(|link| {
-            // The routes of a next hop object (`ip nexthop`) go with the carrier.
-            let down = !link.up || !link.carrier;
+            let down = !link.up;
             let index = link.index;
             events.push(Event::Link(Change::Present(link)));
             events.extend(netconf_of_link(index, payload).map(Event::Netconf));
@@ -80,8 +77,6 @@ pub fn parse(message: &Message<'_>, events: &mut Vec<Event>) -> bool {
             add(events, netconf(payload).map(Event::Netconf));
             false
         }
-        // Routes that use it go or change with it.
-        NEWNEXTHOP | DELNEXTHOP => true,
         _ => false,
     }
 }

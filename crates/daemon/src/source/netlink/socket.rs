@@ -21,9 +21,10 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 /// `MSG_DONTWAIT`
 const DO_NOT_WAIT: i32 = 0x40;
 
-/// `RTNLGRP_*` of `linux/rtnetlink.h`: link, IPv4 address, route, rule; IPv6 address, route, rule; IPv4 netconf; next hop
-/// (kernel ≥ 5.3).
-pub const GROUPS: [u32; 9] = [1, 5, 7, 8, 9, 11, 19, 24, 32];
+/// `RTNLGRP_*` of `linux/rtnetlink.h`: link, IPv4 address, route, rule; IPv6 address, route, rule; IPv4 netconf.
+pub const GROUPS: [u32; 8] = [1, 5, 7, 8, 9, 11, 19, 24];
+/// `RTNLGRP_NEXTHOP`, since kernel 5.3
+pub const NEXTHOPS: u32 = 32;
 /// `RTNLGRP_NEIGH`: has a socket of its own, because it is the busiest by far
 pub const NEIGHBOURS: [u32; 1] = [3];
 
@@ -79,6 +80,11 @@ impl Groups {
             socket.add_membership(*group)?;
         }
         Ok(Self(socket))
+    }
+
+    /// Joins a group that older kernels do not have.
+    pub fn subscribe_if_known(&self, group: u32) {
+        let _ = self.0.add_membership(group);
     }
 
     /// One datagram into `buffer`.

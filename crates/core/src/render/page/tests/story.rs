@@ -117,7 +117,8 @@ impl Story {
     }
 
     pub fn loaded(self) -> Self {
-        let applied = Applied::Firewall { masquerade: true, owned: true, flow_table: None, adopted: false };
+        let applied =
+            Applied::Firewall { masquerade: true, owned: true, flow_table: None, rejects: None, adopted: false };
         self.tell(Event::Applied(ApplyReport { output: Output::Firewall, result: Ok(applied) }))
     }
 

@@ -1,0 +1,54 @@
+//! Routing rules of others that lead the cluster's packets astray, and addresses of the head that others have too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Finding, Patient};
+use crate::daemon::way_out;
+use crate::event::{Dump, Event, Vital};
+use crate::policy::{self, ROUTE_PROTOCOL};
+use crate::sink::clock;
+use crate::state::State;
+
+/// Longer than a way may be wrong without a word.
+const SETTLED: Duration = Duration::from_secs(5);
+/// What only the gateway hears, as it listens all the time.
+const HEARD: [&str; 2] = ["gateway-address-taken", "uplink-address-taken"];
+
+/// The kernel is asked, as the gateway does. Without our own rules only what names a rule of others counts.
+pub fn rules(patient: &Patient<'_>) -> Vec<Finding> {
+    let settings = Arc::new(patient.settings.clone());
+    let now = clock::now();
+    let mut state = State::new(Arc::clone(&settings), now);
+    let network = patient.machine.network();
+    for event in std::iter::once(Event::Dump(Dump::Begin)).chain(network).chain([Event::Dump(Dump::End)]) {
+        state.apply(&event, now);
+    }
+    let Some(plan) = way_out(&settings, &state, &policy::decide(&settings, &state)) else { return Vec::new() };
+    state.apply(&Event::Vital(Vital::Astray(patient.machine.astray(&plan.ways))), now);
+    state.apply(&Event::Tick, now + SETTLED);
+    let ours = state.facts().rules().iter().any(|rule| rule.protocol == ROUTE_PROTOCOL);
+    let alerts = policy::decide(&settings, &state).alerts.into_iter().filter(|alert| alert.code == "gateway-rule");
+    let certain = alerts.filter(|alert| ours || alert.panel != policy::alerts::UNKNOWN_RULE);
+    certain.map(|alert| finding(alert.code, &alert.text)).collect()
+}
+
+/// What a gateway that runs has heard.
+pub fn addresses(patient: &Patient<'_>) -> Vec<Finding> {
+    let status = patient.machine.status(&patient.settings.status.socket).unwrap_or_default();
+    let alerts = status.get("alerts").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let text = |alert: &Value, name: &str| alert.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let heard = alerts.iter().filter_map(|alert| {
+        let code = HEARD.into_iter().find(|code| text(alert, "code") == *code)?;
+        Some(finding(code, &text(alert, "text")))
+    });
+    heard.collect()
+}
+
+/// Makes a finding of an alert, whose remedy stands after a colon.
+fn finding(code: &'static str, text: &str) -> Finding {
+    let (what, remedy) = text.split_once(": ").unwrap_or((text, "bramblegate status says more"));
+    Finding::new(code, what, remedy)
+}
