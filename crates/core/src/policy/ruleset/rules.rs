@@ -38,10 +38,12 @@ const NEIGHBOURHOOD_6: [u8; 8] = [130, 131, 132, 133, 134, 135, 136, 143];
 pub fn build(input: &RulesetInput) -> Ruleset {
     let mut input = input.clone();
     let mut seen = BTreeSet::new();
-    input.uplinks.retain(|name| Some(name) != input.cluster_port.as_ref() && seen.insert(name.clone()));
+    input
+        .uplinks
+        .retain(|name| can_be_matched(name) && Some(name) != input.cluster_port.as_ref() && seen.insert(name.clone()));
     let has_role = |name: &String| Some(name) == input.cluster_port.as_ref() || input.uplinks.contains(name);
     for names in [&mut input.trusted, &mut input.bridges, &mut input.unknown] {
-        names.retain(|name| !has_role(name));
+        names.retain(|name| can_be_matched(name) && !has_role(name));
     }
     input.forwarded_for_us.retain(|name| input.uplinks.contains(name));
     let flow_table = flow_table(&input);
@@ -66,6 +68,12 @@ pub fn build(input: &RulesetInput) -> Ruleset {
     chains.extend(marks::chains(&input));
     let samples = NOTED_DROPS.iter().map(|(_, set)| *set).collect();
     Ruleset { flow_table, samples, chains }
+}
+
+/// Whether a packet can be known by this name of its port: alternative names may be longer than `IFNAMSIZ` - 1, and what is cut
+/// off them would be another port's name.
+const fn can_be_matched(name: &str) -> bool {
+    name.len() < 16
 }
 
 fn flow_table(input: &RulesetInput) -> Option<FlowTable> {

@@ -329,3 +329,18 @@ proptest! {
         prop_assert_eq!(elsewhere == Some(Action::Drop), closed, "{:?}: {:?} elsewhere", &knock, elsewhere);
     }
 }
+
+/// An alternative name may be longer than any port's own, which is all that packets are matched by: cut off it would be another's.
+#[test]
+fn names_that_no_port_has_are_in_no_rule() {
+    let long = "enp0s20f0u1u2u3i1".to_owned();
+    let input = RulesetInput {
+        cluster_port: Some("eth0".into()),
+        uplinks: vec!["eth1".into(), long.clone()],
+        forwarded_for_us: vec![long.clone()],
+        trusted: vec![long.clone()],
+        ..RulesetInput::default()
+    };
+    let text = build(&input).to_string();
+    assert!(text.contains("eth1") && !text.contains(&long), "{text}");
+}
