@@ -250,7 +250,7 @@ pub enum Action {
     Mark(u32),
     /// `reject with tcp reset`
     Reset,
-    /// `reject with icmpx host-unreachable`
+    /// `reject with icmpx port-unreachable`: what a program that sent a datagram hears of at once (`ECONNREFUSED`)
     Unreachable,
     /// `dnat ip to ADDRESS:PORT`
     Redirect(Ipv4Addr, u16),
