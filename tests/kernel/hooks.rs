@@ -164,7 +164,12 @@ const PORTS: [Case; 6] = [
     ),
 ];
 
-const KINDS: [Case; 12] = [
+const KINDS: [Case; 13] = [
+    // Ours is of another family.
+    case(
+        "nft 'add table ip bramblegate; add chain ip bramblegate f { type filter hook forward priority 0; policy drop; }'",
+        &[Forwarding, Datagrams],
+    ),
     case(
         "nft 'add table ip t; add chain ip t f { type filter hook forward priority 0; }; add rule ip t f meta l4proto udp drop'",
         &[Datagrams],
@@ -334,7 +339,7 @@ impl Serving {
         }
         assert_eq!(self::named(watch), [], "after the remedies of {}", case.rules);
         assert_eq!(self.failing(all), [], "after {named:?}");
-        sh("for table in $(nft list tables | grep -v bramblegate | cut -d' ' -f 2- | tr ' ' /); do
+        sh("for table in $(nft list tables | grep -v 'inet bramblegate' | cut -d' ' -f 2- | tr ' ' /); do
                 nft delete table $(echo $table | tr / ' '); done
             for t in raw mangle nat filter; do iptables-legacy -t $t -F; iptables-legacy -t $t -X; done
             for c in INPUT FORWARD OUTPUT; do iptables-legacy -P $c ACCEPT; done");
