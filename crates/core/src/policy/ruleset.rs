@@ -170,6 +170,8 @@ pub enum Match {
     Source(Ipv4Net),
     /// `ip daddr`
     Destination(Ipv4Addr),
+    /// `ip daddr` of a network
+    Towards(Ipv4Net),
     /// `fib daddr type local`: to an address of this machine
     ToThisMachine,
     /// `fib saddr type local`: from an address of this machine

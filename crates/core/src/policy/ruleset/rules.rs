@@ -101,6 +101,15 @@ fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
         rules.push(rule([Match::Input(port.clone())], Action::Goto("from_cluster"), "what enters by the cluster port"));
         rules.push(rule([Match::Output(port.clone())], Action::Goto("to_cluster"), "what leaves by the cluster port"));
     }
+    // The cluster port may have been renamed, or its address stand on another port: the nodes are no other network all the same.
+    let elsewhere = |matches: Vec<Match>| rule(matches, Action::Goto("to_cluster"), "to the nodes by another port");
+    for towards in input.cluster_networks.iter().map(|net| Match::Towards(net.trunc())) {
+        match input.overlap_routed {
+            true => rules
+                .extend(input.unknown.iter().map(|port| elsewhere(vec![towards.clone(), Match::Output(port.clone())]))),
+            false => rules.push(elsewhere(vec![towards])),
+        }
+    }
     // The kernel forwards IPv4 by the port of entry: what was switched on for the nodes holds for every other way out.
     rules.extend(input.forwarded_for_us.iter().map(|name| {
         rule([ipv4.clone(), Match::Input(name.clone())], Action::Goto("uplink_elsewhere"), "the uplink past the nodes")

@@ -101,7 +101,8 @@ fn a_network_being_left_is_masqueraded_beside_the_new_one() {
 fn without_a_cluster_port_nothing_is_forwarded_for_its_sake() {
     let early = build(&RulesetInput { cluster_port: None, ..home() });
     let targets: Vec<Action> = chain(&early, "forward").rules.iter().map(|rule| rule.action).collect();
-    assert_eq!(targets, [Action::Goto("uplink_elsewhere")], "of the one uplink that was not forwarded before");
+    let expected = [Action::Goto("to_cluster"), Action::Goto("uplink_elsewhere")];
+    assert_eq!(targets, expected, "what is closed, and the one uplink that was not forwarded before");
     assert_eq!(early.flow_table, None);
     assert_eq!(from_uplinks(&early), 2);
 }

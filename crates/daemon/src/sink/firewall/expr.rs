@@ -122,6 +122,10 @@ impl Writer<'_, '_> {
                 self.family(Family::Ipv4);
                 self.prefix(16, &address.octets(), &[0xff; 4]);
             }
+            Match::Towards(net) => {
+                self.family(Family::Ipv4);
+                self.prefix(16, &net.network().octets(), &net.netmask().octets());
+            }
             Match::ToThisMachine => self.address_is_local(FIB_DESTINATION),
             Match::FromThisMachine => self.address_is_local(FIB_SOURCE),
             Match::Loopback => {
