@@ -88,7 +88,7 @@ fn a_datagram_to_a_dead_node_is_refused() {
         socket.send(b"?").unwrap();
         socket.recv(&mut [0; 8]).unwrap_err().kind()
     });
-    assert_eq!(refused.join().unwrap(), ErrorKind::ConnectionRefused);
+    assert_eq!(refused.join().unwrap(), ErrorKind::HostUnreachable);
 }
 
 fn a_node_reaches_the_venue_by_masquerade() {

@@ -252,7 +252,7 @@ pub enum Action {
     Mark(u32),
     /// `reject with tcp reset`
     Reset,
-    /// `reject with icmpx port-unreachable`: what a program that sent a datagram hears of at once (`ECONNREFUSED`)
+    /// `reject with icmpx admin-prohibited`: a connected socket hears of it at once (`EHOSTUNREACH`), of host-unreachable it does not
     Unreachable,
     /// `dnat ip to ADDRESS:PORT`
     Redirect(Ipv4Addr, u16),

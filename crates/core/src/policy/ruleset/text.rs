@@ -194,7 +194,7 @@ impl Display for Action {
             Self::Remember(bit) => write!(f, "ct mark set ct mark | {bit:#010x}"),
             Self::Mark(bit) => write!(f, "meta mark set meta mark | {bit:#010x}"),
             Self::Reset => write!(f, "reject with tcp reset"),
-            Self::Unreachable => write!(f, "reject with icmpx port-unreachable"),
+            Self::Unreachable => write!(f, "reject with icmpx admin-prohibited"),
             Self::Redirect(address, port) => write!(f, "dnat ip to {address}:{port}"),
             Self::ClampMss => write!(f, "tcp option maxseg size set rt mtu"),
             Self::Offload(table) => write!(f, "flow add @{table}"),
