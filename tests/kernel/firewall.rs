@@ -257,7 +257,7 @@ fn a_refused_rule_is_named_and_nothing_is_changed() {
     let mut broken = build(&RulesetInput { uplinks: vec!["usb0".into()], ..home() });
     broken.chains.last_mut().unwrap().rules.last_mut().unwrap().action = Action::Goto("nowhere");
     let error = sink.load(&broken, true).unwrap_err();
-    assert!(error.message.contains("ip saddr 192.168.50.0/24 counter goto nowhere"), "{error}");
+    assert!(error.message.contains("ct mark & 0x02000000 == 0x02000000 counter goto nowhere"), "{error}");
     assert_same(&listing(), &lines(&build(&home()).kernel(false).to_string()));
 }
 

@@ -136,6 +136,7 @@ impl Display for Match {
             Self::Source(net) if net.prefix_len() == 32 => write!(f, "ip saddr {}", net.addr()),
             Self::Source(net) => write!(f, "ip saddr {net}"),
             Self::Destination(address) => write!(f, "ip daddr {address}"),
+            Self::Towards(net) if net.prefix_len() == 32 => write!(f, "ip daddr {}", net.addr()),
             Self::Towards(net) => write!(f, "ip daddr {net}"),
             Self::ToThisMachine => write!(f, "fib daddr type local"),
             Self::FromThisMachine => write!(f, "fib saddr type local"),
