@@ -267,7 +267,7 @@ fn a_refused_rule_is_named_and_nothing_is_changed() {
     let hiding = broken.chains.iter_mut().find(|chain| chain.name == HIDING).unwrap();
     hiding.rules.last_mut().unwrap().action = Action::Goto("nowhere");
     let error = sink.load(&broken, true).unwrap_err();
-    assert!(error.message.contains("counter goto nowhere"), "{error}");
+    assert!(error.message.contains("ip saddr 192.168.50.0/24 counter goto nowhere"), "{error}");
     assert_same(&listing(), &lines(&build(&home()).kernel(false).to_string()));
 }
 

@@ -22,6 +22,7 @@ pub fn tests() -> Vec<Trial> {
         trial("hooks::what_nft_drops_at_any_hook_is_named_and_its_remedy_helps", || play(&NFT)),
         trial("hooks::what_iptables_drops_is_named_and_its_remedy_helps", || play(&IPTABLES)),
         trial("hooks::what_a_port_or_arp_drops_is_named_and_its_remedy_helps", || play(&PORTS)),
+        trial("hooks::what_the_nodes_and_the_head_send_is_named_by_kind", || play_kinds(&KINDS)),
         trial("hooks::what_a_bridge_drops_is_named_and_its_remedy_helps", bridge),
     ]
 }
@@ -36,7 +37,7 @@ const fn case(rules: &'static str, dropped: &'static [Traffic]) -> Case {
     Case { rules, dropped }
 }
 
-use Traffic::{Addresses, BootFiles, Forwarding, Names, Neighbours, Probes, Time};
+use Traffic::{Addresses, BootFiles, Datagrams, Forwarding, Names, Neighbours, Own, Probes, Time};
 const SSH: Traffic = Traffic::Venue { protocol: 6, port: 22 };
 const PING: Traffic = Traffic::Venue { protocol: 1, port: 0 };
 const PORT: Traffic =
@@ -163,6 +164,56 @@ const PORTS: [Case; 6] = [
     ),
 ];
 
+const KINDS: [Case; 13] = [
+    // Ours is of another family.
+    case(
+        "nft 'add table ip bramblegate; add chain ip bramblegate f { type filter hook forward priority 0; policy drop; }'",
+        &[Forwarding, Datagrams],
+    ),
+    case(
+        "nft 'add table ip t; add chain ip t f { type filter hook forward priority 0; }; add rule ip t f meta l4proto udp drop'",
+        &[Datagrams],
+    ),
+    case(
+        "nft 'add table inet t; add chain inet t f { type filter hook forward priority 0; policy drop; };
+              add rule inet t f tcp dport 1-65535 accept; add rule inet t f tcp sport 1-65535 accept'",
+        &[Datagrams],
+    ),
+    case("iptables-legacy -A FORWARD -o eth1 -p udp -j REJECT", &[Datagrams]),
+    // Whom the nodes ask for names is for others to say.
+    case(
+        "nft 'add table ip t; add chain ip t f { type filter hook forward priority 0; }; add rule ip t f udp dport 5353 drop'",
+        &[],
+    ),
+    case(
+        "nft 'add table inet t; add chain inet t o { type filter hook output priority 0; policy drop; };
+              add rule inet t o oifname { lo, eth0 } accept; add rule inet t o ct state established accept'",
+        &[Own],
+    ),
+    case(
+        "nft 'add table ip t; add chain ip t i { type filter hook input priority 0; policy drop; };
+              add rule ip t i iifname { lo, eth0 } accept; add rule ip t i tcp dport 22 accept'",
+        &[Own],
+    ),
+    case("iptables-nft -A OUTPUT -o eth1 -p udp --dport 53 -j DROP", &[Own]),
+    case(
+        "nft 'add table netdev t; add chain netdev t i { type filter hook ingress device eth1 priority 0; };
+              add rule netdev t i ether type arp drop'",
+        &[Own],
+    ),
+    case(
+        "nft 'add table arp t; add chain arp t i { type filter hook input priority 0; }; add rule arp t i iifname eth1 drop'",
+        &[Own],
+    ),
+    // What is not tracked is not translated.
+    case(
+        "nft 'add table ip t; add chain ip t p { type filter hook prerouting priority raw; }; add rule ip t p iifname eth0 notrack'",
+        &[Forwarding, Datagrams],
+    ),
+    case("iptables-nft -t raw -A PREROUTING -i eth0 -p udp -j CT --notrack", &[Datagrams]),
+    case("iptables-legacy -t raw -A PREROUTING -i eth0 -p tcp -j NOTRACK", &[Forwarding]),
+];
+
 /// A head that serves its node, by real programs.
 struct Serving {
     lab: Lab,
@@ -205,16 +256,11 @@ impl Serving {
                 format!("--dhcp-leasefile={shown}/leases"),
             ]);
         let dnsmasq = dnsmasq.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let time = UdpSocket::bind("192.168.50.1:123").unwrap();
-        std::thread::spawn(move || {
-            let mut bytes = [0; 64];
-            while let Ok((length, from)) = time.recv_from(&mut bytes) {
-                let _ = time.send_to(&bytes[..length], from);
-            }
-        });
+        echo(UdpSocket::bind("192.168.50.1:123").unwrap());
         greet(TcpListener::bind("0.0.0.0:22").unwrap());
         lab.node.run(|| greet(TcpListener::bind("0.0.0.0:22").unwrap())).join().unwrap();
         lab.venue.run(|| greet(TcpListener::bind("0.0.0.0:7").unwrap())).join().unwrap();
+        lab.venue.run(|| echo(UdpSocket::bind("0.0.0.0:53").unwrap())).join().unwrap();
         let serving = Self { lab, _sink: sink, dnsmasq, folder };
         for _ in 0..100 {
             if serving.failing(&ALL).is_empty() {
@@ -227,6 +273,8 @@ impl Serving {
 
     /// What does not work.
     fn failing(&self, all: &[Traffic]) -> Vec<Traffic> {
+        // What was found out about a neighbour, or not, under other rules counts no more.
+        sh("ip neigh flush dev eth1");
         let tries: Vec<_> = all.iter().map(|traffic| (*traffic, self.works(*traffic))).collect();
         tries.into_iter().filter_map(|(traffic, works)| (!works.join().unwrap()).then_some(traffic)).collect()
     }
@@ -261,6 +309,11 @@ impl Serving {
             Traffic::Venue { port, .. } => venue.run(move || greeted(HEAD, port)),
             Traffic::Port { listen, .. } => venue.run(move || greeted(HEAD, listen)),
             Forwarding => node.run(|| greeted(VENUE, 7)),
+            Datagrams => ask("10.99.0.1:53", b"?".to_vec()),
+            Own => {
+                let (tcp, udp) = (|| greeted(VENUE, 7), || self::ask("0.0.0.0:0", "10.99.0.1:53", b"?"));
+                std::thread::spawn(move || tcp() && udp())
+            }
         }
     }
 
@@ -270,7 +323,10 @@ impl Serving {
         assert_eq!(self.failing(all), case.dropped, "really dropped by {}", case.rules);
         let named = named(watch);
         let traffics: Vec<Traffic> = named.iter().map(|(traffic, _)| *traffic).collect();
-        assert_eq!(sorted(&traffics), sorted(case.dropped), "named: {named:?} of {}", case.rules);
+        // Where no connection of the nodes gets out, that says it all.
+        let said = |traffic: &Traffic| *traffic == Datagrams && case.dropped.contains(&Forwarding);
+        let expected: Vec<Traffic> = case.dropped.iter().copied().filter(|traffic| !said(traffic)).collect();
+        assert_eq!(sorted(&traffics), sorted(&expected), "named: {named:?} of {}", case.rules);
         // A remedy may bring the next chain to light.
         for _ in 0..6 {
             let mut commands: Vec<String> = Vec::new();
@@ -283,7 +339,7 @@ impl Serving {
         }
         assert_eq!(self::named(watch), [], "after the remedies of {}", case.rules);
         assert_eq!(self.failing(all), [], "after {named:?}");
-        sh("for table in $(nft list tables | grep -v bramblegate | cut -d' ' -f 2- | tr ' ' /); do
+        sh("for table in $(nft list tables | grep -v 'inet bramblegate' | cut -d' ' -f 2- | tr ' ' /); do
                 nft delete table $(echo $table | tr / ' '); done
             for t in raw mangle nat filter; do iptables-legacy -t $t -F; iptables-legacy -t $t -X; done
             for c in INPUT FORWARD OUTPUT; do iptables-legacy -P $c ACCEPT; done");
@@ -304,6 +360,16 @@ fn greet(listener: TcpListener) {
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             let _ = stream.write_all(b"!");
+        }
+    });
+}
+
+/// Sends every datagram back.
+fn echo(socket: UdpSocket) {
+    std::thread::spawn(move || {
+        let mut bytes = [0; 64];
+        while let Ok((length, from)) = socket.recv_from(&mut bytes) {
+            let _ = socket.send_to(&bytes[..length], from);
         }
     });
 }
@@ -365,6 +431,16 @@ fn play(cases: &[Case]) {
     for case in cases {
         let arp = case.dropped.contains(&Neighbours);
         serving.play(&watch(), case, if arp { &[Neighbours] } else { &ALL });
+    }
+}
+
+fn play_kinds(cases: &[Case]) {
+    let serving = Serving::new(Lab::new(), "eth0");
+    let watch = FirewallWatch { traffic: vec![Datagrams, Own], ..watch() };
+    for case in cases {
+        // Without ARP nothing gets through, and the head's own is what names it.
+        let arp = case.rules.contains("arp");
+        serving.play(&watch, case, if arp { &[Own] } else { &[Forwarding, Datagrams, Own] });
     }
 }
 

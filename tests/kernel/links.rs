@@ -21,6 +21,7 @@ pub fn tests() -> Vec<Trial> {
         trial("links::a_port_that_leaves_the_plan_is_put_back", leaves_the_plan),
         trial("links::what_settings_of_an_earlier_run_changed_is_put_back", earlier_settings),
         trial("links::a_setting_that_leaves_the_plan_is_put_back_at_once", leaves_open),
+        trial("links::forwarding_that_others_want_stays", forwarding_that_others_want_stays),
         trial("links::a_removed_address_is_given_back_on_the_next_revision", given_back),
     ]
 }
@@ -180,6 +181,22 @@ fn leaves_the_plan() {
         sink.apply(&plan(vec![cluster.clone(), uplink])).await.unwrap();
         sink.apply(&plan(vec![cluster])).await.unwrap();
         assert_eq!((conf("uplink"), conf("cluster")), (before, "1 1 2 2 0 0 0".into()));
+    });
+}
+
+/// Docker and others set `net.ipv4.ip_forward` after us: their networks need every port to forward.
+fn forwarding_that_others_want_stays() {
+    ports();
+    let directory = Directory::new();
+    block_on(async {
+        let mut sink = LinkSink::new(&directory.0);
+        let (cluster, uplink) = (port("cluster", &["192.168.50.1/24"]), port("uplink", &[]));
+        sink.apply(&plan(vec![cluster.clone(), uplink])).await.unwrap();
+        sh("echo 1 > /proc/sys/net/ipv4/ip_forward");
+        sink.apply(&plan(vec![cluster])).await.unwrap();
+        assert_eq!(conf("uplink"), "1 0 0 0 1 1 1", "it has left the plan");
+        LinkSink::new(&directory.0).put_back().unwrap();
+        assert_eq!((conf("uplink"), conf("cluster")), ("1 0 0 0 1 1 1".into(), "1 0 0 0 1 1 1".into()));
     });
 }
 

@@ -1,7 +1,7 @@
 //! What the rule set does to packets: a head between a node and a venue.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use bramblegate::policy::ruleset::{RulesetInput, build};
@@ -23,6 +23,7 @@ pub fn tests() -> Vec<Trial> {
         trial("packets::other_networks_of_the_head_are_not_judged", other_networks_of_the_head_are_not_judged),
         trial("packets::replacing_the_rules_loses_no_packet", replacing_the_rules_loses_no_packet),
         trial("packets::a_killed_daemon_and_its_heir_lose_no_packet", a_killed_daemon_and_its_heir_lose_no_packet),
+        trial("packets::a_datagram_to_a_dead_node_is_refused", a_datagram_to_a_dead_node_is_refused),
         trial("packets::a_connection_survives_a_foreign_flush", a_connection_survives_a_foreign_flush),
     ]
 }
@@ -74,6 +75,20 @@ pub fn counted(comment: &str) -> u64 {
 
 pub fn ping(from: &Namespace, to: &str) -> bool {
     from.try_sh(&format!("ping -n -c 2 -i 0.2 -W 1 {to}")).0
+}
+
+/// An error that a socket does not pass on ("host unreachable") would be no answer.
+fn a_datagram_to_a_dead_node_is_refused() {
+    let lab = Lab::new();
+    let _sink = started(&rules());
+    let refused = lab.venue.run(|| {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        socket.connect((HEAD, 5000)).unwrap();
+        socket.send(b"?").unwrap();
+        socket.recv(&mut [0; 8]).unwrap_err().kind()
+    });
+    assert_eq!(refused.join().unwrap(), ErrorKind::HostUnreachable);
 }
 
 fn a_node_reaches_the_venue_by_masquerade() {

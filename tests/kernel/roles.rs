@@ -17,6 +17,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         trial("roles::only_ports_of_the_heads_own_are_open", only_ports_of_the_heads_own_are_open),
         trial("roles::an_uplink_leads_nowhere_but_to_the_nodes", an_uplink_leads_nowhere_but_to_the_nodes),
+        trial("roles::nodes_behind_a_renamed_port_stay_closed", nodes_behind_a_renamed_port_stay_closed),
         trial("roles::nobody_shows_the_head_another_way", nobody_shows_the_head_another_way),
         trial("roles::a_node_is_no_ipv6_router_of_the_head", a_node_is_no_ipv6_router_of_the_head),
         trial("roles::a_scan_does_not_tell_what_listens", a_scan_does_not_tell_what_listens),
@@ -116,6 +117,24 @@ fn only_ports_of_the_heads_own_are_open() {
         sh("ping -n -c 1 -W 1 172.22.0.2");
         let cable = if matches!(made, Made::Cable) { name } else { "cable" };
         sh(&format!("ip link del {cable}; ip link del {name} 2>/dev/null || true"));
+    }
+}
+
+/// The rules know the cluster port by its name, and its network wherever it is.
+fn nodes_behind_a_renamed_port_stay_closed() {
+    let lab = Lab::new();
+    lab.venue.sh(&format!("ip route add default via {HEAD}"));
+    let mut sink = started(&rules());
+    sh("ip link set eth0 down; ip link set eth0 name lan5; ip link set lan5 up");
+    let unknown = vec!["lan5".to_owned()];
+    for input in [
+        rules(),
+        RulesetInput { cluster_port: None, ..rules() },
+        RulesetInput { cluster_port: None, overlap_routed: true, unknown, ..rules() },
+    ] {
+        load(&mut sink, &build(&input), true);
+        assert!(!ping(&lab.venue, NODE), "{input:?}");
+        assert!(ping(&lab.node, VENUE), "what the node begins is answered");
     }
 }
 

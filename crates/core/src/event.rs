@@ -168,6 +168,10 @@ pub struct Dropped {
 pub enum Traffic {
     /// what the nodes send by an uplink, and the answers
     Forwarding,
+    /// datagrams among it: UDP, and the answers
+    Datagrams,
+    /// what the head itself asks of a venue: ARP, names and connections, with the answers
+    Own,
     /// ARP between head and nodes
     Neighbours,
     /// DHCP

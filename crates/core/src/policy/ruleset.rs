@@ -170,6 +170,8 @@ pub enum Match {
     Source(Ipv4Net),
     /// `ip daddr`
     Destination(Ipv4Addr),
+    /// `ip daddr` of a network
+    Towards(Ipv4Net),
     /// `fib daddr type local`: to an address of this machine
     ToThisMachine,
     /// `fib saddr type local`: from an address of this machine
@@ -250,7 +252,7 @@ pub enum Action {
     Mark(u32),
     /// `reject with tcp reset`
     Reset,
-    /// `reject with icmpx host-unreachable`
+    /// `reject with icmpx admin-prohibited`: a connected socket hears of it at once (`EHOSTUNREACH`), of host-unreachable it does not
     Unreachable,
     /// `dnat ip to ADDRESS:PORT`
     Redirect(Ipv4Addr, u16),

@@ -29,6 +29,8 @@ pub fn promised(
         TimeServer::Off => false,
     });
     let served = [
+        (true, Traffic::Datagrams),
+        (true, Traffic::Own),
         (true, Traffic::Neighbours),
         (dhcp.is_some(), Traffic::Addresses),
         (cluster.dns.is_some(), Traffic::Names),
@@ -78,6 +80,8 @@ pub fn words(traffic: Traffic) -> String {
     let by = |protocol: u8| if protocol == TCP { "tcp" } else { "udp" };
     match traffic {
         Traffic::Forwarding => "what the cluster sends".to_owned(),
+        Traffic::Datagrams => "the datagrams (UDP) that the cluster sends".to_owned(),
+        Traffic::Own => "what the head itself asks of the venue (ARP, names, connections)".to_owned(),
         Traffic::Neighbours => "ARP between head and nodes".to_owned(),
         Traffic::Addresses => "the nodes' requests for addresses (DHCP)".to_owned(),
         Traffic::Names => "the nodes' questions for names (DNS)".to_owned(),

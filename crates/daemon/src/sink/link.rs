@@ -18,7 +18,7 @@ use crate::event::{Address, Applied, ApplyError, Change, Event, LinkIndex, Outpu
 use crate::policy::{LinkPlan, PortPlan, ROUTE_PROTOCOL};
 use crate::sink::Sink;
 use crate::sink::rtnl::{ADD, Request, Rtnl, failed};
-use crate::source::netlink::{Listing, RequestError, parse};
+use crate::source::netlink::{self, Listing, RequestError, parse};
 
 use conf::Conf;
 use faults::Faults;
@@ -231,7 +231,10 @@ fn put_back_addresses(
 }
 
 fn put_back_conf(rtnl: &mut Rtnl, previous: &Previous, name: &str, port: &Port) -> Result<Vec<String>, ApplyError> {
-    let changes = conf::changes(&previous.conf(name), port.conf.as_ref());
+    let mut before = previous.conf(name);
+    // Somebody wants all ports to forward, who perhaps came after us.
+    before.forwarding = before.forwarding.filter(|forwarded| *forwarded || !netlink::is_forwarding_everywhere());
+    let changes = conf::changes(&before, port.conf.as_ref());
     if changes.is_empty() {
         return Ok(Vec::new());
     }

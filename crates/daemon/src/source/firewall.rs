@@ -191,6 +191,16 @@ impl FirewallWatch {
         self.place().map_or_else(Blockers::default, |place| self.judge_at(&place, ruleset))
     }
 
+    /// What the nodes and the head send takes the way out that is used, where that is known.
+    fn place_of(&self, place: &Place, traffic: Traffic) -> Place {
+        let mut place = place.clone();
+        let by_exit = matches!(traffic, Traffic::Datagrams | Traffic::Own);
+        if let Some(exit) = self.exit.as_ref().filter(|exit| by_exit && self.uplinks.contains(exit)) {
+            place.uplinks.retain(|uplink| uplink.name == *exit);
+        }
+        place
+    }
+
     fn judge_at(&self, place: &Place, ruleset: &foreign::Ruleset) -> Blockers {
         let mut found = Blockers::default();
         for uplink in &place.uplinks {
@@ -202,7 +212,11 @@ impl FirewallWatch {
                 found.spare.push((uplink.name.clone(), blocker));
             }
         }
-        for traffic in &self.traffic {
+        // Of what is forwarded all is said already where not even connections are.
+        let said = |traffic: &Traffic| *traffic == Traffic::Datagrams && found.exit.is_some();
+        let promised: Vec<Traffic> = self.traffic.iter().copied().filter(|traffic| !said(traffic)).collect();
+        for traffic in &promised {
+            let place = &self.place_of(place, *traffic);
             let blocker = judge::blocker(ruleset, place, *traffic, &packet::packets(place, *traffic));
             found.traffic.extend(blocker.map(|blocker| (*traffic, blocker)));
         }

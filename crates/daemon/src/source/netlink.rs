@@ -100,10 +100,19 @@ pub fn snapshot() -> io::Result<Vec<Event>> {
     Ok(events)
 }
 
+/// Returns whether `net.ipv4.ip_forward` is on; what cannot be read is not.
+pub fn is_forwarding_everywhere() -> bool {
+    read_global_forwarding() == Some(true)
+}
+
+fn read_global_forwarding() -> Option<bool> {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/conf/all/forwarding").ok()?;
+    Some(text.trim() != "0")
+}
+
 /// Returns the state of `net.ipv4.ip_forward`, which no listing of links holds.
 fn global_forwarding() -> Option<Event> {
-    let text = std::fs::read_to_string("/proc/sys/net/ipv4/conf/all/forwarding").ok()?;
-    let forwarding = Some(text.trim() != "0");
+    let forwarding = Some(read_global_forwarding()?);
     Some(Event::Netconf(Netconf { index: Netconf::ALL, forwarding, ..Netconf::default() }))
 }
 

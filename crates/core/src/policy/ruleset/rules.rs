@@ -38,10 +38,12 @@ const NEIGHBOURHOOD_6: [u8; 8] = [130, 131, 132, 133, 134, 135, 136, 143];
 pub fn build(input: &RulesetInput) -> Ruleset {
     let mut input = input.clone();
     let mut seen = BTreeSet::new();
-    input.uplinks.retain(|name| Some(name) != input.cluster_port.as_ref() && seen.insert(name.clone()));
+    input
+        .uplinks
+        .retain(|name| can_be_matched(name) && Some(name) != input.cluster_port.as_ref() && seen.insert(name.clone()));
     let has_role = |name: &String| Some(name) == input.cluster_port.as_ref() || input.uplinks.contains(name);
     for names in [&mut input.trusted, &mut input.bridges, &mut input.unknown] {
-        names.retain(|name| !has_role(name));
+        names.retain(|name| can_be_matched(name) && !has_role(name));
     }
     input.forwarded_for_us.retain(|name| input.uplinks.contains(name));
     let flow_table = flow_table(&input);
@@ -68,6 +70,12 @@ pub fn build(input: &RulesetInput) -> Ruleset {
     Ruleset { flow_table, samples, chains }
 }
 
+/// Whether a packet can be known by this name of its port: alternative names may be longer than `IFNAMSIZ` - 1, and what is cut
+/// off them would be another port's name.
+const fn can_be_matched(name: &str) -> bool {
+    name.len() < 16
+}
+
 fn flow_table(input: &RulesetInput) -> Option<FlowTable> {
     let mut devices = input.flow_table_devices.clone();
     sort::ascending(&mut devices);
@@ -92,6 +100,15 @@ fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
         rules.push(rule([ipv4.clone(), Match::Assured], Action::Accept, "established connections, of whatever port"));
         rules.push(rule([Match::Input(port.clone())], Action::Goto("from_cluster"), "what enters by the cluster port"));
         rules.push(rule([Match::Output(port.clone())], Action::Goto("to_cluster"), "what leaves by the cluster port"));
+    }
+    // The cluster port may have been renamed, or its address stand on another port: the nodes are no other network all the same.
+    let elsewhere = |matches: Vec<Match>| rule(matches, Action::Goto("to_cluster"), "to the nodes by another port");
+    for towards in input.cluster_networks.iter().map(|net| Match::Towards(net.trunc())) {
+        match input.overlap_routed {
+            true => rules
+                .extend(input.unknown.iter().map(|port| elsewhere(vec![towards.clone(), Match::Output(port.clone())]))),
+            false => rules.push(elsewhere(vec![towards])),
+        }
     }
     // The kernel forwards IPv4 by the port of entry: what was switched on for the nodes holds for every other way out.
     rules.extend(input.forwarded_for_us.iter().map(|name| {

@@ -101,7 +101,8 @@ fn a_network_being_left_is_masqueraded_beside_the_new_one() {
 fn without_a_cluster_port_nothing_is_forwarded_for_its_sake() {
     let early = build(&RulesetInput { cluster_port: None, ..home() });
     let targets: Vec<Action> = chain(&early, "forward").rules.iter().map(|rule| rule.action).collect();
-    assert_eq!(targets, [Action::Goto("uplink_elsewhere")], "of the one uplink that was not forwarded before");
+    let expected = [Action::Goto("to_cluster"), Action::Goto("uplink_elsewhere")];
+    assert_eq!(targets, expected, "what is closed, and the one uplink that was not forwarded before");
     assert_eq!(early.flow_table, None);
     assert_eq!(from_uplinks(&early), 2);
 }
@@ -328,4 +329,19 @@ proptest! {
         let closed = uplink && family == Family::Ipv4;
         prop_assert_eq!(elsewhere == Some(Action::Drop), closed, "{:?}: {:?} elsewhere", &knock, elsewhere);
     }
+}
+
+/// An alternative name may be longer than any port's own, which is all that packets are matched by: cut off it would be another's.
+#[test]
+fn names_that_no_port_has_are_in_no_rule() {
+    let long = "enp0s20f0u1u2u3i1".to_owned();
+    let input = RulesetInput {
+        cluster_port: Some("eth0".into()),
+        uplinks: vec!["eth1".into(), long.clone()],
+        forwarded_for_us: vec![long.clone()],
+        trusted: vec![long.clone()],
+        ..RulesetInput::default()
+    };
+    let text = build(&input).to_string();
+    assert!(text.contains("eth1") && !text.contains(&long), "{text}");
 }

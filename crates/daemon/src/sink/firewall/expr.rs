@@ -46,10 +46,10 @@ const STATUS_DNAT: u32 = 32;
 const STATUS_ASSURED: u32 = 4;
 const STATUS_CONFIRMED: u32 = 8;
 
-/// `NFT_REJECT_TCP_RST`, `NFT_REJECT_ICMPX_UNREACH`, `NFT_REJECT_ICMPX_HOST_UNREACH` of `linux/netfilter/nf_tables.h`
+/// `NFT_REJECT_TCP_RST`, `NFT_REJECT_ICMPX_UNREACH`, `NFT_REJECT_ICMPX_ADMIN_PROHIBITED` of `linux/netfilter/nf_tables.h`
 const REJECT_RESET: u32 = 1;
 const REJECT_ICMPX: u32 = 2;
-const ICMPX_HOST_UNREACHABLE: u8 = 2;
+const ICMPX_PROHIBITED: u8 = 3;
 
 /// The key of a set of ICMPv6 types; nft's number of that type, so that it lists them by name.
 pub struct Icmp6Type(u8);
@@ -122,6 +122,10 @@ impl Writer<'_, '_> {
                 self.family(Family::Ipv4);
                 self.prefix(16, &address.octets(), &[0xff; 4]);
             }
+            Match::Towards(net) => {
+                self.family(Family::Ipv4);
+                self.prefix(16, &net.network().octets(), &net.netmask().octets());
+            }
             Match::ToThisMachine => self.address_is_local(FIB_DESTINATION),
             Match::FromThisMachine => self.address_is_local(FIB_SOURCE),
             Match::Loopback => {
@@ -186,7 +190,7 @@ impl Writer<'_, '_> {
                 self.add_bit(c"meta", (sys::NFTNL_EXPR_META_KEY, libc::NFT_META_MARK as u32), bit);
             }
             Action::Reset => self.reject(REJECT_RESET, 0),
-            Action::Unreachable => self.reject(REJECT_ICMPX, ICMPX_HOST_UNREACHABLE),
+            Action::Unreachable => self.reject(REJECT_ICMPX, ICMPX_PROHIBITED),
             Action::Redirect(address, port) => self.redirect(address, port),
             Action::ClampMss => self.clamp_mss(),
             Action::Offload(table) => {

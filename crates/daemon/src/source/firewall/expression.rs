@@ -56,6 +56,8 @@ pub enum Expression {
         number: u8,
         inverted: bool,
     },
+    /// the packet is left out of connection tracking, and so of every translation
+    Untracked,
     /// may or may not match
     Unknown,
     /// says nothing about the packet: counter, log, mark, …
@@ -110,10 +112,10 @@ pub enum Verdict {
 }
 
 /// Expressions that neither test the packet nor decide about it.
-const NEUTRAL: [&str; 6] = ["counter", "log", "notrack", "objref", "dup", "flow_offload"];
+const NEUTRAL: [&str; 5] = ["counter", "log", "objref", "dup", "flow_offload"];
 /// iptables targets that decide nothing in the filter table.
-const NEUTRAL_TARGETS: [&str; 11] =
-    ["LOG", "NFLOG", "MARK", "CONNMARK", "TCPMSS", "TRACE", "CLASSIFY", "DSCP", "AUDIT", "CT", "NOTRACK"];
+const NEUTRAL_TARGETS: [&str; 10] =
+    ["LOG", "NFLOG", "MARK", "CONNMARK", "TCPMSS", "TRACE", "CLASSIFY", "DSCP", "AUDIT", "CT"];
 const NEUTRAL_MATCHES: [&str; 1] = ["comment"];
 
 impl Expression {
@@ -140,10 +142,8 @@ impl Expression {
             "range" => range(&data).unwrap_or(Self::Unknown),
             "fib" => load(&data, 1, fib(&data), false),
             "match" => iptables_match(&data),
-            "target" => match xtables_target(&data.text(1).unwrap_or_default()) {
-                Some(verdict) => Self::Verdict(verdict),
-                None => Self::Neutral,
-            },
+            "target" => xtables_target(&data.text(1).unwrap_or_default(), data.value(3).unwrap_or_default()),
+            "notrack" => Self::Untracked,
             "rt" | "socket" | "hash" | "numgen" | "exthdr" | "osf" | "xfrm" | "tunnel" | "byteorder" => {
                 load(&data, if name == "byteorder" { 2 } else { 1 }, Some(What::Other), false)
             }
@@ -258,13 +258,16 @@ pub fn xtables_match(name: &str, revision: u32, info: &[u8]) -> Expression {
     }
 }
 
-/// What an iptables target decides, by its name; `None`: nothing.
-pub fn xtables_target(name: &str) -> Option<Verdict> {
+/// What an iptables target does, by its name; of `CT` (`struct xt_ct_target_info`) by its flag `XT_CT_NOTRACK`.
+pub fn xtables_target(name: &str, info: &[u8]) -> Expression {
+    let untracked = || info.first_chunk().is_some_and(|flags| u16::from_ne_bytes(*flags) & 1 != 0);
     match name {
-        "REJECT" | "DROP" => Some(Verdict::Drop),
-        "ACCEPT" | "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT" => Some(Verdict::Accept),
-        target if NEUTRAL_TARGETS.contains(&target) => None,
-        _ => Some(Verdict::Other),
+        "REJECT" | "DROP" => Expression::Verdict(Verdict::Drop),
+        "ACCEPT" | "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT" => Expression::Verdict(Verdict::Accept),
+        "NOTRACK" => Expression::Untracked,
+        "CT" if untracked() => Expression::Untracked,
+        target if NEUTRAL_TARGETS.contains(&target) => Expression::Neutral,
+        _ => Expression::Verdict(Verdict::Other),
     }
 }
 

@@ -132,7 +132,8 @@ impl Table {
 fn assemble(chains: Vec<(TableName, String, Chain)>, ours: &str) -> Ruleset {
     let mut ruleset = Ruleset::default();
     for (table, name, chain) in chains {
-        if table.1 != ours && matches!(table.0, INET | IPV4 | ARP | NETDEV | BRIDGE) {
+        let is_ours = table.0 == INET && table.1 == ours;
+        if !is_ours && matches!(table.0, INET | IPV4 | ARP | NETDEV | BRIDGE) {
             ruleset.tables.entry(table).or_default().chains.insert(name, chain);
         }
     }

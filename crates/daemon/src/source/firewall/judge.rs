@@ -28,7 +28,11 @@ pub fn blocker(ruleset: &Ruleset, place: &Place, traffic: Traffic, packets: &[Pa
             chains.into_iter().find_map(|(base_name, chain)| {
                 let base = chain.base.as_ref()?;
                 let stage_of = |packet: &Packet| stage(name.0, base, packet);
-                let mut walk = Walk { table, packet, view: View::of(name.0, base, stage_of(packet)?), budget: BUDGET };
+                let here = stage_of(packet)?;
+                let view = View::of(name.0, base, here);
+                let translated =
+                    is_translated(traffic) && here == Stage::Prerouting && view.tracking == Tracking::NotYet;
+                let mut walk = Walk { table, packet, view, translated, budget: BUDGET };
                 let ends = walk.chain(base_name, 0);
                 if ends.accepted || (ends.through && !chain.drops) {
                     return None;
@@ -52,6 +56,11 @@ pub fn blocker(ruleset: &Ruleset, place: &Place, traffic: Traffic, packets: &[Pa
             })
         })
     })
+}
+
+/// Whether it gets through by translation of addresses, which takes connection tracking.
+const fn is_translated(traffic: Traffic) -> bool {
+    matches!(traffic, Traffic::Forwarding | Traffic::Datagrams | Traffic::Port { .. })
 }
 
 /// Where a chain of this family, hooked in like this, sees the packet; `None`: it never does.
@@ -134,6 +143,8 @@ struct Walk<'a> {
     table: &'a Table,
     packet: &'a Packet,
     view: View,
+    /// it is lost unless its connection is tracked from here on
+    translated: bool,
     budget: usize,
 }
 
@@ -235,6 +246,8 @@ impl Walk<'_> {
                     if *number == u8::MAX { Truth::Yes } else { same }.not_if(*inverted)
                 }
                 Expression::Verdict(verdict) => return (truth, Some(verdict.clone())),
+                Expression::Untracked if self.translated => return (truth, Some(Verdict::Drop)),
+                Expression::Untracked => Truth::Yes,
                 Expression::Unknown => Truth::Maybe,
                 Expression::Neutral => Truth::Yes,
             };
@@ -291,6 +304,8 @@ impl Walk<'_> {
             What::Meta(5) => index(output),
             What::Meta(6) => name(input, self.view.members),
             What::Meta(7) => name(output, self.view.members),
+            // ARPHRD_ETHER: others have no ARP that would matter here.
+            What::Meta(8 | 9) if packet.arp => Some(Bytes::known(1_u16.to_ne_bytes().to_vec())),
             What::Meta(15) => Some(Bytes::known(vec![self.view.family])),
             What::Meta(16) if packet.arp => None,
             What::Meta(16) => Some(Bytes::known(vec![packet.protocol])),

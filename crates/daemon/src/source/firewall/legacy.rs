@@ -195,29 +195,30 @@ impl Listing {
             rule.push(xtables_match(&name, revision, data));
             matches = rest;
         }
-        let verdict = match self.target(at) {
+        let standard = |verdict| Some(Expression::Verdict(verdict));
+        let target = match self.target(at) {
             Some((name, data)) if name.is_empty() => {
                 match u32_at(data, 0).map(|code| i32::from_ne_bytes(code.to_ne_bytes())) {
-                    Some(DROP) => Some(Verdict::Drop),
-                    Some(ACCEPT) => Some(Verdict::Accept),
-                    Some(RETURN) => Some(Verdict::Return),
+                    Some(DROP) => standard(Verdict::Drop),
+                    Some(ACCEPT) => standard(Verdict::Accept),
+                    Some(RETURN) => standard(Verdict::Return),
                     Some(to) if usize::try_from(to).is_ok_and(|to| to == at + next) => None,
                     Some(to) => {
                         let chain = usize::try_from(to).ok().and_then(|to| heads.get(&to));
                         // `--goto` is a flag of the entry.
                         let goes = self.entries.get(at + 82).is_some_and(|flags| flags & 2 != 0);
-                        Some(chain.map_or(Verdict::Other, |chain| match goes {
+                        standard(chain.map_or(Verdict::Other, |chain| match goes {
                             true => Verdict::Goto(chain.clone()),
                             false => Verdict::Jump(chain.clone()),
                         }))
                     }
-                    None => Some(Verdict::Other),
+                    None => standard(Verdict::Other),
                 }
             }
-            Some((name, _)) => xtables_target(&name),
-            None => Some(Verdict::Other),
+            Some((name, data)) => Some(xtables_target(&name, data)),
+            None => standard(Verdict::Other),
         };
-        rule.extend(verdict.map(Expression::Verdict));
+        rule.extend(target);
         rule
     }
 

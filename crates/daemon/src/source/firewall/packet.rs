@@ -216,17 +216,37 @@ impl Packet {
 
 /// What is forwarded for the nodes by this uplink: the first packet of a connection, and the answer.
 pub fn forwarded(place: &Place, uplink: &Port) -> Vec<Packet> {
+    forwarded_by(place, uplink, TCP)
+}
+
+fn forwarded_by(place: &Place, uplink: &Port, protocol: u8) -> Vec<Packet> {
     use Stage::{Egress, Forward, Ingress, Postrouting, Prerouting};
     let node = place.head.map_or(Known::Any, Known::Within);
     let (cluster, uplink) = (Some(&place.cluster), Some(uplink));
-    let out = |from| Datagram { protocol: TCP, from, to: Known::Any, source_port: None, destination_port: None };
-    let back = |to| Datagram { protocol: TCP, from: Known::Any, to, source_port: None, destination_port: None };
+    let out = |from| Datagram { protocol, from, to: Known::Any, source_port: None, destination_port: None };
+    let back = |to| Datagram { protocol, from: Known::Any, to, source_port: None, destination_port: None };
     vec![
         out(node).packet(cluster, uplink, NEW).at(&[Ingress, Prerouting, Forward]),
         // Translated or not, by priority.
         out(Known::Any).packet(cluster, uplink, NEW).at(&[Postrouting, Egress]),
         back(Known::Any).packet(uplink, cluster, ESTABLISHED).at(&[Ingress, Prerouting]),
         back(node).packet(uplink, cluster, ESTABLISHED).at(&[Forward, Postrouting, Egress]),
+    ]
+}
+
+/// What the head itself asks by this uplink, with the answers. Its connections may be to any port, names are asked for at 53.
+fn own(uplink: &Port) -> Vec<Packet> {
+    let uplink = Some(uplink);
+    let connection = Datagram { protocol: TCP, ..Datagram::udp(Known::Any, None, Known::Any, None) };
+    let question = Datagram::udp(Known::Any, None, Known::Any, Some(53));
+    let answer = Datagram::udp(Known::Any, Some(53), Known::Any, None);
+    vec![
+        Packet::arp(None, uplink, 1, Known::Any, Known::Any),
+        Packet::arp(uplink, None, 2, Known::Any, Known::Any),
+        connection.packet(None, uplink, NEW).reaching(UNICAST),
+        connection.packet(uplink, None, ESTABLISHED).reaching(LOCAL),
+        question.packet(None, uplink, NEW).reaching(UNICAST),
+        answer.packet(uplink, None, ESTABLISHED).reaching(LOCAL),
     ]
 }
 
@@ -243,6 +263,8 @@ pub fn packets(place: &Place, traffic: Traffic) -> Vec<Packet> {
     };
     match traffic {
         Traffic::Forwarding => place.uplinks.iter().flat_map(|uplink| forwarded(place, uplink)).collect(),
+        Traffic::Datagrams => place.uplinks.iter().flat_map(|uplink| forwarded_by(place, uplink, UDP)).collect(),
+        Traffic::Own => place.uplinks.iter().flat_map(own).collect(),
         Traffic::Addresses => {
             let everybody = Known::This(Ipv4Addr::BROADCAST);
             let nobody = Known::This(Ipv4Addr::UNSPECIFIED);

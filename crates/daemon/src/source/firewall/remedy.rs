@@ -116,13 +116,15 @@ fn clause(found: &Found<'_>, stage: Stage, packet: &Packet) -> Clause {
         && (found.base.priority > super::judge::CONNTRACK || !matches!(stage, Prerouting | Output))
         && matches!(found.name.0, INET | IPV4);
     let answer = packet.state == ESTABLISHED;
+    let forwarded = matches!(found.traffic, Traffic::Forwarding | Traffic::Datagrams);
     let port = |side: &'static str| What::Port(packet.protocol, side, found.traffic.port().unwrap_or(0));
     match (found.traffic, stage) {
-        (Traffic::Forwarding, Forward) if answer => Clause { what: What::Answers, ..leaves },
-        (Traffic::Forwarding, Postrouting | Egress) if answer => leaves,
-        (Traffic::Forwarding, Postrouting | Egress) => leaves,
-        (Traffic::Forwarding, _) if answer && tracked => Clause { what: What::Answers, ..enters },
-        (Traffic::Forwarding, _) => enters,
+        (_, Forward) if forwarded && answer => Clause { what: What::Answers, ..leaves },
+        (_, Postrouting | Egress) if forwarded => leaves,
+        (_, _) if forwarded && answer && tracked => Clause { what: What::Answers, ..enters },
+        (_, _) if forwarded => enters,
+        // Everything is let out, and of what comes in only the answers, where they are known as such.
+        (Traffic::Own, _) if answer && tracked => Clause { what: What::Answers, ..enters },
         (Traffic::Venue { protocol: ICMP, .. }, _) if answer => Clause { what: What::Echo("echo-reply"), ..leaves },
         (Traffic::Venue { protocol: ICMP, .. }, _) => Clause { what: What::Echo("echo-request"), ..enters },
         (Traffic::Venue { .. }, _) if answer && tracked => Clause { what: What::Answers, ..leaves },
@@ -211,7 +213,7 @@ fn firewalld(found: &Found<'_>, clauses: &[Clause]) -> String {
 
 /// `None`: ufw has no word for it.
 fn ufw(found: &Found<'_>, clauses: &[Clause]) -> Option<String> {
-    if found.traffic == Traffic::Forwarding && found.base_name == "FORWARD" {
+    if matches!(found.traffic, Traffic::Forwarding | Traffic::Datagrams) && found.base_name == "FORWARD" {
         let (_, packet) = found.passing.first()?;
         // The first one is on its way out.
         let (cluster, uplink) = (packet.input.as_ref()?, packet.output.as_ref()?);
