@@ -15,23 +15,19 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("config", &["board", "panel"]),
     ("event", &["config", "panel"]),
     ("dns", &[]),
-    ("sort", &[]),
-    ("source", &["config", "board", "dns", "sort", "event"]),
-    ("state", &["config", "board", "panel", "sort", "event"]),
-    ("policy", &["state", "config", "board", "panel", "sort", "event"]),
-    ("render", &["policy", "state", "config", "board", "panel", "sort", "event"]),
+    ("source", &["config", "board", "dns", "event"]),
+    ("state", &["config", "board", "panel", "event"]),
+    ("policy", &["state", "config", "board", "panel", "event"]),
+    ("render", &["policy", "state", "config", "board", "panel", "event"]),
     // Talking netlink and nfnetlink is one skill: the appliers use the sources' sockets and message walkers.
-    ("sink", &["render", "policy", "state", "source", "config", "board", "panel", "sort", "event"]),
+    ("sink", &["render", "policy", "state", "source", "config", "board", "panel", "event"]),
     ("daemon", &["sink", "render", "policy", "state", "source", "config", "board", "panel", "event"]),
-    (
-        "cli",
-        &["daemon", "sink", "render", "policy", "state", "source", "config", "board", "panel", "dns", "sort", "event"],
-    ),
+    ("cli", &["daemon", "sink", "render", "policy", "state", "source", "config", "board", "panel", "dns", "event"]),
     ("main", &["cli"]),
 ];
 
 /// Rooms that are functions of their arguments.
-const PURE: &[&str] = &["event", "dns", "sort", "state", "policy", "render"];
+const PURE: &[&str] = &["event", "dns", "state", "policy", "render"];
 
 /// What a pure room never names: the runtime, files, processes, environment, clocks, sockets, terminals.
 const OUTSIDE: &[&str] = &[

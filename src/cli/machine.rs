@@ -1,5 +1,6 @@
 //! The machine as the verbs that look around see it: files below a root, and other programs' answers.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
@@ -8,7 +9,6 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
-use litemap::LiteMap;
 use serde_json::Value;
 
 use super::settings;
@@ -16,7 +16,6 @@ use super::status::client::{Client, Error};
 use crate::daemon::InstanceLock;
 use crate::event::{Astray, Blocker, Change, Event, Way};
 use crate::policy::ruleset::TABLE;
-use crate::sort;
 use crate::source::firewall::{self, Blockers, FirewallWatch};
 use crate::source::folder;
 use crate::source::netlink::{self, Connection};
@@ -36,7 +35,7 @@ const LONGEST: u64 = 16 << 20;
 pub struct Machine {
     root: PathBuf,
     /// in tests: command line → standard output, in place of running anything
-    answers: Option<LiteMap<String, String>>,
+    answers: Option<BTreeMap<String, String>>,
 }
 
 impl Machine {
@@ -83,7 +82,7 @@ impl Machine {
     pub fn list(&self, path: &str) -> Vec<String> {
         let entries = fs::read_dir(self.path(path)).into_iter().flatten().flatten();
         let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-        sort::ascending(&mut names);
+        names.sort();
         names
     }
 

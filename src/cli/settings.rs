@@ -10,7 +10,6 @@ use std::time::Duration;
 use super::{exit, output};
 use crate::board::Boards;
 use crate::config::{self, Fault, Merged};
-use crate::sort;
 use crate::source::reading;
 
 /// Where the settings are.
@@ -154,7 +153,7 @@ fn drop_ins(main: &Path) -> Vec<Result<(String, String), Fault>> {
     };
     let mut paths: Vec<PathBuf> =
         entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_drop_in(path)).collect();
-    sort::ascending(&mut paths);
+    paths.sort();
     paths.iter().map(|path| drop_in(path)).collect()
 }
 
@@ -202,7 +201,7 @@ pub fn boards() -> Boards {
         let Ok(entries) = fs::read_dir(folder) else { continue };
         let mut paths: Vec<PathBuf> =
             entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_drop_in(path)).collect();
-        sort::ascending(&mut paths);
+        paths.sort();
         for path in paths {
             let name = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
             // One that is not UTF-8 is named as wrong, not as missing.

@@ -11,7 +11,6 @@ pub mod dns;
 pub mod event;
 pub mod policy;
 pub mod render;
-pub mod sort;
 pub mod state;
 
 use bramblegate_config as config;

@@ -8,5 +8,5 @@ pub mod sink;
 pub mod source;
 
 use bramblegate_config as config;
-use bramblegate_core::{dns, event, policy, render, sort, state};
+use bramblegate_core::{dns, event, policy, render, state};
 use bramblegate_panel as panel;

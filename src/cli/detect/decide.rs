@@ -4,7 +4,6 @@ use ipnet::Ipv4Net;
 
 use super::look::{Found, Port, PortKind};
 use crate::board::Board;
-use crate::sort;
 
 /// Values for a settings file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +88,7 @@ fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
         }
     };
     let mut uplinks: Vec<&Port> = others;
-    sort::by_key(&mut uplinks, |port| (found.default_route.as_ref() != Some(&port.name), port.kind, port.name.clone()));
+    uplinks.sort_by_key(|port| (found.default_route.as_ref() != Some(&port.name), port.kind, port.name.clone()));
     let mut names: Vec<String> = uplinks.iter().map(|port| port.name.clone()).collect();
     if names.is_empty() {
         proposal.certain = false;

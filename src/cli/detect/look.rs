@@ -9,7 +9,6 @@ use crate::board::Board;
 use crate::cli::machine::Machine;
 use crate::panel::claimed::{self, DetachedStick};
 use crate::panel::pcf8574::ADDRESSES;
-use crate::sort;
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -101,7 +100,7 @@ pub fn look(machine: &Machine, board: &Board, device_tree: bool) -> Found {
 pub fn busses(machine: &Machine, read: &mut dyn FnMut(&Path) -> Answers) -> Vec<Bus> {
     let mut devices = machine.list("/dev");
     devices.retain(|name| name.strip_prefix("i2c-").is_some_and(|n| n.bytes().all(|byte| byte.is_ascii_digit())));
-    sort::by_key(&mut devices, |name| (name.len(), name.clone()));
+    devices.sort_by_key(|name| (name.len(), name.clone()));
     let mut busses = Vec::new();
     for device in devices {
         let name = machine.read(&format!("/sys/class/i2c-dev/{device}/name")).unwrap_or_default();

@@ -8,13 +8,12 @@ use super::{Finding, Patient};
 use crate::cli::machine::Machine;
 use crate::config::Allow;
 use crate::policy::ruleset::TABLE;
-use crate::sort;
 use crate::source::host;
 
 /// An sshd that `uplink.allow` does not cover cannot be reached from the venue.
 pub fn reachable(patient: &Patient<'_>) -> Vec<Finding> {
     let allow = &patient.settings.uplink.allow;
-    let configured = sort::set(host::ssh_ports(&patient.machine.path("/")));
+    let configured = BTreeSet::from_iter(host::ssh_ports(&patient.machine.path("/")));
     let running = running_ports(patient.machine);
     let covered = |port: u16| {
         allow.iter().any(|allow| match allow {
@@ -73,5 +72,5 @@ fn running_ports(machine: &Machine) -> BTreeSet<u16> {
         let owner = listener.owner(machine).unwrap_or_default();
         owner.starts_with("sshd ") || owner.starts_with("dropbear ")
     });
-    sort::set(of_ssh.map(|listener| listener.port))
+    BTreeSet::from_iter(of_ssh.map(|listener| listener.port))
 }

@@ -1,14 +1,13 @@
 //! Facts from a file, in the JSON of iproute2: `{"addresses": (ip -j -d address), "routes": (ip -j -N route show table all)}`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use litemap::LiteMap;
 use serde_json::Value;
 
 use crate::event::{Address, Change, Event, Link, LinkIndex, Route};
-use crate::sort;
 use crate::source::reading;
 
 /// `valid_life_time` of an address without an end.
@@ -27,7 +26,7 @@ pub fn read(path: &Path) -> Result<Vec<Event>, String> {
 
 fn events(json: &Value) -> Result<Vec<Event>, String> {
     let links = list(json, "addresses")?;
-    let names = sort::map(links.iter().filter_map(|l| Some((string(l, "ifname")?, index(l)?))));
+    let names = BTreeMap::from_iter(links.iter().filter_map(|l| Some((string(l, "ifname")?, index(l)?))));
     let mut events = Vec::new();
     for entry in links {
         let link = link(entry, &names).ok_or_else(|| format!("not an interface of `ip -j address`: {entry}"))?;
@@ -68,7 +67,7 @@ fn has_flag(value: &Value, flag: &str) -> bool {
     value.get("flags").and_then(Value::as_array).is_some_and(|flags| flags.iter().any(|f| f.as_str() == Some(flag)))
 }
 
-fn link(entry: &Value, names: &LiteMap<&str, LinkIndex>) -> Option<Link> {
+fn link(entry: &Value, names: &BTreeMap<&str, LinkIndex>) -> Option<Link> {
     let name = string(entry, "ifname")?.to_owned();
     let alternatives = entry.get("altnames").and_then(Value::as_array).into_iter().flatten();
     let info = entry.get("linkinfo");
@@ -104,7 +103,7 @@ fn address(told: &Value, index: LinkIndex) -> Option<Address> {
     })
 }
 
-fn route(entry: &Value, names: &LiteMap<&str, LinkIndex>) -> Option<Route> {
+fn route(entry: &Value, names: &BTreeMap<&str, LinkIndex>) -> Option<Route> {
     let gateway = string(entry, "gateway").map(str::parse).transpose().ok()?;
     let destination = match string(entry, "dst")? {
         "default" if string(entry, "gateway").is_some_and(|gateway| gateway.contains(':')) => "::/0".parse().ok()?,

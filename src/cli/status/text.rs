@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use super::client::View;
-use crate::sort;
 
 /// So many nodes are listed; of more, those that are not up come first.
 const MOST_NODES: usize = 40;
@@ -175,7 +174,7 @@ fn nodes(page: &mut Page, status: &Value) {
     let mut nodes: Vec<&Value> = list(status, "/nodes").collect();
     let total = nodes.len();
     if total > MOST_NODES {
-        sort::by_key(&mut nodes, |node| text(node, "/health") == "up");
+        nodes.sort_by_key(|node| text(node, "/health") == "up");
     }
     let width = nodes.iter().take(MOST_NODES).map(|node| text(node, "/name").chars().count()).max().unwrap_or(0);
     for node in nodes.into_iter().take(MOST_NODES) {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::Desired;
 use super::alert::Alert;
 use super::alerts::nodes;
-use crate::sort;
 use crate::state::State;
 
 /// After the start the alerts of before need this long to be raised again: what was not is not forgotten meanwhile.
@@ -17,7 +16,7 @@ const OF_NODES: &str = "node-";
 
 /// The keys of all that stands now, and of what people knew before.
 pub fn everything(state: &State, desired: &Desired) -> BTreeSet<String> {
-    sort::set(standing(state, desired).chain(state.acknowledged().iter().cloned()))
+    BTreeSet::from_iter(standing(state, desired).chain(state.acknowledged().iter().cloned()))
 }
 
 /// An alert of many nodes stands for each of them: one that returns makes it another alert, but no news.
@@ -42,7 +41,7 @@ impl Awaited {
         if known.is_empty() {
             return None;
         }
-        let mut remaining = sort::set(standing(state, desired).filter(|key| known.contains(key)));
+        let mut remaining = BTreeSet::from_iter(standing(state, desired).filter(|key| known.contains(key)));
         let starting = state.now().saturating_since(state.started()) < START_TIME;
         // A node that was down before may be so still: while it is awaited nobody can tell.
         let awaited = state.nodes_may_start();

@@ -15,7 +15,6 @@ pub use ways::UNKNOWN_RULE;
 
 use crate::config::Settings;
 use crate::event::{ApplyErrorKind, LinkIndex, Output};
-use crate::sort;
 use crate::state::State;
 use crate::state::kernel::HeldAddress;
 
@@ -49,7 +48,7 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
     for alert in raised.iter_mut().filter(|_| !state.acknowledged().is_empty()) {
         alert.acknowledged |= state.acknowledged().contains(&alert.key());
     }
-    sort::by(&mut raised, |a, b| b.severity.cmp(&a.severity).then(a.code.cmp(b.code)).then(a.text.cmp(&b.text)));
+    raised.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.code.cmp(b.code)).then(a.text.cmp(&b.text)));
     raised
 }
 

@@ -1,6 +1,7 @@
 //! dnsmasq's configuration. What changes often stands in files of its own, which dnsmasq reads again on SIGHUP; a change of
 //! the main one takes a restart.
 
+use std::collections::{BTreeMap, BTreeSet};
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +16,6 @@ use crate::config::{Netboot, Settings};
 use crate::event::Mac;
 use crate::policy::service::{AnswerOrigin, DhcpPlan, ServicePlan, is_ipxe};
 use crate::policy::subnet::keep_host;
-use crate::sort;
 use crate::state::State;
 use crate::state::node::most_claims;
 
@@ -279,7 +279,7 @@ pub fn servers(plan: &ServicePlan) -> String {
 fn hosts(plan: &ServicePlan, settings: &Settings, state: &State) -> String {
     let (mut hosts, home) = (String::new(), settings.cluster.address);
     let placed = |address| if home.contains(&address) { keep_host(address, plan.address) } else { address };
-    let mut taken = sort::set(settings.nodes.iter().filter_map(|node| node.address).map(placed));
+    let mut taken = BTreeSet::from_iter(settings.nodes.iter().filter_map(|node| node.address).map(placed));
     taken.insert(plan.address.addr());
     let mut held = |mac: Mac| {
         let range = plan.dhcp.as_ref().map(|dhcp| dhcp.first..=dhcp.last)?;
@@ -288,7 +288,7 @@ fn hosts(plan: &ServicePlan, settings: &Settings, state: &State) -> String {
         (range.contains(&address) && taken.insert(address)).then_some(address)
     };
     let lease = lease_for_each(plan);
-    let successors = sort::map(state.nodes().successors());
+    let successors = BTreeMap::from_iter(state.nodes().successors());
     let mut nameless = lease.is_empty();
     for node in &settings.nodes {
         // Below, who has no line of its own is met by one for all, and not known by its name any more: so not before each is
@@ -313,7 +313,7 @@ fn hosts(plan: &ServicePlan, settings: &Settings, state: &State) -> String {
     let others = state.nodes().iter().filter(|node| node.written_mac.is_none() && node.home.is_none());
     let size = plan.dhcp.as_ref().map_or(0, |dhcp| u32::from(dhcp.last).saturating_sub(u32::from(dhcp.first)) + 1);
     let mut room = most_claims(size as usize);
-    let spares = sort::set(successors.values().copied());
+    let spares = BTreeSet::from_iter(successors.values().copied());
     for mac in others.filter_map(|node| node.mac).filter(|mac| !spares.contains(mac)) {
         let claims = !state.nodes().has_lease(mac);
         if let Some(address) = held(mac).filter(|_| !claims || room > 0) {

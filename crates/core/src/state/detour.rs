@@ -3,10 +3,10 @@
 //!
 //! Whoever else leads the nodes' traffic, as a VPN does, is left alone.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use litemap::LiteMap;
 
 use super::uplink::UplinkMemory;
 use super::{BETTER_UPLINK_TIME, State};
@@ -21,7 +21,7 @@ const RETURN_TIME: Duration = Duration::from_secs(30);
 /// What is remembered of the uplinks to choose between them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Detour {
-    quality: LiteMap<LinkIndex, Quality>,
+    quality: BTreeMap<LinkIndex, Quality>,
     /// by which uplink the nodes go out instead
     by: Option<LinkIndex>,
     /// connections of the uplink that was left are to be forgotten once more when the new rules are in the kernel: what was

@@ -1,10 +1,9 @@
 //! What our own rules drop of late: by each rule of interest a rate limiter (GCRA), so that a few packets are no news and a
 //! notice that stands does not come and go.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
-
-use litemap::LiteMap;
 
 use crate::event::{Dropped, Instant};
 
@@ -17,7 +16,7 @@ const MEMORY: Duration = Duration::from_secs(180);
 
 /// The drops of each rule of interest, by its comment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Drops(LiteMap<String, Drop>);
+pub struct Drops(BTreeMap<String, Drop>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Drop {

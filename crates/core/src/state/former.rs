@@ -1,11 +1,11 @@
 //! Addresses of ours that the cluster port still has after the cluster moved: each stays for as long as a node uses its
 //! subnet.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
-use litemap::LiteMap;
 
 use super::State;
 use crate::event::{Instant, LinkIndex};
@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Former {
     /// the last use that was seen; in the future, where a lease was given until then
-    used: LiteMap<Ipv4Net, Instant>,
+    used: BTreeMap<Ipv4Net, Instant>,
     look_at: Instant,
     /// there is more than one of them, and one is in use: time alone may end that
     waits: bool,

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::node::NodeState;
 use super::{State, Transition};
 use crate::event::{Change, Lease, Mac, Neighbour, NodeId, Order};
-use crate::sort;
 
 impl State {
     pub(super) fn apply_neighbour(&mut self, change: &Change<Neighbour>) -> Vec<Transition> {
@@ -61,7 +60,7 @@ impl State {
     pub fn restore_names(&mut self, leases: &[Lease]) {
         let mut named: Vec<&Lease> = leases.iter().filter(|lease| lease.host_name.is_some()).collect();
         // In their order they go to the end of the map, and move nothing.
-        sort::by(&mut named, |a, b| a.host_name.cmp(&b.host_name));
+        named.sort_by(|a, b| a.host_name.cmp(&b.host_name));
         named.into_iter().for_each(|lease| self.nodes.restore_name(lease, self.now));
     }
 

@@ -1,10 +1,9 @@
 //! What the kernel told about interfaces, addresses, routes, rules and per-interface settings: a mirror, nothing more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use litemap::LiteMap;
 
 use super::ROUTE_PROTOCOL;
 use crate::event::{Address, Change, Instant, Link, LinkIndex, Netconf, Route, Rule};
@@ -55,11 +54,11 @@ fn is_bridge(link: &Link) -> bool {
 /// Everything the kernel holds that matters to us, by interface index.
 #[derive(Debug, Clone, Default)]
 pub struct KernelFacts {
-    links: LiteMap<LinkIndex, Link>,
-    addresses: LiteMap<LinkIndex, Vec<HeldAddress>>,
+    links: BTreeMap<LinkIndex, Link>,
+    addresses: BTreeMap<LinkIndex, Vec<HeldAddress>>,
     routes: BTreeSet<Route>,
     rules: BTreeSet<Rule>,
-    netconf: LiteMap<LinkIndex, Netconf>,
+    netconf: BTreeMap<LinkIndex, Netconf>,
     /// bridges of which the kernel says that they have a carrier
     carrying_bridges: BTreeSet<LinkIndex>,
     listing: Option<Listing>,

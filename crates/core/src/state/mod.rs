@@ -1,5 +1,6 @@
 //! The facts and nothing else. [`State::apply`] takes an event in and says what changed; it never reads a clock.
 
+use std::collections::BTreeMap;
 mod acknowledged;
 mod answers;
 mod detour;
@@ -31,7 +32,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use litemap::LiteMap;
 
 use crate::config::{Settings, UplinkProbe};
 use crate::event::{Address, Change, Dump, Event, Instant, Link, LinkIndex, Probe, Route, Rule, Stop};
@@ -73,7 +73,7 @@ pub struct State {
     opened: BTreeSet<LinkIndex>,
     /// the cluster port has a cable
     cable: bool,
-    uplinks: LiteMap<LinkIndex, UplinkMemory>,
+    uplinks: BTreeMap<LinkIndex, UplinkMemory>,
     active: Option<LinkIndex>,
     offline_since: Option<Instant>,
     egress: Option<(LinkIndex, Ipv4Addr)>,
@@ -114,7 +114,7 @@ impl State {
             others: Others::default(),
             opened: BTreeSet::new(),
             cable: false,
-            uplinks: LiteMap::new(),
+            uplinks: BTreeMap::new(),
             active: None,
             offline_since: Some(now),
             egress: None,

@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 
 use crate::config::Settings;
 use crate::event::{Link, LinkIndex};
-use crate::sort;
 
 use super::State;
 use super::kernel::{HeldAddress, KernelFacts};
@@ -68,8 +67,8 @@ impl Others {
                 others.unknown.push(link.index);
             }
         }
-        sort::ascending(&mut others.trusted);
-        sort::ascending(&mut others.bridges);
+        others.trusted.sort();
+        others.bridges.sort();
         others
     }
 }

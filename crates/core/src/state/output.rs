@@ -1,15 +1,14 @@
 //! What the outputs reported of themselves.
 
-use litemap::LiteMap;
-
 use super::transition::Transition;
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Output, in_words};
+use std::collections::BTreeMap;
 
 /// Reports of all outputs: the last of each kind.
 #[derive(Debug, Clone, Default)]
 pub struct Outputs {
-    held: LiteMap<Output, Applied>,
-    errors: LiteMap<Output, ApplyError>,
+    held: BTreeMap<Output, Applied>,
+    errors: BTreeMap<Output, ApplyError>,
     /// it has been told that the kernel drops what it cannot reject
     drops_told: bool,
     /// times the rule set was put into the kernel since the start

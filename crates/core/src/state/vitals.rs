@@ -1,12 +1,11 @@
 //! What was told of the machine and how well it is, and how often our work was undone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use litemap::LiteMap;
 
 use super::{State, Transition};
 use crate::config::VitalLimits;
@@ -35,7 +34,7 @@ pub struct Vitals {
     /// IPv4 neighbours: (entries, size), where there is hardly any room left
     pub neighbours: Option<(u32, u32)>,
     /// by interface, of those that have any; 0 = the machine's
-    pub resolvers: LiteMap<LinkIndex, Vec<IpAddr>>,
+    pub resolvers: BTreeMap<LinkIndex, Vec<IpAddr>>,
     /// `None`: not asked yet
     pub way_out: Option<Option<LinkIndex>>,
     /// ways that packets would not go as they have to

@@ -18,7 +18,6 @@ use crate::event::{Applied, ApplyError, ApplyErrorKind, Change, Event, Output, R
 use crate::policy::{ROUTE_PROTOCOL, RoutingPlan};
 use crate::sink::Sink;
 use crate::sink::rtnl::{ADD, REPLACE, Request, Rtnl, failed};
-use crate::sort;
 use crate::source::netlink::{Listing, RequestError};
 
 /// Brings rules and routes of ours to a [`RoutingPlan`].
@@ -59,7 +58,7 @@ impl Sink for RoutingSink {
             self.told = Some(Instant::now());
         }
         carry_out(&mut self.rtnl, &diff)?;
-        self.held = sort::set(desired.rules.iter().map(as_kernel_rule));
+        self.held = BTreeSet::from_iter(desired.rules.iter().map(as_kernel_rule));
         Ok(Applied::Routing { undone })
     }
 }
@@ -90,12 +89,12 @@ fn ours(rtnl: &mut Rtnl) -> Result<(BTreeSet<Rule>, BTreeSet<Route>), ApplyError
         Event::Route(Change::Present(route)) if route.protocol == ROUTE_PROTOCOL => Some(route),
         _ => None,
     });
-    Ok((sort::set(rules), sort::set(routes)))
+    Ok((BTreeSet::from_iter(rules), BTreeSet::from_iter(routes)))
 }
 
 /// Pure: what turns what is there into what should be.
 fn compare(plan: &RoutingPlan, rules: &BTreeSet<Rule>, routes: &BTreeSet<Route>) -> Diff {
-    let wanted_rules = sort::set(plan.rules.iter().map(as_kernel_rule));
+    let wanted_rules = BTreeSet::from_iter(plan.rules.iter().map(as_kernel_rule));
     let wanted_routes: Vec<_> = plan.routes.iter().map(as_kernel_route).collect();
     let mut routes_to_add: Vec<_> = wanted_routes
         .iter()
@@ -103,13 +102,13 @@ fn compare(plan: &RoutingPlan, rules: &BTreeSet<Rule>, routes: &BTreeSet<Route>)
         .map(|wanted| (wanted.clone(), if routes.iter().any(|held| key(held) == key(wanted)) { REPLACE } else { ADD }))
         .collect();
     // A gateway is only accepted once there is a route to it.
-    sort::by_key(&mut routes_to_add, |(route, _)| route.gateway.is_some());
+    routes_to_add.sort_by_key(|(route, _)| route.gateway.is_some());
     let superfluous = |held: &&Route| {
         let replaced = routes_to_add.iter().any(|(wanted, _)| key(wanted) == key(held));
         !replaced && !wanted_routes.iter().any(|wanted| same_route(wanted, held))
     };
     let mut routes_to_delete: Vec<_> = routes.iter().filter(superfluous).cloned().collect();
-    sort::by_key(&mut routes_to_delete, |route| route.gateway.is_none());
+    routes_to_delete.sort_by_key(|route| route.gateway.is_none());
     Diff {
         rules_to_add: wanted_rules.difference(rules).cloned().collect(),
         rules_to_delete: rules.difference(&wanted_rules).cloned().collect(),

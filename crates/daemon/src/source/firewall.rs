@@ -167,7 +167,7 @@ pub fn read_any(bytes: &[u8]) {
         if let Some((table, name, rule)) = foreign::rule(&message) {
             ruleset.tables.entry(table).or_default().chains.entry(name).or_default().rules.push(rule);
         }
-        for (_, table) in &mut ruleset.tables {
+        for table in ruleset.tables.values_mut() {
             drop(table.sets.insert(String::new(), foreign::elements(&message)));
         }
     }

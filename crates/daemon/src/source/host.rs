@@ -11,7 +11,6 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::event::{Event, Vital};
-use crate::sort;
 use crate::source::files::Files;
 use crate::source::reading;
 
@@ -145,7 +144,7 @@ fn files_in(directory: &Path, before: &str, after: &str) -> Vec<PathBuf> {
         })
         .map(|entry| entry.path())
         .collect();
-    sort::ascending(&mut files);
+    files.sort();
     files
 }
 

@@ -1,22 +1,21 @@
 //! What DHCP clients write down: who resolves names, for the machine and for each uplink, and where a captive portal is. Files,
 //! watched by inotify; nothing is polled.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use litemap::LiteMap;
 use tokio::sync::mpsc;
 
 use crate::event::{Event, LinkIndex, PortalSource, PortalUrl, UplinkNews, Vital};
-use crate::sort;
 use crate::source::files::Files;
 use crate::source::reading;
 
 /// Resolvers by interface index; 0 is the machine.
-pub type Resolvers = LiteMap<LinkIndex, Vec<IpAddr>>;
+pub type Resolvers = BTreeMap<LinkIndex, Vec<IpAddr>>;
 
 /// The machine's, the first that names one outside: those behind a stub come before the stub.
 const MACHINE: [&str; 3] =
@@ -64,7 +63,7 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
 }
 
 /// Portals by interface index.
-pub type Portals = LiteMap<LinkIndex, PortalUrl>;
+pub type Portals = BTreeMap<LinkIndex, PortalUrl>;
 
 /// Returns the captive portals that systemd-networkd (from 254 on) was told of, by DHCP or a router (RFC 8910).
 pub fn portals(root: &Path) -> Portals {
@@ -134,7 +133,7 @@ fn files(directory: &Path) -> Vec<(String, String)> {
     let mut files: Vec<_> = entries
         .filter_map(|entry| Some((entry.file_name().into_string().ok()?, reading::text(&entry.path()).ok()?)))
         .collect();
-    sort::ascending(&mut files);
+    files.sort();
     files
 }
 

@@ -13,7 +13,6 @@ use tokio::sync::{mpsc, watch};
 use super::alarm::{Alarm, beat};
 use super::ntp::{self, TimeAnswer};
 use crate::event::{Event, Vital};
-use crate::sort;
 use crate::source::reading;
 
 /// How often: a node that boots meanwhile asks for its lease again soon enough.
@@ -74,7 +73,7 @@ pub fn read(root: &Path) -> Vital {
     for folder in FOLDERS {
         let entries = fs::read_dir(root.join(folder)).into_iter().flatten().flatten();
         let mut within: Vec<_> = entries.map(|entry| entry.path()).collect();
-        sort::ascending(&mut within);
+        within.sort();
         files.extend(within);
     }
     let mut servers = Vec::new();

@@ -1,11 +1,10 @@
 //! Boards that are not where, or not called, as they should be.
 
-use litemap::LiteMap;
-
 use super::super::alert::{Alert, Severity};
 use super::alert;
 use crate::state::State;
 use crate::state::node::{Homonym, Misplaced, NodeState, Nodes, Origin};
+use std::collections::BTreeMap;
 
 /// This many of a kind are named.
 const NAMED: usize = 8;
@@ -83,7 +82,7 @@ fn contested(nodes: &Nodes) -> impl Iterator<Item = Alert> + '_ {
 
 /// One alert for each name, however many want it: fresh systems all call themselves the same.
 fn homonyms(nodes: &Nodes) -> Vec<Alert> {
-    let mut by_name: LiteMap<&str, (Homonym<'_>, Vec<&NodeState>)> = LiteMap::new();
+    let mut by_name: BTreeMap<&str, (Homonym<'_>, Vec<&NodeState>)> = BTreeMap::new();
     for homonym in nodes.homonyms() {
         let name = homonym.holder.map_or(homonym.wanted, |holder| &holder.name);
         by_name.entry(name).or_insert_with(|| (homonym, Vec::new())).1.push(homonym.node);

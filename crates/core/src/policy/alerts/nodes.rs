@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use super::alert;
 use crate::config::{Settings, Threshold};
 use crate::policy::alert::{Alert, Severity};
-use crate::sort;
 use crate::state::State;
 use crate::state::node::{Counts, NodeHealth, NodeState, Trouble};
 
@@ -142,7 +141,7 @@ fn summary(settings: &Settings, state: &State, severity: Severity, raised: &mut 
         }
     }
     // Those that are hit hardest, first.
-    sort::by(&mut hit, |a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    hit.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
     let others = hit.split_off(hit.len().min(NAMED));
     for (name, down, total, known) in hit {
         push(format!("{name}: {down} of {total} down"), format!("{name} {down} down"), known);

@@ -10,7 +10,6 @@ use super::{
     Side, Transport, forwarded, marks,
 };
 use crate::config::Allow;
-use crate::sort;
 use crate::state::others::{OWN_CABLES, OWN_KINDS};
 
 /// `filter`; others judge here (iptables, ufw, Docker at 0, firewalld at 10).
@@ -78,7 +77,7 @@ const fn can_be_matched(name: &str) -> bool {
 
 fn flow_table(input: &RulesetInput) -> Option<FlowTable> {
     let mut devices = input.flow_table_devices.clone();
-    sort::ascending(&mut devices);
+    devices.sort();
     devices.dedup();
     // With one port alone there is nothing to forward between.
     (devices.len() > 1 && input.cluster_port.is_some()).then_some(FlowTable { name: FLOW_TABLE, devices })
@@ -312,7 +311,7 @@ fn allowed(input: &RulesetInput) -> Vec<Rule> {
         match *allow {
             Allow::Ssh => {
                 let mut ports = input.ssh_ports.clone();
-                sort::ascending(&mut ports);
+                ports.sort();
                 for port in std::iter::once(22).chain(ports) {
                     add(rule([tcp(port, port)], Action::Accept, "uplink.allow: ssh"));
                 }

@@ -1,7 +1,6 @@
 //! How many nodes of each group are up.
 
 use super::{Scene, Topic};
-use crate::sort;
 use crate::state::node::{Counts, NodeHealth};
 
 /// Up to so many groups have their turn each; of more, only those that are not all up.
@@ -33,9 +32,8 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
 fn troubled<'g>(groups: &[(&'g str, &'g Counts)]) -> Vec<(&'g str, &'g Counts)> {
     let mut troubled: Vec<_> =
         groups.iter().copied().filter(|(_, counts)| counts.of(NodeHealth::Up) < counts.expected()).collect();
-    sort::by_key(&mut troubled, |(_, counts)| {
-        std::cmp::Reverse((counts.of(NodeHealth::Down), counts.of(NodeHealth::Degraded)))
-    });
+    troubled
+        .sort_by_key(|(_, counts)| std::cmp::Reverse((counts.of(NodeHealth::Down), counts.of(NodeHealth::Degraded))));
     troubled
 }
 

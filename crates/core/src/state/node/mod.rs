@@ -3,6 +3,7 @@
 //! Everything that is asked often (a count, the nodes that are down, the node of a number, name or address) costs the same
 //! with ten nodes and with ten thousand; a property test compares what is kept with a recount.
 
+use std::collections::BTreeMap;
 mod counts;
 mod health;
 mod inventory;
@@ -12,8 +13,6 @@ mod tests;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
-
-use litemap::LiteMap;
 
 use crate::event::{Instant, Mac, NodeId};
 
@@ -126,9 +125,9 @@ pub struct Nodes {
     free: Vec<u32>,
     /// of the settings first, in their order; then those that were found, in theirs
     order: Vec<NodeId>,
-    names: LiteMap<String, NodeId>,
-    macs: LiteMap<Mac, NodeId>,
-    addresses: LiteMap<Ipv4Addr, NodeId>,
+    names: BTreeMap<String, NodeId>,
+    macs: BTreeMap<Mac, NodeId>,
+    addresses: BTreeMap<Ipv4Addr, NodeId>,
     counts: Counts,
     named: Counts,
     groups: Vec<Counts>,

@@ -13,13 +13,11 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ipnet::Ipv4Net;
-use litemap::LiteMap;
 
 use super::reclaim::{Homes, in_the_way};
 use super::remembered::Remembered;
 use crate::event::Mac;
 use crate::policy::subnet::keep_host;
-use crate::sort;
 use crate::source::folder;
 use crate::source::leases::file::{self, Entry, Leases};
 
@@ -29,7 +27,7 @@ pub struct Keep {
     working: PathBuf,
     copy: PathBuf,
     /// as on the disk
-    kept: Option<LiteMap<Mac, Entry>>,
+    kept: Option<BTreeMap<Mac, Entry>>,
     /// leases of another subnet, as they were there, of nodes that have none in this one yet
     moving: Vec<Entry>,
     /// where each of those is expected, in their order
@@ -66,7 +64,7 @@ impl Keep {
         let (mut macs, mut addresses) = (BTreeSet::new(), BTreeSet::new());
         leases.entries.extend(std::mem::take(&mut self.moving).into_iter().chain(copied));
         leases.entries.retain(|entry| macs.insert(entry.mac) && addresses.insert(entry.address));
-        let taken = sort::set(in_the_way(&leases.entries, homes).iter().map(|entry| entry.mac));
+        let taken = BTreeSet::from_iter(in_the_way(&leases.entries, homes).iter().map(|entry| entry.mac));
         leases.entries.retain(|entry| !taken.contains(&entry.mac));
         let (here, moving): (Vec<Entry>, _) =
             leases.entries.iter().cloned().partition(|entry| net.contains(&entry.address));
@@ -159,10 +157,10 @@ impl Keep {
 
     /// The leases, and those of nodes that have not moved here yet and still could.
     fn with_moving(&mut self, leases: &Leases, clock: u64) -> Leases {
-        let come = sort::set(leases.entries.iter().map(|entry| entry.mac));
+        let come = BTreeSet::from_iter(leases.entries.iter().map(|entry| entry.mac));
         let over = |entry: &Entry| entry.expiry != 0 && entry.expiry <= clock;
         self.moving.retain(|entry| !come.contains(&entry.mac) && !over(entry));
-        let waiting = sort::set(self.moving.iter().map(|entry| entry.mac));
+        let waiting = BTreeSet::from_iter(self.moving.iter().map(|entry| entry.mac));
         self.reserved.retain(|(mac, _)| waiting.contains(mac));
         let entries = leases.entries.iter().chain(&self.moving).cloned().collect();
         Leases { entries, damaged: Vec::new() }
@@ -176,7 +174,7 @@ impl Keep {
 
 /// A renewal alone is not written each time: the disk may believe that a lease ends earlier than it does, as long as it does
 /// not believe it is over.
-fn is_due(kept: Option<&LiteMap<Mac, Entry>>, now: &LiteMap<Mac, Entry>, clock: u64) -> bool {
+fn is_due(kept: Option<&BTreeMap<Mac, Entry>>, now: &BTreeMap<Mac, Entry>, clock: u64) -> bool {
     let Some(kept) = kept else { return !now.is_empty() };
     let left = |entry: &Entry| if entry.expiry == 0 { u64::MAX } else { entry.expiry.saturating_sub(clock) };
     let same = |entry: &Entry| {
@@ -191,7 +189,7 @@ fn is_due(kept: Option<&LiteMap<Mac, Entry>>, now: &LiteMap<Mac, Entry>, clock: 
 /// Where the nodes of leases in another subnet are expected in `net`. Two that were apart there, or whose host part is the
 /// head's own or somebody's already: the first keeps it.
 fn reserved(moving: &[Entry], here: &Leases, net: Ipv4Net) -> Vec<(Mac, Ipv4Addr)> {
-    let mut taken = sort::set(here.entries.iter().map(|entry| entry.address));
+    let mut taken = BTreeSet::from_iter(here.entries.iter().map(|entry| entry.address));
     taken.insert(net.addr());
     let places = moving.iter().map(|entry| (entry.mac, keep_host(entry.address, net)));
     places.filter(|(_, address)| taken.insert(*address)).collect()
@@ -205,7 +203,7 @@ mod tests {
 
     const TWO: &str = "2000 b8:27:eb:00:00:01 192.168.50.101 rpi1 *\n2000 b8:27:eb:00:00:02 192.168.50.102 * *\n";
 
-    fn held(text: &str) -> LiteMap<Mac, Entry> {
+    fn held(text: &str) -> BTreeMap<Mac, Entry> {
         file::parse(text.as_bytes()).by_mac()
     }
 

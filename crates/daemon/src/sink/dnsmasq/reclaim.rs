@@ -1,6 +1,7 @@
 //! What the settings give to a board is taken from others at once: a lease that runs until the evening, or the kernel's memory
 //! of who answered there, must not keep a spare board from the place of a dead one.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
 
@@ -10,7 +11,6 @@ use socket2::{Domain, Socket, Type};
 use crate::event::{Change, Mac};
 use crate::render::dnsmasq::Files;
 use crate::sink::rtnl::{Request, Rtnl};
-use crate::sort;
 use crate::source::leases::file::Entry;
 use crate::source::netlink::{Listing, neighbour, push};
 
@@ -31,7 +31,7 @@ const MOST: usize = 100;
 
 /// Returns those leases whose address is another board's by the settings.
 pub fn in_the_way<'a>(entries: &'a [Entry], homes: &Homes) -> Vec<&'a Entry> {
-    let owners = sort::map(homes.iter().copied());
+    let owners = BTreeMap::from_iter(homes.iter().copied());
     let anothers = |entry: &&Entry| owners.get(&entry.address).is_some_and(|owner| *owner != entry.mac);
     entries.iter().filter(anothers).collect()
 }
@@ -93,7 +93,7 @@ pub fn forget_neighbours(port: &str, homes: &Homes) -> io::Result<()> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
     let index = name_to_index(&socket, port)?;
     let mut rtnl = Rtnl::default();
-    let owners = sort::map(homes.iter().copied());
+    let owners = BTreeMap::from_iter(homes.iter().copied());
     let mut stale = Vec::new();
     rtnl.dump(Listing::NEIGHBOURS, |message| {
         let Some(Change::Present(known)) = neighbour(message, index) else { return };

@@ -1,7 +1,7 @@
 //! The addresses that found boards had: they keep them beyond their leases, for a board that was off for a weekend, or a head
 //! that was off for a week, ends no promise. Whoever is here and finds no other goes before them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,6 @@ use ipnet::Ipv4Net;
 use super::reclaim::Homes;
 use crate::event::Mac;
 use crate::policy::subnet::keep_host;
-use crate::sort;
 use crate::source::folder;
 use crate::source::leases::file::Leases;
 use crate::state::node::most_claims;
@@ -51,7 +50,7 @@ impl Remembered {
     /// # Errors
     /// The disk takes nothing; tried again with the next change.
     pub fn note(&mut self, leases: &Leases, homes: &Homes) -> io::Result<()> {
-        let settled = sort::set(homes.iter().map(|(_, mac)| *mac));
+        let settled = BTreeSet::from_iter(homes.iter().map(|(_, mac)| *mac));
         let found = leases.entries.iter().filter(|entry| !settled.contains(&entry.mac));
         let here: BTreeMap<Mac, Ipv4Addr> = found.map(|entry| (entry.mac, entry.address)).collect();
         let before = std::mem::replace(&mut self.here, here.clone());

@@ -1,9 +1,8 @@
 //! Keeps what nodes can make dnsmasq say from filling the journal. Pure: moments are arguments.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use litemap::LiteMap;
 use tokio::time::Instant;
 
 use crate::event::{Mac, Said, Saying};
@@ -27,7 +26,7 @@ pub struct Restraint {
 struct Lately {
     since: Option<Instant>,
     said: BTreeSet<(Option<Mac>, String)>,
-    kinds: LiteMap<String, Kind>,
+    kinds: BTreeMap<String, Kind>,
 }
 
 /// Texts that differ in names and numbers only.

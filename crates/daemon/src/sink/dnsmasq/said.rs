@@ -1,14 +1,12 @@
 //! dnsmasq's log lines: what is worth a record, and what is a fact.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use litemap::LiteMap;
 use tokio::time::Instant;
 
 use super::restraint::Restraint;
 use crate::event::{Dhcp, Event, Mac, Said, Saying};
-use crate::sort;
 use crate::source::leases::file::{Entry, Leases};
 
 /// Words by which a complaint is known; dnsmasq gives no priority with its lines.
@@ -34,7 +32,7 @@ const COMMONPLACE: [&str; 4] = ["not found", "aborted", "Early terminate", "igno
 #[derive(Debug, Default)]
 pub struct Listener {
     /// addresses told already, of those that have one now: a renewal is no news
-    known: LiteMap<Mac, Ipv4Addr>,
+    known: BTreeMap<Mac, Ipv4Addr>,
     /// names that were not given: said again for each lease whenever the files are read
     not_given: BTreeSet<String>,
     restraint: Restraint,
@@ -63,8 +61,8 @@ impl Listener {
         });
         let said = said.collect();
         let mut now: Vec<(Mac, Ipv4Addr)> = leases.entries.iter().map(|entry| (entry.mac, entry.address)).collect();
-        sort::by_key(&mut now, |(mac, _)| *mac);
-        self.known = sort::map(now);
+        now.sort_by_key(|(mac, _)| *mac);
+        self.known = BTreeMap::from_iter(now);
         said
     }
 

@@ -1,9 +1,8 @@
 //! How many records of a kind the journal takes: a token bucket for each kind, and one for each subject within it. What is left out
 //! is counted and told in one line. Pure: moments are arguments.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
-
-use litemap::LiteMap;
 
 use crate::event::Instant;
 use crate::render::journal::{self, Kind, Record};
@@ -25,14 +24,14 @@ const ABOUT: [&str; 5] = ["NODE", "MAC", "UPLINK", "ALERT", "SERVER"];
 /// What was written lately.
 #[derive(Debug, Default)]
 pub struct Limit {
-    kinds: LiteMap<&'static str, Lately>,
+    kinds: BTreeMap<&'static str, Lately>,
 }
 
 #[derive(Debug)]
 struct Lately {
     kind: &'static Kind,
     bucket: Bucket,
-    subjects: LiteMap<String, Bucket>,
+    subjects: BTreeMap<String, Bucket>,
     left_out: u64,
     /// the last of those, and when the first was
     last: String,
@@ -65,7 +64,7 @@ impl Limit {
         let fresh = || Lately {
             kind,
             bucket: Bucket::default(),
-            subjects: LiteMap::new(),
+            subjects: BTreeMap::new(),
             left_out: 0,
             last: String::new(),
             since: now,

@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::event::{Instant, NodeId};
 use crate::render::status::json::{change, changed_parts, head, node as node_object, tail};
 use crate::render::status::{NodeStatus, Snapshot};
-use crate::sort;
 
 /// Nodes told in one line, at most: a line stays well below what a client may fall behind.
 const NODES_IN_A_LINE: usize = 500;
@@ -118,8 +117,8 @@ impl Board {
         };
         if self.read {
             let changed = nodes.iter().enumerate().filter(|(_, node)| is_news(node)).map(|(place, _)| place);
-            self.changed = sort::set(changed);
-            let names = sort::set(nodes.iter().map(|node| node.name.as_str()));
+            self.changed = BTreeSet::from_iter(changed);
+            let names = BTreeSet::from_iter(nodes.iter().map(|node| node.name.as_str()));
             self.removed.retain(|name| !names.contains(name.as_str()));
             let gone = before.iter().map(|node| &node.name).filter(|name| !names.contains(name.as_str()));
             self.removed.extend(gone.cloned());

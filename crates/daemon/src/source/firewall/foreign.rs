@@ -1,12 +1,10 @@
 //! The rule sets of other programs, at every hook that a packet of ours passes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use litemap::LiteMap;
 use rustix::io::Errno;
 
 use super::expression::{Expression, Verdict, verdict};
-use crate::sort;
 use crate::source::nfnetlink::{Message, NFTABLES, Nested, Request, Socket, attributes};
 
 const GET_TABLE: u8 = 1;
@@ -33,13 +31,13 @@ pub type TableName = (u8, String);
 /// All tables that have something at a hook of IPv4, ARP, a bridge or a port, but ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ruleset {
-    pub tables: LiteMap<TableName, Table>,
+    pub tables: BTreeMap<TableName, Table>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Table {
-    pub chains: LiteMap<String, Chain>,
-    pub sets: LiteMap<String, Vec<Element>>,
+    pub chains: BTreeMap<String, Chain>,
+    pub sets: BTreeMap<String, Vec<Element>>,
     /// of iptables' older kernel interface, which nf_tables does not list
     pub legacy: bool,
 }
@@ -100,7 +98,7 @@ pub fn read(socket: &mut Socket, ours: &str) -> Result<Ruleset, Errno> {
     for table in socket.dump(&Request::new(NFTABLES, GET_TABLE, 0).dump(), dormant)? {
         ruleset.tables.remove(&table);
     }
-    for family in sort::set(ruleset.tables.keys().map(|(family, _)| *family)) {
+    for family in BTreeSet::from_iter(ruleset.tables.keys().map(|(family, _)| *family)) {
         for (table, name, expressions) in socket.dump(&Request::new(NFTABLES, GET_RULE, family).dump(), rule)? {
             if let Some(chain) = ruleset.tables.get_mut(&table).and_then(|table| table.chains.get_mut(&name)) {
                 chain.rules.push(expressions);
@@ -124,7 +122,7 @@ impl Table {
             Expression::Lookup { set, .. } => Some(set.clone()),
             _ => None,
         });
-        sort::set(sets)
+        BTreeSet::from_iter(sets)
     }
 }
 

@@ -2,14 +2,13 @@
 //! pass. Only what is certain counts: a rule that may match and drop is passed by, a rule that may match and accept is taken
 //! to accept. What is missed here shows in counters.
 
-use litemap::LiteMap;
-
 use super::expression::{Expression, PortRanges, Ports, Register, Verdict, What};
 use super::foreign::{ARP, BRIDGE, Base, INET, IPV4, NETDEV, Ruleset, Table};
 use super::packet::{Bytes, ESTABLISHED, Packet, Place, Port, Stage, TCP, UDP};
 use super::remedy::{self, Found};
 use super::value::{Truth, compare, find, masked};
 use crate::event::{Blocker, Traffic};
+use std::collections::BTreeMap;
 
 /// `NFT_JUMP_STACK_SIZE`: the kernel allows no more.
 const DEPTH: usize = 16;
@@ -201,7 +200,7 @@ impl Walk<'_> {
 
     /// Does the rule match, and what does it decide then?
     fn rule(&self, rule: &[Expression]) -> (Truth, Option<Verdict>) {
-        let mut registers: LiteMap<Register, Bytes> = LiteMap::new();
+        let mut registers: BTreeMap<Register, Bytes> = BTreeMap::new();
         let mut truth = Truth::Yes;
         let unknown = Bytes::default();
         for expression in rule {

@@ -1,11 +1,11 @@
 //! iptables' older kernel interface (`linux/netfilter_ipv4/ip_tables.h`), which nf_tables neither lists nor announces. Only
 //! tables that are there are read: to ask for one makes it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use litemap::LiteMap;
 use nftnl::nftnl_sys::libc;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 
@@ -117,9 +117,9 @@ pub fn parse_any(bytes: &[u8]) -> Vec<Listing> {
 impl Listing {
     /// The chains; built-in ones begin at the hooks' entries, others behind a target `ERROR` with their name.
     fn table(&self) -> Table {
-        let mut heads: LiteMap<usize, String> = LiteMap::new();
-        let mut policies: LiteMap<usize, ()> = LiteMap::new();
-        let mut bases: LiteMap<String, usize> = LiteMap::new();
+        let mut heads: BTreeMap<usize, String> = BTreeMap::new();
+        let mut policies: BTreeMap<usize, ()> = BTreeMap::new();
+        let mut bases: BTreeMap<String, usize> = BTreeMap::new();
         let valid = u32_at(&self.info, 32).unwrap_or(0);
         for (hook, chain) in CHAINS.iter().enumerate().filter(|(hook, _)| valid >> hook & 1 == 1) {
             let (Some(entry), Some(underflow)) = (u32_at(&self.info, 36 + 4 * hook), u32_at(&self.info, 56 + 4 * hook))
@@ -187,7 +187,7 @@ impl Listing {
         (name == "ERROR").then(|| text(data.get(..30).unwrap_or(data)))
     }
 
-    fn rule(&self, at: usize, heads: &LiteMap<usize, String>) -> Vec<Expression> {
+    fn rule(&self, at: usize, heads: &BTreeMap<usize, String>) -> Vec<Expression> {
         let mut rule = self.head(at).unwrap_or_else(|| vec![Expression::Unknown]);
         let (offset, next) = (u16_at(&self.entries, at + 88).map(usize::from), self.next(at).unwrap_or(0));
         let mut matches = offset.and_then(|offset| self.entries.get(at + ENTRY..at + offset)).unwrap_or_default();

@@ -1,5 +1,5 @@
-use litemap::LiteMap;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 use super::disturbance::{Disturbance, Watcher};
 use super::expression::{Expression, Verdict, What};
@@ -39,12 +39,12 @@ fn plain(rules: Vec<Vec<Expression>>) -> Chain {
 }
 
 fn filter(chains: Vec<(&str, Chain)>) -> Ruleset {
-    filter_with(chains, LiteMap::new())
+    filter_with(chains, BTreeMap::new())
 }
 
-fn filter_with(chains: Vec<(&str, Chain)>, sets: LiteMap<String, Vec<Element>>) -> Ruleset {
+fn filter_with(chains: Vec<(&str, Chain)>, sets: BTreeMap<String, Vec<Element>>) -> Ruleset {
     let chains = chains.into_iter().map(|(name, chain)| (name.to_owned(), chain)).collect();
-    Ruleset { tables: LiteMap::from_iter([((2, "filter".to_owned()), Table { chains, sets, legacy: false })]) }
+    Ruleset { tables: BTreeMap::from_iter([((2, "filter".to_owned()), Table { chains, sets, legacy: false })]) }
 }
 
 fn name(text: &str) -> Vec<u8> {
@@ -138,11 +138,11 @@ fn firewalld_that_rejects_at_the_end_is_found_also_with_sets_of_states() {
     );
     let state = |bits: u32| Element { key: Key::At(bits.to_ne_bytes().to_vec()), verdict: None };
     let table = Table {
-        chains: LiteMap::from_iter([("filter_FORWARD".to_owned(), chain)]),
-        sets: LiteMap::from_iter([("__set0".to_owned(), vec![state(2), state(4)])]),
+        chains: BTreeMap::from_iter([("filter_FORWARD".to_owned(), chain)]),
+        sets: BTreeMap::from_iter([("__set0".to_owned(), vec![state(2), state(4)])]),
         legacy: false,
     };
-    let found = blocker(&Ruleset { tables: LiteMap::from_iter([((1, "firewalld".to_owned()), table)]) }).unwrap();
+    let found = blocker(&Ruleset { tables: BTreeMap::from_iter([((1, "firewalld".to_owned()), table)]) }).unwrap();
     assert_eq!(found.table.as_deref(), Some("inet firewalld"));
     assert!(found.remedy.contains("--add-interface=eth0"), "{}", found.remedy);
 }
@@ -151,7 +151,7 @@ fn firewalld_that_rejects_at_the_end_is_found_also_with_sets_of_states() {
 fn a_verdict_map_is_followed() {
     let element = |port: &str, verdict| Element { key: Key::At(name(port)), verdict: Some(verdict) };
     let map = |verdict| {
-        LiteMap::from_iter([("__map0".to_owned(), vec![element("eth9", Verdict::Drop), element("eth0", verdict)])])
+        BTreeMap::from_iter([("__map0".to_owned(), vec![element("eth9", Verdict::Drop), element("eth0", verdict)])])
     };
     let rule = vec![
         Expression::Load { to: 0, what: What::Meta(6) },
@@ -260,7 +260,7 @@ fn a_set_of_intervals_is_looked_into() {
     ];
     // 53 to 67, 1000 to 1999
     let elements = vec![key(2000, true), key(0, true), key(1000, false), key(68, true), key(53, false)];
-    let sets = LiteMap::from_iter([("ports".to_owned(), elements)]);
+    let sets = BTreeMap::from_iter([("ports".to_owned(), elements)]);
     let ruleset = filter_with(vec![("INPUT", base_at(INPUT, true, vec![rule]))], sets);
     assert_eq!(blocker_of(&ruleset, Traffic::Names), None);
     assert!(blocker_of(&ruleset, Traffic::Time).is_some(), "123 lies between them");

@@ -5,7 +5,6 @@ use std::cmp::Ordering;
 use super::expression::Verdict;
 use super::foreign::{Element, Key};
 use super::packet::Bytes;
-use crate::sort;
 
 /// Three-valued logic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +123,7 @@ fn within(value: &Bytes, elements: &[Element]) -> (Truth, Option<Verdict>) {
             Key::Unclear => return (Truth::Maybe, None),
         }
     }
-    sort::by(&mut edges, |a, b| a.0.cmp(b.0).then(a.1.cmp(&b.1)));
+    edges.sort_by(|a, b| a.0.cmp(b.0).then(a.1.cmp(&b.1)));
     let mut found = (Truth::No, None);
     for (key, begins, verdict) in edges {
         match compare(value, 5, key) {

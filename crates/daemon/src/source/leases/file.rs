@@ -2,14 +2,11 @@
 //!
 //! Read leniently: a power cut or a worn SD card may leave anything there, and one bad line must not cost the others.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use litemap::LiteMap;
-
 use crate::event::Mac;
-use crate::sort;
 
 /// One lease as dnsmasq writes it down.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,9 +45,9 @@ impl Leases {
     }
 
     /// Each board's lease. In their order they go to the end of the map, and move nothing.
-    pub fn by_mac(mut self) -> LiteMap<Mac, Entry> {
-        sort::by_key(&mut self.entries, |entry| entry.mac);
-        sort::map(self.entries.into_iter().map(|entry| (entry.mac, entry)))
+    pub fn by_mac(mut self) -> BTreeMap<Mac, Entry> {
+        self.entries.sort_by_key(|entry| entry.mac);
+        BTreeMap::from_iter(self.entries.into_iter().map(|entry| (entry.mac, entry)))
     }
 }
 

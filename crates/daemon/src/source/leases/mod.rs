@@ -2,7 +2,7 @@
 
 pub mod file;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io;
@@ -11,14 +11,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use litemap::LiteMap;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::event::{Change, Event, Lease, Mac};
-use crate::sort;
 use crate::source::folder::{self, Folder};
 use crate::source::pace::Pace;
 use crate::source::readable;
@@ -68,7 +66,7 @@ impl Watch {
     pub async fn read(&mut self) -> Leases {
         let mut leases = self.parse();
         for _ in 1..LOOKS {
-            let held = sort::set(leases.entries.iter().map(|entry| entry.mac));
+            let held = BTreeSet::from_iter(leases.entries.iter().map(|entry| entry.mac));
             if leases.damaged.is_empty() && self.known.is_subset(&held) {
                 break;
             }
@@ -78,7 +76,7 @@ impl Watch {
                 leases = again;
             }
         }
-        self.known = sort::set(leases.entries.iter().map(|entry| entry.mac));
+        self.known = BTreeSet::from_iter(leases.entries.iter().map(|entry| entry.mac));
         leases
     }
 
@@ -145,7 +143,7 @@ enum Heard {
 /// No inotify to be had, or the receiver is gone (`BrokenPipe`).
 pub async fn run(events: mpsc::Sender<Event>, path: PathBuf) -> io::Result<Infallible> {
     let mut watch = Watch::open(&path)?;
-    let mut known: LiteMap<Mac, Entry> = LiteMap::new();
+    let mut known: BTreeMap<Mac, Entry> = BTreeMap::new();
     loop {
         let now = watch.read().await.by_mac();
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -167,7 +165,7 @@ pub fn kept(paths: &[PathBuf]) -> Vec<Lease> {
 }
 
 /// Those that went first: their addresses may have been given to others.
-fn changes(before: &LiteMap<Mac, Entry>, now: &LiteMap<Mac, Entry>, clock: u64) -> Vec<Event> {
+fn changes(before: &BTreeMap<Mac, Entry>, now: &BTreeMap<Mac, Entry>, clock: u64) -> Vec<Event> {
     let gone =
         before.values().filter(|entry| !now.contains_key(&entry.mac)).map(|entry| Change::Gone(lease(entry, clock)));
     let told = |entry: &Entry| (entry.address, entry.host_name.clone(), entry.expiry);
@@ -185,7 +183,7 @@ fn lease(entry: &Entry, clock: u64) -> Lease {
 mod tests {
     use super::*;
 
-    fn held(text: &str) -> LiteMap<Mac, Entry> {
+    fn held(text: &str) -> BTreeMap<Mac, Entry> {
         file::parse(text.as_bytes()).by_mac()
     }
 

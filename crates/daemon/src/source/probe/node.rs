@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use super::rounds::Rounds;
 use super::{NodeProbePlan, PROBES, Probe};
 use crate::event::{self, Event};
-use crate::sort;
 use crate::source::alarm::Alarm;
 
 /// Asks round after round, and tells every node's result of each; those that end together are told together.
@@ -72,7 +71,7 @@ pub async fn run(mut plan: watch::Receiver<NodeProbePlan>, events: mpsc::Sender<
 fn kinds_denied(probes: &[Box<dyn Probe>], rounds: &Rounds) -> BTreeSet<&'static str> {
     let kinds = PROBES.iter().zip(probes).enumerate();
     let denied = kinds.filter(|(kind, (_, probe))| probe.is_denied() && rounds.asks(*kind));
-    sort::set(denied.map(|(_, (kind, _))| kind.name))
+    BTreeSet::from_iter(denied.map(|(_, (kind, _))| kind.name))
 }
 
 /// What is to be told when these kinds may not be sent, and `before` was told.

@@ -6,7 +6,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::parse;
 use crate::event::{Head, Pressure};
-use crate::sort;
 use crate::source::{bootfiles, reading};
 
 /// No clock that somebody has set is before this: 2025-01-01.
@@ -115,7 +114,7 @@ fn unusable(folder: &Path) -> Option<String> {
 fn entries(folder: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> =
         fs::read_dir(folder).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default();
-    sort::ascending(&mut found);
+    found.sort();
     found
 }
 

@@ -3,9 +3,8 @@
 //! Our server writes down the name that it gives, which need not be the one that a board asked for: what boards say is heard
 //! on the wire. At a start nothing was heard yet, and the server's file says who had which name.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
-
-use litemap::LiteMap;
 
 use super::name;
 use crate::event::{Instant, Mac};
@@ -60,12 +59,12 @@ impl Said {
 #[derive(Debug, Clone, Default)]
 pub struct Called {
     /// as a board last said
-    said: LiteMap<Mac, Said>,
+    said: BTreeMap<Mac, Said>,
     /// when the first name that waits may be taken
     next_at: Option<Instant>,
     /// names of an earlier run: whose each is, and until when
-    kept: LiteMap<String, (Mac, Option<Instant>)>,
-    keepers: LiteMap<Mac, String>,
+    kept: BTreeMap<String, (Mac, Option<Instant>)>,
+    keepers: BTreeMap<Mac, String>,
 }
 
 impl Called {

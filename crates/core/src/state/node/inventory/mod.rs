@@ -3,6 +3,7 @@
 //! Identities are derived from what was seen and leased ([`sighting`]), board by board. No two nodes ever have one name,
 //! hardware address or address; where two want the same, one goes without and the conflict is told.
 
+use std::collections::BTreeMap;
 mod called;
 mod crowd;
 mod name;
@@ -18,7 +19,6 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use litemap::LiteMap;
 
 use super::{Fresh, NodeHealth, NodeState, Nodes, Origin};
 use crate::config::Settings;
@@ -45,11 +45,11 @@ pub(super) struct Inventory {
     /// those that had to make room and have not been told yet
     pushed_out: Vec<NodeState>,
     /// the addresses that the settings give, and to whom
-    homes: LiteMap<Ipv4Addr, NodeId>,
+    homes: BTreeMap<Ipv4Addr, NodeId>,
     /// another board than the settings say answers at these of them
-    misplaced: LiteMap<Ipv4Addr, Mac>,
+    misplaced: BTreeMap<Ipv4Addr, Mac>,
     /// names that nodes call themselves by and did not get, because another has them
-    unnamed: LiteMap<NodeId, String>,
+    unnamed: BTreeMap<NodeId, String>,
     /// who is worked on, also of those that are not here: by [`NodeState::order_key`]
     drained: BTreeSet<String>,
     sweep_at: Option<Instant>,

@@ -1,12 +1,12 @@
 //! Whose the addresses are that our server gives away.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use super::super::{NodeHealth, Nodes, Origin};
 use super::is_offered;
 use crate::config::Settings;
 use crate::event::Mac;
-use crate::sort;
 
 /// Boards that have no lease keep at most so many addresses of a range of `size` to themselves: half of them. Whoever
 /// sends ARP with ever other hardware addresses must not leave none for those who ask.
@@ -42,9 +42,9 @@ impl Nodes {
         let offered = |address: &Ipv4Addr| is_offered(*address, settings);
         let known = self.iter().filter(|node| node.origin == Origin::Settings).filter_map(|node| node.address);
         let given = self.inventory.sightings.leased().chain(self.inventory.homes.keys().copied()).chain(known);
-        let taken = sort::set(given.filter(offered).map(host));
+        let taken = BTreeSet::from_iter(given.filter(offered).map(host));
         let claims = self.iter().filter_map(|node| node.address).filter(offered).map(host);
-        let claims = sort::set(claims).difference(&taken).count();
+        let claims = BTreeSet::from_iter(claims).difference(&taken).count();
         taken.len() + claims.min(most_claims(size)) >= size
     }
 }

@@ -1,13 +1,12 @@
 //! The nodes of the settings, taken anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use super::super::{Counts, Fresh, NodeState, Nodes, Origin};
 use super::name;
 use crate::config::{Node, Settings};
 use crate::event::{Instant, Mac, NodeId};
-use crate::sort;
 
 impl Nodes {
     /// The nodes of the settings; those known before keep their health, also one that was found and is written down now.
@@ -15,14 +14,14 @@ impl Nodes {
         self.regroup(settings);
         let expected: BTreeMap<Ipv4Addr, Option<Mac>> =
             self.iter().filter_map(|node| Some((node.home?, node.written_mac))).collect();
-        let names = sort::set(settings.nodes.iter().map(|node| node.name.to_ascii_lowercase()));
+        let names = BTreeSet::from_iter(settings.nodes.iter().map(|node| node.name.to_ascii_lowercase()));
         let dropped =
             |node: &&NodeState| node.origin == Origin::Settings && !names.contains(&node.name.to_ascii_lowercase());
         let dropped: Vec<NodeId> = self.iter().filter(dropped).map(|node| node.id).collect();
-        let macs = sort::set(settings.nodes.iter().filter_map(|node| node.mac));
+        let macs = BTreeSet::from_iter(settings.nodes.iter().filter_map(|node| node.mac));
         let new = |known: &&Node| self.by_name(&known.name).is_none_or(|node| node.origin == Origin::Found);
         let fresh = settings.nodes.iter().filter(new).filter_map(|known| Some((known.address?, known.mac)));
-        let addresses = sort::map(fresh);
+        let addresses = BTreeMap::from_iter(fresh);
         for id in dropped {
             // One that has only another name now stays: its board says who it is, or else its address.
             let renamed = self.get(id).is_some_and(|node| {
@@ -41,7 +40,7 @@ impl Nodes {
         }
         let order: Vec<NodeId> = settings.nodes.iter().map(|known| self.adopt(known, now)).collect();
         let homes = settings.nodes.iter().zip(&order).filter_map(|(known, id)| Some((known.address?, *id)));
-        self.inventory.homes = sort::map(homes);
+        self.inventory.homes = BTreeMap::from_iter(homes);
         let found: Vec<NodeId> = self.iter().filter(|node| node.origin == Origin::Found).map(|node| node.id).collect();
         self.order = order.into_iter().chain(found.iter().copied()).collect();
         self.drop_the_boardless();

@@ -5,10 +5,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use litemap::LiteMap;
 
 use crate::event::{Instant, Lease, Mac};
-use crate::sort;
 
 /// Two boards that take an address in turn within this time both want it; so long after the last turn it is over.
 pub const CONTEST_TIME: Duration = Duration::from_secs(120);
@@ -45,13 +43,13 @@ pub struct Contest {
 /// All of it.
 #[derive(Debug, Clone, Default)]
 pub struct Sightings {
-    leases: LiteMap<Mac, Given>,
+    leases: BTreeMap<Mac, Given>,
     /// boards whose last lease did not run out: when the cluster moves leases are taken back, and their boards ask again
     asking: BTreeSet<Mac>,
     seen: BTreeMap<Ipv4Addr, Sighting>,
     /// where each board is seen
-    places: LiteMap<Mac, BTreeSet<Ipv4Addr>>,
-    contests: LiteMap<Ipv4Addr, Contest>,
+    places: BTreeMap<Mac, BTreeSet<Ipv4Addr>>,
+    contests: BTreeMap<Ipv4Addr, Contest>,
     /// how many of `seen` are not here any more; bounded by [`MOST_GONE`]
     gone: usize,
 }
@@ -110,7 +108,7 @@ impl Sightings {
 
     /// Every board that was seen or has a lease.
     pub fn boards(&self) -> BTreeSet<Mac> {
-        sort::set(self.leases.keys().chain(self.places.keys()).copied())
+        BTreeSet::from_iter(self.leases.keys().chain(self.places.keys()).copied())
     }
 
     /// Addresses that two boards want, and which.
