@@ -129,7 +129,7 @@ fn it_asks_the_venues_servers_and_our_own() {
     sh("ip addr add 192.168.50.1/24 dev down0; ip link set down0 up; ip link set down1 up");
     let options = "--no-resolv --no-hosts --conf-file=/dev/null --user=root --pid-file --address=/#/203.0.113.80 -k --bind-interfaces";
     let _server = start(&format!(
-        "ip netns exec {} dnsmasq {options} --interface=up1 --dhcp-range=10.99.0.50,10.99.0.60,2m --no-ping --dhcp-leasefile=/run/v.leases --dhcp-option=108,300i --dhcp-option=114,http://login.hotel/",
+        "ip netns exec {} dnsmasq {options} --interface=up1 --dhcp-range=10.99.0.50,10.99.0.59,2m --no-ping --dhcp-leasefile=/run/v.leases --dhcp-option=108,300i --dhcp-option=114,http://login.hotel/",
         far.name()
     ));
     let _own = start(&format!("dnsmasq {options} --listen-address=192.168.50.1 --except-interface=lo"));

@@ -52,5 +52,8 @@ fn main() {
         return firewall::help(&name);
     }
     lab::enter();
-    libtest_mimic::run(&Arguments::from_args(), tests()).exit();
+    let mut arguments = Arguments::from_args();
+    // They wait for the kernel and for servers most of their time.
+    arguments.test_threads = arguments.test_threads.or(Some(4));
+    libtest_mimic::run(&arguments, tests()).exit();
 }

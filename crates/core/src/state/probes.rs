@@ -17,8 +17,9 @@ impl State {
         let awaited = self.nodes.unanswered().1;
         let mut told = Vec::new();
         for round in rounds {
-            let answers_elsewhere = round.rtt.is_some() && self.answers_elsewhere(round.node);
-            let round = Round { rtt: round.rtt.filter(|_| !answers_elsewhere), ..*round };
+            let is_anothers = round.rtt.is_some()
+                && (self.answers_elsewhere(round.node) || self.nodes.another_answers_for(round.node));
+            let round = Round { rtt: round.rtt.filter(|_| !is_anothers), ..*round };
             if round.rtt.is_none() && self.says_nothing(round.node, self.cable) {
                 continue;
             }

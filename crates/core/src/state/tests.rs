@@ -19,7 +19,7 @@ use super::{State, Transition, kernel};
 use crate::config::board::Board;
 use crate::config::{self, Settings};
 use crate::event::{
-    Address, Change, Dump, Event, Instant, Link, LinkIndex, Netconf, Probe, Reachability, Round, Route,
+    Address, Change, Dump, Event, Instant, Link, LinkIndex, Mac, Neighbour, Netconf, Probe, Reachability, Round, Route,
 };
 
 const CLUSTER: LinkIndex = 2;
@@ -278,6 +278,29 @@ fn who_answers_from_elsewhere_is_no_node() {
         evening.tell(Event::Address(Change::Present(address(CLUSTER, at_cluster_port))));
         assert_eq!(answers(&mut evening), health, "{leased} {at_cluster_port}");
     }
+}
+
+/// The board that the settings name is off, and another one has its address: it answers, and the node is down all the same.
+#[test]
+fn another_board_at_the_address_of_a_node_is_not_that_node() {
+    let mut evening = Evening::at_a_venue();
+    let mut settings = evening.state.settings().clone();
+    settings.nodes[0].mac = Some(Mac([0xb8, 0x27, 0xeb, 0, 0, 1]));
+    evening.state.reload(Arc::new(settings), evening.now);
+    let node = evening.state.nodes().by_name("rpi1").unwrap().id;
+    let mut health_with = |mac: u8| {
+        let address = "192.168.50.11".parse().unwrap();
+        let mac = Some(Mac([0xb8, 0x27, 0xeb, 0, 0, mac]));
+        evening.tell(Event::Neighbour(Change::Present(Neighbour { index: CLUSTER, address, mac, reachable: true })));
+        for _ in 0..4 {
+            let rtt = Some(Duration::from_micros(310));
+            evening.tell(Event::Probe(Probe::Nodes(vec![Round { node, rtt, first_lost: false }])));
+        }
+        evening.state.nodes().get(node).unwrap().health
+    };
+    assert_eq!(health_with(1), NodeHealth::Up);
+    assert_eq!(health_with(9), NodeHealth::Down);
+    assert_eq!(health_with(1), NodeHealth::Up);
 }
 
 #[test]

@@ -104,6 +104,16 @@ impl Nodes {
         })
     }
 
+    /// Returns whether the board at this node's address is not the one that the settings name by its hardware address: who
+    /// answers there says nothing of the node.
+    pub fn another_answers_for(&self, id: NodeId) -> bool {
+        if self.inventory.misplaced.is_empty() {
+            return false;
+        }
+        let address = self.get(id).filter(|node| node.written_mac.is_some()).and_then(|node| node.address);
+        address.is_some_and(|address| self.inventory.misplaced.contains_key(&address))
+    }
+
     /// Addresses that two boards want.
     pub fn contests(&self) -> impl Iterator<Item = (Ipv4Addr, &Contest)> {
         self.inventory.sightings.contests()

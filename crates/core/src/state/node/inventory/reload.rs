@@ -53,8 +53,10 @@ impl Nodes {
         }
         self.inventory.misplaced.clear();
         for known in &settings.nodes {
-            // Where another board is expected from now on the former one may be on its way: who is heard there next counts.
-            if let Some(address) = known.address.filter(|address| expected.get(address) == Some(&known.mac)) {
+            // Where the settings name another board now the former one may be about to go: who is heard there next counts.
+            let former = |address| expected.get(&address).copied().flatten();
+            let is_replaced = |address| former(address).is_some_and(|former| Some(former) != known.mac);
+            if let Some(address) = known.address.filter(|address| !is_replaced(*address)) {
                 self.judge(address);
             }
         }
