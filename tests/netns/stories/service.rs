@@ -198,7 +198,7 @@ pub fn drop_at_input_is_named_and_its_remedy_helps() -> Result<()> {
             "head",
             "nft add table ip odd && nft 'add chain ip odd i { type filter hook input priority 0; }' && nft add rule ip odd i meta mark 0 udp dport 67 drop",
         )?;
-        must("rpi2", "busybox udhcpc -i eth0 -n -q -t 4 -T 1 -s /bin/true || true")?;
+        must("rpi2", "busybox udhcpc -i eth0 -n -q -t 8 -T 1 -s /bin/true || true")?;
         until("what does not arrive is noticed", || {
             alert(world, "gateway-blocked").is_some_and(|text| text.contains("do not reach dnsmasq"))
         })?;
