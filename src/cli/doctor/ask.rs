@@ -21,8 +21,8 @@ use crate::source::{probe, resolvers};
 const WAIT: Duration = Duration::from_secs(3);
 /// `DNS` (RFC 1035, 4.2)
 const DNS: u16 = 53;
-/// Asked for where the settings probe by no name.
-const NAME: &str = "deb.debian.org";
+/// Asked for where the settings probe by no name: the host of the default `uplink.probe_url`.
+const NAME: &str = "connectivitycheck.gstatic.com";
 
 /// Asks; what was wrong, and how many questions were asked. What was well is told on the way.
 pub fn ask(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
