@@ -73,7 +73,9 @@ pub fn swapped_cables_are_certain_when_a_node_is_met_at_the_uplink() -> Result<(
         // A node behind the venue's switch, in the place of its router.
         must("laptop", "ip link set eth0 address 02:aa:00:00:00:01")?;
         world.start_gateway()?;
-        wait_online(world)?;
+        until("online, but for the node that is elsewhere", || {
+            is(world, "uplink.state", "online") && is(world, "cluster.up", "2")
+        })?;
         must("head", "ping -c 1 -W 2 10.99.0.20")?;
         let (code, report) = doctor()?;
         let certain = report.contains("gateway-ports-swapped") && report.contains("rpi1 was met at eth1");
