@@ -38,7 +38,7 @@ demo: toolchain ## see it all on this machine, without hardware, touching none o
 	$(CARGO) build --locked --workspace
 	@$(DEBUG) demo $(ARGS)
 
-test: toolchain ## every test but the whole-system one
+test: toolchain ## every test but the slow ones: system-test, clients-test, soak
 	@scripts/packages.sh test
 	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --workspace --no-fail-fast $(ARGS)
