@@ -427,7 +427,8 @@ fn spanning_tree() {
         let mut asking = cable.asking_of(0);
         cable.far.sh("ip link set far master switch; ip link set far up");
         let (told, after) = asking.told(4).await.unwrap();
-        assert!(matches!(told, Dhcp::Held { seconds: 8..=10, .. }), "{told:?} after {after}");
+        // What is left of the wait when the first frame of the tree is seen; a busy machine sees a later one.
+        assert!(matches!(told, Dhcp::Held { seconds: 5..=10, .. }), "{told:?} after {after}");
         let (told, after) = asking.told(20).await.unwrap();
         let by = Ipv4Addr::new(10, 77, 0, 1);
         assert!(
@@ -443,7 +444,7 @@ fn spanning_tree() {
         assert!(matches!(asking.told(4).await.unwrap().0, Dhcp::Held { .. }));
         let (told, after) = asking.told(20).await.unwrap();
         assert_eq!(told, alone());
-        assert!((12.0..16.5).contains(&after), "after {after} s");
+        assert!((11.0..17.5).contains(&after), "after {after} s");
     });
 }
 
