@@ -43,7 +43,7 @@ test: toolchain ## every test but the slow ones: system-test, clients-test, soak
 	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --workspace --no-fail-fast $(ARGS)
 
-clients-test: toolchain ## uplinks in every state, with the real DHCP clients of Debian 12 and 13 (needs root; ARGS="nm-13" picks some)
+clients-test: toolchain ## uplinks in every state with the DHCP clients of Debian 12 and 13, our table with their nft (needs root; ARGS="nm-13" picks some)
 	@scripts/packages.sh clients
 	@scripts/client-roots.sh $(TARGET)/client-roots
 	$(CARGO) test --locked --test clients -- $(ARGS)

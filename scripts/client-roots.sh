@@ -1,11 +1,11 @@
 #!/bin/bash
-# client-roots.sh DIR: small roots of Debian 12 and 13 below DIR, with their DHCP clients, for `make clients-test`. Each is made
+# client-roots.sh DIR: small roots of Debian 12 and 13 below DIR, with their DHCP clients and nft, for `make clients-test`. Each is made
 # once, and anew when this script changes.
 set -euo pipefail
 umask 022
 
 out=${1:?usage: client-roots.sh DIR}
-packages=dhcpcd-base,systemd,dbus,network-manager,udhcpc,iproute2,libnftnl11,libmnl0,procps
+packages=nftables,netbase,dhcpcd-base,systemd,dbus,network-manager,udhcpc,iproute2,libnftnl11,libmnl0,procps
 stamp=$(sha256sum "$0" | cut -c1-16)
 
 mkdir -p "$out"

@@ -1,11 +1,16 @@
 //! `make clients-test`: every state that an uplink can be in, with the real DHCP clients of Debian 12 and 13, and what row 1, the
-//! LED, the status and `doctor` say. Each case has namespaces of its own, and a root of its own over one that
+//! LED, the status and `doctor` say; and our table as each release's nft lists it. Each case has namespaces of its own, and a root of its own over one that
 //! `scripts/client-roots.sh` made. Slow, so no part of `cargo test`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod cases;
+mod listing;
+#[path = "../common/sets.rs"]
+mod sets;
 mod stage;
+#[path = "../common/listing.rs"]
+mod text;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
@@ -18,6 +23,9 @@ use stage::{CLIENTS, Client, Stage};
 /// Set in the process that plays one case inside namespaces of its own.
 const CASE: &str = "BRAMBLEGATE_CLIENTS_CASE";
 
+/// Stands for a client where the case is a release's nft.
+const LISTING: &str = "nft";
+
 fn main() -> ExitCode {
     if let Ok(case) = std::env::var(CASE) {
         return play(&case);
@@ -26,7 +34,8 @@ fn main() -> ExitCode {
     arguments.test_threads = arguments.test_threads.or(Some(4));
     let cases =
         CLIENTS.iter().flat_map(|client| STATES.iter().map(move |(state, _)| format!("{}::{state}", client.name)));
-    let trials = cases.map(|case| Trial::test(case.clone(), move || outer(&case))).collect();
+    let listings = listing::RELEASES.iter().map(|(release, _)| format!("{LISTING}::{release}"));
+    let trials = cases.chain(listings).map(|case| Trial::test(case.clone(), move || outer(&case))).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -53,6 +62,10 @@ fn outer(case: &str) -> Result<(), Failed> {
 }
 
 fn play(case: &str) -> ExitCode {
+    if let Some((LISTING, release)) = case.split_once("::") {
+        listing::play(release);
+        return ExitCode::SUCCESS;
+    }
     let (client, state) = case.split_once("::").expect("CLIENT::STATE");
     let client: &Client = CLIENTS.iter().find(|known| known.name == client).expect("a client");
     let (_, story) = STATES.iter().find(|(known, _)| *known == state).expect("a state");

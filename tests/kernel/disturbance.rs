@@ -37,14 +37,14 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// A source that listens while the test goes on.
-struct Ear {
+pub struct Ear {
     runtime: tokio::runtime::Runtime,
     events: mpsc::Receiver<Event>,
     _watch: watch::Sender<FirewallWatch>,
 }
 
 impl Ear {
-    fn new(own_port: u32) -> Self {
+    pub fn new(own_port: u32) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (sender, events) = mpsc::channel(64);
         let (watch, receiver) = watch::channel(FirewallWatch {
@@ -69,7 +69,7 @@ impl Ear {
         ear
     }
 
-    fn next(&mut self, milliseconds: u64) -> Option<Firewall> {
+    pub fn next(&mut self, milliseconds: u64) -> Option<Firewall> {
         let waiting = async { timeout(Duration::from_millis(milliseconds), self.events.recv()).await };
         match self.runtime.block_on(waiting) {
             Ok(Some(Event::Firewall(event))) => Some(event),

@@ -9,6 +9,7 @@ use bramblegate::sink::firewall::{FirewallSink, encode};
 use libtest_mimic::Trial;
 
 use crate::lab::{feed, sh, start_helper, trial, try_sh};
+pub use crate::listing::{assert_same, lines};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -68,26 +69,6 @@ fn nft_accepts_the_printed_rule_set() {
 /// The kernel's own listing of our table, line by line, without counter values and without the table's flags.
 pub fn listing() -> Vec<String> {
     lines(&sh("nft list table inet bramblegate"))
-}
-
-pub fn lines(text: &str) -> Vec<String> {
-    let without_counts = |line: &str| match line.split_once("counter packets ") {
-        Some((before, after)) => format!("{before}counter {}", after.splitn(4, ' ').last().unwrap()),
-        None => line.to_owned(),
-    };
-    // Newer kernels and nft say which program owns a table.
-    let without_owner =
-        |line: &str| line.split_once(" # progname").map_or(line.to_owned(), |(line, _)| line.to_owned());
-    let all = text.lines().map(without_counts).map(|line| without_owner(&line));
-    all.filter(|line| !line.is_empty() && !line.starts_with('#') && !line.trim_start().starts_with("flags ")).collect()
-}
-
-/// Compares two listings so that only what differs is shown.
-pub fn assert_same(left: &[String], right: &[String]) {
-    let missing: Vec<_> = right.iter().filter(|line| !left.contains(line)).collect();
-    let more: Vec<_> = left.iter().filter(|line| !right.contains(line)).collect();
-    assert!(missing.is_empty() && more.is_empty(), "missing: {missing:#?}\ntoo much: {more:#?}");
-    assert!(left == right, "the order differs: {left:#?}");
 }
 
 pub fn load(sink: &mut FirewallSink, ruleset: &Ruleset, protect: bool) -> Applied {

@@ -16,6 +16,9 @@ mod healthz;
 mod hooks;
 mod lab;
 mod links;
+#[path = "../common/listing.rs"]
+mod listing;
+mod maps;
 mod netlink;
 mod packets;
 mod probe;
@@ -23,6 +26,8 @@ mod resolvers;
 mod roles;
 mod routing;
 mod ruleset;
+#[path = "../common/sets.rs"]
+mod sets;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -37,6 +42,7 @@ fn tests() -> Vec<Trial> {
     all.extend(healthz::tests());
     all.extend(hooks::tests());
     all.extend(links::tests());
+    all.extend(maps::tests());
     all.extend(netlink::tests());
     all.extend(packets::tests());
     all.extend(probe::tests());

@@ -5,17 +5,19 @@
 mod forwarded;
 mod marks;
 mod rules;
+mod sets;
 #[cfg(test)]
 mod tests;
 mod text;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::config::Allow;
 
 pub use rules::build;
+pub use sets::{Data, DataKind, Elements, Field, Item, Kind, Lookup, Name, Set, SetUpdate, Verdict};
 pub use text::KernelForm;
 
 /// Name of our table, in the family `inet`.
@@ -96,8 +98,8 @@ pub struct ForwardedPort {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ruleset {
     pub flow_table: Option<FlowTable>,
-    /// names of sets that keep the latest sources of what was dropped, for [`Action::Sample`]
-    pub samples: Vec<&'static str>,
+    /// named sets and maps, also those that keep the latest sources of what was dropped
+    pub sets: Vec<Set>,
     /// base chains stand before those they go to
     pub chains: Vec<Chain>,
 }
@@ -166,20 +168,22 @@ pub enum Match {
     InputBegins(&'static str),
     /// `meta nfproto`
     Family(Family),
-    /// `ip saddr`
-    Source(Ipv4Net),
-    /// `ip daddr`
-    Destination(Ipv4Addr),
-    /// `ip daddr` of a network
-    Towards(Ipv4Net),
+    /// `ip saddr` or `ip6 saddr`
+    Source(IpNet),
+    /// `ip daddr` or `ip6 daddr`
+    Destination(IpAddr),
+    /// `ip daddr` or `ip6 daddr` of a network
+    Towards(IpNet),
+    /// `FIELDS @set`: they are in the set
+    In(Lookup),
+    /// `FIELDS != @set`: they are not
+    NotIn(Lookup),
     /// `fib daddr type local`: to an address of this machine
     ToThisMachine,
     /// `fib saddr type local`: from an address of this machine
     FromThisMachine,
     /// `ip daddr 127.0.0.0/8`
     Loopback,
-    /// `ip6 daddr`
-    Destination6(Ipv6Net),
     /// `ip protocol`
     Protocol4(u8),
     /// `ct state established,related`
@@ -198,6 +202,8 @@ pub enum Match {
     Unconfirmed,
     /// `ct status dnat`: its destination was translated when it was opened
     Redirected,
+    /// `meta l4proto`
+    Protocol(Transport),
     /// `tcp sport` …: first and last port
     Port(Transport, Side, u16, u16),
     /// `icmp type`
@@ -235,7 +241,7 @@ pub enum Side {
 }
 
 /// What is done with a packet that matches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     Accept,
     Drop,
@@ -254,12 +260,26 @@ pub enum Action {
     Reset,
     /// `reject with icmpx admin-prohibited`: a connected socket hears of it at once (`EHOSTUNREACH`), of host-unreachable it does not
     Unreachable,
-    /// `dnat ip to ADDRESS:PORT`
-    Redirect(Ipv4Addr, u16),
+    /// `dnat ip to ADDRESS:PORT` or `dnat ip6 to [ADDRESS]:PORT`
+    Redirect(IpAddr, u16),
+    /// `dnat ip to FIELDS map @map`: to the address, or the address and port, that the map leads to; then the next rule if none
+    RedirectBy(Family, Lookup),
+    /// `FIELDS vmap @map`: the map's verdict; then the next rule if there is none
+    Decide(Lookup),
     /// `tcp option maxseg size set rt mtu`: the smaller MTU of both directions' routes; then the next rule
     ClampMss,
     /// `flow add`: offer the connection to the flow table; then the next rule
     Offload(&'static str),
+}
+
+impl Family {
+    /// Returns the family of an address.
+    pub const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::Ipv4,
+            IpAddr::V6(_) => Self::Ipv6,
+        }
+    }
 }
 
 impl Ruleset {

@@ -1,12 +1,15 @@
 //! The firewall: one transaction that takes the table away and puts the new one in its place, over one socket that stays
 //! open for the daemon's life (with the flag owner, the table is that socket's).
 
+mod elements;
 mod encode;
 mod expr;
 mod guard;
 mod look;
+mod sets;
 mod transact;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::thread;
 
@@ -17,14 +20,15 @@ use tokio::task::yield_now;
 
 use crate::event::{Applied, ApplyError, ApplyErrorKind, Output};
 use crate::policy::FirewallPlan;
-use crate::policy::ruleset::{Action, ForwardedPort, Rule, Ruleset, TABLE};
+use crate::policy::ruleset::{Action, ForwardedPort, Rule, Ruleset, Set, SetUpdate, TABLE};
 use crate::sink::{Sink, conntrack};
 use crate::source::nfnetlink::Socket;
 
-pub use encode::{Encoded, Label, encode, encode_removal};
+pub use encode::{Encoded, Label, encode, encode_removal, encode_updates};
 pub use look::{Seen, look};
 pub use transact::{Refusal, transact};
 
+use elements::Element;
 use guard::{Guard, Hold};
 
 /// Each try learns one thing about the kernel or the table; there is no more to learn than this.
@@ -46,6 +50,8 @@ pub struct FirewallSink {
     loaded: Option<Loaded>,
     /// what was found at the first look was of an earlier run
     adopted: bool,
+    /// the latest plan's that was carried out; another one means that somebody else has touched the table since
+    revision: Option<u64>,
 }
 
 /// An order that was carried out.
@@ -54,6 +60,8 @@ struct Loaded {
     ruleset: Ruleset,
     protect: bool,
     had: Had,
+    /// it was read back, and nothing has failed since
+    certain: bool,
 }
 
 /// What a rule set kept of what not every kernel has; `None`: that was not wanted.
@@ -85,14 +93,18 @@ impl Sink for FirewallSink {
 
     /// The kernel answers within the system call: some 0.2 ms, or 10 ms where it has to wait for RCU.
     async fn apply(&mut self, desired: &FirewallPlan) -> Result<Applied, ApplyError> {
-        if let Some(applied) = self.put_back(desired) {
-            return Ok(applied);
-        }
-        if self.load_first(&desired.ruleset, desired.protect)? {
-            // The rules are in place: others have their turn before the kernel is asked for more.
-            yield_now().await;
-        }
-        self.replace(&desired.ruleset, desired.protect)
+        let applied = match self.put_back(desired).or_else(|| self.update(desired)) {
+            Some(applied) => applied,
+            None => {
+                if self.load_first(&desired.ruleset, desired.protect)? {
+                    // The rules are in place: others have their turn before the kernel is asked for more.
+                    yield_now().await;
+                }
+                self.replace(&desired.ruleset, desired.protect)?
+            }
+        };
+        self.revision = Some(desired.revision);
+        Ok(applied)
     }
 }
 
@@ -146,25 +158,28 @@ impl FirewallSink {
         let hold = self.hold()?;
         let mut held = hold.lock();
         held.disarm();
+        if let Some(loaded) = &mut self.loaded {
+            loaded.certain = false;
+        }
         let socket = held.socket();
         if self.loaded.is_none() {
             let before = look(socket).map_err(|errno| refused(errno, LISTING))?;
             self.adopted = before.is_some_and(|table| table.ours);
         }
-        let mut ruleset = wanted.clone();
-        if !self.known.flow_table {
-            ruleset = ruleset.without_flow_table();
-        }
-        if !self.known.rejects {
-            ruleset = ruleset.without_rejects();
-        }
+        let mut ruleset = self.known.possible(wanted);
         let sent = send(socket, &mut self.known, &mut ruleset, protect)?;
         let had = Had {
             flow_table: wanted.flow_table.as_ref().map(|_| ruleset.flow_table.is_some()),
             rejects: wanted.rejects().then(|| ruleset.rejects()),
         };
         let (applied, owned) = read_back(socket, had, self.adopted)?;
-        let before = self.loaded.replace(Loaded { ruleset: wanted.clone(), protect, had });
+        if let Some(set) = wanted.sets.iter().filter(|set| !set.elements.is_empty()).find(|set| !holds(socket, set)) {
+            return Err(failed(format!(
+                "set {} of table inet {TABLE} holds other elements than it was given",
+                set.name
+            )));
+        }
+        let before = self.loaded.replace(Loaded { ruleset: wanted.clone(), protect, had, certain: true });
         forget_connections(before.as_ref().map(|before| &before.ruleset), wanted);
         if self.guarding && !owned {
             held.arm(sent);
@@ -187,12 +202,40 @@ impl FirewallSink {
         read_back(held.socket(), loaded.had, self.adopted).ok().map(|(applied, _)| applied)
     }
 
+    /// Changes elements where nothing else differs from what was loaded: rules stay, and so do their counters. `None`: the
+    /// table has to be replaced, for there is more to do, or somebody else has touched it, or the kernel refused.
+    fn update(&mut self, desired: &FirewallPlan) -> Option<Applied> {
+        let known = self.revision == Some(desired.revision);
+        let loaded = self.loaded.as_mut().filter(|l| known && l.certain && l.protect == desired.protect)?;
+        let mut updates = desired.ruleset.updates_from(&loaded.ruleset).filter(|updates| !updates.is_empty())?;
+        loaded.certain = false;
+        let mut held = self.hold.as_ref()?.lock();
+        held.disarm();
+        let socket = held.socket();
+        let set_of = |update: &SetUpdate| desired.ruleset.sets.iter().find(|set| set.name == update.set);
+        for update in updates.iter_mut().filter(|update| set_of(update).is_some_and(|set| set.timeout.is_some())) {
+            leave_out_expired(socket, update);
+        }
+        transact(socket, &encode_updates(&updates)).ok()?;
+        let (applied, owned) = read_back(socket, loaded.had, self.adopted).ok()?;
+        if !updates.iter().filter_map(set_of).all(|set| holds(socket, set)) {
+            return None;
+        }
+        loaded.ruleset = desired.ruleset.clone();
+        loaded.certain = true;
+        if self.guarding && !owned {
+            held.arm(encode(&self.known.possible(&desired.ruleset), desired.protect && self.known.persist));
+        }
+        Some(applied)
+    }
+
     /// Takes the table away, with all rules.
     ///
     /// # Errors
     /// If a process that lives owns it, or the capability is missing. That it is not there is no error.
     pub fn remove(&mut self) -> Result<(), ApplyError> {
         self.guard = None;
+        self.revision = None;
         let hold = self.hold()?;
         let mut held = hold.lock();
         held.disarm();
@@ -215,6 +258,35 @@ impl Drop for FirewallSink {
             drop(thread::Builder::new().name("nft-close".into()).spawn(move || drop(hold)));
         }
     }
+}
+
+impl Known {
+    /// Returns what this kernel can have of a rule set, as far as is known.
+    fn possible(self, wanted: &Ruleset) -> Ruleset {
+        let mut ruleset = wanted.clone();
+        if !self.flow_table {
+            ruleset = ruleset.without_flow_table();
+        }
+        if !self.rejects {
+            ruleset = ruleset.without_rejects();
+        }
+        ruleset
+    }
+}
+
+/// Takes out of a change what the kernel has removed by itself: it would refuse to do it again.
+fn leave_out_expired(socket: &mut Socket, update: &mut SetUpdate) {
+    let Ok(present) = elements::read(socket, &update.set) else { return };
+    let keys: BTreeSet<&[u8]> = present.iter().map(|element| element.key.as_slice()).collect();
+    let is_there = |element: &Element| keys.contains(element.key.as_slice());
+    update.remove.retain(|key| elements::of_key(key, update.interval, None).iter().all(is_there));
+}
+
+/// Returns whether the kernel's set has exactly the plan's elements; where they expire, or rules add some, that is not asked.
+fn holds(socket: &mut Socket, set: &Set) -> bool {
+    let changes_by_itself = set.timeout.is_some() || set.dynamic;
+    changes_by_itself
+        || elements::read(socket, &set.name).is_ok_and(|held| held == elements::elements(&set.elements, set.interval))
 }
 
 /// Connections that the new rules judge otherwise than those before are asked anew where they are to go: what a port led to a
@@ -328,7 +400,7 @@ fn explain(refusal: &Refusal, ruleset: &Ruleset, seen: Option<&Seen>, port: u32)
         Label::Removal => format!("taking table inet {TABLE} away"),
         Label::Table => format!("table inet {TABLE}"),
         Label::FlowTable => "the flow table".into(),
-        Label::Samples => "a set of the latest sources".into(),
+        Label::Set(index) => format!("set {}", ruleset.sets.get(index).map_or("?", |set| &set.name)),
         Label::Chain(index) => format!("chain {}", ruleset.chains.get(index).map_or("?", |chain| chain.name)),
         Label::Rule(chain, rule) => {
             rule_at(ruleset, chain, rule).map_or_else(|| "a rule".into(), |rule| format!("rule `{rule}`"))

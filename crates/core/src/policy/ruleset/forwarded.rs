@@ -1,6 +1,8 @@
 //! Ports of the head that lead to nodes (`[[forward]]`): translated as they enter by an uplink, by the cluster port or from the
 //! head itself, and let through for exactly that; refused while the node is down.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use super::rules::{base, chain, rule};
 use super::{
     Action, Chain, ChainKind, Family, ForwardedPort, Hook, Match, Rule, Ruleset, RulesetInput, Side, Transport,
@@ -29,7 +31,7 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
     own.push(to_dstnat(vec![Match::ToThisMachine]));
     let translated = input.forwards.iter().map(|forward| {
         let matches = [Match::Family(Family::Ipv4), destination(forward, forward.listen)];
-        rule(matches, Action::Redirect(forward.to, forward.port), "a port that leads to a node")
+        rule(matches, Action::Redirect(forward.to.into(), forward.port), "a port that leads to a node")
     });
     let mut chains = vec![
         base("prerouting", ChainKind::Nat, Hook::Prerouting, DSTNAT, entering),
@@ -46,9 +48,9 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
 
 /// At the head's own addresses in the cluster its ports are its own.
 fn own_addresses(input: &RulesetInput, port: Option<&String>) -> Vec<Rule> {
-    let own = |address| {
+    let own = |address: Ipv4Addr| {
         let matches: Vec<Match> =
-            port.cloned().map(Match::Input).into_iter().chain([Match::Destination(address)]).collect();
+            port.cloned().map(Match::Input).into_iter().chain([Match::Destination(address.into())]).collect();
         rule(matches, Action::Accept, "the head's own ports in the cluster")
     };
     input.cluster_addresses.iter().copied().map(own).collect()
@@ -67,7 +69,8 @@ fn turned(port: &str) -> Vec<Rule> {
 /// What would open a connection to a node that is down. What is open may live on: a node that is back in time knows of it.
 fn refused(input: &RulesetInput) -> Vec<Rule> {
     let refusal = |forward: &ForwardedPort| {
-        let mut matches = vec![Match::Redirected, Match::Destination(forward.to), destination(forward, forward.port)];
+        let mut matches =
+            vec![Match::Redirected, Match::Destination(forward.to.into()), destination(forward, forward.port)];
         let action = match forward.transport {
             Transport::Tcp => Action::Reset,
             Transport::Udp => Action::Unreachable,
@@ -81,7 +84,7 @@ fn refused(input: &RulesetInput) -> Vec<Rule> {
 /// What lets them through from the uplink to the node, and nothing beside them.
 pub fn accepted(input: &RulesetInput) -> impl Iterator<Item = Rule> {
     input.forwards.iter().map(|forward| {
-        let matches = [Match::Redirected, Match::Destination(forward.to), destination(forward, forward.port)];
+        let matches = [Match::Redirected, Match::Destination(forward.to.into()), destination(forward, forward.port)];
         rule(matches, Action::Accept, "by a port that leads to this node")
     })
 }
@@ -91,7 +94,7 @@ impl Ruleset {
     pub fn forwarded(&self, down: bool) -> impl Iterator<Item = ForwardedPort> + '_ {
         let refused: Vec<&Rule> = self.rules_of("forwards_down").collect();
         let all = self.rules_of("dstnat").filter_map(|rule| {
-            let Action::Redirect(to, port) = rule.action else { return None };
+            let Action::Redirect(IpAddr::V4(to), port) = rule.action else { return None };
             rule.matches.iter().find_map(|condition| match *condition {
                 Match::Port(transport, Side::Destination, listen, _) => {
                     Some(ForwardedPort { transport, listen, to, port })
@@ -108,7 +111,7 @@ impl Ruleset {
 }
 
 fn is_about(rule: &Rule, forward: &ForwardedPort) -> bool {
-    let conditions = [Match::Destination(forward.to), destination(forward, forward.port)];
+    let conditions = [Match::Destination(forward.to.into()), destination(forward, forward.port)];
     conditions.iter().all(|condition| rule.matches.contains(condition))
 }
 

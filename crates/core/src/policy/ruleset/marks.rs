@@ -27,10 +27,9 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
     ];
     let answers = answering.map(|(bit, purpose)| rule([Match::Remembered(bit)], Action::Mark(bit), purpose));
     // At the head's own addresses there the answers' source says where they belong: NFS and TFTP are not routed twice.
-    let own = input
-        .cluster_addresses
-        .iter()
-        .map(|address| rule([Match::Destination(*address)], Action::Accept, "answers leave by their source address"));
+    let own = input.cluster_addresses.iter().map(|address| {
+        rule([Match::Destination((*address).into())], Action::Accept, "answers leave by their source address")
+    });
     let by_cluster = own.chain([remember(MARK_CLUSTER, "opened to the head by the cluster port")]);
     vec![
         base("opened", ChainKind::Filter, Hook::Prerouting, MANGLE, entering),

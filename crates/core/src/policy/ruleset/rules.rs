@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::{
     Action, Base, COMMENT_ELSEWHERE, COMMENT_FORWARDED, COMMENT_MASQUERADE, COMMENT_NOT_OURS, COMMENT_SPOOFED,
-    COMMENT_STRAY, Chain, ChainKind, Family, FlowTable, HIDING, Hook, Match, NOTED_DROPS, Rule, Ruleset, RulesetInput,
-    Side, Transport, forwarded, marks,
+    COMMENT_STRAY, Chain, ChainKind, Family, FlowTable, HIDING, Hook, Kind, Match, NOTED_DROPS, Rule, Ruleset,
+    RulesetInput, SAMPLE_SECONDS, SAMPLE_SIZE, Set, Side, Transport, forwarded, marks,
 };
 use crate::config::Allow;
 use crate::state::others::{OWN_CABLES, OWN_KINDS};
@@ -65,8 +65,13 @@ pub fn build(input: &RulesetInput) -> Ruleset {
         hide_cluster(&input),
     ]);
     chains.extend(marks::chains(&input));
-    let samples = NOTED_DROPS.iter().map(|(_, set)| *set).collect();
-    Ruleset { flow_table, samples, chains }
+    Ruleset { flow_table, sets: NOTED_DROPS.iter().map(|(_, set)| latest_sources(set)).collect(), chains }
+}
+
+/// Returns the set that keeps the latest sources of what was dropped, for [`Action::Sample`].
+fn latest_sources(name: &'static str) -> Set {
+    let (timeout, size) = (Some(SAMPLE_SECONDS), Some(SAMPLE_SIZE));
+    Set { name: name.into(), key: vec![Kind::Ipv4], dynamic: true, timeout, size, ..Set::default() }
 }
 
 /// Whether a packet can be known by this name of its port: alternative names may be longer than `IFNAMSIZ` - 1, and what is cut
@@ -102,7 +107,7 @@ fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
     }
     // The cluster port may have been renamed, or its address stand on another port: the nodes are no other network all the same.
     let elsewhere = |matches: Vec<Match>| rule(matches, Action::Goto("to_cluster"), "to the nodes by another port");
-    for towards in input.cluster_networks.iter().map(|net| Match::Towards(net.trunc())) {
+    for towards in input.cluster_networks.iter().map(|net| Match::Towards(net.trunc().into())) {
         match input.overlap_routed {
             true => rules
                 .extend(input.unknown.iter().map(|port| elsewhere(vec![towards.clone(), Match::Output(port.clone())]))),
@@ -141,7 +146,7 @@ fn cluster_to_uplink(input: &RulesetInput) -> Chain {
     // Segments out of their window and late ends of connections are ordinary.
     rules.push(rule([Match::Invalid], Action::Drop, "belongs to no connection"));
     for network in &input.cluster_networks {
-        let source = Match::Source(network.trunc());
+        let source = Match::Source(network.trunc().into());
         rules.push(rule([source.clone(), Match::Unconfirmed], Action::Accept, COMMENT_FORWARDED));
         rules.push(rule([source], Action::Accept, "more packets before the first answer"));
     }
@@ -180,7 +185,7 @@ fn noted<const N: usize>(matches: [Match; N], comment: &str) -> [Rule; 2] {
 /// Cluster addresses do not live at the venue, unless the venue uses the same subnet.
 fn strangers(input: &RulesetInput) -> impl Iterator<Item = Rule> {
     let networks = if input.overlap_routed { &[][..] } else { input.cluster_networks.as_slice() };
-    networks.iter().flat_map(|net| noted([Match::Source(net.trunc())], COMMENT_SPOOFED))
+    networks.iter().flat_map(|net| noted([Match::Source(net.trunc().into())], COMMENT_SPOOFED))
 }
 
 fn input_rules(input: &RulesetInput) -> Vec<Rule> {
@@ -241,7 +246,7 @@ fn from_uplink(input: &RulesetInput) -> Chain {
         ),
     ];
     // From whatever address and port a server answers (RFC 8415 names neither): it is the client's own that it answers to.
-    let link_local = "fe80::/10".parse().map(Match::Destination6);
+    let link_local = "fe80::/10".parse().map(Match::Towards);
     let dhcp6: Vec<Match> = link_local.into_iter().chain([udp(Side::Destination, 546)]).collect();
     rules.push(rule(dhcp6, Action::Accept, "DHCPv6 answers"));
     rules.push(rule(
@@ -340,7 +345,7 @@ impl Ruleset {
     pub fn hidden(&self) -> (BTreeSet<Ipv4Net>, BTreeSet<&str>) {
         let rules = |name| self.chains.iter().filter(move |chain| chain.name == name).flat_map(|chain| &chain.rules);
         let matches = |name| rules(name).flat_map(|rule| &rule.matches);
-        let network = |condition: &Match| if let Match::Source(net) = condition { Some(*net) } else { None };
+        let network = |condition: &Match| if let Match::Source(IpNet::V4(net)) = condition { Some(*net) } else { None };
         let ports = matches(POSTROUTING).filter_map(|condition| match condition {
             Match::Output(name) => Some(name.as_str()),
             _ => None,
@@ -351,7 +356,7 @@ impl Ruleset {
 
 fn hide_cluster(input: &RulesetInput) -> Chain {
     let networks = input.cluster_networks.iter();
-    let rules = networks.map(|net| rule([Match::Source(net.trunc())], Action::Masquerade, COMMENT_MASQUERADE));
+    let rules = networks.map(|net| rule([Match::Source(net.trunc().into())], Action::Masquerade, COMMENT_MASQUERADE));
     chain(HIDING, rules.collect())
 }
 

@@ -100,7 +100,7 @@ fn a_network_being_left_is_masqueraded_beside_the_new_one() {
 #[test]
 fn without_a_cluster_port_nothing_is_forwarded_for_its_sake() {
     let early = build(&RulesetInput { cluster_port: None, ..home() });
-    let targets: Vec<Action> = chain(&early, "forward").rules.iter().map(|rule| rule.action).collect();
+    let targets: Vec<Action> = chain(&early, "forward").rules.iter().map(|rule| rule.action.clone()).collect();
     let expected = [Action::Goto("to_cluster"), Action::Goto("uplink_elsewhere")];
     assert_eq!(targets, expected, "what is closed, and the one uplink that was not forwarded before");
     assert_eq!(early.flow_table, None);
@@ -120,12 +120,12 @@ fn a_port_that_nobody_has_heard_of_is_closed() {
         for (name, target) in [("input", "from_uplink"), ("to_cluster", "uplink_to_cluster")] {
             let rules = &chain(&ruleset, name).rules;
             let [.., own, last] = rules.as_slice() else { panic!("{rules:#?}") };
-            assert_eq!((own.matches.len(), own.action), (0, Action::Jump("trusted")));
-            assert_eq!((last.matches.len(), last.action), (0, Action::Goto(target)));
+            assert_eq!((own.matches.len(), &own.action), (0, &Action::Jump("trusted")));
+            assert_eq!((last.matches.len(), &last.action), (0, &Action::Goto(target)));
         }
         for name in ["from_uplink", "uplink_to_cluster", "uplink_elsewhere", "refusals"] {
             let last = chain(&ruleset, name).rules.last().unwrap();
-            assert_eq!((last.matches.len(), last.action), (0, Action::Drop), "{name}");
+            assert_eq!((last.matches.len(), &last.action), (0, &Action::Drop), "{name}");
         }
     }
 }
@@ -209,7 +209,7 @@ fn a_port_to_a_node_that_is_down_refuses_what_would_open_a_connection_and_nothin
     let dead = build(&RulesetInput { dead: forwarding().forwards, ..forwarding() });
     let refusals = &chain(&dead, "forwards_down").rules;
     assert_eq!(refusals, &chain(&dead, "forwards_of_head_down").rules);
-    let actions: Vec<Action> = refusals.iter().map(|rule| rule.action).collect();
+    let actions: Vec<Action> = refusals.iter().map(|rule| rule.action.clone()).collect();
     assert_eq!(actions, [Action::Reset, Action::Unreachable]);
     assert!(refusals.iter().all(|rule| rule.matches.contains(&Match::Redirected)), "{refusals:#?}");
     assert!(refusals[0].matches.contains(&Match::TcpOpening), "open sessions may outlive a short loss");
@@ -270,7 +270,7 @@ impl Knock {
         let rules = chain(ruleset, name).rules.iter();
         for rule in rules.filter(|rule| rule.matches.iter().all(|test| self.meets(test))) {
             match rule.action {
-                Action::Accept | Action::Drop => return Some(rule.action),
+                Action::Accept | Action::Drop => return Some(rule.action.clone()),
                 Action::Goto(target) => return self.walk(ruleset, target),
                 Action::Jump(target) => match self.walk(ruleset, target) {
                     None => {}
@@ -344,4 +344,52 @@ fn names_that_no_port_has_are_in_no_rule() {
     };
     let text = build(&input).to_string();
     assert!(text.contains("eth1") && !text.contains(&long), "{text}");
+}
+
+/// A rule set of one set of ports.
+fn with_ports(set: Set, ports: &[u16]) -> Ruleset {
+    let elements = ports.iter().map(|port| (vec![Item::from(*port)], None)).collect();
+    let set = Set { name: "ports".into(), key: vec![Kind::Port], elements, ..set };
+    Ruleset { sets: vec![set], ..Ruleset::default() }
+}
+
+#[test]
+fn rule_sets_that_differ_in_elements_alone_differ_by_those() {
+    let keys = |ports: &[u16]| ports.iter().map(|port| vec![Item::from(*port)]).collect::<Vec<_>>();
+    let before = with_ports(Set::default(), &[22, 80]);
+    let updates = with_ports(Set::default(), &[80, 443]).updates_from(&before).unwrap();
+    let [SetUpdate { set, remove, add, .. }] = updates.as_slice() else { panic!("{updates:?}") };
+    assert_eq!(set, "ports");
+    assert_eq!((remove.iter().cloned().collect(), add.keys().cloned().collect()), (keys(&[22]), keys(&[443])));
+    assert_eq!(before.updates_from(&before), Some(vec![]));
+}
+
+#[test]
+fn what_is_more_than_elements_takes_a_new_table() {
+    let before = with_ports(Set::default(), &[22]);
+    let flag = Set { interval: true, ..Set::default() };
+    assert_eq!(with_ports(flag, &[22]).updates_from(&before), None);
+    let chain = Chain { name: "new", base: None, rules: vec![] };
+    assert_eq!(Ruleset { chains: vec![chain], ..before.clone() }.updates_from(&before), None);
+    assert_eq!(Ruleset::default().updates_from(&before), None);
+    let constant = || Set { constant: true, ..Set::default() };
+    assert_eq!(with_ports(constant(), &[23]).updates_from(&with_ports(constant(), &[22])), None, "the kernel refuses");
+}
+
+#[test]
+fn an_element_that_leads_elsewhere_goes_and_comes() {
+    let leading = |to: &'static str| {
+        let data = Some(Data::Verdict(Verdict::Goto(to.into())));
+        let elements = Elements::from([(vec![Item::from(80)], data)]);
+        let map = Set {
+            name: "map".into(),
+            key: vec![Kind::Port],
+            data: Some(DataKind::Verdict),
+            elements,
+            ..Set::default()
+        };
+        Ruleset { sets: vec![map], ..Ruleset::default() }
+    };
+    let updates = leading("b").updates_from(&leading("a")).unwrap();
+    assert_eq!((updates[0].remove.len(), updates[0].add.len()), (1, 1));
 }

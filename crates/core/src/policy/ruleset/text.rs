@@ -1,10 +1,11 @@
 //! The rule set in nft syntax, exactly as `nft list table` (1.0.6 and later) would list it, but for counter values.
 
 use std::fmt::{self, Display, Formatter};
+use std::net::IpAddr;
 
 use super::{
-    Action, Base, Chain, ChainKind, Family, Hook, Match, Rule, Ruleset, SAMPLE_SECONDS, SAMPLE_SIZE, Side, TABLE,
-    TABLE_COMMENT, Transport,
+    Action, Base, Chain, ChainKind, Data, DataKind, Family, Field, Hook, Item, Kind, Lookup, Match, Rule, Ruleset, Set,
+    Side, TABLE, TABLE_COMMENT, Transport, Verdict,
 };
 
 /// The portable form: replaces the table as a whole when given to `nft -f`. Without the table's flags, which old nft
@@ -39,9 +40,8 @@ impl Ruleset {
         if flags {
             writeln!(f, "\tflags owner,persist")?;
         }
-        for name in &self.samples {
-            writeln!(f, "\tset {name} {{\n\t\ttype ipv4_addr\n\t\tsize {SAMPLE_SIZE}")?;
-            writeln!(f, "\t\tflags dynamic,timeout\n\t\ttimeout {}m\n\t}}\n", SAMPLE_SECONDS / 60)?;
+        for set in &self.sets {
+            writeln!(f, "{set}")?;
         }
         if let Some(table) = &self.flow_table {
             writeln!(f, "\tflowtable {} {{", table.name)?;
@@ -133,15 +133,14 @@ impl Display for Match {
             Self::InputBegins(beginning) => write!(f, "iifname \"{beginning}*\""),
             Self::Family(Family::Ipv4) => write!(f, "meta nfproto ipv4"),
             Self::Family(Family::Ipv6) => write!(f, "meta nfproto ipv6"),
-            Self::Source(net) if net.prefix_len() == 32 => write!(f, "ip saddr {}", net.addr()),
-            Self::Source(net) => write!(f, "ip saddr {net}"),
-            Self::Destination(address) => write!(f, "ip daddr {address}"),
-            Self::Towards(net) if net.prefix_len() == 32 => write!(f, "ip daddr {}", net.addr()),
-            Self::Towards(net) => write!(f, "ip daddr {net}"),
+            Self::Source(net) => write!(f, "{} {}", Field::Source(Family::of(net.addr())), Item::Addresses(*net)),
+            Self::Destination(address) => write!(f, "{} {address}", Field::Destination(Family::of(*address))),
+            Self::Towards(net) => write!(f, "{} {}", Field::Destination(Family::of(net.addr())), Item::Addresses(*net)),
+            Self::In(lookup) => write!(f, "{} @{}", lookup.fields(), lookup.set),
+            Self::NotIn(lookup) => write!(f, "{} != @{}", lookup.fields(), lookup.set),
             Self::ToThisMachine => write!(f, "fib daddr type local"),
             Self::FromThisMachine => write!(f, "fib saddr type local"),
             Self::Loopback => write!(f, "ip daddr 127.0.0.0/8"),
-            Self::Destination6(net) => write!(f, "ip6 daddr {net}"),
             Self::Protocol4(2) => write!(f, "ip protocol igmp"),
             Self::Protocol4(number) => write!(f, "ip protocol {number}"),
             Self::Established => write!(f, "ct state established,related"),
@@ -152,17 +151,9 @@ impl Display for Match {
             Self::Assured => write!(f, "ct status assured"),
             Self::Unconfirmed => write!(f, "ct status ! confirmed"),
             Self::Redirected => write!(f, "ct status dnat"),
+            Self::Protocol(transport) => write!(f, "meta l4proto {transport}"),
             Self::Port(transport, side, first, last) => {
-                let transport = match transport {
-                    Transport::Tcp => "tcp",
-                    Transport::Udp => "udp",
-                };
-                let side = match side {
-                    Side::Source => "sport",
-                    Side::Destination => "dport",
-                };
-                write!(f, "{transport} {side} {first}")?;
-                if first == last { Ok(()) } else { write!(f, "-{last}") }
+                write!(f, "{} {}", Field::Port(*transport, *side), Item::Ports(*first, *last))
             }
             Self::Icmp(5) => write!(f, "icmp type redirect"),
             Self::Icmp(8) => write!(f, "icmp type echo-request"),
@@ -196,10 +187,156 @@ impl Display for Action {
             Self::Mark(bit) => write!(f, "meta mark set meta mark | {bit:#010x}"),
             Self::Reset => write!(f, "reject with tcp reset"),
             Self::Unreachable => write!(f, "reject with icmpx admin-prohibited"),
-            Self::Redirect(address, port) => write!(f, "dnat ip to {address}:{port}"),
+            Self::Redirect(IpAddr::V4(address), port) => write!(f, "dnat ip to {address}:{port}"),
+            Self::Redirect(IpAddr::V6(address), port) => write!(f, "dnat ip6 to [{address}]:{port}"),
+            Self::RedirectBy(family, lookup) => write!(f, "dnat {family} to {} map @{}", lookup.fields(), lookup.set),
+            Self::Decide(lookup) => write!(f, "{} vmap @{}", lookup.fields(), lookup.set),
             Self::ClampMss => write!(f, "tcp option maxseg size set rt mtu"),
             Self::Offload(table) => write!(f, "flow add @{table}"),
         }
+    }
+}
+
+impl Display for Set {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let key = list(&self.key, CONCATENATED);
+        match &self.data {
+            None => writeln!(f, "\tset {} {{\n\t\ttype {key}", self.name)?,
+            Some(data) => writeln!(f, "\tmap {} {{\n\t\ttype {key} : {data}", self.name)?,
+        }
+        if let Some(size) = self.size {
+            writeln!(f, "\t\tsize {size}")?;
+        }
+        // With nothing beside it the flag timeout follows from the time.
+        let timeout = self.timeout.is_some();
+        let flags = [(self.constant, "constant"), (self.dynamic, "dynamic"), (self.interval, "interval")];
+        let mut flags: Vec<&str> = flags.iter().filter_map(|(set, name)| set.then_some(*name)).collect();
+        if !flags.is_empty() {
+            flags.extend(timeout.then_some("timeout"));
+            writeln!(f, "\t\tflags {}", flags.join(","))?;
+        }
+        if let Some(seconds) = self.timeout {
+            writeln!(f, "\t\ttimeout {}", duration(seconds))?;
+        }
+        self.list_elements(f)?;
+        writeln!(f, "\t}}")
+    }
+}
+
+impl Set {
+    /// Broken into lines as nft 1.1 breaks them, in the order of the keys. (nft's order of concatenations is another one.)
+    fn list_elements(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let in_line = match (self.key.as_slice(), &self.data) {
+            ([Kind::Port], None) => 5,
+            ([Kind::Ipv4], None) => 2,
+            _ => 1,
+        };
+        for (place, (key, data)) in self.elements.iter().enumerate() {
+            match place {
+                0 => write!(f, "\t\telements = {{ ")?,
+                place if place % in_line == 0 => write!(f, ",\n\t\t\t     ")?,
+                _ => write!(f, ", ")?,
+            }
+            write!(f, "{}", list(key, CONCATENATED))?;
+            if let Some(data) = data {
+                write!(f, " : {data}")?;
+            }
+        }
+        if self.elements.is_empty() { Ok(()) } else { writeln!(f, " }}") }
+    }
+}
+
+/// What stands between the fields of a concatenation.
+const CONCATENATED: &str = " . ";
+
+/// A time in nft's words, as `1h30m`.
+fn duration(seconds: u64) -> String {
+    let units = [(seconds / 86_400, 'd'), (seconds / 3600 % 24, 'h'), (seconds / 60 % 60, 'm'), (seconds % 60, 's')];
+    units.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect()
+}
+
+impl Display for Kind {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ipv4 => "ipv4_addr",
+            Self::Ipv6 => "ipv6_addr",
+            Self::Port => "inet_service",
+            Self::Transport => "inet_proto",
+            Self::Interface => "ifname",
+        })
+    }
+}
+
+impl Display for DataKind {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Verdict => f.write_str("verdict"),
+            Self::Values(kinds) => f.write_str(&list(kinds, CONCATENATED)),
+        }
+    }
+}
+
+impl Display for Item {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Addresses(net) if net.prefix_len() == net.max_prefix_len() => write!(f, "{}", net.addr()),
+            Self::Addresses(net) => write!(f, "{net}"),
+            Self::Ports(first, last) if first == last => write!(f, "{first}"),
+            Self::Ports(first, last) => write!(f, "{first}-{last}"),
+            Self::Transport(transport) => write!(f, "{transport}"),
+            Self::Interface(name) => f.write_str(&quoted(name)),
+        }
+    }
+}
+
+impl Display for Data {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Verdict(Verdict::Accept) => f.write_str("accept"),
+            Self::Verdict(Verdict::Drop) => f.write_str("drop"),
+            Self::Verdict(Verdict::Goto(chain)) => write!(f, "goto {chain}"),
+            Self::Verdict(Verdict::Jump(chain)) => write!(f, "jump {chain}"),
+            Self::Values(items) => f.write_str(&list(items, CONCATENATED)),
+        }
+    }
+}
+
+impl Lookup {
+    fn fields(&self) -> String {
+        list(&self.fields, CONCATENATED)
+    }
+}
+
+impl Display for Field {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(family) => write!(f, "{family} saddr"),
+            Self::Destination(family) => write!(f, "{family} daddr"),
+            Self::Port(transport, Side::Source) => write!(f, "{transport} sport"),
+            Self::Port(transport, Side::Destination) => write!(f, "{transport} dport"),
+            Self::Transport => f.write_str("meta l4proto"),
+            Self::Input => f.write_str("iifname"),
+            Self::Output => f.write_str("oifname"),
+        }
+    }
+}
+
+/// The name of the family's protocol.
+impl Display for Family {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ipv4 => "ip",
+            Self::Ipv6 => "ip6",
+        })
+    }
+}
+
+impl Display for Transport {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
     }
 }
 
@@ -237,4 +374,8 @@ fn quoted(name: &str) -> String {
 
 fn quoted_list(names: &[String]) -> String {
     names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")
+}
+
+fn list<T: Display>(items: &[T], between: &str) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(between)
 }

@@ -8,17 +8,16 @@ use nftnl::nftnl_sys::{self as sys, libc};
 use nftnl::{Batch, Chain as KernelChain, ChainType, Hook as KernelHook, MsgType, NlMsg, Policy, ProtoFamily};
 use nftnl::{Rule as KernelRule, Table};
 
+use super::elements::{Element, elements, of_key};
 use super::expr::{fill, set_of, text};
-use crate::policy::ruleset::{
-    Base, ChainKind, FlowTable, Hook, Ruleset, SAMPLE_SECONDS, SAMPLE_SIZE, TABLE, TABLE_COMMENT,
-};
+use super::sets::{ELEMENTS_EACH, RawElements, RawSet};
+use crate::policy::ruleset::{Base, ChainKind, FlowTable, Hook, Ruleset, SetUpdate, TABLE, TABLE_COMMENT};
 
 /// `NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST`
 pub const OWNED: u32 = 0x2 | 0x4;
-/// `NFT_MSG_DELTABLE`, `NFT_MSG_NEWTABLE`, `NFT_MSG_NEWSET`, `NFT_MSG_NEWFLOWTABLE`
+/// `NFT_MSG_DELTABLE`, `NFT_MSG_NEWTABLE`, `NFT_MSG_NEWFLOWTABLE`
 const DELETE_TABLE: u16 = 2;
 const NEW_TABLE: u16 = 0;
-const NEW_SET: u16 = 9;
 const NEW_FLOW_TABLE: u16 = 22;
 /// One page of the batch; it grows by pages.
 const PAGE: u32 = 32 * 1024;
@@ -31,8 +30,8 @@ pub enum Label {
     Removal,
     Table,
     FlowTable,
-    /// a set that rules fill
-    Samples,
+    /// index of the set or its update; its elements too
+    Set(usize),
     /// index of the chain
     Chain(usize),
     /// indices of the chain and of the rule in it; its set too
@@ -64,9 +63,11 @@ pub fn encode(ruleset: &Ruleset, owned: bool) -> Encoded {
         writer.add(chain, Label::Chain(index));
     }
     let mut set_id = 0;
-    for name in &ruleset.samples {
+    // After the chains, which their elements may go to.
+    for (index, set) in ruleset.sets.iter().enumerate() {
         set_id += 1;
-        writer.add(&RawSet::new(name, set_id), Label::Samples);
+        writer.add(&RawSet::new(set, set_id), Label::Set(index));
+        writer.elements(&set.name, elements(&set.elements, set.interval), false, Label::Set(index));
     }
     for (chain_index, (chain, kernel_chain)) in ruleset.chains.iter().zip(&chains).enumerate() {
         for (index, rule) in chain.rules.iter().enumerate() {
@@ -78,11 +79,22 @@ pub fn encode(ruleset: &Ruleset, owned: bool) -> Encoded {
                 set.elems_iter().for_each(|elements| writer.add(&elements, label));
             }
             let mut kernel_rule = KernelRule::new(kernel_chain);
-            fill(&mut kernel_rule, rule, set.as_ref());
+            fill(&mut kernel_rule, rule, set.as_ref(), &ruleset.sets);
             // Too long a comment is left out: comments are for people, the rule is not.
             let _ = kernel_rule.set_comment(text(&rule.comment));
             writer.add(&kernel_rule, label);
         }
+    }
+    writer.finish()
+}
+
+/// Returns the transaction that changes elements of sets, and nothing else.
+pub fn encode_updates(updates: &[SetUpdate]) -> Encoded {
+    let mut writer = Writer::new();
+    for (index, update) in updates.iter().enumerate() {
+        let gone = update.remove.iter().flat_map(|key| of_key(key, update.interval, None));
+        writer.elements(&update.set, gone, true, Label::Set(index));
+        writer.elements(&update.set, elements(&update.add, update.interval), false, Label::Set(index));
     }
     writer.finish()
 }
@@ -128,6 +140,14 @@ impl Writer {
     fn add(&mut self, message: &impl NlMsg, label: Label) {
         self.batch.add(message, MsgType::Add);
         self.labels.push(label);
+    }
+
+    /// Adds elements to a set, or removes them, in as many messages as it takes.
+    fn elements(&mut self, set: &str, elements: impl IntoIterator<Item = Element>, remove: bool, label: Label) {
+        let elements: Vec<Element> = elements.into_iter().collect();
+        for some in elements.chunks(ELEMENTS_EACH) {
+            self.add(&RawElements::new(set, some, remove), label);
+        }
     }
 
     /// Joins the pages, numbers the messages by their place (from 1), and asks for one acknowledgement only: that of the
@@ -208,52 +228,6 @@ impl Drop for RawTable {
     }
 }
 
-/// A set of IPv4 addresses that rules fill and time empties; the `nftnl` crate knows constant ones.
-struct RawSet(NonNull<sys::nftnl_set>);
-
-impl RawSet {
-    /// `id` must be its own within the batch.
-    fn new(name: &str, id: u32) -> Self {
-        /// nft's number of the type `ipv4_addr`
-        const IPV4_ADDRESS: u32 = 7;
-        // SAFETY: no arguments; the pointer is checked before it is used.
-        let set = allocated(unsafe { sys::nftnl_set_alloc() });
-        let raw = set.as_ptr();
-        let flags = (libc::NFT_SET_EVAL | libc::NFT_SET_TIMEOUT) as u32;
-        // SAFETY: `raw` is a set of libnftnl's, which copies the strings.
-        unsafe {
-            sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_FAMILY as u16, libc::NFPROTO_INET as u32);
-            sys::nftnl_set_set_str(raw, sys::NFTNL_SET_TABLE as u16, text(TABLE).as_ptr());
-            sys::nftnl_set_set_str(raw, sys::NFTNL_SET_NAME as u16, text(name).as_ptr());
-            sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_ID as u16, id);
-            sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_FLAGS as u16, flags);
-            sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_KEY_TYPE as u16, IPV4_ADDRESS);
-            sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_KEY_LEN as u16, 4);
-            sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_DESC_SIZE as u16, SAMPLE_SIZE);
-            sys::nftnl_set_set_u64(raw, sys::NFTNL_SET_TIMEOUT as u16, SAMPLE_SECONDS * 1000);
-        }
-        Self(set)
-    }
-}
-
-// SAFETY: writes one message of a few hundred bytes into the batch's buffer, which has 64 KiB to spare.
-unsafe impl NlMsg for RawSet {
-    unsafe fn write(&self, buffer: *mut c_void, sequence: u32, _: MsgType) {
-        // SAFETY: the caller gives room for a message; the set is valid.
-        unsafe {
-            let header = header(buffer, NEW_SET, libc::NLM_F_CREATE as u16, sequence);
-            sys::nftnl_set_nlmsg_build_payload(header, self.0.as_ptr());
-        }
-    }
-}
-
-impl Drop for RawSet {
-    fn drop(&mut self) {
-        // SAFETY: allocated in `new`, freed once.
-        unsafe { sys::nftnl_set_free(self.0.as_ptr()) };
-    }
-}
-
 struct RawFlowTable(NonNull<sys::nftnl_flowtable>);
 
 impl RawFlowTable {
@@ -297,11 +271,11 @@ impl Drop for RawFlowTable {
 
 /// # Safety
 /// `buffer` has room for a message.
-unsafe fn header(buffer: *mut c_void, command: u16, flags: u16, sequence: u32) -> *mut libc::nlmsghdr {
+pub(super) unsafe fn header(buffer: *mut c_void, command: u16, flags: u16, sequence: u32) -> *mut libc::nlmsghdr {
     // SAFETY: the caller's promise.
     unsafe { sys::nftnl_nlmsg_build_hdr(buffer.cast(), command, libc::NFPROTO_INET as u16, flags, sequence) }
 }
 
-fn allocated<T>(pointer: *mut T) -> NonNull<T> {
+pub(super) fn allocated<T>(pointer: *mut T) -> NonNull<T> {
     NonNull::new(pointer).unwrap_or_else(|| handle_alloc_error(Layout::new::<[u64; 8]>()))
 }

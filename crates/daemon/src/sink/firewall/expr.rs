@@ -2,24 +2,25 @@
 
 use std::alloc::{Layout, handle_alloc_error};
 use std::ffi::{CStr, CString, c_void};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::ptr::NonNull;
 
+use ipnet::IpNet;
 use nftnl::expr::{
     Bitwise, Cmp, CmpOp, Counter, Expression, Immediate, Masquerade, Meta, Nat, NatType, Register, Verdict,
 };
 use nftnl::nftnl_sys::{self as sys, libc};
 use nftnl::set::{Set, SetKey};
-use nftnl::{ProtoFamily, Rule as Kernel, Table, expr::Lookup};
+use nftnl::{ProtoFamily, Rule as Kernel, Table, expr::Lookup as LookupAnonymous};
 
-use crate::policy::ruleset::{Action, Family, Match, Rule, Side, Transport};
+use super::elements::protocol;
+use crate::policy::ruleset::{self, Action, DataKind, Family, Field, Lookup, Match, Rule, Side, Transport};
 
 const REGISTER: u32 = libc::NFT_REG_1 as u32;
 const NETWORK_HEADER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
-const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
 const SYN: u8 = 2;
 const RST: u8 = 4;
@@ -40,6 +41,10 @@ const FIB_ADDRESS_TYPE: u32 = 3;
 const FIB_SOURCE: u32 = 1;
 const FIB_DESTINATION: u32 = 2;
 const LOCAL: u32 = 2;
+/// `NFT_REG_VERDICT`
+const VERDICT: u32 = 0;
+/// Words of 32 bits in a register of `NFT_REG_1` …
+const WORDS: u32 = 4;
 /// `IPS_DST_NAT`
 const STATUS_DNAT: u32 = 32;
 /// `IPS_ASSURED`, `IPS_CONFIRMED`
@@ -74,9 +79,9 @@ pub fn set_of<'a>(rule: &Rule, id: u32, table: &'a Table) -> Option<Set<'a, Icmp
     Some(set)
 }
 
-/// Fills a kernel rule with the expressions of `rule`.
-pub fn fill(kernel: &mut Kernel<'_>, rule: &Rule, set: Option<&Set<'_, Icmp6Type>>) {
-    let mut writer = Writer { rule: kernel, family: None, transport: None };
+/// Fills a kernel rule with the expressions of `rule`; `set` is its anonymous one, `sets` are the table's.
+pub fn fill(kernel: &mut Kernel<'_>, rule: &Rule, set: Option<&Set<'_, Icmp6Type>>, sets: &[ruleset::Set]) {
+    let mut writer = Writer { rule: kernel, family: None, transport: None, sets };
     for test in &rule.matches {
         writer.test(test, set);
     }
@@ -84,7 +89,7 @@ pub fn fill(kernel: &mut Kernel<'_>, rule: &Rule, set: Option<&Set<'_, Icmp6Type
         writer.sample(set);
     }
     writer.rule.add_expr(&Counter);
-    writer.action(rule.action);
+    writer.action(&rule.action);
 }
 
 /// Knows what the expressions so far have made sure of, so that it need not be asked twice.
@@ -92,6 +97,7 @@ struct Writer<'r, 'k> {
     rule: &'r mut Kernel<'k>,
     family: Option<Family>,
     transport: Option<u8>,
+    sets: &'r [ruleset::Set],
 }
 
 impl Writer<'_, '_> {
@@ -110,22 +116,15 @@ impl Writer<'_, '_> {
                 self.equal(beginning.as_bytes());
             }
             Match::Family(family) => self.family(*family),
-            Match::Source(net) => {
-                self.family(Family::Ipv4);
-                self.prefix(12, &net.addr().octets(), &net.netmask().octets());
+            Match::Source(net) => self.network(Side::Source, *net),
+            Match::Destination(address) => self.network(Side::Destination, (*address).into()),
+            Match::Towards(net) => self.network(Side::Destination, *net),
+            Match::In(lookup) => self.look_up(lookup, None),
+            Match::NotIn(lookup) => {
+                let inverted = Value::U32(libc::NFT_LOOKUP_F_INV as u32);
+                self.look_up(lookup, Some((sys::NFTNL_EXPR_LOOKUP_FLAGS, inverted)));
             }
-            Match::Destination6(net) => {
-                self.family(Family::Ipv6);
-                self.prefix(24, &net.addr().octets(), &net.netmask().octets());
-            }
-            Match::Destination(address) => {
-                self.family(Family::Ipv4);
-                self.prefix(16, &address.octets(), &[0xff; 4]);
-            }
-            Match::Towards(net) => {
-                self.family(Family::Ipv4);
-                self.prefix(16, &net.network().octets(), &net.netmask().octets());
-            }
+            Match::Protocol(transport) => self.transport(protocol(*transport)),
             Match::ToThisMachine => self.address_is_local(FIB_DESTINATION),
             Match::FromThisMachine => self.address_is_local(FIB_SOURCE),
             Match::Loopback => {
@@ -158,7 +157,7 @@ impl Writer<'_, '_> {
                     self.family(Family::Ipv6);
                     self.transport(ICMPV6);
                     self.load(TRANSPORT_HEADER, 0, 1);
-                    self.rule.add_expr(&Lookup::new(set));
+                    self.rule.add_expr(&LookupAnonymous::new(set));
                 }
                 (_, None) => {}
             },
@@ -174,8 +173,8 @@ impl Writer<'_, '_> {
         }
     }
 
-    fn action(&mut self, action: Action) {
-        match action {
+    fn action(&mut self, action: &Action) {
+        match *action {
             Action::Accept => self.rule.add_expr(&Verdict::Accept),
             Action::Drop => self.rule.add_expr(&Verdict::Drop),
             Action::Goto(chain) => self.rule.add_expr(&Verdict::Goto { chain: text(chain) }),
@@ -192,6 +191,10 @@ impl Writer<'_, '_> {
             Action::Reset => self.reject(REJECT_RESET, 0),
             Action::Unreachable => self.reject(REJECT_ICMPX, ICMPX_PROHIBITED),
             Action::Redirect(address, port) => self.redirect(address, port),
+            Action::RedirectBy(family, ref lookup) => self.redirect_by(family, lookup),
+            Action::Decide(ref lookup) => {
+                self.look_up(lookup, Some((sys::NFTNL_EXPR_LOOKUP_DREG, Value::U32(VERDICT))));
+            }
             Action::ClampMss => self.clamp_mss(),
             Action::Offload(table) => {
                 let name = text(table);
@@ -249,15 +252,100 @@ impl Writer<'_, '_> {
         self.rule.add_expr(&Raw { name: c"dynset", values: &values });
     }
 
-    fn redirect(&mut self, address: Ipv4Addr, port: u16) {
-        self.rule.add_expr(&Immediate::new(address.octets(), Register::Reg1));
+    fn redirect(&mut self, address: IpAddr, port: u16) {
+        match address {
+            IpAddr::V4(address) => self.rule.add_expr(&Immediate::new(address.octets(), Register::Reg1)),
+            IpAddr::V6(address) => self.rule.add_expr(&Immediate::new(address.octets(), Register::Reg1)),
+        }
         self.rule.add_expr(&Immediate::new(port.to_be_bytes(), Register::Reg2));
         self.rule.add_expr(&Nat {
             nat_type: NatType::DNat,
-            family: ProtoFamily::Ipv4,
+            family: match address {
+                IpAddr::V4(_) => ProtoFamily::Ipv4,
+                IpAddr::V6(_) => ProtoFamily::Ipv6,
+            },
             ip_register: Register::Reg1,
             port_register: Some(Register::Reg2),
         });
+    }
+
+    /// To what the map leads to: an address, and a port if the map has one, which stands in the register after it.
+    fn redirect_by(&mut self, family: Family, lookup: &Lookup) {
+        self.look_up(lookup, Some((sys::NFTNL_EXPR_LOOKUP_DREG, REG)));
+        let (protocol, words) = match family {
+            Family::Ipv4 => (libc::NFPROTO_IPV4, 1),
+            Family::Ipv6 => (libc::NFPROTO_IPV6, 4),
+        };
+        let data = self.sets.iter().find(|set| set.name == lookup.set).and_then(|set| set.data.as_ref());
+        let ports = matches!(data, Some(DataKind::Values(kinds)) if kinds.len() > 1);
+        let mut values = vec![
+            (sys::NFTNL_EXPR_NAT_TYPE, Value::U32(libc::NFT_NAT_DNAT as u32)),
+            (sys::NFTNL_EXPR_NAT_FAMILY, Value::U32(protocol as u32)),
+            (sys::NFTNL_EXPR_NAT_REG_ADDR_MIN, REG),
+        ];
+        if ports {
+            values.push((sys::NFTNL_EXPR_NAT_REG_PROTO_MIN, Value::U32(register(words))));
+        }
+        self.rule.add_expr(&Raw { name: c"nat", values: &values });
+    }
+
+    /// Loads the fields one after the other and asks the set; `more` is an attribute of the lookup.
+    fn look_up(&mut self, lookup: &Lookup, more: Option<(u32, Value<'_>)>) {
+        // First what a field needs: its check uses the register, too.
+        lookup.fields.iter().for_each(|field| self.protocol_of(*field));
+        let mut words = 0;
+        for field in &lookup.fields {
+            words += self.load_field(*field, register(words));
+        }
+        let name = text(&lookup.set);
+        let mut values = vec![(sys::NFTNL_EXPR_LOOKUP_SREG, REG), (sys::NFTNL_EXPR_LOOKUP_SET, Value::Text(&name))];
+        values.extend(more);
+        self.rule.add_expr(&Raw { name: c"lookup", values: &values });
+    }
+
+    /// Makes sure that the packet has such a field.
+    fn protocol_of(&mut self, field: Field) {
+        match field {
+            Field::Source(family) | Field::Destination(family) => self.family(family),
+            Field::Port(transport, _) => self.transport(protocol(transport)),
+            Field::Transport | Field::Input | Field::Output => {}
+        }
+    }
+
+    /// Returns how many words of registers the field fills.
+    fn load_field(&mut self, field: Field, register: u32) -> u32 {
+        match field {
+            Field::Source(family) | Field::Destination(family) => {
+                let side = if matches!(field, Field::Source(_)) { Side::Source } else { Side::Destination };
+                let (offset, length) = address_at(family, side);
+                self.load_to(register, NETWORK_HEADER, offset, length);
+                length / WORDS
+            }
+            Field::Port(_, side) => {
+                self.load_to(register, TRANSPORT_HEADER, if side == Side::Source { 0 } else { 2 }, 2);
+                1
+            }
+            Field::Transport => self.load_meta(register, libc::NFT_META_L4PROTO, 1),
+            Field::Input => self.load_meta(register, libc::NFT_META_IIFNAME, 4),
+            Field::Output => self.load_meta(register, libc::NFT_META_OIFNAME, 4),
+        }
+    }
+
+    fn load_meta(&mut self, register: u32, key: i32, words: u32) -> u32 {
+        let values =
+            [(sys::NFTNL_EXPR_META_KEY, Value::U32(key as u32)), (sys::NFTNL_EXPR_META_DREG, Value::U32(register))];
+        self.rule.add_expr(&Raw { name: c"meta", values: &values });
+        words
+    }
+
+    fn network(&mut self, side: Side, net: IpNet) {
+        let family = Family::of(net.addr());
+        self.family(family);
+        let (offset, _) = address_at(family, side);
+        match net {
+            IpNet::V4(net) => self.prefix(offset, &net.addr().octets(), &net.netmask().octets()),
+            IpNet::V6(net) => self.prefix(offset, &net.addr().octets(), &net.netmask().octets()),
+        }
     }
 
     /// The name with zeros up to `IFNAMSIZ`: the kernel has a short way for 16 bytes.
@@ -295,10 +383,7 @@ impl Writer<'_, '_> {
     }
 
     fn port(&mut self, transport: Transport, side: Side, first: u16, last: u16) {
-        self.transport(match transport {
-            Transport::Tcp => TCP,
-            Transport::Udp => UDP,
-        });
+        self.transport(protocol(transport));
         self.load(TRANSPORT_HEADER, if side == Side::Source { 0 } else { 2 }, 2);
         if first == last {
             self.equal(&first.to_be_bytes());
@@ -354,8 +439,12 @@ impl Writer<'_, '_> {
     }
 
     fn load(&mut self, base: u32, offset: u32, length: u32) {
+        self.load_to(REGISTER, base, offset, length);
+    }
+
+    fn load_to(&mut self, register: u32, base: u32, offset: u32, length: u32) {
         let values = [
-            (sys::NFTNL_EXPR_PAYLOAD_DREG, REG),
+            (sys::NFTNL_EXPR_PAYLOAD_DREG, Value::U32(register)),
             (sys::NFTNL_EXPR_PAYLOAD_BASE, Value::U32(base)),
             (sys::NFTNL_EXPR_PAYLOAD_OFFSET, Value::U32(offset)),
             (sys::NFTNL_EXPR_PAYLOAD_LEN, Value::U32(length)),
@@ -401,7 +490,26 @@ impl Expression for Raw<'_> {
     }
 }
 
-fn name_of_interface(name: &str) -> [u8; libc::IFNAMSIZ] {
+/// Returns where an address stands in the network header, and its length.
+const fn address_at(family: Family, side: Side) -> (u32, u32) {
+    match (family, side) {
+        (Family::Ipv4, Side::Source) => (12, 4),
+        (Family::Ipv4, Side::Destination) => (16, 4),
+        (Family::Ipv6, Side::Source) => (8, 16),
+        (Family::Ipv6, Side::Destination) => (24, 16),
+    }
+}
+
+/// Returns the register that begins after so many words, as the kernel names it: whole ones by their old names.
+const fn register(words: u32) -> u32 {
+    match words % WORDS {
+        0 => REGISTER + words / WORDS,
+        _ => libc::NFT_REG32_00 as u32 + words,
+    }
+}
+
+/// Returns the name with zeros up to `IFNAMSIZ`.
+pub fn name_of_interface(name: &str) -> [u8; libc::IFNAMSIZ] {
     let mut padded = [0; libc::IFNAMSIZ];
     padded.iter_mut().zip(name.bytes().take(libc::IFNAMSIZ - 1)).for_each(|(to, from)| *to = from);
     padded

@@ -1,0 +1,38 @@
+//! Listings of our table, made alike: without counts, without what the clock changes, elements in one line and in one order.
+
+/// The lines of a listing, or of the printed text, without the table's own flags.
+pub fn lines(text: &str) -> Vec<String> {
+    let without_counts = |line: &str| match line.split_once("counter packets ") {
+        Some((before, after)) => format!("{before}counter {}", after.splitn(4, ' ').last().unwrap()),
+        None => line.to_owned(),
+    };
+    // Newer kernels and nft say which program owns a table.
+    let without_owner =
+        |line: &str| line.split_once(" # progname").map_or(line.to_owned(), |(line, _)| line.to_owned());
+    let text = elements_in_order(text);
+    let all = text.lines().map(without_counts).map(|line| without_owner(&line));
+    all.filter(|line| !line.is_empty() && !line.starts_with('#') && !line.starts_with("\tflags ")).collect()
+}
+
+/// Each release of nft breaks lists of elements in its own way, and orders concatenations by their last field.
+fn elements_in_order(text: &str) -> String {
+    const BEGIN: &str = "elements = { ";
+    let mut parts = text.split(BEGIN);
+    let mut whole = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (list, rest) = part.split_once(" }").expect("an end of the list");
+        let element = |text: &str| text.trim().split(" expires ").next().unwrap_or_default().to_owned();
+        let mut elements: Vec<String> = list.split(',').map(element).collect();
+        elements.sort();
+        whole += &format!("{BEGIN}{} }}{rest}", elements.join(", "));
+    }
+    whole
+}
+
+/// Compares two listings so that only what differs is shown.
+pub fn assert_same(left: &[String], right: &[String]) {
+    let missing: Vec<_> = right.iter().filter(|line| !left.contains(line)).collect();
+    let more: Vec<_> = left.iter().filter(|line| !right.contains(line)).collect();
+    assert!(missing.is_empty() && more.is_empty(), "missing: {missing:#?}\ntoo much: {more:#?}");
+    assert!(left == right, "the order differs: {left:#?}");
+}

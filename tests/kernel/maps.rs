@@ -1,0 +1,407 @@
+//! Sets and maps in the kernel: listed as they are printed, asked by packets, changed without a new table.
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use bramblegate::event::Applied;
+use bramblegate::policy::FirewallPlan;
+use bramblegate::policy::ruleset::{
+    Action, ChainKind, Data, DataKind, Elements, Family, Hook, Item, Kind, Match, Ruleset, Set, Transport, build,
+};
+use bramblegate::sink::Sink;
+use bramblegate::sink::firewall::FirewallSink;
+use libtest_mimic::Trial;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::disturbance::Ear;
+use crate::firewall::{assert_same, home, lines, listing, load};
+use crate::lab::{Namespace, feed, sh, trial};
+use crate::packets::{HEAD, Lab, NODE, ping};
+use crate::sets::*;
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        trial("maps::every_kind_is_listed_as_it_is_printed", every_kind_is_listed_as_it_is_printed),
+        trial("maps::any_set_is_read_back_as_it_was_sent", any_set_is_read_back_as_it_was_sent),
+        trial("maps::packets_take_the_verdict_of_a_map", packets_take_the_verdict_of_a_map),
+        trial("maps::connections_go_where_a_map_leads_them", connections_go_where_a_map_leads_them),
+        trial("maps::new_elements_leave_rules_and_packets_alone", new_elements_leave_rules_and_packets_alone),
+        trial("maps::any_change_of_elements_is_the_plan_after_it", any_change_of_elements_is_the_plan_after_it),
+        trial("maps::an_element_of_somebody_else_is_taken_out", an_element_of_somebody_else_is_taken_out),
+        trial("maps::what_has_expired_is_not_removed_again", what_has_expired_is_not_removed_again),
+        trial("maps::a_refused_set_is_named", a_refused_set_is_named),
+        trial("maps::one_element_of_thousands_is_changed_quickly", one_element_of_thousands_is_changed_quickly),
+    ]
+}
+
+fn printed(ruleset: &Ruleset) -> Vec<String> {
+    lines(&ruleset.kernel(false).to_string())
+}
+
+/// Applies as the daemon's loop does.
+fn apply(sink: &mut FirewallSink, ruleset: &Ruleset, revision: u64) -> Applied {
+    let plan = FirewallPlan { ruleset: ruleset.clone(), protect: false, revision };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(sink.apply(&plan)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The kernel's number of our table: one that is replaced gets a new one.
+fn number() -> String {
+    let listing = sh("nft -a list table inet bramblegate");
+    listing
+        .lines()
+        .next()
+        .and_then(|line| line.rsplit_once("# handle "))
+        .unwrap_or_else(|| panic!("{listing}"))
+        .1
+        .into()
+}
+
+fn every_kind_is_listed_as_it_is_printed() {
+    let ruleset = every_kind();
+    let mut sink = FirewallSink::new();
+    for protect in [true, false] {
+        load(&mut sink, &ruleset, protect);
+        assert_same(&listing(), &printed(&ruleset));
+    }
+    sink.remove().unwrap();
+    let (ok, output) = feed("nft -f -", &ruleset.to_string());
+    assert!(ok, "{output}");
+    assert_same(&listing(), &printed(&ruleset));
+}
+
+/// A rule set of one map of verdicts, by the node's address, at forward.
+fn judged(texts: &[&str]) -> Ruleset {
+    let by_node = map("by_node", &[ADDRESS], DataKind::Verdict, texts);
+    let rules = vec![
+        rule([Match::Protocol(Transport::Udp)], Action::Accept),
+        rule([], Action::Decide(lookup(&[FROM], "by_node"))),
+        rule([], Action::Accept),
+    ];
+    let counted = chain("counted", None, vec![rule([], Action::Accept)]);
+    let forward = chain("forward", Some((ChainKind::Filter, Hook::Forward, 0)), rules);
+    Ruleset { flow_table: None, sets: vec![by_node], chains: vec![counted, forward] }
+}
+
+fn with_way_back(lab: &Lab) {
+    lab.venue.sh(&format!("ip route add 192.168.50.0/24 via {HEAD}"));
+}
+
+fn packets_take_the_verdict_of_a_map() {
+    let lab = Lab::new();
+    with_way_back(&lab);
+    let mut sink = FirewallSink::new();
+    for (leads_to, through, counts) in [("accept", true, 0), ("drop", false, 0), ("goto counted", true, 2)] {
+        let ruleset = judged(&[&format!("{NODE} : {leads_to}")]);
+        apply(&mut sink, &ruleset, 0);
+        assert_eq!(ping(&lab.node, crate::packets::VENUE), through, "{leads_to}");
+        let chain = sh("nft list chain inet bramblegate counted");
+        assert!(chain.contains(&format!("packets {counts} ")), "{leads_to}: {chain}");
+    }
+}
+
+/// What the server behind `address` says of itself.
+fn greeting(from: &Namespace, address: SocketAddr) -> Option<String> {
+    let client = from.run(move || {
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        Some(text)
+    });
+    client.join().unwrap()
+}
+
+/// A server that greets with its own address until the namespace goes.
+fn greeter(node: &Namespace, address: &str, port: u16) {
+    let address: SocketAddr = SocketAddr::new(address.parse().unwrap(), port);
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    node.run(move || {
+        let listener = TcpListener::bind(address).unwrap();
+        ready.send(()).unwrap();
+        for stream in listener.incoming().take(8) {
+            use std::io::Write;
+            let _ = stream.and_then(|mut stream| stream.write_all(address.to_string().as_bytes()));
+        }
+    });
+    is_ready.recv().unwrap();
+}
+
+fn connections_go_where_a_map_leads_them() {
+    const SERVICE_6: &str = "fd00:99::126";
+    let lab = Lab::new();
+    with_way_back(&lab);
+    sh("sysctl -qw net.ipv6.conf.all.forwarding=1
+        ip addr add fd00:50::1/64 dev eth0 nodad; ip addr add fd00:99::126/64 dev eth1 nodad");
+    lab.node.sh("ip addr add 192.168.50.12/24 dev eth0; ip addr add fd00:50::11/64 dev eth0 nodad
+        ip route add default via fd00:50::1");
+    lab.venue.sh("ip addr add fd00:99::1/64 dev eth0 nodad; ip route add default via fd00:99::126");
+    for (address, port) in [(NODE, 8080), ("192.168.50.12", 8081), ("fd00:50::11", 8082)] {
+        greeter(&lab.node, address, port);
+    }
+    let led = |backend: &str| {
+        let both = [ADDRESS, PORT];
+        let backends = map("backends", &both, values(&both), &[&format!("{HEAD} . 80 : {backend}")]);
+        let both = [ADDRESS_6, PORT];
+        let texts = format!("{SERVICE_6} . 80 : fd00:50::11 . 8082");
+        let backends_6 = map("backends6", &both, values(&both), &[&texts]);
+        let to_node = map("to_node", &[PORT], values(&[ADDRESS]), &["8081 : 192.168.50.12"]);
+        let rules = vec![
+            rule([], Action::RedirectBy(Family::Ipv4, lookup(&[TO, TCP_PORT], "backends"))),
+            rule([], Action::RedirectBy(Family::Ipv6, lookup(&[TO_6, TCP_PORT], "backends6"))),
+            rule([Match::Family(Family::Ipv4)], Action::RedirectBy(Family::Ipv4, lookup(&[TCP_PORT], "to_node"))),
+        ];
+        let nat = chain("turned", Some((ChainKind::Nat, Hook::Prerouting, -100)), rules);
+        Ruleset { flow_table: None, sets: vec![backends, backends_6, to_node], chains: vec![nat] }
+    };
+    let mut sink = FirewallSink::new();
+    let service = SocketAddr::new(HEAD.parse().unwrap(), 80);
+    assert_eq!(greeting(&lab.venue, service), None, "nobody listens there");
+    for backend in [(NODE, 8080), ("192.168.50.12", 8081)] {
+        apply(&mut sink, &led(&format!("{} . {}", backend.0, backend.1)), 0);
+        assert_eq!(greeting(&lab.venue, service), Some(format!("{}:{}", backend.0, backend.1)));
+    }
+    let by_port = SocketAddr::new(HEAD.parse().unwrap(), 8081);
+    assert_eq!(greeting(&lab.venue, by_port).as_deref(), Some("192.168.50.12:8081"), "an address, the port stays");
+    let by_ipv6 = SocketAddr::new(SERVICE_6.parse().unwrap(), 80);
+    // The neighbours' first questions may be lost.
+    let answer = (0..5).find_map(|_| greeting(&lab.venue, by_ipv6));
+    assert_eq!(answer.as_deref(), Some("[fd00:50::11]:8082"));
+}
+
+fn new_elements_leave_rules_and_packets_alone() {
+    let lab = Lab::new();
+    with_way_back(&lab);
+    let mut sink = FirewallSink::new();
+    let node = format!("{NODE} : goto counted");
+    apply(&mut sink, &judged(&[&node]), 0);
+    let before = number();
+    let name = lab.node.name().to_owned();
+    let venue = crate::packets::VENUE;
+    let echo = std::thread::spawn(move || sh(&format!("ip netns exec {name} ping -n -q -i 0.002 -c 500 {venue}")));
+    let mut changes = 0;
+    while !echo.is_finished() {
+        let others = [format!("10.0.0.{} : drop", changes % 200), format!("10.1.0.{} : goto counted", changes % 7)];
+        let ruleset = judged(&[&node, &others[0], &others[1]]);
+        apply(&mut sink, &ruleset, 0);
+        changes += 1;
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let result = echo.join().unwrap();
+    assert!(changes > 50, "{changes}");
+    assert!(result.contains(" 0% packet loss"), "{result}");
+    assert_eq!(number(), before, "the table is the same");
+    let chain = sh("nft list chain inet bramblegate counted");
+    assert!(chain.contains("packets 500 "), "no counter began anew: {chain}");
+    apply(&mut sink, &judged(&[&node]), 0);
+    assert_same(&listing(), &printed(&judged(&[&node])));
+    assert_eq!(number(), before);
+    apply(&mut sink, &judged(&[&node]), 1);
+    assert_ne!(number(), before, "somebody touched the table: it is replaced as a whole");
+}
+
+fn an_element_of_somebody_else_is_taken_out() {
+    let mut sink = FirewallSink::new();
+    let (first, second) = (judged(&["10.0.0.1 : drop"]), judged(&["10.0.0.2 : drop"]));
+    apply(&mut sink, &first, 0);
+    let mut ear = Ear::new(sink.port().unwrap());
+    apply(&mut sink, &second, 0);
+    assert_eq!(ear.next(300), None, "a change of ours is no disturbance");
+    sh("nft add element inet bramblegate by_node '{ 10.0.0.9 : accept }'");
+    let Some(bramblegate::event::Firewall::Disturbed { by: Some(by) }) = ear.next(1000) else { panic!("not noticed") };
+    assert!(by.starts_with("nft ("), "{by}");
+    apply(&mut sink, &second, 1);
+    assert_same(&listing(), &printed(&second));
+    // Not noticed yet when the next change comes: the kernel refuses it, or what is read back is not the plan.
+    for theirs in [
+        "delete element inet bramblegate by_node '{ 10.0.0.2 : drop }'",
+        "add element inet bramblegate by_node '{ 10.0.0.9 : drop }'",
+    ] {
+        sh(&format!("nft {theirs}"));
+        apply(&mut sink, &first, 1);
+        assert_same(&listing(), &printed(&first));
+        apply(&mut sink, &second, 1);
+    }
+}
+
+fn what_has_expired_is_not_removed_again() {
+    let timed = |texts: &[&str]| {
+        let set = Set { timeout: Some(1), ..set("timed", &[ADDRESS], texts) };
+        let rules = vec![rule([Match::In(lookup(&[FROM], "timed"))], Action::Drop)];
+        let forward = chain("forward", Some((ChainKind::Filter, Hook::Forward, 0)), rules);
+        Ruleset { flow_table: None, sets: vec![set], chains: vec![forward] }
+    };
+    let mut sink = FirewallSink::new();
+    apply(&mut sink, &timed(&["10.0.0.1", "10.0.0.2"]), 0);
+    assert!(listing().join("\n").contains("{ 10.0.0.1, 10.0.0.2 }"));
+    let before = number();
+    std::thread::sleep(Duration::from_millis(1300));
+    apply(&mut sink, &timed(&["10.0.0.3"]), 0);
+    assert_eq!(number(), before, "the table is the same");
+    assert_same(&listing(), &printed(&timed(&["10.0.0.3"])));
+}
+
+fn a_refused_set_is_named() {
+    let mut sink = FirewallSink::new();
+    load(&mut sink, &build(&home()), false);
+    let faults = [
+        set("ranges", &[PORT], &["80-90"]),
+        set("mixed", &[ADDRESS], &["fd00::1"]),
+        map("nowhere", &[ADDRESS], DataKind::Verdict, &["10.0.0.1 : goto nowhere"]),
+    ];
+    for fault in faults {
+        let name = format!("set {}", fault.name);
+        let error = sink.load(&Ruleset { sets: vec![fault], ..judged(&[]) }, false).unwrap_err();
+        assert!(error.message.contains(&name), "{error}");
+        assert_same(&listing(), &printed(&build(&home())));
+    }
+}
+
+fn one_element_of_thousands_is_changed_quickly() {
+    let many = |last: u16| {
+        let keys = (0..10_000_u32).map(|number| std::net::Ipv4Addr::from(0x0a00_0000 + number));
+        let element = |address: std::net::Ipv4Addr| {
+            let backend = vec![Item::from(std::net::IpAddr::from(address)), Item::from(8080)];
+            (vec![Item::from(std::net::IpAddr::from(address)), Item::from(80)], Some(Data::Values(backend)))
+        };
+        let mut elements: Elements = keys.map(element).collect();
+        elements.insert(items("10.9.9.9 . 80"), Some(data(&format!("10.9.9.9 . {last}"))));
+        let both = [ADDRESS, PORT];
+        let mut ruleset = judged(&[]);
+        ruleset.sets.push(Set { elements, ..map("backends", &both, values(&both), &[]) });
+        ruleset
+    };
+    let mut sink = FirewallSink::new();
+    apply(&mut sink, &many(0), 0);
+    let (mut updated, mut replaced) = (Vec::new(), Vec::new());
+    for round in 1..8 {
+        let ruleset = many(round);
+        let begin = Instant::now();
+        apply(&mut sink, &ruleset, u64::from(round - 1));
+        updated.push(begin.elapsed());
+        let begin = Instant::now();
+        apply(&mut sink, &ruleset, u64::from(round));
+        replaced.push(begin.elapsed());
+    }
+    [&mut updated, &mut replaced].into_iter().for_each(|times| times.sort());
+    println!("one element of 10,000 {:?}, all anew {:?}", updated[3], replaced[3]);
+    assert!(updated[3] < replaced[3], "{updated:?} against {replaced:?}");
+}
+
+/// A set or map of any type, and a second list of elements for it.
+fn any_set() -> impl Strategy<Value = (Set, Elements)> {
+    let kind = prop::sample::select(vec![Kind::Ipv4, Kind::Ipv6, Kind::Port, Kind::Transport, Kind::Interface]);
+    let address = prop::sample::select(vec![Kind::Ipv4, Kind::Ipv6]);
+    let leads_to = prop_oneof![
+        Just(None),
+        Just(Some(DataKind::Verdict)),
+        address.clone().prop_map(|kind| Some(DataKind::Values(vec![kind]))),
+        address.prop_map(|kind| Some(DataKind::Values(vec![kind, Kind::Port]))),
+    ];
+    let shape = (prop::collection::vec(kind, 1..4), leads_to, any::<bool>());
+    shape.prop_flat_map(|(key, leads_to, interval)| {
+        // Names of ports are no numbers: nft shows ranges of them in its own ways.
+        let interval = interval && !key.contains(&Kind::Interface) && !key.contains(&Kind::Transport);
+        let empty = Set { name: "any".into(), key, data: leads_to, interval, ..Set::default() };
+        let some = || any_elements(&empty);
+        let (now, later) = (some(), some());
+        (now, later).prop_map(move |(elements, later)| (Set { elements, ..empty.clone() }, later))
+    })
+}
+
+fn any_elements(set: &Set) -> impl Strategy<Value = Elements> + use<> {
+    let key: Vec<_> = set.key.iter().map(|kind| any_item(*kind, set.interval)).collect();
+    let leads_to = match &set.data {
+        None => Just(None).boxed(),
+        Some(DataKind::Verdict) => prop::sample::select(vec!["accept", "drop", "goto counted", "jump counted"])
+            .prop_map(|text| Some(data(text)))
+            .boxed(),
+        Some(DataKind::Values(kinds)) => {
+            let values: Vec<_> = kinds.iter().map(|kind| any_item(*kind, false)).collect();
+            values.prop_map(|items| Some(Data::Values(items))).boxed()
+        }
+    };
+    prop::collection::vec((key, leads_to), 0..9).prop_map(|all| {
+        let mut elements = Elements::new();
+        for (key, leads_to) in all {
+            if !elements.keys().any(|known| overlap(known, &key)) {
+                elements.insert(key, leads_to);
+            }
+        }
+        elements
+    })
+}
+
+fn overlap(left: &[Item], right: &[Item]) -> bool {
+    left.iter().zip(right).all(|(left, right)| match (left, right) {
+        (Item::Addresses(left), Item::Addresses(right)) => left.contains(right) || right.contains(left),
+        (Item::Ports(a, b), Item::Ports(c, d)) => a <= d && c <= b,
+        (left, right) => left == right,
+    })
+}
+
+fn any_item(kind: Kind, interval: bool) -> BoxedStrategy<Item> {
+    let prefix = move |bits: u8| if interval { 8..=bits } else { bits..=bits };
+    match kind {
+        Kind::Ipv4 => (any::<u32>(), prefix(32))
+            .prop_map(|(bits, prefix)| {
+                Item::from(ipnet::IpNet::new(std::net::Ipv4Addr::from(bits).into(), prefix).unwrap())
+            })
+            .boxed(),
+        Kind::Ipv6 => (any::<u128>(), prefix(128))
+            .prop_map(|(bits, prefix)| {
+                Item::from(ipnet::IpNet::new(std::net::Ipv6Addr::from(bits).into(), prefix).unwrap())
+            })
+            .boxed(),
+        Kind::Port => (any::<u16>(), any::<u16>())
+            .prop_map(move |(a, b)| if interval { Item::Ports(a.min(b), a.max(b)) } else { Item::from(a) })
+            .boxed(),
+        Kind::Transport => prop::sample::select(vec![Transport::Tcp, Transport::Udp]).prop_map(Item::Transport).boxed(),
+        Kind::Interface => "[a-z][a-z0-9.@_-]{0,14}".prop_map(Item::Interface).boxed(),
+    }
+}
+
+/// A table with this set, and a rule that asks it if it is a set of addresses or a map of verdicts by them.
+fn around(set: Set) -> Ruleset {
+    let mut ruleset = judged(&[]);
+    ruleset.sets = vec![set];
+    ruleset.chains[1].rules.clear();
+    ruleset
+}
+
+fn check(cases: u32, property: impl Fn(Set, Elements)) {
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let property = |(set, later): (Set, Elements)| {
+        property(set, later);
+        Ok(())
+    };
+    TestRunner::new(config).run(&any_set(), property).unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn any_set_is_read_back_as_it_was_sent() {
+    check(40, |set, _| {
+        let ruleset = around(set);
+        let mut sink = FirewallSink::new();
+        // It compares what the kernel holds with what was sent.
+        load(&mut sink, &ruleset, false);
+        assert_same(&listing(), &printed(&ruleset));
+        let (ok, output) = feed("nft -c -f -", &ruleset.to_string());
+        assert!(ok, "{output}");
+        sink.remove().unwrap();
+    });
+}
+
+fn any_change_of_elements_is_the_plan_after_it() {
+    check(40, |set, later| {
+        let mut sink = FirewallSink::new();
+        let after = around(Set { elements: later, ..set.clone() });
+        let first = around(set);
+        apply(&mut sink, &first, 0);
+        let before = number();
+        apply(&mut sink, &after, 0);
+        assert_eq!(number() == before, after != first, "an equal plan is applied anew as a whole");
+        assert_same(&listing(), &printed(&after));
+        sink.remove().unwrap();
+    });
+}
