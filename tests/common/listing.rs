@@ -1,5 +1,13 @@
 //! Listings of our table, made alike: without counts, without what the clock changes, elements in one line and in one order.
 
+/// What nft 1.1 lists in another form than nft 1.0 and we do; it reads ours.
+const FORMS: [(&str, &str); 4] = [
+    ("tcp flags & (syn | rst) == syn ", "tcp flags syn / syn,rst "),
+    ("tcp flags & (syn | ack) == syn | ack ", "tcp flags syn,ack / syn,ack "),
+    ("tcp flags & (rst | ack) == rst ", "tcp flags rst / rst,ack "),
+    ("type nat hook output priority dstnat - 10;", "type nat hook output priority -110;"),
+];
+
 /// The lines of a listing, or of the printed text, without the table's own flags.
 pub fn lines(text: &str) -> Vec<String> {
     let without_counts = |line: &str| match line.split_once("counter packets ") {
@@ -9,7 +17,7 @@ pub fn lines(text: &str) -> Vec<String> {
     // Newer kernels and nft say which program owns a table.
     let without_owner =
         |line: &str| line.split_once(" # progname").map_or(line.to_owned(), |(line, _)| line.to_owned());
-    let text = elements_in_order(text);
+    let text = FORMS.iter().fold(elements_in_order(text), |text, (new, old)| text.replace(new, old));
     let all = text.lines().map(without_counts).map(|line| without_owner(&line));
     all.filter(|line| !line.is_empty() && !line.starts_with('#') && !line.starts_with("\tflags ")).collect()
 }
