@@ -11,7 +11,8 @@ use crate::text::{assert_same, lines};
 /// The releases, and the nft that each has.
 pub const RELEASES: &[(&str, &str)] = &[("bookworm", "nftables v1.0.6 "), ("trixie", "nftables v1.1.3 ")];
 
-/// Loads our usual table and one with every kind of set and map, and lets the release's nft list them and check the text.
+/// Loads our usual table and one with every kind of set and map, and lets the release's nft list
+/// them and check the text.
 pub fn play(release: &str) {
     let (_, version) = RELEASES.iter().find(|(known, _)| *known == release).expect("a release");
     let root = crate::roots().join(release);

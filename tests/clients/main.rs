@@ -1,6 +1,7 @@
-//! `make clients-test`: every state that an uplink can be in, with the real DHCP clients of Debian 12 and 13, and what row 1, the
-//! LED, the status and `doctor` say; and our table as each release's nft lists it. Each case has namespaces of its own, and a root of its own over one that
-//! `scripts/client-roots.sh` made. Slow, so no part of `cargo test`.
+//! `make clients-test`: every state that an uplink can be in, with the real DHCP clients of Debian 12
+//! and 13, and what row 1, the LED, the status and `doctor` say; and our table as the nft of each
+//! lists it (`make test` does that with the machine's own). Each case has namespaces of its own, and
+//! a root of its own over one that `scripts/client-roots.sh` made. Slow, so no part of `cargo test`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

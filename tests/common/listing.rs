@@ -1,4 +1,5 @@
-//! Listings of our table, made alike: without counts, without what the clock changes, elements in one line and in one order.
+//! Listings of our table, made alike: without counts, without what the clock changes, elements in
+//! one line and in one order.
 
 /// What nft 1.1 lists in another form than nft 1.0 and we do; it reads ours.
 const FORMS: [(&str, &str); 4] = [
@@ -22,7 +23,8 @@ pub fn lines(text: &str) -> Vec<String> {
     all.filter(|line| !line.is_empty() && !line.starts_with('#') && !line.starts_with("\tflags ")).collect()
 }
 
-/// Each release of nft breaks lists of elements in its own way, and orders concatenations by their last field.
+/// Each release of nft breaks lists of elements in its own way, and orders concatenations by their
+/// last field.
 fn elements_in_order(text: &str) -> String {
     const BEGIN: &str = "elements = { ";
     let mut parts = text.split(BEGIN);

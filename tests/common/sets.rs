@@ -18,7 +18,8 @@ pub const TO_6: Field = Field::Destination(Family::Ipv6);
 pub const TCP_PORT: Field = Field::Port(Transport::Tcp, Side::Destination);
 pub const UDP_PORT: Field = Field::Port(Transport::Udp, Side::Destination);
 
-/// An item of its text: an address, a network, a port, a range of ports, a protocol, else a port's name.
+/// An item of its text: an address, a network, a port, a range of ports, a protocol, else a port's
+/// name.
 pub fn item(text: &str) -> Item {
     let ports = text.split_once('-').and_then(|(a, b)| Some(Item::Ports(a.parse().ok()?, b.parse().ok()?)));
     let net = || text.parse::<ipnet::IpNet>().ok().map(Item::from);

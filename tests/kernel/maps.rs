@@ -1,4 +1,5 @@
-//! Sets and maps in the kernel: listed as they are printed, asked by packets, changed without a new table.
+//! Sets and maps in the kernel: listed as they are printed, asked by packets, changed without a new
+//! table.
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -213,7 +214,8 @@ fn an_element_of_somebody_else_is_taken_out() {
     assert!(by.starts_with("nft ("), "{by}");
     apply(&mut sink, &second, 1);
     assert_same(&listing(), &printed(&second));
-    // Not noticed yet when the next change comes: the kernel refuses it, or what is read back is not the plan.
+    // Not noticed yet when the next change comes: the kernel refuses it, or what is read back is
+    // not the plan.
     for theirs in [
         "delete element inet bramblegate by_node '{ 10.0.0.2 : drop }'",
         "add element inet bramblegate by_node '{ 10.0.0.9 : drop }'",
@@ -362,7 +364,8 @@ fn any_item(kind: Kind, interval: bool) -> BoxedStrategy<Item> {
     }
 }
 
-/// A table with this set, and a rule that asks it if it is a set of addresses or a map of verdicts by them.
+/// A table with this set, and a rule that asks it if it is a set of addresses or a map of verdicts
+/// by them.
 fn around(set: Set) -> Ruleset {
     let mut ruleset = judged(&[]);
     ruleset.sets = vec![set];

@@ -1,7 +1,9 @@
-//! Named sets and maps: what they hold, how a packet is looked up in them, and the change that makes one of another.
+//! Named sets and maps: what they hold, how a packet is looked up in them, and the change that
+//! makes one of another.
 //!
-//! Elements are part of the plan: it holds all of them. Two plans that differ in elements alone differ by [`SetUpdate`]s,
-//! which change the kernel's set where it stands: no rule is replaced, no counter starts anew.
+//! Elements are part of the plan: it holds all of them. Two plans that differ in elements alone
+//! differ by [`SetUpdate`]s, which change the kernel's set where it stands: no rule is replaced, no
+//! counter starts anew.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +30,8 @@ pub struct Set {
     pub interval: bool,
     /// `flags dynamic`: rules add elements, see [`super::Action::Sample`]
     pub dynamic: bool,
-    /// how long an element stays, in seconds. Such a set begins with `elements`; what it holds later is the clock's matter
+    /// how long an element stays, in seconds. Such a set begins with `elements`; what it holds
+    /// later is the clock's matter
     pub timeout: Option<u64>,
     /// most elements that it takes
     pub size: Option<u32>,
@@ -133,7 +136,8 @@ pub enum Field {
     Output,
 }
 
-/// A change of a set's elements: first all of `remove` goes, then all of `add` comes. An element with other data is in both.
+/// A change of a set's elements: first all of `remove` goes, then all of `add` comes. An element
+/// with other data is in both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetUpdate {
     pub set: Name,
@@ -144,7 +148,8 @@ pub struct SetUpdate {
 }
 
 impl Set {
-    /// Returns the change that makes `before` this set; `None` where elements are not all that differs, or must not change.
+    /// Returns the change that makes `before` this set; `None` where elements are not all that
+    /// differs, or must not change.
     fn update_from(&self, before: &Self) -> Option<SetUpdate> {
         if !self.is_same_but_for_elements(before) || (self.constant && self.elements != before.elements) {
             return None;
@@ -175,8 +180,8 @@ impl SetUpdate {
 }
 
 impl Ruleset {
-    /// Returns the changes of sets that make `before` this rule set; `None` where more than elements differs, so that the table
-    /// has to be replaced.
+    /// Returns the changes of sets that make `before` this rule set; `None` where more than
+    /// elements differs, so that the table has to be replaced.
     pub fn updates_from(&self, before: &Self) -> Option<Vec<SetUpdate>> {
         let Self { flow_table, sets, chains } = self;
         if *flow_table != before.flow_table || *chains != before.chains || sets.len() != before.sets.len() {

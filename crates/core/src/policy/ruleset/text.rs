@@ -1,5 +1,5 @@
-//! The rule set in nft syntax, as `nft list table` lists it, but for counter values. nft 1.1 has other forms for comparisons of
-//! TCP flags and for priorities of nat at output; it reads these.
+//! The rule set in nft syntax, as `nft list table` lists it, but for counter values. nft 1.1 has
+//! other forms for comparisons of TCP flags and for priorities of nat at output; it reads these.
 
 use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;

@@ -43,8 +43,8 @@ pub struct Element {
     pub key: Vec<u8>,
     /// in a set of intervals, with a key of several fields: the last of each field
     pub key_end: Option<Vec<u8>>,
-    /// false: the interval before ends here, and this key is not in it. Where one begins as another ends, the kernel wants the
-    /// end first
+    /// false: the interval before ends here, and this key is not in it. Where one begins as another
+    /// ends, the kernel wants the end first
     pub begins: bool,
     /// no element ends the interval that begins here
     pub open: bool,
@@ -65,7 +65,8 @@ pub fn elements(plan: &Elements, interval: bool) -> BTreeSet<Element> {
     plan.iter().flat_map(|(key, leads_to)| of_key(key, interval, data(leads_to))).collect()
 }
 
-/// Returns the one or two elements of a key. In a set without intervals a range makes what the kernel refuses.
+/// Returns the one or two elements of a key. In a set without intervals a range makes what the
+/// kernel refuses.
 pub fn of_key(key: &[Item], interval: bool, data: Option<ElementData>) -> Vec<Element> {
     let bounds: Vec<(Vec<u8>, Vec<u8>)> = key.iter().map(bounds).collect();
     let first = joined(bounds.iter().map(|(first, _)| first.as_slice()), key.len() > 1);

@@ -1,5 +1,5 @@
-//! Named sets, maps and their elements as messages of nf_tables, with libnftnl. (The `nftnl` crate knows sets of one field, and
-//! no maps.)
+//! Named sets, maps and their elements as messages of nf_tables, with libnftnl. (The `nftnl` crate
+//! knows sets of one field, and no maps.)
 
 use std::ffi::c_void;
 use std::ptr::NonNull;
@@ -14,7 +14,8 @@ use crate::policy::ruleset::{DataKind, Kind, Set, TABLE};
 
 /// `NFT_SET_CONCAT`: intervals of several fields (kernel ≥ 5.6)
 const CONCAT: u32 = 0x80;
-/// nft's number of a concatenation: those of its fields, six bits each (`TYPE_BITS` of nftables' `datatype.h`)
+/// nft's number of a concatenation: those of its fields, six bits each (`TYPE_BITS` of nftables'
+/// `datatype.h`)
 const TYPE_BITS: u32 = 6;
 /// Of `libnftnl/udata.h`: `NFTNL_UDATA_SET_KEYBYTEORDER`, `…_DATABYTEORDER`
 const KEY_ORDER: u8 = 0;
@@ -35,7 +36,8 @@ impl RawSet {
         let set = named(&wanted.name);
         let raw = set.0.as_ptr();
         let userdata = userdata(wanted);
-        // SAFETY: `raw` is a set of libnftnl's, which copies what the pointers point to; lengths are those of the data.
+        // SAFETY: `raw` is a set of libnftnl's, which copies what the pointers point to; lengths
+        // are those of the data.
         unsafe {
             sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_ID as u16, id);
             sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_FLAGS as u16, flags(wanted));
@@ -94,7 +96,8 @@ fn flags(set: &Set) -> u32 {
     flags.iter().filter(|(wanted, _)| *wanted).fold(0, |all, (_, flag)| all | flag)
 }
 
-/// Returns nft's number of a type, by which it lists elements (`enum datatypes` of nftables' `datatype.h`).
+/// Returns nft's number of a type, by which it lists elements (`enum datatypes` of nftables'
+/// `datatype.h`).
 fn type_of(kinds: &[Kind]) -> u32 {
     let number = |kind: &Kind| match kind {
         Kind::Ipv4 => 7,
@@ -145,7 +148,8 @@ fn entry(kind: u8, value: u32) -> Vec<u8> {
     [[kind, 4].as_slice(), &value.to_ne_bytes()].concat()
 }
 
-// SAFETY: writes one message of a few hundred bytes into the batch's buffer, which has 64 KiB to spare.
+// SAFETY: writes one message of a few hundred bytes into the batch's buffer, which has 64 KiB to
+// spare.
 unsafe impl NlMsg for RawSet {
     unsafe fn write(&self, buffer: *mut c_void, sequence: u32, _: MsgType) {
         // SAFETY: the caller gives room for a message; the set is valid.
@@ -187,7 +191,8 @@ fn raw_element(element: &Element) -> NonNull<sys::nftnl_set_elem> {
     // SAFETY: no arguments; the pointer is checked before it is used.
     let raw = allocated(unsafe { sys::nftnl_set_elem_alloc() });
     let set = |attribute: u32, bytes: &[u8]| {
-        // SAFETY: `raw` is an element of libnftnl's, which copies the bytes: at most 64, the room that it has for them.
+        // SAFETY: `raw` is an element of libnftnl's, which copies the bytes: at most 64, the room
+        // that it has for them.
         unsafe {
             sys::nftnl_set_elem_set(raw.as_ptr(), attribute as u16, bytes.as_ptr().cast(), bytes.len() as u32);
         }
@@ -215,7 +220,8 @@ fn raw_element(element: &Element) -> NonNull<sys::nftnl_set_elem> {
     raw
 }
 
-// SAFETY: writes one message of less than 64 KiB into the batch's buffer, which has that much to spare.
+// SAFETY: writes one message of less than 64 KiB into the batch's buffer, which has that much to
+// spare.
 unsafe impl NlMsg for RawElements {
     unsafe fn write(&self, buffer: *mut c_void, sequence: u32, _: MsgType) {
         // SAFETY: the caller gives room for a message; the set is valid.
