@@ -16,6 +16,7 @@ use crate::sink::conntrack::ConntrackSink;
 use crate::sink::firewall::FirewallSink;
 use crate::sink::link::LinkSink;
 use crate::sink::routing::{self, RoutingSink};
+use crate::sync::publish;
 
 /// The service manager hears no sign of life when an essential sink owes an answer for longer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -43,13 +44,7 @@ impl<S: Sink> Applier<S> {
 
     /// An equal value wakes nobody.
     fn publish(&self, value: &S::Desired) {
-        self.desired.send_if_modified(|held| {
-            let differs = held.as_ref() != Some(value);
-            if differs {
-                *held = Some(value.clone());
-            }
-            differs
-        });
+        publish(&self.desired, Some(value.clone()));
     }
 
     /// Ends the task and gives the sink back.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
+use tracing::debug;
 
 use super::{UplinkTarget, unguessable};
 use crate::dns::{addresses, query};
@@ -41,7 +42,10 @@ async fn ask(target: &UplinkTarget, resolvers: &[IpAddr], port: Option<&str>, ho
             let socket = if resolver.is_ipv4() { &v4 } else { &v6 };
             // One that cannot be reached leaves the others.
             if let Ok(socket) = socket {
-                let _ = socket.send_to(&question, endpoint(resolver, target)).await;
+                let sent = socket.send_to(&question, endpoint(resolver, target)).await;
+                if let Err(error) = sent {
+                    debug!(%resolver, %error, "a question for a name was not sent");
+                }
             }
         }
         let first = async {
