@@ -84,10 +84,14 @@ async fn answer(socket: &io::Result<UdpSocket>, resolvers: &[IpAddr], id: u16) -
                 if !found.is_empty() {
                     return found;
                 }
+                debug!(resolver = %from.ip(), "an answer without addresses");
             }
-            Ok(_) => {}
-            // "connection refused" of an earlier question; the next may fare better
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Ok((_, from)) => debug!(%from, "not a resolver that was asked"),
+            Err(error) => {
+                // "connection refused" of an earlier question; the next may fare better
+                debug!(%error, "no answer for a name");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
         }
     }
 }

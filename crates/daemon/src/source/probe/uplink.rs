@@ -169,8 +169,8 @@ async fn fetch(target: &UplinkTarget, host: &str, port: u16, path: &str, expect:
     for address in addresses {
         let once = async {
             let to = SocketAddr::new(address, port);
-            let mut stream = connect(to, Some(&target.name), Some(target.source)).await?;
-            http::probe(&mut stream, page, expect).await
+            let stream = connect(to, Some(&target.name), Some(target.source)).await?;
+            io::Result::Ok(http::probe(stream, page, expect).await)
         };
         match timeout(share, once).await {
             Ok(Ok((Reachability::Nothing, _))) => debug!(port = %target.name, %address, "no answer of HTTP"),
