@@ -68,9 +68,8 @@ pub fn run(socket: &Path) {
             screen.show(&picture, style.rows);
             shown = (picture, style);
         }
-        match keys.recv_timeout(FRAME) {
-            Ok('q' | terminal::INTERRUPT | terminal::END | terminal::ESCAPE) => return,
-            _ => {}
+        if let Ok('q' | terminal::INTERRUPT | terminal::END | terminal::ESCAPE) = keys.recv_timeout(FRAME) {
+            return;
         }
     }
 }

@@ -16,7 +16,6 @@ use crate::sink::conntrack::ConntrackSink;
 use crate::sink::firewall::FirewallSink;
 use crate::sink::link::LinkSink;
 use crate::sink::routing::{self, RoutingSink};
-use crate::sync::publish;
 
 /// The service manager hears no sign of life when an essential sink owes an answer for longer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -44,7 +43,10 @@ impl<S: Sink> Applier<S> {
 
     /// An equal value wakes nobody.
     fn publish(&self, value: &S::Desired) {
-        publish(&self.desired, Some(value.clone()));
+        // Not by `sync::publish`: a plan is copied only when it is news.
+        if self.desired.borrow().as_ref() != Some(value) {
+            self.desired.send_replace(Some(value.clone()));
+        }
     }
 
     /// Ends the task and gives the sink back.

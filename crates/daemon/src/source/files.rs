@@ -41,7 +41,7 @@ impl Files {
     /// What is not there is watched when it is.
     fn add(&self, path: &Path, flags: WatchFlags) {
         if let Err(error) = inotify::add_watch(self.0.get_ref(), path, flags) {
-            trace!(path = %path.display(), %error, "not watched");
+            trace!(target: "files", path = %path.display(), %error, "not watched");
         }
     }
 

@@ -26,8 +26,8 @@ pub fn write_details(journal: &Arc<Journal>) {
         }
         Err(error) => {
             let text = format!(
-                "{VARIABLE}={wanted} is not understood: {error}; write {VARIABLE}=debug, or \
-                 {VARIABLE}=bramblegate_daemon::sink=trace for a part of the program"
+                "{VARIABLE}={wanted} is not understood: {error}; write {VARIABLE}=debug, or {VARIABLE}=dnsmasq=trace for one \
+                 part"
             );
             journal.write(&journal::detail(Priority::Warning, module_path!(), text));
         }
