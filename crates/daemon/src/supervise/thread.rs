@@ -48,15 +48,15 @@ mod tests {
 
     #[test]
     fn is_begun_again_with_the_same_worker_after_a_panic_until_it_returns() {
-        let (said, hears) = mpsc::channel();
+        let (sent, heard) = mpsc::channel();
         let run = |(count, _): &mut (u32, mpsc::Sender<String>)| {
             *count += 1;
             assert!(*count == 2, "stumbled");
         };
-        let recover = |(count, said): &mut (u32, mpsc::Sender<String>), panic: &Panic| {
-            said.send(format!("{count}: {panic}")).unwrap();
+        let recover = |(count, sent): &mut (u32, mpsc::Sender<String>), panic: &Panic| {
+            sent.send(format!("{count}: {panic}")).unwrap();
         };
-        spawn_thread("clumsy", move || (0, said), run, recover).unwrap();
-        assert_eq!(hears.iter().collect::<Vec<_>>(), ["1: stumbled"], "and the worker went with the thread");
+        spawn_thread("clumsy", move || (0, sent), run, recover).unwrap();
+        assert_eq!(heard.iter().collect::<Vec<_>>(), ["1: stumbled"], "and the worker went with the thread");
     }
 }
