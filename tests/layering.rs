@@ -15,13 +15,19 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("config", &["board", "panel"]),
     ("event", &["config", "panel"]),
     ("dns", &[]),
-    ("source", &["config", "board", "dns", "event"]),
+    // Waiting, handing over, and keeping going what may end: whoever runs something uses it.
+    ("sync", &[]),
+    ("supervise", &["sync"]),
+    ("source", &["supervise", "sync", "config", "board", "dns", "event"]),
     ("state", &["config", "board", "panel", "event"]),
     ("policy", &["state", "config", "board", "panel", "event"]),
     ("render", &["policy", "state", "config", "board", "panel", "event"]),
     // Talking netlink and nfnetlink is one skill: the appliers use the sources' sockets and message walkers.
-    ("sink", &["render", "policy", "state", "source", "config", "board", "panel", "event"]),
-    ("daemon", &["sink", "render", "policy", "state", "source", "config", "board", "panel", "event"]),
+    ("sink", &["supervise", "sync", "render", "policy", "state", "source", "config", "board", "panel", "event"]),
+    (
+        "daemon",
+        &["supervise", "sync", "sink", "render", "policy", "state", "source", "config", "board", "panel", "event"],
+    ),
     ("cli", &["daemon", "sink", "render", "policy", "state", "source", "config", "board", "panel", "dns", "event"]),
     ("main", &["cli"]),
 ];

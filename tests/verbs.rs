@@ -9,7 +9,6 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const SETTINGS: &str = "board = \"generic-pc\"\nuplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n";
@@ -20,16 +19,15 @@ const SNAPSHOT: &str = concat!(
 );
 
 /// A folder of its own, with good settings in it; removed at the end.
-struct Folder(PathBuf);
+struct Folder(PathBuf, #[expect(dead_code, reason = "removed when dropped")] tempfile::TempDir);
 
 impl Folder {
     fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("bramblegate-verbs-{}-{number}", std::process::id()));
+        let held = tempfile::tempdir().unwrap();
+        let path = held.path().to_owned();
         fs::create_dir_all(path.join("settings.toml.d")).unwrap();
         fs::write(path.join("settings.toml"), SETTINGS).unwrap();
-        Self(path)
+        Self(path, held)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -38,12 +36,6 @@ impl Folder {
 
     fn drop_in(&self, name: &str) -> PathBuf {
         self.path("settings.toml.d").join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

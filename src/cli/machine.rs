@@ -294,13 +294,13 @@ mod tests {
 
     #[test]
     fn a_lock_that_nobody_holds_names_no_daemon() {
-        let folder = std::env::temp_dir().join(format!("bramblegate-machine-lock-{}", std::process::id()));
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
         let held = InstanceLock::take(&folder).unwrap();
         let daemon = Machine::real().daemon(&folder);
         drop(held);
         let left = fs::read_to_string(folder.join("lock")).unwrap();
         let dead = Machine::real().daemon(&folder);
-        fs::remove_dir_all(&folder).unwrap();
         assert_eq!((daemon, dead), (Some(std::process::id()), None));
         assert_eq!(left, std::process::id().to_string(), "the number stays");
     }
@@ -317,7 +317,8 @@ mod tests {
     /// What is planted beside the settings leads nowhere, and what cannot be written leaves no half of it.
     #[test]
     fn settings_are_written_whole_or_not_at_all() {
-        let root = std::env::temp_dir().join(format!("bramblegate-settings-written-{}", std::process::id()));
+        let held = tempfile::tempdir().unwrap();
+        let root = held.path().to_owned();
         let machine = Machine::pretend(&root, &[]);
         machine.write("/etc/settings.toml", b"old\n").unwrap();
         std::os::unix::fs::symlink("/dev/full", root.join("etc/settings.toml.new")).unwrap();
@@ -326,7 +327,6 @@ mod tests {
         fs::create_dir_all(root.join("etc/settings.toml.new/full")).unwrap();
         let error = machine.write("/etc/settings.toml", b"newer\n").unwrap_err();
         let kept = machine.read("/etc/settings.toml");
-        fs::remove_dir_all(&root).unwrap();
         assert!(error.contains("settings.toml.new: a folder is in its place"), "{error}");
         assert_eq!(kept.as_deref(), Some("new"));
     }

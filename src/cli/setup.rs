@@ -297,7 +297,8 @@ mod tests {
 
     #[test]
     fn a_port_that_is_not_there_is_refused_unless_a_glob_means_it() {
-        let root = std::env::temp_dir().join(format!("bramblegate-setup-ports-{}", std::process::id()));
+        let held = tempfile::tempdir().unwrap();
+        let root = held.path().to_owned();
         let machine = Machine::pretend(&root, &[]);
         for port in ["lo", "eth0", "wlan0"] {
             std::fs::create_dir_all(root.join("sys/class/net").join(port)).unwrap();
@@ -313,7 +314,6 @@ mod tests {
         let (code, message) = chosen(&["wlan0", "nosuch0"], "eth0").unwrap_err();
         assert!(code == exit::USAGE && message.contains("nosuch0") && message.contains("eth0, wlan0:"), "{message}");
         assert!(chosen(&["wlan0"], "eth7").unwrap_err().1.contains("eth7"));
-        std::fs::remove_dir_all(&root).unwrap();
     }
 
     /// The question whether to serve: what it proposed, and what was written for these answers.
@@ -343,19 +343,20 @@ mod tests {
 
     #[test]
     fn another_server_or_no_dnsmasq_speaks_against_serving() {
-        let root = std::env::temp_dir().join(format!("bramblegate-setup-serve-{}", std::process::id()));
+        let held = tempfile::tempdir().unwrap();
+        let root = held.path().to_owned();
         let machine = Machine::pretend(&root, &[]);
         assert!(obstacle(&machine).unwrap().contains("dnsmasq-base"));
         machine.write("/usr/sbin/dnsmasq", b"").unwrap();
         assert_eq!(obstacle(&machine), None);
         machine.write("/etc/systemd/system/multi-user.target.wants/isc-dhcp-server.service", b"").unwrap();
         assert!(obstacle(&machine).unwrap().contains("disable --now isc-dhcp-server.service"));
-        std::fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]
     fn the_old_settings_are_kept_beside_the_new_ones() {
-        let root = std::env::temp_dir().join(format!("bramblegate-setup-{}", std::process::id()));
+        let held = tempfile::tempdir().unwrap();
+        let root = held.path().to_owned();
         let machine = Machine::pretend(&root, &[]);
         let old = b"name = \"K\xfcche\"\n";
         machine.write(DEFAULT_FILE, old).unwrap();
@@ -382,6 +383,5 @@ mod tests {
         machine.write(&format!("{DEFAULT_FILE}.d/50-old.toml"), b"nonsense = 1\n").unwrap();
         let failure = check_whole(&machine).unwrap_err();
         assert!(failure.0 == exit::CONFIG && failure.1.contains("50-old.toml:1:1"), "{failure:?}");
-        std::fs::remove_dir_all(&root).unwrap();
     }
 }

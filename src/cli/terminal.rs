@@ -1,15 +1,25 @@
 //! The terminal: raw while the demo draws, and as it was afterwards, whatever happens.
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::Stdio;
 use std::sync::mpsc::{Receiver, channel};
 
+use crossterm::cursor::{Hide, MoveTo, Show};
+use crossterm::event::{Event, KeyCode, KeyModifiers};
+use crossterm::style::{Attribute, Print, SetAttribute};
+use crossterm::terminal::{
+    Clear, ClearType, DisableLineWrap, EnableLineWrap, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
+    enable_raw_mode,
+};
+use crossterm::{execute, queue};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
-/// Leaves the alternate screen, wraps lines and shows the cursor again, resets colours.
-const RESTORE: &str = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
-/// Lines that are too long are cut at the edge: wrapped, they would push others off the screen.
-const BEGIN: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J";
+/// Ctrl-C in raw mode, where it makes no signal.
+pub const INTERRUPT: char = '\u{3}';
+/// Ctrl-D.
+pub const END: char = '\u{4}';
+/// Esc.
+pub const ESCAPE: char = '\u{1b}';
 
 /// Starts this program again with `mark` set in its environment and waits for its end; then the terminal is as before, even
 /// if everything below was killed. Its exit code.
@@ -64,73 +74,119 @@ async fn watch(mark: &str) -> Result<End, String> {
     Ok(End::Killed(signalled))
 }
 
+/// Restores what a process that was killed has left. `crossterm` knows only the mode that it has changed itself, so the one from
+/// before the start is kept here.
 fn restore(before: Option<&Termios>) {
     if let Some(before) = before {
-        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
     }
-    let mut out = std::io::stdout();
+    leave();
+}
+
+/// Leaves the alternate screen, wraps lines and shows the cursor again, resets colours.
+fn leave() {
+    let mut out = io::stdout();
     if out.is_terminal() {
-        let _ = out.write_all(RESTORE.as_bytes());
-        let _ = out.flush();
+        // A terminal that is gone needs no restoring.
+        let _ = execute!(out, SetAttribute(Attribute::Reset), EnableLineWrap, Show, LeaveAlternateScreen);
     }
 }
 
 /// A terminal in raw mode, on its alternate screen; put back when dropped.
 #[derive(Debug)]
 pub struct Screen {
-    before: Option<Termios>,
+    is_raw: bool,
 }
 
 impl Screen {
-    /// Takes the terminal over.
+    /// Takes the terminal over. Lines that are too long are cut at the edge: wrapped, they would push others off the screen.
     pub fn open() -> Self {
-        let stdin = std::io::stdin();
-        let before = tcgetattr(&stdin).ok();
-        if let Some(before) = &before {
-            let mut raw = before.clone();
-            raw.make_raw();
-            let _ = tcsetattr(&stdin, OptionalActions::Now, &raw);
-        }
-        let _ = std::io::stdout().write_all(BEGIN.as_bytes());
-        Self { before }
+        // Without a keyboard there is nothing to read: another terminal's mode is not ours to change.
+        let is_raw = io::stdin().is_terminal() && enable_raw_mode().is_ok();
+        let _ = execute!(io::stdout(), EnterAlternateScreen, Hide, DisableLineWrap, Clear(ClearType::All));
+        Self { is_raw }
     }
 
     /// Replaces what is shown, without flicker. What does not fit on so many rows is left out at the end.
     pub fn show(&self, lines: &[String], rows: usize) {
-        let mut text = String::from("\x1b[H");
-        for (row, line) in lines.iter().take(rows).enumerate() {
-            // No line break after the last one: on a screen just as high it would push the first one off.
-            text.push_str(if row == 0 { "" } else { "\r\n" });
-            // Cleared before it is written: behind a line just as wide as the screen the cursor stands on its last character.
-            text.push_str("\x1b[K");
-            text.push_str(line);
-            text.push_str("\x1b[0m");
-        }
-        text.push_str("\x1b[J");
-        let mut out = std::io::stdout().lock();
-        let _ = out.write_all(text.as_bytes());
-        let _ = out.flush();
+        // Whoever closed the terminal sees nothing of it.
+        let _ = draw(&mut io::stdout().lock(), lines, rows);
     }
+}
+
+/// Writes lines from the first row on; in one piece, since standard output keeps what is queued until it is flushed.
+fn draw(out: &mut impl Write, lines: &[String], rows: usize) -> io::Result<()> {
+    let mut text = Vec::new();
+    queue!(text, MoveTo(0, 0))?;
+    for (row, line) in lines.iter().take(rows).enumerate() {
+        // No line break after the last one: on a screen just as high it would push the first one off.
+        let before = if row == 0 { "" } else { "\r\n" };
+        // Cleared before it is written: behind a line just as wide as the screen the cursor stands on its last character.
+        queue!(text, Print(before), Clear(ClearType::UntilNewLine), Print(line), SetAttribute(Attribute::Reset))?;
+    }
+    queue!(text, Clear(ClearType::FromCursorDown))?;
+    out.write_all(&text)?;
+    out.flush()
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        restore(self.before.as_ref());
+        if self.is_raw {
+            let _ = disable_raw_mode();
+        }
+        leave();
     }
 }
 
-/// The keys typed from now on; none where there is no keyboard.
+/// Returns the keys typed from now on; none where there is no keyboard.
 pub fn keys() -> Receiver<char> {
     let (sender, receiver) = channel();
-    if std::io::stdin().is_terminal() {
+    if io::stdin().is_terminal() {
         std::thread::spawn(move || {
-            for byte in std::io::stdin().lock().bytes() {
-                let Ok(byte) = byte else { return };
-                if sender.send(char::from(byte)).is_err() {
+            while let Ok(event) = crossterm::event::read() {
+                if key(&event).is_some_and(|key| sender.send(key).is_err()) {
                     return;
                 }
             }
         });
     }
     receiver
+}
+
+/// Returns the character of a key, if it has one: arrows and the like have none.
+fn key(event: &Event) -> Option<char> {
+    let Event::Key(key) = event else { return None };
+    match (key.code, key.modifiers.contains(KeyModifiers::CONTROL)) {
+        (KeyCode::Char('c'), true) => Some(INTERRUPT),
+        (KeyCode::Char('d'), true) => Some(END),
+        (KeyCode::Char(character), false) => Some(character),
+        (KeyCode::Esc, _) => Some(ESCAPE),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossterm::event::KeyEvent;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_characters_and_an_arrow_is_no_escape() {
+        let typed = |code, modifiers| key(&Event::Key(KeyEvent::new(code, modifiers)));
+        assert_eq!(typed(KeyCode::Char('q'), KeyModifiers::NONE), Some('q'));
+        assert_eq!(typed(KeyCode::Char('N'), KeyModifiers::SHIFT), Some('N'));
+        assert_eq!(typed(KeyCode::Char('c'), KeyModifiers::CONTROL), Some(INTERRUPT));
+        assert_eq!(typed(KeyCode::Esc, KeyModifiers::NONE), Some(ESCAPE));
+        assert_eq!(typed(KeyCode::Up, KeyModifiers::NONE), None);
+        assert_eq!(typed(KeyCode::Char('x'), KeyModifiers::CONTROL), None);
+    }
+
+    #[test]
+    fn a_picture_replaces_the_one_before_and_ends_with_its_last_row() {
+        let mut drawn = Vec::new();
+        draw(&mut drawn, &["one".into(), "two".into(), "three".into()], 2).unwrap();
+        let drawn = String::from_utf8(drawn).unwrap();
+        assert_eq!(drawn, "\u{1b}[1;1H\u{1b}[Kone\u{1b}[0m\r\n\u{1b}[Ktwo\u{1b}[0m\u{1b}[J");
+    }
 }

@@ -148,8 +148,9 @@ pub(super) fn node_probe(text: &str) -> Parsed<NodeProbe> {
     Ok(NodeProbe::Http { port, path, expect })
 }
 
+/// A path with query, as it can be asked for: what RFC 3986 wants percent-encoded most of all is not let through.
 fn url_path(path: &str) -> Option<String> {
-    let clean = path.chars().all(|c| c.is_ascii_graphic() && c != '#');
+    let clean = path.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '#' | '<' | '>' | '`'));
     clean.then(|| if path.is_empty() { "/".to_owned() } else { path.to_owned() })
 }
 

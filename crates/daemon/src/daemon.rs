@@ -1,4 +1,4 @@
-//! The daemon: the only place that ties sources, facts, decisions and outputs together, and the only `select!`.
+//! The daemon: the only place that ties sources, facts, decisions and outputs together.
 
 mod appliers;
 mod heap;
@@ -15,7 +15,6 @@ mod sources;
 pub use plans::way_out;
 
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,17 +22,16 @@ use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Instant as Timer, sleep_until};
 
-use crate::config::{LcdBus, LedDevice, OnStop, Settings};
+use crate::config::{OnStop, Settings};
 use crate::event::{ApplyErrorKind, Button, Dhcp, Event, Instant, Order, Output, Probe, Stop, Vital};
 use crate::policy::acknowledge::Awaited;
 use crate::policy::{Desired, decide};
 use crate::render::journal;
 use crate::sink::clock;
 use crate::sink::dnsmasq;
-use crate::sink::journal::Journal;
+use crate::sink::journal::{Journal, write_details};
 use crate::sink::link;
 use crate::sink::manager;
-use crate::source::alarm::{Alarm, beat};
 use crate::source::control::Request;
 use crate::source::dhcp::Questions;
 use crate::source::host;
@@ -42,6 +40,7 @@ use crate::source::pace::Pace;
 use crate::source::reading;
 use crate::source::signals::Signals;
 use crate::state::{State, Transition};
+use crate::sync::{next_aligned, reached};
 
 use keeper::Keeper;
 pub use lock::{InstanceLock, LockError};
@@ -56,10 +55,8 @@ const BATCH: usize = 1024;
 /// What strangers bring about is worked out at once so many times in a row, and then no more often than this.
 const AT_ONCE: u32 = 16;
 const SPACING: Duration = Duration::from_millis(500);
-/// The panel says that nobody drives it after this long, and is told more often: (how often, how long).
-const LEASE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(15));
-/// As [`LEASE`] where nothing on the panel moves: a quiet machine is to sleep.
-const CALM_LEASE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(75));
+/// How often the loop shows the devices' threads that it lives; they know it dead after [`LEASE`].
+const RENEWAL: Duration = Duration::from_secs(10);
 
 /// Who still owns our table after this long will not let go of it.
 const LETTING_GO: Duration = Duration::from_secs(1);
@@ -117,7 +114,7 @@ struct Daemon {
     state: State,
     plans: Plans,
     outputs: Outputs,
-    journal: Journal,
+    journal: Arc<Journal>,
     desired: Option<Desired>,
     /// changes of fact from before the first listing's end, or that wait for `publish_at`
     untold: Vec<Transition>,
@@ -127,7 +124,7 @@ struct Daemon {
     ready: bool,
     /// an essential output that does not answer, as last told
     overdue: Option<Output>,
-    ping_at: Alarm,
+    ping_at: Timer,
     /// the layout of the nodes when memory was given back last
     trimmed: u64,
 }
@@ -138,6 +135,8 @@ struct Daemon {
 /// What keeps it from starting. Afterwards nothing does: a part that fails is shown and tried again.
 pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
     heap::share();
+    let journal = Arc::new(Journal::open());
+    write_details(&journal);
     options.settings = Arc::new(heap::together(&options.settings));
     let (events, queue) = mpsc::channel(QUEUE);
     let (failed, failures) = mpsc::channel(16);
@@ -177,14 +176,14 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
         state,
         plans,
         outputs,
-        journal: Journal::open(),
+        journal,
         desired: None,
         untold: Vec::new(),
         pace: Pace::new(AT_ONCE, SPACING, Timer::now()),
         publish_at: None,
         ready: false,
         overdue: None,
-        ping_at: Alarm::new().map_err(|error| Fatal::CannotCreate(format!("no timer: {error}")))?,
+        ping_at: Timer::now(),
     };
     daemon.ping();
     let stop = daemon.main_loop().await?;
@@ -232,24 +231,12 @@ impl Daemon {
 
     /// Waits for whatever comes first. `None`: only the watchdog's turn.
     async fn next_event(&mut self) -> Result<Option<Event>, Fatal> {
-        let deadline = self.state.next_deadline().map(timer);
-        let tick = pin!(async move {
-            match deadline {
-                Some(deadline) => sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        });
-        let publish_at = self.publish_at;
-        let publish = pin!(async move {
-            match publish_at {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        });
+        let tick = reached(self.state.next_deadline().map(timer));
+        let publish = reached(self.publish_at);
         tokio::select! {
             // The ping first: no flood of events may hold it up.
             biased;
-            () = self.ping_at.rings() => {
+            () = sleep_until(self.ping_at) => {
                 self.ping();
                 Ok(None)
             }
@@ -281,14 +268,10 @@ impl Daemon {
 
     /// The main loop lives: says so to the panel, and to the service manager if the essential outputs live too.
     fn ping(&mut self) {
-        let settings = &self.options.settings;
-        let heart = settings.lcd.heartbeat && settings.lcd.bus != LcdBus::Off;
-        let moving = heart || (settings.led.animate && settings.led.device != LedDevice::Off);
-        let (interval, term) = if moving { LEASE } else { CALM_LEASE };
-        let interval = manager::watchdog_interval().map_or(interval, |allowed| allowed.min(interval));
-        self.ping_at.set(Some(beat(interval)));
-        self.outputs.renew_lease(term);
-        self.journal.expect(settings.nodes.len());
+        let interval = manager::watchdog_interval().map_or(RENEWAL, |allowed| allowed.min(RENEWAL));
+        self.ping_at = next_aligned(interval);
+        self.outputs.renew_lease();
+        self.journal.expect(self.options.settings.nodes.len());
         self.journal.tell_left_out();
         // Who came or went made lists of all nodes anew; not each time: many come together.
         let layout = self.state.nodes().layout;

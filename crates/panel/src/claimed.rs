@@ -106,13 +106,6 @@ mod tests {
 
     use super::*;
 
-    fn root(name: &str) -> PathBuf {
-        let root = std::env::temp_dir().join(format!("bramblegate-claimed-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&root);
-        fs::create_dir_all(&root).unwrap();
-        root
-    }
-
     fn file(root: &Path, path: &str, text: &str) {
         let path = root.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -121,7 +114,8 @@ mod tests {
 
     #[test]
     fn a_backpack_that_the_kernel_drives_is_named_with_the_line_to_take_out() {
-        let root = root("lcd");
+        let held = tempfile::tempdir().unwrap();
+        let root = held.path().to_owned();
         file(&root, "sys/bus/i2c/devices/1-0027/name", "hd44780\n");
         let device = Path::new("/dev/i2c-1");
         assert_eq!(i2c_held(&root, device, 0x27), None, "named by the device tree, and no driver has it");
@@ -135,12 +129,12 @@ mod tests {
         assert!(remedy.contains("dtoverlay=hd44780-i2c-lcd,pcf857x (/boot/firmware/config.txt:3)"), "{remedy}");
         assert_eq!(i2c_held(&root, device, 0x3f), None);
         assert_eq!(i2c_held(&root, Path::new("/dev/i2c-0"), 0x27), None);
-        fs::remove_dir_all(root).unwrap();
     }
 
     #[test]
     fn a_stick_without_its_driver_is_found_and_one_with_it_is_not() {
-        let root = root("stick");
+        let held = tempfile::tempdir().unwrap();
+        let root = held.path().to_owned();
         let device = "sys/bus/usb/devices/1-1.2";
         for (name, text) in [("idVendor", "20a0\n"), ("idProduct", "41e5\n"), ("busnum", "1\n"), ("devnum", "5\n")] {
             file(&root, &format!("{device}/{name}"), text);
@@ -157,6 +151,5 @@ mod tests {
         file(&root, &format!("{device}/idProduct"), "0001\n");
         fs::remove_file(&driver).unwrap();
         assert_eq!(detached_sticks(&root), [], "another device");
-        fs::remove_dir_all(root).unwrap();
     }
 }

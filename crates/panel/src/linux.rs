@@ -7,6 +7,7 @@ use embedded_hal::delay::DelayNs;
 use linux_embedded_hal::gpio_cdev::{self, LineRequestFlags};
 use linux_embedded_hal::i2cdev::linux::LinuxI2CError;
 use linux_embedded_hal::{CdevPin, I2CError, I2cdev};
+use rustix::io::Errno;
 
 use super::gpio::{Gpio, Pins};
 use super::pcf8574::{BusError, BusFault, CLOCK_HZ, Pcf8574};
@@ -35,10 +36,8 @@ impl DelayNs for Sleep {
 impl BusError for I2CError {
     /// By the kernel's Documentation/i2c/fault-codes.rst; EREMOTEIO is what many drivers answer to a missing acknowledge.
     fn fault(&self) -> BusFault {
-        const EMSGSIZE: i32 = 90;
-        const EOPNOTSUPP: i32 = 95;
         let errno = errno_of(self.inner());
-        if matches!(errno, Some(EMSGSIZE | EOPNOTSUPP)) {
+        if matches!(errno.map(Errno::from_raw_os_error), Some(Errno::MSGSIZE | Errno::OPNOTSUPP)) {
             return BusFault::TooLong;
         }
         match DeviceError::from_errno(errno, String::new()) {

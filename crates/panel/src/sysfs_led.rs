@@ -111,26 +111,21 @@ impl Indicator for SysfsLed {
 mod tests {
     use super::*;
 
-    struct Folder(PathBuf);
+    struct Folder(PathBuf, #[expect(dead_code, reason = "removed when dropped")] tempfile::TempDir);
 
     impl Folder {
         fn new(name: &str, files: &[(&str, &str)]) -> Self {
-            let path = std::env::temp_dir().join(format!("bramblegate-{name}-{}", std::process::id()));
+            let held = tempfile::Builder::new().prefix(name).tempdir().unwrap();
+            let path = held.path().to_owned();
             fs::create_dir_all(path.join("led")).unwrap();
             for (file, content) in files {
                 fs::write(path.join("led").join(file), content).unwrap();
             }
-            Self(path)
+            Self(path, held)
         }
 
         fn read(&self, file: &str) -> String {
             fs::read_to_string(self.0.join("led").join(file)).unwrap()
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
         }
     }
 

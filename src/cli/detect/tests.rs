@@ -136,19 +136,12 @@ fn file(root: &Path, path: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-struct Folder(PathBuf);
+struct Folder(PathBuf, #[expect(dead_code, reason = "removed when dropped")] tempfile::TempDir);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("bramblegate-detect-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        let held = tempfile::Builder::new().prefix(name).tempdir().unwrap();
+        Self(held.path().to_owned(), held)
     }
 }
 

@@ -384,15 +384,10 @@ fn reload() {
 mod tests {
     use super::*;
 
-    fn folder(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("bramblegate-change-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        folder
-    }
-
     #[test]
     fn a_link_stays_and_the_file_that_it_leads_to_is_written() {
-        let folder = folder("link");
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
         let (link, between) = (folder.join("60-nodes.toml"), folder.join("between.toml"));
         fs::create_dir(folder.join("far")).unwrap();
         std::os::unix::fs::symlink("between.toml", &link).unwrap();
@@ -402,20 +397,19 @@ mod tests {
             assert_eq!(fs::read_to_string(folder.join("far/nodes.toml")).unwrap(), text);
         }
         let links = link.is_symlink() && between.is_symlink();
-        fs::remove_dir_all(&folder).unwrap();
         assert!(links);
     }
 
     #[test]
     fn a_name_that_dnsmasq_takes_for_a_time_is_refused_and_nothing_is_written() {
-        let folder = folder("name");
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
         let config = ConfigArg { config: folder.join("bramblegate.toml") };
         let ports = "board = \"raspberry-pi-4\"\nuplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n";
         fs::write(&config.config, ports).unwrap();
         let address = Some("192.168.50.9".to_owned());
         let refused = write_new(&config, Entry { name: "12h".to_owned(), address, ..Entry::default() });
         let written = drop_in(&config).exists();
-        fs::remove_dir_all(&folder).unwrap();
         let (code, text) = refused.unwrap_err();
         assert_eq!((code, written), (exit::CONFIG, false));
         assert!(text.contains("nothing was changed") && text.contains("as \"n12h\""), "{text}");
@@ -423,7 +417,8 @@ mod tests {
 
     #[test]
     fn a_drop_in_that_cannot_be_read_is_not_written_over() {
-        let folder = folder("unread");
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
         let config = ConfigArg { config: folder.join("bramblegate.toml") };
         fs::write(&config.config, "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n").unwrap();
         let place = drop_in(&config);
@@ -441,7 +436,6 @@ mod tests {
         fs::write(&place, b"\xff").unwrap();
         let refused = [write_new(&config, entry("rpi3")), rename_one(None, &config, "rpi1", "rpi4".to_owned())];
         let left = fs::read(&place).unwrap();
-        fs::remove_dir_all(&folder).unwrap();
         assert!(
             added.is_ok() && after.starts_with(&text) && after.contains("rpi2"),
             "{added:?}, {} bytes",
@@ -453,7 +447,8 @@ mod tests {
 
     #[test]
     fn a_name_that_a_node_of_another_file_has_is_refused_and_that_node_stays_what_it_is() {
-        let folder = folder("taken");
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
         let config = ConfigArg { config: folder.join("bramblegate.toml") };
         let node = |name: &str, last: u8| {
             format!("[[node]]\nname = \"{name}\"\nmac = \"b8:27:eb:00:00:0{last}\"\naddress = \"192.168.50.1{last}\"\n")
@@ -467,7 +462,6 @@ mod tests {
         let free = renamed("Spare").and_then(|()| renamed("rpi2"));
         let names: Vec<_> =
             settings::load(&config.config).unwrap().settings.nodes.into_iter().map(|node| node.name).collect();
-        fs::remove_dir_all(&folder).unwrap();
         for result in refused {
             let (code, text) = result.unwrap_err();
             assert!(code == code::REFUSED && text.contains("already"), "{text}");
@@ -478,11 +472,11 @@ mod tests {
 
     #[test]
     fn the_heads_own_name_is_no_nodes_name() {
-        let folder = folder("head");
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
         let config = ConfigArg { config: folder.join("bramblegate.toml") };
         let label = settings::host_name().split('.').next().unwrap().to_ascii_uppercase();
         let refused = write_new(&config, Entry { name: label, ..Entry::default() });
-        fs::remove_dir_all(&folder).unwrap();
         let (code, text) = refused.unwrap_err();
         assert!(
             code == code::REFUSED && text.contains("this head node itself") && text.contains("hostnamectl"),

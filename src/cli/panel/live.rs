@@ -20,11 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is noticed, while nothing changes, that nobody reads any more.
 const LOOK_UP: Duration = Duration::from_secs(1);
 
-const ESC: char = '\u{1b}';
-/// The bytes of one key are not farther apart, and not more.
-const SEQUENCE: Duration = Duration::from_millis(20);
-const LONGEST: usize = 8;
-
 /// The view after each line of the socket; `None` when the daemon is gone. Ends when nobody listens.
 fn follow(socket: PathBuf) -> Receiver<Option<View>> {
     let (sender, receiver) = channel();
@@ -73,24 +68,10 @@ pub fn run(socket: &Path) {
             screen.show(&picture, style.rows);
             shown = (picture, style);
         }
-        match keys.recv_timeout(FRAME) {
-            Ok('q' | '\u{3}' | '\u{4}') => return,
-            Ok(ESC) if is_alone(&keys) => return,
-            _ => {}
+        if let Ok('q' | terminal::INTERRUPT | terminal::END | terminal::ESCAPE) = keys.recv_timeout(FRAME) {
+            return;
         }
     }
-}
-
-/// Whether Esc was pressed: arrows and other keys begin with it as well. What follows comes at once, and is taken along.
-fn is_alone(keys: &Receiver<char>) -> bool {
-    for place in 0..LONGEST {
-        match keys.recv_timeout(SEQUENCE) {
-            Ok('q' | '\u{3}' | '\u{4}') => return true,
-            Ok(_) => {}
-            Err(_) => return place == 0,
-        }
-    }
-    false
 }
 
 /// One line of text for each change, for logs; until the daemon is gone, or nobody reads any more.
@@ -165,18 +146,4 @@ fn dark(words: &str, style: Style) -> Vec<String> {
     let mut lines = glass::glass(&[], view.geometry(), view.charset(), Duration::ZERO, unlit);
     lines.push(format!("{MARGIN}{words}"));
     lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_arrow_is_no_escape() {
-        let (sender, keys) = channel();
-        assert!(is_alone(&keys));
-        "[A".chars().for_each(|byte| sender.send(byte).unwrap());
-        assert!(!is_alone(&keys));
-        assert!(is_alone(&keys), "all of it was taken along");
-    }
 }

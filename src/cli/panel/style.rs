@@ -2,6 +2,9 @@
 
 use std::io::IsTerminal;
 
+use crossterm::style::{Color, SetBackgroundColor, SetForegroundColor};
+use crossterm::terminal;
+
 use crate::cli::output;
 use crate::panel::Colour;
 
@@ -27,9 +30,8 @@ pub struct Style {
 impl Style {
     /// Of standard output; where that is no terminal, a page of 130 × 40 without colours.
     pub fn of_terminal() -> Self {
-        let size =
-            std::io::stdout().is_terminal().then(|| rustix::termios::tcgetwinsize(std::io::stdout()).ok()).flatten();
-        let (columns, rows) = size.map_or((130, 40), |size| (usize::from(size.ws_col), usize::from(size.ws_row)));
+        let size = std::io::stdout().is_terminal().then(terminal::size).and_then(Result::ok);
+        let (columns, rows) = size.map_or((130, 40), |(columns, rows)| (usize::from(columns), usize::from(rows)));
         let variable = |name: &str| std::env::var(name).unwrap_or_default();
         let depth = match variable("COLORTERM").as_str() {
             _ if !output::colours() => Depth::None,
@@ -44,12 +46,12 @@ impl Style {
 impl Depth {
     /// The sequence that sets the colour of what is drawn.
     pub fn foreground(self, colour: Colour) -> String {
-        self.sequence(38, colour)
+        self.shown(colour).map(|colour| SetForegroundColor(colour).to_string()).unwrap_or_default()
     }
 
     /// The sequence that sets the colour behind it.
     pub fn background(self, colour: Colour) -> String {
-        self.sequence(48, colour)
+        self.shown(colour).map(|colour| SetBackgroundColor(colour).to_string()).unwrap_or_default()
     }
 
     /// The sequence that ends colours.
@@ -57,13 +59,14 @@ impl Depth {
         if self == Self::None { "" } else { "\x1b[0m" }
     }
 
-    fn sequence(self, kind: u8, Colour { red, green, blue }: Colour) -> String {
+    /// The colour as the terminal can show it, if it can.
+    fn shown(self, Colour { red, green, blue }: Colour) -> Option<Color> {
         match self {
-            Self::None => String::new(),
-            Self::True => format!("\x1b[{kind};2;{red};{green};{blue}m"),
+            Self::None => None,
+            Self::True => Some(Color::Rgb { r: red, g: green, b: blue }),
             Self::Palette => {
                 let [r, g, b] = [red, green, blue].map(cube);
-                format!("\x1b[{kind};5;{}m", 16 + 36 * r + 6 * g + b)
+                Some(Color::AnsiValue(16 + 36 * r + 6 * g + b))
             }
         }
     }

@@ -123,9 +123,8 @@ fn the_exit_code_is_how_bad_it_is() {
 }
 
 /// A socket that says `text` to whoever comes first, and closes.
-fn who_says(name: &str, text: &'static str) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("bramblegate-cli-{name}-{}", std::process::id()));
-    let _ = std::fs::remove_file(&path);
+fn who_says(folder: &Path, text: &'static str) -> PathBuf {
+    let path = folder.join("socket");
     let listener = UnixListener::bind(&path).unwrap();
     std::thread::spawn(move || listener.accept().unwrap().0.write_all(text.as_bytes()).unwrap());
     path
@@ -133,24 +132,24 @@ fn who_says(name: &str, text: &'static str) -> PathBuf {
 
 #[test]
 fn who_refuses_or_babbles_or_leaves_is_told_apart() {
-    let ask = |name, text| {
-        let path = who_says(name, text);
+    let ask = |text| {
+        let held = tempfile::tempdir().unwrap();
+        let path = who_says(held.path(), text);
         let error = Client::connect(&path).unwrap().next_line().unwrap_err();
-        std::fs::remove_file(path).unwrap();
         assert!(!remedy(&error).is_empty());
         error
     };
-    assert!(matches!(ask("refuses", "{\"schema\":1,\"type\":\"refused\",\"reason\":\"full\"}\n"), Error::Refused(_)));
-    assert!(matches!(ask("babbles", "SSH-2.0-OpenSSH_9.2\n"), Error::NotStatus(_)));
-    assert!(matches!(ask("leaves", "{\"schema\":1"), Error::Ended));
+    assert!(matches!(ask("{\"schema\":1,\"type\":\"refused\",\"reason\":\"full\"}\n"), Error::Refused(_)));
+    assert!(matches!(ask("SSH-2.0-OpenSSH_9.2\n"), Error::NotStatus(_)));
+    assert!(matches!(ask("{\"schema\":1"), Error::Ended));
     let nobody = Client::connect(Path::new("/nonexistent/status.sock")).unwrap_err();
     assert!(remedy(&nobody).contains("systemctl start bramblegate"));
 }
 
 #[test]
 fn a_line_may_come_in_pieces() {
-    let path = std::env::temp_dir().join(format!("bramblegate-cli-pieces-{}", std::process::id()));
-    let _ = std::fs::remove_file(&path);
+    let held = tempfile::tempdir().unwrap();
+    let path = held.path().join("file");
     let listener = UnixListener::bind(&path).unwrap();
     let mut client = Client::connect(&path).unwrap();
     client.patience(Some(Duration::from_millis(20)));
@@ -160,14 +159,13 @@ fn a_line_may_come_in_pieces() {
     daemon.write_all(&[0xbc]).unwrap();
     daemon.write_all(b"n\"}\n").unwrap();
     assert_eq!(client.next_line().unwrap().unwrap().value["a"], "gr\u{fc}n");
-    std::fs::remove_file(path).unwrap();
 }
 
 /// A daemon that hangs accepts nobody: its queue fills.
 #[test]
 fn who_accepts_nobody_is_not_waited_for_for_ever() {
-    let path = std::env::temp_dir().join(format!("bramblegate-cli-hangs-{}", std::process::id()));
-    let _ = std::fs::remove_file(&path);
+    let held = tempfile::tempdir().unwrap();
+    let path = held.path().join("file");
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
     socket.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
     socket.listen(0).unwrap();
@@ -178,13 +176,12 @@ fn who_accepts_nobody_is_not_waited_for_for_ever() {
     let error = receiver.recv_timeout(Duration::from_secs(15)).expect("it ends").unwrap_err();
     assert!(remedy(&error).contains("hangs"), "{error}");
     drop(first);
-    std::fs::remove_file(path).unwrap();
 }
 
 #[test]
 fn patience_is_for_a_whole_line_and_not_for_each_byte() {
-    let path = std::env::temp_dir().join(format!("bramblegate-cli-drips-{}", std::process::id()));
-    let _ = std::fs::remove_file(&path);
+    let held = tempfile::tempdir().unwrap();
+    let path = held.path().join("file");
     let listener = UnixListener::bind(&path).unwrap();
     std::thread::spawn(move || {
         let (mut daemon, _) = listener.accept().unwrap();
@@ -200,5 +197,4 @@ fn patience_is_for_a_whole_line_and_not_for_each_byte() {
         sender.send(client.next_line().unwrap())
     });
     assert_eq!(receiver.recv_timeout(Duration::from_secs(5)).expect("it ends"), None);
-    std::fs::remove_file(path).unwrap();
 }

@@ -58,7 +58,8 @@ pub fn changes_are_records_with_fields() -> Result<()> {
         let file = fs::File::create(&log).and_then(|file| file.metadata());
         let file = file.map_err(|error| Error(format!("{}: {error}", log.display())))?;
         let stream = format!("{}:{}", file.dev(), file.ino());
-        world.start_gateway_by(&[], &[("JOURNAL_STREAM", stream.as_str())])?;
+        let environment = [("JOURNAL_STREAM", stream.as_str()), ("RUST_LOG", "files=trace")];
+        world.start_gateway_by(&[], &environment)?;
         wait_online(world)?;
         until("the node is up", || is(world, "nodes.rpi2.health", "up"))?;
         let mut told = journald.records();
@@ -81,6 +82,8 @@ pub fn changes_are_records_with_fields() -> Result<()> {
         ensure("node and health", node.contains("NODE=rpi2\n") && node.contains("HEALTH=down\n"))?;
         let rules = find(&told, "about to apply this rule set:\n")?;
         ensure("for those who debug", rules.contains("PRIORITY=7\n") && rules.contains("table inet bramblegate"))?;
+        let detail = find(&told, "TARGET=files\n")?;
+        ensure(&format!("a detail that was asked for: {detail}"), detail.contains("PRIORITY=7\n"))?;
         let times =
             death.iter().filter(|record| record.contains("NODE=rpi2\n") && record.contains("HEALTH=down")).count();
         ensure(&format!("once, not {times} times"), times == 1)?;

@@ -147,6 +147,16 @@ pub fn left_out(kind: &Kind, count: u64, last: &str, time: Duration) -> Record {
     Record::new(&kinds::LEFT_OUT, message).with("LEFT_OUT", kind.id)
 }
 
+/// Returns whether a record is a [`detail`].
+pub fn is_detail(record: &Record) -> bool {
+    *record.kind == kinds::DETAIL
+}
+
+/// Returns a detail for whoever looks for a fault; `target` is the part of the program that it is from.
+pub fn detail(priority: Priority, target: &str, message: String) -> Record {
+    Record::new(&kinds::DETAIL, message).at(priority).with("TARGET", target)
+}
+
 /// Something of ours could not be taken away at the end.
 pub fn not_put_back(error: &ApplyError) -> Record {
     Record::new(&kinds::OUTPUT_FAILED, format!("not put back: {error}"))

@@ -43,13 +43,10 @@ impl<S: Sink> Applier<S> {
 
     /// An equal value wakes nobody.
     fn publish(&self, value: &S::Desired) {
-        self.desired.send_if_modified(|held| {
-            let differs = held.as_ref() != Some(value);
-            if differs {
-                *held = Some(value.clone());
-            }
-            differs
-        });
+        // Not by `sync::publish`: a plan is copied only when it is news.
+        if self.desired.borrow().as_ref() != Some(value) {
+            self.desired.send_replace(Some(value.clone()));
+        }
     }
 
     /// Ends the task and gives the sink back.

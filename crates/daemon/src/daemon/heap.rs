@@ -3,9 +3,6 @@
 //! Reading the settings of ten thousand nodes takes several times the memory of what is kept of them, and what is kept lies
 //! above it: the C library would hold all of it for ever.
 
-#[cfg(target_env = "gnu")]
-use nftnl::nftnl_sys::libc;
-
 /// What is larger has pages of its own (bytes): those of it that were never written to cost nothing, and all go back when it goes.
 /// The C library begins with this, and raises it with each large thing that is given back.
 #[cfg(target_env = "gnu")]

@@ -138,12 +138,6 @@ mod tests {
 
     use super::*;
 
-    fn folder(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("bramblegate-keeper-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        folder
-    }
-
     fn lines(names: &[&str]) -> BTreeSet<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
@@ -156,7 +150,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_on_the_disk_is_said_each_time_and_written_when_the_disk_takes_it() {
-        let folder = folder("full");
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
         let state = folder.join("state");
         let file = state.join("drained");
         let (lost, mut told) = mpsc::unbounded_channel();
@@ -174,12 +169,12 @@ mod tests {
         keeper.finish().await;
         assert_eq!(fs::read_to_string(&file).unwrap(), "", "it was written before the end");
         assert_eq!(fs::read_dir(&state).unwrap().count(), 1, "nothing is left beside it");
-        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
     fn damage_costs_one_line_and_is_said() {
-        let folder = folder("damage");
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
         let file = folder.join("acknowledged");
         assert_eq!(read(&file), Kept::default(), "a missing file is nothing");
         fs::write(&file, b"node-down rpi1 down\nnode-\xffown rpi2 down\nuplink-clash CLASH 192.168.50\nnode-down rp")
@@ -188,7 +183,6 @@ mod tests {
         assert_eq!(kept.lines, lines(&["node-down rpi1 down", "uplink-clash CLASH 192.168.50"]));
         assert!(kept.damage.unwrap().contains("line 2, 4 is damaged and was left out; 2 others are kept"));
         let unreadable = read(&folder);
-        fs::remove_dir_all(&folder).unwrap();
         assert!(unreadable.damage.unwrap().contains("cannot be read"));
     }
 }

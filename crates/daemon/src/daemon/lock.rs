@@ -205,12 +205,6 @@ mod tests {
 
     use super::*;
 
-    fn folder(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("bramblegate-lock-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        folder
-    }
-
     fn locked(path: &Path, text: &str, mode: u32) -> File {
         fs::write(path, text).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -221,7 +215,8 @@ mod tests {
 
     #[test]
     fn the_holder_is_named_by_the_kernel_whatever_stands_in_the_file() {
-        let folder = folder("held");
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
         let own = std::process::id();
         for mode in [0o600, 0o644] {
             let first = locked(&folder.join(NAME), "1", mode);
@@ -235,7 +230,6 @@ mod tests {
         let mode = fs::metadata(folder.join(NAME)).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o600, "that of an older version was replaced");
         assert_eq!(fs::read_to_string(folder.join(NAME)).unwrap(), own.to_string());
-        fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

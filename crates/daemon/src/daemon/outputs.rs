@@ -87,10 +87,10 @@ impl Outputs {
     }
 
     /// The main loop lives, and will say so again within `term`.
-    pub fn renew_lease(&self, term: Duration) {
+    pub fn renew_lease(&self) {
         if let Some(panel) = &self.panel {
-            panel.display.renew_lease(term);
-            panel.indicator.renew_lease(term);
+            panel.display.renew_lease();
+            panel.indicator.renew_lease();
         }
     }
 

@@ -4,13 +4,12 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::Ipv4Addr;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex, mpsc, watch};
-use tokio::time::Instant;
 
 use crate::config::{Buttons, Settings};
 use crate::event::{Event, LinkIndex};
@@ -26,16 +25,17 @@ use crate::source::signals::Signals;
 use crate::source::vitals::VitalsPlan;
 use crate::source::wayout::WayOutPlan;
 use crate::source::{
-    alarm, buttons, conflict, dhcp, firewall, host, hotplug, leases, netlink, probe, resolvers, signals, time, vitals,
-    wayout,
+    buttons, conflict, dhcp, firewall, host, hotplug, leases, netlink, probe, resolvers, signals, time, vitals, wayout,
 };
 use crate::state::State;
+use crate::supervise::{Backoff, Ending, Restart, spawn_kept};
+use crate::sync::publish;
 
 use super::plans;
 
-/// How long to wait before a source that ended is begun again: at first, and at most.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LAST_PAUSE: Duration = Duration::from_secs(60);
+/// Pauses before a source that ended is begun again.
+const PAUSES: Backoff =
+    Backoff::new(Duration::from_secs(1), Duration::from_secs(60)).reset_after(Duration::from_secs(60));
 
 /// A source that ended.
 #[derive(Debug)]
@@ -160,79 +160,51 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    /// Runs a source for as long as the daemon lives. One that ends, or panics, is told and begun again, backing off.
-    fn source<Task, Run>(&self, source: &'static str, essential: bool, task: Task)
+    /// Runs a source for as long as the daemon lives. One that ends, or panics, is reported and begun again, backing off.
+    fn source<Work, Run>(&self, source: &'static str, essential: bool, work: Work)
     where
-        Task: Fn() -> Run + Send + 'static,
+        Work: Fn() -> Run + Send + Sync + 'static,
         Run: Future<Output = io::Result<Infallible>> + Send + 'static,
     {
-        // Boxed: the runtime's machinery around a task is made once, not once for each source.
-        let begin: Begin = Box::new(move || Box::pin(task()));
-        tokio::spawn(keep(source, essential, begin, self.failed.clone(), self.after.clone()));
+        let (after, work) = (self.after.clone(), Arc::new(work));
+        let begin: Restart = Box::new(move || {
+            let (after, work) = (after.clone(), Arc::clone(&work));
+            Box::pin(async move {
+                may_begin(after).await?;
+                work().await
+            })
+        });
+        let failed = self.failed.clone();
+        spawn_kept(source, begin, PAUSES, move |ending| report(source, essential, ending, failed.clone()));
     }
 }
 
-/// Begins a source.
-type Begin = Box<dyn Fn() -> BoxFuture<'static, io::Result<Infallible>> + Send>;
+/// Waits until a source may begin.
+async fn may_begin(after: Option<watch::Receiver<bool>>) -> io::Result<()> {
+    if let Some(mut after) = after {
+        after.wait_for(|begins| *begins).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+    }
+    Ok(())
+}
 
-/// See [`Start::source`].
-async fn keep(
+/// Reports that a source ended, if that is news; breaks when nobody listens any more.
+async fn report(
     source: &'static str,
     essential: bool,
-    begin: Begin,
+    ending: Ending,
     failed: mpsc::Sender<Failure>,
-    after: Option<watch::Receiver<bool>>,
-) {
-    if let Some(mut after) = after {
-        if after.wait_for(|begins| *begins).await.is_err() {
-            return;
-        }
+) -> ControlFlow<()> {
+    let failure = Failure { source, essential, error: ending.error };
+    if ending.is_news && failed.send(failure).await.is_err() {
+        return ControlFlow::Break(());
     }
-    let mut endings = Endings::default();
-    loop {
-        let began = Instant::now();
-        let error = match tokio::spawn(begin()).await {
-            Ok(Err(error)) => error,
-            Err(ended) => io::Error::other(ended.to_string()),
-        };
-        // The daemon itself ends: nobody listens any more.
-        if error.kind() == io::ErrorKind::BrokenPipe {
-            return;
-        }
-        let (news, pause) = endings.add(began.elapsed(), error.to_string());
-        if news && failed.send(Failure { source, essential, error }).await.is_err() {
-            return;
-        }
-        alarm::until(Instant::now() + pause).await;
-    }
-}
-
-/// How a source ended before.
-#[derive(Debug, Default)]
-struct Endings {
-    told: String,
-    pause: Option<Duration>,
-}
-
-impl Endings {
-    /// It ended after it `ran` for so long: whether that is worth telling, and how long to wait. One that ran for long ran
-    /// well: a device that is pulled once a week is told each time, and looked for at once.
-    fn add(&mut self, ran: Duration, error: String) -> (bool, Duration) {
-        if ran >= LAST_PAUSE {
-            *self = Self::default();
-        }
-        let news = self.told != error;
-        self.told = error;
-        let pause = self.pause.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LAST_PAUSE));
-        self.pause = Some(pause);
-        (news, pause)
-    }
+    ControlFlow::Continue(())
 }
 
 impl Plans {
     /// The first decision is carried out: nothing is in its way any more.
     pub fn begin_the_rest(&self) {
-        set(&self.rest, true);
+        publish(&self.rest, true);
     }
 
     /// The control socket is made again where somebody took its file away.
@@ -244,44 +216,17 @@ impl Plans {
 
     /// Hands out what changed.
     pub fn publish(&mut self, settings: &Settings, state: &State, desired: &Desired, firewall_port: u32) {
-        set(&self.uplinks, plans::uplink_probes(settings, state));
-        set(&self.nodes, self.node_probes.plan(settings, state));
-        set(&self.way_out, plans::way_out(settings, state, desired));
-        set(&self.listening, plans::listening(state));
-        set(&self.other_dhcp, plans::other_dhcp(settings, state));
-        set(&self.firewall, plans::firewall_watch(settings, state, firewall_port));
-        set(&self.vitals, plans::vitals(settings, state));
-        set(&self.buttons, settings.buttons.clone());
-        set(&self.conflicts, plans::conflicts(settings, state, desired));
-        set(&self.time_at, plans::time_at(settings, desired));
-        set(&self.neighbours, state.roles().cluster);
-        set(&self.control, settings.control.socket.clone());
-    }
-}
-
-fn set<T: PartialEq>(channel: &watch::Sender<T>, value: T) {
-    channel.send_if_modified(|held| {
-        let differs = *held != value;
-        if differs {
-            *held = value;
-        }
-        differs
-    });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_source_that_fails_at_once_is_told_once_and_one_that_ran_well_each_time() {
-        let (mut endings, at_once, gone) = (Endings::default(), Duration::ZERO, || "there is no chip".to_owned());
-        assert_eq!(endings.add(at_once, gone()), (true, Duration::from_secs(1)));
-        assert_eq!(endings.add(at_once, gone()), (false, Duration::from_secs(2)));
-        assert_eq!(endings.add(at_once, "it is taken".to_owned()), (true, Duration::from_secs(4)));
-        let waits: Vec<u64> = (0..6).map(|_| endings.add(at_once, gone()).1.as_secs()).collect();
-        assert_eq!(waits, [8, 16, 32, 60, 60, 60]);
-        assert_eq!(endings.add(Duration::from_secs(3600), gone()), (true, Duration::from_secs(1)));
-        assert_eq!(endings.add(at_once, gone()), (false, Duration::from_secs(2)));
+        publish(&self.uplinks, plans::uplink_probes(settings, state));
+        publish(&self.nodes, self.node_probes.plan(settings, state));
+        publish(&self.way_out, plans::way_out(settings, state, desired));
+        publish(&self.listening, plans::listening(state));
+        publish(&self.other_dhcp, plans::other_dhcp(settings, state));
+        publish(&self.firewall, plans::firewall_watch(settings, state, firewall_port));
+        publish(&self.vitals, plans::vitals(settings, state));
+        publish(&self.buttons, settings.buttons.clone());
+        publish(&self.conflicts, plans::conflicts(settings, state, desired));
+        publish(&self.time_at, plans::time_at(settings, desired));
+        publish(&self.neighbours, state.roles().cluster);
+        publish(&self.control, settings.control.socket.clone());
     }
 }

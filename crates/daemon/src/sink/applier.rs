@@ -1,19 +1,18 @@
 //! The task of a sink: the latest value wins, an equal one is no work, a failure backs off, a panic is a failure too.
 
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
+use tracing::debug;
 
 use super::{Sink, panicked};
 use crate::event::{Applied, ApplyError, ApplyReport, Event};
+use crate::supervise::{Backoff, catch_async};
 
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const LAST_RETRY: Duration = Duration::from_secs(10);
+/// Pauses between tries of a value that is not taken.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 
 /// Since when a sink owes the answer to an order. A failure is an answer; a panic is none.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +50,7 @@ pub async fn run<S: Sink>(
     owed: Owed,
 ) -> S {
     let mut work = Work { sink, anew, events, owed, held: None, failure: None, fell: false };
-    let mut retry = FIRST_RETRY;
+    let mut retry = RETRY;
     loop {
         let value = desired.borrow_and_update().clone();
         if let Some(value) = value {
@@ -59,15 +58,19 @@ pub async fn run<S: Sink>(
         }
         let mut woken = Ok(());
         if work.failure.is_none() {
-            retry = FIRST_RETRY;
+            retry.reset();
             woken = desired.changed().await;
         }
         if work.failure.is_some() {
-            let waited = match work.fell {
-                true => timeout(retry, desired.wait_for(|_| false)).await.map(|closed| closed.map(drop)),
-                false => timeout(retry, desired.changed()).await,
+            let pause = retry.pause();
+            let waited = if work.fell {
+                timeout(pause, desired.wait_for(|_| false)).await.map(|closed| closed.map(drop))
+            } else {
+                timeout(pause, desired.changed()).await
             };
-            retry = if waited.is_ok() { FIRST_RETRY } else { (retry * 2).min(LAST_RETRY) };
+            if waited.is_ok() {
+                retry.reset();
+            }
             woken = waited.unwrap_or(Ok(()));
         }
         if woken.is_err() || work.events.is_closed() {
@@ -95,7 +98,7 @@ impl<S: Sink, A: Fn() -> S> Work<S, A> {
             return;
         }
         self.owed.begin();
-        match caught(self.sink.apply(&value)).await {
+        match catch_async(self.sink.apply(&value)).await {
             Ok(Ok(applied)) => {
                 self.owed.settle();
                 self.held = Some(value);
@@ -107,7 +110,7 @@ impl<S: Sink, A: Fn() -> S> Work<S, A> {
                 self.fell = false;
                 self.fail(error).await;
             }
-            Err(panic) => self.fall(panic).await,
+            Err(panic) => self.fall(panicked("the applier", &panic)).await,
         }
     }
 
@@ -120,6 +123,7 @@ impl<S: Sink, A: Fn() -> S> Work<S, A> {
 
     async fn fail(&mut self, error: ApplyError) {
         self.held = None;
+        debug!(output = ?S::OUTPUT, error = %error.message, "the plan was not taken; it is tried again");
         if self.failure.as_ref() != Some(&error) {
             self.report(Err(error.clone())).await;
         }
@@ -130,12 +134,6 @@ impl<S: Sink, A: Fn() -> S> Work<S, A> {
     async fn report(&mut self, result: Result<Applied, ApplyError>) {
         let _ = self.events.send(Event::Applied(ApplyReport { output: S::OUTPUT, result })).await;
     }
-}
-
-/// What comes of `work`, or the panic it ended with.
-async fn caught<T>(work: impl Future<Output = T>) -> Result<T, ApplyError> {
-    let done = AssertUnwindSafe(work).catch_unwind().await;
-    done.map_err(|payload| panicked("the applier", payload.as_ref()))
 }
 
 #[cfg(test)]

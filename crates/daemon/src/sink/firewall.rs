@@ -17,6 +17,7 @@ use ipnet::Ipv4Net;
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, capabilities};
 use tokio::task::yield_now;
+use tracing::debug;
 
 use crate::event::{Applied, ApplyError, ApplyErrorKind, Output};
 use crate::policy::FirewallPlan;
@@ -305,10 +306,14 @@ fn forget_connections(before: Option<&Ruleset>, now: &Ruleset) {
         return;
     }
     let forget = move || {
-        let _ = conntrack::delete_forwarded(&gone);
-        let _ = conntrack::delete_bare(&bare);
+        let results = [conntrack::delete_forwarded(&gone), conntrack::delete_bare(&bare)];
+        for error in results.into_iter().filter_map(Result::err) {
+            debug!(%error, "connections were not forgotten");
+        }
     };
-    drop(thread::Builder::new().name("ct-forget".into()).spawn(forget));
+    if let Err(error) = thread::Builder::new().name("ct-forget".into()).spawn(forget) {
+        debug!(%error, "no thread to forget connections");
+    }
 }
 
 /// Takes the table of an earlier run away, also when no daemon lives: for `off`.

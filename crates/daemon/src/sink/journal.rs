@@ -1,5 +1,6 @@
 //! The journal: records by its own protocol when standard error is the journal's, else lines on standard error. Never waits.
 
+mod detail;
 mod limit;
 mod native;
 #[cfg(test)]
@@ -8,14 +9,15 @@ mod tests;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::fstat;
 
 use crate::event::printable_line;
-use crate::render::journal::{Priority, Record};
+use crate::render::journal::{Priority, Record, is_detail};
 use crate::sink::clock;
+pub use detail::write_details;
 use limit::Limit;
 
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -28,7 +30,7 @@ pub struct Journal {
     dropped: AtomicU64,
     limit: Mutex<Limit>,
     /// nodes that the settings name: so many more of a kind may come together
-    nodes: u32,
+    nodes: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -43,18 +45,25 @@ impl Journal {
     pub fn open() -> Self {
         let way = if is_journal_stream() { native_way(Path::new(SOCKET)) } else { None };
         let lines = || Way::Lines { colours: colours() };
-        Self { way: way.unwrap_or_else(lines), dropped: AtomicU64::new(0), limit: Mutex::default(), nodes: 0 }
+        Self {
+            way: way.unwrap_or_else(lines),
+            dropped: AtomicU64::new(0),
+            limit: Mutex::default(),
+            nodes: AtomicU32::new(0),
+        }
     }
 
     /// Lets as many more records of a kind come together as the settings name nodes.
-    pub fn expect(&mut self, nodes: usize) {
-        self.nodes = u32::try_from(nodes).unwrap_or(u32::MAX);
+    pub fn expect(&self, nodes: usize) {
+        self.nodes.store(u32::try_from(nodes).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
     /// Writes one record, unless there have been too many of its kind: those are counted, and told together.
     pub fn write(&self, record: &Record) {
         let now = clock::now();
-        let passes = record.priority == Priority::Debug || self.limit().pass(record, self.nodes, now);
+        let nodes = self.nodes.load(Ordering::Relaxed);
+        let is_free = record.priority == Priority::Debug && !is_detail(record);
+        let passes = is_free || self.limit().pass(record, nodes, now);
         self.tell_left_out();
         if passes {
             self.put(record);
@@ -77,7 +86,7 @@ impl Journal {
         let result = match &self.way {
             Way::Native { socket, path } => native::send(socket, path, &native::encode(record, dropped)),
             // People who look at a terminal want to know what happens, not each rule of it.
-            Way::Lines { .. } if record.priority == Priority::Debug => return,
+            Way::Lines { .. } if record.priority == Priority::Debug && !is_detail(record) => return,
             Way::Lines { colours } => io::stderr().lock().write_all(line(record, *colours).as_bytes()),
         };
         match result {

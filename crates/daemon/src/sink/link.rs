@@ -13,6 +13,7 @@ use ipnet::{IpNet, Ipv4Net};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::AddressMessageBuilder;
 use rustix::io::Errno;
+use tracing::debug;
 
 use crate::event::{Address, Applied, ApplyError, Change, Event, LinkIndex, Output};
 use crate::policy::{LinkPlan, PortPlan, ROUTE_PROTOCOL};
@@ -175,8 +176,11 @@ impl LinkSink {
         for (index, name) in held.iter().filter(|(index, _)| !plan.ports.iter().any(|port| port.index == *index)) {
             if let Some(port) = ports.iter().find(|port| port.index == *index) {
                 // A port that does not take it back is not a fault of those that stay; `off` tries again.
-                let _ = put_back_addresses(&mut self.rtnl, &mut self.previous, name, port, addresses)
+                let result = put_back_addresses(&mut self.rtnl, &mut self.previous, name, port, addresses)
                     .and_then(|_| put_back_conf(&mut self.rtnl, &self.previous, name, port));
+                if let Err(error) = result {
+                    debug!(port = %name, error = %error.message, "a port was not put back as it was");
+                }
             }
         }
         self.held = Some(plan.ports.iter().map(|port| (port.index, port.name.clone())).collect());

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tracing::debug;
 
 /// The gateway does its work, or the settings have been taken.
 pub fn ready() {
@@ -42,5 +43,7 @@ pub fn watchdog_interval() -> Option<Duration> {
 
 fn tell(state: &[NotifyState<'_>]) {
     // Nobody to tell is no fault of ours; the manager sees for itself when we are silent.
-    let _ = sd_notify::notify(state);
+    if let Err(error) = sd_notify::notify(state) {
+        debug!(%error, "the service manager was not notified");
+    }
 }

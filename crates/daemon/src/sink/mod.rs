@@ -16,10 +16,10 @@ pub mod routing;
 pub mod rtnl;
 pub mod status;
 
-use std::any::Any;
 use std::future::Future;
 
 use crate::event::{Applied, ApplyError, ApplyErrorKind, Output};
+use crate::supervise::Panic;
 
 /// Brings one output to a desired value.
 pub trait Sink: Send + 'static {
@@ -30,9 +30,7 @@ pub trait Sink: Send + 'static {
     fn apply(&mut self, desired: &Self::Desired) -> impl Future<Output = Result<Applied, ApplyError>> + Send;
 }
 
-/// What somebody panicked with, as an error to report; `who` begins again.
-fn panicked(who: &str, payload: &(dyn Any + Send)) -> ApplyError {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
-    ApplyError { kind: ApplyErrorKind::Failed, message: format!("{who} panicked and begins again: {text}") }
+/// Returns a panic as an error to report; `who` begins again.
+fn panicked(who: &str, panic: &Panic) -> ApplyError {
+    ApplyError { kind: ApplyErrorKind::Failed, message: format!("{who} panicked and begins again: {panic}") }
 }

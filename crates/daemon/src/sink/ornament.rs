@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tracing::debug;
 
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output, Vital};
+use crate::supervise::Backoff;
 
 pub use thread::{Handle, Worker, start};
 
-/// How long the daemon may be silent at its start before the panel says that nobody drives it.
-pub const LEASE: Duration = Duration::from_secs(15);
+/// How long the main loop may be silent before the panel shows that nobody drives it; it is heard every ten seconds.
+const LEASE: Duration = Duration::from_secs(20);
 
 /// A full channel is tried again after this.
 const FULL: Duration = Duration::from_millis(200);
@@ -43,9 +45,9 @@ impl Lease {
         }))
     }
 
-    /// Renews it for `term` from now; true if the thread has seen it expired and should be woken.
-    pub fn renew(&self, term: Duration) -> bool {
-        self.0.ends_ms.store(self.elapsed_ms().saturating_add(milliseconds(term)), Ordering::SeqCst);
+    /// Renews it; true if the thread has seen it expired and should be woken.
+    pub fn renew(&self) -> bool {
+        self.0.ends_ms.store(self.elapsed_ms().saturating_add(milliseconds(LEASE)), Ordering::SeqCst);
         self.0.expired.swap(false, Ordering::SeqCst)
     }
 
@@ -123,6 +125,9 @@ impl Reporter {
             // A closed channel is the end of the daemon: nobody wants to know.
             self.pending = matches!(self.events.try_send(event), Err(mpsc::error::TrySendError::Full(_)));
         }
+        if self.pending {
+            debug!(output = ?self.output, "the loop has no room for a report; sent later");
+        }
         self.pending.then_some(FULL)
     }
 }
@@ -142,7 +147,7 @@ fn same(a: &Result<Applied, ApplyError>, b: &Result<Applied, ApplyError>) -> boo
 /// When to try a device again: soon at first, then more and more rarely.
 #[derive(Debug)]
 pub struct Patience {
-    delay: Duration,
+    pauses: Backoff,
     next: Duration,
 }
 
@@ -155,18 +160,17 @@ const LAST: Duration = Duration::from_secs(10);
 impl Patience {
     /// Try at once.
     pub fn new() -> Self {
-        Self { delay: FIRST, next: Duration::ZERO }
+        Self { pauses: Backoff::new(FIRST, LAST), next: Duration::ZERO }
     }
 
     pub fn failed(&mut self, now: Duration) {
-        self.next = now + self.delay;
-        self.delay = (self.delay * 2).min(LAST);
+        self.next = now + self.pauses.pause();
     }
 
     /// Whether `error` is to be told. A device that has just come is root's alone until udev has been there: that it may not
     /// be opened is told only when it stays so for about a second.
     pub fn is_worth_telling(&self, error: &ApplyError) -> bool {
-        error.kind != ApplyErrorKind::Denied || self.delay > UDEV
+        error.kind != ApplyErrorKind::Denied || self.pauses.upcoming() > UDEV
     }
 
     /// Time until the next try.
@@ -193,12 +197,12 @@ mod tests {
     fn a_lease_expires_once_and_says_who_has_to_be_woken() {
         let lease = Lease::new();
         assert!(lease.left().is_some());
-        assert!(!lease.renew(LEASE), "nobody has seen it expired");
+        assert!(!lease.renew(), "nobody has seen it expired");
         lease.backdate();
         assert_eq!(lease.left(), None);
-        assert!(lease.renew(LEASE));
+        assert!(lease.renew());
         assert!(lease.left().is_some());
-        assert!(!lease.renew(LEASE));
+        assert!(!lease.renew());
     }
 
     #[test]

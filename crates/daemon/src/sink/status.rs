@@ -26,6 +26,7 @@ use crate::render::status::{NodeStatus, Snapshot};
 use crate::source::bind::Bound;
 use crate::source::control;
 use crate::source::places::{Limits, Peer, Places};
+use tracing::debug;
 
 /// Everybody on this machine may look: there is nothing secret in it, and nothing can be sent.
 const MODE: u32 = 0o666;
@@ -215,6 +216,7 @@ impl Server {
         let place = self.places.take(Peer::of(&stream).as_ref(), self.group);
         let Ok(place) = place.map_err(|full| {
             let reason = full.to_string();
+            debug!(%reason, "a client of the status socket was refused");
             let line = format!("{}\n", serde_json::json!({ "schema": 1, "type": "refused", "reason": reason }));
             // A new socket's buffer takes this; if not, being closed says enough.
             let _ = stream.try_write(line.as_bytes());
@@ -247,7 +249,10 @@ impl Server {
     }
 
     fn report(&self, result: Result<Applied, ApplyError>) {
-        let _ = self.events.try_send(Event::Applied(ApplyReport { output: Output::Status, result }));
+        let report = Event::Applied(ApplyReport { output: Output::Status, result });
+        if let Err(error) = self.events.try_send(report) {
+            debug!(%error, "the loop has no room for a report");
+        }
     }
 }
 

@@ -137,8 +137,8 @@ mod tests {
 
     #[tokio::test]
     async fn whatever_is_in_the_way_is_told_with_its_remedy() {
-        let folder = std::env::temp_dir().join(format!("bramblegate-bind-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
         let remedy = |path: &Path| remedy(&Bound::at(path, 0o600).unwrap_err(), "control.socket");
         let held = Bound::at(&folder.join("held.sock"), 0o600).unwrap();
         assert_eq!(remedy(held.path()), "stop that process, or name another path in control.socket");
@@ -148,6 +148,5 @@ mod tests {
         assert_eq!(fs::read_to_string(&file).unwrap(), "somebody's");
         assert_eq!(remedy(&file.join("x.sock")), "make its folder, or name another path in control.socket");
         assert_eq!(remedy(&folder.join("a/b/x.sock")), "make its folder, or name another path in control.socket");
-        fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -88,8 +88,9 @@ mod tests {
 
     #[test]
     fn what_is_closed_is_found_below_links_too_and_no_circle_is_walked() {
-        let root = std::env::temp_dir().join(format!("bramblegate-bootfiles-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&root);
+        let held = tempfile::tempdir().unwrap();
+        // Another mode than the one of a temporary folder, which only its owner may enter.
+        let root = held.path().join("srv");
         for file in ["boot/overlays/a.dtbo", "boot/kernel8.img", "serial/config.txt", "lost+found/x"] {
             let path = root.join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -105,7 +106,6 @@ mod tests {
         let one = closed(&root, to_others).unwrap();
         mode("boot/overlays", 0o700);
         let two = closed(&root, to_others).unwrap();
-        fs::remove_dir_all(&root).unwrap();
         assert_eq!(one.to_string(), root.join("serial/config.txt").display().to_string());
         assert_eq!(two.more, 1);
         assert!(two.to_string().ends_with(" and 1 more"), "{two}");
@@ -113,14 +113,12 @@ mod tests {
 
     #[test]
     fn a_huge_folder_is_looked_at_no_longer_than_it_may() {
-        let root = std::env::temp_dir().join(format!("bramblegate-bootfiles-many-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&root);
-        fs::create_dir_all(&root).unwrap();
+        let held = tempfile::tempdir().unwrap();
+        let root = held.path().to_owned();
         for number in 0..MOST + 10 {
             fs::write(root.join(number.to_string()), "").unwrap();
         }
         let found = closed(&root, |_, _| false).unwrap();
-        fs::remove_dir_all(&root).unwrap();
         assert!(found.more < MOST, "{found}");
     }
 }

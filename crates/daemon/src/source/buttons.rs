@@ -8,10 +8,11 @@ use std::convert::Infallible;
 use std::io;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::config::Buttons;
 use crate::event::{Button, Event, Order};
+use crate::sync::reached;
 use debounce::{Debouncer, SETTLE};
 use lines::{Edge, Lines};
 
@@ -30,13 +31,7 @@ pub async fn run(events: mpsc::Sender<Event>, mut plan: watch::Receiver<Option<B
         let mut lines = Lines::open(&buttons)?;
         let mut keys = Keys::new(&buttons);
         loop {
-            let rest = keys.next_rest();
-            let rest = async move {
-                match rest {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let rest = reached(keys.next_rest());
             let said = tokio::select! {
                 edge = lines.next() => keys.edge(edge?, Instant::now()),
                 () = rest => keys.rest(Instant::now()),

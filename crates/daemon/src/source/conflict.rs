@@ -13,12 +13,13 @@ use socket2::{SockFilter, Socket, Type};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use tracing::debug;
 
-use super::alarm::{Alarm, beat};
 use super::packet::{self, ETHERTYPE_ARP};
 use super::probe::arp_request;
 use super::readable;
 use crate::event::{Conflict, Event, LinkIndex, Mac, Vital};
+use crate::sync::{next_aligned, reached};
 
 /// Asked so often when a port has got its cable: switches may keep the first ones.
 const FIRST: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3)];
@@ -51,7 +52,6 @@ pub struct ConflictPort {
 /// # Errors
 /// No packet socket is to be had (`CAP_NET_RAW`), or a channel is closed (`BrokenPipe`).
 pub async fn run(mut plan: watch::Receiver<ConflictPlan>, events: mpsc::Sender<Event>) -> io::Result<Infallible> {
-    let mut alarm = Alarm::new()?;
     let mut reported = Vec::new();
     let mut wires: Vec<Wire> = Vec::new();
     let mut own = Vec::new();
@@ -70,7 +70,7 @@ pub async fn run(mut plan: watch::Receiver<ConflictPlan>, events: mpsc::Sender<E
                 .map_err(|_| io::ErrorKind::BrokenPipe)?;
             reported = conflicts;
         }
-        alarm.set(wires.iter().map(|wire| wire.due).min());
+        let due = wires.iter().map(|wire| wire.due).min();
         tokio::select! {
             changed = plan.changed() => {
                 changed.map_err(|_| io::ErrorKind::BrokenPipe)?;
@@ -80,9 +80,12 @@ pub async fn run(mut plan: watch::Receiver<ConflictPlan>, events: mpsc::Sender<E
                 Ok((mac, address)) if !own.contains(&mac) => wires.get_mut(place).into_iter().for_each(|wire| wire.take(mac, address)),
                 Ok(_) => {}
                 // The port went away; the next plan says so.
-                Err(_) => drop(wires.remove(place)),
+                Err(error) => {
+                    debug!(%error, "a port is not heard any more");
+                    wires.remove(place);
+                }
             },
-            () = alarm.rings() => wires.iter_mut().for_each(Wire::act),
+            () = reached(due) => wires.iter_mut().for_each(Wire::act),
         }
     }
 }
@@ -142,7 +145,7 @@ impl Wire {
             Some((_, _, heard)) => *heard = now,
             None => {
                 self.taken.push((address, by, now));
-                self.due = self.due.min(beat(WHILE_TAKEN));
+                self.due = self.due.min(next_aligned(WHILE_TAKEN));
             }
         }
     }
@@ -163,8 +166,8 @@ impl Wire {
         let first = FIRST.get(self.asked).zip(FIRST.get(self.asked - 1));
         self.due = match first {
             Some((next, last)) => now + next.saturating_sub(*last),
-            None if self.taken.is_empty() => beat(AGAIN),
-            None => beat(WHILE_TAKEN),
+            None if self.taken.is_empty() => next_aligned(AGAIN),
+            None => next_aligned(WHILE_TAKEN),
         };
     }
 

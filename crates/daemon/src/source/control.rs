@@ -6,11 +6,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::unistd::Group;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
+use tracing::debug;
 
 use super::bind::{self, Bound};
 use super::places::{Limits, Peer, Places};
@@ -31,6 +33,8 @@ const PLACES: Limits = Limits { all: 16, each: 8, kept: 14, kept_for_root: 4 };
 const PATIENCE: Duration = Duration::from_secs(30);
 /// One that is refused may write on so long.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The system's databases of names are waited for so long.
+const NAMES: Duration = Duration::from_millis(500);
 /// After a failed `accept` (no file descriptors left, say).
 const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
 
@@ -99,7 +103,9 @@ async fn listen(path: &Path, place: &mut watch::Receiver<PathBuf>, requests: &mp
     })?;
     // Only root can; an ordinary user's own group does.
     if let Some(group) = group() {
-        let _ = bound.give_to_group(group);
+        if let Err(error) = bound.give_to_group(group) {
+            debug!(%error, "the control socket stays with our own group");
+        }
     }
     let (user, group) = bound.owner().map_err(|error| named(path, &error))?;
     let places = Places::new(PLACES);
@@ -109,14 +115,19 @@ async fn listen(path: &Path, place: &mut watch::Receiver<PathBuf>, requests: &mp
             () = requests.closed() => return Err(io::ErrorKind::BrokenPipe.into()),
             changed = place.changed() => return changed.map_err(|_| io::ErrorKind::BrokenPipe.into()),
         };
-        let Ok((mut stream, _)) = accepted else {
-            tokio::time::sleep(ACCEPT_AGAIN).await;
-            continue;
+        let (mut stream, _) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                debug!(%error, "the control socket accepts nobody");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+                continue;
+            }
         };
         let peer = Peer::of(&stream);
         let place = match places.take(peer.as_ref(), Some(group)) {
             Ok(place) => place,
             Err(full) => {
+                debug!(%full, "a client of the control socket was refused");
                 // A new socket's buffer takes this.
                 let _ = stream.try_write(reply(&Err(format!("too many are connected: {full}: try again"))).as_bytes());
                 continue;
@@ -125,12 +136,16 @@ async fn listen(path: &Path, place: &mut watch::Receiver<PathBuf>, requests: &mp
         let allowed = peer.is_some_and(|peer| is_allowed(&peer, user, group));
         let requests = requests.clone();
         tokio::spawn(async move {
-            let _ = if allowed {
+            let served = if allowed {
                 serve(&mut stream, &requests).await
             } else {
+                debug!("a client of the control socket may give no orders");
                 dismiss(&mut stream, format!("you may not: orders are for root and for members of the group {GROUP}"))
                     .await
             };
+            if let Err(error) = served {
+                debug!(%error, "a client of the control socket has gone");
+            }
             drop(place);
         });
     }
@@ -190,17 +205,16 @@ fn is_allowed(peer: &Peer, user: u32, group: u32) -> bool {
     peer.user == 0 || peer.user == user || peer.groups.contains(&group)
 }
 
-/// The number of the group whose members may give orders, where this machine has it.
+/// Returns the number of the group whose members may give orders, where this machine has it. The system's databases are asked
+/// (getgrnam(3)), which may lie with a server that does not answer: then there is none.
 pub fn group() -> Option<u32> {
-    group_id(&reading::text(Path::new("/etc/group")).unwrap_or_default())
+    group_named(GROUP)
 }
 
-/// The number of our group in the text of `/etc/group`.
-fn group_id(text: &str) -> Option<u32> {
-    text.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(GROUP)).then(|| fields.nth(1)?.parse().ok()).flatten()
-    })
+fn group_named(name: &'static str) -> Option<u32> {
+    let found = reading::within(NAMES, move || Group::from_name(name)).and_then(|found| Ok(found?));
+    let found = found.inspect_err(|error| debug!(name, %error, "the group was not found out"));
+    found.ok().flatten().map(|group| group.gid.as_raw())
 }
 
 #[cfg(test)]
@@ -224,9 +238,8 @@ mod tests {
     }
 
     #[test]
-    fn the_group_is_found_by_its_whole_name() {
-        let text = "root:x:0:\nbramblegate-old:x:7:\nbramblegate:x:990:anna,ben\n";
-        assert_eq!(group_id(text), Some(990));
-        assert_eq!(group_id("broken\n:::\n"), None);
+    fn a_group_is_found_by_its_whole_name() {
+        assert_eq!(group_named("root"), Some(0));
+        assert_eq!(group_named("roo"), None);
     }
 }

@@ -29,9 +29,8 @@ use rustix::net::{RecvFlags, recv};
 use socket2::{SockFilter, Socket, Type};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use super::alarm::Alarm;
 use super::packet::{self, ETHERTYPE_IPV4, Port};
 use super::probe::unguessable;
 use super::readable;
@@ -126,13 +125,12 @@ async fn watch(
 ) -> io::Result<()> {
     let mut watch = Watch::open(port)?;
     let mut names = Names::open(port.index, questions.clone())?;
-    let mut alarm = Alarm::new()?;
     if memory.holds(&watch.plugging) {
         // A restart of ours must not leave the nodes without a server; asked it is all the same.
         tell(events, watch.alone()).await?;
     }
     loop {
-        alarm.set(Some(watch.schedule.next()));
+        let due = watch.schedule.next();
         let news = tokio::select! {
             changed = changed(plan) => {
                 changed?;
@@ -163,7 +161,7 @@ async fn watch(
                 }
             },
             bpdu = heard_bpdu(watch.switch.as_ref()) => watch.bpdu(bpdu?),
-            () = alarm.rings() => watch.act()?,
+            () = sleep_until(due) => watch.act()?,
         };
         let Some(news) = news else { continue };
         match news {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
+use tracing::trace;
 
 use crate::source::readable;
 
@@ -28,13 +29,20 @@ impl Files {
     /// Files of this folder. One that is not there yet appears in one that is.
     pub fn folder(&self, path: &Path) {
         let flags = WatchFlags::CLOSE_WRITE | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM;
-        let _ = inotify::add_watch(self.0.get_ref(), path, flags | WatchFlags::DELETE | WatchFlags::ONLYDIR);
+        self.add(path, flags | WatchFlags::DELETE | WatchFlags::ONLYDIR);
     }
 
     /// A file that is a link, or mounted over, changes without its folder's knowing.
     pub fn file(&self, path: &Path) {
         let flags = WatchFlags::CLOSE_WRITE | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
-        let _ = inotify::add_watch(self.0.get_ref(), path, flags);
+        self.add(path, flags);
+    }
+
+    /// What is not there is watched when it is.
+    fn add(&self, path: &Path, flags: WatchFlags) {
+        if let Err(error) = inotify::add_watch(self.0.get_ref(), path, flags) {
+            trace!(target: "files", path = %path.display(), %error, "not watched");
+        }
     }
 
     /// Waits until something changed, and a moment longer.

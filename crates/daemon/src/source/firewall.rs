@@ -20,12 +20,12 @@ use ipnet::Ipv4Net;
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::event::{Blocker, Dropped, Event, Firewall, Traffic};
-use crate::source::alarm::{Alarm, beat};
 use crate::source::nfnetlink::{GROUP_NFTABLES, Socket, messages};
 use crate::source::readable;
+use crate::sync::{next_aligned, reached};
 
 use counters::Counts;
 use disturbance::Disturbance;
@@ -90,9 +90,7 @@ pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<Firewal
     source.look().await?;
     let mut look_at = Due::default();
     let mut count_at = source.count().await?;
-    let mut alarm = Alarm::new()?;
     loop {
-        alarm.set(count_at);
         tokio::select! {
             biased;
             // First: what waits to be heard may be about what is to be watched from now on.
@@ -100,17 +98,17 @@ pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<Firewal
                 changed.map_err(|_| io::ErrorKind::BrokenPipe)?;
                 if source.rewatch(watch.borrow_and_update().clone()) {
                     look_at.put_off();
-                    count_at = count_at.or_else(|| Some(beat(COUNTERS)));
+                    count_at = count_at.or_else(|| Some(next_aligned(COUNTERS)));
                 }
             }
-            () = due(look_at.at) => {
+            () = reached(look_at.at) => {
                 look_at = Due::default();
                 source.look().await?;
                 // Whether packets get through in spite of it, again, or no longer, is of interest now.
                 source.readings = READINGS_AFTER_CHANGE;
                 count_at = source.count().await?;
             }
-            () = alarm.rings() => count_at = source.count().await?,
+            () = reached(count_at) => count_at = source.count().await?,
             guard = listener.readable() => {
                 let mut guard = guard?;
                 match guard.get_inner().receive() {
@@ -221,13 +219,6 @@ impl FirewallWatch {
             found.traffic.extend(blocker.map(|blocker| (*traffic, blocker)));
         }
         found
-    }
-}
-
-async fn due(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -348,7 +339,7 @@ impl Source {
         let curious = self.readings > 0;
         self.readings = self.readings.saturating_sub(1);
         let suspicious = curious || self.blockers.exit.is_some() || counters::suspicious(before, counts);
-        Ok(Some(if suspicious { Instant::now() + COUNTERS_SUSPICIOUS } else { beat(COUNTERS) }))
+        Ok(Some(if suspicious { Instant::now() + COUNTERS_SUSPICIOUS } else { next_aligned(COUNTERS) }))
     }
 }
 

@@ -328,15 +328,10 @@ mod tests {
 
     use super::*;
 
-    fn folder(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("bramblegate-folder-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        folder
-    }
-
     #[test]
     fn what_cannot_take_its_place_leaves_nothing_beside_it() {
-        let folder = folder("durable");
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
         let (place, taken) = (folder.join("list"), folder.join("folder"));
         fs::create_dir_all(taken.join("full")).unwrap();
         keep_public(&place, "rpi1\n").unwrap();
@@ -345,14 +340,14 @@ mod tests {
         let mut names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         let text = fs::read_to_string(&place).unwrap();
-        fs::remove_dir_all(&folder).unwrap();
         assert_eq!((text.as_str(), mode), ("rpi1\n", 0o644));
         assert_eq!(names, ["folder", "list"], "{error}");
     }
 
     #[test]
     fn whatever_lies_at_a_name_leads_nowhere() {
-        let folder = folder("planted");
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
         let canary = folder.join("canary");
         for kind in ["link", "hard link", "nowhere", "fifo", "folder"] {
             fs::write(&canary, "root's own").unwrap();
@@ -380,16 +375,15 @@ mod tests {
             remove(&place).unwrap();
             remove(&place).unwrap();
         }
-        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
     fn what_is_too_long_is_not_read() {
-        let folder = folder("long");
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
         File::create(folder.join("x")).unwrap().set_len(11).unwrap();
         let opened = Folder::open(&folder).unwrap();
         assert_eq!(opened.read("x", 10).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         assert_eq!(opened.read("x", 11).unwrap().len(), 11);
-        fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -171,23 +171,18 @@ fn socket_unit(root: &Path, unit: &str) -> BTreeSet<u16> {
 mod tests {
     use super::*;
 
-    struct Root(PathBuf);
+    struct Root(PathBuf, #[expect(dead_code, reason = "removed when dropped")] tempfile::TempDir);
 
     impl Root {
         fn with(name: &str, files: &[(&str, &str)]) -> Self {
-            let root = std::env::temp_dir().join(format!("bramblegate-host-{name}-{}", std::process::id()));
+            let held = tempfile::Builder::new().prefix(name).tempdir().unwrap();
+            let root = held.path().to_owned();
             for (path, text) in files {
                 let path = root.join(path);
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
                 fs::write(path, text).unwrap();
             }
-            Self(root)
-        }
-    }
-
-    impl Drop for Root {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
+            Self(root, held)
         }
     }
 

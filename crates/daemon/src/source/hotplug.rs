@@ -10,18 +10,18 @@ use std::time::Duration;
 use netlink_sys::protocols::NETLINK_KOBJECT_UEVENT;
 use netlink_sys::{Socket, SocketAddr};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
+use tracing::debug;
 
 use crate::event::{Event, Hotplug};
 use crate::source::pace::Pace;
 use crate::source::readable;
+use crate::sync::reached;
 
 /// 1: the kernel; 2: udev, when it has set owner and mode of the device's node.
 const GROUPS: [u32; 2] = [1, 2];
 /// The kernel's `UEVENT_BUFFER_SIZE` is 2048; udev adds its own properties.
 const LONGEST: usize = 16 * 1024;
-/// `MSG_DONTWAIT`
-const DO_NOT_WAIT: i32 = 0x40;
 
 /// Each event has a device opened anew: a loose plug's come many a second. So many are told in a row (the kernel and udev tell
 /// of one plug with two to four), …
@@ -45,22 +45,18 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
         }
         let mut guard = tokio::select! {
             guard = socket.readable() => guard?,
-            () = due(waiting.next()) => continue,
+            () = reached(waiting.next()) => continue,
         };
         buffer.clear();
-        match socket.get_ref().0.recv(&mut buffer, DO_NOT_WAIT) {
+        match socket.get_ref().0.recv(&mut buffer, libc::MSG_DONTWAIT) {
             Ok(_) => waiting.add(parse(&buffer).as_slice(), Instant::now()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
             // Interrupted, or messages were dropped: both outputs look again.
-            Err(_) => waiting.add(&[Hotplug::Display, Hotplug::Indicator], Instant::now()),
+            Err(error) => {
+                debug!(%error, "uevents may have been lost");
+                waiting.add(&[Hotplug::Display, Hotplug::Indicator], Instant::now());
+            }
         }
-    }
-}
-
-async fn due(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => pending().await,
     }
 }
 

@@ -1,6 +1,5 @@
 //! Sources turn the outside into events. A source knows nothing but [`crate::event::Event`].
 
-pub mod alarm;
 pub mod bind;
 pub mod bootfiles;
 pub mod buttons;

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nftnl::nftnl_sys::libc;
 use tokio::net::UnixStream;
 
 /// Who is at the other end, by the kernel's word (`SO_PEERCRED`, `SO_PEERGROUPS`).

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{FileType, OFlags};
+use rustix::io::Errno;
 
 /// No file of the machine's own settings and tables is read further, bytes.
 const LONGEST: u64 = 4 << 20;
@@ -22,12 +23,15 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 /// There is none, or it is something else, which is named.
 pub fn open(path: &Path) -> io::Result<File> {
     let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or_default();
-    let file =
-        OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| match error.raw_os_error() {
-            // ENXIO: a socket, or a device that nobody drives (open(2)).
-            Some(6) => rustix::fs::stat(path).map_or(error, |stat| no_file(FileType::from_raw_mode(stat.st_mode))),
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
+        match Errno::from_io_error(&error) {
+            // A socket, or a device that nobody drives (open(2)).
+            Some(Errno::NXIO) => {
+                rustix::fs::stat(path).map_or(error, |stat| no_file(FileType::from_raw_mode(stat.st_mode)))
+            }
             _ => error,
-        })?;
+        }
+    })?;
     match FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) {
         FileType::RegularFile => Ok(file),
         other => Err(no_file(other)),
@@ -98,8 +102,8 @@ mod tests {
 
     #[test]
     fn only_ordinary_files_are_read_and_the_rest_is_named() {
-        let folder = std::env::temp_dir().join(format!("bramblegate-reading-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
         mknodat(CWD, folder.join("fifo"), FileType::Fifo, Mode::RWXU, 0).unwrap();
         let _socket = UnixListener::bind(folder.join("socket")).unwrap();
         fs::write(folder.join("file"), "text").unwrap();
@@ -116,7 +120,6 @@ mod tests {
             assert!(error.contains(word), "{error}");
         }
         assert!(text(Path::new("/proc/self/status")).unwrap().contains("Pid:"));
-        fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

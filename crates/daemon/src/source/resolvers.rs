@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn the_servers_behind_a_stub_are_preferred_and_each_uplink_has_its_own() {
-        let root = std::env::temp_dir().join(format!("bramblegate-resolvers-{}", std::process::id()));
+        let held = tempfile::tempdir().unwrap();
+        let root = held.path().to_owned();
         for (path, text) in [
             ("etc/resolv.conf", "nameserver 127.0.0.53\n"),
             ("run/systemd/resolve/resolv.conf", "nameserver 10.99.0.1\n"),
@@ -212,7 +213,6 @@ mod tests {
         assert_eq!(found[&0], ips(&["10.99.0.1"]));
         assert_eq!(found[&7], ips(&["10.98.0.1"]));
         assert_eq!(found[&3], ips(&["10.97.0.1"]));
-        fs::remove_dir_all(root).unwrap();
     }
 
     #[test]

@@ -9,11 +9,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::sleep_until;
 
-use super::alarm::{Alarm, beat};
 use super::ntp::{self, TimeAnswer};
 use crate::event::{Event, Vital};
 use crate::source::reading;
+use crate::sync::next_aligned;
 
 /// How often: a node that boots meanwhile asks for its lease again soon enough.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -38,10 +39,9 @@ const FOLDERS: [&str; 5] = [
 /// Reports it at the start, and each change. `head` is the head's address in the cluster, where nodes would ask.
 ///
 /// # Errors
-/// No timer is to be had, or a channel is closed (`BrokenPipe`).
+/// A channel is closed (`BrokenPipe`).
 pub async fn run(events: mpsc::Sender<Event>, mut head: watch::Receiver<Option<Ipv4Addr>>) -> io::Result<Infallible> {
     let mut told = None;
-    let mut alarm = Alarm::new()?;
     loop {
         let mut seen = read(Path::new("/"));
         let address = *head.borrow_and_update();
@@ -55,9 +55,8 @@ pub async fn run(events: mpsc::Sender<Event>, mut head: watch::Receiver<Option<I
             events.send(Event::Vital(seen.clone())).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
             told = Some(seen);
         }
-        alarm.set(Some(beat(INTERVAL)));
         tokio::select! {
-            () = alarm.rings() => {}
+            () = sleep_until(next_aligned(INTERVAL)) => {}
             changed = head.changed() => changed.map_err(|_| io::ErrorKind::BrokenPipe)?,
         }
     }

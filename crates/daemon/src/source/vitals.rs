@@ -4,7 +4,6 @@
 //! All is looked at together, once a minute, with everything else that has that beat: a quiet machine is to sleep. What comes
 //! near its limit is looked at every ten seconds, and what the kernel tells by itself ([`watch`]) at once.
 
-mod aside;
 mod conntrack;
 mod head;
 mod neighbours;
@@ -19,12 +18,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch as channel};
+use tokio::task::spawn_blocking;
+use tokio::time::sleep_until;
 
 use crate::config::VitalLimits;
 use crate::event::{Event, Head, Netconf, Vital};
-use crate::source::alarm::{Alarm, beat};
 use crate::source::nfnetlink::Socket;
-use aside::aside;
+use crate::sync::next_aligned;
 use head::{SENSORS, Seen, View};
 pub use neighbours::Neighbours;
 use ports::Ports;
@@ -60,41 +60,33 @@ pub struct VitalsPlan {
 pub async fn run(events: mpsc::Sender<Event>, mut plan: channel::Receiver<VitalsPlan>) -> io::Result<Infallible> {
     let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
     let root = Path::new("/");
-    let mut watch: Option<(Option<u8>, Watch)> = None;
     let (mut looks, mut rounds) = (Looks::default(), Rounds::default());
     let mut ports = Ports::default();
-    let mut alarm = Alarm::new()?;
+    let watch = Watch::new(root).await;
     loop {
         let wanted = plan.borrow_and_update().clone();
         let Some(limits) = wanted.limits else {
             plan.changed().await.map_err(|_| gone())?;
             continue;
         };
-        // Who does not want to know of pressure is not woken by it.
-        let (_, watch) = match watch.take() {
-            Some(known) if known.0 == limits.pressure => watch.insert(known),
-            _ => watch.insert((limits.pressure, Watch::new(root, limits.pressure).await?)),
-        };
         // The next look begins when this one has ended: each sensor that hangs is one thread, and the daemon lives on.
         let view = View { root: root.to_owned(), boot_folder: wanted.boot_folder };
         let seen = rounds.look(&view, &SENSORS).await?;
-        let tells_pressure = watch.tells_pressure();
         let tables;
-        (looks, tables) = aside(move || {
+        (looks, tables) = spawn_blocking(move || {
             let tables = if wanted.tables { looks.tables() } else { Tables::default() };
             (looks, tables)
         })
         .await?;
-        let (news, near) = looks.take(&seen, tables, rounds.hanging(), &limits, tells_pressure);
+        let (news, near) = looks.take(&seen, tables, rounds.hanging(), &limits);
         for vital in news {
             events.send(Event::Vital(vital)).await.map_err(|_| gone())?;
         }
         for undone in ports.undone(&wanted.ports) {
             events.send(Event::Netconf(undone)).await.map_err(|_| gone())?;
         }
-        alarm.set(Some(beat(if near { NEAR } else { CALM })));
         tokio::select! {
-            () = alarm.rings() => {}
+            () = sleep_until(next_aligned(if near { NEAR } else { CALM })) => {}
             () = watch.rings() => {}
             changed = plan.changed() => changed.map_err(|_| gone())?,
         }
@@ -125,14 +117,13 @@ impl Looks {
         Tables { conntrack: conntrack::usage_by(&mut self.socket).ok(), neighbours: self.neighbours.usage() }
     }
 
-    /// Of what was seen, what is news, and whether something is near its limit. `told`: pressure tells its limit by itself.
+    /// Returns what is news of what was seen, and whether something is near its limit.
     fn take(
         &mut self,
         seen: &Seen,
         tables: Tables,
         hanging: Vec<&'static str>,
         limits: &VitalLimits,
-        told: bool,
     ) -> (Vec<Vital>, bool) {
         let mut news = Vec::new();
         if let Some((count, max)) = differing(&mut self.told.conntrack, tables.conntrack) {
@@ -158,7 +149,7 @@ impl Looks {
             self.hanging.clone_from(&hanging);
             news.push(Vital::Hanging(hanging));
         }
-        (news, tables.conntrack.is_some_and(conntrack::half_full) || is_near(&head, limits, told))
+        (news, tables.conntrack.is_some_and(conntrack::half_full) || is_near(&head, limits))
     }
 }
 
@@ -170,10 +161,10 @@ fn differing(told: &mut Option<(u32, u32)>, now: Option<(u32, u32)>) -> Option<(
 }
 
 /// Something that can change quickly is near its limit, or beyond. (A disk does not fill up in seconds.)
-fn is_near(head: &Head, limits: &VitalLimits, told: bool) -> bool {
+fn is_near(head: &Head, limits: &VitalLimits) -> bool {
     let waits = [head.pressure.processor, head.pressure.memory, head.pressure.disk];
-    // Pressure that is told is looked at until it is over.
-    let waiting = limits.pressure.map(|limit| if told { limit.saturating_sub(CLOSE) } else { limit / 2 });
+    // The share of the last minute: from half of the limit to the limit it takes half a minute at least.
+    let waiting = limits.pressure.map(|limit| limit / 2);
     let few = |free: Option<u8>, limit: Option<u8>| free.zip(limit).is_some_and(|(free, limit)| free < limit + CLOSE);
     head.temperature.is_some_and(|degrees| degrees >= limits.temperature - WARM)
         || head.under_voltage == Some(true)
@@ -192,17 +183,16 @@ mod tests {
     #[test]
     fn what_comes_near_its_limit_is_looked_at_often_and_a_full_disk_is_not() {
         let well = Head { temperature: Some(48), memory: Some(62), disk: Some(3), ..Head::default() };
-        assert!(!is_near(&well, &LIMITS, false));
-        assert!(!is_near(&Head::default(), &LIMITS, false));
-        assert!(is_near(&Head { temperature: Some(70), ..well }, &LIMITS, false));
-        assert!(is_near(&Head { memory: Some(14), ..well }, &LIMITS, false));
-        assert!(is_near(&Head { under_voltage: Some(true), ..well }, &LIMITS, false));
+        assert!(!is_near(&well, &LIMITS));
+        assert!(!is_near(&Head::default(), &LIMITS));
+        assert!(is_near(&Head { temperature: Some(70), ..well }, &LIMITS));
+        assert!(is_near(&Head { memory: Some(14), ..well }, &LIMITS));
+        assert!(is_near(&Head { under_voltage: Some(true), ..well }, &LIMITS));
         let busy = Pressure { disk: Some(40), ..Pressure::default() };
-        assert!(is_near(&Head { pressure: busy, ..well }, &LIMITS, false));
-        assert!(!is_near(&Head { pressure: busy, ..well }, &LIMITS, true), "the kernel tells of it");
-        let pressed = Pressure { disk: Some(78), ..Pressure::default() };
-        assert!(is_near(&Head { pressure: pressed, ..well }, &LIMITS, true), "whether it is over nobody tells");
-        assert!(!is_near(&Head { memory: Some(1), ..well }, &VitalLimits { memory: None, ..LIMITS }, false));
+        assert!(is_near(&Head { pressure: busy, ..well }, &LIMITS));
+        let calm = Pressure { disk: Some(39), ..Pressure::default() };
+        assert!(!is_near(&Head { pressure: calm, ..well }, &LIMITS));
+        assert!(!is_near(&Head { memory: Some(1), ..well }, &VitalLimits { memory: None, ..LIMITS }));
     }
 
     #[tokio::test]
@@ -210,12 +200,12 @@ mod tests {
         let view = View { root: head::tests::tree("told-once"), boot_folder: Some("/nowhere/at/all".into()) };
         let (mut looks, mut rounds) = (Looks::default(), Rounds::default());
         let seen = rounds.look(&view, &SENSORS).await.unwrap();
-        let (news, near) = looks.take(&seen, Tables::default(), rounds.hanging(), &LIMITS, false);
+        let (news, near) = looks.take(&seen, Tables::default(), rounds.hanging(), &LIMITS);
         assert!(matches!(news.as_slice(), [Vital::Head(_), Vital::BootFolder(Some(_))]) && !near, "{news:?}");
-        assert_eq!(looks.take(&seen, Tables::default(), Vec::new(), &LIMITS, false), (Vec::new(), false));
+        assert_eq!(looks.take(&seen, Tables::default(), Vec::new(), &LIMITS), (Vec::new(), false));
         head::tests::put(&view.root, "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n");
         let seen = rounds.look(&view, &SENSORS).await.unwrap();
-        let (news, near) = looks.take(&seen, Tables::default(), vec!["the temperature"], &LIMITS, false);
+        let (news, near) = looks.take(&seen, Tables::default(), vec!["the temperature"], &LIMITS);
         std::fs::remove_dir_all(&view.root).unwrap();
         let [Vital::Head(head), Vital::Hanging(hanging)] = news.as_slice() else { panic!("{news:?}") };
         assert!(head.under_voltage == Some(true) && near);

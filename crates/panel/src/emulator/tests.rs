@@ -132,15 +132,14 @@ fn rs_has_to_be_there_before_e() {
 
 #[test]
 fn the_log_has_every_transaction() {
-    let folder = std::env::temp_dir().join(format!("bramblegate-log-{}", std::process::id()));
-    let _ = std::fs::remove_file(&folder);
+    let held = tempfile::tempdir().unwrap();
+    let folder = held.path().join("file");
     let (backpack, delay) = bench();
     delay.0.pass(Duration::from_millis(50));
     let mut backpack = backpack.with_faults(FaultInjector::new(Script::default(), Some(&folder)).unwrap());
     backpack.write(0x27, &[0x0c, 0x08]).unwrap();
     backpack.write(0x26, &[0x0c]).unwrap_err();
     let log = std::fs::read_to_string(&folder).unwrap();
-    std::fs::remove_file(&folder).unwrap();
     let fields: Vec<Vec<&str>> = log.lines().map(|line| line.split(' ').collect()).collect();
     assert_eq!(fields[0][1..], ["T", "27", "0c08"]);
     assert_eq!(fields[1][1..], ["T", "26", ""]);

@@ -171,6 +171,9 @@ kinds! {
     LEFT_OUT "0df42d12e6064c15b1d3b37a11349412" Notice
         "More records of one kind than the journal is to take"
         "Something changes again and again, or a device floods the cluster port. So many records like the one that is named were not written; those of other kinds, and of other nodes, are."
+    DETAIL "bb800c31ca554bd887175ce6f694ad2f" Debug
+        "A detail for whoever looks for a fault"
+        "The daemon was started with RUST_LOG, which says how many of these are written: failed tries, dropped messages, lines of dnsmasq. Nothing has to be done about them; bramblegate(8) says how to switch them off."
     SOURCE_FAILED "4f60d409cb8b4f068845a786f60e1b9b" Warning
         "The gateway cannot see a part of the machine any more"
         "One of its watchers ended and is started again, less and less often while it fails. The rest goes on."

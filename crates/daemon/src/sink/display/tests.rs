@@ -49,17 +49,12 @@ fn await_lines(events: &mut mpsc::Receiver<Event>, first: &str, second: &str) ->
 }
 
 /// A file that is removed at the end.
-struct Temporary(PathBuf);
+struct Temporary(PathBuf, #[expect(dead_code, reason = "removed when dropped")] tempfile::TempDir);
 
 impl Temporary {
     fn new(name: &str) -> Self {
-        Self(std::env::temp_dir().join(format!("bramblegate-display-{name}-{}", std::process::id())))
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        let held = tempfile::tempdir().unwrap();
+        Self(held.path().join(name), held)
     }
 }
 
@@ -128,7 +123,7 @@ fn the_heart_beats_once_a_second_and_stops_with_the_main_loop() {
     assert_eq!(stopped.last().unwrap().2[1], "3/3 up          ");
     std::thread::sleep(Duration::from_millis(1100));
     assert_eq!(replay(&log.0).len(), stopped.len(), "nothing is sent while the heart stands still");
-    display.renew_lease(crate::sink::ornament::LEASE);
+    display.renew_lease();
     std::thread::sleep(Duration::from_millis(1100));
     assert!(replay(&log.0).len() > stopped.len(), "it beats again");
 }

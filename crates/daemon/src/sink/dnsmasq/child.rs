@@ -1,21 +1,18 @@
 //! dnsmasq as a child of ours: found, started, listened to, ended.
 
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use nftnl::nftnl_sys::libc;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::death;
 use crate::source::dhcp::Questions;
 use crate::source::pace::Pace;
+use crate::supervise::{Child, ExitCause};
 
 /// Folders of administrators' programs, which a `PATH` may lack.
 const FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"];
@@ -46,10 +43,7 @@ pub fn program() -> Option<PathBuf> {
 /// A dnsmasq that runs.
 #[derive(Debug)]
 pub struct Running {
-    child: tokio::process::Child,
-    id: Option<Pid>,
-    /// so many programs the kernel had killed for want of memory when this one was started
-    kills: Option<u64>,
+    child: Child,
     lines: mpsc::Receiver<String>,
 }
 
@@ -62,25 +56,13 @@ impl Running {
         let mut command = std::process::Command::new(program);
         command.arg(format!("--conf-file={}", config.display())).args(["--log-facility=-", "--pid-file="]);
         command.args(foreground()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        command.env_clear().process_group(0);
-        let parent = rustix::process::getpid();
-        // SAFETY: only system calls that a forked child may make.
-        unsafe {
-            command.pre_exec(move || {
-                rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
-                // Until dnsmasq listens to it, the word to read its files again would end it. It reads them at its start.
-                libc::signal(libc::SIGHUP, libc::SIG_IGN);
-                // Died between fork and that call: nobody would tell.
-                if rustix::process::getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
-            });
-        }
-        let mut child = Command::from(command).kill_on_drop(true).spawn()?;
+        command.env_clear();
+        let mut child = Child::start(command)?;
         let (sender, lines) = mpsc::channel(256);
-        if let Some(stderr) = child.stderr.take() {
+        if let Some(stderr) = child.take_stderr() {
             tokio::spawn(listen(stderr, sender, asked));
         }
-        let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        Ok(Self { child, id, kills: kills_for_memory(), lines })
+        Ok(Self { child, lines })
     }
 
     /// The next line that it says, or how it ended once it has said everything.
@@ -95,49 +77,35 @@ impl Running {
         }
     }
 
-    /// Returns its process number, while it runs.
+    /// Returns its process number.
     pub const fn id(&self) -> Option<Pid> {
-        self.id
+        self.child.id()
     }
 
     /// Lets it read its files again, all but the main one.
     pub fn reload(&self) {
-        self.id.map(|id| kill_process(id, Signal::HUP));
+        self.child.signal(Signal::HUP);
     }
 
     /// Ends it, and what it has started for connections by TCP.
-    pub async fn end(mut self) {
-        self.id.map(|id| kill_process(id, Signal::TERM));
-        if timeout(PATIENCE, self.child.wait()).await.is_err() {
-            let _ = self.child.kill().await;
-        }
-        self.sweep();
+    pub async fn end(self) {
+        self.child.end(PATIENCE).await;
     }
 
     /// Ends it without a word: one that does not answer does not hear one either.
-    pub async fn kill(mut self) {
-        let _ = self.child.kill().await;
-        self.sweep();
+    pub async fn kill(self) {
+        self.child.kill().await;
     }
 
-    /// Its number.
-    pub fn process(&self) -> Option<u32> {
-        self.child.id()
+    /// Returns who brought its end about.
+    pub fn cause(&self, status: ExitStatus) -> ExitCause {
+        self.child.cause(status)
     }
 
-    /// The kernel has killed a program for want of memory since this one was started.
-    pub fn lacked_memory(&self) -> bool {
-        self.kills.zip(kills_for_memory()).is_some_and(|(before, now)| before != now)
-    }
-
-    /// It has ended: so do those that it started.
+    /// Ends those that it started and left behind.
     pub fn sweep(&self) {
-        self.id.map(|id| kill_process_group(id, Signal::KILL));
+        self.child.sweep();
     }
-}
-
-fn kills_for_memory() -> Option<u64> {
-    death::kills_for_memory(&std::fs::read_to_string("/proc/vmstat").ok()?)
 }
 
 /// In the foreground, as whom we are. An ordinary user's dnsmasq changes to nobody; root's would change to a user who may
@@ -233,8 +201,8 @@ mod tests {
     /// A machine that boots takes a second from the start of a program to its first line.
     #[tokio::test]
     async fn a_word_that_comes_before_dnsmasq_listens_does_not_end_it() {
-        let folder = std::env::temp_dir().join(format!("bramblegate-early-word-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
         let slow = folder.join("dnsmasq");
         fs::write(&slow, "#!/bin/sh\nsleep 0.3\necho started >&2\nexec sleep 60\n").unwrap();
         fs::set_permissions(&slow, Permissions::from_mode(0o755)).unwrap();
@@ -242,7 +210,6 @@ mod tests {
         running.reload();
         let said = running.next().await;
         running.end().await;
-        fs::remove_dir_all(&folder).unwrap();
         assert_eq!(said.unwrap(), "started");
     }
 

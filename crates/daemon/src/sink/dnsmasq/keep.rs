@@ -207,12 +207,6 @@ mod tests {
         file::parse(text.as_bytes()).by_mac()
     }
 
-    fn folder(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("bramblegate-keep-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        folder
-    }
-
     #[test]
     fn each_change_is_written_once_and_every_other_renewal_not_at_all() {
         let two = held(TWO);
@@ -230,7 +224,8 @@ mod tests {
 
     #[test]
     fn leases_of_another_subnet_become_reservations_until_their_nodes_have_come() {
-        let folder = folder("move");
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
         let working = folder.join("leases");
         let far = TWO.replace("2000 ", "4000000000 ");
         fs::write(&working, &far).unwrap();
@@ -266,7 +261,6 @@ mod tests {
             "back home only one has to move"
         );
         assert_eq!(fs::read_to_string(&working).unwrap(), far.lines().nth(1).unwrap().to_owned() + "\n");
-        fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
@@ -278,7 +272,8 @@ mod tests {
 
     #[test]
     fn what_was_copied_is_there_after_a_power_cut_and_damage_costs_one_lease_and_is_said() {
-        let folder = folder("power");
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
         let working = folder.join("leases");
         let mut keep = Keep::new(working.clone(), &folder);
         let net: Ipv4Net = "192.168.50.1/24".parse().unwrap();
@@ -296,15 +291,14 @@ mod tests {
         fs::remove_file(&working).unwrap();
         let (leases, told) = Keep::new(working, &folder).prepare(net, &[]).unwrap();
         assert_eq!((leases.entries.len(), told.len()), (1, 1));
-        fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
     fn a_disk_that_takes_nothing_is_an_error_and_the_old_copy_stays() {
-        let folder = folder("full");
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
         let mut keep = Keep::new(folder.join("leases"), &folder.join("nowhere"));
         assert!(keep.copy(&file::parse(TWO.as_bytes()), &[]).is_err());
         assert!(keep.copy(&file::parse(TWO.as_bytes()), &[]).is_err(), "it is tried again");
-        fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -1,7 +1,6 @@
 //! Runs dnsmasq for the nodes: gives it its files, listens to it, starts it again when it dies, keeps its leases.
 
 mod child;
-mod death;
 mod folder;
 mod keep;
 mod port;
@@ -10,7 +9,6 @@ mod reclaim;
 mod remembered;
 mod restraint;
 mod said;
-mod steadiness;
 mod supervisor;
 mod transfers;
 
@@ -22,6 +20,7 @@ use tokio::task::JoinHandle;
 use crate::event::{Event, Mac};
 use crate::render::dnsmasq::Files;
 use crate::source::dhcp::Questions;
+use crate::sync::publish;
 use supervisor::Supervisor;
 
 pub use child::program;
@@ -72,13 +71,7 @@ pub fn spawn(
 impl DnsmasqHandle {
     /// What is to be served; an equal value wakes nobody.
     pub fn publish(&self, files: Option<Files>) {
-        self.desired.send_if_modified(|held| {
-            let differs = *held != files;
-            if differs {
-                *held = files;
-            }
-            differs
-        });
+        publish(&self.desired, files);
     }
 
     /// Forgets a board's address, and ends its lease; `reply` hears when that is on the disk.

@@ -5,13 +5,14 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use rustix::process::Pid;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
-use crate::source::alarm::{self, beat};
 use crate::source::dhcp::Questions;
 use crate::source::nameserver;
+use crate::supervise::Task;
+use crate::sync::next_aligned;
 
 /// How often.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -39,12 +40,12 @@ pub enum Sign {
 
 /// The task that asks; it ends with the value.
 #[derive(Debug)]
-pub struct Pulse(JoinHandle<()>);
+pub struct Pulse(#[expect(dead_code, reason = "held to be dropped")] Task);
 
 /// Whom to ask.
 #[derive(Debug, Clone)]
 pub struct Target {
-    pub process: u32,
+    pub process: Pid,
     /// where it serves names; `None`: nowhere
     pub names: Option<Ipv4Addr>,
     pub domain: String,
@@ -83,7 +84,7 @@ impl Hearing {
 impl Pulse {
     /// Begins at once, and goes on until the value goes.
     pub fn start(whom: Target, signs: mpsc::Sender<Sign>) -> Self {
-        Self(tokio::spawn(async move {
+        Self(Task::spawn(async move {
             let mut looks: u8 = 0;
             let mut reported = None;
             let mut hearing = Hearing::default();
@@ -104,16 +105,10 @@ impl Pulse {
                     }
                 }
                 looks = (looks + 1) % SIGNAL;
-                let next = if hearing.doubts() { Instant::now() + SECOND_LOOK } else { beat(INTERVAL) };
-                alarm::until(next).await;
+                let next = if hearing.doubts() { Instant::now() + SECOND_LOOK } else { next_aligned(INTERVAL) };
+                sleep_until(next).await;
             }
         }))
-    }
-}
-
-impl Drop for Pulse {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 
@@ -137,8 +132,8 @@ async fn look(whom: &Target, looks: u8) -> Option<Sign> {
 }
 
 /// By the state in `/proc/PID/stat` (proc_pid_stat(5)): behind the name, which may hold anything.
-fn stands_still(process: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+fn stands_still(process: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_pid())).unwrap_or_default();
     stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['T', 't']))
 }
 

@@ -130,9 +130,7 @@ mod tests {
     const RANGE: (Ipv4Addr, Ipv4Addr) = (Ipv4Addr::new(192, 168, 50, 100), Ipv4Addr::new(192, 168, 50, 109));
 
     fn list(name: &str) -> (Remembered, PathBuf) {
-        let folder = std::env::temp_dir().join(format!("bramblegate-remembered-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
+        let folder = tempfile::Builder::new().prefix(name).tempdir().unwrap().keep();
         (Remembered::open(&folder), folder)
     }
 

@@ -9,30 +9,31 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use tracing::{debug, trace};
 
 use super::Forgotten;
 use super::child::{self, Running};
-use super::death::Death;
 use super::folder;
 use super::keep::Keep;
 use super::port;
 use super::pulse::{Pulse, Sign};
 use super::reclaim;
 use super::said::{self, Listener};
-use super::steadiness::Steadiness;
 use super::transfers::Transfers;
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output};
 use crate::render::dnsmasq::Files;
-use crate::source::alarm;
 use crate::source::dhcp::Questions;
 use crate::source::folder::Folder;
 use crate::source::leases::Watch;
+use crate::supervise::{Backoff, CrashLoop, ExitCause};
+use crate::sync::reached;
 
-/// How long it waits before dnsmasq is started again: at first, at most when somebody killed it, and at most when it does
-/// not bear its life.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Pauses before dnsmasq is started again.
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(10)).reset_after(LONG);
+/// The longest pause when somebody killed it.
 const KILLED_PAUSE: Duration = Duration::from_millis(400);
-const LAST_PAUSE: Duration = Duration::from_secs(10);
+/// So many ends of its own doing within so long are a crash loop.
+const CRASH_LOOP: CrashLoop = CrashLoop::new(3, Duration::from_secs(60));
 /// It says that it has started within milliseconds; who has not after this long never will.
 const START: Duration = Duration::from_secs(5);
 /// Whoever ran so long ran well.
@@ -58,10 +59,10 @@ pub struct Supervisor {
     /// it said that it has started
     started: bool,
     last_words: String,
-    steadiness: Steadiness,
+    crashes: CrashLoop,
     /// names are not served, though wanted
     without_names: Option<String>,
-    pause: Duration,
+    pauses: Backoff,
     due: Option<Instant>,
     failure: Option<ApplyError>,
     /// the disk took no copy: said once
@@ -108,9 +109,9 @@ impl Supervisor {
             since: Instant::now(),
             started: false,
             last_words: String::new(),
-            steadiness: Steadiness::default(),
+            crashes: CRASH_LOOP,
             without_names: None,
-            pause: FIRST_PAUSE,
+            pauses: PAUSES,
             due: None,
             failure: None,
             disk_failed: false,
@@ -157,12 +158,7 @@ impl Supervisor {
     ) -> Happening {
         let (running, leases, due) = (self.running.as_mut(), self.leases.as_mut(), self.due);
         let (signs, signalled) = (&mut self.signs.1, self.signalled);
-        let ignored = async {
-            match signalled {
-                Some(until) => alarm::until(until).await,
-                None => std::future::pending().await,
-            }
-        };
+        let ignored = reached(signalled);
         let says = async {
             match running {
                 Some(running) => running.next().await,
@@ -218,7 +214,7 @@ impl Supervisor {
             }
             return;
         }
-        self.pause = FIRST_PAUSE;
+        self.pauses.reset();
         self.restart().await;
     }
 
@@ -233,7 +229,7 @@ impl Supervisor {
         self.running.iter().for_each(Running::reload);
         self.given = Some(wanted);
         if self.started && self.failure.is_some() {
-            self.pause = FIRST_PAUSE;
+            self.pauses.reset();
             self.settle().await;
         }
     }
@@ -267,12 +263,12 @@ impl Supervisor {
     /// It runs and has what is wanted. One that has ended too often must show first that it bears its life.
     async fn settle(&mut self) {
         let without_names = self.without_names.clone();
-        self.due = if self.steadiness.is_lost() {
+        self.due = if self.crashes.is_looping() {
             Some(self.since + LONG)
         } else {
             without_names.is_some().then(|| Instant::now() + LOOK_AGAIN)
         };
-        if !self.steadiness.is_lost() {
+        if !self.crashes.is_looping() {
             self.report(Ok(Applied::Dnsmasq { without_names })).await;
         }
     }
@@ -304,7 +300,9 @@ impl Supervisor {
         });
         Folder::make(&self.folder, 0o700).map_err(|error| not_written(&error))?;
         if self.leases.is_none() {
-            self.leases = Watch::open(&self.folder.join("leases")).ok();
+            self.leases = Watch::open(&self.folder.join("leases"))
+                .inspect_err(|error| debug!(%error, "the leases cannot be watched, so no copy of them is kept"))
+                .ok();
         }
         let (leases, damage) =
             self.keep.prepare(wanted.address, &wanted.nodes.homes).map_err(|error| not_written(&error))?;
@@ -333,7 +331,11 @@ impl Supervisor {
     }
 
     async fn hear(&mut self, line: &str) {
-        let Some((part, text)) = said::split(line) else { return };
+        let Some((part, text)) = said::split(line) else {
+            debug!(line, "not a line of dnsmasq's");
+            return;
+        };
+        trace!(target: "dnsmasq", "{part}: {text}");
         self.answered_signal();
         self.transfers.heard(part, text, Instant::now());
         // Whoever is here needs an address more than whoever was; it asks again within seconds.
@@ -355,13 +357,12 @@ impl Supervisor {
 
     async fn ended(&mut self, status: io::Result<ExitStatus>) {
         (self.pulse, self.signalled) = (None, None);
-        let lacked_memory = self.running.take().is_some_and(|running| {
-            running.sweep();
-            running.lacked_memory()
-        });
         let how = status.as_ref().map_or_else(ToString::to_string, ToString::to_string);
-        let death = status.map_or(Death::Own, |status| Death::of(status, lacked_memory));
-        let killed = death == Death::Killed;
+        let cause = self.running.take().zip(status.ok()).map_or(ExitCause::Own, |(running, status)| {
+            running.sweep();
+            running.cause(status)
+        });
+        let killed = cause == ExitCause::Killed;
         if !self.started {
             let why = if self.last_words.is_empty() { "it says nothing" } else { &self.last_words };
             let message = format!("dnsmasq does not start: {why} ({how})");
@@ -369,26 +370,27 @@ impl Supervisor {
             return;
         }
         // Not one record more or less: nobody else tells that names and addresses were gone for a moment.
-        let _ = self.events.send(said::trouble(death.words(&how, &self.last_words))).await;
+        let _ = self.events.send(said::trouble(cause.sentence("dnsmasq", &how, &self.last_words))).await;
         // Who was killed by somebody did not end by itself; who takes more memory than there is will do so again.
-        if !killed && self.steadiness.ended(Instant::now()) {
+        if !killed && self.crashes.ended(Instant::now()) {
             let message = format!("dnsmasq ends again and again ({how}), last with: {}", self.last_words);
             self.report(Err(ApplyError { kind: ApplyErrorKind::Failed, message })).await;
         }
-        if self.since.elapsed() >= LONG {
-            self.pause = FIRST_PAUSE;
+        if self.pauses.ran_well(self.since.elapsed()) {
+            self.pauses.reset();
         }
-        self.due = Some(Instant::now() + self.pause);
-        self.pause = (self.pause * 2).min(if killed { KILLED_PAUSE } else { LAST_PAUSE });
+        let pause = if killed { self.pauses.pause_within(KILLED_PAUSE) } else { self.pauses.pause() };
+        debug!(%how, ?cause, ?pause, "dnsmasq ended");
+        self.due = Some(Instant::now() + pause);
     }
 
     /// It could not be started: said once for each reason, and tried again.
     async fn fail(&mut self, error: ApplyError) {
+        debug!(error = %error.message, pause = ?self.pauses.upcoming(), "dnsmasq is not as it should be; tried again");
         if self.failure.as_ref() != Some(&error) {
             self.report(Err(error)).await;
         }
-        self.due = Some(Instant::now() + self.pause);
-        self.pause = (self.pause * 2).min(LAST_PAUSE);
+        self.due = Some(Instant::now() + self.pauses.pause());
     }
 
     /// Time to try again: to start, to write, or whether the port of DNS is free now; or to see that it runs well.
@@ -402,8 +404,8 @@ impl Supervisor {
             if let Some(wanted) = self.wanted.clone().filter(|wanted| self.given.as_ref() != Some(wanted)) {
                 return self.want(Some(wanted)).await;
             }
-            if self.steadiness.is_lost() && self.since.elapsed() >= LONG {
-                self.steadiness.ran_well();
+            if self.crashes.is_looping() && self.since.elapsed() >= LONG {
+                self.crashes.reset();
                 return self.settle().await;
             }
         }
@@ -420,6 +422,7 @@ impl Supervisor {
         let leases = watch.read().await;
         // Nothing was lost on the disk by what is being written in memory.
         if !leases.damaged.is_empty() {
+            debug!(damaged = leases.damaged.len(), "the leases are not whole; not copied");
             return;
         }
         for event in self.listener.given(&leases) {
@@ -462,7 +465,7 @@ impl Supervisor {
             self.copy_leases().await;
         }
         self.given = None;
-        self.steadiness.ran_well();
+        self.crashes.reset();
     }
 
     async fn end(&mut self) {
@@ -479,18 +482,12 @@ impl Supervisor {
 
     /// A record more or less: the loop is not waited for.
     fn tell(&self, event: Event) {
-        let _ = self.events.try_send(event);
+        if let Err(error) = self.events.try_send(event) {
+            debug!(%error, "the loop has no room for a line of dnsmasq's");
+        }
     }
 }
 
 fn not_written(error: &io::Error) -> ApplyError {
     ApplyError { kind: ApplyErrorKind::Failed, message: format!("dnsmasq's files cannot be written: {error}") }
-}
-
-/// Waits for a time; for ever if there is none.
-async fn reached(time: Option<Instant>) {
-    match time {
-        Some(time) => alarm::until(time).await,
-        None => std::future::pending().await,
-    }
 }

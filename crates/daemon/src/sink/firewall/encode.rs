@@ -4,7 +4,7 @@ use std::alloc::{Layout, handle_alloc_error};
 use std::ffi::{CString, c_char, c_void};
 use std::ptr::NonNull;
 
-use nftnl::nftnl_sys::{self as sys, libc};
+use nftnl::nftnl_sys as sys;
 use nftnl::{Batch, Chain as KernelChain, ChainType, Hook as KernelHook, MsgType, NlMsg, Policy, ProtoFamily};
 use nftnl::{Rule as KernelRule, Table};
 

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use nftnl::expr::{
     Bitwise, Cmp, CmpOp, Counter, Expression, Immediate, Masquerade, Meta, Nat, NatType, Register, Verdict,
 };
-use nftnl::nftnl_sys::{self as sys, libc};
+use nftnl::nftnl_sys as sys;
 use nftnl::set::{Set, SetKey};
 use nftnl::{ProtoFamily, Rule as Kernel, Table, expr::Lookup as LookupAnonymous};
 

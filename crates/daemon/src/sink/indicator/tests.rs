@@ -115,7 +115,7 @@ fn without_the_main_loop_it_is_steady_amber() {
     let writes = stick.history().len();
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(stick.history().len(), writes, "it is steady");
-    indicator.renew_lease(crate::sink::ornament::LEASE);
+    indicator.renew_lease();
     wait();
     assert_eq!(stick.seen()[0].red, 0, "green again");
 }
@@ -175,8 +175,8 @@ fn stop_is_dark() {
 
 #[test]
 fn the_log_of_the_emulated_stick_has_each_report() {
-    let log = std::env::temp_dir().join(format!("bramblegate-led-{}", std::process::id()));
-    let _ = std::fs::remove_file(&log);
+    let held = tempfile::tempdir().unwrap();
+    let log = held.path().join("file");
     let (sender, _events) = mpsc::channel(64);
     let device = LedDevice::Emulator { log: Some(PathBuf::from(&log)) };
     let indicator = spawn(Led { device, ..settings() }, sender);
@@ -184,7 +184,6 @@ fn the_log_of_the_emulated_stick_has_each_report() {
     wait();
     indicator.stop(()).blocking_recv().unwrap().unwrap();
     let text = std::fs::read_to_string(&log).unwrap();
-    std::fs::remove_file(&log).unwrap();
     let reports: Vec<&str> = text.lines().map(|line| line.split_once(' ').unwrap().1).collect();
     assert_eq!(reports, ["T 06 060000ff00000000000000000000000000000000000000000000", "T 05 050000000000"]);
 }

@@ -1,5 +1,6 @@
 //! The journal's native protocol: one datagram a record, or a sealed memory file where a datagram is too small.
-//! <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>
+//! <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>. By hand because the crates that do it wait for room in the journal's socket
+//! (docs/decisions/service-manager.md).
 
 use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
@@ -8,6 +9,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr};
 
 use crate::event::printable;
@@ -50,8 +52,10 @@ fn field(text: &mut Vec<u8>, name: &str, value: &str) {
 pub fn send(socket: &UnixDatagram, path: &Path, text: &[u8]) -> io::Result<()> {
     match socket.send_to(text, path) {
         Ok(_) => Ok(()),
-        // EMSGSIZE, or ENOBUFS: more than the socket's buffer.
-        Err(error) if matches!(error.raw_os_error(), Some(90 | 105)) => send_file(socket, path, text),
+        // More than a datagram holds, or than the socket's buffer.
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::MSGSIZE | Errno::NOBUFS)) => {
+            send_file(socket, path, text)
+        }
         Err(error) => Err(error),
     }
 }

@@ -8,31 +8,35 @@ use super::*;
 use crate::event::Stop;
 use crate::render::journal::stopping;
 
-/// A journal of our own, in a folder that is removed.
-struct Fake {
-    folder: PathBuf,
+/// A journal of our own.
+pub struct Fake {
+    folder: tempfile::TempDir,
     socket: UnixDatagram,
 }
 
 impl Fake {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("bramblegate-journal-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let socket = UnixDatagram::bind(folder.join("socket")).unwrap();
+    pub fn new(name: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix(name).tempdir().unwrap();
+        let socket = UnixDatagram::bind(folder.path().join("socket")).unwrap();
         socket.set_nonblocking(true).unwrap();
         Self { folder, socket }
     }
 
-    fn journal(&self) -> Journal {
+    pub fn journal(&self) -> Journal {
         Journal {
-            way: native_way(&self.folder.join("socket")).unwrap(),
+            way: native_way(&self.folder.path().join("socket")).unwrap(),
             dropped: AtomicU64::new(0),
             limit: Mutex::default(),
-            nodes: 1_000_000,
+            nodes: AtomicU32::new(1_000_000),
         }
     }
 
-    fn receive(&self) -> Vec<u8> {
+    /// Takes what came out; whether nothing had.
+    pub fn is_empty(&self) -> bool {
+        self.socket.recv(&mut [0; 16]).is_err()
+    }
+
+    pub fn receive(&self) -> Vec<u8> {
         let mut text = vec![0; 65536];
         let length = self.socket.recv(&mut text).unwrap();
         text.truncate(length);
@@ -40,14 +44,8 @@ impl Fake {
     }
 }
 
-impl Drop for Fake {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
 /// Reads fields the way journald does.
-fn decode(mut text: &[u8]) -> Vec<(String, String)> {
+pub fn decode(mut text: &[u8]) -> Vec<(String, String)> {
     let mut fields = Vec::new();
     while !text.is_empty() {
         let line_end = text.iter().position(|b| *b == b'\n').unwrap();
@@ -67,7 +65,7 @@ fn decode(mut text: &[u8]) -> Vec<(String, String)> {
     fields
 }
 
-fn value(fields: &[(String, String)], name: &str) -> String {
+pub fn value(fields: &[(String, String)], name: &str) -> String {
     fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()).unwrap_or_default()
 }
 

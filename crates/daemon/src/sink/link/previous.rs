@@ -232,7 +232,8 @@ mod tests {
 
     #[test]
     fn adapters_under_ever_new_names_do_not_fill_the_record() {
-        let directory = directory("names");
+        let held = tempfile::tempdir().unwrap();
+        let directory = held.path().to_owned();
         let address: Ipv4Net = "192.168.50.1/24".parse().unwrap();
         let mut previous = Previous::open(&directory);
         let rounds = 3 * MOST_GONE;
@@ -251,7 +252,8 @@ mod tests {
     /// The record lies where the service's user writes, and root puts back what it says.
     #[test]
     fn what_we_never_write_is_not_put_back() {
-        let directory = directory("forged");
+        let held = tempfile::tempdir().unwrap();
+        let directory = held.path().to_owned();
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
         let conf = r#"{"arp_ignore":255,"rp_filter":7,"accept_local":1,"forwarding":2,"disable_policy":1}"#;
         let ports = format!(
@@ -266,15 +268,10 @@ mod tests {
         assert_eq!(previous.record.ports.len(), 1);
     }
 
-    fn directory(name: &str) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("bramblegate-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        path
-    }
-
     #[test]
     fn an_address_of_ours_is_known_after_a_restart_and_an_older_boot_is_not_believed() {
-        let directory = directory("previous");
+        let held = tempfile::tempdir().unwrap();
+        let directory = held.path().to_owned();
         let address = "192.168.50.1/24".parse().unwrap();
         let mut previous = Previous::open(&directory);
         previous.remember_address("eth0", address);
@@ -288,7 +285,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_written_is_said_and_written_later() {
-        let directory = directory("unkept");
+        let held = tempfile::tempdir().unwrap();
+        let directory = held.path().to_owned();
         let place = directory.join("state");
         fs::write(&place, "a file where the folder should be").unwrap();
         let address = "192.168.50.1/24".parse().unwrap();
@@ -305,7 +303,8 @@ mod tests {
 
     #[test]
     fn the_first_value_seen_is_the_one_to_put_back() {
-        let directory = directory("first");
+        let held = tempfile::tempdir().unwrap();
+        let directory = held.path().to_owned();
         let mut previous = Previous::open(&directory);
         let change = [Change { setting: conf::RP_FILTER, value: 2 }];
         previous.remember_conf("eth1", &change, &Conf::of(&[(conf::RP_FILTER, 1)]));

@@ -1,6 +1,5 @@
 //! The thread of an ornament: its orders, its work, and what becomes of it when it panics.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc as orders;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Lease, Reporter};
 use crate::event::{ApplyError, ApplyErrorKind, Event, Output};
 use crate::sink::panicked;
+use crate::supervise::spawn_thread;
 
 /// What the thread can be told.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub struct Handle<Picture, Settings, Last> {
 }
 
 /// Starts the thread of the worker that `make` makes in it; `name` is the thread's, and people's.
-pub fn start<W: Worker>(
+pub fn start<W: Worker + 'static>(
     name: &'static str,
     output: Output,
     events: mpsc::Sender<Event>,
@@ -62,14 +62,12 @@ pub fn start<W: Worker>(
     let lease = Lease::new();
     let mut reporter = Reporter::new(events.clone(), output);
     let thread_lease = lease.clone();
-    let started = std::thread::Builder::new().name(name.to_owned()).stack_size(256 * 1024).spawn(move || {
-        let mut worker = make(thread_lease, Reporter::new(events, output));
-        // Until the end; a panic is reported and the work begun again.
-        while let Err(payload) = catch_unwind(AssertUnwindSafe(|| run(&mut worker, &receiver))) {
-            worker.recover(panicked(&format!("the {name}'s thread"), payload.as_ref()));
-            std::thread::sleep(Duration::from_secs(1));
-        }
-    });
+    let started = spawn_thread(
+        name,
+        move || make(thread_lease, Reporter::new(events, output)),
+        move |worker| run(worker, &receiver),
+        move |worker, panic| worker.recover(panicked(&format!("the {name}'s thread"), panic)),
+    );
     if let Err(error) = started {
         let message = format!("the {name}'s thread cannot be started: {error}");
         reporter.report(Err(ApplyError { kind: ApplyErrorKind::Failed, message }));
@@ -118,9 +116,9 @@ impl<Picture, Settings, Last> Handle<Picture, Settings, Last> {
         self.order(Order::Turn);
     }
 
-    /// The main loop lives. Without this for `term` the ornament says that it does not.
-    pub fn renew_lease(&self, term: Duration) {
-        if self.lease.renew(term) {
+    /// Shows that the main loop lives. Without this for [`LEASE`](super::LEASE) the device shows that it does not.
+    pub fn renew_lease(&self) {
+        if self.lease.renew() {
             self.order(Order::Wake);
         }
     }

@@ -9,6 +9,7 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
+use tracing::debug;
 
 use super::board::{Cursor, Piece};
 use super::{Shared, clock};
@@ -197,7 +198,10 @@ impl Client {
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(_) => Err(Over),
+            Err(error) => {
+                debug!(%error, "a client of the status socket has gone");
+                Err(Over)
+            }
         }
     }
 

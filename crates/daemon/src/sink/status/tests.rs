@@ -8,7 +8,6 @@ use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering as MemoryOrdering};
 
 use serde_json::Value;
 use tokio::task::spawn_blocking;
@@ -24,15 +23,12 @@ use crate::state::node::{NodeHealth, Origin};
 use crate::state::uplink::UplinkState;
 
 /// A folder of its own, removed at the end.
-struct Folder(PathBuf);
+struct Folder(PathBuf, #[expect(dead_code, reason = "removed when dropped")] tempfile::TempDir);
 
 impl Folder {
     fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, MemoryOrdering::Relaxed);
-        let path = std::env::temp_dir().join(format!("bramblegate-status-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
+        let held = tempfile::tempdir().unwrap();
+        Self(held.path().to_owned(), held)
     }
 
     fn socket(&self) -> PathBuf {
@@ -42,12 +38,6 @@ impl Folder {
     fn serve(&self) -> StatusHandle {
         let (events, _) = mpsc::channel(8);
         spawn(config::Status { socket: self.socket() }, events).unwrap()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -23,7 +23,8 @@ async fn said(events: &mut mpsc::Receiver<Event>) -> Event {
 
 #[tokio::test]
 async fn a_finger_on_each_button_through_a_fifo() {
-    let path = std::env::temp_dir().join(format!("bramblegate-buttons-{}", std::process::id()));
+    let held = tempfile::tempdir().unwrap();
+    let path = held.path().join("file");
     let (sender, mut events) = mpsc::channel(8);
     let (plan, seen) = watch::channel(None);
     let source = tokio::spawn(run(sender, seen));
@@ -45,7 +46,6 @@ async fn a_finger_on_each_button_through_a_fifo() {
     plan.send(None).unwrap();
     drop(plan);
     let ended = tokio::time::timeout(Duration::from_secs(5), source).await.unwrap().unwrap();
-    std::fs::remove_file(&path).unwrap();
     assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     assert!(events.try_recv().is_err(), "nothing else was said");
 }

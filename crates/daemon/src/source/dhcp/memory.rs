@@ -56,8 +56,8 @@ mod tests {
 
     #[test]
     fn another_plugging_is_not_remembered_nor_a_spoilt_file() {
-        let folder = std::env::temp_dir().join(format!("bramblegate-dhcp-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
         let (memory, port) = (Memory::new(&folder), Port { index: 3, mac: Mac([2; 6]), carrier_changes: 4 });
         assert!(!memory.holds(&port));
         memory.keep(&port).unwrap();
@@ -71,6 +71,5 @@ mod tests {
         memory.keep(&port).unwrap();
         memory.forget();
         assert!(!memory.holds(&port));
-        fs::remove_dir_all(&folder).unwrap();
     }
 }

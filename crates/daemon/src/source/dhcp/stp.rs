@@ -5,7 +5,6 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use nftnl::nftnl_sys::libc;
 use socket2::{SockFilter, Socket, Type};
 
 use crate::event::LinkIndex;

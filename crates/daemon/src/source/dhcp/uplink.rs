@@ -13,15 +13,16 @@ use socket2::{SockFilter, Socket, Type};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::debug;
 
 use super::message::{self, Answer, Question};
 use super::{FRAME, talk};
 use crate::event::{Acquisition, Event, LinkIndex, Mac, PortalSource, PortalUrl, UplinkNews};
-use crate::source::alarm::{Alarm, beat};
 use crate::source::clients::{self, Manager};
 use crate::source::packet;
 use crate::source::readable;
+use crate::sync::next_aligned;
 
 /// A client asks several times in this time after the carrier came.
 const FIRST_LOOK: Duration = Duration::from_secs(9);
@@ -75,7 +76,10 @@ pub async fn run(mut plan: watch::Receiver<Vec<ListeningPlan>>, events: mpsc::Se
 async fn listen(port: ListeningPlan, events: mpsc::Sender<Event>) -> io::Result<()> {
     loop {
         match hear(&port, &events).await {
-            Err(error) if packet::is_port_gone(&error) => sleep(PAUSE).await,
+            Err(error) if packet::is_port_gone(&error) => {
+                debug!(port = %port.name, %error, "the port is not heard for now");
+                sleep(PAUSE).await;
+            }
             Err(error) => return Err(error),
             Ok(never) => match never {},
         }
@@ -86,14 +90,12 @@ async fn hear(port: &ListeningPlan, events: &mpsc::Sender<Event>) -> io::Result<
     let wire = readable(packet::open(Type::RAW, packet::ETHERTYPE_ALL, port.index, &dhcp_alone())?)?;
     let mut talk = Talk::default();
     let (mut known, mut portal) = (None, None);
-    let mut alarm = Alarm::new()?;
     let mut look = Instant::now() + FIRST_LOOK;
     loop {
-        alarm.set(Some(look));
         tokio::select! {
             heard = next(&wire) => talk.take(&heard?, port.mac),
-            () = alarm.rings() => {
-                look = beat(LOOK);
+            () = sleep_until(look) => {
+                look = next_aligned(LOOK);
                 talk.client = Some(is_client_there(Path::new("/"), port, &wire));
             }
         }

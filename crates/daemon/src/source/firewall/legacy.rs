@@ -6,7 +6,6 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use nftnl::nftnl_sys::libc;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 
 use super::expression::{Expression, Verdict, What, xtables_match, xtables_target};

@@ -214,7 +214,8 @@ mod tests {
 
     #[tokio::test]
     async fn who_stops_waiting_and_begins_again_misses_nothing() {
-        let folder = std::env::temp_dir().join(format!("bramblegate-leases-again-{}", std::process::id()));
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
         let path = folder.join("leases");
         let mut watch = Watch::open(&path).unwrap();
         std::fs::write(&path, "x").unwrap();
@@ -223,12 +224,12 @@ mod tests {
             let _ = tokio::time::timeout(SETTLE / 8, watch.changed()).await;
         }
         tokio::time::timeout(SETTLE * 50, watch.changed()).await.unwrap().unwrap();
-        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[tokio::test]
     async fn a_file_that_is_just_being_written_takes_no_lease_away() {
-        let folder = std::env::temp_dir().join(format!("bramblegate-leases-cut-{}", std::process::id()));
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
         let path = folder.join("leases");
         let mut watch = Watch::open(&path).unwrap();
         let line = |last: u32| format!("0 b8:27:eb:00:00:0{last} 192.168.50.10{last} * *\n");
@@ -244,12 +245,12 @@ mod tests {
         writer.await.unwrap();
         std::fs::write(&path, line(1)).unwrap();
         assert_eq!(watch.read().await.entries.len(), 1, "and what is gone is gone");
-        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[tokio::test]
     async fn a_folder_that_is_removed_and_made_anew_is_watched_again() {
-        let folder = std::env::temp_dir().join(format!("bramblegate-leases-anew-{}", std::process::id()));
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
         let path = folder.join("leases");
         let mut watch = Watch::open(&path).unwrap();
         std::fs::remove_dir_all(&folder).unwrap();
@@ -257,12 +258,12 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(&path, "x").unwrap();
         tokio::time::timeout(SETTLE * 50, watch.changed()).await.unwrap().unwrap();
-        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[tokio::test]
     async fn a_file_that_is_written_in_place_or_replaced_is_told() {
-        let folder = std::env::temp_dir().join(format!("bramblegate-leases-{}", std::process::id()));
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
         let path = folder.join("leases");
         let (events, mut told) = mpsc::channel(16);
         let task = tokio::spawn(run(events, path.clone()));
@@ -275,6 +276,5 @@ mod tests {
         std::fs::rename(folder.join("new"), &path).unwrap();
         assert!(matches!(told.recv().await.unwrap(), Event::Lease(Change::Gone(_))));
         task.abort();
-        std::fs::remove_dir_all(folder).unwrap();
     }
 }

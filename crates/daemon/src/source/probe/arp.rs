@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use socket2::{SockFilter, Socket, Type};
+use tracing::debug;
 
 use super::batch::{Inbox, SENT_AT_ONCE, prepare, send, wall};
 use super::icmp::is_full;
@@ -99,7 +100,7 @@ impl ArpProbe {
         if self.wire.is_none() {
             let opened = Wire::open(port);
             self.denied = opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
-            self.wire = opened.ok();
+            self.wire = opened.inspect_err(|error| debug!(%error, "no socket for ARP")).ok();
             self.asked.clear();
         }
         self.wire.as_ref()

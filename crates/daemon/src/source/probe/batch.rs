@@ -5,7 +5,6 @@ use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, SystemTime};
 
-use nftnl::nftnl_sys::libc;
 use socket2::SockAddr;
 
 /// Sent by one call, at most: the time told of the first is still that of the last, within a tenth of a millisecond or two.

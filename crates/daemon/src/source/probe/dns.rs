@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
+use tracing::debug;
 
 use super::{UplinkTarget, unguessable};
 use crate::dns::{addresses, query};
@@ -41,7 +42,10 @@ async fn ask(target: &UplinkTarget, resolvers: &[IpAddr], port: Option<&str>, ho
             let socket = if resolver.is_ipv4() { &v4 } else { &v6 };
             // One that cannot be reached leaves the others.
             if let Ok(socket) = socket {
-                let _ = socket.send_to(&question, endpoint(resolver, target)).await;
+                let sent = socket.send_to(&question, endpoint(resolver, target)).await;
+                if let Err(error) = sent {
+                    debug!(%resolver, %error, "a question for a name was not sent");
+                }
             }
         }
         let first = async {
@@ -80,10 +84,14 @@ async fn answer(socket: &io::Result<UdpSocket>, resolvers: &[IpAddr], id: u16) -
                 if !found.is_empty() {
                     return found;
                 }
+                debug!(resolver = %from.ip(), "an answer without addresses");
             }
-            Ok(_) => {}
-            // "connection refused" of an earlier question; the next may fare better
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Ok((_, from)) => debug!(%from, "not a resolver that was asked"),
+            Err(error) => {
+                // "connection refused" of an earlier question; the next may fare better
+                debug!(%error, "no answer for a name");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
         }
     }
 }

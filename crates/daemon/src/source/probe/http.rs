@@ -1,169 +1,157 @@
-//! One HTTP/1.1 GET (RFC 9110, 9112), bound to a port: enough to tell the internet from a captive portal.
+//! One HTTP/1.1 GET by `hyper`, over a connection that is bound to a port: enough to tell the internet from a captive portal.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use http_body_util::{BodyExt, Empty};
+use hyper::Request;
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{ACCEPT, CACHE_CONTROL, CONNECTION, HOST, LOCATION, USER_AGENT};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
+use tracing::debug;
 
 use super::tcp::connect;
 use crate::config::{HttpExpectation, NodeProbe};
 use crate::event::{PortalUrl, Reachability};
+use crate::supervise::Task;
 
-/// No more of an answer is read.
+/// No more of a head, or of a body, is read (bytes).
 const LONGEST: usize = 64 * 1024;
-/// `httparse` wants to know how many headers there can be.
-const HEADERS: usize = 64;
+/// No head has more lines.
+const HEADERS: usize = 256;
 /// So much of a portal's page is looked at, and waited for so long, for where it leads.
 const PAGE: usize = 16 * 1024;
 const PAGE_WAIT: Duration = Duration::from_secs(1);
 
-/// The request's bytes.
-pub fn request(host: &str, port: u16, path: &str) -> Vec<u8> {
+/// Where to ask: host, port, path with query.
+type Place<'a> = (&'a str, u16, &'a str);
+
+/// An answer whose head has come; its body comes as it is read.
+struct Answer {
+    status: u16,
+    location: Option<Vec<u8>>,
+    body: Incoming,
+    /// what of the body has been read
+    bytes: Vec<u8>,
+    /// moves bytes while the body is read
+    _connection: Task,
+}
+
+impl Answer {
+    /// Asks once, and waits for the head of the answer; interim ones before it (1xx, RFC 9110 section 15.2) are passed over.
+    /// Lines of the head that are none are passed over too: portals write such.
+    ///
+    /// # Errors
+    /// What came is no HTTP, is too long, or ended before the end of its head.
+    async fn get<Stream>(stream: Stream, place: Place<'_>) -> Result<Self, hyper::Error>
+    where
+        Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let mut client = http1::Builder::new();
+        client.max_buf_size(LONGEST).max_headers(HEADERS).ignore_invalid_headers_in_responses(true);
+        let (mut sender, connection) = client.handshake(TokioIo::new(stream)).await?;
+        let connection = Task::spawn(async move {
+            // The body says as well that it broke off.
+            drop(connection.await);
+        });
+        let answer = sender.send_request(request(place)).await?;
+        let location = answer.headers().get(LOCATION).map(|location| location.as_bytes().to_vec());
+        let status = answer.status().as_u16();
+        Ok(Self { status, location, body: answer.into_body(), bytes: Vec::new(), _connection: connection })
+    }
+
+    /// Reads on. Returns whether more of the body came: not at its end, nor where it breaks off or is too long.
+    async fn more(&mut self) -> bool {
+        while let Some(Ok(frame)) = self.body.frame().await {
+            if let Ok(data) = frame.into_data() {
+                let room = LONGEST.saturating_sub(self.bytes.len());
+                self.bytes.extend(data.iter().take(room));
+                return room > 0;
+            }
+        }
+        false
+    }
+
+    /// Returns what the answer says of the way to the internet.
+    async fn judge(&mut self, expect: &HttpExpectation) -> Reachability {
+        match expect {
+            HttpExpectation::Status(wanted) if *wanted == self.status => Reachability::Online,
+            HttpExpectation::Body(text) if self.status == 200 => loop {
+                if contains(&self.bytes, text.as_bytes()) {
+                    return Reachability::Online;
+                }
+                if !self.more().await {
+                    return Reachability::Portal;
+                }
+            },
+            _ => Reachability::Portal,
+        }
+    }
+
+    /// Returns where the answer of `host` leads: by its `Location` (RFC 9110, 10.2.2), or by a `<meta http-equiv="refresh">` of
+    /// its page.
+    async fn leads_to(&mut self, host: &str, port: u16) -> Option<PortalUrl> {
+        if let Some(location) = &self.location {
+            return PortalUrl::relative_to(host, port, std::str::from_utf8(location).ok()?);
+        }
+        loop {
+            let page = String::from_utf8_lossy(&self.bytes);
+            let url = refreshed_to(&page).and_then(|url| PortalUrl::relative_to(host, port, &url));
+            if url.is_some() || self.bytes.len() >= PAGE || !self.more().await {
+                return url;
+            }
+        }
+    }
+}
+
+fn request((host, port, path): Place<'_>) -> Request<Empty<Bytes>> {
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let port = if port == 80 { String::new() } else { format!(":{port}") };
-    format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}{port}\r\nUser-Agent: bramblegate\r\nAccept: */*\r\nCache-Control: no-cache\r\n\
-         Connection: close\r\n\r\n"
-    )
-    .into_bytes()
+    let request = Request::get(path)
+        .header(HOST, format!("{host}{port}"))
+        .header(USER_AGENT, "bramblegate")
+        .header(ACCEPT, "*/*")
+        .header(CACHE_CONTROL, "no-cache")
+        .header(CONNECTION, "close")
+        .body(Empty::new());
+    // Only what the settings let through gets here; anything else is asked for its first page.
+    request.unwrap_or_else(|error| {
+        debug!(path, %error, "not a path of HTTP");
+        Request::new(Empty::new())
+    })
 }
 
-/// How far an answer has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    /// more bytes could change the judgement
-    Incomplete,
-    /// not HTTP
-    Nonsense,
-    Status {
-        code: u16,
-        /// where it begins
-        body: usize,
-        /// where it ends, if that is told
-        ends: Option<usize>,
-    },
+fn contains(bytes: &[u8], text: &[u8]) -> bool {
+    text.is_empty() || bytes.windows(text.len()).any(|window| window == text)
 }
 
-/// Reads the head of an answer; interim ones before it (1xx, RFC 9110 section 15.2) are passed over.
-pub fn head(bytes: &[u8]) -> Answer {
-    let mut from = 0;
-    loop {
-        let mut headers = [httparse::EMPTY_HEADER; HEADERS];
-        let mut response = httparse::Response::new(&mut headers);
-        match (response.parse(bytes.get(from..).unwrap_or_default()), response.code) {
-            (Ok(httparse::Status::Complete(length)), Some(100..=199)) if bytes.len() < LONGEST => from += length,
-            (Ok(httparse::Status::Complete(length)), Some(code)) => {
-                return Answer::Status { code, body: from + length, ends: end(response.headers, from + length) };
-            }
-            // More headers than we have room for, or one with a forbidden character: the status line was good.
-            (Err(_), Some(code)) => {
-                return Answer::Status { code, body: bytes.len(), ends: None };
-            }
-            (Ok(_), _) if bytes.len() < LONGEST => return Answer::Incomplete,
-            _ => return Answer::Nonsense,
-        }
-    }
-}
-
-/// Where a body that begins at `body` ends, if a header says so: some servers do not close.
-fn end(headers: &[httparse::Header<'_>], body: usize) -> Option<usize> {
-    let length = headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"))?;
-    let length: usize = std::str::from_utf8(length.value).ok()?.trim().parse().ok()?;
-    Some(body.saturating_add(length))
-}
-
-/// What an answer says; `None` when more of it is needed. `ended`: there will be no more.
-pub fn judge(bytes: &[u8], expect: &HttpExpectation, ended: bool) -> Option<Reachability> {
-    let (code, body, ended) = match head(bytes) {
-        Answer::Incomplete => return ended.then_some(Reachability::Nothing),
-        Answer::Nonsense => return Some(Reachability::Nothing),
-        Answer::Status { code, body, ends } => {
-            let whole = ends.is_some_and(|ends| bytes.len() >= ends);
-            let ends = ends.map_or(bytes.len(), |ends| ends.min(bytes.len()));
-            (code, bytes.get(body..ends).unwrap_or_default(), ended || whole)
+/// Asks `host` for `path` once; of a captive portal also where it is, if it says so. Waits as long as it is let.
+pub async fn probe<Stream>(
+    stream: Stream,
+    place: Place<'_>,
+    expect: &HttpExpectation,
+) -> (Reachability, Option<PortalUrl>)
+where
+    Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (host, port, _) = place;
+    let mut answer = match Answer::get(stream, place).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            debug!(host, port, %error, "no answer of HTTP");
+            return (Reachability::Nothing, None);
         }
     };
-    match expect {
-        HttpExpectation::Status(wanted) if *wanted == code => Some(Reachability::Online),
-        HttpExpectation::Body(text) if code == 200 => {
-            let needle = text.as_bytes();
-            let found = needle.is_empty() || body.windows(needle.len()).any(|window| window == needle);
-            match found {
-                true => Some(Reachability::Online),
-                false => (ended || bytes.len() >= LONGEST).then_some(Reachability::Portal),
-            }
-        }
-        _ => Some(Reachability::Portal),
-    }
-}
-
-/// Asks once, over a connection that is there.
-///
-/// # Errors
-/// The connection broke before it could be judged.
-async fn ask(
-    stream: &mut TcpStream,
-    request: &[u8],
-    expect: &HttpExpectation,
-    bytes: &mut Vec<u8>,
-) -> io::Result<Reachability> {
-    stream.write_all(request).await?;
-    loop {
-        let ended = stream.read_buf(bytes).await? == 0;
-        if let Some(reachability) = judge(bytes, expect, ended) {
-            return Ok(reachability);
-        }
-    }
-}
-
-/// Asks `host` for `path` once, over a connection that is there; of a captive portal also where it is, if it says so.
-///
-/// # Errors
-/// The connection broke before it could be judged.
-pub async fn probe(
-    stream: &mut TcpStream,
-    (host, port, path): (&str, u16, &str),
-    expect: &HttpExpectation,
-) -> io::Result<(Reachability, Option<PortalUrl>)> {
-    let mut bytes = Vec::new();
-    let found = ask(stream, &request(host, port, path), expect, &mut bytes).await?;
+    let found = answer.judge(expect).await;
     if found != Reachability::Portal {
-        return Ok((found, None));
+        return (found, None);
     }
-    let rest = async {
-        while bytes.len() < PAGE && portal(&bytes, host, port).is_none() && !is_whole(&bytes) {
-            if stream.read_buf(&mut bytes).await? == 0 {
-                break;
-            }
-        }
-        io::Result::Ok(())
-    };
-    // What breaks off has said what it has said.
-    let _ = timeout(PAGE_WAIT, rest).await;
-    Ok((found, portal(&bytes, host, port)))
-}
-
-/// Returns whether the answer says where it ends, and has come so far.
-fn is_whole(bytes: &[u8]) -> bool {
-    matches!(head(bytes), Answer::Status { ends: Some(ends), .. } if bytes.len() >= ends)
-}
-
-/// Returns where an answer of `host` leads: by its `Location` (RFC 9110, 10.2.2), or by a `<meta http-equiv="refresh">` of its
-/// page.
-fn portal(bytes: &[u8], host: &str, port: u16) -> Option<PortalUrl> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
-    let mut response = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(length) = response.parse(bytes).ok()? else { return None };
-    let location = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("location"));
-    if let Some(location) = location {
-        return PortalUrl::relative_to(host, port, std::str::from_utf8(location.value).ok()?);
-    }
-    let page = String::from_utf8_lossy(bytes.get(length..)?);
-    refreshed_to(&page).and_then(|url| PortalUrl::relative_to(host, port, &url))
+    (found, timeout(PAGE_WAIT, answer.leads_to(host, port)).await.unwrap_or_default())
 }
 
 /// Returns where the first `<meta http-equiv="refresh" content="0; url=…">` of a page leads.
@@ -190,45 +178,92 @@ pub fn is_well(address: Ipv4Addr, probe: NodeProbe) -> BoxFuture<'static, bool> 
 }
 
 async fn is_healthy(address: Ipv4Addr, number: u16, path: &str, expect: Option<&HttpExpectation>) -> io::Result<bool> {
-    let mut stream = connect(SocketAddr::new(IpAddr::V4(address), number), None, None).await?;
-    let request = request(&address.to_string(), number, path);
-    if let Some(expect) = expect {
-        return Ok(ask(&mut stream, &request, expect, &mut Vec::new()).await? == Reachability::Online);
+    let stream = connect(SocketAddr::new(IpAddr::V4(address), number), None, None).await?;
+    let answer = Answer::get(stream, (&address.to_string(), number, path)).await;
+    let mut answer = answer.map_err(io::Error::other)?;
+    match expect {
+        Some(expect) => Ok(answer.judge(expect).await == Reachability::Online),
+        None => Ok((200..400).contains(&answer.status)),
     }
-    stream.write_all(&request).await?;
-    let mut bytes = Vec::new();
-    while stream.read_buf(&mut bytes).await? > 0 {
-        match head(&bytes) {
-            Answer::Incomplete => {}
-            Answer::Nonsense => return Ok(false),
-            Answer::Status { code, .. } => return Ok((200..400).contains(&code)),
+}
+
+/// Reads any bytes as what a web server answers before it closes: the door for fuzzing.
+#[doc(hidden)]
+pub fn read_any(bytes: &[u8], expect: &HttpExpectation) -> Option<Reachability> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().ok()?;
+    let found = async {
+        let (ours, theirs) = tokio::io::duplex(LONGEST);
+        let served = serve(theirs, vec![bytes.to_vec()]);
+        let asked = probe(ours, ("probe.example", 80, "/"), expect);
+        // No answer of bytes that have ended may take long.
+        timeout(Duration::from_secs(5), futures_util::future::join(asked, served)).await.ok()
+    };
+    runtime.block_on(found).map(|((found, _), _)| found)
+}
+
+/// Answers the first request in pieces, then closes. Returns the request.
+async fn serve(mut stream: tokio::io::DuplexStream, pieces: Vec<Vec<u8>>) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") && stream.read_buf(&mut request).await.is_ok_and(|count| count > 0) {}
+    for piece in pieces {
+        // Who has seen enough does not read on.
+        if stream.write_all(&piece).await.is_err() {
+            break;
         }
+        tokio::task::yield_now().await;
     }
-    Ok(false)
+    String::from_utf8_lossy(&request).into_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::future::join;
     use proptest::prelude::*;
+    use tokio::io::duplex;
 
     const NO_CONTENT: HttpExpectation = HttpExpectation::Status(204);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn run<T>(work: impl Future<Output = T>) -> T {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_time().start_paused(true).build().unwrap().block_on(work)
+    }
+
+    /// What is found of an answer in pieces, after which the server closes.
+    fn found(pieces: &[&str], expect: &HttpExpectation) -> (Reachability, Option<String>) {
+        run(async {
+            let (ours, theirs) = duplex(LONGEST);
+            let pieces = pieces.iter().map(|piece| piece.as_bytes().to_vec()).collect();
+            let (found, _) = join(probe(ours, ("probe.example", 80, "/"), expect), serve(theirs, pieces)).await;
+            (found.0, found.1.map(|url| url.to_string()))
+        })
+    }
+
+    fn judged(text: &str) -> Reachability {
+        found(&[text], &NO_CONTENT).0
+    }
 
     #[test]
     fn the_expected_status_is_the_internet_and_any_other_a_portal() {
-        let judged = |text: &str| judge(text.as_bytes(), &NO_CONTENT, false);
-        assert_eq!(judged("HTTP/1.1 204 No Content\r\n\r\n"), Some(Reachability::Online));
-        assert_eq!(judged("HTTP/1.1 302 Found\r\nLocation: http://login.hotel/\r\n\r\n"), Some(Reachability::Portal));
-        assert_eq!(judged("HTTP/1.0 200 OK\r\n\r\n<html>Welcome"), Some(Reachability::Portal));
-        assert_eq!(judged("HTTP/1.1 302 Found\r\nLocation: http://a/\u{1b}[2J\r\n\r\n"), Some(Reachability::Portal));
-        assert_eq!(judged("HTTP/1.1 302 Found\r\nno header\r\n\r\n"), Some(Reachability::Portal));
-        assert_eq!(judged("HTTP/1.1 204 No Con"), None);
-        assert_eq!(judged("SSH-2.0-OpenSSH_9.2\r\n"), Some(Reachability::Nothing));
+        assert_eq!(judged("HTTP/1.1 204 No Content\r\n\r\n"), Reachability::Online);
+        for portal in [
+            "HTTP/1.1 302 Found\r\nLocation: http://login.hotel/\r\n\r\n",
+            "HTTP/1.0 200 OK\r\n\r\n<html>Welcome",
+            "HTTP/1.1 302 Found\r\nLocation: http://a/\u{1b}[2J\r\n\r\n",
+            "HTTP/1.1 302 Found\r\nno header\r\n\r\n",
+        ] {
+            assert_eq!(judged(portal), Reachability::Portal, "{portal}");
+        }
+        for nothing in ["", "HTTP/1.1 204 No Con", "SSH-2.0-OpenSSH_9.2\r\n"] {
+            assert_eq!(judged(nothing), Reachability::Nothing, "{nothing}");
+        }
     }
 
     #[test]
     fn a_portal_says_where_it_is_by_its_redirect_or_its_page() {
-        let read = |text: &str| portal(text.as_bytes(), "probe.example", 80).map(|url| url.to_string());
+        let read = |text: &str| found(&[text], &NO_CONTENT).1;
         let to = |location: &str| format!("HTTP/1.1 302 Found\r\nContent-Length: 0\r\nlocation: {location}\r\n\r\n");
         assert_eq!(read(&to("http://login.hotel/a?b=c")).as_deref(), Some("http://login.hotel/a?b=c"));
         assert_eq!(read(&to("/login")).as_deref(), Some("http://probe.example/login"));
@@ -254,63 +289,76 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_closes_without_a_word_is_nothing() {
-        assert_eq!(judge(b"", &NO_CONTENT, false), None);
-        assert_eq!(judge(b"", &NO_CONTENT, true), Some(Reachability::Nothing));
-        assert_eq!(judge(b"HTTP/1.1 204 No Con", &NO_CONTENT, true), Some(Reachability::Nothing));
-    }
-
-    #[test]
-    fn an_expected_body_may_come_in_pieces() {
+    fn an_expected_body_may_come_in_pieces_and_in_chunks() {
         let expect = HttpExpectation::Body("NetworkManager is online".into());
-        let all = b"HTTP/1.1 200 OK\r\n\r\nNetworkManager is online\n";
-        assert_eq!(judge(&all[..30], &expect, false), None);
-        assert_eq!(judge(all, &expect, false), Some(Reachability::Online));
-        assert_eq!(judge(&all[..30], &expect, true), Some(Reachability::Portal));
+        let head = "HTTP/1.1 200 OK\r\n\r\n";
+        let read = |pieces: &[&str]| found(pieces, &expect).0;
+        assert_eq!(read(&[head, "NetworkManager ", "is online\n"]), Reachability::Online);
+        assert_eq!(read(&[head, "NetworkManager "]), Reachability::Portal);
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert_eq!(read(&[chunked, "f\r\nNetworkManager \r\n", "9\r\nis online\r\n0\r\n\r\n"]), Reachability::Online);
+        assert_eq!(read(&["HTTP/1.1 503 Busy\r\n\r\nNetworkManager is online"]), Reachability::Portal);
+        assert_eq!(found(&[head], &HttpExpectation::Body(String::new())).0, Reachability::Online);
     }
 
     #[test]
-    fn an_interim_answer_is_none_and_a_server_that_does_not_close_is_not_waited_for() {
-        let interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
-        assert_eq!(judge(interim, &NO_CONTENT, false), None);
-        let answered = [&interim[..], b"HTTP/1.1 204 No Content\r\n\r\n"].concat();
-        assert_eq!(judge(&answered, &NO_CONTENT, false), Some(Reachability::Online));
+    fn an_interim_answer_is_none_and_a_body_ends_where_its_head_says() {
+        let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+        assert_eq!(judged(interim), Reachability::Nothing);
+        assert_eq!(judged(&format!("{interim}HTTP/1.1 204 No Content\r\n\r\n")), Reachability::Online);
         let expect = HttpExpectation::Body("Success".into());
-        let login = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nlog in";
-        assert_eq!(judge(login, &expect, false), Some(Reachability::Portal));
-        assert_eq!(judge(&login[..login.len() - 1], &expect, false), None);
-        assert_eq!(
-            judge(&[login, &b"Success"[..]].concat(), &expect, true),
-            Some(Reachability::Portal),
-            "beyond its end"
-        );
-        assert_eq!(judge(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\nx", &expect, false), None);
+        let login = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nlog in";
+        assert_eq!(found(&[login], &expect).0, Reachability::Portal);
+        assert_eq!(found(&[login, "Success"], &expect).0, Reachability::Portal, "beyond its end");
+    }
+
+    /// What a server does that does not close, and one whose page never ends.
+    #[test]
+    fn no_longer_than_needed_is_waited_or_read() {
+        run(async {
+            let (ours, mut theirs) = duplex(LONGEST);
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nlog in";
+            tokio::io::AsyncWriteExt::write_all(&mut theirs, b"").await.unwrap();
+            let asked = timeout(HOUR, probe(ours, ("probe.example", 80, "/"), &NO_CONTENT));
+            let served = async {
+                tokio::io::AsyncReadExt::read(&mut theirs, &mut [0; 4096]).await.unwrap();
+                tokio::io::AsyncWriteExt::write_all(&mut theirs, answer).await.unwrap();
+                std::future::pending::<()>().await;
+            };
+            let found = tokio::select! { found = asked => found, () = served => unreachable!() };
+            assert_eq!(found.expect("it waits for the end of the connection").0, Reachability::Portal);
+        });
+        let endless = vec!["x".repeat(8192); 100];
+        let mut pieces = vec!["HTTP/1.1 200 OK\r\n\r\n"];
+        pieces.extend(endless.iter().map(String::as_str));
+        assert_eq!(found(&pieces, &HttpExpectation::Body("y".into())).0, Reachability::Portal);
+        let long_head = format!("HTTP/1.1 204 No Content\r\nX: {}\r\n\r\n", "x".repeat(2 * LONGEST));
+        assert_eq!(judged(&long_head), Reachability::Nothing);
     }
 
     #[test]
     fn the_request_names_host_and_port_as_a_server_expects_them() {
-        let text = String::from_utf8(request("internet.example", 8080, "/generate_204")).unwrap();
-        assert!(text.starts_with("GET /generate_204 HTTP/1.1\r\nHost: internet.example:8080\r\n"), "{text}");
-        assert!(String::from_utf8(request("2001:db8::1", 80, "/")).unwrap().contains("Host: [2001:db8::1]\r\n"));
+        let sent = |host: &'static str, port, path| {
+            run(async move {
+                let (ours, theirs) = duplex(LONGEST);
+                join(probe(ours, (host, port, path), &NO_CONTENT), serve(theirs, Vec::new())).await.1.to_lowercase()
+            })
+        };
+        let text = sent("internet.example", 8080, "/generate_204");
+        assert!(text.starts_with("get /generate_204 http/1.1\r\nhost: internet.example:8080\r\n"), "{text}");
+        assert!(text.contains("connection: close\r\n"), "{text}");
+        assert!(sent("2001:db8::1", 80, "/").contains("host: [2001:db8::1]\r\n"));
     }
 
     proptest! {
         #[test]
         fn arbitrary_answers_are_judged_once_they_have_ended(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            prop_assert!(judge(&bytes, &NO_CONTENT, true).is_some());
+            prop_assert!(read_any(&bytes, &NO_CONTENT).is_some());
         }
 
         #[test]
         fn arbitrary_pages_lead_somewhere_or_nowhere(page in "(<meta http-equiv=refresh |url=|[<>'\"é]|.){0,40}") {
-            portal(format!("HTTP/1.1 200 OK\r\n\r\n{page}").as_bytes(), "probe.example", 80);
-        }
-
-        #[test]
-        fn a_judgement_does_not_change_with_more_bytes(cut in 0_usize..60, rest in proptest::collection::vec(any::<u8>(), 0..60)) {
-            let mut bytes = b"HTTP/1.1 204 No Content\r\nServer: x\r\n\r\n".to_vec();
-            bytes.extend(rest);
-            let early = judge(&bytes[..cut.min(bytes.len())], &NO_CONTENT, false);
-            prop_assert!(early.is_none() || early == judge(&bytes, &NO_CONTENT, true));
+            refreshed_to(&page);
         }
     }
 }

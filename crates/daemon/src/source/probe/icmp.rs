@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{SockFilter, Socket};
+use tracing::debug;
 
 use super::batch::{Inbox, SENT_AT_ONCE, never_fragment, prepare, send, wall};
 use super::echo::{self, TYPES_V4};
@@ -91,7 +92,7 @@ impl IcmpProbe {
         if self.wire.is_none() {
             let opened = Wire::open();
             self.denied = opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
-            self.wire = opened.ok();
+            self.wire = opened.inspect_err(|error| debug!(%error, "no socket for pings")).ok();
         }
         self.wire.as_ref()
     }

@@ -167,8 +167,9 @@ pub fn read_any(bytes: &[u8]) {
     echo::answer(bytes, false).and_then(|(_, payload)| icmp::read(payload, &seal, Ipv4Addr::LOCALHOST));
 }
 
-/// A number that others cannot guess, for query ids and cookies.
+/// Returns a number that others cannot guess, for query ids and cookies: the kernel's (getrandom(2)). Without that call, which
+/// every kernel since 3.17 has, one that others can hardly guess.
 pub fn unguessable() -> u64 {
-    use std::hash::{BuildHasher, Hasher, RandomState};
-    RandomState::new().build_hasher().finish()
+    use std::hash::{BuildHasher, RandomState};
+    getrandom::u64().unwrap_or_else(|_| RandomState::new().hash_one(0))
 }

@@ -11,18 +11,17 @@ use tokio::time::Instant;
 use super::rounds::Rounds;
 use super::{NodeProbePlan, PROBES, Probe};
 use crate::event::{self, Event};
-use crate::source::alarm::Alarm;
+use crate::sync::reached;
 
 /// Asks round after round, and tells every node's result of each; those that end together are told together.
 ///
 /// # Errors
-/// A channel is closed (`BrokenPipe`), or no timer is to be had.
+/// A channel is closed (`BrokenPipe`).
 pub async fn run(mut plan: watch::Receiver<NodeProbePlan>, events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let mut probes: Vec<Box<dyn Probe>> = PROBES.iter().map(|kind| (kind.make)()).collect();
     let mut rounds = Rounds::new(Instant::now());
     let mut answers = Vec::new();
     let mut denied = BTreeSet::new();
-    let mut alarm = Alarm::new()?;
     plan.mark_changed();
     loop {
         let mut now = Instant::now();
@@ -56,9 +55,8 @@ pub async fn run(mut plan: watch::Receiver<NodeProbePlan>, events: mpsc::Sender<
             let told = Event::Probe(event::Probe::Nodes(ended));
             events.send(told).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
         }
-        alarm.set(rounds.next());
         tokio::select! {
-            () = alarm.rings() => {}
+            () = reached(rounds.next()) => {}
             changed = plan.changed() => {
                 changed.map_err(|_| io::ErrorKind::BrokenPipe)?;
                 plan.mark_changed();

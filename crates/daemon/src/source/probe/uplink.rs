@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
+use tracing::debug;
 
 use super::echo::Echo;
 use super::tcp::connect;
@@ -18,6 +18,7 @@ use super::{UplinkProbePlan, UplinkTarget, dns, http};
 use crate::config::{HttpExpectation, UplinkProbe};
 use crate::event::{Event, PortalSource, PortalUrl, Probe, Reachability, UplinkNews};
 use crate::source::readable;
+use crate::supervise::{Backoff, Task};
 
 /// One try takes no longer.
 const TRY: Duration = Duration::from_secs(5);
@@ -25,8 +26,10 @@ const TRY: Duration = Duration::from_secs(5);
 /// router may need a moment for a newcomer.
 const DOUBT: Duration = Duration::from_millis(1500);
 const TRY_AGAIN: Duration = Duration::from_millis(250);
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause between rounds.
 const LAST_PAUSE: Duration = Duration::from_secs(60);
+/// Pauses between rounds with the same answer.
+const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), LAST_PAUSE);
 /// The longest pause where another uplink could stand in for this one.
 const LAST_PAUSE_OF_SEVERAL: Duration = Duration::from_secs(15);
 /// An unanswered ping is followed by another after this.
@@ -55,7 +58,7 @@ pub async fn run(mut plan: watch::Receiver<UplinkProbePlan>, events: mpsc::Sende
                 if !running.iter().any(|(known, _)| *known == target) {
                     let (rights, several) = (rights.clone(), Arc::clone(&several));
                     let watch = watch_uplink(target.clone(), probe.clone(), rights, several, events.clone());
-                    running.push((target, Task(tokio::spawn(watch))));
+                    running.push((target, Task::spawn(watch)));
                 }
             }
         }
@@ -63,16 +66,6 @@ pub async fn run(mut plan: watch::Receiver<UplinkProbePlan>, events: mpsc::Sende
             changed = plan.changed() => changed.map_err(|_| io::ErrorKind::BrokenPipe)?,
             () = events.closed() => return Err(io::ErrorKind::BrokenPipe.into()),
         }
-    }
-}
-
-/// A task that ends with its handle.
-#[derive(Debug)]
-struct Task(JoinHandle<()>);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 
@@ -87,7 +80,7 @@ async fn watch_uplink(
     events: mpsc::Sender<Event>,
 ) {
     let mut known: Option<Answer> = None;
-    let mut pause = FIRST_PAUSE;
+    let mut pauses = PAUSES;
     loop {
         let found = ask(&target, &probe, known.as_ref().map(|(known, _)| *known)).await;
         if rights.told(&events, found.is_none()).await.is_err() {
@@ -111,14 +104,13 @@ async fn watch_uplink(
             }
         }
         if known.as_ref().is_some_and(|known| known.0 != reachability) {
-            pause = FIRST_PAUSE;
+            pauses.reset();
         }
         if moved {
             known = Some(answer);
         }
-        sleep(pause).await;
         let longest = if several.load(Ordering::Relaxed) { LAST_PAUSE_OF_SEVERAL } else { LAST_PAUSE };
-        pause = (pause * 2).min(longest);
+        sleep(pauses.pause_within(longest)).await;
     }
 }
 
@@ -177,11 +169,13 @@ async fn fetch(target: &UplinkTarget, host: &str, port: u16, path: &str, expect:
     for address in addresses {
         let once = async {
             let to = SocketAddr::new(address, port);
-            let mut stream = connect(to, Some(&target.name), Some(target.source)).await?;
-            http::probe(&mut stream, page, expect).await
+            let stream = connect(to, Some(&target.name), Some(target.source)).await?;
+            io::Result::Ok(http::probe(stream, page, expect).await)
         };
         match timeout(share, once).await {
-            Ok(Ok((Reachability::Nothing, _)) | Err(_)) | Err(_) => {}
+            Ok(Ok((Reachability::Nothing, _))) => debug!(port = %target.name, %address, "no answer of HTTP"),
+            Ok(Err(error)) => debug!(port = %target.name, %address, %error, "no answer"),
+            Err(_) => debug!(port = %target.name, %address, ?share, "no answer in time"),
             Ok(Ok(found)) => return found,
         }
     }
@@ -192,7 +186,9 @@ async fn ping(echo: Echo, host: IpAddr) -> io::Result<Reachability> {
     let mut echo = readable(echo)?;
     loop {
         // A full queue or a missing route may be gone with the next.
-        let _ = echo.get_mut().send(SocketAddr::new(host, 0));
+        if let Err(error) = echo.get_mut().send(SocketAddr::new(host, 0)) {
+            debug!(%host, %error, "a ping was not sent");
+        }
         let answered = timeout(PING_AGAIN, async {
             loop {
                 let mut guard = echo.readable().await?;

@@ -1,5 +1,6 @@
-//! One look at all sensors after the other. One that hangs keeps its thread, and is not looked at again until that has come
-//! back; the others go on in a new one.
+//! Looks at all sensors, one after the other, on the runtime's blocking threads. One that hangs keeps its thread, and is not
+//! looked at again until that has come back; the others go on in another one. The daemon ends without waiting for it
+//! (`Runtime::shutdown_background`).
 
 use std::io;
 use std::sync::Arc;
@@ -8,9 +9,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::aside::{detach, panicked};
 use super::head::{Seen, Sensor, View};
 
 /// A sensor of a slow bus answers within a second, also on a busy machine.
@@ -44,7 +45,7 @@ impl Rounds {
     /// Looks at everything that does not hang.
     ///
     /// # Errors
-    /// There is no thread to be had, or a look panicked.
+    /// A look panicked.
     pub async fn look(&mut self, view: &View, sensors: &[Sensor]) -> io::Result<Seen> {
         self.hanging.retain_mut(|hanging| {
             hanging.view == *view && matches!(hanging.thread.try_recv(), Err(TryRecvError::Empty))
@@ -58,7 +59,7 @@ impl Rounds {
             // Another thread goes on with the rest when a sensor of this one hangs: it comes back to do no more.
             let given_up = Arc::new(AtomicBool::new(false));
             let stop = Arc::clone(&given_up);
-            detach(move || {
+            spawn_blocking(move || {
                 for (_, sensor) in work.into_iter().rev() {
                     let mut seen = Seen::default();
                     sensor(&there, &mut seen);
@@ -66,7 +67,7 @@ impl Rounds {
                         return;
                     }
                 }
-            })?;
+            });
             while let Some((name, _)) = rest.last() {
                 let Ok(told) = timeout(self.patience, thread.recv()).await else {
                     given_up.store(true, Ordering::Relaxed);
@@ -74,7 +75,7 @@ impl Rounds {
                     rest.pop();
                     break;
                 };
-                all.absorb(told.ok_or_else(panicked)?);
+                all.absorb(told.ok_or_else(|| io::Error::other("a look at the vitals panicked"))?);
                 rest.pop();
             }
         }

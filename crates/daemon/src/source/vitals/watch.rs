@@ -1,8 +1,8 @@
-//! What the kernel tells by itself: a mount that changed, an alarm of the supply, tasks that wait, a clock that was set. Each
-//! by poll(2) in a small task; a machine that lacks one is looked at by the clock alone.
+//! Rings for what the kernel reports by itself: a mount that changed, an alarm of the supply, a clock that was set. Each by
+//! poll(2) in a small task; a machine that lacks one is looked at by the clock alone.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -15,16 +15,13 @@ use rustix::time::{
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
+use tracing::debug;
 
 use super::super::reading;
-use super::aside::aside;
 use super::head;
 
-/// Microseconds in which waiting is counted, the most that there may be (Documentation/accounting/psi.rst). The kernel tells
-/// of pressure that stays once in each.
-const WINDOW: u32 = 10_000_000;
 /// Several changes come at once.
 const SETTLE: Duration = Duration::from_millis(200);
 /// Files of the kernel open at once, or never.
@@ -33,38 +30,30 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Rings when something of it changed.
 pub struct Watch {
     bell: Arc<Notify>,
-    tells_pressure: bool,
     /// end with it
     #[cfg_attr(not(test), expect(dead_code, reason = "held to be dropped"))]
     tasks: JoinSet<()>,
 }
 
 impl Watch {
-    /// Watches what there is below `root`, and tasks that wait for more than `pressure` percent of the time.
-    ///
-    /// # Errors
-    /// There is no thread to open the files.
-    pub async fn new(root: &'static Path, pressure: Option<u8>) -> io::Result<Self> {
+    /// Watches what there is below `root`.
+    pub async fn new(root: &'static Path) -> Self {
         let bell = Arc::new(Notify::new());
         let mut tasks = JoinSet::new();
-        let mut tells_pressure = false;
-        // A driver that hangs when it is opened rings never; the clock does all the same.
-        let files = timeout(PATIENCE, aside(move || files(root, pressure))).await.unwrap_or_else(|_| Ok(Vec::new()));
-        for (file, pause) in files? {
+        // A driver that hangs when it is opened never rings; the vitals are looked at all the same.
+        let files = timeout(PATIENCE, spawn_blocking(move || files(root))).await;
+        if files.is_err() {
+            debug!("a file of a sensor does not open; its alarms are seen a minute late");
+        }
+        for file in files.ok().and_then(Result::ok).unwrap_or_default() {
             if let Some(file) = urgent(file) {
-                tells_pressure |= pause.is_none();
-                tasks.spawn(ring(file, pause, Arc::clone(&bell)));
+                tasks.spawn(ring(file, Arc::clone(&bell)));
             }
         }
         if let Ok(clock) = clock() {
             tasks.spawn(ring_when_set(clock, Arc::clone(&bell)));
         }
-        Ok(Self { bell, tells_pressure, tasks })
-    }
-
-    /// Whether pressure beyond the limit rings, so that it need not be looked for.
-    pub const fn tells_pressure(&self) -> bool {
-        self.tells_pressure
+        Self { bell, tasks }
     }
 
     /// Waits for the next change. May be dropped and called again.
@@ -73,48 +62,36 @@ impl Watch {
     }
 }
 
-/// What may tell by itself, and how long it is left in peace when it has: pressure is told once in a window anyhow.
-fn files(root: &Path, pressure: Option<u8>) -> Vec<(File, Option<Duration>)> {
+/// Opens what may report by itself.
+fn files(root: &Path) -> Vec<File> {
     let alarms = [head::voltage_alarm(root), head::throttled_file(root), Some(root.join("proc/self/mountinfo"))];
-    let alarms = alarms.into_iter().flatten().filter_map(|path| Some((reading::open(&path).ok()?, Some(SETTLE))));
-    let waits = ["cpu", "memory", "io"].into_iter().filter_map(|what| Some((what, pressure?)));
-    let waits =
-        waits.filter_map(|(what, limit)| Some((trigger(&root.join("proc/pressure").join(what), limit).ok()?, None)));
-    alarms.chain(waits).collect()
+    alarms.into_iter().flatten().filter_map(|path| reading::open(&path).ok()).collect()
 }
 
-/// `None` for a file that has nothing to tell by itself.
+/// `None` for a file that has nothing to report by itself.
 fn urgent(file: File) -> Option<AsyncFd<File>> {
     // SAFETY: the descriptor belongs to the file, which the `AsyncFd` keeps and only lends out.
     unsafe { AsyncFd::register_with_interest(file, Interest::PRIORITY) }.ok()
 }
 
-/// Rings for each POLLPRI, then waits for `pause`.
-async fn ring(file: AsyncFd<File>, pause: Option<Duration>, bell: Arc<Notify>) {
+/// Rings for each POLLPRI, then waits a moment.
+async fn ring(file: AsyncFd<File>, bell: Arc<Notify>) {
     loop {
-        // A file of sysfs tells only what has changed since it was read.
+        // A file of sysfs reports only what has changed since it was read.
         let Ok(reader) = file.get_ref().try_clone() else { return };
-        if aside(move || reader.read_at(&mut [0; 64], 0)).await.is_err() {
+        if spawn_blocking(move || reader.read_at(&mut [0; 64], 0)).await.is_err() {
             return;
         }
         let Ok(mut guard) = file.ready(Interest::PRIORITY).await else { return };
         guard.clear_ready();
         bell.notify_one();
-        if let Some(pause) = pause {
-            sleep(pause).await;
-        }
+        sleep(SETTLE).await;
     }
 }
 
-/// A share of the last minute cannot be above the limit unless it was in some window of that minute.
-fn trigger(path: &Path, percent: u8) -> io::Result<File> {
-    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
-    let limit = WINDOW / 100 * u32::from(percent);
-    file.write_all(format!("some {limit} {WINDOW}\0").as_bytes())?;
-    Ok(file)
-}
-
-/// A timer of the wall clock that never rings, but is cancelled when somebody sets it (timerfd_create(2)).
+/// A timer of the wall clock that never rings, but is cancelled when somebody sets it (`TFD_TIMER_CANCEL_ON_SET`,
+/// timerfd_create(2)). The runtime's timers follow `CLOCK_MONOTONIC`, which nobody sets: this is the one place that needs a
+/// timerfd.
 struct Clock(OwnedFd);
 
 impl AsFd for Clock {
@@ -164,23 +141,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn mounts_and_clock_are_watched_on_every_machine_and_files_that_tell_nothing_are_not() {
-        let machine = Watch::new(Path::new("/"), None).await.unwrap();
+    async fn mounts_and_clock_are_watched_on_every_machine_and_files_that_report_nothing_are_not() {
+        let machine = Watch::new(Path::new("/")).await;
         assert!(machine.tasks.len() >= 2, "{} watched", machine.tasks.len());
         let root = head::tests::tree("watch");
-        let played = Watch::new(Box::leak(root.clone().into_boxed_path()), Some(80)).await.unwrap();
+        let played = Watch::new(Box::leak(root.clone().into_boxed_path())).await;
         std::fs::remove_dir_all(&root).unwrap();
         assert_eq!(played.tasks.len(), 1, "just the clock: plain files cannot be polled");
-        assert!(!played.tells_pressure());
-    }
-
-    #[tokio::test]
-    async fn tasks_that_wait_ring_where_the_kernel_counts_pressure() {
-        let root = Path::new("/");
-        let counted = [1, 80, 100].map(|percent| trigger(&root.join("proc/pressure/cpu"), percent).is_ok());
-        let without = Watch::new(root, None).await.unwrap().tasks.len();
-        let with = Watch::new(root, Some(80)).await.unwrap();
-        assert!(counted == [with.tells_pressure(); 3], "any limit can be asked for, or none: {counted:?}");
-        assert_eq!(with.tasks.len() - without, if with.tells_pressure() { 3 } else { 0 });
     }
 }

@@ -17,7 +17,7 @@ impl Supervisor {
     /// Begins to ask the one that has started.
     pub(super) fn ask_for_its_pulse(&mut self) {
         let (Some(running), Some(given)) = (&self.running, &self.given) else { return };
-        let Some(process) = running.process() else { return };
+        let Some(process) = running.id() else { return };
         // What was asked before it ran it cannot have heard.
         self.asked.heard();
         let names = self.without_names.is_none() && given.config != given.config_without_names;
@@ -65,7 +65,7 @@ impl Supervisor {
         self.signalled = None;
         self.pulse = None;
         let Some(running) = self.running.take() else { return };
-        self.steadiness.hung();
+        self.crashes.hung();
         let text =
             format!("dnsmasq hangs ({why}), so nodes get neither addresses nor names: it is killed and started again");
         self.report(Err(ApplyError { kind: ApplyErrorKind::Failed, message: text })).await;

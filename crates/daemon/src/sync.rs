@@ -1,0 +1,71 @@
+//! Small parts of waiting and handing over that tasks share.
+
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+/// Waits for a moment; for ever if there is none. May be dropped and called again.
+pub async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns the next whole multiple of `every` on the machine's clock (`CLOCK_MONOTONIC`): whoever waits for the same, or for a
+/// multiple of it, wakes the process together. That clock is not set by anybody, and stands still while the machine sleeps.
+pub fn next_aligned(every: Duration) -> Instant {
+    let now = clock_gettime(ClockId::Monotonic);
+    let now = Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0));
+    let passed = now.as_nanos() % every.as_nanos().max(1);
+    Instant::now() + every.saturating_sub(Duration::from_nanos(u64::try_from(passed).unwrap_or(0)))
+}
+
+/// Hands a value to whoever watches the channel; an equal one wakes nobody.
+pub fn publish<T: PartialEq>(channel: &watch::Sender<T>, value: T) {
+    channel.send_if_modified(|held| {
+        let differs = *held != value;
+        if differs {
+            *held = value;
+        }
+        differs
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn no_moment_is_never_reached() {
+        let begin = Instant::now();
+        reached(Some(begin + Duration::from_secs(5))).await;
+        assert_eq!(begin.elapsed().as_secs(), 5);
+        assert!(timeout(Duration::from_secs(1 << 20), reached(None)).await.is_err());
+    }
+
+    #[test]
+    fn what_is_aligned_comes_together() {
+        let (minute, quarter) = (Duration::from_secs(60), Duration::from_secs(15));
+        let slow = next_aligned(minute);
+        std::thread::sleep(Duration::from_millis(5));
+        let (other, fast) = (next_aligned(minute), next_aligned(quarter));
+        assert!(slow.max(other) - slow.min(other) < Duration::from_millis(2), "{slow:?} and {other:?}");
+        let between = (slow - fast).as_millis() % 15_000;
+        assert!(between <= 1 || between >= 14_999, "{between} ms beside the fast one");
+        assert!(slow <= Instant::now() + minute && slow > Instant::now());
+    }
+
+    #[test]
+    fn an_equal_value_is_no_news() {
+        let (channel, mut watching) = watch::channel(1);
+        publish(&channel, 1);
+        assert!(!watching.has_changed().unwrap());
+        publish(&channel, 2);
+        assert_eq!(*watching.borrow_and_update(), 2);
+    }
+}
