@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bramblegate_api::status::Refused;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
@@ -214,10 +215,9 @@ impl Server {
         self.queues.retain(|queue| !queue.is_closed());
         let place = self.places.take(Peer::of(&stream).as_ref(), self.group);
         let Ok(place) = place.map_err(|full| {
-            let reason = full.to_string();
-            let line = format!("{}\n", serde_json::json!({ "schema": 1, "type": "refused", "reason": reason }));
+            let refused = Refused { reason: full.to_string().into(), ..Refused::default() };
             // A new socket's buffer takes this; if not, being closed says enough.
-            let _ = stream.try_write(line.as_bytes());
+            let _ = stream.try_write(&bramblegate_api::line(&refused));
         }) else {
             return;
         };

@@ -38,7 +38,7 @@ pub fn connect(path: &Path) -> io::Result<UnixStream> {
     Ok(UnixStream::from(OwnedFd::from(socket)))
 }
 
-/// Appends to `line` up to and with the next line break, until it holds `longest` bytes, the peer closes, or `patience` has
+/// Appends to `line` up to and with the next line break, until it holds `longest` bytes, the peer closes, or `timeout` has
 /// passed since the call; `None` waits for ever. What came before an error stays in `line`.
 ///
 /// # Errors
@@ -47,9 +47,9 @@ pub fn read_line(
     reader: &mut BufReader<UnixStream>,
     line: &mut Vec<u8>,
     longest: usize,
-    patience: Option<Duration>,
+    timeout: Option<Duration>,
 ) -> io::Result<()> {
-    let deadline = patience.map(|patience| Instant::now() + patience);
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
