@@ -52,7 +52,8 @@ impl From<Order> for Request {
 }
 
 impl Order {
-    /// Returns the order of this verb; `None` where it has a node and needs none, or the other way round.
+    /// Returns the order of this verb; `None` where it has a node and needs none, or the other way
+    /// round.
     pub fn new(verb: Verb, node: Option<String>) -> Option<Self> {
         match (verb, node) {
             (Verb::Drain, Some(node)) => Some(Self::Drain(node)),

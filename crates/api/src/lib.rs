@@ -1,8 +1,9 @@
-//! What the daemon's sockets speak: the types of the status ([`status`]), of orders and answers ([`control`]), and with the
-//! feature `client` a blocking client of both sockets.
+//! What the daemon's sockets speak: the types of the status ([`status`]), of orders and answers
+//! ([`control`]), and with the feature `client` a blocking client of both sockets.
 //!
-//! `docs/status.schema.json` is generated from these types. Readers tolerate what they do not know: fields are passed over,
-//! missing ones have their default, and a word that is not listed is kept as [`Word::Other`].
+//! `docs/status.schema.json` is generated from these types. Readers tolerate what they do not know:
+//! fields are passed over, missing ones have their default, and a word that is not listed is kept
+//! as [`Word::Other`].
 
 #[cfg(feature = "client")]
 pub mod client;
@@ -17,7 +18,8 @@ use serde::{Deserialize, Serialize};
 pub use text::Text;
 pub use word::Word;
 
-/// Counts up when a reader of the shape before could misunderstand; new keys and values are no such change.
+/// Counts up when a reader of the shape before could misunderstand; new keys and values are no such
+/// change.
 pub const SCHEMA: u32 = 1;
 
 /// The number of the shape that a line has.

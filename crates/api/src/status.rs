@@ -1,4 +1,5 @@
-//! The lines of the status socket. The members of an object stand in the order in which they are sent.
+//! The lines of the status socket. The members of an object stand in the order in which they are
+//! sent.
 
 mod line;
 mod parts;
@@ -41,7 +42,8 @@ pub enum RefusedTag {
     Refused,
 }
 
-/// The first line: everything as it is. No key is left out; what is unknown or does not apply is null.
+/// The first line: everything as it is. No key is left out; what is unknown or does not apply is
+/// null.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -69,8 +71,9 @@ pub struct Snapshot {
     pub panel: Panel,
 }
 
-/// Each changed top-level object whole; of the nodes only those that changed, known by their name. Changes of nothing but
-/// uptime_s, since_s, lease_left_s, not_renewed_s, rtt_us or bytes cause no line.
+/// Each changed top-level object whole; of the nodes only those that changed, known by their name.
+/// Changes of nothing but uptime_s, since_s, lease_left_s, not_renewed_s, rtt_us or bytes cause no
+/// line.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -108,7 +111,8 @@ pub struct Change {
     pub panel: Option<Panel>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<Node>,
-    /// names that are no node's any more; to be taken away before `nodes` of the same line are taken in
+    /// names that are no node's any more; to be taken away before `nodes` of the same line are
+    /// taken in
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nodes_removed: Vec<Text>,
 }
@@ -137,8 +141,9 @@ fn even_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result
 }
 
 impl Snapshot {
-    /// Returns the line in two parts: what stands before the first node and what follows the last one. Nodes are written
-    /// between them as JSON with commas, some at a time where there are many. `self` has none.
+    /// Returns the line in two parts: what stands before the first node and what follows the last
+    /// one. Nodes are written between them as JSON with commas, some at a time where there are
+    /// many. `self` has none.
     pub fn around_nodes(&self) -> (Vec<u8>, Vec<u8>) {
         // Within a text a quotation mark is escaped, so this stands there once.
         const NODES: &[u8] = b",\"nodes\":[]";

@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod sink;
 pub mod source;
 
+use bramblegate_api as api;
 use bramblegate_config as config;
 use bramblegate_core::{dns, event, policy, render, state};
 use bramblegate_panel as panel;

@@ -1,4 +1,5 @@
-//! Reading the daemon's status socket, as any client would, and the paths by which venue files name what they expect of it.
+//! Reading the daemon's status socket, as any client would, and the paths by which venue files name
+//! what they expect of it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -43,8 +44,8 @@ impl Watch {
     }
 }
 
-/// The value at a dotted path of a line, as it is written in a venue file: strings bare, the rest as JSON. A number in the path is
-/// a place in an array, `nodes.rpi1` a node by name.
+/// The value at a dotted path of a line, as it is written in a venue file: strings bare, the rest
+/// as JSON. A number in the path is a place in an array, `nodes.rpi1` a node by name.
 pub fn at(line: &impl Serialize, path: &str) -> String {
     let whole = serde_json::to_value(line).unwrap_or_default();
     let found = path.split('.').try_fold(&whole, |value, key| match value {

@@ -1,5 +1,5 @@
-//! Blocking clients of the daemon's sockets, whose waiting ends also where a daemon hangs: [`StatusClient`] reads the status,
-//! [`View`] keeps it up to date, [`ControlClient`] sends orders.
+//! Blocking clients of the daemon's sockets, whose waiting ends also where a daemon hangs:
+//! [`StatusClient`] reads the status, [`View`] keeps it up to date, [`ControlClient`] sends orders.
 
 mod control;
 mod socket;

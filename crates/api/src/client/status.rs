@@ -70,7 +70,8 @@ impl StatusClient {
         Ok(Self { reader, partial: Vec::new(), timeout: None })
     }
 
-    /// Sets how long [`Self::next_line`] waits for a whole line; `None` is for ever, as in the beginning.
+    /// Sets how long [`Self::next_line`] waits for a whole line; `None` is for ever, as in the
+    /// beginning.
     pub const fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.timeout = timeout;
     }

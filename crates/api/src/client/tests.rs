@@ -75,7 +75,8 @@ fn a_line_may_come_in_pieces() {
     assert_eq!(change.severity, Some(Word::Other("gr\u{fc}n".into())));
 }
 
-/// Of a daemon that hangs nobody accepts, and the queue is full; one that does accept says nothing, or a byte now and then.
+/// Of a daemon that hangs nobody accepts, and the queue is full; one that does accept says nothing,
+/// or a byte now and then.
 #[test]
 fn who_hangs_is_not_waited_for_for_ever() {
     let place = Place::new("hangs");

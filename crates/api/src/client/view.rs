@@ -38,8 +38,8 @@ impl View {
         }
     }
 
-    /// Returns the state as a snapshot would hold it, but for ages, which are of the line that brought them; `None` before the
-    /// first snapshot.
+    /// Returns the state as a snapshot would hold it, but for ages, which are of the line that
+    /// brought them; `None` before the first snapshot.
     pub fn snapshot(&self) -> Option<&Snapshot> {
         self.0.as_ref().map(|merged| &merged.snapshot)
     }

@@ -45,8 +45,8 @@ pub struct Uplink {
     /// how long the lease of the address, or its IPv6 prefix, has not been renewed: it works until
     /// lease_left_s; null: it is renewed
     pub not_renewed_s: Option<u64>,
-    /// where the captive portal is, http or https, at most 512 characters of visible ASCII; null: there
-    /// is none, or it is not known
+    /// where the captive portal is, http or https, at most 512 characters of visible ASCII; null:
+    /// there is none, or it is not known
     pub portal_url: Option<Text>,
     /// age of the state; a renewed lease does not count
     pub since_s: Option<u64>,
@@ -64,7 +64,8 @@ pub struct Gateway {
     pub blocked_by: Option<Blocker>,
     /// read back from the kernel: on at the cluster port and at every uplink
     pub forwarding: bool,
-    /// of the nodes; false while our rules are in the kernel: nodes get no IPv6 yet; null: they are not
+    /// of the nodes; false while our rules are in the kernel: nodes get no IPv6 yet; null: they are
+    /// not
     pub ipv6_forwarding: Option<bool>,
     /// read back from the kernel; null: not known, for the rule set could not be applied
     pub masquerade: Option<bool>,
@@ -169,7 +170,8 @@ pub struct Lcd {
     pub bytes: u64,
     /// transfers that failed while the display was there, since the start
     pub errors: u64,
-    /// exactly columns x rows Unicode scalars, as the bus acknowledged them; null when that is not known
+    /// exactly columns x rows Unicode scalars, as the bus acknowledged them; null when that is not
+    /// known
     pub lines: Option<Vec<Text>>,
     pub state: Word<DeviceState>,
 }

@@ -1,5 +1,5 @@
-//! What the status socket tells: [`Snapshot`] and [`NodeStatus`] hold moments, `at` a moment they become the lines' own types,
-//! which are in `bramblegate-api`.
+//! What the status socket holds: [`Snapshot`] and [`NodeStatus`] hold moments, `at` a moment they
+//! become the lines' own types, which are in `bramblegate-api`.
 
 #[cfg(test)]
 mod tests;
@@ -123,7 +123,7 @@ fn seconds(from: Instant, to: Instant) -> u64 {
 /// One node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeStatus {
-    /// by which it is found again; not told
+    /// by which it is found again; not sent
     pub id: NodeId,
     pub name: String,
     pub mac: Option<Mac>,
@@ -161,7 +161,7 @@ impl NodeStatus {
     }
 }
 
-/// What the status socket should tell, but for the nodes.
+/// Returns what the status socket should hold, but for the nodes.
 pub fn snapshot(settings: &Settings, state: &State, desired: &Desired) -> Snapshot {
     Snapshot {
         started: state.started(),

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bramblegate_api::status::Refused;
+use crate::api::status::Refused;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
@@ -217,7 +217,7 @@ impl Server {
         let Ok(place) = place.map_err(|full| {
             let refused = Refused { reason: full.to_string().into(), ..Refused::default() };
             // A new socket's buffer takes this; if not, being closed says enough.
-            let _ = stream.try_write(&bramblegate_api::line(&refused));
+            let _ = stream.try_write(&crate::api::line(&refused));
         }) else {
             return;
         };

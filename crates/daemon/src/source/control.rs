@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bramblegate_api::control::Answer;
+use crate::api::control::Answer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -41,7 +41,7 @@ pub struct Request {
 
 /// One line of reply.
 fn reply(result: Result<(), String>) -> Vec<u8> {
-    bramblegate_api::line(&Answer::from(result))
+    crate::api::line(&Answer::from(result))
 }
 
 /// Makes the socket where it is to be, also when that changes, and takes orders until the receiver is gone.

@@ -71,7 +71,8 @@ fn generated() -> String {
     format!("{:#}\n", schema.as_value())
 }
 
-/// Takes away what is Rust's and no matter of the line's: sizes of integers, defaults of the reader, names of types.
+/// Takes away what is Rust's and no matter of the line's: sizes of integers, defaults of the
+/// reader, names of types.
 fn tidy(schema: &mut JsonSchemaOf) {
     schema.remove("format");
     schema.remove("default");

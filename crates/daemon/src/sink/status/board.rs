@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use bramblegate_api::status::Change;
+use crate::api::status::Change;
 
 use crate::event::{Instant, NodeId};
 use crate::render::status::{NodeStatus, Snapshot};
@@ -189,7 +189,7 @@ impl Board {
         }
         self.sequence += 1;
         change.seq = self.sequence;
-        (Some(bramblegate_api::line(&change)), more)
+        (Some(crate::api::line(&change)), more)
     }
 
     /// The next piece of a snapshot; a client that reads slowly holds no more than a piece.

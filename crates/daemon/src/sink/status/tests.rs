@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering as MemoryOrdering};
 
-use bramblegate_api::status as api;
+use crate::api::status as api;
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 
