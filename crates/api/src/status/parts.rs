@@ -181,7 +181,7 @@ pub struct Lcd {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Led {
-    /// #rrggbb of the first LED's pattern, before brightness and gamma
+    /// of the first LED's pattern, as #rrggbb, before brightness and gamma
     pub colour: Option<Text>,
     /// one for each LED that is driven: the cluster, then the nodes
     pub leds: Option<Vec<Signal>>,
@@ -194,7 +194,7 @@ pub struct Led {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Signal {
-    /// #rrggbb, before brightness and gamma
+    /// as #rrggbb, before brightness and gamma
     pub colour: Text,
     pub pattern: Word<Pattern>,
 }

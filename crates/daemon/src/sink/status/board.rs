@@ -207,7 +207,7 @@ impl Board {
                 text.push(b',');
             }
             // Plain data: writing it into memory does not fail.
-            text.extend(serde_json::to_vec(&node.at(now)).unwrap_or_default());
+            let _ = serde_json::to_writer(&mut text, &node.at(now));
             cursor.next += 1;
         }
         if cursor.next < self.nodes.len() {
