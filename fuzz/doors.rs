@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use bramblegate::api::control::{Answer, Order};
 use bramblegate::board::Board;
 use bramblegate::config::HttpExpectation;
 use bramblegate::dns;
@@ -12,7 +13,7 @@ use bramblegate::panel::Wiring;
 use bramblegate::panel::emulator::Script;
 use bramblegate::source::leases::file;
 use bramblegate::source::probe::http;
-use bramblegate::source::{control, dhcp, firewall, hotplug, netlink, probe};
+use bramblegate::source::{dhcp, firewall, hotplug, netlink, probe};
 use bramblegate_lab::Venue;
 
 /// A door: its name, which is also that of its corpus and of its target, and the function.
@@ -147,8 +148,8 @@ pub fn leases(bytes: &[u8]) {
 /// Lines of the control socket: an order, or a reply that is one line and says what is wrong.
 pub fn orders(bytes: &[u8]) {
     for line in bytes.split(|byte| *byte == b'\n') {
-        let result = control::parse(line).map(drop);
-        let reply = control::reply(&result);
+        let result = Order::parse(line).map(drop);
+        let reply = String::from_utf8_lossy(&bramblegate::api::line(&Answer::from(result.clone()))).into_owned();
         assert!(reply.ends_with('\n') && reply.matches('\n').count() == 1, "{reply}");
         assert!(result.is_ok() || reply.contains("\"error\":"), "{reply}");
     }

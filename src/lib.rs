@@ -5,6 +5,7 @@
 
 pub mod cli;
 
+pub use bramblegate_api as api;
 pub use bramblegate_config as config;
 pub use bramblegate_config::board;
 pub use bramblegate_core::{dns, event, policy, render, state};

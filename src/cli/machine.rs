@@ -9,10 +9,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
-use serde_json::Value;
 
 use super::settings;
-use super::status::client::{Client, Error};
+use crate::api::client::{Error, StatusClient};
+use crate::api::status::Snapshot;
 use crate::daemon::InstanceLock;
 use crate::event::{Astray, Blocker, Change, Event, Way};
 use crate::policy::ruleset::TABLE;
@@ -24,7 +24,7 @@ use crate::source::reading;
 use crate::source::wayout;
 
 /// A daemon that does not say its status in this time is not asked again.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// One that has not said a line after this long hangs.
 const SILENCE: Duration = Duration::from_secs(5);
 /// No file that is looked at is longer, bytes.
@@ -202,13 +202,11 @@ impl Machine {
     }
 
     /// The status of a daemon that runs. In tests the answer to "status".
-    pub fn status(&self, socket: &Path) -> Option<Value> {
+    pub fn status(&self, socket: &Path) -> Option<Snapshot> {
         if let Some(answers) = &self.answers {
             return serde_json::from_str(answers.get("status")?).ok();
         }
-        let mut client = Client::connect(socket).ok()?;
-        client.patience(Some(PATIENCE));
-        client.next_line().ok()?.map(|line| line.value)
+        StatusClient::fetch(socket, TIMEOUT).ok().map(|(_, snapshot)| snapshot)
     }
 
     /// Returns the process of the daemon that holds the lock of its run folder, where we may see it. The file alone shows nothing:
@@ -225,9 +223,9 @@ impl Machine {
         if let Some(answers) = &self.answers {
             return answers.contains_key("silent");
         }
-        match Client::connect(socket) {
+        match StatusClient::connect(socket) {
             Ok(mut client) => {
-                client.patience(Some(SILENCE));
+                client.set_timeout(Some(SILENCE));
                 matches!(client.next_line(), Ok(None))
             }
             Err(Error::Io(error)) => error.kind() == ErrorKind::TimedOut,

@@ -15,7 +15,6 @@ pub mod print;
 pub mod run;
 pub mod settings;
 pub mod setup;
-pub mod socket;
 pub mod ssh_config;
 pub mod status;
 pub mod terminal;

@@ -9,9 +9,8 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::status::client::{Client, Error};
-use super::terminal;
-use super::{exit, output, status};
+use super::{exit, output, status, terminal};
+use crate::api::client::{Error, StatusClient};
 
 pub use glass::draw;
 pub use style::{Depth, Style};
@@ -53,7 +52,7 @@ pub fn main(args: Args) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     // Before the screen is taken over: a mistake is told where it stays to be read.
-    if let Err(error) = Client::connect(&socket) {
+    if let Err(error) = StatusClient::connect(&socket) {
         return told(&socket, Err(error));
     }
     match terminal::guard(DRAWING) {

@@ -1,6 +1,5 @@
 //! `bramblegate status`.
 
-pub mod client;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -10,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use serde_json::Value;
-
-use self::client::{Client, Error, View};
 pub use self::text::{age, round_trip};
 use super::{control, output, settings};
+use crate::api::client::{Error, StatusClient, View};
+use crate::api::control::Order;
+use crate::api::status::{Line, Severity, Snapshot};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,7 +26,7 @@ Examples:
 /// Where the daemon's socket is if no settings tell.
 pub const DEFAULT_SOCKET: &str = "/run/bramblegate/status.sock";
 /// A snapshot that takes longer does not come.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const TIMEOUT: Duration = Duration::from_secs(5);
 /// Ages go on also while nothing changes, and whoever stopped reading is noticed.
 const REDRAW: Duration = Duration::from_secs(1);
 
@@ -79,7 +78,7 @@ pub fn main(args: Args) -> ExitCode {
 /// Exit 0 done, 1 refused, 3 not reachable, 77 not allowed.
 fn acknowledge(socket: Option<PathBuf>) -> ExitCode {
     let socket = socket.unwrap_or_else(|| control::configured_socket(Path::new(settings::DEFAULT_FILE)));
-    match control::send(&socket, "acknowledge", None) {
+    match control::send(&socket, &Order::Acknowledge) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
             output::err(&format!("bramblegate status --acknowledge: {error}\n"));
@@ -118,38 +117,33 @@ pub fn remedy(error: &Error) -> &'static str {
     }
 }
 
-/// The exit code for what a view tells.
-fn severity_code(view: &View) -> u8 {
-    match view.value().get("severity").and_then(Value::as_str) {
-        Some("ok" | "notice") => 0,
-        Some("warning") => code::WARNING,
-        // Whoever wanted to watch went before anything was told.
-        None if view.is_empty() => 0,
+/// The exit code for how bad it is.
+fn severity_code(snapshot: &Snapshot) -> u8 {
+    match snapshot.severity.known() {
+        Some(Severity::Ok | Severity::Notice) => 0,
+        Some(Severity::Warning) => code::WARNING,
         // An unknown severity of a newer daemon is not to be taken for well.
-        _ => code::FAULT,
+        Some(Severity::Fault) | None => code::FAULT,
     }
 }
 
 fn once(socket: &Path, json: bool) -> Result<u8, Error> {
-    let mut client = Client::connect(socket)?;
-    client.patience(Some(PATIENCE));
-    let line = client.next_line()?.ok_or_else(|| Error::NotStatus("it says nothing".to_owned()))?;
-    let mut view = View::default();
-    view.take(&line.value);
-    let code = match json {
-        true => output::deliver_json(&format!("{}\n", line.text)),
-        false => output::deliver_drawn(&text::page(&view, output::colours())),
+    let (text, snapshot) = StatusClient::fetch(socket, TIMEOUT)?;
+    let code = if json {
+        output::deliver_json(&format!("{text}\n"))
+    } else {
+        output::deliver_drawn(&text::page(&snapshot, output::colours()))
     };
     Ok(match code {
-        0 => severity_code(&view),
+        0 => severity_code(&snapshot),
         code => code,
     })
 }
 
 /// Every line as it comes.
 fn stream(socket: &Path) -> Result<u8, Error> {
-    let mut client = Client::connect(socket)?;
-    client.patience(Some(REDRAW));
+    let mut client = StatusClient::connect(socket)?;
+    client.set_timeout(Some(REDRAW));
     while output::is_open() {
         if let Some(line) = client.next_line()? {
             if !output::is_read_json(&format!("{}\n", line.text)) {
@@ -162,24 +156,22 @@ fn stream(socket: &Path) -> Result<u8, Error> {
 
 /// The page, again and again. On a terminal in the same place, else one below the other when something changed.
 fn follow(socket: &Path) -> Result<u8, Error> {
-    let mut client = Client::connect(socket)?;
+    let mut client = StatusClient::connect(socket)?;
     let terminal = std::io::stdout().is_terminal();
-    client.patience(Some(REDRAW));
+    client.set_timeout(Some(REDRAW));
     let mut view = View::default();
     while output::is_open() {
-        let news = client.next_line()?;
-        if let Some(line) = &news {
-            view.take(&line.value);
-        }
-        if view.is_empty() || !terminal && news.is_none() {
-            continue;
-        }
-        let page = text::page(&view, output::colours());
+        let news = client.next_line()?.map(|received| received.line);
+        let is_quiet = matches!(news, None | Some(Line::Other));
+        news.into_iter().for_each(|line| view.take(line));
+        let Some(snapshot) = view.now().filter(|_| terminal || !is_quiet) else { continue };
+        let page = text::page(&snapshot, output::colours());
         if !output::is_read_drawn(&if terminal { in_place(&page) } else { format!("{page}\n") }) {
             break;
         }
     }
-    Ok(severity_code(&view))
+    // Whoever wanted to watch may go before anything has come.
+    Ok(view.snapshot().map_or(0, severity_code))
 }
 
 /// Home; each line with its rest cleared; what is below cleared.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bramblegate::event::Stop;
 use bramblegate::panel::{Frame, Playlist, Signal};
 use bramblegate::policy::{self, Desired};
-use bramblegate::render::status::{self, json};
+use bramblegate::render::status;
 use bramblegate::render::{light, page, status_line};
 use bramblegate::state::State;
 use serde_json::Value;
@@ -111,9 +111,9 @@ pub fn lights(signals: &[Signal]) -> String {
 
 /// A line for each value of the snapshot, but for ages and counts and what is told elsewhere.
 fn status(state: &State, snapshot: &status::Snapshot) -> String {
-    let nodes = status::nodes(state);
-    let line = json::snapshot(snapshot, &nodes, state.now());
-    let value: Value = serde_json::from_slice(&line).unwrap();
+    let mut line = snapshot.at(state.now());
+    line.nodes = status::nodes(state).iter().map(|node| node.at(state.now())).collect();
+    let value = serde_json::to_value(&line).unwrap();
     let mut lines = Vec::new();
     flatten(&mut lines, "", &value);
     lines.join("\n")

@@ -159,7 +159,7 @@ impl Audience for Notes {
         println!("{:6.2} {words}", self.start.elapsed().as_secs_f32());
     }
 
-    fn look(&mut self, world: &mut World, _: Option<&serde_json::Value>) -> bool {
+    fn look(&mut self, world: &mut World, _: Option<&bramblegate::api::status::Snapshot>) -> bool {
         // A gateway that ended will not come back: no need to wait.
         match world.gateway().and_then(|gateway| gateway.ended()) {
             Some(code) => {

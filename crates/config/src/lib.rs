@@ -18,7 +18,6 @@ pub mod mac;
 mod merge;
 mod network;
 mod print;
-mod printable;
 mod rule;
 mod suggest;
 #[cfg(test)]
@@ -35,12 +34,13 @@ use ipnet::Ipv4Net;
 
 use bramblegate_panel::{Geometry, Wiring};
 
+pub use bramblegate_api::printable::{printable, printable_json, printable_line};
+
 pub use fault::{Complaint, Fault};
 pub use grammar::show_duration;
 pub use load::{Merged, Ports, board_name, faults, heads_name_remedy, is_heads_name, load, read, resolve};
 pub use mac::Mac;
 pub use print::quote;
-pub use printable::{printable, printable_json, printable_line};
 
 /// All settings of the daemon, merged from the board, the main file and its drop-ins.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,6 +8,7 @@ mod uplink;
 mod vital;
 mod words;
 
+pub use crate::api::control::Order;
 pub use crate::config::{printable, printable_json, printable_line};
 pub use vital::{Astray, Button, Conflict, Head, MARK_ELSEWHERE, Pressure, Vital, Way};
 pub use words::in_words;
@@ -72,19 +73,6 @@ pub struct Round {
     pub rtt: Option<Duration>,
     /// the first try was not answered in time
     pub first_lost: bool,
-}
-
-/// What a person orders, on the control socket or by a button.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Order {
-    /// the node of this name is worked on: no alarm
-    Drain(String),
-    /// the work is done
-    Resume(String),
-    /// what is wrong now is known
-    Acknowledge,
-    /// the found node of this name, or board of this hardware address, does not come back
-    Forget(String),
 }
 
 /// Something that is there (new or changed), or that has gone.

@@ -13,5 +13,6 @@ pub mod policy;
 pub mod render;
 pub mod state;
 
+use bramblegate_api as api;
 use bramblegate_config as config;
 use bramblegate_panel as panel;

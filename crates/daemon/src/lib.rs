@@ -9,6 +9,7 @@ pub mod source;
 pub mod supervise;
 mod sync;
 
+use bramblegate_api as api;
 use bramblegate_config as config;
 use bramblegate_core::{dns, event, policy, render, state};
 use bramblegate_panel as panel;

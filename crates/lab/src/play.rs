@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use bramblegate_api::status::Snapshot;
 
 use super::file::{Check, Expect, Moment, Venue};
 use super::shell::within;
@@ -22,7 +22,7 @@ pub trait Audience {
     fn missing(&mut self, words: &str);
 
     /// Time passes; the status as it is, if the daemon can be asked. False ends the play.
-    fn look(&mut self, world: &mut World, status: Option<&Value>) -> bool;
+    fn look(&mut self, world: &mut World, status: Option<&Snapshot>) -> bool;
 }
 
 /// Plays all moments. With `in_time`, none begins before its time. Ends early when something expected was not seen.
@@ -123,18 +123,14 @@ fn needs_status(expect: &Expect) -> bool {
         || !expect.no_alerts.is_empty()
 }
 
-fn unmet_status(status: &Value, expect: &Expect) -> Option<String> {
+fn unmet_status(status: &Snapshot, expect: &Expect) -> Option<String> {
     for (path, wanted) in &expect.status {
-        let found = watch::text(watch::at(status, path));
+        let found = watch::at(status, path);
         if !super::file::glob(wanted, &found) {
             return Some(format!("{path} is {found}, not {wanted}"));
         }
     }
-    let codes: Vec<&str> = status
-        .get("alerts")
-        .and_then(Value::as_array)
-        .map(|alerts| alerts.iter().filter_map(|alert| alert.get("code").and_then(Value::as_str)).collect())
-        .unwrap_or_default();
+    let codes: Vec<&str> = status.alerts.iter().map(|alert| &*alert.code).collect();
     for wanted in &expect.alerts {
         if !codes.iter().any(|code| super::file::glob(wanted, code)) {
             return Some(format!("no alert {wanted} but {codes:?}"));
@@ -148,14 +144,11 @@ fn unmet_status(status: &Value, expect: &Expect) -> Option<String> {
     None
 }
 
-fn unmet_panel(world: &World, status: &Value, expect: &Expect) -> Option<String> {
+fn unmet_panel(world: &World, status: &Snapshot, expect: &Expect) -> Option<String> {
     if expect.row1.is_none() && expect.panel.is_none() {
         return None;
     }
-    let told: Vec<String> = watch::at(status, "panel.lcd.lines")
-        .and_then(Value::as_array)
-        .map(|lines| lines.iter().map(|line| line.as_str().unwrap_or_default().to_owned()).collect())
-        .unwrap_or_default();
+    let told = watch::lcd(status);
     if let Some(wanted) = &expect.row1 {
         let row = told.first().map(|line| line.trim_end()).unwrap_or_default();
         if !super::file::glob(wanted, row) {

@@ -1,60 +1,54 @@
-//! Reading the daemon's status socket, as any client would.
+//! Reading the daemon's status socket, as any client would, and the paths by which venue files name
+//! what they expect of it.
 
-use std::io::{BufRead, BufReader};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use bramblegate_api::client::StatusClient;
+use bramblegate_api::status::{Line, Snapshot};
+use serde::Serialize;
 use serde_json::Value;
 
-use super::{Error, Result, while_doing};
+use super::{Result, while_doing};
+
+/// How long a line may take.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One snapshot.
-pub fn snapshot(socket: &Path) -> Result<Value> {
-    let mut watch = Watch::open(socket)?;
-    watch.next_line().and_then(|line| line.ok_or_else(|| Error(format!("{} is silent", socket.display()))))
+pub fn snapshot(socket: &Path) -> Result<Snapshot> {
+    let fetched = StatusClient::fetch(socket, TIMEOUT);
+    fetched.map(|(_, snapshot)| snapshot).map_err(while_doing(socket.display()))
 }
 
 /// A connection to the status socket that stays open.
 #[derive(Debug)]
-pub struct Watch {
-    reader: BufReader<UnixStream>,
-    partial: String,
-}
+pub struct Watch(StatusClient);
 
 impl Watch {
     /// Connects.
     pub fn open(socket: &Path) -> Result<Self> {
-        let stream = UnixStream::connect(socket).map_err(while_doing(socket.display()))?;
-        stream.set_read_timeout(Some(Duration::from_secs(2))).map_err(while_doing("status socket"))?;
-        Ok(Self { reader: BufReader::new(stream), partial: String::new() })
+        let mut client = StatusClient::connect(socket).map_err(while_doing(socket.display()))?;
+        client.set_timeout(Some(TIMEOUT));
+        Ok(Self(client))
     }
 
     /// How long [`Watch::next_line`] waits.
-    pub fn patience(&mut self, patience: Duration) -> Result<()> {
-        self.reader.get_ref().set_read_timeout(Some(patience)).map_err(while_doing("status socket"))
+    pub fn patience(&mut self, timeout: Duration) {
+        self.0.set_timeout(Some(timeout));
     }
 
     /// The next line; `None` if none came in time.
-    pub fn next_line(&mut self) -> Result<Option<Value>> {
-        use std::io::ErrorKind;
-        match self.reader.read_line(&mut self.partial) {
-            Ok(0) => Err(Error("the daemon closed the status socket".into())),
-            Ok(_) if self.partial.ends_with('\n') => {
-                let value = serde_json::from_str(&self.partial).map_err(while_doing("status line"));
-                self.partial.clear();
-                value.map(Some)
-            }
-            Ok(_) => Ok(None),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(None),
-            Err(error) => Err(Error(format!("status socket: {error}"))),
-        }
+    pub fn next_line(&mut self) -> Result<Option<Line>> {
+        let received = self.0.next_line().map_err(while_doing("status socket"))?;
+        Ok(received.map(|received| received.line))
     }
 }
 
-/// The value at a dotted path; a number in the path is a place in an array, `nodes.rpi1` a node by name.
-pub fn at<'v>(status: &'v Value, path: &str) -> Option<&'v Value> {
-    path.split('.').try_fold(status, |value, key| match value {
+/// The value at a dotted path of a line, as it is written in a venue file: strings bare, the rest
+/// as JSON. A number in the path is a place in an array, `nodes.rpi1` a node by name.
+pub fn at(line: &impl Serialize, path: &str) -> String {
+    let whole = serde_json::to_value(line).unwrap_or_default();
+    let found = path.split('.').try_fold(&whole, |value, key| match value {
         Value::Array(items) => match key.parse::<usize>() {
             Ok(index) => items.get(index),
             Err(_) => items.iter().find(|item| {
@@ -62,14 +56,37 @@ pub fn at<'v>(status: &'v Value, path: &str) -> Option<&'v Value> {
             }),
         },
         other => other.get(key),
-    })
-}
-
-/// A value as it is written in a venue file: strings bare, the rest as JSON.
-pub fn text(value: Option<&Value>) -> String {
-    match value {
+    });
+    match found {
         None => "(missing)".to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
+    }
+}
+
+/// The LCD's rows; empty where they are not known.
+pub fn lcd(status: &Snapshot) -> Vec<String> {
+    status.panel.lcd.lines.iter().flatten().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_what_stands_there() {
+        let text =
+            r#"{"severity":"ok","nodes":[{"name":"rpi1","health":"up","since_s":7}],"uplinks":[{"interface":"eth1"}]}"#;
+        let status: Snapshot = serde_json::from_str(text).unwrap();
+        for (path, wanted) in [
+            ("severity", "ok"),
+            ("nodes.rpi1.health", "up"),
+            ("nodes.0.since_s", "7"),
+            ("uplinks.eth1.address", "null"),
+            ("nodes.rpi9.health", "(missing)"),
+            ("mood", "(missing)"),
+        ] {
+            assert_eq!(at(&status, path), wanted, "{path}");
+        }
     }
 }

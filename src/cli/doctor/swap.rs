@@ -2,9 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use serde_json::Value;
-
 use super::{Finding, Patient};
+use crate::api::status::{Snapshot, Uplink, UplinkState};
 use crate::event::Mac;
 
 /// Another DHCP server on the cluster port, and whether that means swapped cables.
@@ -43,21 +42,18 @@ pub fn swapped(patient: &Patient<'_>) -> Vec<Finding> {
 }
 
 /// The text of the daemon's alert.
-fn foreign_server(status: &Value) -> Option<String> {
-    let alerts = status.get("alerts")?.as_array()?;
-    let alert =
-        alerts.iter().find(|alert| alert.get("code").and_then(Value::as_str) == Some("gateway-foreign-dhcp"))?;
+fn foreign_server(status: &Snapshot) -> Option<String> {
+    let alert = status.alerts.iter().find(|alert| alert.code == "gateway-foreign-dhcp")?;
     // The remedy is told better here.
-    alert.get("text")?.as_str()?.split(": ").next().map(str::to_owned)
+    alert.text.split(": ").next().map(str::to_owned)
 }
 
 /// This uplink has a cable, and no uplink at all has found a DHCP server.
-fn is_silent(status: &Value, uplink: &str) -> bool {
-    let uplinks = status.get("uplinks").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let text = |of: &Value, name: &str| of.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let waits = |of: &Value| matches!(text(of, "state").as_str(), "searching" | "no-dhcp");
-    let here = uplinks.iter().any(|of| text(of, "interface") == uplink && waits(of));
-    here && uplinks.iter().all(|of| waits(of) || matches!(text(of, "state").as_str(), "absent" | "no-carrier"))
+fn is_silent(status: &Snapshot, uplink: &str) -> bool {
+    let waits = |of: &Uplink| matches!(of.state.known(), Some(UplinkState::Searching | UplinkState::NoDhcp));
+    let is_out = |of: &Uplink| matches!(of.state.known(), Some(UplinkState::Absent | UplinkState::NoCarrier));
+    let here = status.uplinks.iter().any(|of| of.interface.as_deref() == Some(uplink) && waits(of));
+    here && status.uplinks.iter().all(|of| waits(of) || is_out(of))
 }
 
 /// A node that the kernel has met at this port, by its hardware address; by its address only where there is other evidence,

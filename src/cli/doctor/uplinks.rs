@@ -1,10 +1,11 @@
 //! The uplinks: who asks for their addresses, why one has none, and what a portal or a server says.
 
 use ipnet::IpNet;
-use serde_json::Value;
 
 use super::clients::{self, Client};
 use super::{Finding, Patient};
+use crate::api::Word;
+use crate::api::status::{DhcpProgress, Snapshot, Uplink, UplinkState};
 use crate::event::PortalUrl;
 use crate::source::clients::Manager;
 
@@ -49,16 +50,11 @@ pub fn addresses(patient: &Patient<'_>) -> Vec<Finding> {
 }
 
 /// What the daemon says of one uplink.
-fn uplink<'v>(status: &'v Value, port: &str) -> Option<&'v Value> {
-    let uplinks = status.get("uplinks")?.as_array()?;
-    uplinks.iter().find(|uplink| uplink.get("interface").and_then(Value::as_str) == Some(port))
+fn uplink<'s>(status: &'s Snapshot, port: &str) -> Option<&'s Uplink> {
+    status.uplinks.iter().find(|uplink| uplink.interface.as_deref() == Some(port))
 }
 
-fn word<'v>(told: Option<&'v Value>, key: &str) -> Option<&'v str> {
-    told?.get(key)?.as_str()
-}
-
-fn without_ipv4(patient: &Patient<'_>, port: &str, told: Option<&Value>, held: &[IpNet]) -> Finding {
+fn without_ipv4(patient: &Patient<'_>, port: &str, told: Option<&Uplink>, held: &[IpNet]) -> Finding {
     let machine = patient.machine;
     let clients = clients::of_port(machine, port);
     let reached = held.iter().any(|net| matches!(net, IpNet::V6(net) if !net.addr().is_unicast_link_local()));
@@ -73,8 +69,10 @@ fn without_ipv4(patient: &Patient<'_>, port: &str, told: Option<&Value>, held: &
         );
         return finding("uplink-no-client", text, clients::start(machine, port));
     };
-    match word(told, "dhcp") {
-        Some("ipv6-only") => {
+    // A word that is not known here is as if the daemon had heard nothing.
+    let progress = told.and_then(|told| told.dhcp.as_ref());
+    match progress.and_then(Word::known) {
+        Some(DhcpProgress::Ipv6Only) => {
             let after = match client {
                 Client::Managed(Manager::Networkd) => "asks for IPv4 only after five minutes",
                 _ => "takes no IPv4 address for as long as the server says so",
@@ -84,28 +82,28 @@ fn without_ipv4(patient: &Patient<'_>, port: &str, told: Option<&Value>, held: &
             );
             finding("uplink-ipv6-only", text, client.heed_no_option_108(machine, port))
         }
-        Some("offered") => finding(
+        Some(DhcpProgress::Offered) => finding(
             "uplink-not-taken",
             format!("a DHCP server offers an address on {port}, and {client} does not take it"),
             format!("see what it says: `journalctl -b --no-pager -n 50 -u {}`", unit(client)),
         ),
-        Some("refused" | "declined") => finding(
+        Some(DhcpProgress::Refused | DhcpProgress::Declined) => finding(
             "uplink-refused",
             format!("the venue's DHCP server and {client} do not agree on an address for {port}"),
             format!("ask anew: `{}`", client.again(port)),
         ),
-        None | Some("waiting") if client.heeds_option_108(machine, port) => {
+        None | Some(DhcpProgress::Waiting) if client.heeds_option_108(machine, port) => {
             let text = format!(
                 "{client} is set to obey option 108 on {port} and asks for nothing now: a DHCP server that asks for IPv6 only may have answered before the gateway listened (`sudo bramblegate doctor --try` shows it)"
             );
             finding("uplink-ipv6-only", text, client.heed_no_option_108(machine, port))
         }
-        Some("waiting") => finding(
+        Some(DhcpProgress::Waiting) => finding(
             "uplink-waiting",
             format!("{client} looks after the uplink {port} and asks for nothing now"),
             format!("ask anew: `{}`", client.again(port)),
         ),
-        Some("unanswered") => finding(
+        Some(DhcpProgress::Unanswered) => finding(
             "uplink-no-dhcp",
             format!("{client} asks for an address on {port}, and no DHCP server answers"),
             "`sudo bramblegate doctor --try` asks by itself; else try another socket of the venue".to_owned(),
@@ -128,10 +126,10 @@ fn unit(client: &Client) -> &str {
     }
 }
 
-fn not_renewed(port: &str, told: &Value) -> Option<Finding> {
-    let late = told.get("not_renewed_s")?.as_u64()?;
-    let left = told.get("lease_left_s").and_then(Value::as_u64).unwrap_or(0);
-    let address = word(Some(told), "address").unwrap_or("its address");
+fn not_renewed(port: &str, told: &Uplink) -> Option<Finding> {
+    let late = told.not_renewed_s?;
+    let left = told.lease_left_s.unwrap_or(0);
+    let address = told.address.map_or_else(|| "its address".to_owned(), |address| address.to_string());
     let text = format!(
         "the lease of {address} on {port} has not been renewed for {late} s: it ends in {left} s, and answers until then"
     );
@@ -140,11 +138,11 @@ fn not_renewed(port: &str, told: &Value) -> Option<Finding> {
 }
 
 /// A portal, by the daemon's probe or by dhcpcd's lease.
-fn portal(patient: &Patient<'_>, port: &str, told: Option<&Value>) -> Option<Finding> {
-    if word(told, "state") == Some("online") {
+fn portal(patient: &Patient<'_>, port: &str, told: Option<&Uplink>) -> Option<Finding> {
+    if told.is_some_and(|told| told.state == UplinkState::Online) {
         return None;
     }
-    let by_daemon = word(told, "portal_url").and_then(PortalUrl::read);
+    let by_daemon = told.and_then(|told| PortalUrl::read(told.portal_url.as_deref()?));
     let url = by_daemon.or_else(|| leased_portal(patient, port))?;
     Some(Finding::new(
         "uplink-portal",

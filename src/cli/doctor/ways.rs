@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::{Finding, Patient};
 use crate::daemon::way_out;
 use crate::event::{Dump, Event, Vital};
@@ -38,11 +36,9 @@ pub fn rules(patient: &Patient<'_>) -> Vec<Finding> {
 /// What a gateway that runs has heard.
 pub fn addresses(patient: &Patient<'_>) -> Vec<Finding> {
     let status = patient.machine.status(&patient.settings.status.socket).unwrap_or_default();
-    let alerts = status.get("alerts").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let text = |alert: &Value, name: &str| alert.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let heard = alerts.iter().filter_map(|alert| {
-        let code = HEARD.into_iter().find(|code| text(alert, "code") == *code)?;
-        Some(finding(code, &text(alert, "text")))
+    let heard = status.alerts.iter().filter_map(|alert| {
+        let code = HEARD.into_iter().find(|code| alert.code == **code)?;
+        Some(finding(code, &alert.text))
     });
     heard.collect()
 }

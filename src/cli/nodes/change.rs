@@ -16,6 +16,7 @@ use super::edit::{self, Entry};
 use super::known::{Known, Node, snapshot};
 use super::order::{self, OrderArgs};
 use super::{code, drop_in, fold, list};
+use crate::api::control::Order;
 use crate::config::{self, Settings};
 use crate::daemon::InstanceLock;
 use crate::source::folder::{self, Folder};
@@ -185,7 +186,7 @@ pub fn forget(args: Forget) -> ExitCode {
         }
     }
     drop(own_turn);
-    order::main(OrderArgs { names: found, socket: None, config }, "forget")
+    order::main(OrderArgs { names: found, socket: None, config }, "forget", Order::Forget)
 }
 
 /// The names that the words mean.

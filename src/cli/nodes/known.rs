@@ -2,17 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use serde_json::Value;
+use ipnet::IpNet;
 
 use super::super::settings;
-use super::super::status::client::{Client, Error};
-use super::super::status::configured_socket;
+use super::super::status::{TIMEOUT, configured_socket};
+use crate::api::client::{Error, StatusClient};
+use crate::api::status::{self, Origin, Snapshot};
 use crate::config::Fault;
-
-/// A snapshot that takes longer does not come.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,15 +42,13 @@ pub enum Unknown {
 ///
 /// # Errors
 /// Nobody answers at the socket, or not as a daemon does.
-pub fn snapshot(socket: Option<PathBuf>, config: &Path) -> Result<Value, Unknown> {
+pub fn snapshot(socket: Option<PathBuf>, config: &Path) -> Result<Snapshot, Unknown> {
     let own = || settings::load(config).ok().map(|merged| merged.settings.status.socket);
     let socket = socket.or_else(own).unwrap_or_else(configured_socket);
-    let ask = || {
-        let mut client = Client::connect(&socket)?;
-        client.patience(Some(PATIENCE));
-        client.next_line()?.ok_or_else(|| Error::NotStatus("it says nothing".to_owned()))
-    };
-    ask().map(|line| line.value).map_err(|error| Unknown::Socket(socket.clone(), error))
+    match StatusClient::fetch(&socket, TIMEOUT) {
+        Ok((_, snapshot)) => Ok(snapshot),
+        Err(error) => Err(Unknown::Socket(socket, error)),
+    }
 }
 
 impl Known {
@@ -63,7 +58,7 @@ impl Known {
     /// Neither the one nor the other can be had.
     pub fn look(socket: Option<PathBuf>, config: &Path) -> Result<Self, Unknown> {
         match snapshot(socket, config) {
-            Ok(value) => Ok(Self::of_status(&value)),
+            Ok(status) => Ok(Self::of_status(&status)),
             Err(_) => {
                 let merged = settings::load(config).map_err(Unknown::Settings)?;
                 let node = |node: &crate::config::Node| Node {
@@ -77,28 +72,21 @@ impl Known {
         }
     }
 
-    pub fn of_status(status: &Value) -> Self {
-        let text = |value: &Value, path: &str| value.pointer(path).and_then(Value::as_str).map(str::to_owned);
-        let nodes = status.get("nodes").and_then(Value::as_array).into_iter().flatten().filter_map(|node| {
-            Some(Node {
-                name: text(node, "/name").filter(|name| is_label(name))?,
-                mac: text(node, "/mac"),
-                address: text(node, "/address").and_then(|address| address.parse().ok()),
-                found: text(node, "/origin").as_deref() == Some("found"),
-            })
-        });
-        let head = status.pointer("/uplink/address").and_then(address);
-        let cluster = status.pointer("/cluster/address").into_iter();
-        let uplinks = status.get("uplinks").and_then(Value::as_array).into_iter().flatten();
-        let of_uplinks = uplinks.filter_map(|uplink| uplink.get("addresses")?.as_array()).flatten();
-        let held = cluster.chain(of_uplinks).filter_map(address).collect();
-        Self { nodes: nodes.collect(), head, held }
+    pub fn of_status(status: &Snapshot) -> Self {
+        let node = |node: &status::Node| Node {
+            name: node.name.to_string(),
+            mac: node.mac.as_ref().map(ToString::to_string),
+            address: match node.address {
+                Some(IpAddr::V4(address)) => Some(address),
+                _ => None,
+            },
+            found: node.origin == Origin::Found,
+        };
+        let nodes = status.nodes.iter().filter(|node| is_label(&node.name)).map(node).collect();
+        let of_uplinks = status.uplinks.iter().filter_map(|uplink| uplink.addresses.as_ref()).flatten();
+        let held = status.cluster.address.iter().chain(of_uplinks).map(IpNet::addr).collect();
+        Self { nodes, head: status.uplink.address.map(|net| net.addr()), held }
     }
-}
-
-/// The address of `ADDRESS/LENGTH`.
-fn address(value: &Value) -> Option<IpAddr> {
-    value.as_str()?.split('/').next()?.parse().ok()
 }
 
 /// Names go into files that other programs read.

@@ -1,14 +1,14 @@
 //! `nodes list` and `nodes hosts`.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
-
-use serde_json::Value;
 
 use super::super::settings::ConfigArg;
 use super::super::{exit, output, settings, status};
 use super::code;
 use super::known::{Known, Unknown, snapshot};
+use crate::api::status::Node;
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -51,10 +51,10 @@ pub fn main(args: ListArgs) -> ExitCode {
         Ok(status) => status,
         Err(unknown) => return tell("nodes list", &unknown),
     };
-    let nodes = status.get("nodes").cloned().unwrap_or_else(|| Value::Array(Vec::new()));
-    ExitCode::from(match args.json {
-        true => output::deliver_json(&format!("{nodes}\n")),
-        false => output::deliver_drawn(&table(nodes.as_array().map_or(&[], Vec::as_slice), output::colours())),
+    ExitCode::from(if args.json {
+        output::deliver_json(&format!("{}\n", serde_json::json!(status.nodes)))
+    } else {
+        output::deliver_drawn(&table(&status.nodes, output::colours()))
     })
 }
 
@@ -92,7 +92,7 @@ fn hosts_file(known: &Known, domain: Option<&str>) -> String {
     text
 }
 
-fn table(nodes: &[Value], colours: bool) -> String {
+fn table(nodes: &[Node], colours: bool) -> String {
     let mut rows = vec![HEADINGS.map(str::to_owned)];
     rows.extend(nodes.iter().map(row));
     let width = |column: usize| {
@@ -113,23 +113,22 @@ fn table(nodes: &[Value], colours: bool) -> String {
     text
 }
 
-fn row(node: &Value) -> [String; 8] {
-    let text = |key: &str| {
-        let value = node.get(key).and_then(Value::as_str).unwrap_or("-");
-        value.chars().filter(|c| !c.is_control()).collect::<String>()
-    };
-    let number = |key: &str| node.get(key).and_then(Value::as_u64);
-    let stage = node.get("stage").and_then(Value::as_str).map(|_| format!(" {}", text("stage")));
+fn row(node: &Node) -> [String; 8] {
+    let stage = node.stage.as_ref().map(|stage| format!(" {stage}")).unwrap_or_default();
     [
-        text("name"),
-        text("address"),
-        text("mac"),
-        text("health") + &stage.unwrap_or_default(),
-        number("rtt_us").map_or_else(|| "-".to_owned(), status::round_trip),
-        number("since_s").map_or_else(|| "-".to_owned(), status::age),
-        text("origin"),
-        text("group"),
+        node.name.to_string(),
+        or_dash(node.address),
+        or_dash(node.mac.as_ref()),
+        format!("{}{stage}", node.health),
+        or_dash(node.rtt_us.map(status::round_trip)),
+        status::age(node.since_s),
+        node.origin.to_string(),
+        or_dash(node.group.as_ref()),
     ]
+}
+
+fn or_dash(value: Option<impl Display>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
 /// A health, and how far a node has booted.
@@ -146,9 +145,10 @@ fn painted(health: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::status::Snapshot;
 
-    fn status() -> Value {
-        serde_json::json!({
+    fn status() -> Snapshot {
+        let status = serde_json::json!({
             "uplink": { "address": "10.99.0.126/24" },
             "nodes": [
                 { "name": "rpi1", "mac": "b8:27:eb:00:00:01", "address": "192.168.50.11", "health": "up",
@@ -157,12 +157,13 @@ mod tests {
                   "rtt_us": null, "since_s": 3, "origin": "found", "group": "rack1" },
                 { "name": "\u{1b}[31m", "address": "192.168.50.13", "origin": "found" },
             ],
-        })
+        });
+        serde_json::from_value(status).unwrap()
     }
 
     #[test]
     fn the_table_has_a_line_for_each_node_and_no_colours_where_none_are_wanted() {
-        let nodes = status().get("nodes").and_then(Value::as_array).cloned().unwrap();
+        let nodes = status().nodes;
         let text = table(&nodes[..2], false);
         assert_eq!(
             text,
@@ -172,7 +173,7 @@ mod tests {
         );
         assert!(table(&nodes, true).contains("\x1b[32mup\x1b[0m"));
         let boots = serde_json::json!({ "name": "rpi3", "health": "booting", "stage": "start.elf", "rtt_us": null });
-        assert!(table(&[boots], true).contains("\x1b[36mbooting start.elf\x1b[0m"));
+        assert!(table(&[serde_json::from_value(boots).unwrap()], true).contains("\x1b[36mbooting start.elf\x1b[0m"));
         assert!(!table(&nodes, false).contains('\x1b'), "a name paints nothing");
     }
 

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::settings::ConfigArg;
+use crate::api::control::Order;
 
 pub use list::tell;
 
@@ -72,7 +73,7 @@ pub fn main(args: Args) -> ExitCode {
         Action::Adopt(args) => change::adopt(args),
         Action::Rename(args) => change::rename(args),
         Action::Forget(args) => change::forget(args),
-        Action::Drain(args) => order::main(args, "drain"),
-        Action::Resume(args) => order::main(args, "resume"),
+        Action::Drain(args) => order::main(args, "drain", Order::Drain),
+        Action::Resume(args) => order::main(args, "resume", Order::Resume),
     }
 }

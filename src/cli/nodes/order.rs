@@ -1,11 +1,14 @@
 //! `nodes drain` and `nodes resume`: orders on the control socket.
 
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::super::settings::ConfigArg;
 use super::super::{control, exit, output};
 use super::{code, fold};
+use crate::api::client::ControlClient;
+use crate::api::control::Order;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,32 +30,34 @@ pub struct OrderArgs {
     pub config: ConfigArg,
 }
 
-pub fn main(args: OrderArgs, order: &str) -> ExitCode {
+/// Sends an order for each of the nodes; `verb` is the word for it.
+pub fn main(args: OrderArgs, verb: &str, order: fn(String) -> Order) -> ExitCode {
     let socket = args.socket.unwrap_or_else(|| control::configured_socket(&args.config.config));
     let names = match fold::unfold(&args.names) {
         Ok(names) => names,
         Err(error) => {
-            output::err(&format!("bramblegate nodes {order}: {error}\n"));
+            output::err(&format!("bramblegate nodes {verb}: {error}\n"));
             return ExitCode::from(exit::USAGE);
         }
     };
+    let not_reachable = |error: io::Error| {
+        let remedy = control::remedy(&error);
+        output::err(&format!("bramblegate nodes {verb}: {}: {error}\n{remedy}\n", socket.display()));
+        ExitCode::from(control::code(&error).unwrap_or(code::NOT_REACHABLE))
+    };
+    let mut client = match ControlClient::connect(&socket) {
+        Ok(client) => client,
+        Err(error) => return not_reachable(error),
+    };
     let mut refused = false;
-    let mut orders = None;
-    for name in &names {
-        match control::send_by(&mut orders, &socket, order, Some(name)) {
+    for name in names {
+        match client.send(&order(name.clone())) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                output::err(&format!("bramblegate nodes {order} {name}: {error}\n"));
+                output::err(&format!("bramblegate nodes {verb} {name}: {error}\n"));
                 refused = true;
             }
-            Err(error) => {
-                output::err(&format!(
-                    "bramblegate nodes {order}: {}: {error}\n{}\n",
-                    socket.display(),
-                    control::remedy(&error)
-                ));
-                return ExitCode::from(control::code(&error).unwrap_or(code::NOT_REACHABLE));
-            }
+            Err(error) => return not_reachable(error),
         }
     }
     if refused { ExitCode::from(code::REFUSED) } else { ExitCode::SUCCESS }

@@ -7,16 +7,15 @@ use std::time::{Duration, Instant};
 use super::glass::{self, MARGIN};
 use super::style::{Depth, Style};
 use super::view::View;
+use crate::api::client::{Error, StatusClient};
 use crate::cli::output;
-use crate::cli::status::client::{Client, Error};
+use crate::cli::status::TIMEOUT;
 use crate::cli::terminal::{self, Screen};
 
 /// 20 pictures a second.
 const FRAME: Duration = Duration::from_millis(50);
 /// The daemon restarts, perhaps: how often it is asked again.
 const RETRY: Duration = Duration::from_millis(500);
-/// A snapshot that takes longer does not come.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is noticed, while nothing changes, that nobody reads any more.
 const LOOK_UP: Duration = Duration::from_secs(1);
 
@@ -26,10 +25,10 @@ fn follow(socket: PathBuf) -> Receiver<Option<View>> {
     std::thread::spawn(move || {
         loop {
             let mut view = View::default();
-            if let Ok(mut client) = Client::connect(&socket) {
+            if let Ok(mut client) = StatusClient::connect(&socket) {
                 while let Ok(line) = client.next_line() {
-                    let Some(line) = line else { continue };
-                    view.take(&line.value);
+                    let Some(received) = line else { continue };
+                    view.take(&received.line);
                     if sender.send(Some(view.clone())).is_err() {
                         return;
                     }
@@ -76,17 +75,17 @@ pub fn run(socket: &Path) {
 
 /// One line of text for each change, for logs; until the daemon is gone, or nobody reads any more.
 pub fn lines(socket: &Path) -> Result<u8, Error> {
-    let mut client = Client::connect(socket)?;
-    client.patience(Some(LOOK_UP));
+    let mut client = StatusClient::connect(socket)?;
+    client.set_timeout(Some(LOOK_UP));
     let (mut view, mut told) = (View::default(), Vec::new());
     while output::is_open() {
         let line = match client.next_line() {
-            Ok(Some(line)) => line,
+            Ok(Some(received)) => received.line,
             Ok(None) => continue,
             Err(Error::Ended) if !told.is_empty() => break,
             Err(error) => return Err(error),
         };
-        view.take(&line.value);
+        view.take(&line);
         let words = view.words();
         for (place, line) in words.iter().enumerate() {
             if told.get(place) != Some(line) && !output::is_read(&format!("{line}\n")) {
@@ -100,11 +99,8 @@ pub fn lines(socket: &Path) -> Result<u8, Error> {
 
 /// One picture, with the LED at its brightest; the exit code.
 pub fn once(socket: &Path) -> Result<u8, Error> {
-    let mut client = Client::connect(socket)?;
-    client.patience(Some(PATIENCE));
-    let line = client.next_line()?.ok_or_else(|| Error::NotStatus("it says nothing".to_owned()))?;
-    let mut view = View::default();
-    view.take(&line.value);
+    let (_, snapshot) = StatusClient::fetch(socket, TIMEOUT)?;
+    let view = View::of(&snapshot);
     let style = Style { rows: usize::MAX, ..Style::of_terminal() };
     Ok(output::deliver_drawn(&format!("{}\n", picture(&view, brightest(&view), style).join("\n"))))
 }

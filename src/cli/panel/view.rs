@@ -1,48 +1,58 @@
 //! The part of the status that the panel shows.
 
-use serde_json::Value;
-
+use crate::api::Word;
+use crate::api::status::{self, DeviceState, Line, Severity, Snapshot};
 use crate::panel::{Charset, Colour, Geometry, Pattern, Signal};
 
 /// Display and LED as the daemon told them last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
-    pub severity: String,
+    pub severity: Word<Severity>,
     /// empty: nothing is known of the display's contents
     pub lines: Vec<String>,
-    /// "ok", "absent", "error", "off"
-    pub lcd: String,
+    pub lcd: Word<DeviceState>,
     pub led: Signal,
-    pub led_state: String,
+    pub led_state: Word<DeviceState>,
 }
 
 impl Default for View {
     fn default() -> Self {
         Self {
-            severity: String::new(),
+            severity: Word::default(),
             lines: Vec::new(),
-            lcd: String::new(),
+            lcd: Word::default(),
             led: Signal::DARK,
-            led_state: String::new(),
+            led_state: Word::default(),
         }
     }
 }
 
 impl View {
+    /// Returns what a snapshot shows.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let mut view = Self::default();
+        view.set(Some(&snapshot.severity), Some(&snapshot.panel));
+        view
+    }
+
     /// Takes a line of the status socket in, snapshot or change: each object in it is whole.
-    pub fn take(&mut self, line: &Value) {
-        if let Some(severity) = line.get("severity") {
-            self.severity = word(Some(severity));
+    pub fn take(&mut self, line: &Line) {
+        match line {
+            Line::Snapshot(snapshot) => self.set(Some(&snapshot.severity), Some(&snapshot.panel)),
+            Line::Change(change) => self.set(change.severity.as_ref(), change.panel.as_ref()),
+            Line::Refused(_) | Line::Other => {}
         }
-        let Some(panel) = line.get("panel") else { return };
-        if let Some(lcd) = panel.get("lcd") {
-            self.lcd = word(lcd.get("state"));
-            let rows = lcd.get("lines").and_then(Value::as_array);
-            self.lines = rows.into_iter().flatten().map(|row| word(Some(row))).collect();
+    }
+
+    fn set(&mut self, severity: Option<&Word<Severity>>, panel: Option<&status::Panel>) {
+        if let Some(severity) = severity {
+            self.severity = severity.clone();
         }
-        if let Some(led) = panel.get("led") {
-            self.led_state = word(led.get("state"));
-            self.led = signal(&word(led.get("colour")), &word(led.get("pattern")));
+        if let Some(status::Panel { lcd, led }) = panel {
+            self.lcd = lcd.state.clone();
+            self.lines = lcd.lines.iter().flatten().map(ToString::to_string).collect();
+            self.led_state = led.state.clone();
+            self.led = signal(led);
         }
     }
 
@@ -67,10 +77,11 @@ impl View {
 
     /// Words on what is not well.
     pub fn note(&self) -> String {
-        let note = |name: &str, state: &str| match state {
-            "ok" | "" => None,
-            "off" => Some(format!("{name} is switched off")),
-            "absent" => Some(format!("no {name} found")),
+        let note = |name: &str, state: &Word<DeviceState>| match state {
+            Word::Known(DeviceState::Ok) => None,
+            Word::Known(DeviceState::Off) => Some(format!("{name} is switched off")),
+            Word::Known(DeviceState::Absent) => Some(format!("no {name} found")),
+            Word::Other(nothing) if nothing.is_empty() => None,
             other => Some(format!("{name}: {other}")),
         };
         let notes = [note("LCD", &self.lcd), note("LED", &self.led_state)];
@@ -80,23 +91,26 @@ impl View {
     /// One line of text for each part, for logs.
     pub fn words(&self) -> Vec<String> {
         let rows: Vec<&str> = self.lines.iter().map(|line| line.trim_end()).collect();
-        let lcd = if self.lines.is_empty() { self.lcd.clone() } else { rows.join(" | ") };
+        let lcd = if self.lines.is_empty() { self.lcd.to_string() } else { rows.join(" | ") };
         let led = format!("{} {}", self.led.colour, self.led.pattern.name());
         vec![format!("lcd  {lcd}"), format!("led  {led}")]
     }
 }
 
-/// A signal by the words of the status.
-pub fn signal(colour: &str, pattern: &str) -> Signal {
-    let patterns = [Pattern::Steady, Pattern::Breathe, Pattern::QuickBreathe, Pattern::DoubleBlink, Pattern::FastBlink];
-    let pattern = patterns.into_iter().find(|known| known.name() == pattern).unwrap_or(Pattern::Off);
-    let number = colour.strip_prefix('#').and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(0);
+/// The signal of the LED, or of a stick's first; dark where it is not known.
+fn signal(led: &status::Led) -> Signal {
+    let pattern = match led.pattern.as_ref().and_then(Word::known) {
+        Some(status::Pattern::Steady) => Pattern::Steady,
+        Some(status::Pattern::Breathe) => Pattern::Breathe,
+        Some(status::Pattern::QuickBreathe) => Pattern::QuickBreathe,
+        Some(status::Pattern::DoubleBlink) => Pattern::DoubleBlink,
+        Some(status::Pattern::FastBlink) => Pattern::FastBlink,
+        Some(status::Pattern::Off) | None => Pattern::Off,
+    };
+    let digits = led.colour.as_deref().and_then(|colour| colour.strip_prefix('#'));
+    let number = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(0);
     let [_, red, green, blue] = number.to_be_bytes();
     Signal { colour: Colour { red, green, blue }, pattern }
-}
-
-fn word(value: Option<&Value>) -> String {
-    value.and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -106,16 +120,23 @@ mod tests {
     #[test]
     fn a_change_replaces_what_it_names_and_leaves_the_rest() {
         let mut view = View::default();
-        view.take(&serde_json::json!({"type": "snapshot", "severity": "ok", "panel": {
+        let take = |view: &mut View, line: &str| view.take(&Line::parse(line.as_bytes()).unwrap());
+        take(
+            &mut view,
+            r##"{"type": "snapshot", "severity": "ok", "panel": {
             "lcd": {"state": "ok", "lines": ["10.0.0.1        ", "3/3 up  eth1   ♥"]},
-            "led": {"state": "ok", "colour": "#ffa000", "pattern": "double-blink"}}}));
+            "led": {"state": "ok", "colour": "#ffa000", "pattern": "double-blink"}}}"##,
+        );
         assert_eq!(view.geometry(), Geometry { columns: 16, rows: 2 });
         assert_eq!(view.led, Signal { colour: Colour::AMBER, pattern: Pattern::DoubleBlink });
         let before = view.clone();
-        view.take(&serde_json::json!({"type": "change", "seq": 1, "severity": "warning"}));
-        assert_eq!(view, View { severity: "warning".into(), ..before });
-        view.take(&serde_json::json!({"panel": {"lcd": {"state": "absent", "lines": null},
-            "led": {"state": "off", "colour": null, "pattern": null}}}));
+        take(&mut view, r#"{"type": "change", "seq": 1, "severity": "warning"}"#);
+        assert_eq!(view, View { severity: Severity::Warning.into(), ..before });
+        take(
+            &mut view,
+            r#"{"type": "change", "panel": {"lcd": {"state": "absent", "lines": null},
+            "led": {"state": "off", "colour": null, "pattern": null}}}"#,
+        );
         assert_eq!(view.note(), "no LCD found, LED is switched off");
         assert_eq!(view.led, Signal::DARK);
     }

@@ -1,7 +1,6 @@
-use std::io::Write;
-use std::os::unix::net::UnixListener;
+use std::io::{Error as IoError, ErrorKind};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -30,10 +29,8 @@ fn snapshot() -> Value {
     })
 }
 
-fn view(lines: &[Value]) -> View {
-    let mut view = View::default();
-    lines.iter().for_each(|line| view.take(line));
-    view
+fn page(status: Value, colours: bool) -> String {
+    text::page(&serde_json::from_value(status).unwrap(), colours)
 }
 
 #[test]
@@ -52,7 +49,7 @@ cluster   eth0  192.168.50.1/24  1/2 up  dhcp off
 lcd       ok  [10.99.0.126     ] [BLOCKED        ♥]  2 bus errors
 led       absent
 ";
-    assert_eq!(text::page(&view(&[snapshot()]), false), wanted);
+    assert_eq!(page(snapshot(), false), wanted);
 }
 
 #[test]
@@ -60,56 +57,26 @@ fn what_is_not_so_is_not_said() {
     let mut status = snapshot();
     status["uplinks"][0]["addresses"] = json!(["10.99.0.126/24"]);
     status["panel"]["lcd"]["errors"] = 0.into();
-    let page = text::page(&view(&[status.clone()]), false);
-    assert!(!page.contains("IPv6") && !page.contains("bus error"), "{page}");
+    let shown = page(status.clone(), false);
+    assert!(!shown.contains("IPv6") && !shown.contains("bus error"), "{shown}");
     status["uplinks"][0]["addresses"] = json!(["2001:db8::7/64"]);
     status["gateway"]["ipv6_forwarding"] = Value::Null;
-    let page = text::page(&view(&[status]), false);
-    assert!(!page.contains("IPv6"), "without our rules nobody knows: {page}");
+    let shown = page(status, false);
+    assert!(!shown.contains("IPv6"), "without our rules nobody knows: {shown}");
 }
 
 #[test]
 fn colours_are_only_where_they_are_wanted() {
-    let page = text::page(&view(&[snapshot()]), true);
-    assert!(page.contains("\x1b[31mfault\x1b[0m") && page.contains("\x1b[32monline\x1b[0m"));
-    assert!(!text::page(&view(&[snapshot()]), false).contains('\x1b'));
+    let shown = page(snapshot(), true);
+    assert!(shown.contains("\x1b[31mfault\x1b[0m") && shown.contains("\x1b[32monline\x1b[0m"));
+    assert!(!page(snapshot(), false).contains('\x1b'));
 }
 
 #[test]
 fn names_cannot_steer_the_terminal() {
     let mut hostile = snapshot();
     hostile["nodes"][0]["name"] = "evil\u{1b}[2J".into();
-    assert!(!text::page(&view(&[hostile]), false).contains('\x1b'));
-}
-
-#[test]
-fn changes_are_merged_into_the_snapshot() {
-    let change = json!({
-        "schema": 1, "type": "change", "seq": 1, "severity": "ok", "alerts": [], "mood": "good",
-        "nodes": [{ "name": "rpi2", "health": "up" }, { "name": "rpi3", "health": "unknown" }],
-        "nodes_removed": ["rpi1"],
-    });
-    let view = view(&[snapshot(), change, json!({ "type": "song" })]);
-    let value = Value::Object(view.value().clone());
-    assert_eq!(value["type"], "snapshot");
-    assert_eq!(value["severity"], "ok");
-    assert_eq!(value["mood"], "good", "new keys are taken as they are");
-    assert!(value.get("seq").is_none());
-    assert_eq!(value["nodes"], json!([{ "name": "rpi2", "health": "up" }, { "name": "rpi3", "health": "unknown" }]));
-    assert_eq!(value["uplink"]["address"], "10.99.0.126/24", "what did not change stays");
-}
-
-#[test]
-fn ages_go_on_from_the_line_that_told_them() {
-    let view = view(&[snapshot()]);
-    let later = view.at(std::time::Instant::now() + Duration::from_millis(60_500));
-    assert_eq!(later["uptime_s"], 4060);
-    assert_eq!(later["uplink"]["since_s"], 72);
-    assert_eq!(later["uplink"]["lease_left_s"], 58);
-    assert_eq!(later["uplinks"][1]["since_s"], 63);
-    assert_eq!(later["uplinks"][1]["lease_left_s"], Value::Null);
-    assert_eq!(later["nodes"][1]["since_s"], 90_060);
-    assert_eq!(later["nodes"][1]["rtt_us"], 1234);
+    assert!(!page(hostile, false).contains('\x1b'));
 }
 
 #[test]
@@ -117,84 +84,20 @@ fn the_exit_code_is_how_bad_it_is() {
     for (severity, code) in [("ok", 0), ("notice", 0), ("warning", 1), ("fault", 2), ("doom", 2)] {
         let mut status = snapshot();
         status["severity"] = severity.into();
-        assert_eq!(severity_code(&view(&[status])), code, "{severity}");
+        assert_eq!(severity_code(&serde_json::from_value(status).unwrap()), code, "{severity}");
     }
-    assert_eq!(severity_code(&View::default()), 0, "nothing was told, so nothing is wrong");
-}
-
-/// A socket that says `text` to whoever comes first, and closes.
-fn who_says(folder: &Path, text: &'static str) -> PathBuf {
-    let path = folder.join("socket");
-    let listener = UnixListener::bind(&path).unwrap();
-    std::thread::spawn(move || listener.accept().unwrap().0.write_all(text.as_bytes()).unwrap());
-    path
 }
 
 #[test]
-fn who_refuses_or_babbles_or_leaves_is_told_apart() {
-    let ask = |text| {
-        let held = tempfile::tempdir().unwrap();
-        let path = who_says(held.path(), text);
-        let error = Client::connect(&path).unwrap().next_line().unwrap_err();
-        assert!(!remedy(&error).is_empty());
-        error
-    };
-    assert!(matches!(ask("{\"schema\":1,\"type\":\"refused\",\"reason\":\"full\"}\n"), Error::Refused(_)));
-    assert!(matches!(ask("SSH-2.0-OpenSSH_9.2\n"), Error::NotStatus(_)));
-    assert!(matches!(ask("{\"schema\":1"), Error::Ended));
-    let nobody = Client::connect(Path::new("/nonexistent/status.sock")).unwrap_err();
-    assert!(remedy(&nobody).contains("systemctl start bramblegate"));
-}
-
-#[test]
-fn a_line_may_come_in_pieces() {
-    let held = tempfile::tempdir().unwrap();
-    let path = held.path().join("file");
-    let listener = UnixListener::bind(&path).unwrap();
-    let mut client = Client::connect(&path).unwrap();
-    client.patience(Some(Duration::from_millis(20)));
-    let (mut daemon, _) = listener.accept().unwrap();
-    daemon.write_all("{\"type\":\"change\",\"a\":\"gr\u{fc}".as_bytes().split_last().unwrap().1).unwrap();
-    assert_eq!(client.next_line().unwrap(), None);
-    daemon.write_all(&[0xbc]).unwrap();
-    daemon.write_all(b"n\"}\n").unwrap();
-    assert_eq!(client.next_line().unwrap().unwrap().value["a"], "gr\u{fc}n");
-}
-
-/// A daemon that hangs accepts nobody: its queue fills.
-#[test]
-fn who_accepts_nobody_is_not_waited_for_for_ever() {
-    let held = tempfile::tempdir().unwrap();
-    let path = held.path().join("file");
-    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
-    socket.listen(0).unwrap();
-    let first = Client::connect(&path).unwrap();
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let hanging = path.clone();
-    std::thread::spawn(move || sender.send(Client::connect(&hanging)));
-    let error = receiver.recv_timeout(Duration::from_secs(15)).expect("it ends").unwrap_err();
-    assert!(remedy(&error).contains("hangs"), "{error}");
-    drop(first);
-}
-
-#[test]
-fn patience_is_for_a_whole_line_and_not_for_each_byte() {
-    let held = tempfile::tempdir().unwrap();
-    let path = held.path().join("file");
-    let listener = UnixListener::bind(&path).unwrap();
-    std::thread::spawn(move || {
-        let (mut daemon, _) = listener.accept().unwrap();
-        while daemon.write_all(b" ").is_ok() {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    });
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let dripping = path.clone();
-    std::thread::spawn(move || {
-        let mut client = Client::connect(&dripping).unwrap();
-        client.patience(Some(Duration::from_millis(200)));
-        sender.send(client.next_line().unwrap())
-    });
-    assert_eq!(receiver.recv_timeout(Duration::from_secs(5)).expect("it ends"), None);
+fn each_error_has_its_remedy() {
+    for (error, word) in [
+        (Error::Io(ErrorKind::NotFound.into()), "systemctl start bramblegate"),
+        (Error::Io(ErrorKind::PermissionDenied.into()), "sudo"),
+        (Error::Io(IoError::new(ErrorKind::TimedOut, "it hangs")), "hangs"),
+        (Error::Refused("full".to_owned()), "End some"),
+        (Error::Ended, "has stopped"),
+        (Error::NotStatus("SSH-2.0".to_owned()), "of this version"),
+    ] {
+        assert!(remedy(&error).contains(word), "{error}");
+    }
 }

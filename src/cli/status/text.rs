@@ -1,8 +1,11 @@
 //! The status as people read it.
 
-use serde_json::Value;
+use std::fmt::Display;
 
-use super::client::View;
+use ipnet::IpNet;
+
+use crate::api::Text;
+use crate::api::status::{Gateway, Host, NodeHealth, Overlap, Panel as PanelStatus, Snapshot, Uplink};
 
 /// So many nodes are listed; of more, those that are not up come first.
 const MOST_NODES: usize = 40;
@@ -47,150 +50,130 @@ impl Page {
 }
 
 /// The whole page.
-pub fn page(view: &View, colours: bool) -> String {
-    let status = view.now();
+pub fn page(status: &Snapshot, colours: bool) -> String {
     let mut page = Page { text: String::new(), colours };
-    let severity = text(&status, "/severity");
     page.row(
         "status",
         &[
-            page.word(&severity),
-            format!("version {}", text(&status, "/version")),
-            format!("running {}", age(number(&status, "/uptime_s").unwrap_or(0))),
+            page.word(&status.severity.to_string()),
+            format!("version {}", status.version),
+            format!("running {}", age(status.uptime_s)),
         ],
     );
-    for alert in list(&status, "/alerts") {
-        let known = alert.pointer("/acknowledged").and_then(Value::as_bool) == Some(true);
-        let known = if known { page.paint(DIM, " (acknowledged)") } else { String::new() };
-        let line = format!("{}: {}{known}", page.word(&text(alert, "/severity")), text(alert, "/text"));
+    for alert in &status.alerts {
+        let known = if alert.acknowledged { page.paint(DIM, " (acknowledged)") } else { String::new() };
+        let line = format!("{}: {}{known}", page.word(&alert.severity.to_string()), alert.text);
         page.row("", &[line]);
     }
-    uplinks(&mut page, &status);
-    gateway(&mut page, &status);
-    nodes(&mut page, &status);
-    host(&mut page, &status);
-    panel(&mut page, &status);
+    uplinks(&mut page, status);
+    gateway(&mut page, &status.gateway);
+    ipv6(&mut page, status);
+    nodes(&mut page, status);
+    status.host.iter().for_each(|status| host(&mut page, status));
+    panel(&mut page, &status.panel);
     page.text
 }
 
 /// What the machine tells of itself.
-fn host(page: &mut Page, status: &Value) {
-    let load = status.pointer("/host/load").and_then(Value::as_f64).map(|load| format!("load {load:.1}"));
-    let figure = |path: &str, before: &str, after: &str| match number(status, path) {
-        Some(figure) => format!("{before}{figure}{after}"),
-        None => String::new(),
-    };
+fn host(page: &mut Page, host: &Host) {
     let parts = [
-        figure("/host/temperature_c", "", " degrees"),
-        load.unwrap_or_default(),
-        figure("/host/memory_available_percent", "memory ", " % free"),
-        figure("/host/disk_free_percent", "disk ", " % free"),
+        between("", host.temperature_c, " degrees"),
+        host.load.map(|load| format!("load {load:.1}")).unwrap_or_default(),
+        between("memory ", host.memory_available_percent, " % free"),
+        between("disk ", host.disk_free_percent, " % free"),
     ];
     if parts.iter().any(|part| !part.is_empty()) {
         page.row("host", &parts);
     }
 }
 
-fn uplinks(page: &mut Page, status: &Value) {
-    let active = text(status, "/uplink/interface");
-    if list(status, "/uplinks").next().is_none() {
+fn uplinks(page: &mut Page, status: &Snapshot) {
+    if status.uplinks.is_empty() {
         page.row("uplink", &[page.word("absent")]);
     }
-    for uplink in list(status, "/uplinks") {
-        let interface = text(uplink, "/interface");
-        let name = if interface == active { "uplink" } else { "" };
-        let address = text(uplink, "/address");
-        let others: Vec<String> =
-            list(uplink, "/addresses").filter_map(Value::as_str).filter(|a| *a != address).map(str::to_owned).collect();
-        let gateway = labelled(uplink, "/gateway", "gateway ");
-        let lease = number(uplink, "/lease_left_s").map(|left| format!("lease {}", age(left))).unwrap_or_default();
-        let late =
-            number(uplink, "/not_renewed_s").map(|late| format!("not renewed for {}", age(late))).unwrap_or_default();
-        let since = number(uplink, "/since_s").map(|since| page.paint(DIM, &format!("for {}", age(since))));
-        page.row(
-            name,
-            &[
-                interface,
-                page.word(&text(uplink, "/state")),
-                page.paint(BOLD, &address),
-                others.join(" "),
-                gateway,
-                lease,
-                page.paint(AMBER, &late),
-                since.unwrap_or_default(),
-            ],
-        );
-        let portal = text(uplink, "/portal_url");
-        if !portal.is_empty() {
+    for uplink in &status.uplinks {
+        let name = if uplink.interface == status.uplink.interface { "uplink" } else { "" };
+        page.row(name, &uplink_parts(page, uplink));
+        if let Some(portal) = &uplink.portal_url {
             page.row("", &[format!("log in at {portal}")]);
         }
     }
 }
 
-fn gateway(page: &mut Page, status: &Value) {
-    let yes_no = |path: &str| match status.pointer(path).and_then(Value::as_bool) {
-        Some(true) => page.word("yes"),
-        Some(false) => page.word("no"),
-        None => page.word("unknown"),
-    };
-    let times = |path: &str, word: &str| match number(status, path) {
-        Some(0) | None => String::new(),
-        Some(times) => format!("{word} {times}x"),
-    };
-    let overlap = text(status, "/gateway/overlap");
+fn uplink_parts(page: &Page, uplink: &Uplink) -> [String; 8] {
+    let is_other = |address: &&IpNet| Some(**address) != uplink.address;
+    let others: Vec<String> = uplink.addresses.iter().flatten().filter(is_other).map(ToString::to_string).collect();
+    [
+        between("", uplink.interface.as_ref(), ""),
+        page.word(&uplink.state.to_string()),
+        page.paint(BOLD, &between("", uplink.address, "")),
+        others.join(" "),
+        between("gateway ", uplink.gateway, ""),
+        between("lease ", uplink.lease_left_s.map(age), ""),
+        page.paint(AMBER, &between("not renewed for ", uplink.not_renewed_s.map(age), "")),
+        page.paint(DIM, &between("for ", uplink.since_s.map(age), "")),
+    ]
+}
+
+fn gateway(page: &mut Page, gateway: &Gateway) {
+    let yes_no = |fact: Option<bool>| page.word(fact.map_or("unknown", |fact| if fact { "yes" } else { "no" }));
+    let times = |word: &str, times: u64| if times == 0 { String::new() } else { format!("{word} {times}x") };
     let parts = [
-        format!("forwarding {}", yes_no("/gateway/forwarding")),
-        format!("masquerade {}", yes_no("/gateway/masquerade")),
-        if overlap == "none" { String::new() } else { format!("overlap {overlap}") },
-        times("/gateway/applied", "applied"),
-        times("/gateway/repaired", "repaired"),
+        format!("forwarding {}", yes_no(Some(gateway.forwarding))),
+        format!("masquerade {}", yes_no(gateway.masquerade)),
+        if gateway.overlap == Overlap::None { String::new() } else { format!("overlap {}", gateway.overlap) },
+        times("applied", gateway.applied),
+        times("repaired", gateway.repaired),
     ];
     page.row("gateway", &parts);
-    if status.pointer("/gateway/blocked_by").is_some_and(Value::is_object) {
-        let names = [text(status, "/gateway/blocked_by/table"), text(status, "/gateway/blocked_by/chain")].join(" ");
-        let by = if names.trim().is_empty() { "something unseen" } else { names.trim() };
-        let line = format!("{} by {by}: {}", page.paint(RED, "blocked"), text(status, "/gateway/blocked_by/remedy"));
+    if let Some(by) = &gateway.blocked_by {
+        let names: Vec<&str> = [&by.table, &by.chain].into_iter().flatten().map(|name| &**name).collect();
+        let culprit = if names.is_empty() { "something unseen".to_owned() } else { names.join(" ") };
+        let line = format!("{} by {culprit}: {}", page.paint(RED, "blocked"), by.remedy);
         page.row("", &[line]);
     }
-    let is_ipv6 = |address: &Value| address.as_str().is_some_and(|address| address.contains(':'));
-    let there = list(status, "/uplinks").any(|uplink| list(uplink, "/addresses").any(is_ipv6));
-    if there && status.pointer("/gateway/ipv6_forwarding").and_then(Value::as_bool) == Some(false) {
+}
+
+/// Says that IPv6 is not forwarded, where an uplink has it.
+fn ipv6(page: &mut Page, status: &Snapshot) {
+    let is_ipv6 = |address: &IpNet| matches!(address, IpNet::V6(_));
+    let there = status.uplinks.iter().any(|uplink| uplink.addresses.iter().flatten().any(is_ipv6));
+    if there && status.gateway.ipv6_forwarding == Some(false) {
         page.row("", &["IPv6 is not forwarded: nodes get none yet".to_owned()]);
     }
 }
 
-fn nodes(page: &mut Page, status: &Value) {
-    let count = |path: &str| number(status, path).unwrap_or(0);
-    let interface = text(status, "/cluster/interface");
+fn nodes(page: &mut Page, status: &Snapshot) {
+    let cluster = &status.cluster;
     page.row(
         "cluster",
         &[
-            if interface.is_empty() { page.word("absent") } else { interface },
-            text(status, "/cluster/address"),
-            format!("{}/{} up", count("/cluster/up"), count("/cluster/total")),
-            format!("dhcp {}", text(status, "/cluster/dhcp")),
+            cluster.interface.as_ref().map_or_else(|| page.word("absent"), ToString::to_string),
+            between("", cluster.address, ""),
+            format!("{}/{} up", cluster.up, cluster.total),
+            format!("dhcp {}", cluster.dhcp),
         ],
     );
-    let mut nodes: Vec<&Value> = list(status, "/nodes").collect();
+    let mut nodes: Vec<_> = status.nodes.iter().collect();
     let total = nodes.len();
     if total > MOST_NODES {
-        nodes.sort_by_key(|node| text(node, "/health") == "up");
+        nodes.sort_by_key(|node| node.health == NodeHealth::Up);
     }
-    let width = nodes.iter().take(MOST_NODES).map(|node| text(node, "/name").chars().count()).max().unwrap_or(0);
-    for node in nodes.into_iter().take(MOST_NODES) {
-        let health = text(node, "/health");
+    nodes.truncate(MOST_NODES);
+    let width = nodes.iter().map(|node| node.name.chars().count()).max().unwrap_or(0);
+    for node in nodes {
+        let health = node.health.to_string();
         let padding = " ".repeat(8_usize.saturating_sub(health.len()));
-        let rtt = number(node, "/rtt_us").filter(|_| health == "up").map(round_trip).unwrap_or_default();
-        let since = number(node, "/since_s").map(|since| page.paint(DIM, &format!("for {}", age(since))));
+        let rtt = node.rtt_us.filter(|_| node.health == NodeHealth::Up).map(round_trip).unwrap_or_default();
         page.row(
             "",
             &[
-                format!("{:<width$}", text(node, "/name")),
-                format!("{:<15}", text(node, "/address")),
+                format!("{:<width$}", node.name),
+                format!("{:<15}", between("", node.address, "")),
                 format!("{}{padding}", page.word(&health)),
                 format!("{rtt:>8}"),
-                since.unwrap_or_default(),
-                text(node, "/stage"),
+                page.paint(DIM, &format!("for {}", age(node.since_s))),
+                between("", node.stage.as_ref(), ""),
             ],
         );
     }
@@ -199,36 +182,22 @@ fn nodes(page: &mut Page, status: &Value) {
     }
 }
 
-fn panel(page: &mut Page, status: &Value) {
-    let lcd = text(status, "/panel/lcd/state");
-    let lines: Vec<String> =
-        list(status, "/panel/lcd/lines").filter_map(Value::as_str).map(|line| format!("[{line}]")).collect();
-    let errors = match number(status, "/panel/lcd/errors") {
-        None | Some(0) => String::new(),
-        Some(1) => "1 bus error".to_owned(),
-        Some(errors) => format!("{errors} bus errors"),
+fn panel(page: &mut Page, panel: &PanelStatus) {
+    let bracketed = |line: &Text| format!("[{line}]");
+    let lines: Vec<String> = panel.lcd.lines.iter().flatten().map(bracketed).collect();
+    let errors = match panel.lcd.errors {
+        0 => String::new(),
+        1 => "1 bus error".to_owned(),
+        errors => format!("{errors} bus errors"),
     };
-    page.row("lcd", &[page.word(&lcd), lines.join(" "), page.paint(AMBER, &errors)]);
-    let led = text(status, "/panel/led/state");
-    page.row("led", &[page.word(&led), text(status, "/panel/led/colour"), text(status, "/panel/led/pattern")]);
+    page.row("lcd", &[page.word(&panel.lcd.state.to_string()), lines.join(" "), page.paint(AMBER, &errors)]);
+    let (colour, pattern) = (panel.led.colour.as_ref(), panel.led.pattern.as_ref());
+    page.row("led", &[page.word(&panel.led.state.to_string()), between("", colour, ""), between("", pattern, "")]);
 }
 
-/// The text at a path; empty for null, and without control characters: names come from outside.
-fn text(value: &Value, path: &str) -> String {
-    value.pointer(path).and_then(Value::as_str).unwrap_or_default().chars().filter(|c| !c.is_control()).collect()
-}
-
-fn labelled(value: &Value, path: &str, label: &str) -> String {
-    let found = text(value, path);
-    if found.is_empty() { found } else { format!("{label}{found}") }
-}
-
-fn number(value: &Value, path: &str) -> Option<u64> {
-    value.pointer(path)?.as_u64()
-}
-
-fn list<'v>(value: &'v Value, path: &str) -> impl Iterator<Item = &'v Value> {
-    value.pointer(path).and_then(Value::as_array).into_iter().flatten()
+/// The value between two texts; nothing of a value that is not known.
+fn between(before: &str, value: Option<impl Display>, after: &str) -> String {
+    value.map(|value| format!("{before}{value}{after}")).unwrap_or_default()
 }
 
 /// `42 s`, `7 min`, `3 h 5 min`, `12 d 4 h`.

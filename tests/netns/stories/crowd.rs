@@ -6,10 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use bramblegate::api::status::{Node, NodeHealth};
 use bramblegate_lab::inside::HOME;
 use bramblegate_lab::shell::{Running, exec, ip, must, spawn, within};
 use bramblegate_lab::{Error, Result, World};
-use serde_json::Value;
 
 use super::scene::{PLAIN, alert, ensure};
 use super::service::serving;
@@ -85,10 +85,8 @@ fn wait(what: &str, patience: u64, mut count: impl FnMut() -> usize) -> Result<(
 /// Those of the status that are up where their lease says.
 fn listed(world: &World, leases: &BTreeMap<String, String>) -> usize {
     let Ok(status) = world.status() else { return 0 };
-    let text = |node: &Value, key: &str| node.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let nodes = status.get("nodes").and_then(Value::as_array).into_iter().flatten();
-    let right = |node: &&Value| leases.get(&text(node, "name")) == Some(&text(node, "address"));
-    nodes.filter(right).filter(|node| text(node, "health") == "up").count()
+    let right = |node: &&Node| leases.get(&*node.name) == node.address.map(|address| address.to_string()).as_ref();
+    status.nodes.iter().filter(right).filter(|node| node.health == NodeHealth::Up).count()
 }
 
 /// KiB of the daemon itself, and seconds of its processor time.

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bramblegate::api::status::Origin;
 use bramblegate_lab::inside::HOME;
 use bramblegate_lab::shell::{Running, spawn, within};
 use bramblegate_lab::{Error, Result, World};
-use serde_json::Value;
 
 use super::scene::{PLAIN, alert, ensure, is, until};
 use super::service::serving;
@@ -39,9 +39,7 @@ fn memory(world: &mut World) -> Result<u64> {
 }
 
 fn found(world: &World) -> usize {
-    let status = world.status().unwrap_or_default();
-    let nodes = status.get("nodes").and_then(Value::as_array).cloned().unwrap_or_default();
-    nodes.iter().filter(|node| node.get("origin").and_then(Value::as_str) == Some("found")).count()
+    world.status().unwrap_or_default().nodes.iter().filter(|node| node.origin == Origin::Found).count()
 }
 
 pub fn strangers_fill_nothing_and_disturb_nobody() -> Result<()> {

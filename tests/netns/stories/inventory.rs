@@ -4,10 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bramblegate::api::status::{Node, Origin};
 use bramblegate_lab::inside::HOME;
 use bramblegate_lab::shell::must;
 use bramblegate_lab::{Error, Result, World};
-use serde_json::Value;
 
 use super::scene::{PLAIN, alert, ensure, online, until};
 
@@ -22,18 +22,22 @@ fn gateway(story: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
     online(&format!("settings = '''\n{settings}'''\n{PLAIN}"), story)
 }
 
-/// One node of the status.
-fn node(world: &World, key: &str, value: &str) -> Option<Value> {
-    let status = world.status().ok()?;
-    status.get("nodes")?.as_array()?.iter().find(|node| node.get(key).and_then(Value::as_str) == Some(value)).cloned()
+/// The first node of the status that is meant.
+fn node(world: &World, is_meant: impl Fn(&Node) -> bool) -> Option<Node> {
+    world.status().ok()?.nodes.into_iter().find(is_meant)
 }
 
-fn field(node: &Value, key: &str) -> String {
-    node.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+fn named(world: &World, name: &str) -> Option<Node> {
+    node(world, |node| node.name == *name)
+}
+
+/// The board that nobody named.
+fn stranger(world: &World) -> Option<Node> {
+    node(world, |node| node.address.is_some_and(|address| address.to_string() == STRANGER))
 }
 
 fn health(world: &World, name: &str) -> String {
-    node(world, "name", name).map(|node| field(&node, "health")).unwrap_or_default()
+    named(world, name).map(|node| node.health.to_string()).unwrap_or_default()
 }
 
 /// Runs a verb of the program in the head: exit code, output, complaints.
@@ -79,18 +83,16 @@ fn stranger_appears() -> Result<()> {
 pub fn static_node_is_found_and_adopted() -> Result<()> {
     gateway(|world| {
         stranger_appears()?;
-        until("the stranger is listed", || node(world, "address", STRANGER).is_some())?;
+        until("the stranger is listed", || stranger(world).is_some())?;
         until("it is probed", || health(world, "node-00-00-77") == "up")?;
-        let found = node(world, "name", "node-00-00-77").ok_or_else(|| Error("not named by its board".into()))?;
-        ensure("it was found", field(&found, "origin") == "found")?;
-        ensure("its board is known", field(&found, "mac") == "b8:27:eb:00:00:77")?;
+        let found = named(world, "node-00-00-77").ok_or_else(|| Error("not named by its board".into()))?;
+        ensure("it was found", found.origin == Origin::Found)?;
+        ensure("its board is known", found.mac.as_deref() == Some("b8:27:eb:00:00:77"))?;
         ensure("the journal tells", world.journal().contains("node-00-00-77 (b8:27:eb:00:00:77) was found"))?;
 
         succeed(world, &["nodes", "adopt", "node-00-00-77", "--as", "window"])?;
-        until("it is of the settings", || {
-            node(world, "name", "window").is_some_and(|node| field(&node, "origin") == "settings")
-        })?;
-        ensure("it is not there twice", node(world, "name", "node-00-00-77").is_none())?;
+        until("it is of the settings", || named(world, "window").is_some_and(|node| node.origin == Origin::Settings))?;
+        ensure("it is not there twice", named(world, "node-00-00-77").is_none())?;
         ensure("its health went on", health(world, "window") == "up")?;
         let text = fs::read_to_string(format!("{HOME}/bramblegate.toml.d/60-nodes.toml")).unwrap_or_default();
         ensure("the drop-in has its board", text.contains("mac = \"b8:27:eb:00:00:77\""))?;
@@ -98,9 +100,7 @@ pub fn static_node_is_found_and_adopted() -> Result<()> {
         let (code, _, error) = verb(world, &["nodes", "add", "other", "--address", STRANGER])?;
         ensure("an address is not given twice", code == 78 && error.contains("nothing was changed"))?;
         succeed(world, &["nodes", "forget", "window"])?;
-        until("it is a found node again", || {
-            node(world, "address", STRANGER).is_some_and(|node| field(&node, "origin") == "found")
-        })?;
+        until("it is a found node again", || stranger(world).is_some_and(|node| node.origin == Origin::Found))?;
         Ok(())
     })
 }
@@ -108,7 +108,7 @@ pub fn static_node_is_found_and_adopted() -> Result<()> {
 pub fn two_boards_with_one_address_are_told() -> Result<()> {
     gateway(|world| {
         stranger_appears()?;
-        until("the stranger is listed", || node(world, "address", STRANGER).is_some())?;
+        until("the stranger is listed", || stranger(world).is_some())?;
         must("rpi2", &format!("ip addr add {STRANGER}/32 dev eth0"))?;
         // Each asks for the head now and then, and so is heard.
         for _ in 0..6 {
@@ -205,7 +205,7 @@ pub fn changes_at_once_are_all_written() -> Result<()> {
         for number in 31..39 {
             ensure(&format!("n{number} is written: {all}\n{text}"), text.contains(&format!("\"n{number}\"")))?;
         }
-        until("the daemon knows it", || node(world, "name", "n31").is_some())?;
+        until("the daemon knows it", || named(world, "n31").is_some())?;
         succeed(world, &["nodes", "drain", "n31"])?;
         succeed(world, &["nodes", "rename", "N31", "window"])?;
         until("it is worked on under its next name", || health(world, "window") == "maintenance")?;

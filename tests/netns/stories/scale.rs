@@ -3,15 +3,14 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use bramblegate::api::status::{Line, Node};
 use bramblegate_lab::inside::{self, HOME};
 use bramblegate_lab::shell::{Running, ip, spawn, within};
-use bramblegate_lab::{Error, Result, watch};
-use serde_json::Value;
+use bramblegate_lab::watch::{self, Watch};
+use bramblegate_lab::{Error, Result};
 
 use super::scene::ensure;
 use crate::responder::{Cluster, Nature, STAY, clock};
@@ -61,7 +60,7 @@ pub fn soak() -> Result<()> {
     ensure("no healthy node was ever said to be down", stream.false_alarms(cluster).is_empty())?;
     ensure("memory is flat", after <= before + before / 20)?;
     stream.read(Duration::from_millis(300))?;
-    let snapshot = health(&watch::snapshot(&room.socket())?);
+    let snapshot = health(&watch::snapshot(&room.socket())?.nodes);
     stream.read(Duration::from_millis(500))?;
     let differing = snapshot.iter().filter(|(name, health)| stream.health.get(*name) != Some(health)).count();
     // Some change between the snapshot and the last line that was read.
@@ -122,7 +121,7 @@ impl Room {
             }
             std::thread::sleep(Duration::from_millis(700));
             let Ok(snapshot) = watch::snapshot(&self.socket()) else { continue };
-            wrong = self.wrong(&health(&snapshot));
+            wrong = self.wrong(&health(&snapshot.nodes));
             right = if wrong.is_empty() { right + 1 } else { 0 };
         }
         println!("every verdict right after {:?}, {} KiB", start.elapsed(), self.memory()?);
@@ -181,16 +180,14 @@ fn settings(cluster: Cluster, more: &str) -> String {
     )
 }
 
-/// Name and health of each node in a line of the status.
-fn health(line: &Value) -> HashMap<String, String> {
-    let nodes = line.get("nodes").and_then(Value::as_array).into_iter().flatten();
-    let text = |node: &Value, key: &str| node.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    nodes.map(|node| (text(node, "name"), text(node, "health"))).collect()
+/// Name and health of each of these.
+fn health(nodes: &[Node]) -> HashMap<String, String> {
+    nodes.iter().map(|node| (node.name.to_string(), node.health.to_string())).collect()
 }
 
 /// The status socket's stream of changes.
 struct Stream {
-    lines: BufReader<UnixStream>,
+    lines: Watch,
     health: HashMap<String, String>,
     sequence: Option<u64>,
     changes: usize,
@@ -200,41 +197,38 @@ struct Stream {
 
 impl Stream {
     fn open(socket: &Path) -> Result<Self> {
-        let stream = UnixStream::connect(socket).map_err(|error| Error(error.to_string()))?;
-        let lines = BufReader::new(stream);
+        let lines = Watch::open(socket)?;
         Ok(Self { lines, health: HashMap::new(), sequence: None, changes: 0, down: Vec::new() })
     }
 
     /// Reads for as long as this; every change's number follows the one before.
     fn read(&mut self, time: Duration) -> Result<()> {
         let end = Instant::now() + time;
-        let mut line = String::new();
         while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            let _ = self.lines.get_ref().set_read_timeout(Some(left));
-            match self.lines.read_line(&mut line) {
-                Ok(0) => return Err(Error("the gateway closed the status socket".into())),
-                Ok(_) => self.take(&std::mem::take(&mut line))?,
-                Err(_) => {}
+            self.lines.patience(left);
+            match self.lines.next_line()? {
+                Some(Line::Snapshot(snapshot)) => self.take(&snapshot.nodes),
+                Some(Line::Change(change)) => {
+                    let (number, before) = (change.seq, self.sequence);
+                    let follows = before.is_none_or(|before| number == before + 1);
+                    ensure(&format!("line {number} follows {before:?}"), follows)?;
+                    self.sequence = Some(number);
+                    self.take(&change.nodes);
+                }
+                _ => {}
             }
         }
         Ok(())
     }
 
-    fn take(&mut self, line: &str) -> Result<()> {
-        let line: Value = serde_json::from_str(line).map_err(|error| Error(error.to_string()))?;
-        if let Some(number) = line.get("seq").and_then(Value::as_u64) {
-            let follows = self.sequence.is_none_or(|before| number == before + 1);
-            ensure(&format!("line {number} follows {:?}", self.sequence), follows)?;
-            self.sequence = Some(number);
-        }
-        for (name, health) in health(&line) {
+    fn take(&mut self, nodes: &[Node]) {
+        for (name, health) in health(nodes) {
             self.changes += 1;
             if health == "down" {
                 self.down.push(name.clone());
             }
             self.health.insert(name, health);
         }
-        Ok(())
     }
 
     /// Healthy nodes among those that were told to be down.

@@ -8,7 +8,6 @@ use bramblegate_lab::inside::HOME;
 use bramblegate_lab::play::attempt;
 use bramblegate_lab::shell::{Running, must, spawn, within};
 use bramblegate_lab::{Error, Result, Venue, World, watch};
-use serde_json::Value;
 
 /// A home router.
 pub const PLAIN: &str = r#"
@@ -80,7 +79,7 @@ pub fn wait_online(world: &mut World) -> Result<()> {
 
 /// The text at a path of the status.
 pub fn told(world: &World, path: &str) -> String {
-    world.status().map_or_else(|error| error.to_string(), |status| watch::text(watch::at(&status, path)))
+    world.status().map_or_else(|error| error.to_string(), |status| watch::at(&status, path))
 }
 
 /// Whether the status holds a value that matches.
@@ -90,10 +89,8 @@ pub fn is(world: &World, path: &str, pattern: &str) -> bool {
 
 /// Whether an alert stands whose code matches; its text if so.
 pub fn alert(world: &World, pattern: &str) -> Option<String> {
-    let status = world.status().ok()?;
-    let alerts = status.get("alerts")?.as_array()?;
-    let field = |alert: &Value, name: &str| alert.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    alerts.iter().find(|alert| glob(pattern, &field(alert, "code"))).map(|alert| field(alert, "text"))
+    let alerts = world.status().ok()?.alerts;
+    alerts.iter().find(|alert| glob(pattern, &alert.code)).map(|alert| alert.text.to_string())
 }
 
 /// Asks until the answer is yes, at most ten seconds; how long it took.

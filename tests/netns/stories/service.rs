@@ -138,12 +138,9 @@ pub fn leases_outlive_everything() -> Result<()> {
 pub fn leases_are_heard_of_again() -> Result<()> {
     serving(PLAIN, SERVE, |world| {
         let listed = |world: &World, name: &str, address: &str| {
-            world.status().ok().and_then(|status| {
-                let nodes = status.get("nodes")?.as_array()?.iter();
-                let field = |node: &serde_json::Value, key: &str| node.get(key)?.as_str().map(str::to_owned);
-                let is = |node: &&serde_json::Value| field(node, "name").as_deref() == Some(name);
-                nodes.clone().find(is).and_then(|node| field(node, "address"))
-            }) == Some(address.to_owned())
+            let nodes = world.status().map(|status| status.nodes).unwrap_or_default();
+            let node = nodes.iter().find(|node| node.name == *name);
+            node.and_then(|node| node.address).is_some_and(|held| held.to_string() == address)
         };
         let client = Client::udhcpc_with("rpi2", "worker", &["-x", "0x3d:ff0000000100"])?;
         let (address, _) = client.wait()?;

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use bramblegate::api::status::{Line, Pattern, Severity};
 use bramblegate_lab::inside::HOME;
 use bramblegate_lab::shell::{must, spawn, within};
-use bramblegate_lab::watch::{self, Watch};
+use bramblegate_lab::watch::Watch;
 use bramblegate_lab::{Error, Result, Venue, World, wiring};
 
 use super::scene::{PLAIN, TWO, alert, before_start, ensure, is, online, reload, told, try_from, until};
@@ -18,22 +19,23 @@ fn renew_unseen(world: &mut World, line: &str, row1: &[&str]) -> Result<()> {
     until("severity is ok", || is(world, "severity", "ok"))?;
     std::thread::sleep(Duration::from_millis(1100));
     let mut watch = Watch::open(&world.socket())?;
-    watch.patience(Duration::from_millis(100))?;
+    watch.patience(Duration::from_millis(100));
     watch.next_line()?;
     let since: u64 = told(world, "uplink.since_s").parse().unwrap_or(0);
     let journal = world.journal().lines().count();
     let start = Instant::now();
     must("head", line)?;
     while start.elapsed() < Duration::from_secs(3) {
-        let Some(line) = watch.next_line()? else { continue };
-        println!("{line}");
-        let severity = watch::text(watch::at(&line, "severity"));
-        ensure(&format!("severity stays ok, not {severity}"), ["ok", "(missing)"].contains(&severity.as_str()))?;
-        if let Some(row) = watch::at(&line, "panel.lcd.lines.0").and_then(serde_json::Value::as_str) {
+        let Some(Line::Change(change)) = watch.next_line()? else { continue };
+        println!("{change:?}");
+        let severity = &change.severity;
+        ensure(&format!("severity stays ok, not {severity:?}"), severity.as_ref().is_none_or(|s| *s == Severity::Ok))?;
+        let Some(panel) = &change.panel else { continue };
+        if let Some(row) = panel.lcd.lines.iter().flatten().next() {
             ensure(&format!("row 1 is one of {row1:?}, not \"{row}\""), row1.contains(&row.trim_end()))?;
         }
-        let colour = watch::text(watch::at(&line, "panel.led.pattern"));
-        ensure(&format!("the LED breathes on, not {colour}"), ["breathe", "(missing)"].contains(&colour.as_str()))?;
+        let pattern = &panel.led.pattern;
+        ensure(&format!("the LED breathes on, not {pattern:?}"), *pattern == Some(Pattern::Breathe.into()))?;
     }
     ensure("online", is(world, "uplink.state", "online"))?;
     let after: u64 = told(world, "uplink.since_s").parse().unwrap_or(0);

@@ -42,21 +42,6 @@ pub enum Acquisition {
     Declined,
 }
 
-impl Acquisition {
-    /// Returns the word in the status.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NoClient => "no-client",
-            Self::Waiting => "waiting",
-            Self::Unanswered => "unanswered",
-            Self::Offered { .. } => "offered",
-            Self::Ipv6Only { .. } => "ipv6-only",
-            Self::Refused { .. } => "refused",
-            Self::Declined => "declined",
-        }
-    }
-}
-
 /// The address of a captive portal's page, as somebody types it into a browser: `http` or `https`, visible ASCII alone, of a
 /// bounded length. It comes from strangers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

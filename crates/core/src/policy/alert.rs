@@ -1,32 +1,6 @@
 //! Alerts and how bad they are.
 
-use std::fmt;
-
-/// From well to broken; ordered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Severity {
-    Ok,
-    Notice,
-    Warning,
-    Fault,
-}
-
-impl Severity {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Notice => "notice",
-            Self::Warning => "warning",
-            Self::Fault => "fault",
-        }
-    }
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+pub use crate::api::status::Severity;
 
 /// Something a person should know.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -15,6 +15,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+pub use crate::api::status::Overlap;
 use crate::config::{PortPattern, Settings};
 use crate::event::{LinkIndex, Route, Rule};
 use crate::state::State;
@@ -125,27 +126,6 @@ pub const RULE_PREFERENCE: u32 = 5100;
 pub const MARK_CLUSTER: u32 = 0x1000_0000;
 /// Likewise: opened to the head by a port that is neither the cluster's nor an uplink, as a tunnel is.
 pub use crate::event::MARK_ELSEWHERE;
-
-/// How the venue's addresses and ours get along.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Overlap {
-    None,
-    /// the venue uses our subnet: policy routing keeps both working
-    Routed,
-    /// the venue leased us an address of the cluster: the cluster has moved
-    Renumbered,
-}
-
-impl Overlap {
-    /// The word in the status.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Routed => "routed",
-            Self::Renumbered => "renumbered",
-        }
-    }
-}
 
 /// What should be true, given the settings and the facts.
 pub fn decide(settings: &Settings, state: &State) -> Desired {

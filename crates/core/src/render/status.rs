@@ -1,187 +1,129 @@
-//! What the status socket tells: plain data here, its JSON in [`json`]. The contract is `docs/status.schema.json`.
+//! What the status socket holds: [`Snapshot`] and [`NodeStatus`] hold moments, `at` a moment they
+//! become the lines' own types, which are in `bramblegate-api`.
 
-pub mod json;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use crate::api::Text;
+use crate::api::status as api;
 
 use super::light;
 use crate::config::{LcdBus, LedDevice, Settings};
-use crate::event::{
-    Acquisition, Applied, ApplyErrorKind, Blocker, Head, Instant, Mac, NodeId, Output, PortalUrl, Traffic,
-};
-use crate::panel::Signal;
+use crate::event::{Acquisition, Applied, ApplyErrorKind, Blocker, Head, Instant, Mac, NodeId, Output, Traffic};
+use crate::panel::{self, Signal};
 use crate::policy::alert::{Alert, Severity};
 use crate::policy::service::{self, Verdict};
-use crate::policy::{Desired, Overlap, traffic};
+use crate::policy::{Desired, traffic};
 use crate::state::State;
 use crate::state::node::{NodeHealth, NodeState, Origin};
 use crate::state::output::Outputs;
 use crate::state::uplink::{UplinkState, UplinkView};
 
-/// Everything but the nodes. Holds moments, not ages, so that an equal value is no news; the writer subtracts.
+/// Everything but the nodes. Holds moments, not ages, so that an equal value is no news.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
     pub started: Instant,
     pub severity: Severity,
-    pub alerts: Vec<Alert>,
+    pub alerts: Vec<api::Alert>,
     /// the active one
     pub uplink: UplinkStatus,
     /// those that exist, in the order of the settings
     pub uplinks: Vec<UplinkStatus>,
-    pub gateway: GatewayStatus,
-    pub cluster: ClusterStatus,
+    pub gateway: api::Gateway,
+    pub cluster: api::Cluster,
     /// `None`: not looked at yet
-    pub host: Option<Head>,
-    pub lcd: LcdStatus,
-    pub led: LedStatus,
+    pub host: Option<api::Host>,
+    pub panel: api::Panel,
 }
 
-/// One uplink; all but `state` are `None` when there is none.
-#[derive(Debug, Clone, PartialEq)]
+impl Snapshot {
+    /// Returns the line's value at `now`, without nodes.
+    pub fn at(&self, now: Instant) -> api::Snapshot {
+        api::Snapshot {
+            version: env!("CARGO_PKG_VERSION").into(),
+            uptime_s: seconds(self.started, now),
+            severity: self.severity.into(),
+            alerts: self.alerts.clone(),
+            uplink: self.uplink.at(now),
+            uplinks: self.uplinks.iter().map(|uplink| uplink.at(now)).collect(),
+            gateway: self.gateway.clone(),
+            cluster: self.cluster.clone(),
+            host: self.host.clone(),
+            panel: self.panel.clone(),
+            ..api::Snapshot::default()
+        }
+    }
+
+    /// Returns whether anything but times and byte counts differs from `before`.
+    pub fn is_news_after(&self, before: &Self) -> bool {
+        self != before && !self.change_after(before, Instant::default()).is_empty()
+    }
+
+    /// Returns what differs from `before` in more than times and byte counts, as it is at `now`.
+    pub fn change_after(&self, before: &Self, now: Instant) -> api::Change {
+        let uplinks = || self.uplinks.iter().map(|uplink| uplink.at(now)).collect();
+        let same_uplinks = self.uplinks.len() == before.uplinks.len()
+            && self.uplinks.iter().zip(&before.uplinks).all(|(after, before)| after.is_same(before));
+        api::Change {
+            severity: (self.severity != before.severity).then(|| self.severity.into()),
+            alerts: (self.alerts != before.alerts).then(|| self.alerts.clone()),
+            uplink: (!self.uplink.is_same(&before.uplink)).then(|| self.uplink.at(now)),
+            uplinks: (!same_uplinks).then(uplinks),
+            gateway: (self.gateway != before.gateway).then(|| self.gateway.clone()),
+            cluster: (self.cluster != before.cluster).then(|| self.cluster.clone()),
+            host: (self.host != before.host).then(|| self.host.clone()),
+            panel: (!is_same_panel(&self.panel, &before.panel)).then(|| self.panel.clone()),
+            ..api::Change::default()
+        }
+    }
+}
+
+/// Returns whether nothing but the bytes sent differs.
+fn is_same_panel(after: &api::Panel, before: &api::Panel) -> bool {
+    let api::Lcd { bytes: _, errors, lines, state } = &after.lcd;
+    (errors, lines, state, &after.led) == (&before.lcd.errors, &before.lcd.lines, &before.lcd.state, &before.led)
+}
+
+/// One uplink: its ages are moments here.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct UplinkStatus {
-    pub state: UplinkState,
-    pub interface: Option<String>,
-    pub address: Option<IpNet>,
-    pub gateway: Option<IpAddr>,
+    /// without ages
+    pub facts: api::Uplink,
     pub since: Option<Instant>,
     /// `None`: for ever
     pub valid_until: Option<Instant>,
-    pub addresses: Option<Vec<IpNet>>,
     /// since when the lease of `address`, or its prefix, is not renewed; `None`: it is
     pub not_renewed_since: Option<Instant>,
-    /// how far the DHCP client has come that has no address of IPv4; `None`: it has, or that was not heard
-    pub acquisition: Option<Acquisition>,
-    /// where the captive portal is; `None`: there is none, or nobody says
-    pub portal_url: Option<PortalUrl>,
 }
 
-/// What the kernel was seen to hold of the gateway.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GatewayStatus {
-    pub forwarding: bool,
-    /// `None`: not known, for the rule set could not be applied
-    pub masquerade: Option<bool>,
-    pub applied: u64,
-    pub repaired: u64,
-    pub overlap: Overlap,
-    pub blocked_by: Option<Blocker>,
-    /// `Some(false)`: our rules, which are in the kernel, let no IPv6 of the cluster through; `None`: they are not there
-    pub ipv6_forwarding: Option<bool>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct ClusterStatus {
-    /// `None` while there is no such port
-    pub interface: Option<String>,
-    pub address: Ipv4Net,
-    pub dhcp: DhcpStatus,
-    pub up: usize,
-    pub total: usize,
-}
-
-/// DHCP for the nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DhcpStatus {
-    Serving,
-    Off,
-    /// there is no cluster port, or it is not known yet whether somebody else serves there
-    Waiting,
-    /// somebody else serves on the cluster port
-    RefusedForeignServer,
-    /// dnsmasq is missing or does not start
-    Failed,
-}
-
-impl DhcpStatus {
-    /// The word in the status.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Serving => "serving",
-            Self::Off => "off",
-            Self::Waiting => "waiting",
-            Self::RefusedForeignServer => "refused-foreign-server",
-            Self::Failed => "failed",
+impl UplinkStatus {
+    fn at(&self, now: Instant) -> api::Uplink {
+        api::Uplink {
+            since_s: self.since.map(|since| seconds(since, now)),
+            lease_left_s: self.valid_until.map(|until| seconds(now, until)),
+            not_renewed_s: self.not_renewed_since.map(|since| seconds(since, now)),
+            ..self.facts.clone()
         }
     }
 
-    fn of(settings: &Settings, state: &State) -> Self {
-        if settings.cluster.dhcp.is_none() {
-            return Self::Off;
-        }
-        match service::verdict(settings, state) {
-            Verdict::Off => Self::Off,
-            Verdict::Waiting => Self::Waiting,
-            Verdict::Refused => Self::RefusedForeignServer,
-            Verdict::Serve if state.outputs().error(Output::Dnsmasq).is_some() => Self::Failed,
-            Verdict::Serve if state.outputs().serves() => Self::Serving,
-            Verdict::Serve => Self::Waiting,
-        }
+    /// Returns whether nothing but times differs.
+    fn is_same(&self, other: &Self) -> bool {
+        self.facts == other.facts && self.not_renewed_since.is_some() == other.not_renewed_since.is_some()
     }
 }
 
-/// How a device of the panel is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeviceState {
-    Ok,
-    Absent,
-    Error,
-    Off,
-}
-
-impl DeviceState {
-    /// The word in the status.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Absent => "absent",
-            Self::Error => "error",
-            Self::Off => "off",
-        }
-    }
-
-    /// Of what was reported last. Before the first report a device is absent.
-    fn of(outputs: &Outputs, output: Output, switched_off: bool) -> Self {
-        match outputs.error(output).map(|error| error.kind) {
-            _ if switched_off => Self::Off,
-            None if outputs.held(output).is_some() => Self::Ok,
-            None | Some(ApplyErrorKind::Absent | ApplyErrorKind::Waiting) => Self::Absent,
-            Some(ApplyErrorKind::Off) => Self::Off,
-            Some(
-                ApplyErrorKind::Failed | ApplyErrorKind::Unsupported | ApplyErrorKind::Denied | ApplyErrorKind::Held,
-            ) => Self::Error,
-        }
-    }
-}
-
-/// The character display.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LcdStatus {
-    pub state: DeviceState,
-    /// as the bus acknowledged them; `None` when nobody knows
-    pub lines: Option<Vec<String>>,
-    /// sent since the start
-    pub bytes: u64,
-    /// transfers that failed while the display was there, since the start
-    pub errors: u64,
-}
-
-/// The LED, or the LEDs of a stick.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LedStatus {
-    pub state: DeviceState,
-    /// what each LED says; `None` when nobody knows
-    pub signals: Option<Vec<Signal>>,
+/// Whole seconds from one moment to a later one.
+fn seconds(from: Instant, to: Instant) -> u64 {
+    to.saturating_since(from).as_secs()
 }
 
 /// One node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeStatus {
-    /// by which it is found again; not told
+    /// by which it is found again; not sent
     pub id: NodeId,
     pub name: String,
     pub mac: Option<Mac>,
@@ -202,27 +144,41 @@ impl NodeStatus {
         let told = |node: &Self| (node.mac, node.address, node.health, node.origin);
         (&self.name, &self.group, &self.stage, told(self)) == (&other.name, &other.group, &other.stage, told(other))
     }
+
+    /// Returns the node of a line at `now`.
+    pub fn at(&self, now: Instant) -> api::Node {
+        api::Node {
+            name: (&self.name).into(),
+            mac: self.mac.map(|mac| mac.to_string().into()),
+            address: self.address.map(Into::into),
+            health: self.health.into(),
+            stage: self.stage.as_deref().map(Text::from),
+            rtt_us: self.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+            since_s: seconds(self.since, now),
+            origin: self.origin.into(),
+            group: self.group.as_ref().map(Text::from),
+        }
+    }
 }
 
-/// What the status socket should tell, but for the nodes.
+/// Returns what the status socket should hold, but for the nodes.
 pub fn snapshot(settings: &Settings, state: &State, desired: &Desired) -> Snapshot {
     Snapshot {
         started: state.started(),
         severity: desired.severity,
-        alerts: desired.alerts.clone(),
+        alerts: desired.alerts.iter().map(alert).collect(),
         uplink: state.active().map_or_else(no_uplink, |view| uplink(&view)),
         uplinks: state.uplinks().iter().map(uplink).collect(),
         gateway: gateway(state, desired),
-        cluster: ClusterStatus {
-            interface: state.cluster_port().map(|link| link.name.clone()),
-            address: desired.cluster_address,
-            dhcp: DhcpStatus::of(settings, state),
+        cluster: api::Cluster {
+            interface: state.cluster_port().map(|link| (&link.name).into()),
+            address: Some(desired.cluster_address.into()),
+            dhcp: dhcp(settings, state).into(),
             up: state.nodes().count(NodeHealth::Up),
             total: state.nodes().total(),
         },
-        host: state.vitals().head,
-        lcd: lcd(settings, state),
-        led: led(settings, state, desired),
+        host: state.vitals().head.as_ref().map(host),
+        panel: api::Panel { lcd: lcd(settings, state), led: led(settings, state, desired) },
     }
 }
 
@@ -251,39 +207,88 @@ fn node_status(state: &State, node: &NodeState) -> NodeStatus {
     }
 }
 
+fn alert(alert: &Alert) -> api::Alert {
+    api::Alert {
+        acknowledged: alert.acknowledged,
+        code: alert.code.into(),
+        severity: alert.severity.into(),
+        text: (&alert.text).into(),
+    }
+}
+
 fn uplink(view: &UplinkView<'_>) -> UplinkStatus {
+    // A number that no cable leads to is none to ssh to.
+    let addresses = if view.link.carrier { view.addresses.clone() } else { Vec::new() };
     UplinkStatus {
-        state: view.state,
-        interface: Some(view.link.name.clone()),
-        address: view.address,
-        // A route that outlives its cable leads nowhere.
-        gateway: view.gateway.filter(|_| view.address.is_some()),
+        facts: api::Uplink {
+            state: view.state.into(),
+            interface: Some((&view.link.name).into()),
+            address: view.address,
+            // A route that outlives its cable leads nowhere.
+            gateway: view.gateway.filter(|_| view.address.is_some()),
+            addresses: Some(addresses),
+            dhcp: view.acquisition.map(|acquisition| progress(acquisition).into()),
+            portal_url: view.portal_url.map(|url| url.as_str().into()),
+            ..api::Uplink::default()
+        },
         since: Some(view.since),
         valid_until: view.valid_until,
-        // Nor is a number that no cable leads to one to ssh to.
-        addresses: Some(if view.link.carrier { view.addresses.clone() } else { Vec::new() }),
         not_renewed_since: view.not_renewed_since,
-        acquisition: view.acquisition,
-        portal_url: view.portal_url.cloned(),
     }
 }
 
 fn no_uplink() -> UplinkStatus {
-    UplinkStatus {
-        state: UplinkState::Absent,
-        interface: None,
-        address: None,
-        gateway: None,
-        since: None,
-        valid_until: None,
-        addresses: None,
-        not_renewed_since: None,
-        acquisition: None,
-        portal_url: None,
+    let facts = api::Uplink { state: UplinkState::Absent.into(), ..api::Uplink::default() };
+    UplinkStatus { facts, ..UplinkStatus::default() }
+}
+
+const fn progress(acquisition: Acquisition) -> api::DhcpProgress {
+    match acquisition {
+        Acquisition::NoClient => api::DhcpProgress::NoClient,
+        Acquisition::Waiting => api::DhcpProgress::Waiting,
+        Acquisition::Unanswered => api::DhcpProgress::Unanswered,
+        Acquisition::Offered { .. } => api::DhcpProgress::Offered,
+        Acquisition::Ipv6Only { .. } => api::DhcpProgress::Ipv6Only,
+        Acquisition::Refused { .. } => api::DhcpProgress::Refused,
+        Acquisition::Declined => api::DhcpProgress::Declined,
     }
 }
 
-fn gateway(state: &State, desired: &Desired) -> GatewayStatus {
+/// DHCP for the nodes.
+fn dhcp(settings: &Settings, state: &State) -> api::DhcpStatus {
+    if settings.cluster.dhcp.is_none() {
+        return api::DhcpStatus::Off;
+    }
+    match service::verdict(settings, state) {
+        Verdict::Off => api::DhcpStatus::Off,
+        Verdict::Waiting => api::DhcpStatus::Waiting,
+        Verdict::Refused => api::DhcpStatus::RefusedForeignServer,
+        Verdict::Serve if state.outputs().error(Output::Dnsmasq).is_some() => api::DhcpStatus::Failed,
+        Verdict::Serve if state.outputs().serves() => api::DhcpStatus::Serving,
+        Verdict::Serve => api::DhcpStatus::Waiting,
+    }
+}
+
+fn host(head: &Head) -> api::Host {
+    api::Host {
+        clock_set: head.clock_set,
+        disk_free_percent: head.disk,
+        inodes_free_percent: head.inodes,
+        load: head.load.map(|load| f64::from(load) / 100.0),
+        memory_available_percent: head.memory,
+        pressure_percent: api::Pressure {
+            disk: head.pressure.disk,
+            memory: head.pressure.memory,
+            processor: head.pressure.processor,
+        },
+        read_only: head.read_only,
+        temperature_c: head.temperature,
+        throttled: head.throttled,
+        under_voltage: head.under_voltage,
+    }
+}
+
+fn gateway(state: &State, desired: &Desired) -> api::Gateway {
     let outputs = state.outputs();
     let masquerade = match (outputs.held(Output::Firewall), outputs.error(Output::Firewall)) {
         _ if desired.gateway.is_none() => Some(false),
@@ -301,37 +306,71 @@ fn gateway(state: &State, desired: &Desired) -> GatewayStatus {
     let promised = firewall.traffic.iter().find(vital).or_else(|| firewall.traffic.first());
     let blocked_by = firewall.blocker().cloned().or_else(|| firewall.swallowed.then_some(swallowed));
     let blocked_by = blocked_by.or_else(|| promised.map(|(_, blocker)| blocker.clone()));
-    GatewayStatus {
+    api::Gateway {
         // Nodes get no IPv6 yet: as long as the rules stand nothing passes.
         ipv6_forwarding: masquerade.filter(|loaded| *loaded).map(|_| false),
         forwarding: state.forwarding(),
         masquerade,
         applied: outputs.applied,
         repaired: firewall.repaired,
-        overlap: desired.overlap,
-        blocked_by: blocked_by.filter(|_| desired.gateway.is_some()),
+        overlap: desired.overlap.into(),
+        blocked_by: blocked_by.filter(|_| desired.gateway.is_some()).map(|by| api::Blocker {
+            chain: by.chain.map(Text::from),
+            remedy: by.remedy.into(),
+            table: by.table.map(Text::from),
+        }),
     }
 }
 
-fn lcd(settings: &Settings, state: &State) -> LcdStatus {
-    let (outputs, errors) = (state.outputs(), state.vitals().display_errors);
-    let state = DeviceState::of(outputs, Output::Display, settings.lcd.bus == LcdBus::Off);
-    let (lines, bytes) = match outputs.held(Output::Display) {
-        Some(Applied::Display { lines, bytes, .. }) => (Some(lines.clone()), *bytes),
-        _ => (None, 0),
-    };
-    LcdStatus { state, lines: lines.filter(|_| state == DeviceState::Ok), bytes, errors }
+/// How a device of the panel is, by what was reported last. Before the first report it is absent.
+fn device(outputs: &Outputs, output: Output, switched_off: bool) -> api::DeviceState {
+    match outputs.error(output).map(|error| error.kind) {
+        _ if switched_off => api::DeviceState::Off,
+        None if outputs.held(output).is_some() => api::DeviceState::Ok,
+        None | Some(ApplyErrorKind::Absent | ApplyErrorKind::Waiting) => api::DeviceState::Absent,
+        Some(ApplyErrorKind::Off) => api::DeviceState::Off,
+        Some(ApplyErrorKind::Failed | ApplyErrorKind::Unsupported | ApplyErrorKind::Denied | ApplyErrorKind::Held) => {
+            api::DeviceState::Error
+        }
+    }
 }
 
-fn led(settings: &Settings, state: &State, desired: &Desired) -> LedStatus {
-    let device = DeviceState::of(state.outputs(), Output::Indicator, settings.led.device == LedDevice::Off);
+fn lcd(settings: &Settings, state: &State) -> api::Lcd {
+    let (outputs, errors) = (state.outputs(), state.vitals().display_errors);
+    let state = device(outputs, Output::Display, settings.lcd.bus == LcdBus::Off);
+    let (lines, bytes) = match outputs.held(Output::Display) {
+        Some(Applied::Display { lines, bytes, .. }) => (Some(lines.iter().map(Text::from).collect()), *bytes),
+        _ => (None, 0),
+    };
+    api::Lcd { state: state.into(), lines: lines.filter(|_| state == api::DeviceState::Ok), bytes, errors }
+}
+
+fn led(settings: &Settings, state: &State, desired: &Desired) -> api::Led {
+    let device = device(state.outputs(), Output::Indicator, settings.led.device == LedDevice::Off);
     let signals = match state.outputs().held(Output::Indicator) {
-        Some(Applied::Indicator { leds, .. }) if device == DeviceState::Ok => {
-            let mut signals = light::lights(settings, state, desired);
-            signals.truncate(usize::from(*leds).max(1));
-            Some(signals)
+        Some(Applied::Indicator { leds, .. }) if device == api::DeviceState::Ok => {
+            let driven = usize::from(*leds).max(1);
+            Some(light::lights(settings, state, desired).iter().take(driven).map(signal).collect::<Vec<_>>())
         }
         _ => None,
     };
-    LedStatus { state: device, signals }
+    let first = signals.as_ref().and_then(|signals| signals.first());
+    api::Led {
+        state: device.into(),
+        colour: first.map(|signal| signal.colour.clone()),
+        pattern: first.map(|signal| signal.pattern.clone()),
+        leds: signals,
+    }
+}
+
+fn signal(signal: &Signal) -> api::Signal {
+    let pattern = match signal.pattern {
+        panel::Pattern::Off => api::Pattern::Off,
+        panel::Pattern::Steady => api::Pattern::Steady,
+        panel::Pattern::Breathe => api::Pattern::Breathe,
+        panel::Pattern::QuickBreathe => api::Pattern::QuickBreathe,
+        panel::Pattern::DoubleBlink => api::Pattern::DoubleBlink,
+        panel::Pattern::FastBlink => api::Pattern::FastBlink,
+    };
+    api::Signal { colour: signal.colour.to_string().into(), pattern: pattern.into() }
 }

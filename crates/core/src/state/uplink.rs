@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use crate::api::status::UplinkState;
 use crate::event::{Acquisition, Instant, Link, LinkIndex, PortalUrl, Reachability};
 
 use super::kernel::{HeldAddress, KernelFacts};
@@ -20,46 +21,6 @@ pub const SEARCH_TIME: Duration = Duration::from_secs(10);
 /// No server is said to be there when none has answered for this long: where many clients come at once, dnsmasq, which tries each address before
 /// it offers it, was seen to make its offer after 18 s.
 pub const ANSWER_TIME: Duration = Duration::from_secs(25);
-
-/// What an uplink is like, in the words of the status socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum UplinkState {
-    /// no such interface
-    Absent,
-    NoCarrier,
-    /// a carrier, no address yet
-    Searching,
-    /// a carrier and no address for [`SEARCH_TIME`], or just a link-local one
-    NoDhcp,
-    /// an address; nothing (yet) known of the internet
-    Addressed,
-    Online,
-    /// a captive portal answers in the internet's place
-    Portal,
-    /// the venue leased us an address of the cluster
-    Clash,
-}
-
-impl UplinkState {
-    /// The word in the status.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Absent => "absent",
-            Self::NoCarrier => "no-carrier",
-            Self::Searching => "searching",
-            Self::NoDhcp => "no-dhcp",
-            Self::Addressed => "addressed",
-            Self::Online => "online",
-            Self::Portal => "portal",
-            Self::Clash => "clash",
-        }
-    }
-
-    /// There is an address to ssh to.
-    pub const fn is_addressed(self) -> bool {
-        matches!(self, Self::Addressed | Self::Online | Self::Portal | Self::Clash)
-    }
-}
 
 /// What has to be remembered of an uplink between events.
 #[derive(Debug, Clone, PartialEq)]

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::api::status::Refused;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
@@ -217,9 +218,9 @@ impl Server {
         let Ok(place) = place.map_err(|full| {
             let reason = full.to_string();
             debug!(%reason, "a client of the status socket was refused");
-            let line = format!("{}\n", serde_json::json!({ "schema": 1, "type": "refused", "reason": reason }));
+            let refused = Refused { reason: reason.into(), ..Refused::default() };
             // A new socket's buffer takes this; if not, being closed says enough.
-            let _ = stream.try_write(line.as_bytes());
+            let _ = stream.try_write(&crate::api::line(&refused));
         }) else {
             return;
         };

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::unistd::Group;
-use serde::Deserialize;
+
+use crate::api::control::Answer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -19,8 +20,6 @@ use super::places::{Limits, Peer, Places};
 use super::reading;
 use crate::event::Order;
 
-/// Of replies and requests.
-pub const SCHEMA: u32 = 1;
 /// For the owner and the group: `root:bramblegate`, or the daemon's own user.
 const MODE: u32 = 0o660;
 /// Whose members may give orders.
@@ -45,43 +44,9 @@ pub struct Request {
     pub reply: oneshot::Sender<Result<(), String>>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    schema: u32,
-    order: String,
-    node: Option<String>,
-}
-
-/// The order in one line; else what is wrong, for the one who wrote it.
-///
-/// # Errors
-/// It is no order.
-pub fn parse(line: &[u8]) -> Result<Order, String> {
-    let line: Line = serde_json::from_slice(line).map_err(|error| {
-        format!("this is no order: {error}; write {{\"schema\":{SCHEMA},\"order\":\"drain\",\"node\":\"rpi1\"}}")
-    })?;
-    if line.schema != SCHEMA {
-        return Err(format!("schema {} is not known here: write {SCHEMA}", line.schema));
-    }
-    match (line.order.as_str(), line.node) {
-        ("drain", Some(node)) => Ok(Order::Drain(node)),
-        ("resume", Some(node)) => Ok(Order::Resume(node)),
-        ("forget", Some(node)) => Ok(Order::Forget(node)),
-        ("drain" | "resume" | "forget", None) => Err(format!("\"{}\" needs the name of a node", line.order)),
-        ("acknowledge", None) => Ok(Order::Acknowledge),
-        ("acknowledge", Some(_)) => Err("\"acknowledge\" is for all that stands, not for one node".to_owned()),
-        _ => Err("the orders are \"drain\", \"resume\", \"forget\" and \"acknowledge\"".to_owned()),
-    }
-}
-
 /// One line of reply.
-pub fn reply(result: &Result<(), String>) -> String {
-    let value = match result {
-        Ok(()) => serde_json::json!({ "schema": SCHEMA, "ok": true }),
-        Err(error) => serde_json::json!({ "schema": SCHEMA, "ok": false, "error": error }),
-    };
-    format!("{value}\n")
+fn reply(result: Result<(), String>) -> Vec<u8> {
+    crate::api::line(&Answer::from(result))
 }
 
 /// Makes the socket where it is to be, also when that changes, and takes orders until the receiver is gone.
@@ -129,7 +94,7 @@ async fn listen(path: &Path, place: &mut watch::Receiver<PathBuf>, requests: &mp
             Err(full) => {
                 debug!(%full, "a client of the control socket was refused");
                 // A new socket's buffer takes this.
-                let _ = stream.try_write(reply(&Err(format!("too many are connected: {full}: try again"))).as_bytes());
+                let _ = stream.try_write(&reply(Err(format!("too many are connected: {full}: try again"))));
                 continue;
             }
         };
@@ -162,11 +127,11 @@ async fn serve(stream: &mut UnixStream, requests: &mpsc::Sender<Request>) -> io:
     loop {
         while let Some(end) = held.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = held.drain(..=end).collect();
-            let result = match parse(&line) {
+            let result = match Order::parse(&line) {
                 Ok(order) => carry_out(order, requests).await,
                 Err(error) => Err(error),
             };
-            timeout(PATIENCE, stream.write_all(reply(&result).as_bytes())).await??;
+            timeout(PATIENCE, stream.write_all(&reply(result))).await??;
         }
         if held.len() > LONGEST {
             return dismiss(stream, format!("no order is longer than {LONGEST} bytes")).await;
@@ -182,7 +147,7 @@ async fn serve(stream: &mut UnixStream, requests: &mpsc::Sender<Request>) -> io:
 /// Says why nothing is done, and lets the client finish: one that still writes would find the connection closed, and
 /// never read the refusal.
 async fn dismiss(stream: &mut UnixStream, why: String) -> io::Result<()> {
-    timeout(PATIENCE, stream.write_all(reply(&Err(why)).as_bytes())).await??;
+    timeout(PATIENCE, stream.write_all(&reply(Err(why)))).await??;
     timeout(LAST_WORDS, drain(stream)).await.unwrap_or(Ok(()))
 }
 
@@ -220,22 +185,6 @@ fn group_named(name: &'static str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_order_is_read_and_rubbish_is_explained() {
-        assert_eq!(parse(br#"{"schema":1,"order":"drain","node":"rpi2"}"#), Ok(Order::Drain("rpi2".into())));
-        assert_eq!(parse(br#"{"schema":1,"order":"acknowledge"}"#), Ok(Order::Acknowledge));
-        for (line, word) in [
-            (&b"drain rpi2"[..], "no order"),
-            (br#"{"schema":2,"order":"drain","node":"rpi2"}"#, "schema 2"),
-            (br#"{"schema":1,"order":"drain"}"#, "needs the name"),
-            (br#"{"schema":1,"order":"explode"}"#, "the orders are"),
-            (br#"{"schema":1,"order":"drain","node":"rpi2","force":true}"#, "unknown field"),
-        ] {
-            let error = parse(line).unwrap_err();
-            assert!(error.contains(word), "{error}");
-        }
-    }
 
     #[test]
     fn a_group_is_found_by_its_whole_name() {

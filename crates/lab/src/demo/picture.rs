@@ -1,10 +1,11 @@
 //! What the demo draws: caption, panel, and what lies behind it.
 
+use std::fmt::Display;
 use std::time::Duration;
 
-use serde_json::Value;
+use bramblegate_api::status::Snapshot;
 
-use crate::watch::{at, text};
+use crate::watch;
 use bramblegate::cli::panel::view::View;
 use bramblegate::cli::panel::{Style, draw};
 use bramblegate::event::printable_line;
@@ -16,7 +17,7 @@ const JOURNAL: usize = 6;
 #[derive(Debug)]
 pub struct Picture<'p> {
     /// `None`: the daemon does not answer
-    pub status: Option<&'p Value>,
+    pub status: Option<&'p Snapshot>,
     /// the newest last
     pub captions: &'p [String],
     /// last lines of the journal
@@ -105,45 +106,43 @@ impl Picture<'_> {
     /// Display and LED as `bramblegate panel` draws them on so many rows, or on more where that cannot be; the severity in words.
     fn panel(&self, rows: usize) -> Vec<String> {
         let Some(status) = self.status else { return vec!["   (the daemon is not there yet)".to_owned()] };
-        let mut view = View::default();
-        view.take(status);
+        let view = View::of(status);
         let style = Style { rows, ..self.style };
         let mut lines = draw(&view.lines, view.geometry(), view.charset(), view.led, self.elapsed, style);
         if let Some(last) = lines.last_mut() {
-            last.push_str(&format!("    {}", self.strong(&view.severity)));
+            last.push_str(&format!("    {}", self.strong(&view.severity.to_string())));
         }
         lines
     }
 
-    fn facts(&self, status: &Value) -> Vec<String> {
-        let get = |path: &str| text(at(status, path)).replace("null", "-");
+    fn facts(&self, status: &Snapshot) -> Vec<String> {
+        let Snapshot { uplink, gateway, cluster, .. } = status;
+        let lease = uplink.lease_left_s.map(|left| format!("{left} s"));
         let mut lines = vec![
             format!(
                 "   uplink   {} {}, {}, gateway {}, lease {}",
-                get("uplink.interface"),
-                get("uplink.state"),
-                get("uplink.address"),
-                get("uplink.gateway"),
-                at(status, "uplink.lease_left_s")
-                    .and_then(Value::as_u64)
-                    .map_or("-".to_owned(), |left| format!("{left} s"))
+                or_dash(uplink.interface.as_ref()),
+                uplink.state,
+                or_dash(uplink.address),
+                or_dash(uplink.gateway),
+                or_dash(lease)
             ),
             format!(
                 "   gateway  forwarding {}, NAT {}, overlap {}, applied {}, repaired {}",
-                get("gateway.forwarding"),
-                get("gateway.masquerade"),
-                get("gateway.overlap"),
-                get("gateway.applied"),
-                get("gateway.repaired")
+                gateway.forwarding,
+                or_dash(gateway.masquerade),
+                gateway.overlap,
+                gateway.applied,
+                gateway.repaired
             ),
         ];
-        let nodes = at(status, "nodes").and_then(Value::as_array).cloned().unwrap_or_default();
-        let nodes = nodes.iter().map(|node| format!("{} {}", text(node.get("name")), text(node.get("health"))));
-        lines.push(format!("   cluster  {}: {}", get("cluster.address"), nodes.collect::<Vec<_>>().join(", ")));
+        let nodes = status.nodes.iter().map(|node| format!("{} {}", node.name, node.health));
+        let nodes = nodes.collect::<Vec<_>>().join(", ");
+        lines.push(format!("   cluster  {}: {nodes}", or_dash(cluster.address)));
         let mut lines: Vec<String> = lines.iter().map(|line| self.cut(line)).collect();
-        for alert in at(status, "alerts").and_then(Value::as_array).into_iter().flatten() {
-            let severity = text(alert.get("severity"));
-            let words = self.cut(&format!("{severity}  {}", text(alert.get("text"))));
+        for alert in &status.alerts {
+            let severity = alert.severity.to_string();
+            let words = self.cut(&format!("{severity}  {}", alert.text));
             let words = words.strip_prefix(&severity).unwrap_or_default();
             lines.push(format!("   {}{words}", self.strong(&severity)));
         }
@@ -159,40 +158,40 @@ impl Picture<'_> {
     }
 }
 
+fn or_dash(value: Option<impl Display>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
 /// What a plain demo prints when it changes, as (subject, words): one line each.
-pub fn facts(status: &Value) -> Vec<(String, String)> {
-    let get = |path: &str| text(at(status, path)).replace("null", "-");
-    let rows: Vec<String> = at(status, "panel.lcd.lines")
-        .and_then(Value::as_array)
-        .map(|rows| rows.iter().map(|row| text(Some(row))).collect())
-        .unwrap_or_default();
+pub fn facts(status: &Snapshot) -> Vec<(String, String)> {
+    let Snapshot { uplink, gateway, panel, .. } = status;
+    let row = watch::lcd(status).first().map(|row| row.trim_end().to_owned()).unwrap_or_default();
+    let interface = or_dash(uplink.interface.as_ref());
+    let (colour, pattern) = (or_dash(panel.led.colour.as_ref()), or_dash(panel.led.pattern.as_ref()));
     let mut facts = vec![
-        ("lcd".to_owned(), rows.first().map(|row| row.trim_end().to_owned()).unwrap_or_default()),
-        ("uplink".to_owned(), format!("{} {} {}", get("uplink.interface"), get("uplink.state"), get("uplink.address"))),
+        ("lcd".to_owned(), row),
+        ("uplink".to_owned(), format!("{interface} {} {}", uplink.state, or_dash(uplink.address))),
         (
             "gateway".to_owned(),
             format!(
                 "forwarding {}, NAT {}, overlap {}, repaired {}",
-                get("gateway.forwarding"),
-                get("gateway.masquerade"),
-                get("gateway.overlap"),
-                get("gateway.repaired")
+                gateway.forwarding,
+                or_dash(gateway.masquerade),
+                gateway.overlap,
+                gateway.repaired
             ),
         ),
-        ("led".to_owned(), format!("{} {}", get("panel.led.colour"), get("panel.led.pattern"))),
-        ("severity".to_owned(), get("severity")),
+        ("led".to_owned(), format!("{colour} {pattern}")),
+        ("severity".to_owned(), status.severity.to_string()),
     ];
-    for alert in at(status, "alerts").and_then(Value::as_array).into_iter().flatten() {
-        let (code, words) = (text(alert.get("code")), text(alert.get("text")));
+    for alert in &status.alerts {
         // Several of one kind are one fact: told apart they would take turns in being the news.
-        match facts.iter_mut().find(|(known, _)| *known == code) {
-            Some((_, told)) => *told += &format!("; {words}"),
-            None => facts.push((code, words)),
+        match facts.iter_mut().find(|(known, _)| alert.code == **known) {
+            Some((_, told)) => *told += &format!("; {}", alert.text),
+            None => facts.push((alert.code.to_string(), alert.text.to_string())),
         }
     }
-    for node in at(status, "nodes").and_then(Value::as_array).into_iter().flatten() {
-        facts.push((text(node.get("name")), text(node.get("health"))));
-    }
+    facts.extend(status.nodes.iter().map(|node| (node.name.to_string(), node.health.to_string())));
     facts
 }
 
@@ -200,9 +199,10 @@ pub fn facts(status: &Value) -> Vec<(String, String)> {
 mod tests {
     use super::*;
     use bramblegate::cli::panel::Depth;
+    use bramblegate_api::status::UplinkState;
 
-    fn status() -> Value {
-        serde_json::json!({
+    fn status() -> Snapshot {
+        let status = serde_json::json!({
             "severity": "warning",
             "alerts": [{"severity": "warning", "code": "node-down", "text": "rpi2 down"}],
             "uplink": {"state": "online", "interface": "eth1", "address": "10.99.0.126/24", "gateway": null},
@@ -210,10 +210,11 @@ mod tests {
             "nodes": [{"name": "rpi2", "health": "down"}],
             "panel": {"lcd": {"lines": ["10.99.0.126     ", "rpi2 down      ♥"]},
                       "led": {"colour": "#ffa000", "pattern": "double-blink"}}
-        })
+        });
+        serde_json::from_value(status).unwrap()
     }
 
-    fn picture(status: &Value, colour: bool) -> String {
+    fn picture(status: &Snapshot, colour: bool) -> String {
         let captions = ["rpi2 dies".to_owned()];
         let elapsed = Duration::from_secs(3);
         let depth = if colour { Depth::True } else { Depth::None };
@@ -267,7 +268,7 @@ mod tests {
     #[test]
     fn a_change_of_one_fact_is_one_changed_line() {
         let (before, mut after) = (facts(&status()), status());
-        after["uplink"]["state"] = "portal".into();
+        after.uplink.state = UplinkState::Portal.into();
         let after = facts(&after);
         assert_eq!(before.iter().zip(&after).filter(|(a, b)| a != b).count(), 1);
     }

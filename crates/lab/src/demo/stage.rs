@@ -6,12 +6,11 @@ use std::process::ExitCode;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use bramblegate_api::status::{NodeHealth, Snapshot, UplinkState};
 
 use super::{Args, is_plain, picture};
 use crate::file::Internet;
 use crate::play::{Audience, play};
-use crate::watch::{at, text};
 use crate::world::Finger;
 use crate::{Error, Result, Venue, World};
 use bramblegate::cli::panel::Style;
@@ -208,10 +207,10 @@ impl Show {
     }
 
     /// Where the story was left: the next key of a pair undoes what it did.
-    fn take_over(&mut self, status: &Value) {
-        let state = text(at(status, "uplink.state"));
-        (self.pulled, self.portal) = (state == "no-carrier", state == "portal");
-        self.node_down = text(at(status, "nodes.rpi2.health")) == "down";
+    fn take_over(&mut self, status: &Snapshot) {
+        let state = &status.uplink.state;
+        (self.pulled, self.portal) = (*state == UplinkState::NoCarrier, *state == UplinkState::Portal);
+        self.node_down = status.nodes.iter().any(|node| node.name == "rpi2" && node.health == NodeHealth::Down);
     }
 
     fn act(&mut self, world: &mut World, deed: Deed, acts: &[Venue]) -> Result<()> {
@@ -271,7 +270,7 @@ impl Show {
         self.over |= self.unwritten != 0 || !output::is_open();
     }
 
-    fn draw(&mut self, world: &World, status: Option<&Value>) {
+    fn draw(&mut self, world: &World, status: Option<&Snapshot>) {
         let Some(screen) = &self.screen else { return };
         let (journal, style) = (world.journal(), Style::of_terminal());
         let lines: Vec<String> = journal.lines().map(str::to_owned).collect();
@@ -287,7 +286,7 @@ impl Show {
         screen.show(&picture.lines(), style.rows);
     }
 
-    fn tell_changes(&mut self, status: &Value) {
+    fn tell_changes(&mut self, status: &Snapshot) {
         let facts = picture::facts(status);
         let gone: Vec<String> = self.told.keys().filter(|key| !facts.iter().any(|(k, _)| k == *key)).cloned().collect();
         for key in gone {
@@ -350,7 +349,7 @@ impl Audience for Show {
         }
     }
 
-    fn look(&mut self, world: &mut World, status: Option<&Value>) -> bool {
+    fn look(&mut self, world: &mut World, status: Option<&Snapshot>) -> bool {
         if self.screen.is_some() {
             self.draw(world, status);
         } else if let Some(status) = status {
@@ -399,8 +398,8 @@ mod tests {
     #[test]
     fn the_first_key_undoes_what_the_story_did() {
         let mut show = Show::new(&Args { venue: None, seconds: None, plain: true });
-        let nodes = serde_json::json!([{"name": "rpi2", "health": "down"}]);
-        show.take_over(&serde_json::json!({"uplink": {"state": "portal"}, "nodes": nodes}));
+        let text = r#"{"uplink":{"state":"portal"},"nodes":[{"name":"rpi2","health":"down"}]}"#;
+        show.take_over(&serde_json::from_str(text).unwrap());
         assert_eq!((show.pulled, show.portal, show.node_down), (false, true, true));
     }
 

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bramblegate_api::status::Snapshot;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use serde_json::Value;
 
 use super::super::inside::HOME;
 use super::super::shell::{self, Running, must, spawn, within};
@@ -149,7 +149,7 @@ impl World {
     }
 
     /// The daemon's status, from its socket.
-    pub fn status(&self) -> Result<Value> {
+    pub fn status(&self) -> Result<Snapshot> {
         watch::snapshot(&self.socket())
     }
 
@@ -160,9 +160,7 @@ impl World {
 
     /// The LCD's rows, by the status.
     pub fn lcd(&self) -> Result<Vec<String>> {
-        let status = self.status()?;
-        let lines = watch::at(&status, "panel.lcd.lines").and_then(Value::as_array).cloned().unwrap_or_default();
-        Ok(lines.iter().map(|line| line.as_str().unwrap_or_default().to_owned()).collect())
+        self.status().map(|status| watch::lcd(&status))
     }
 
     /// The LCD's rows, worked out from the bytes that the emulated bus carried.
@@ -211,7 +209,10 @@ impl World {
     /// Everything one wants to know when something expected was not seen.
     pub fn story(&self) -> String {
         let mut story = String::new();
-        let status = self.status().map_or_else(|error| error.to_string(), |status| status.to_string());
+        let status = self.status().map_or_else(
+            |error| error.to_string(),
+            |status| String::from_utf8_lossy(&bramblegate_api::line(&status)).into_owned(),
+        );
         story += &format!("== status\n{status}\n== glass\n{}\n", self.glass().join("\n"));
         for line in [
             "ip -br link",

@@ -109,9 +109,20 @@ impl Stage {
     /// The snapshot line, as a client reads it; it must be as the schema says.
     fn line(&self) -> Value {
         let nodes = nodes(&self.state);
-        let text = json::snapshot(&self.snapshot(), &nodes, self.now());
-        parse(&text)
+        parse(&whole(&self.snapshot(), &nodes, self.now()))
     }
+}
+
+/// A snapshot line.
+fn whole(snapshot: &Snapshot, nodes: &[NodeStatus], now: Instant) -> Vec<u8> {
+    let nodes = nodes.iter().map(|node| node.at(now)).collect();
+    crate::api::line(&api::Snapshot { nodes, ..snapshot.at(now) })
+}
+
+/// Names of what differs.
+fn parts(change: &api::Change) -> Vec<String> {
+    let value = serde_json::to_value(change).unwrap();
+    keys(&value).into_iter().filter(|key| !["schema", "type", "seq"].contains(key)).map(str::to_owned).collect()
 }
 
 fn parse(text: &[u8]) -> Value {
@@ -311,7 +322,7 @@ fn errors_of_the_displays_bus_are_told_and_are_worth_a_line() {
     let before = stage.snapshot();
     stage.tell(Event::Vital(Vital::DisplayErrors(3)));
     assert_eq!(stage.line()["panel"]["lcd"]["errors"], 3);
-    assert_eq!(json::changed_parts(&before, &stage.snapshot()), ["panel"]);
+    assert_eq!(parts(&stage.snapshot().change_after(&before, stage.now())), ["panel"]);
 }
 
 #[test]
@@ -338,7 +349,7 @@ fn time_alone_is_no_news() {
     stage.report(Output::Display, Ok(Applied::Display { lines, bytes: 9999, blind: false }));
     let after = stage.snapshot();
     assert_ne!(before, after, "a snapshot has to tell it");
-    assert_eq!(json::changed_parts(&before, &after), [""; 0]);
+    assert!(!after.is_news_after(&before));
     let first = node(&stage.state, "rpi1").unwrap();
     stage.round("rpi1", Some(Duration::from_millis(7)));
     let second = node(&stage.state, "rpi1").unwrap();
@@ -355,11 +366,13 @@ fn a_change_tells_just_what_changed() {
         stage.node("rpi2", false);
     }
     let after = stage.snapshot();
-    let parts = json::changed_parts(&before, &after);
-    assert_eq!(parts, ["severity", "alerts", "cluster"]);
+    assert!(after.is_news_after(&before));
+    let change = after.change_after(&before, stage.now());
+    assert_eq!(parts(&change), ["alerts", "cluster", "severity"]);
     let down = node(&stage.state, "rpi2").unwrap();
-    let text = json::change(7, &after, &parts, [&down], &["rpi9".to_owned()].into(), stage.now()).unwrap();
-    let line = parse(&text);
+    let change =
+        api::Change { seq: 7, nodes: vec![down.at(stage.now())], nodes_removed: vec!["rpi9".into()], ..change };
+    let line = parse(&crate::api::line(&change));
     assert_eq!(keys(&line), ["alerts", "cluster", "nodes", "nodes_removed", "schema", "seq", "severity", "type"]);
     assert_eq!(line["seq"], 7);
     assert_eq!(line["nodes"].as_array().unwrap().len(), 1);
@@ -372,8 +385,8 @@ fn a_change_tells_just_what_changed() {
 fn nothing_to_tell_is_no_line() {
     let stage = Stage::online();
     let snapshot = stage.snapshot();
-    assert_eq!(json::changed_parts(&snapshot, &snapshot.clone()), [""; 0]);
-    assert!(json::change(1, &snapshot, &[], [], &[].into(), stage.now()).is_none());
+    assert!(!snapshot.is_news_after(&snapshot.clone()));
+    assert!(snapshot.change_after(&snapshot, stage.now()).is_empty());
 }
 
 /// Names of ports, tables and programs come from others, and many a client prints a text as it is.
@@ -388,8 +401,8 @@ fn no_text_is_obeyed_by_a_terminal() {
         Firewall::Blocked(Some(Blocker { table: Some(RAW.into()), chain: Some(RAW.into()), remedy: RAW.into() }));
     stage.tell(Event::Firewall(blocked));
     let (nodes, mut snapshot) = (nodes(&stage.state), stage.snapshot());
-    snapshot.uplink.interface = Some(RAW.into());
-    let text = json::snapshot(&snapshot, &nodes, stage.now());
+    snapshot.uplink.facts.interface = Some(RAW.into());
+    let text = whole(&snapshot, &nodes, stage.now());
     let value = parse(&text);
     Schema::shipped().check(&value).unwrap();
     let shown = "\\u{1b}[2J\\u{a}\\u{7f}\\u{9b}31m\\u{202e}x";

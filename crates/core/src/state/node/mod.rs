@@ -16,63 +16,13 @@ use std::time::Duration;
 
 use crate::event::{Instant, Mac, NodeId};
 
+pub use crate::api::status::{NodeHealth, Origin};
 pub use counts::Counts;
 use counts::Troubled;
 use health::Watch;
 pub use health::{BOOTING_TIME, HealthChange, Trouble};
 use inventory::Inventory;
 pub use inventory::{Contest, FORGET_TIME, Flood, Homonym, Misplaced, most_claims};
-
-/// How a node is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum NodeHealth {
-    /// not probed, not yet, or has not answered since the start and may be starting still
-    Unknown,
-    /// it loads its system from us
-    Booting,
-    Up,
-    /// it answers, but slowly, with losses, or not all the time
-    Degraded,
-    Down,
-    /// worked on: no alarm whatever its probes say
-    Maintenance,
-}
-
-impl NodeHealth {
-    /// All of them, in their order.
-    pub const ALL: [Self; 6] = [Self::Unknown, Self::Booting, Self::Up, Self::Degraded, Self::Down, Self::Maintenance];
-
-    /// The word in status and journal.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Booting => "booting",
-            Self::Up => "up",
-            Self::Degraded => "degraded",
-            Self::Down => "down",
-            Self::Maintenance => "maintenance",
-        }
-    }
-}
-
-/// How we know of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Origin {
-    /// the settings name it
-    Settings,
-    /// it asked for an address, or was heard on the cluster port
-    Found,
-}
-
-impl Origin {
-    /// The word in the status.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Settings => "settings",
-            Self::Found => "found",
-        }
-    }
-}
 
 /// One node.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,8 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use crate::api::status::Change;
+
 use crate::event::{Instant, NodeId};
-use crate::render::status::json::{change, changed_parts, head, node as node_object, tail};
 use crate::render::status::{NodeStatus, Snapshot};
 
 /// Nodes told in one line, at most: a line stays well below what a client may fall behind.
@@ -52,7 +53,7 @@ impl Board {
     /// Takes the whole in; (it is the first, there is something to tell).
     pub fn publish(&mut self, snapshot: Snapshot) -> (bool, bool) {
         let first = self.current.is_none();
-        let news = self.told.as_ref().is_none_or(|told| !changed_parts(told, &snapshot).is_empty());
+        let news = self.told.as_ref().is_none_or(|told| snapshot.is_news_after(told));
         if first {
             self.told = Some(snapshot.clone());
         }
@@ -172,19 +173,23 @@ impl Board {
     /// The next line of changes, and whether there is more to tell.
     pub fn take_line(&mut self, now: Instant) -> (Option<Vec<u8>>, bool) {
         let Some(current) = &self.current else { return (None, false) };
-        let parts = self.told.as_ref().map_or_else(Vec::new, |told| changed_parts(told, current));
-        let places: Vec<usize> = self.changed.iter().copied().take(NODES_IN_A_LINE).collect();
-        let nodes = places.iter().filter_map(|place| self.nodes.get(*place));
-        let line = change(self.sequence + 1, current, &parts, nodes, &self.removed, now);
-        if !parts.is_empty() {
+        let mut change = self.told.as_ref().map_or_else(Change::default, |told| current.change_after(told, now));
+        if !change.is_empty() {
             self.told = Some(current.clone());
         }
+        let places: Vec<usize> = self.changed.iter().copied().take(NODES_IN_A_LINE).collect();
+        change.nodes = places.iter().filter_map(|place| Some(self.nodes.get(*place)?.at(now))).collect();
+        change.nodes_removed = std::mem::take(&mut self.removed).into_iter().map(Into::into).collect();
         for place in places {
             self.changed.remove(&place);
         }
-        self.removed.clear();
-        self.sequence += u64::from(line.is_some());
-        (line, !self.changed.is_empty())
+        let more = !self.changed.is_empty();
+        if change.is_empty() {
+            return (None, more);
+        }
+        self.sequence += 1;
+        change.seq = self.sequence;
+        (Some(crate::api::line(&change)), more)
     }
 
     /// The next piece of a snapshot; a client that reads slowly holds no more than a piece.
@@ -193,7 +198,7 @@ impl Board {
         let mut text = Vec::new();
         if !cursor.begun {
             *cursor = Cursor { layout: self.layout, next: 0, begun: true };
-            text = head(current, now);
+            text = current.at(now).around_nodes().0;
         } else if cursor.layout != self.layout {
             return Piece::Broken;
         }
@@ -201,13 +206,14 @@ impl Board {
             if cursor.next > 0 {
                 text.push(b',');
             }
-            text.extend(node_object(node, now));
+            // Plain data: writing it into memory does not fail.
+            let _ = serde_json::to_writer(&mut text, &node.at(now));
             cursor.next += 1;
         }
         if cursor.next < self.nodes.len() {
             return Piece::Part(text);
         }
-        text.extend(tail(current, now));
+        text.extend(current.at(now).around_nodes().1);
         Piece::Last(text)
     }
 }

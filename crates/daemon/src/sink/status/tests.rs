@@ -9,18 +9,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
+use crate::api::status as api;
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 
 use super::*;
 use crate::event::Instant as Moment;
-use crate::policy::Overlap;
-use crate::policy::alert::{Alert, Severity};
-use crate::render::status::{
-    ClusterStatus, DeviceState, DhcpStatus, GatewayStatus, LcdStatus, LedStatus, UplinkStatus,
-};
+use crate::policy::alert::Severity;
+use crate::render::status::UplinkStatus;
 use crate::state::node::{NodeHealth, Origin};
-use crate::state::uplink::UplinkState;
 
 /// A folder of its own, removed at the end.
 struct Folder(PathBuf, #[expect(dead_code, reason = "removed when dropped")] tempfile::TempDir);
@@ -42,43 +39,16 @@ impl Folder {
 }
 
 pub(super) fn snapshot() -> Snapshot {
-    let uplink = UplinkStatus {
-        state: UplinkState::Absent,
-        interface: None,
-        address: None,
-        gateway: None,
-        since: None,
-        valid_until: None,
-        addresses: None,
-        not_renewed_since: None,
-        acquisition: None,
-        portal_url: None,
-    };
     Snapshot {
         started: Moment::default(),
         severity: Severity::Ok,
         alerts: Vec::new(),
-        uplink,
+        uplink: UplinkStatus::default(),
         uplinks: Vec::new(),
-        gateway: GatewayStatus {
-            ipv6_forwarding: None,
-            forwarding: true,
-            masquerade: Some(true),
-            applied: 1,
-            repaired: 0,
-            overlap: Overlap::None,
-            blocked_by: None,
-        },
-        cluster: ClusterStatus {
-            interface: None,
-            address: "192.168.50.1/24".parse().unwrap(),
-            dhcp: DhcpStatus::Off,
-            up: 0,
-            total: 0,
-        },
+        gateway: api::Gateway::default(),
+        cluster: api::Cluster::default(),
         host: None,
-        lcd: LcdStatus { state: DeviceState::Off, lines: None, bytes: 0, errors: 0 },
-        led: LedStatus { state: DeviceState::Off, signals: None },
+        panel: api::Panel::default(),
     }
 }
 
@@ -201,7 +171,7 @@ async fn what_is_not_worth_a_line_wakes_nobody() {
     handle.node(slower);
     handle.round_trips([(id("rpi1"), Some(Duration::from_millis(8)))].into_iter());
     let mut later = snapshot();
-    later.lcd.bytes = 1000;
+    later.panel.lcd.bytes = 1000;
     handle.publish(later);
     assert!(beside(move || reader.is_silent(Duration::from_millis(300))).await);
     let mut second = Reader::connect(&folder);
@@ -283,13 +253,7 @@ async fn a_slow_client_is_closed_and_a_fast_one_gets_all() {
     for round in 0..12 {
         let mut large = snapshot();
         let text = format!("{round}{}", "x".repeat(100_000));
-        large.alerts.push(Alert {
-            severity: Severity::Fault,
-            code: "host-test",
-            text,
-            panel: String::new(),
-            acknowledged: false,
-        });
+        large.alerts.push(api::Alert { text: text.into(), ..api::Alert::default() });
         handle.publish(large);
         sleep(SPACING + Duration::from_millis(5)).await;
     }

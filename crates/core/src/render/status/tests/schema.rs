@@ -27,7 +27,8 @@ impl Schema {
                     let name = wanted.as_str().unwrap().strip_prefix("#/$defs/").unwrap();
                     self.at(path, &self.0["$defs"][name], value)?;
                 }
-                "oneOf" => self.one_of(path, wanted, value)?,
+                "oneOf" => self.choices(path, wanted, value, true)?,
+                "anyOf" => self.choices(path, wanted, value, false)?,
                 "type" => has_type(path, wanted, value)?,
                 "const" if value != wanted => return Err(format!("{path}: not {wanted}")),
                 "enum" if !wanted.as_array().unwrap().contains(value) => {
@@ -52,20 +53,24 @@ impl Schema {
                 "minimum" if value.is_number() && value.as_f64() < wanted.as_f64() => {
                     return Err(format!("{path}: {value} is less than {wanted}"));
                 }
+                "maximum" if value.is_number() && value.as_f64() > wanted.as_f64() => {
+                    return Err(format!("{path}: {value} is more than {wanted}"));
+                }
                 "$schema" | "$id" | "$defs" | "title" | "description" | "const" | "enum" | "required"
-                | "properties" | "items" | "minimum" => {}
+                | "properties" | "items" | "minimum" | "maximum" => {}
                 other => return Err(format!("{path}: this check does not know {other:?}")),
             }
         }
         Ok(())
     }
 
-    fn one_of(&self, path: &str, choices: &Value, value: &Value) -> Result<(), String> {
+    /// One of the choices fits, or at least one.
+    fn choices(&self, path: &str, choices: &Value, value: &Value, only_one: bool) -> Result<(), String> {
         let results: Vec<_> = choices.as_array().unwrap().iter().map(|choice| self.at(path, choice, value)).collect();
         match results.iter().filter(|result| result.is_ok()).count() {
-            1 => Ok(()),
             0 => Err(results.into_iter().filter_map(Result::err).collect::<Vec<_>>().join(" / ")),
-            _ => Err(format!("{path}: more than one choice fits")),
+            2.. if only_one => Err(format!("{path}: more than one choice fits")),
+            _ => Ok(()),
         }
     }
 }

@@ -1,21 +1,25 @@
-//! The one filter for text that leaves the program for a terminal, a log or the journal: what others may have put into
-//! it (names of processes, hosts, ports and files, words of servers) moves no cursor, rings no bell and hides nothing.
+//! The one filter for text that leaves the program for a terminal, a log or the journal: what
+//! others may have put into it (names of processes, hosts, ports and files, words of servers) moves
+//! no cursor, rings no bell and hides nothing.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Returns the text with every character escaped (`\u{1b}`) that a terminal would obey or not show: C0 but line feed and
-/// tabulator, DEL, C1, and Unicode's controls of direction and format (UAX #9, general category Cf).
+/// Returns the text with every character escaped (`\u{1b}`) that a terminal would obey or not show:
+/// C0 but line feed and tabulator, DEL, C1, and Unicode's controls of direction and format (UAX #9,
+/// general category Cf).
 pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, |c| matches!(c, '\n' | '\t'), in_braces)
 }
 
-/// Returns the text as [`printable`] does and in one line: what stands in a line of its own makes no second one.
+/// Returns the text as [`printable`] does and in one line: what stands in a line of its own makes
+/// no second one.
 pub fn printable_line(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c == '\t', in_braces)
 }
 
-/// Returns JSON that means the same, with those characters written as JSON's own escapes (RFC 8259 section 7).
+/// Returns JSON that means the same, with those characters written as JSON's own escapes (RFC 8259
+/// section 7).
 pub fn printable_json(text: &str) -> Cow<'_, str> {
     let escape = |out: &mut String, c: char| {
         let mut units = [0; 2];

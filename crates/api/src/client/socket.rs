@@ -1,5 +1,6 @@
-//! Connections to the daemon's sockets that never wait longer than they may. Of a daemon that hangs the queue fills, and then
-//! connect(2) waits for ever; and a time limit of each read alone is none for a peer that sends a byte now and then.
+//! Connections to the daemon's sockets that never wait longer than they may. Of a daemon that hangs
+//! the queue fills, and then connect(2) waits for ever; and a time limit of each read alone is none
+//! for a peer that sends a byte now and then.
 
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::os::fd::OwnedFd;
@@ -38,8 +39,9 @@ pub fn connect(path: &Path) -> io::Result<UnixStream> {
     Ok(UnixStream::from(OwnedFd::from(socket)))
 }
 
-/// Appends to `line` up to and with the next line break, until it holds `longest` bytes, the peer closes, or `patience` has
-/// passed since the call; `None` waits for ever. What came before an error stays in `line`.
+/// Appends to `line` up to and with the next line break, until it holds `longest` bytes, the peer
+/// closes, or `timeout` has passed since the call; `None` waits for ever. What came before an error
+/// stays in `line`.
 ///
 /// # Errors
 /// It took longer ([`ErrorKind::TimedOut`] or [`ErrorKind::WouldBlock`]); of the system calls.
@@ -47,9 +49,9 @@ pub fn read_line(
     reader: &mut BufReader<UnixStream>,
     line: &mut Vec<u8>,
     longest: usize,
-    patience: Option<Duration>,
+    timeout: Option<Duration>,
 ) -> io::Result<()> {
-    let deadline = patience.map(|patience| Instant::now() + patience);
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {

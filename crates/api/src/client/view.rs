@@ -1,0 +1,140 @@
+//! A snapshot that is kept up to date.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use crate::Text;
+use crate::status::{Change, Line, Node, Snapshot, Uplink};
+
+/// Holds what is known after a snapshot and the changes since.
+#[derive(Debug, Clone, Default)]
+pub struct View(Option<Merged>);
+
+/// A snapshot, and when its ages were true.
+#[derive(Debug, Clone)]
+struct Merged {
+    snapshot: Snapshot,
+    started: Instant,
+    uplink: Instant,
+    uplinks: Instant,
+    /// of each node, in their order
+    nodes: Vec<Instant>,
+    /// name → place among the nodes
+    places: HashMap<Text, usize>,
+}
+
+impl View {
+    /// Takes a line in. A type that is not known is passed over.
+    pub fn take(&mut self, line: Line) {
+        let now = Instant::now();
+        match line {
+            Line::Snapshot(snapshot) => self.0 = Some(Merged::new(*snapshot, now)),
+            Line::Change(change) => {
+                if let Some(merged) = &mut self.0 {
+                    merged.merge(*change, now);
+                }
+            }
+            Line::Refused(_) | Line::Other => {}
+        }
+    }
+
+    /// Returns the state as a snapshot would hold it, but for ages, which are of the line that
+    /// brought them; `None` before the first snapshot.
+    pub fn snapshot(&self) -> Option<&Snapshot> {
+        self.0.as_ref().map(|merged| &merged.snapshot)
+    }
+
+    /// Returns the state as a snapshot would hold it now: ages have gone on.
+    pub fn now(&self) -> Option<Snapshot> {
+        self.at(Instant::now())
+    }
+
+    /// Returns the state as a snapshot would hold it at `now`.
+    pub fn at(&self, now: Instant) -> Option<Snapshot> {
+        self.0.as_ref().map(|merged| merged.at(now))
+    }
+}
+
+impl Merged {
+    fn new(snapshot: Snapshot, now: Instant) -> Self {
+        let nodes = vec![now; snapshot.nodes.len()];
+        let mut merged = Self { snapshot, started: now, uplink: now, uplinks: now, nodes, places: HashMap::new() };
+        merged.find_places();
+        merged
+    }
+
+    fn find_places(&mut self) {
+        let nodes = self.snapshot.nodes.iter().enumerate();
+        self.places = nodes.map(|(place, node)| (node.name.clone(), place)).collect();
+    }
+
+    fn merge(&mut self, change: Change, now: Instant) {
+        let Change { severity, alerts, uplink, uplinks, gateway, cluster, host, panel, nodes, nodes_removed, .. } =
+            change;
+        if uplink.is_some() {
+            self.uplink = now;
+        }
+        if uplinks.is_some() {
+            self.uplinks = now;
+        }
+        replace(&mut self.snapshot.severity, severity);
+        replace(&mut self.snapshot.alerts, alerts);
+        replace(&mut self.snapshot.uplink, uplink);
+        replace(&mut self.snapshot.uplinks, uplinks);
+        replace(&mut self.snapshot.gateway, gateway);
+        replace(&mut self.snapshot.cluster, cluster);
+        replace(&mut self.snapshot.host, host);
+        replace(&mut self.snapshot.panel, panel);
+        self.remove(&nodes_removed);
+        for node in nodes {
+            self.set(node, now);
+        }
+    }
+
+    fn remove(&mut self, names: &[Text]) {
+        if names.is_empty() {
+            return;
+        }
+        let pairs = std::mem::take(&mut self.snapshot.nodes).into_iter().zip(std::mem::take(&mut self.nodes));
+        (self.snapshot.nodes, self.nodes) = pairs.filter(|(node, _)| !names.contains(&node.name)).unzip();
+        self.find_places();
+    }
+
+    fn set(&mut self, node: Node, now: Instant) {
+        let place = self.places.get(&node.name).copied().unwrap_or(self.nodes.len());
+        match (self.snapshot.nodes.get_mut(place), self.nodes.get_mut(place)) {
+            (Some(known), Some(age)) => (*known, *age) = (node, now),
+            _ => {
+                self.places.insert(node.name.clone(), place);
+                self.snapshot.nodes.push(node);
+                self.nodes.push(now);
+            }
+        }
+    }
+
+    fn at(&self, now: Instant) -> Snapshot {
+        let passed = |since: Instant| now.saturating_duration_since(since).as_secs();
+        let mut snapshot = self.snapshot.clone();
+        snapshot.uptime_s += passed(self.started);
+        go_on(&mut snapshot.uplink, passed(self.uplink));
+        snapshot.uplinks.iter_mut().for_each(|uplink| go_on(uplink, passed(self.uplinks)));
+        for (node, since) in snapshot.nodes.iter_mut().zip(&self.nodes) {
+            node.since_s += passed(*since);
+        }
+        snapshot
+    }
+}
+
+fn replace<T>(known: &mut T, changed: Option<T>) {
+    if let Some(changed) = changed {
+        *known = changed;
+    }
+}
+
+/// Lets `seconds` pass for the ages of an uplink.
+fn go_on(uplink: &mut Uplink, seconds: u64) {
+    for age in [&mut uplink.since_s, &mut uplink.not_renewed_s] {
+        *age = age.map(|age| age + seconds);
+    }
+    uplink.lease_left_s = uplink.lease_left_s.map(|left| left.saturating_sub(seconds));
+}

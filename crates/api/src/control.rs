@@ -1,0 +1,156 @@
+//! The lines of the control socket: an order and its answer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::word::words;
+use crate::{SCHEMA, Schema, Word};
+
+/// What the daemon is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(into = "Request")]
+pub enum Order {
+    /// a node is worked on: no alarm whatever its probes say
+    Drain(String),
+    /// … and no longer
+    Resume(String),
+    /// a node that was found, or the lease of one, is given up
+    Forget(String),
+    /// somebody knows of what is wrong now
+    Acknowledge,
+}
+
+words! {
+    /// The verb of an order.
+    Verb {
+        Drain = "drain",
+        Resume = "resume",
+        Forget = "forget",
+        Acknowledge = "acknowledge",
+    }
+}
+
+/// An order as it is sent. A daemon refuses what it does not know, for half an order is none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    pub order: Word<Verb>,
+    pub schema: Schema,
+}
+
+impl From<Order> for Request {
+    fn from(order: Order) -> Self {
+        let (verb, node) = match order {
+            Order::Drain(node) => (Verb::Drain, Some(node)),
+            Order::Resume(node) => (Verb::Resume, Some(node)),
+            Order::Forget(node) => (Verb::Forget, Some(node)),
+            Order::Acknowledge => (Verb::Acknowledge, None),
+        };
+        Self { node, order: verb.into(), schema: Schema::default() }
+    }
+}
+
+impl Order {
+    /// Returns the order of this verb; `None` where it has a node and needs none, or the other way
+    /// round.
+    pub fn new(verb: Verb, node: Option<String>) -> Option<Self> {
+        match (verb, node) {
+            (Verb::Drain, Some(node)) => Some(Self::Drain(node)),
+            (Verb::Resume, Some(node)) => Some(Self::Resume(node)),
+            (Verb::Forget, Some(node)) => Some(Self::Forget(node)),
+            (Verb::Acknowledge, None) => Some(Self::Acknowledge),
+            _ => None,
+        }
+    }
+
+    /// Reads an order in one line.
+    ///
+    /// # Errors
+    /// It is no order; what is wrong with it, for its writer.
+    pub fn parse(line: &[u8]) -> Result<Self, String> {
+        let request: Request = serde_json::from_slice(line).map_err(|error| {
+            format!("this is no order: {error}; write {{\"schema\":{SCHEMA},\"order\":\"drain\",\"node\":\"rpi1\"}}")
+        })?;
+        if request.schema != Schema::default() {
+            return Err(format!("schema {} is not known here: write {SCHEMA}", request.schema.0));
+        }
+        let verb =
+            request.order.known().ok_or("the orders are \"drain\", \"resume\", \"forget\" and \"acknowledge\"")?;
+        Self::new(verb, request.node).ok_or_else(|| match verb {
+            Verb::Acknowledge => "\"acknowledge\" is for all that stands, not for one node".to_owned(),
+            _ => format!("\"{verb}\" needs the name of a node"),
+        })
+    }
+}
+
+/// The answer to an order.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Answer {
+    /// why it was not carried out
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// it was carried out
+    pub ok: bool,
+    pub schema: Schema,
+}
+
+impl From<Result<(), String>> for Answer {
+    fn from(result: Result<(), String>) -> Self {
+        Self { ok: result.is_ok(), error: result.err(), schema: Schema::default() }
+    }
+}
+
+impl From<Answer> for Result<(), String> {
+    fn from(answer: Answer) -> Self {
+        if answer.ok { Ok(()) } else { Err(answer.error.unwrap_or_else(|| "refused".to_owned())) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_read_and_rubbish_is_explained() {
+        assert_eq!(Order::parse(br#"{"schema":1,"order":"drain","node":"rpi2"}"#), Ok(Order::Drain("rpi2".into())));
+        assert_eq!(Order::parse(br#"{"schema":1,"order":"acknowledge"}"#), Ok(Order::Acknowledge));
+        for (line, word) in [
+            (&b"drain rpi2"[..], "no order"),
+            (br#"{"schema":2,"order":"drain","node":"rpi2"}"#, "schema 2"),
+            (br#"{"schema":1,"order":"drain"}"#, "needs the name"),
+            (br#"{"schema":1,"order":"acknowledge","node":"rpi2"}"#, "not for one node"),
+            (br#"{"schema":1,"order":"explode"}"#, "the orders are"),
+            (br#"{"schema":1,"order":"drain","node":"rpi2","force":true}"#, "unknown field"),
+        ] {
+            let error = Order::parse(line).unwrap_err();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    /// Orders and answers as they were sent before they had types.
+    #[test]
+    fn orders_and_answers_stay_as_they_are_on_the_wire() {
+        for (order, line) in [
+            (Order::Drain("rpi1".into()), r#"{"node":"rpi1","order":"drain","schema":1}"#),
+            (Order::Resume("rpi1".into()), r#"{"node":"rpi1","order":"resume","schema":1}"#),
+            (Order::Forget("a".into()), r#"{"node":"a","order":"forget","schema":1}"#),
+            (Order::Acknowledge, r#"{"order":"acknowledge","schema":1}"#),
+        ] {
+            assert_eq!(String::from_utf8(crate::line(&order)).unwrap(), format!("{line}\n"));
+            assert_eq!(Order::parse(line.as_bytes()), Ok(order));
+        }
+        for (result, line) in [
+            (Ok(()), r#"{"ok":true,"schema":1}"#),
+            (Err("no such node".to_owned()), r#"{"error":"no such node","ok":false,"schema":1}"#),
+        ] {
+            let answer = Answer::from(result.clone());
+            assert_eq!(serde_json::to_string(&answer).unwrap(), line);
+            let read: Answer = serde_json::from_str(line).unwrap();
+            assert_eq!(Result::from(read), result);
+        }
+        let newer: Answer = serde_json::from_str(r#"{"schema":1,"ok":false,"hint":"x"}"#).unwrap();
+        assert_eq!(Result::from(newer), Err("refused".to_owned()));
+    }
+}

@@ -1,0 +1,194 @@
+//! Any line.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use proptest::option::of;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::super::*;
+
+/// Texts as others make them up: quotation marks, escapes, what looks like JSON.
+fn text() -> BoxedStrategy<Text> {
+    let tricky = r#","nodes":[]"#;
+    prop_oneof![any::<String>(), Just(tricky.to_owned()), "[a-z0-9-]{1,12}"].prop_map(Text::from).boxed()
+}
+
+/// Mostly listed words.
+fn word<T: Copy + std::fmt::Debug + Send + Sync + 'static>(all: &'static [T]) -> BoxedStrategy<Word<T>> {
+    prop_oneof![9 => select(all).prop_map(Word::Known), 1 => "new-[a-z]{1,5}".prop_map(|word| Word::Other(word.into()))]
+        .boxed()
+}
+
+fn net() -> BoxedStrategy<IpNet> {
+    (any::<IpAddr>(), 0..=32u8).prop_map(|(address, length)| IpNet::new(address, length).unwrap()).boxed()
+}
+
+fn list<S: Strategy + 'static>(item: S) -> BoxedStrategy<Vec<S::Value>> {
+    prop::collection::vec(item, 0..4).boxed()
+}
+
+fn alert() -> BoxedStrategy<Alert> {
+    (any::<bool>(), text(), word(&Severity::ALL), text())
+        .prop_map(|(acknowledged, code, severity, text)| Alert { acknowledged, code, severity, text })
+        .boxed()
+}
+
+fn uplink() -> BoxedStrategy<Uplink> {
+    let addresses = (of(net()), of(list(net())), of(any::<IpAddr>()));
+    let ages = (of(any::<u64>()), of(any::<u64>()), of(any::<u64>()));
+    let words = (of(word(&DhcpProgress::ALL)), word(&UplinkState::ALL), of(text()), of(text()));
+    (addresses, ages, words)
+        .prop_map(|((address, addresses, gateway), (lease, late, since), words)| {
+            let (dhcp, state, interface, portal_url) = words;
+            let (lease_left_s, not_renewed_s, since_s) = (lease, late, since);
+            Uplink {
+                address,
+                addresses,
+                dhcp,
+                gateway,
+                interface,
+                lease_left_s,
+                not_renewed_s,
+                portal_url,
+                since_s,
+                state,
+            }
+        })
+        .boxed()
+}
+
+fn gateway() -> BoxedStrategy<Gateway> {
+    let blocker = (of(text()), text(), of(text()));
+    let blocker = blocker.prop_map(|(chain, remedy, table)| Blocker { chain, remedy, table });
+    (any::<(u64, bool, Option<bool>, Option<bool>, u64)>(), of(blocker), word(&Overlap::ALL))
+        .prop_map(|((applied, forwarding, ipv6_forwarding, masquerade, repaired), blocked_by, overlap)| Gateway {
+            applied,
+            blocked_by,
+            forwarding,
+            ipv6_forwarding,
+            masquerade,
+            overlap,
+            repaired,
+        })
+        .boxed()
+}
+
+fn cluster() -> BoxedStrategy<Cluster> {
+    (net(), word(&DhcpStatus::ALL), of(text()), any::<(usize, usize)>())
+        .prop_map(|(address, dhcp, interface, (total, up))| Cluster {
+            address: Some(address),
+            dhcp,
+            interface,
+            total,
+            up,
+        })
+        .boxed()
+}
+
+fn host() -> BoxedStrategy<Host> {
+    type Percent = Option<u8>;
+    let percents = any::<(Percent, Percent, Percent, Percent, Percent, Percent)>();
+    let facts = any::<(Option<bool>, Option<bool>, Option<i32>, Option<bool>, Option<bool>, Option<u32>)>();
+    (percents, facts)
+        .prop_map(|((disk, inodes, memory, a, b, c), (clock_set, read_only, temperature_c, slow, low, load))| Host {
+            clock_set,
+            disk_free_percent: disk,
+            inodes_free_percent: inodes,
+            load: load.map(|load| f64::from(load) / 100.0),
+            memory_available_percent: memory,
+            pressure_percent: Pressure { disk: a, memory: b, processor: c },
+            read_only,
+            temperature_c,
+            throttled: slow,
+            under_voltage: low,
+        })
+        .boxed()
+}
+
+fn node() -> BoxedStrategy<Node> {
+    let words = (word(&NodeHealth::ALL), word(&Origin::ALL));
+    let texts = (text(), of(text()), of(text()), of(text()));
+    (texts, words, any::<(Option<IpAddr>, Option<u64>, u64)>())
+        .prop_map(|((name, mac, stage, group), (health, origin), (address, rtt_us, since_s))| Node {
+            name,
+            mac,
+            address,
+            health,
+            stage,
+            rtt_us,
+            since_s,
+            origin,
+            group,
+        })
+        .boxed()
+}
+
+fn panel() -> BoxedStrategy<Panel> {
+    let signal = (text(), word(&Pattern::ALL)).prop_map(|(colour, pattern)| Signal { colour, pattern });
+    let lcd = (any::<(u64, u64)>(), of(list(text())), word(&DeviceState::ALL));
+    let lcd = lcd.prop_map(|((bytes, errors), lines, state)| Lcd { bytes, errors, lines, state });
+    let led = (of(text()), of(list(signal)), of(word(&Pattern::ALL)), word(&DeviceState::ALL));
+    let led = led.prop_map(|(colour, leds, pattern, state)| Led { colour, leds, pattern, state });
+    (lcd, led).prop_map(|(lcd, led)| Panel { lcd, led }).boxed()
+}
+
+pub fn snapshot() -> BoxedStrategy<Snapshot> {
+    let head = (text(), any::<u64>(), word(&Severity::ALL), list(alert()));
+    let middle = (uplink(), list(uplink()), gateway(), cluster());
+    (head, middle, of(host()), list(node()), panel())
+        .prop_map(|(head, middle, host, nodes, panel)| {
+            let (version, uptime_s, severity, alerts) = head;
+            let (uplink, uplinks, gateway, cluster) = middle;
+            Snapshot {
+                version,
+                uptime_s,
+                severity,
+                alerts,
+                uplink,
+                uplinks,
+                gateway,
+                cluster,
+                host,
+                nodes,
+                panel,
+                ..Snapshot::default()
+            }
+        })
+        .boxed()
+}
+
+fn change() -> BoxedStrategy<Change> {
+    let head = (1..u64::MAX, of(word(&Severity::ALL)), of(list(alert())));
+    let middle = (of(uplink()), of(list(uplink())), of(gateway()), of(cluster()));
+    let tail = (of(of(host())), of(panel()), list(node()), list(text()));
+    (head, middle, tail)
+        .prop_map(|((seq, severity, alerts), (uplink, uplinks, gateway, cluster), tail)| {
+            let (host, panel, nodes, nodes_removed) = tail;
+            Change {
+                seq,
+                severity,
+                alerts,
+                uplink,
+                uplinks,
+                gateway,
+                cluster,
+                host,
+                panel,
+                nodes,
+                nodes_removed,
+                ..Change::default()
+            }
+        })
+        .boxed()
+}
+
+pub fn line() -> BoxedStrategy<Line> {
+    prop_oneof![
+        snapshot().prop_map(|snapshot| Line::Snapshot(Box::new(snapshot))),
+        change().prop_map(|change| Line::Change(Box::new(change))),
+        text().prop_map(|reason| Line::Refused(Refused { reason, ..Refused::default() })),
+    ]
+    .boxed()
+}
