@@ -16,7 +16,7 @@ use tokio::task::spawn_blocking;
 use super::*;
 use crate::event::Instant as Moment;
 use crate::policy::Overlap;
-use crate::policy::alert::{Alert, Severity};
+use crate::policy::alert::{Alert, AlertCode, Severity, Subject};
 use crate::render::status::{
     ClusterStatus, DeviceState, DhcpStatus, GatewayStatus, LcdStatus, LedStatus, UplinkStatus,
 };
@@ -293,13 +293,7 @@ async fn a_slow_client_is_closed_and_a_fast_one_gets_all() {
     for round in 0..12 {
         let mut large = snapshot();
         let text = format!("{round}{}", "x".repeat(100_000));
-        large.alerts.push(Alert {
-            severity: Severity::Fault,
-            code: "host-test",
-            text,
-            panel: String::new(),
-            acknowledged: false,
-        });
+        large.alerts.push(Alert::new(AlertCode::HostState, Subject::Whole, text).graded(Severity::Fault));
         handle.publish(large);
         sleep(SPACING + Duration::from_millis(5)).await;
     }
