@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use serde_json::Value;
 
-use super::{Finding, Patient};
-use crate::event::Mac;
+use super::{Finding, FindingCode, Patient};
+use crate::event::{AlertCode, Mac};
 
 /// Another DHCP server on the cluster port, and whether that means swapped cables.
 pub fn swapped(patient: &Patient<'_>) -> Vec<Finding> {
@@ -26,13 +26,13 @@ pub fn swapped(patient: &Patient<'_>) -> Vec<Finding> {
         Some((uplink, why))
     });
     match (evidence.into_iter().next(), foreign) {
-        (Some((uplink, why)), _) => vec![Finding::blocking(
-            "gateway-ports-swapped",
+        (Some((uplink, why)), _) => vec![Finding::new(
+            FindingCode::GatewayPortsSwapped,
             format!("the cables of cluster and uplink are swapped: {why}"),
             format!("move the cable in {cluster} to {uplink}, and the one in {uplink} to {cluster}"),
         )],
         (None, Some(text)) => vec![Finding::new(
-            "gateway-foreign-dhcp",
+            AlertCode::GatewayForeignDhcp,
             text,
             format!(
                 "is the cable in {cluster} the one to the nodes? If it is, switch off DHCP on that server or unplug it"
@@ -45,9 +45,9 @@ pub fn swapped(patient: &Patient<'_>) -> Vec<Finding> {
 /// The text of the daemon's alert.
 fn foreign_server(status: &Value) -> Option<String> {
     let alerts = status.get("alerts")?.as_array()?;
-    let alert =
-        alerts.iter().find(|alert| alert.get("code").and_then(Value::as_str) == Some("gateway-foreign-dhcp"))?;
-    // The remedy is told better here.
+    let code = AlertCode::GatewayForeignDhcp;
+    let alert = alerts.iter().find(|alert| alert.get("code").and_then(Value::as_str) == Some(code.name()))?;
+    // The remedy is more precise here.
     alert.get("text")?.as_str()?.split(": ").next().map(str::to_owned)
 }
 
