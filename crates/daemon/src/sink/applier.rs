@@ -9,7 +9,8 @@ use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
-use super::{Sink, panicked};
+use super::Sink;
+use super::error::Panicked;
 use crate::event::{Applied, ApplyError, ApplyReport, Event};
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -135,7 +136,7 @@ impl<S: Sink, A: Fn() -> S> Work<S, A> {
 /// What comes of `work`, or the panic it ended with.
 async fn caught<T>(work: impl Future<Output = T>) -> Result<T, ApplyError> {
     let done = AssertUnwindSafe(work).catch_unwind().await;
-    done.map_err(|payload| panicked("the applier", payload.as_ref()))
+    done.map_err(|payload| Panicked::new("the applier", payload.as_ref()).into())
 }
 
 #[cfg(test)]

@@ -2,26 +2,27 @@
 //! open for the daemon's life (with the flag owner, the table is that socket's).
 
 mod encode;
+mod error;
 mod expr;
 mod guard;
 mod look;
 mod transact;
 
-use std::fs;
 use std::thread;
 
 use ipnet::Ipv4Net;
 use rustix::io::Errno;
-use rustix::thread::{CapabilitySet, capabilities};
 use tokio::task::yield_now;
 
-use crate::event::{Applied, ApplyError, ApplyErrorKind, Output};
+use crate::event::{Applied, ApplyError, Output};
 use crate::policy::FirewallPlan;
 use crate::policy::ruleset::{Action, ForwardedPort, Rule, Ruleset, TABLE};
 use crate::sink::{Sink, conntrack};
 use crate::source::nfnetlink::Socket;
 
 pub use encode::{Encoded, Label, encode, encode_removal};
+pub use error::FirewallError;
+use error::LISTING;
 pub use look::{Seen, look};
 pub use transact::{Refusal, transact};
 
@@ -29,10 +30,6 @@ use guard::{Guard, Hold};
 
 /// Each try learns one thing about the kernel or the table; there is no more to learn than this.
 const TRIES: usize = 8;
-/// This program's name as the kernel has it (`/proc/PID/comm`).
-const PROGRAM: &str = "bramblegate";
-/// What is asked before and after, in messages.
-const LISTING: &str = "listing of tables";
 
 /// Puts the rule set into the kernel.
 #[derive(Debug, Default)]
@@ -92,7 +89,7 @@ impl Sink for FirewallSink {
             // The rules are in place: others have their turn before the kernel is asked for more.
             yield_now().await;
         }
-        self.replace(&desired.ruleset, desired.protect)
+        Ok(self.replace(&desired.ruleset, desired.protect)?)
     }
 }
 
@@ -111,30 +108,30 @@ impl FirewallSink {
     }
 
     /// Opens the socket, if it is not, and tells its port: changes that carry it are our own.
-    pub fn port(&mut self) -> Result<u32, ApplyError> {
+    pub fn port(&mut self) -> Result<u32, FirewallError> {
         Ok(self.hold()?.port())
     }
 
     /// What is shared with the guard.
-    fn hold(&mut self) -> Result<Hold, ApplyError> {
+    fn hold(&mut self) -> Result<Hold, FirewallError> {
         match &self.hold {
             Some(hold) => Ok(hold.clone()),
             None => {
-                let socket = Socket::open(0).map_err(|errno| refused(errno, "nfnetlink"))?;
+                let socket = Socket::open(0).map_err(|errno| FirewallError::refused(errno, "nfnetlink"))?;
                 Ok(self.hold.insert(Hold::new(socket)).clone())
             }
         }
     }
 
     /// Replaces the table by `ruleset` and reads back what is there.
-    pub fn load(&mut self, ruleset: &Ruleset, protect: bool) -> Result<Applied, ApplyError> {
+    pub fn load(&mut self, ruleset: &Ruleset, protect: bool) -> Result<Applied, FirewallError> {
         self.load_first(ruleset, protect)?;
         self.replace(ruleset, protect)
     }
 
     /// The rules without their flow table, if they have one and none was loaded before. A kernel without flow tables refuses
     /// the whole, and takes its time over it (a grace period of RCU, some 10 ms).
-    fn load_first(&mut self, ruleset: &Ruleset, protect: bool) -> Result<bool, ApplyError> {
+    fn load_first(&mut self, ruleset: &Ruleset, protect: bool) -> Result<bool, FirewallError> {
         let first = self.loaded.is_none() && self.known.flow_table && ruleset.flow_table.is_some();
         if first {
             self.replace(&ruleset.without_flow_table(), protect)?;
@@ -142,13 +139,13 @@ impl FirewallSink {
         Ok(first)
     }
 
-    fn replace(&mut self, wanted: &Ruleset, protect: bool) -> Result<Applied, ApplyError> {
+    fn replace(&mut self, wanted: &Ruleset, protect: bool) -> Result<Applied, FirewallError> {
         let hold = self.hold()?;
         let mut held = hold.lock();
         held.disarm();
         let socket = held.socket();
         if self.loaded.is_none() {
-            let before = look(socket).map_err(|errno| refused(errno, LISTING))?;
+            let before = look(socket).map_err(|errno| FirewallError::refused(errno, LISTING))?;
             self.adopted = before.is_some_and(|table| table.ours);
         }
         let mut ruleset = wanted.clone();
@@ -191,13 +188,13 @@ impl FirewallSink {
     ///
     /// # Errors
     /// If a process that lives owns it, or the capability is missing. That it is not there is no error.
-    pub fn remove(&mut self) -> Result<(), ApplyError> {
+    pub fn remove(&mut self) -> Result<(), FirewallError> {
         self.guard = None;
         let hold = self.hold()?;
         let mut held = hold.lock();
         held.disarm();
         let socket = held.socket();
-        let Some(seen) = look(socket).map_err(|errno| refused(errno, LISTING))? else { return Ok(()) };
+        let Some(seen) = look(socket).map_err(|errno| FirewallError::refused(errno, LISTING))? else { return Ok(()) };
         match transact(socket, &encode_removal()) {
             Err(refusal) if refusal.errno != Errno::NOENT => {
                 Err(explain(&refusal, &Ruleset::default(), Some(&seen), socket.port()))
@@ -243,18 +240,23 @@ fn forget_connections(before: Option<&Ruleset>, now: &Ruleset) {
 ///
 /// # Errors
 /// See [`FirewallSink::remove`].
-pub fn remove() -> Result<(), ApplyError> {
+pub fn remove() -> Result<(), FirewallError> {
     FirewallSink::new().remove()
 }
 
 /// Who lives and owns the table; nobody else can take it away.
-pub fn owner() -> Option<ApplyError> {
+pub fn owner() -> Option<FirewallError> {
     let mut socket = Socket::open(0).ok()?;
-    look(&mut socket).ok()??.owner.map(belongs_to)
+    look(&mut socket).ok()??.owner.map(FirewallError::belongs_to)
 }
 
 /// Sends `ruleset` until the kernel takes it, without what this kernel turns out not to have. The transaction that was taken.
-fn send(socket: &mut Socket, known: &mut Known, ruleset: &mut Ruleset, protect: bool) -> Result<Encoded, ApplyError> {
+fn send(
+    socket: &mut Socket,
+    known: &mut Known,
+    ruleset: &mut Ruleset,
+    protect: bool,
+) -> Result<Encoded, FirewallError> {
     let mut tries = 1;
     loop {
         let owned = protect && known.persist;
@@ -262,7 +264,7 @@ fn send(socket: &mut Socket, known: &mut Known, ruleset: &mut Ruleset, protect: 
         let Err(refusal) = transact(socket, &encoded) else { return Ok(encoded) };
         let news = learn(known, ruleset, &refusal, owned);
         if !news || tries == TRIES {
-            let seen = look(socket).map_err(|errno| refused(errno, LISTING))?;
+            let seen = look(socket).map_err(|errno| FirewallError::refused(errno, LISTING))?;
             return Err(explain(&refusal, ruleset, seen.as_ref(), socket.port()));
         }
         tries += 1;
@@ -270,11 +272,11 @@ fn send(socket: &mut Socket, known: &mut Known, ruleset: &mut Ruleset, protect: 
 }
 
 /// What is in the kernel, and whether it protects it.
-fn read_back(socket: &mut Socket, had: Had, adopted: bool) -> Result<(Applied, bool), ApplyError> {
-    let Some(seen) = look(socket).map_err(|errno| refused(errno, LISTING))? else {
-        return Err(failed("the rule set was accepted, but is not in the kernel".into()));
+fn read_back(socket: &mut Socket, had: Had, adopted: bool) -> Result<(Applied, bool), FirewallError> {
+    let Some(seen) = look(socket).map_err(|errno| FirewallError::refused(errno, LISTING))? else {
+        return Err(FirewallError::Vanished);
     };
-    let masquerade = look::masquerades(socket).map_err(|errno| refused(errno, "listing of rules"))?;
+    let masquerade = look::masquerades(socket).map_err(|errno| FirewallError::refused(errno, "listing of rules"))?;
     let owned = seen.owner == Some(socket.port());
     let Had { flow_table, rejects } = had;
     Ok((Applied::Firewall { masquerade, owned, flow_table, rejects, adopted }, owned))
@@ -322,7 +324,7 @@ fn rejects(ruleset: &Ruleset, chain: usize, rule: usize) -> bool {
 }
 
 /// Names the message that was refused, and why.
-fn explain(refusal: &Refusal, ruleset: &Ruleset, seen: Option<&Seen>, port: u32) -> ApplyError {
+fn explain(refusal: &Refusal, ruleset: &Ruleset, seen: Option<&Seen>, port: u32) -> FirewallError {
     let subject = match refusal.label {
         Label::Batch => "the rule set".into(),
         Label::Removal => format!("taking table inet {TABLE} away"),
@@ -335,56 +337,12 @@ fn explain(refusal: &Refusal, ruleset: &Ruleset, seen: Option<&Seen>, port: u32)
         }
     };
     match (refusal.errno, seen.and_then(|seen| seen.owner)) {
-        (Errno::PERM, Some(owner)) if owner != port && has_net_admin() => belongs_to(owner),
-        (Errno::NOENT, _) if matches!(refusal.label, Label::Chain(_) | Label::Rule(..)) => ApplyError {
-            kind: ApplyErrorKind::Unsupported,
-            message: format!("the kernel lacks what {subject} needs (a module nft_*)"),
-        },
-        _ => refused(refusal.errno, &subject),
+        (Errno::PERM, Some(owner)) if owner != port && error::has_net_admin() => FirewallError::belongs_to(owner),
+        (Errno::NOENT, _) if matches!(refusal.label, Label::Chain(_) | Label::Rule(..)) => {
+            FirewallError::NoModule { subject }
+        }
+        _ => FirewallError::refused(refusal.errno, &subject),
     }
-}
-
-/// Who owns the table. The port of a process's first netlink socket is its number (netlink(7)), as seen from its own PID
-/// namespace: only the name that it has there makes it certain.
-fn belongs_to(owner: u32) -> ApplyError {
-    let name = fs::read_to_string(format!("/proc/{owner}/comm")).unwrap_or_default();
-    match name.trim() {
-        PROGRAM => {
-            let message = format!(
-                "another instance runs: process {owner} ({PROGRAM}) owns table inet {TABLE}; stop it first (sudo systemctl stop bramblegate)"
-            );
-            ApplyError { kind: ApplyErrorKind::Held, message }
-        }
-        _ => {
-            failed(format!("table inet {TABLE} belongs to another process that lives (netlink port {owner}); stop it"))
-        }
-    }
-}
-
-/// What an error number of nfnetlink means to the user.
-fn refused(errno: Errno, subject: &str) -> ApplyError {
-    let unsupported = |what: &str| ApplyError { kind: ApplyErrorKind::Unsupported, message: what.into() };
-    match errno {
-        Errno::PERM | Errno::ACCESS if !has_net_admin() => ApplyError {
-            kind: ApplyErrorKind::Denied,
-            message: format!("the capability CAP_NET_ADMIN is missing: the kernel refused {subject}"),
-        },
-        Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT => {
-            unsupported("the kernel has no nfnetlink (CONFIG_NETFILTER_NETLINK)")
-        }
-        Errno::OPNOTSUPP if matches!(subject, "the rule set" | LISTING) => {
-            unsupported("the kernel has no nf_tables (CONFIG_NF_TABLES, module nf_tables)")
-        }
-        _ => failed(format!("the kernel refused {subject}: {errno}")),
-    }
-}
-
-fn failed(message: String) -> ApplyError {
-    ApplyError { kind: ApplyErrorKind::Failed, message }
-}
-
-fn has_net_admin() -> bool {
-    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod conntrack;
 pub mod display;
 pub mod dnsmasq;
+pub mod error;
 pub mod firewall;
 pub mod indicator;
 pub mod journal;
@@ -16,10 +17,9 @@ pub mod routing;
 pub mod rtnl;
 pub mod status;
 
-use std::any::Any;
 use std::future::Future;
 
-use crate::event::{Applied, ApplyError, ApplyErrorKind, Output};
+use crate::event::{Applied, ApplyError, Output};
 
 /// Brings one output to a desired value.
 pub trait Sink: Send + 'static {
@@ -28,11 +28,4 @@ pub trait Sink: Send + 'static {
 
     /// Makes it so. Called again with the same value after a failure; must be idempotent.
     fn apply(&mut self, desired: &Self::Desired) -> impl Future<Output = Result<Applied, ApplyError>> + Send;
-}
-
-/// What somebody panicked with, as an error to report; `who` begins again.
-fn panicked(who: &str, payload: &(dyn Any + Send)) -> ApplyError {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
-    ApplyError { kind: ApplyErrorKind::Failed, message: format!("{who} panicked and begins again: {text}") }
 }

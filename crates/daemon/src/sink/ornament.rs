@@ -1,5 +1,6 @@
 //! What the threads of display and indicator have in common: their lease, their reports, their patience.
 
+mod error;
 mod thread;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output, Vital};
 
+pub use error::PanelError;
 pub use thread::{Handle, Worker, start};
 
 /// How long the daemon may be silent at its start before the panel says that nobody drives it.
@@ -178,11 +180,6 @@ impl Patience {
 /// The first of these times that there is.
 pub fn earliest<const N: usize>(times: [Option<Duration>; N]) -> Option<Duration> {
     times.into_iter().flatten().min()
-}
-
-/// The report of an output that is switched off.
-pub fn switched_off(what: &str) -> ApplyError {
-    ApplyError { kind: ApplyErrorKind::Off, message: format!("{what} is switched off in the settings") }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod child;
 mod death;
+mod error;
 mod folder;
 mod keep;
 mod port;

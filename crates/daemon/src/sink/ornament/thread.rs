@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Lease, Reporter};
-use crate::event::{ApplyError, ApplyErrorKind, Event, Output};
-use crate::sink::panicked;
+use super::{Lease, PanelError, Reporter};
+use crate::event::{ApplyError, Event, Output};
+use crate::sink::error::Panicked;
 
 /// What the thread can be told.
 #[derive(Debug)]
@@ -66,13 +66,12 @@ pub fn start<W: Worker>(
         let mut worker = make(thread_lease, Reporter::new(events, output));
         // Until the end; a panic is reported and the work begun again.
         while let Err(payload) = catch_unwind(AssertUnwindSafe(|| run(&mut worker, &receiver))) {
-            worker.recover(panicked(&format!("the {name}'s thread"), payload.as_ref()));
+            worker.recover(Panicked::new(format!("the {name}'s thread"), payload.as_ref()).into());
             std::thread::sleep(Duration::from_secs(1));
         }
     });
-    if let Err(error) = started {
-        let message = format!("the {name}'s thread cannot be started: {error}");
-        reporter.report(Err(ApplyError { kind: ApplyErrorKind::Failed, message }));
+    if let Err(source) = started {
+        reporter.report(Err(PanelError::NoThread { name, source }.into()));
     }
     Handle { orders: sender, lease }
 }
