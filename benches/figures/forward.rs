@@ -247,7 +247,9 @@ fn load(way: Way, head: &Namespace) -> Result<Option<FirewallSink>> {
             };
             head.on(move || {
                 let mut sink = FirewallSink::new();
-                sink.load(&build(&input), true).map(|_| Some(sink)).map_err(|error| Error(error.message))
+                sink.load(&build(&input), true)
+                    .map(|_| Some(sink))
+                    .map_err(|error| Error(bramblegate::event::ApplyError::from(error).message))
             })?
         }
         Way::ByHand => head.nft(BY_HAND).map(|()| None),

@@ -63,7 +63,7 @@ fn take_turns(first: bool) -> Result<(f64, f64, f64)> {
     let ruleset = ruleset()?;
     let path = file(&ruleset)?;
     let path = path.to_string_lossy();
-    let wrong = |error: bramblegate::event::ApplyError| Error(error.message);
+    let wrong = |error: bramblegate::sink::firewall::FirewallError| Error(error.to_string());
     let (mut ours, mut theirs, mut kernel) = (Vec::new(), Vec::new(), Vec::new());
     let mut sink = FirewallSink::new();
     for _ in 0..ROUNDS {

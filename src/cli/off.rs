@@ -61,7 +61,8 @@ pub fn main(args: Args) -> ExitCode {
     let mut errors: Vec<ApplyError> = Vec::new();
     runtime.block_on(async {
         let link = LinkSink::new(&run::state_directory());
-        for result in [routing::restore().await, link.put_back()] {
+        let routes = routing::restore().await.map_err(ApplyError::from);
+        for result in [routes, link.put_back().map_err(ApplyError::from)] {
             match result {
                 Ok(lines) => lines.iter().for_each(|line| output::out(&format!("{line}\n"))),
                 Err(error) => errors.push(error),
@@ -72,7 +73,7 @@ pub fn main(args: Args) -> ExitCode {
         output::err(&format!("dnsmasq's files: {error}\n"));
     }
     // Last: nothing is forwarded that is not judged.
-    errors.extend(firewall::remove().err());
+    errors.extend(firewall::remove().err().map(ApplyError::from));
     for error in &errors {
         output::err(&format!("{error}\n"));
     }
@@ -90,7 +91,7 @@ pub fn main(args: Args) -> ExitCode {
 fn owner() -> Option<ApplyError> {
     let mut patience = PATIENCE;
     loop {
-        let owner = firewall::owner();
+        let owner = firewall::owner().map(ApplyError::from);
         if owner.is_none() || patience.is_zero() {
             return owner;
         }

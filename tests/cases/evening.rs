@@ -7,7 +7,7 @@ use bramblegate::board::Board;
 use bramblegate::config::{self, Settings};
 use bramblegate::event::{Event, Instant, Order};
 use bramblegate::panel::{Frame, Signal};
-use bramblegate::policy::acknowledge::{self, Awaited};
+use bramblegate::policy::acknowledge;
 use bramblegate::policy::alert::Severity;
 use bramblegate::policy::{self, Desired};
 use bramblegate::render::journal::{self, Record};
@@ -30,7 +30,6 @@ pub struct Evening {
     outputs: Outputs,
     now: Instant,
     desired: Option<Desired>,
-    awaited: Awaited,
     /// not told yet: the first listing has not ended
     held: Vec<Transition>,
     journal: Vec<String>,
@@ -46,7 +45,6 @@ impl Evening {
             outputs: Outputs::new(case.whole_rules),
             now: START,
             desired: None,
-            awaited: Awaited::default(),
             held: Vec::new(),
             journal: Vec::new(),
         };
@@ -100,10 +98,8 @@ impl Evening {
 
     fn tell(&mut self, event: &Event) -> Result<(), String> {
         // As in the daemon: only the policy knows what stands.
-        let known = (*event == Event::Order(Order::Acknowledge)).then(|| {
-            let desired = policy::decide(self.state.settings(), &self.state);
-            Event::Acknowledged(acknowledge::everything(&self.state, &desired))
-        });
+        let shown = self.desired.as_ref().filter(|_| *event == Event::Order(Order::Acknowledge));
+        let known = shown.map(|desired| Event::Acknowledgement(acknowledge::all_standing(&self.state, desired)));
         let told = self.state.apply(known.as_ref().unwrap_or(event), self.now);
         self.held.extend(told);
         if let Event::Stop(stop) = event {
@@ -120,10 +116,9 @@ impl Evening {
             return Ok(());
         }
         for _ in 0..6 {
-            let mut desired = policy::decide(self.state.settings(), &self.state);
-            if let Some(known) = self.awaited.remaining(&self.state, &desired) {
-                self.state.apply(&Event::Acknowledged(known), self.now);
-                desired = policy::decide(self.state.settings(), &self.state);
+            let desired = policy::decide(self.state.settings(), &self.state);
+            if let Some(standing) = acknowledge::still_standing(&self.state, &desired) {
+                self.state.apply(&Event::Acknowledgement(standing), self.now);
             }
             let told = std::mem::take(&mut self.held);
             let records = journal::records(&told, self.desired.as_ref(), &desired, &self.state);

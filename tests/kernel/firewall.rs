@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use bramblegate::config::Allow;
-use bramblegate::event::{Applied, ApplyErrorKind};
+use bramblegate::event::{Applied, ApplyError, ApplyErrorKind};
 use bramblegate::policy::ruleset::{Action, ForwardedPort, HIDING, Ruleset, RulesetInput, Transport, build};
+use bramblegate::sink::error::OutputError;
 use bramblegate::sink::firewall::{FirewallSink, encode};
 use libtest_mimic::Trial;
 
@@ -99,7 +100,7 @@ pub fn help(name: &str) {
     let mut sink = FirewallSink::new();
     match sink.load(&build(&home()), true) {
         Ok(_) => println!("owned"),
-        Err(error) => println!("{:?}: {error}", error.kind),
+        Err(error) => println!("{:?}: {error}", error.kind()),
     }
     if name == "own the table" {
         std::thread::sleep(Duration::from_secs(60));
@@ -212,8 +213,12 @@ fn the_table_of_a_living_daemon_is_left_alone() {
     assert_eq!(line, "owned\n");
     let mut sink = FirewallSink::new();
     for error in [sink.load(&build(&home()), true).unwrap_err(), sink.remove().unwrap_err()] {
+        let error = ApplyError::from(error);
         assert_eq!(error.kind, ApplyErrorKind::Failed);
-        assert!(error.message.contains("belongs to another process"), "{error}");
+        assert!(
+            error.message.contains("belongs to another process") && error.message.ends_with("; stop it"),
+            "{error}"
+        );
     }
     daemon.kill().unwrap();
     daemon.wait().unwrap();
@@ -248,7 +253,7 @@ fn a_refused_rule_is_named_and_nothing_is_changed() {
     let hiding = broken.chains.iter_mut().find(|chain| chain.name == HIDING).unwrap();
     hiding.rules.last_mut().unwrap().action = Action::Goto("nowhere");
     let error = sink.load(&broken, true).unwrap_err();
-    assert!(error.message.contains("ip saddr 192.168.50.0/24 counter goto nowhere"), "{error}");
+    assert!(error.to_string().contains("ip saddr 192.168.50.0/24 counter goto nowhere"), "{error}");
     assert_same(&listing(), &lines(&build(&home()).kernel(false).to_string()));
 }
 

@@ -255,7 +255,7 @@ fn a_refused_set_is_named() {
     for fault in faults {
         let name = format!("set {}", fault.name);
         let error = sink.load(&Ruleset { sets: vec![fault], ..judged(&[]) }, false).unwrap_err();
-        assert!(error.message.contains(&name), "{error}");
+        assert!(error.to_string().contains(&name), "{error}");
         assert_same(&listing(), &printed(&build(&home())));
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Sources make events, [`crate::state::State::apply`] takes them in, sinks answer with [`Event::Applied`].
 
+pub mod alert;
 mod dhcp;
 mod network;
 mod uplink;
@@ -13,7 +14,6 @@ pub use crate::config::{printable, printable_json, printable_line};
 pub use vital::{Astray, Button, Conflict, Head, MARK_ELSEWHERE, Pressure, Vital, Way};
 pub use words::in_words;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::ops::Add;
@@ -22,6 +22,7 @@ use std::time::Duration;
 pub use crate::config::Mac;
 use crate::panel::DeviceError;
 
+pub use alert::{Acknowledgement, AlertCode, AlertId, Severity};
 pub use dhcp::{Dhcp, Lease, Said, Saying};
 pub use network::{Address, Flow, Link, LinkIndex, Neighbour, Netconf, Route, Rule};
 pub use uplink::{Acquisition, PortalSource, PortalUrl, UplinkNews};
@@ -341,8 +342,7 @@ pub enum Event {
     Lease(Change<Lease>),
     Dhcp(Dhcp),
     Order(Order),
-    /// the alerts that people know of, all of them, by their keys
-    Acknowledged(BTreeSet<String>),
+    Acknowledgement(Acknowledgement),
     Button(Button),
     Probe(Probe),
     Uplink(UplinkNews),

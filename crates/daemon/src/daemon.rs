@@ -24,8 +24,7 @@ use tokio::time::{Instant as Timer, sleep_until};
 
 use crate::config::{OnStop, Settings};
 use crate::event::{ApplyErrorKind, Button, Dhcp, Event, Instant, Order, Output, Probe, Stop, Vital};
-use crate::policy::acknowledge::Awaited;
-use crate::policy::{Desired, decide};
+use crate::policy::{Desired, acknowledge, decide};
 use crate::render::journal;
 use crate::sink::clock;
 use crate::sink::dnsmasq;
@@ -106,11 +105,10 @@ struct Daemon {
     read_again: bool,
     /// names of the nodes that are worked on
     drained: Keeper,
-    /// keys of the alerts that people know of
+    /// the alerts that users know of, by code and subject
     known: Keeper,
     /// what those two could not write
     lost: mpsc::UnboundedReceiver<String>,
-    awaited: Awaited,
     state: State,
     plans: Plans,
     outputs: Outputs,
@@ -148,11 +146,12 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
     state.apply(&Event::Vital(Vital::Opened(link::opened(&options.state_directory))), clock::now());
     let places = [people::ACKNOWLEDGED, orders::DRAINED].map(|name| options.state_directory.join(name));
     let [known, drained] = places.each_ref().map(|path| keeper::read(path));
-    state.restore_acknowledged(known.lines.clone());
+    let (acknowledged, unclear) = people::restored(&known.lines);
+    state.apply(&Event::Acknowledgement(acknowledged), clock::now());
     state.restore_drained(&drained.lines);
     let (ordered, requests) = mpsc::channel(16);
     let (told, lost) = mpsc::unbounded_channel();
-    for damage in [&known, &drained].into_iter().filter_map(|kept| kept.damage.clone()) {
+    for damage in [known.damage.clone(), drained.damage.clone(), unclear].into_iter().flatten() {
         let _ = told.send(damage);
     }
     let [known_place, drained_place] = places;
@@ -172,7 +171,6 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
         drained: Keeper::spawn(drained_place, &drained, told.clone()),
         known: Keeper::spawn(known_place, &known, told),
         lost,
-        awaited: Awaited::new(known.lines),
         state,
         plans,
         outputs,
@@ -185,6 +183,8 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
         overdue: None,
         ping_at: Timer::now(),
     };
+    // In the form of today, if an earlier version kept it.
+    daemon.remember();
     daemon.ping();
     let stop = daemon.main_loop().await?;
     daemon.stop(stop).await;
@@ -336,11 +336,13 @@ impl Daemon {
             return;
         }
         let settings = &self.options.settings;
-        let mut desired = decide(settings, &self.state);
-        if let Some(known) = self.awaited.remaining(&self.state, &desired) {
-            self.state.apply(&Event::Acknowledged(known), clock::now());
-            desired = decide(settings, &self.state);
-            self.remember();
+        let desired = decide(settings, &self.state);
+        if let Some(standing) = acknowledge::still_standing(&self.state, &desired) {
+            let known = self.state.acknowledged().len();
+            self.state.apply(&Event::Acknowledgement(standing), clock::now());
+            if self.state.acknowledged().len() != known {
+                self.remember();
+            }
         }
         let settings = &self.options.settings;
         let before = self.desired.as_ref();

@@ -8,12 +8,12 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::clients;
-use super::{Finding, Patient, presumed};
+use super::{Finding, FindingCode, Patient, presumed};
 use crate::cli::machine::Machine;
 use crate::cli::{output, settings};
 use crate::config::{Settings, UplinkProbe};
 use crate::dns;
-use crate::event::LinkIndex;
+use crate::event::{AlertCode, LinkIndex};
 use crate::source::dhcp::ask::offers;
 use crate::source::{probe, resolvers};
 
@@ -66,12 +66,8 @@ fn dhcp(port: &str) -> Vec<Finding> {
     let offers = match offers(port) {
         Ok(offers) => offers,
         Err(error) => {
-            let remedy = "`sudo bramblegate doctor --try`: the question needs root, and a port that is switched on";
-            return vec![Finding::new(
-                "uplink-not-asked",
-                format!("{port} cannot be asked for a DHCP server: {error}"),
-                remedy,
-            )];
+            let text = format!("{port} cannot be asked for a DHCP server: {error}");
+            return vec![Finding::of(FindingCode::UplinkNotAsked, text)];
         }
     };
     for offer in &offers {
@@ -86,7 +82,7 @@ fn dhcp(port: &str) -> Vec<Finding> {
         return Vec::new();
     }
     vec![Finding::new(
-        "uplink-no-dhcp",
+        FindingCode::UplinkNoDhcp,
         format!("no DHCP server answers a question of ours on {port}"),
         "put the cable into another socket of the venue, or ask whether that one is switched on",
     )]
@@ -144,7 +140,7 @@ fn resolver(port: &str, server: IpAddr, name: &str) -> Option<Finding> {
             "name a resolver of your own to the DHCP client, or ask whether the venue's is on",
         ),
     };
-    Some(Finding::new("uplink-resolver", text, remedy))
+    Some(Finding::new(FindingCode::UplinkResolver, text, remedy))
 }
 
 fn own(address: Ipv4Addr, name: &str) -> Option<Finding> {
@@ -154,13 +150,12 @@ fn own(address: Ipv4Addr, name: &str) -> Option<Finding> {
             output::out(&format!("well     the head's dnsmasq resolves {name} (addresses: {count})\n"));
             None
         }
-        Ok(Said::None) => Some(Finding::new(
-            "gateway-names",
-            format!("the head's dnsmasq answers at {address}, and knows no address of {name}"),
-            "see above whether the venue's resolvers do; then `sudo systemctl restart bramblegate`",
-        )),
+        Ok(Said::None) => {
+            let text = format!("the head's dnsmasq answers at {address}, and knows no address of {name}");
+            Some(Finding::of(FindingCode::GatewayNames, text))
+        }
         Err(error) => Some(Finding::new(
-            "gateway-dnsmasq-failed",
+            AlertCode::GatewayDnsmasqFailed,
             format!("the head's dnsmasq does not answer at {address}, where the nodes ask: {error}"),
             "`sudo systemctl restart bramblegate`",
         )),

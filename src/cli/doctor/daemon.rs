@@ -1,6 +1,6 @@
 //! The gateway itself.
 
-use super::{Finding, Patient};
+use super::{Finding, FindingCode, Patient};
 
 /// A daemon that is there and says nothing follows no change any more, and what its panel shows is old. One that does not run
 /// is no finding: it may not have been started yet.
@@ -11,6 +11,5 @@ pub fn answers(patient: &Patient<'_>) -> Vec<Finding> {
     }
     let text =
         format!("the gateway hangs: somebody holds its status socket {} and says nothing there", socket.display());
-    let remedy = "`sudo systemctl restart bramblegate`, and report what `journalctl -u bramblegate` says";
-    vec![Finding::new("gateway-silent", text, remedy)]
+    vec![Finding::of(FindingCode::GatewaySilent, text)]
 }

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use super::sockets::holders;
-use super::{Finding, Patient};
+use super::{Finding, FindingCode, Patient};
 use crate::config::{LcdBus, LedDevice};
 use crate::panel::claimed::{self, DetachedStick};
 
@@ -15,21 +15,17 @@ pub fn rights(patient: &Patient<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(device) = patient.i2c_device() {
         if patient.machine.exists(&device) {
-            findings.extend(usable(patient, &device, "lcd-denied"));
+            findings.extend(usable(patient, &device, FindingCode::LcdDenied));
         } else {
-            findings.push(Finding::new(
-                "lcd-absent",
-                format!("there is no {device}"),
-                "switch I2C on: sudo raspi-config nonint do_i2c 0 (dtparam=i2c_arm=on in config.txt), load i2c-dev, or correct lcd.bus",
-            ));
+            findings.push(Finding::of(FindingCode::LcdAbsent, format!("there is no {device}")));
         }
     }
     if matches!(patient.settings.lcd.bus, LcdBus::Gpio { .. }) {
         let chips = patient.machine.list("/dev").into_iter().filter(|name| name.starts_with("gpiochip"));
-        findings.extend(chips.filter_map(|chip| usable(patient, &format!("/dev/{chip}"), "lcd-denied")));
+        findings.extend(chips.filter_map(|chip| usable(patient, &format!("/dev/{chip}"), FindingCode::LcdDenied)));
     }
     if uses_stick(&patient.settings.led.device) {
-        findings.extend(sticks(patient).iter().filter_map(|device| usable(patient, device, "led-denied")));
+        findings.extend(sticks(patient).iter().filter_map(|device| usable(patient, device, FindingCode::LedDenied)));
     }
     findings
 }
@@ -49,7 +45,7 @@ fn sticks(patient: &Patient<'_>) -> Vec<String> {
 }
 
 /// A finding, if a device node is not open to one of the service's groups, or open to everybody.
-fn usable(patient: &Patient<'_>, device: &str, code: &'static str) -> Option<Finding> {
+fn usable(patient: &Patient<'_>, device: &str, code: FindingCode) -> Option<Finding> {
     let metadata = patient.machine.path(device).metadata().ok()?;
     let group = group_name(patient, metadata.gid());
     let writable = metadata.mode() & 0o060 == 0o060;
@@ -59,9 +55,7 @@ fn usable(patient: &Patient<'_>, device: &str, code: &'static str) -> Option<Fin
     let group = group.unwrap_or_else(|| metadata.gid().to_string());
     let text =
         format!("{device} has group {group} and mode {:04o}: the service may not use it", metadata.mode() & 0o7777);
-    let remedy = "install the udev rules (udev/ in the source, done by `make install`), then sudo udevadm control --reload && \
-                  sudo udevadm trigger";
-    Some(Finding::new(code, text, remedy))
+    Some(Finding::of(code, text))
 }
 
 fn group_name(patient: &Patient<'_>, id: u32) -> Option<String> {
@@ -79,11 +73,8 @@ fn holders_of(patient: &Patient<'_>, device: &str) -> Vec<Finding> {
     let finding = |process: super::sockets::Process| {
         let command = patient.machine.read(&format!("/proc/{}/cmdline", process.id)).unwrap_or_default();
         let command = command.trim_end_matches('\0').replace('\0', " ");
-        Finding::new(
-            if device.contains("hidraw") { "led-held" } else { "lcd-held" },
-            format!("{process} has {device} open: {command}"),
-            "stop it, and take it out of what starts it (rc.local, crontab, a unit), if it drives the same display or LED",
-        )
+        let code = if device.contains("hidraw") { FindingCode::LedHeld } else { FindingCode::LcdHeld };
+        Finding::of(code, format!("{process} has {device} open: {command}"))
     };
     others.map(finding).collect()
 }
@@ -94,7 +85,7 @@ pub fn claimed(patient: &Patient<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let LcdBus::I2c { device, address, .. } = &patient.settings.lcd.bus {
         let held = claimed::i2c_held(&root, device, *address);
-        findings.extend(held.map(|(text, remedy)| Finding::new("lcd-held", text, remedy)));
+        findings.extend(held.map(|(text, remedy)| Finding::new(FindingCode::LcdHeld, text, remedy)));
     }
     if uses_stick(&patient.settings.led.device) {
         findings.extend(claimed::detached_sticks(&root).iter().map(|stick| detached(patient, stick)));
@@ -109,7 +100,7 @@ fn detached(patient: &Patient<'_>, stick: &DetachedStick) -> Finding {
         text += &format!("; {holder} has it open now");
         remedy = format!("`sudo kill {}`, and take it out of what starts it; then {remedy}", holder.id);
     }
-    Finding::new("led-detached", text, remedy)
+    Finding::new(FindingCode::LedDetached, text, remedy)
 }
 
 /// As [`holders_of`], for all devices that the settings use.

@@ -1,6 +1,6 @@
 //! Is the dnsmasq that we start one with published holes? Its packets come from nodes.
 
-use super::{Finding, Patient};
+use super::{Finding, FindingCode, Patient};
 
 /// What Debian's security tracker says (<https://security-tracker.debian.org/tracker/source-package/dnsmasq>), with the packages'
 /// own changelogs: of which release, from which version on they are closed, and which they are. `None`: not closed there.
@@ -40,7 +40,7 @@ pub fn holes(patient: &Patient<'_>) -> Vec<Finding> {
     if !open.is_empty() {
         let text =
             format!("dnsmasq {version}, which answers the nodes, has known vulnerabilities: {}", open.join(", "));
-        findings.push(Finding::new("host-dnsmasq-old", text, "`sudo apt update && sudo apt install --only-upgrade dnsmasq-base`, then sudo systemctl restart bramblegate"));
+        findings.push(Finding::of(FindingCode::HostDnsmasqOld, text));
     }
     // A backport of something newer is another package's matter.
     if !unfixed.is_empty() && version.contains("deb12") {
@@ -48,11 +48,7 @@ pub fn holes(patient: &Patient<'_>) -> Vec<Finding> {
             "dnsmasq {version} of Debian {release} has vulnerabilities that are not fixed there yet: {}",
             unfixed.join(", ")
         );
-        findings.push(Finding::hint(
-            "host-dnsmasq-open",
-            text,
-            "let only nodes that you trust into the cluster's network; Debian 13 has the fixes",
-        ));
+        findings.push(Finding::of(FindingCode::HostDnsmasqOpen, text));
     }
     findings
 }

@@ -1,8 +1,8 @@
 //! Rules of other programs: drops in our way, masquerades of old, copies of our table.
 
-use super::{Finding, Patient};
+use super::{Finding, FindingCode, Patient, Rank};
 use crate::cli::machine::Machine;
-use crate::event::{Blocker, Vital};
+use crate::event::{AlertCode, Blocker, Vital};
 use crate::policy::ruleset::TABLE;
 use crate::policy::traffic;
 use crate::source::firewall::FirewallWatch;
@@ -41,16 +41,16 @@ pub fn foreign_drop(patient: &Patient<'_>) -> Vec<Finding> {
     let or = |name: Option<String>| name.unwrap_or_else(|| "unknown".to_owned());
     let text = |table, chain| format!("table {}, chain {} drops what the cluster forwards", or(table), or(chain));
     let blocking = found.exit.map(|Blocker { table, chain, remedy }| {
-        Finding::blocking("gateway-blocked", text(table, chain), format!("as root: {remedy}"))
+        Finding::new(AlertCode::GatewayBlocked, text(table, chain), format!("as root: {remedy}")).ranked(Rank::Blocked)
     });
     let spare = found.spare.into_iter().map(|(uplink, Blocker { table, chain, remedy })| {
         let text = format!("{} by {uplink}, which is not the way out now", text(table, chain));
-        Finding::new("uplink-blocked", text, format!("as root: {remedy}"))
+        Finding::new(AlertCode::UplinkBlocked, text, format!("as root: {remedy}"))
     });
     let promised = found.traffic.into_iter().map(|(what, Blocker { table, chain, remedy })| {
         let text = format!("table {}, chain {} drops {}", or(table), or(chain), traffic::words(what));
-        let finding = if traffic::is_vital(what) { Finding::blocking } else { Finding::new };
-        finding("gateway-blocked", text, format!("as root: {remedy}"))
+        let rank = if traffic::is_vital(what) { Rank::Blocked } else { Rank::Finding };
+        Finding::new(AlertCode::GatewayBlocked, text, format!("as root: {remedy}")).ranked(rank)
     });
     blocking.into_iter().chain(spare).chain(promised).collect()
 }
@@ -70,7 +70,7 @@ pub fn saved_table(patient: &Patient<'_>) -> Vec<Finding> {
     };
     let finding = |file: String| {
         Finding::new(
-            "gateway-table-saved",
+            FindingCode::GatewayTableSaved,
             format!("{file} holds a copy of the table inet bramblegate"),
             format!("take that table out of {file}: loading it fails while the gateway owns the table"),
         )
@@ -85,7 +85,7 @@ pub fn old_masquerade(patient: &Patient<'_>) -> Vec<Finding> {
         let text = patient.machine.read(file).unwrap_or_default();
         if let Some((number, line)) = first(&text, ours_not) {
             findings.push(Finding::new(
-                "gateway-masquerade-saved",
+                FindingCode::GatewayMasqueradeSaved,
                 format!("{file}:{number} masquerades at every start: {line}"),
                 format!("take it out of {file}, if it was for the cluster: the gateway does that"),
             ));
@@ -95,7 +95,7 @@ pub fn old_masquerade(patient: &Patient<'_>) -> Vec<Finding> {
         let text = saved_nat(patient.machine, program);
         if let Some((_, line)) = first(&text, |line| line.starts_with("-A POSTROUTING") && ours_not(line)) {
             findings.push(Finding::new(
-                "gateway-masquerade-old",
+                FindingCode::GatewayMasqueradeOld,
                 format!("an older rule masquerades as well: {line}"),
                 format!("sudo {command} -t nat {}", line.replacen("-A", "-D", 1)),
             ));

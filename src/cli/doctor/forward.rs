@@ -3,6 +3,7 @@
 use super::sockets::listeners;
 use super::{Finding, Patient};
 use crate::config::{Allow, Forward, Transport};
+use crate::event::AlertCode;
 use crate::policy::forwards::{name, target};
 use crate::source::host;
 
@@ -25,7 +26,7 @@ pub fn hidden_listeners(patient: &Patient<'_>) -> Vec<Finding> {
         let who = listener.owner(patient.machine).unwrap_or_else(|| "a program".to_owned());
         let (port, to) = (name(forward), target(forward));
         findings.push(Finding::new(
-            "node-forward-hides",
+            AlertCode::NodeForwardHides,
             format!("{who} listens on {port} of the head, but for the venue that port leads to {to}: the forward wins"),
             "if the venue is to reach that program, choose another forward.listen",
         ));
@@ -40,7 +41,7 @@ fn instead_of_ssh(patient: &Patient<'_>, forward: &Forward) -> Option<Finding> {
     (allowed && forward.transport == Transport::Tcp && ssh(forward.listen)).then(|| {
         let (port, to) = (name(forward), target(forward));
         Finding::new(
-            "node-forward-hides",
+            AlertCode::NodeForwardHides,
             format!("{port} leads to {to} for the venue: ssh from there reaches that node and not the head"),
             "choose another forward.listen, as 2201, or take \"ssh\" out of uplink.allow if it is meant so",
         )

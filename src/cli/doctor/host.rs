@@ -1,6 +1,7 @@
 //! The head node itself: ports, subnets, connection tracking, file system.
 
-use super::{Finding, Patient};
+use super::{Finding, FindingCode, Patient};
+use crate::event::AlertCode;
 
 /// The cluster's port is there, and neither it nor an uplink is a port of a bridge or bond.
 pub fn ports(patient: &Patient<'_>) -> Vec<Finding> {
@@ -9,7 +10,7 @@ pub fn ports(patient: &Patient<'_>) -> Vec<Finding> {
     if cluster.is_none() {
         let wanted = &patient.settings.cluster.interface;
         findings.push(Finding::new(
-            "gateway-port-absent",
+            AlertCode::GatewayPortAbsent,
             format!("the cluster port {wanted} is not in this machine now"),
             "plug it in, or correct cluster.interface; `bramblegate detect` lists the ports",
         ));
@@ -17,21 +18,21 @@ pub fn ports(patient: &Patient<'_>) -> Vec<Finding> {
     let uplinks = patient.uplinks();
     if uplinks.is_empty() {
         findings.push(Finding::new(
-            "uplink-none",
+            AlertCode::UplinkNone,
             "none of uplink.interfaces is in this machine now",
             "plug it in, or correct uplink.interfaces; `bramblegate detect` lists the ports",
         ));
     }
     let coded = |code| move |name| (code, name);
     let ports: Vec<String> = uplinks.iter().chain(&cluster).cloned().collect();
-    let uplinks = uplinks.into_iter().map(coded("uplink-enslaved"));
-    for (code, name) in cluster.into_iter().map(coded("gateway-port-enslaved")).chain(uplinks) {
+    let uplinks = uplinks.into_iter().map(coded(AlertCode::UplinkEnslaved));
+    for (code, name) in cluster.into_iter().map(coded(AlertCode::GatewayPortEnslaved)).chain(uplinks) {
         let master = patient.machine.link(&format!("/sys/class/net/{name}/master"));
         let master = master.as_deref().and_then(|link| link.rsplit('/').next());
         // A glob may match what is in a bridge that is named already.
         let fine = |master: &&str| ports.iter().any(|port| port == master) && !patient.is_uplink_by_name(&name);
         if let Some(master) = master.filter(|master| !fine(master)) {
-            findings.push(Finding::blocking(
+            findings.push(Finding::new(
                 code,
                 format!("{name} is a port of {master}"),
                 format!("name {master} in the settings in its place, or take {name} out of it"),
@@ -48,7 +49,7 @@ pub fn default_route(patient: &Patient<'_>) -> Vec<Finding> {
     let default = |(net, port): &&(ipnet::Ipv4Net, String)| net.prefix_len() == 0 && Some(port) == cluster.as_ref();
     let finding = |(_, port): &(ipnet::Ipv4Net, String)| {
         Finding::new(
-            "uplink-exit-by",
+            AlertCode::UplinkExitBy,
             format!("a default route leads by the cluster port {port}, which has no way to the internet"),
             format!("take the gateway out of the settings of {port}, then: sudo ip route del default dev {port}"),
         )
@@ -67,7 +68,7 @@ pub fn overlap(patient: &Patient<'_>) -> Vec<Finding> {
     });
     let finding = |(other, port): (ipnet::Ipv4Net, String)| {
         Finding::new(
-            "gateway-overlap",
+            AlertCode::GatewayOverlap,
             format!("{port} leads to {other}, which overlaps the cluster's subnet {net}"),
             "the gateway keeps both working by policy routing; if this place is where the cluster stays, choose another \
              cluster.address",
@@ -88,7 +89,7 @@ pub fn conntrack(patient: &Patient<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     vec![Finding::new(
-        "gateway-conntrack",
+        AlertCode::GatewayConntrack,
         format!("connection tracking holds {count} of {max} entries; when it is full new connections are dropped"),
         format!(
             "sysctl -w net.netfilter.nf_conntrack_max={}, and in /etc/sysctl.d/ for the next start; then see who opens so many",
@@ -110,7 +111,7 @@ pub fn neighbours(patient: &Patient<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     vec![Finding::new(
-        "gateway-neighbours",
+        AlertCode::GatewayNeighbours,
         format!("the kernel remembers {limit} neighbours at most; it has {held}, and the settings name {nodes} nodes"),
         format!(
             "sysctl -w net.ipv4.neigh.default.gc_thresh3={}, and in /etc/sysctl.d/ for the next start: nodes beyond that are \
@@ -125,11 +126,8 @@ pub fn overlay(patient: &Patient<'_>) -> Vec<Finding> {
     if !overlay_root(patient.machine) {
         return Vec::new();
     }
-    vec![Finding::new(
-        "host-overlay-root",
-        "the root file system is an overlay in memory: settings, leases and what was acknowledged are lost at power-off",
-        "switch it off while you set up (sudo raspi-config nonint disable_overlayfs && sudo reboot), then on again",
-    )]
+    let text = "the root file system is an overlay in memory: settings, leases and what was acknowledged are lost at power-off";
+    vec![Finding::of(FindingCode::HostOverlayRoot, text)]
 }
 
 /// Is the root an overlay?

@@ -1,6 +1,6 @@
 //! Scripts that made a gateway or a status display before this one did.
 
-use super::{Finding, Patient};
+use super::{Finding, FindingCode, Patient};
 
 /// rc.local and cron lines that set up forwarding, NAT, a display or an LED.
 pub fn scripts(patient: &Patient<'_>) -> Vec<Finding> {
@@ -31,10 +31,10 @@ fn in_file(file: &str, text: &str) -> Vec<Finding> {
         if firewall {
             let remedy =
                 format!("take that line out of {file}: the gateway does it, and puts it back when somebody undoes it");
-            findings.push(Finding::new("gateway-leftover", place, remedy));
+            findings.push(Finding::new(FindingCode::GatewayLeftover, place, remedy));
         } else if display {
             let remedy = format!("take that line out of {file} if it drives the gateway's display or LED");
-            findings.push(Finding::new("lcd-leftover", place, remedy));
+            findings.push(Finding::new(FindingCode::LcdLeftover, place, remedy));
         }
     }
     findings

@@ -2,6 +2,7 @@
 
 mod ask;
 mod clients;
+mod code;
 mod daemon;
 mod devices;
 mod dnsmasq;
@@ -34,6 +35,7 @@ use super::settings::{self, ConfigArg};
 use crate::config::{LcdBus, PortPattern, Settings};
 use crate::event::printable_line;
 use crate::state::port::is_glob;
+pub use code::{FindingCode, Rank};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,28 +57,29 @@ pub struct Args {
 /// One thing that is not as it should be, or could be better.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// stable, begins with its subject as alerts do; where an alert tells the same, that one's
-    pub code: &'static str,
-    /// the gateway cannot do its work
-    pub blocked: bool,
-    /// nothing is wrong, but something would be better
-    pub hint: bool,
+    pub code: FindingCode,
+    pub rank: Rank,
     pub text: String,
     /// what to do
     pub remedy: String,
 }
 
 impl Finding {
-    fn new(code: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { code, blocked: false, hint: false, text: text.into(), remedy: remedy.into() }
+    /// Returns a finding with the rank of its code.
+    fn new(code: impl Into<FindingCode>, text: impl Into<String>, remedy: impl Into<String>) -> Self {
+        let code = code.into();
+        Self { code, rank: code.rank(), text: text.into(), remedy: remedy.into() }
     }
 
-    fn hint(code: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { hint: true, ..Self::new(code, text, remedy) }
+    /// Returns a finding with the rank and the remedy of its code.
+    fn of(code: impl Into<FindingCode>, text: impl Into<String>) -> Self {
+        let code = code.into();
+        Self::new(code, text, code.remedy().unwrap_or("bramblegate status says more"))
     }
 
-    fn blocking(code: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { blocked: true, ..Self::new(code, text, remedy) }
+    /// Returns it with a rank that depends on what was found.
+    fn ranked(self, rank: Rank) -> Self {
+        Self { rank, ..self }
     }
 }
 
@@ -208,7 +211,7 @@ fn look(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
     };
     let bad = |fault: &dyn ToString| {
         let remedy = format!("put it right and run `bramblegate check -c {}`", file.display());
-        Finding::blocking("host-settings", fault.to_string(), remedy)
+        Finding::new(FindingCode::HostSettings, fault.to_string(), remedy)
     };
     let presumed = if file.exists() { None } else { presumed::settings(machine) };
     let Some(settings) = presumed else { return (faults.iter().map(|fault| bad(fault)).collect(), 1) };
@@ -216,17 +219,17 @@ fn look(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
         "there are no settings yet ({}); the rest was looked at as `bramblegate detect` would set it",
         file.display()
     );
-    let none = Finding::blocking("host-settings", text, "sudo bramblegate setup");
+    let none = Finding::new(FindingCode::HostSettings, text, "sudo bramblegate setup");
     let others = examine(&Patient { machine, settings: &settings });
     (std::iter::once(none).chain(others).collect(), CHECKS.len() + 1)
 }
 
 /// 0 clean, or hints alone; 1 findings, 2 blocked.
 pub fn code(findings: &[Finding]) -> u8 {
-    match findings {
-        _ if findings.iter().any(|finding| finding.blocked) => 2,
-        _ if findings.iter().any(|finding| !finding.hint) => 1,
-        _ => 0,
+    match findings.iter().map(|finding| finding.rank).max() {
+        Some(Rank::Blocked) => 2,
+        Some(Rank::Finding) => 1,
+        Some(Rank::Hint) | None => 0,
     }
 }
 
@@ -234,16 +237,12 @@ pub fn code(findings: &[Finding]) -> u8 {
 pub fn report(findings: &[Finding], checks: usize) -> String {
     let mut text = String::new();
     for finding in findings {
-        let mark = match (finding.blocked, finding.hint) {
-            (true, _) => "BLOCKED",
-            (false, true) => "hint   ",
-            (false, false) => "finding",
-        };
+        let mark = finding.rank.mark();
         let (what, remedy) = (printable_line(&finding.text), printable_line(&finding.remedy));
         text += &format!("{mark}  {}: {what}\n         remedy: {remedy}\n", finding.code);
     }
     let checks = if checks == 1 { "1 check".to_owned() } else { format!("{checks} checks") };
-    text + &match findings.iter().filter(|finding| !finding.hint).count() {
+    text + &match findings.iter().filter(|finding| finding.rank > Rank::Hint).count() {
         0 => format!("{checks}, nothing is in the way.\n"),
         1 => format!("{checks}, 1 finding.\n"),
         count => format!("{checks}, {count} findings.\n"),

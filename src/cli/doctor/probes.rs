@@ -4,6 +4,7 @@ use super::{Finding, Patient};
 use crate::cli::machine::Machine;
 use crate::cli::run;
 use crate::config::{NodeProbe, UplinkProbe};
+use crate::event::AlertCode;
 
 /// `CAP_NET_RAW` of `linux/capability.h`
 const NET_RAW: u32 = 13;
@@ -32,7 +33,7 @@ pub fn rights(patient: &Patient<'_>) -> Vec<Finding> {
     }
     let text = format!("the gateway (process {process}) lacks CAP_NET_RAW and cannot probe by {}", kinds.join(" and "));
     let remedy = "start it by its service, which has it: sudo systemctl restart bramblegate; or probe by tcp and http";
-    vec![Finding::new("host-no-net-raw", text, remedy)]
+    vec![Finding::new(AlertCode::HostNoNetRaw, text, remedy)]
 }
 
 /// The value of a line of `/proc/PID/status`.

@@ -1,6 +1,6 @@
 //! Profiles that come back at each boot: netplan and cloud-init, as Raspberry Pi OS has them since 2025.
 
-use super::{Finding, Patient};
+use super::{Finding, FindingCode, Patient};
 use crate::cli::machine::Machine;
 
 /// Where netplan reads (netplan-generate(8)).
@@ -29,7 +29,7 @@ pub fn of_port(machine: &Machine, port: &str) -> Vec<Finding> {
             "cloud-init writes a profile for the cluster port {port} by {file}:{line} when it next sets the machine up"
         );
         findings.push(Finding::new(
-            "gateway-port-cloud-init",
+            FindingCode::GatewayPortCloudInit,
             text,
             format!("{}, or take {port} out of {file}", SWITCH_OFF),
         ));
@@ -45,7 +45,7 @@ pub fn of_port(machine: &Machine, port: &str) -> Vec<Finding> {
         findings.extend(names.filter(of_port).map(|file| {
             let text =
                 format!("netplan makes NetworkManager's profile {file} for the cluster port {port} at each boot");
-            Finding::new("gateway-port-netplan", text, unmanaged(port))
+            Finding::new(FindingCode::GatewayPortNetplan, text, unmanaged(port))
         }));
     }
     findings
@@ -66,7 +66,7 @@ fn netplan(port: &str, file: &str, line: usize) -> Finding {
         String::new()
     };
     Finding::new(
-        "gateway-port-netplan",
+        FindingCode::GatewayPortNetplan,
         text,
         format!("{first}`sudo netplan set ethernets.{port}=null && sudo netplan apply`"),
     )

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Finding, Patient};
-use crate::event::{Dump, Event};
+use crate::event::{AlertCode, Dump, Event};
 use crate::sink::clock;
 use crate::state::State;
 
@@ -21,7 +21,7 @@ pub fn unknown_ports(patient: &Patient<'_>) -> Vec<Finding> {
     let finding = |(link, held): (&crate::event::Link, &crate::state::kernel::HeldAddress)| {
         let port = &link.name;
         Finding::new(
-            "gateway-unknown-port",
+            AlertCode::GatewayUnknownPort,
             format!("{port} has the address {} and no role: the rules close it but for uplink.allow", held.address),
             format!(
                 "add \"{port}\" to uplink.interfaces if it leads to the venue, to gateway.trust if its network may reach head \
@@ -45,5 +45,5 @@ pub fn drops(patient: &Patient<'_>) -> Vec<Finding> {
         format!("packets that our own rules dropped since they were loaded: {}", each.collect::<Vec<_>>().join(", "));
     let remedy =
         "if something does not get through and its number grows, it is that rule: bramblegate print ruleset --kernel";
-    vec![Finding::hint("gateway-drops", text, remedy)]
+    vec![Finding::new(AlertCode::GatewayDrops, text, remedy)]
 }

@@ -3,15 +3,16 @@
 use std::net::IpAddr;
 
 use super::sockets::listeners;
-use super::{Finding, Patient};
+use super::{Finding, FindingCode, Patient};
 use crate::cli::machine::Machine;
+use crate::event::AlertCode;
 
 /// NetworkManager, dhcpcd, systemd-networkd or ifupdown on the cluster's port.
 pub fn managers(patient: &Patient<'_>) -> Vec<Finding> {
     let Some(port) = patient.cluster_port() else { return Vec::new() };
     let finding = |who: &str, remedy: String| {
         let text = format!("{who} manages the cluster port {port}: it may take the address away or ask for one there");
-        Finding::new("gateway-port-managed", text, remedy)
+        Finding::new(FindingCode::GatewayPortManaged, text, remedy)
     };
     let mut findings = Vec::new();
     if network_manager(patient.machine, &port) {
@@ -112,7 +113,7 @@ pub fn servers(patient: &Patient<'_>) -> Vec<Finding> {
     let machine = patient.machine;
     let other = |(unit, what): (&str, &str)| {
         Finding::new(
-            "gateway-dhcp-other",
+            FindingCode::GatewayDhcpOther,
             format!("{what} starts with the machine and would answer the nodes as well"),
             format!("sudo systemctl disable --now {unit}"),
         )
@@ -123,7 +124,7 @@ pub fn servers(patient: &Patient<'_>) -> Vec<Finding> {
     }
     if patient.settings.cluster.dhcp.is_some() && !has_dnsmasq(machine) {
         findings.push(Finding::new(
-            "gateway-dnsmasq-missing",
+            AlertCode::GatewayDnsmasqMissing,
             "dnsmasq is not installed, so the nodes get no addresses from here",
             "sudo apt install dnsmasq-base, or leave [cluster.dhcp] out",
         ));
@@ -154,9 +155,8 @@ fn taken(patient: &Patient<'_>) -> Vec<Finding> {
             format!("{owner} has port {} on {}, where {name} for the nodes would be", listener.port, listener.address);
         let known = findings.iter().any(|finding| finding.text == text);
         if !known {
-            let remedy = "stop it, or bind it to the addresses that it needs; without the port the gateway serves none"
-                .to_owned();
-            findings.push(Finding::new(if name == "DNS" { "host-port-53" } else { "host-port-67" }, text, remedy));
+            let code = if name == "DNS" { FindingCode::HostPort53 } else { FindingCode::HostPort67 };
+            findings.push(Finding::of(code, text));
         }
     }
     findings

@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use super::{Finding, Patient};
+use super::{Finding, FindingCode, Patient};
 use crate::cli::machine::Machine;
 use crate::config::TimeServer;
-use crate::event::Vital;
+use crate::event::{AlertCode, Vital};
 use crate::source::ntp::TimeAnswer;
 use crate::source::{bootfiles, time};
 
@@ -33,8 +33,8 @@ pub fn time(patient: &Patient<'_>) -> Vec<Finding> {
     // The last line serves the time also while the head has no internet itself.
     let allow: String = nets.map(|net| format!("allow {}\\n", net.trunc())).collect();
     let install = if machine.exists("/etc/chrony/chrony.conf") { "" } else { "sudo apt install chrony && " };
-    vec![Finding::hint(
-        "gateway-no-time",
+    vec![Finding::new(
+        FindingCode::GatewayNoTime,
         "nothing on the head serves the time (systemd-timesyncd is a client only), so nodes get no time server; those without a \
          clock of their own start with a wrong date",
         format!(
@@ -54,8 +54,8 @@ fn unserved(patient: &Patient<'_>) -> Vec<Finding> {
             ("has no time itself and says so (no source, or none yet)", "local stratum 10".to_owned())
         }
     };
-    vec![Finding::hint(
-        "gateway-no-time",
+    vec![Finding::new(
+        FindingCode::GatewayNoTime,
         format!("the head's time server {text}, so nodes get no time server"),
         format!(
             "with chrony: echo '{line}' | sudo tee -a /etc/chrony/conf.d/bramblegate.conf && sudo systemctl restart chrony; or name \
@@ -72,7 +72,7 @@ pub fn boot_folder(patient: &Patient<'_>) -> Vec<Finding> {
         return Vec::new();
     };
     let root = netboot.root.display().to_string();
-    let found = |text: String, remedy: String| vec![Finding::new("gateway-netboot", text, remedy)];
+    let found = |text: String, remedy: String| vec![Finding::new(AlertCode::GatewayNetboot, text, remedy)];
     if !patient.machine.path(&root).is_dir() {
         let remedy = format!("sudo mkdir -p {root}, and put the boot files there; or correct cluster.netboot.root");
         return found(format!("no node can boot: the folder {root} is not there"), remedy);

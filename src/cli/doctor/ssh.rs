@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use super::sockets::listeners;
-use super::{Finding, Patient};
+use super::{Finding, FindingCode, Patient};
 use crate::cli::machine::Machine;
 use crate::config::Allow;
 use crate::policy::ruleset::TABLE;
@@ -27,7 +27,7 @@ pub fn reachable(patient: &Patient<'_>) -> Vec<Finding> {
     let uncovered = relevant.iter().copied().filter(|port| !covered(*port));
     let finding = |port: u16| {
         Finding::new(
-            "host-ssh-closed",
+            FindingCode::HostSshClosed,
             format!("sshd listens on port {port}, which uplink.allow does not cover: no new ssh from the venue"),
             if configured.contains(&port) || port == 22 {
                 "add \"ssh\" to uplink.allow".to_owned()
@@ -48,7 +48,7 @@ fn shut(machine: &Machine, covered: impl Iterator<Item = u16>) -> Vec<Finding> {
     let missing = covered.filter(|port| !open.iter().any(|range| range.contains(port)));
     let finding = |port: u16| {
         Finding::new(
-            "host-ssh-closed",
+            FindingCode::HostSshClosed,
             format!(
                 "sshd listens on port {port}, which uplink.allow covers, but the rules in the kernel do not let it in"
             ),

@@ -2,9 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Finding, Patient};
+use super::{Finding, FindingCode, Patient};
 use crate::api::status::{Snapshot, Uplink, UplinkState};
-use crate::event::Mac;
+use crate::event::{AlertCode, Mac};
 
 /// Another DHCP server on the cluster port, and whether that means swapped cables.
 pub fn swapped(patient: &Patient<'_>) -> Vec<Finding> {
@@ -25,13 +25,13 @@ pub fn swapped(patient: &Patient<'_>) -> Vec<Finding> {
         Some((uplink, why))
     });
     match (evidence.into_iter().next(), foreign) {
-        (Some((uplink, why)), _) => vec![Finding::blocking(
-            "gateway-ports-swapped",
+        (Some((uplink, why)), _) => vec![Finding::new(
+            FindingCode::GatewayPortsSwapped,
             format!("the cables of cluster and uplink are swapped: {why}"),
             format!("move the cable in {cluster} to {uplink}, and the one in {uplink} to {cluster}"),
         )],
         (None, Some(text)) => vec![Finding::new(
-            "gateway-foreign-dhcp",
+            AlertCode::GatewayForeignDhcp,
             text,
             format!(
                 "is the cable in {cluster} the one to the nodes? If it is, switch off DHCP on that server or unplug it"
@@ -43,8 +43,8 @@ pub fn swapped(patient: &Patient<'_>) -> Vec<Finding> {
 
 /// The text of the daemon's alert.
 fn foreign_server(status: &Snapshot) -> Option<String> {
-    let alert = status.alerts.iter().find(|alert| alert.code == "gateway-foreign-dhcp")?;
-    // The remedy is told better here.
+    let alert = status.alerts.iter().find(|alert| alert.code == AlertCode::GatewayForeignDhcp.name())?;
+    // The remedy is more precise here.
     alert.text.split(": ").next().map(str::to_owned)
 }
 

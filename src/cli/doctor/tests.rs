@@ -66,7 +66,7 @@ impl Head {
         let settings = crate::config::load(&[("t", self.settings.as_str())], &board).unwrap();
         let machine = Machine::pretend(&self.root, &self.answers);
         let mut all = examine(&Patient { machine: &machine, settings: &settings });
-        all.retain(|finding| !finding.hint);
+        all.retain(|finding| finding.rank > Rank::Hint);
         all
     }
 
@@ -75,7 +75,7 @@ impl Head {
         let settings = crate::config::load(&[("t", self.settings.as_str())], &board).unwrap();
         let machine = Machine::pretend(&self.root, &self.answers);
         let mut all = examine(&Patient { machine: &machine, settings: &settings });
-        all.retain(|finding| finding.hint);
+        all.retain(|finding| finding.rank == Rank::Hint);
         all
     }
 
@@ -84,7 +84,7 @@ impl Head {
         let findings = self.findings();
         assert_eq!(findings.len(), 1, "{findings:#?}");
         let finding = findings.into_iter().next().unwrap();
-        assert_eq!(finding.code, code);
+        assert_eq!(finding.code.name(), code);
         assert!(finding.text.contains(text), "{text:?} is not in {finding:#?}");
         assert!(finding.remedy.contains(remedy), "{remedy:?} is not in {finding:#?}");
         finding
@@ -142,7 +142,7 @@ fn a_port_that_is_away_is_said() {
 fn a_drop_of_another_program_blocks() {
     let head = Head::new("drop").answer("blocker", "ip filter\nFORWARD\niptables -I DOCKER-USER -i eth0 -j ACCEPT");
     let finding = head.suffers("gateway-blocked", "table ip filter, chain FORWARD", "iptables -I DOCKER-USER -i eth0");
-    assert!(finding.blocked);
+    assert_eq!(finding.rank, Rank::Blocked);
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn a_stick_without_its_udev_rule_is_told_and_so_is_who_holds_it() {
         .with("/proc/99/comm", "python3\n")
         .with("/proc/99/cmdline", "python3\0/home/pi/blink.py\0")
         .link("/proc/99/fd/3", "/dev/hidraw0");
-    let codes: Vec<_> = head.findings().into_iter().map(|finding| (finding.code, finding.text)).collect();
+    let codes: Vec<_> = head.findings().into_iter().map(|finding| (finding.code.name(), finding.text)).collect();
     assert_eq!(codes.len(), 2, "{codes:?}");
     assert_eq!((codes[0].0, codes[1].0), ("led-denied", "led-held"));
     assert!(codes[1].1.contains("python3 (99) has /dev/hidraw0 open: python3 /home/pi/blink.py"), "{codes:?}");
@@ -380,7 +380,7 @@ fn a_gateway_that_may_not_send_its_probes() {
     let without = status("0000000000001400");
     let sick = head("no-raw", "[\"icmp\", \"arp\"]", &without);
     let finding = sick.suffers("host-no-net-raw", "ICMP and ARP", "systemctl");
-    assert!(!finding.blocked && finding.text.contains("4711"));
+    assert!(finding.rank == Rank::Finding && finding.text.contains("4711"));
     assert_eq!(head("raw", "\"icmp\"", &status("0000000000003400")).findings(), []);
     assert_eq!(head("tcp", "\"tcp:22\"", &without).findings(), []);
     let everybody = head("pings", "[\"icmp\", \"arp\"]", &without);
@@ -407,9 +407,9 @@ fn a_forward_that_leads_ssh_away_from_the_head_is_told() {
     let hidden = wired("ssh-away").set(&forward("22"));
     hidden.suffers("node-forward-hides", "tcp:22 leads to rpi1:22 for the venue", "as 2201");
     let not_allowed = wired("no-ssh").set(&format!("uplink.allow = [\"icmp\"]\n{}", forward("22")));
-    assert!(!not_allowed.findings().iter().any(|finding| finding.code == "node-forward-hides"));
+    assert!(!not_allowed.findings().iter().any(|finding| finding.code.name() == "node-forward-hides"));
     let elsewhere = wired("ssh-stays").set(&forward("2201"));
-    assert!(!elsewhere.findings().iter().any(|finding| finding.code == "node-forward-hides"));
+    assert!(!elsewhere.findings().iter().any(|finding| finding.code.name() == "node-forward-hides"));
 }
 
 #[test]
@@ -427,7 +427,7 @@ fn a_program_behind_a_forwarded_port_is_told() {
 #[test]
 fn a_finding_is_one_line_whatever_others_call_themselves() {
     let raw = "\u{1b}[2J\nBLOCKED  host-x: pay here\u{9b}m";
-    let text = report(&[Finding::new("host-x", raw, raw)], 1);
+    let text = report(&[Finding::new(FindingCode::HostSettings, raw, raw)], 1);
     assert_eq!(text.lines().count(), 3, "{text:?}");
     assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
 }
@@ -438,7 +438,7 @@ fn what_our_own_rules_dropped_is_shown_and_is_no_fault() {
         wired("drops").answer("drops", "3 bramblegate: not from an address of the cluster\n70 bramblegate: the rest\n");
     assert_eq!(head.findings(), []);
     let hints = head.hints();
-    let finding = hints.iter().find(|hint| hint.code == "gateway-drops").unwrap();
-    assert!(finding.hint, "{finding:?}");
+    let finding = hints.iter().find(|hint| hint.code.name() == "gateway-drops").unwrap();
+    assert_eq!(finding.rank, Rank::Hint, "{finding:?}");
     assert!(finding.text.ends_with("3 (not from an address of the cluster), 70 (the rest)"), "{}", finding.text);
 }

@@ -3,10 +3,10 @@
 use ipnet::IpNet;
 
 use super::clients::{self, Client};
-use super::{Finding, Patient};
+use super::{Finding, FindingCode, Patient, Rank};
 use crate::api::Word;
 use crate::api::status::{DhcpProgress, Snapshot, Uplink, UplinkState};
-use crate::event::PortalUrl;
+use crate::event::{AlertCode, PortalUrl};
 use crate::source::clients::Manager;
 
 /// Two clients on one uplink get two leases, and take each other's routes away.
@@ -19,7 +19,7 @@ pub fn two_clients(patient: &Patient<'_>) -> Vec<Finding> {
             let text = format!(
                 "{first} and {other} both ask for an address on the uplink {port}: it gets two, and the one removes the other's routes; let {first} do it alone"
             );
-            findings.push(Finding::new("uplink-two-clients", text, first.stays_instead_of(other, &port)));
+            findings.push(Finding::new(FindingCode::UplinkTwoClients, text, first.stays_instead_of(other, &port)));
         }
     }
     findings
@@ -59,15 +59,13 @@ fn without_ipv4(patient: &Patient<'_>, port: &str, told: Option<&Uplink>, held: 
     let clients = clients::of_port(machine, port);
     let reached = held.iter().any(|net| matches!(net, IpNet::V6(net) if !net.addr().is_unicast_link_local()));
     // An uplink with IPv6 is reached: nothing is wrong, but the nodes have no way out.
-    let finding = |code, text: String, remedy: String| match reached {
-        true => Finding::hint(code, text, remedy),
-        false => Finding::new(code, text, remedy),
-    };
+    let rank = if reached { Rank::Hint } else { Rank::Finding };
+    let finding = |code, text: String, remedy: String| Finding::new(code, text, remedy).ranked(rank);
     let Some(client) = clients.first() else {
         let text = format!(
             "the uplink {port} has a carrier and no IPv4 address, and nothing on this machine asks for one there"
         );
-        return finding("uplink-no-client", text, clients::start(machine, port));
+        return finding(FindingCode::UplinkNoClient, text, clients::start(machine, port));
     };
     // A word that is not known here is as if the daemon had heard nothing.
     let progress = told.and_then(|told| told.dhcp.as_ref());
@@ -80,15 +78,15 @@ fn without_ipv4(patient: &Patient<'_>, port: &str, told: Option<&Uplink>, held: 
             let text = format!(
                 "the venue's DHCP server asks for IPv6 only on {port} (option 108), and {client} is set to obey: it {after}"
             );
-            finding("uplink-ipv6-only", text, client.heed_no_option_108(machine, port))
+            finding(FindingCode::UplinkIpv6Only, text, client.heed_no_option_108(machine, port))
         }
         Some(DhcpProgress::Offered) => finding(
-            "uplink-not-taken",
+            FindingCode::UplinkNotTaken,
             format!("a DHCP server offers an address on {port}, and {client} does not take it"),
             format!("see what it says: `journalctl -b --no-pager -n 50 -u {}`", unit(client)),
         ),
         Some(DhcpProgress::Refused | DhcpProgress::Declined) => finding(
-            "uplink-refused",
+            FindingCode::UplinkRefused,
             format!("the venue's DHCP server and {client} do not agree on an address for {port}"),
             format!("ask anew: `{}`", client.again(port)),
         ),
@@ -96,23 +94,22 @@ fn without_ipv4(patient: &Patient<'_>, port: &str, told: Option<&Uplink>, held: 
             let text = format!(
                 "{client} is set to obey option 108 on {port} and asks for nothing now: a DHCP server that asks for IPv6 only may have answered before the gateway listened (`sudo bramblegate doctor --try` shows it)"
             );
-            finding("uplink-ipv6-only", text, client.heed_no_option_108(machine, port))
+            finding(FindingCode::UplinkIpv6Only, text, client.heed_no_option_108(machine, port))
         }
         Some(DhcpProgress::Waiting) => finding(
-            "uplink-waiting",
+            FindingCode::UplinkWaiting,
             format!("{client} looks after the uplink {port} and asks for nothing now"),
             format!("ask anew: `{}`", client.again(port)),
         ),
         Some(DhcpProgress::Unanswered) => finding(
-            "uplink-no-dhcp",
+            FindingCode::UplinkNoDhcp,
             format!("{client} asks for an address on {port}, and no DHCP server answers"),
             "`sudo bramblegate doctor --try` asks by itself; else try another socket of the venue".to_owned(),
         ),
-        _ => finding(
-            "uplink-no-address",
-            format!("{client} looks after the uplink {port}, which has a carrier and no IPv4 address"),
-            "`sudo bramblegate doctor --try` asks the venue's server by itself".to_owned(),
-        ),
+        _ => {
+            let text = format!("{client} looks after the uplink {port}, which has a carrier and no IPv4 address");
+            Finding::of(FindingCode::UplinkNoAddress, text).ranked(rank)
+        }
     }
 }
 
@@ -134,7 +131,7 @@ fn not_renewed(port: &str, told: &Uplink) -> Option<Finding> {
         "the lease of {address} on {port} has not been renewed for {late} s: it ends in {left} s, and answers until then"
     );
     let remedy = "look whether the venue's router is on; `sudo bramblegate doctor --try` asks its DHCP server";
-    Some(Finding::new("uplink-lease-not-renewed", text, remedy))
+    Some(Finding::new(AlertCode::UplinkLeaseNotRenewed, text, remedy))
 }
 
 /// A portal, by the daemon's probe or by dhcpcd's lease.
@@ -145,7 +142,7 @@ fn portal(patient: &Patient<'_>, port: &str, told: Option<&Uplink>) -> Option<Fi
     let by_daemon = told.and_then(|told| PortalUrl::read(told.portal_url.as_deref()?));
     let url = by_daemon.or_else(|| leased_portal(patient, port))?;
     Some(Finding::new(
-        "uplink-portal",
+        AlertCode::UplinkPortal,
         format!("the venue of {port} has a captive portal at {url}"),
         format!("open {url} in a browser behind the gateway, and accept its terms"),
     ))

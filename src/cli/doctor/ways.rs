@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{Finding, Patient};
 use crate::daemon::way_out;
-use crate::event::{Dump, Event, Vital};
+use crate::event::{AlertCode, Dump, Event, Vital};
+use crate::policy::alert::Subject;
 use crate::policy::{self, ROUTE_PROTOCOL};
 use crate::sink::clock;
 use crate::state::State;
@@ -13,7 +14,7 @@ use crate::state::State;
 /// Longer than a way may be wrong without a word.
 const SETTLED: Duration = Duration::from_secs(5);
 /// What only the gateway hears, as it listens all the time.
-const HEARD: [&str; 2] = ["gateway-address-taken", "uplink-address-taken"];
+const HEARD: [AlertCode; 2] = [AlertCode::GatewayAddressTaken, AlertCode::UplinkAddressTaken];
 
 /// The kernel is asked, as the gateway does. Without our own rules only what names a rule of others counts.
 pub fn rules(patient: &Patient<'_>) -> Vec<Finding> {
@@ -28,8 +29,9 @@ pub fn rules(patient: &Patient<'_>) -> Vec<Finding> {
     state.apply(&Event::Vital(Vital::Astray(patient.machine.astray(&plan.ways))), now);
     state.apply(&Event::Tick, now + SETTLED);
     let ours = state.facts().rules().iter().any(|rule| rule.protocol == ROUTE_PROTOCOL);
-    let alerts = policy::decide(&settings, &state).alerts.into_iter().filter(|alert| alert.code == "gateway-rule");
-    let certain = alerts.filter(|alert| ours || alert.panel != policy::alerts::UNKNOWN_RULE);
+    let alerts =
+        policy::decide(&settings, &state).alerts.into_iter().filter(|alert| alert.code == AlertCode::GatewayRule);
+    let certain = alerts.filter(|alert| ours || alert.subject != Subject::Whole);
     certain.map(|alert| finding(alert.code, &alert.text)).collect()
 }
 
@@ -37,14 +39,16 @@ pub fn rules(patient: &Patient<'_>) -> Vec<Finding> {
 pub fn addresses(patient: &Patient<'_>) -> Vec<Finding> {
     let status = patient.machine.status(&patient.settings.status.socket).unwrap_or_default();
     let heard = status.alerts.iter().filter_map(|alert| {
-        let code = HEARD.into_iter().find(|code| alert.code == **code)?;
+        let code = HEARD.into_iter().find(|code| alert.code == code.name())?;
         Some(finding(code, &alert.text))
     });
     heard.collect()
 }
 
 /// Makes a finding of an alert, whose remedy stands after a colon.
-fn finding(code: &'static str, text: &str) -> Finding {
-    let (what, remedy) = text.split_once(": ").unwrap_or((text, "bramblegate status says more"));
-    Finding::new(code, what, remedy)
+fn finding(code: AlertCode, text: &str) -> Finding {
+    match text.split_once(": ") {
+        Some((what, remedy)) => Finding::new(code, what, remedy),
+        None => Finding::of(code, text),
+    }
 }

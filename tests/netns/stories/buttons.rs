@@ -1,12 +1,13 @@
 //! Buttons, through a FIFO in the GPIO chip's place.
 
+use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bramblegate_lab::inside::HOME;
 use bramblegate_lab::shell::must;
 use bramblegate_lab::world::Finger;
-use bramblegate_lab::{Result, World};
+use bramblegate_lab::{Error, Result, World};
 
 use super::scene::{PLAIN, STOP, ensure, is, online, until};
 
@@ -33,8 +34,16 @@ pub fn acknowledged_alert_stays_known() -> Result<()> {
         until("the pages have their turn", || page(world).contains("2/3 up"))?;
         let code = world.stop_gateway("TERM", STOP)?;
         ensure(&format!("stopped cleanly, not {code}"), code == 0)?;
+        // As an earlier version kept it: with the words on the panel, which do not say which uplink had the portal.
+        let kept = format!("{HOME}/state/acknowledged");
+        let text = fs::read_to_string(&kept).unwrap_or_default();
+        ensure(&format!("kept by code and subject: {text}"), text == "node-down node=rpi2\n")?;
+        let earlier = fs::write(&kept, "node-down rpi2 down\nuplink-portal PORTAL\n");
+        earlier.map_err(|error| Error(format!("{kept}: {error}")))?;
         world.start_gateway()?;
         until("it is down again, and known", || is_known(world))?;
+        ensure("what is not clear is named", world.journal().contains("which is meant: uplink-portal PORTAL;"))?;
+        until("it is kept as today", || fs::read_to_string(&kept).is_ok_and(|text| text == "node-down node=rpi2\n"))?;
         world.node_down("rpi3")?;
         until("rpi3 is news", || page(world).contains("rpi3 down"))?;
         until("and a fault that nobody knows of", || is(world, "panel.led.pattern", "fast-blink"))?;

@@ -1,53 +1,34 @@
-//! What people know of, and for how long.
+//! Which alerts an acknowledgement means, and which of the acknowledged ones stand.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Desired;
-use super::alert::Alert;
+use super::alert::AlertId;
 use super::alerts::nodes;
+use crate::event::Acknowledgement;
+use crate::event::alert::SubjectKind;
 use crate::state::State;
 
-/// After the start the alerts of before need this long to be raised again: what was not is not forgotten meanwhile.
-const START_TIME: Duration = Duration::from_secs(60);
-
-/// Alerts of nodes begin with this.
-const OF_NODES: &str = "node-";
-
-/// The keys of all that stands now, and of what people knew before.
-pub fn everything(state: &State, desired: &Desired) -> BTreeSet<String> {
-    BTreeSet::from_iter(standing(state, desired).chain(state.acknowledged().iter().cloned()))
+/// Returns the acknowledgement of all that stands, with the words on the panel.
+pub fn all_standing(state: &State, desired: &Desired) -> Acknowledgement {
+    let mut standing: BTreeMap<AlertId, String> = nodes::standing(state).collect();
+    standing.extend(others(desired).map(|alert| (alert.id(), alert.panel.clone())));
+    Acknowledgement::Made(standing)
 }
 
-/// An alert of many nodes stands for each of them: one that returns makes it another alert, but no news.
-fn standing<'d>(state: &'d State, desired: &'d Desired) -> impl Iterator<Item = String> + 'd {
-    let others = desired.alerts.iter().filter(|alert| !nodes::OF_NODES.contains(&alert.code));
-    others.map(Alert::key).chain(nodes::keys(state))
+/// Returns which acknowledged alerts a decision raises, where some of them it does not. To take the others out of the facts
+/// changes no decision: only a raised alert is shown as acknowledged.
+pub fn still_standing(state: &State, desired: &Desired) -> Option<Acknowledgement> {
+    let known = state.acknowledged();
+    if known.is_empty() {
+        return None;
+    }
+    let ids = others(desired).map(super::alert::Alert::id).chain(nodes::standing(state).map(|(id, _)| id));
+    let standing: BTreeSet<AlertId> = ids.filter(|id| known.contains(id)).collect();
+    Some(Acknowledgement::Standing(standing))
 }
 
-/// What was known before the start and has not been raised since: it is waited for.
-#[derive(Debug, Default)]
-pub struct Awaited(BTreeSet<String>);
-
-impl Awaited {
-    /// With the keys that were kept from before.
-    pub fn new(restored: BTreeSet<String>) -> Self {
-        Self(restored)
-    }
-
-    /// What is still to be known when some of it has cleared: what comes again is news. `None`: nothing has cleared.
-    pub fn remaining(&mut self, state: &State, desired: &Desired) -> Option<BTreeSet<String>> {
-        let known = state.acknowledged();
-        if known.is_empty() {
-            return None;
-        }
-        let mut remaining = BTreeSet::from_iter(standing(state, desired).filter(|key| known.contains(key)));
-        let starting = state.now().saturating_since(state.started()) < START_TIME;
-        // A node that was down before may be so still: while it is awaited nobody can tell.
-        let awaited = state.nodes_may_start();
-        let is_waited_for = |key: &str| starting || (awaited && key.starts_with(OF_NODES));
-        self.0.retain(|key| is_waited_for(key) && !remaining.contains(key));
-        remaining.extend(self.0.intersection(known).cloned());
-        (remaining != *known).then_some(remaining)
-    }
+/// Returns the alerts that are acknowledged as a whole. An alert of several nodes is acknowledged for each of them.
+fn others(desired: &Desired) -> impl Iterator<Item = &super::alert::Alert> {
+    desired.alerts.iter().filter(|alert| alert.code.subject() != SubjectKind::Nodes)
 }

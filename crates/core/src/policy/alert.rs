@@ -1,28 +1,50 @@
-//! Alerts and how bad they are.
+//! Alerts: what users should know.
 
-pub use crate::api::status::Severity;
+pub use crate::event::alert::{AlertCode, AlertId, Part, Severity, Subject};
 
 /// Something a person should know.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Alert {
     pub severity: Severity,
-    /// stable, begins with its subject: `node-down`, `uplink-portal`
-    pub code: &'static str,
+    pub code: AlertCode,
+    pub subject: Subject,
     /// one line for people, with the remedy where there is one
     pub text: String,
     /// few words for the LCD's second row: `CLASH 192.168.50`; the pages break it where a row is too short
     pub panel: String,
-    /// people know of it: it is told, but alarms nobody any more
+    /// people know of it: it is shown, but raises no alarm any more
     pub acknowledged: bool,
 }
 
 impl Alert {
-    /// What makes it the same alert later on: its text may hold figures that move.
-    pub fn key(&self) -> String {
-        format!("{} {}", self.code, self.panel)
+    /// Returns an alert with its code's severity and words for the panel. A remedy that its code has follows `what`.
+    pub fn new(code: AlertCode, subject: Subject, what: impl Into<String>) -> Self {
+        let mut text = what.into();
+        if let Some(remedy) = code.remedy() {
+            text += ": ";
+            text += remedy;
+        }
+        // Not cut: half a number would be another number. The pages make it fit.
+        let panel = code.panel(&subject);
+        Self { severity: code.severity(), code, subject, text, panel, acknowledged: false }
     }
 
-    /// How much it alarms: a fault that people know of as much as a warning.
+    /// Returns it with a severity that depends on the facts.
+    pub fn graded(self, severity: Severity) -> Self {
+        Self { severity, ..self }
+    }
+
+    /// Returns it with words for the panel that depend on more than its subject.
+    pub fn shown_as(self, panel: impl Into<String>) -> Self {
+        Self { panel: panel.into(), ..self }
+    }
+
+    /// Returns what makes it the same alert later on.
+    pub fn id(&self) -> AlertId {
+        AlertId { code: self.code, subject: self.subject.clone() }
+    }
+
+    /// Returns how much it alarms: a fault that users know of as much as a warning.
     pub fn urgency(&self) -> Severity {
         if self.acknowledged { self.severity.min(Severity::Warning) } else { self.severity }
     }

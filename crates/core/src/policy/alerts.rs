@@ -11,15 +11,13 @@ mod service;
 pub mod uplink;
 pub mod ways;
 
-pub use ways::UNKNOWN_RULE;
-
 use crate::config::Settings;
 use crate::event::{ApplyErrorKind, LinkIndex, Output};
 use crate::state::State;
 use crate::state::kernel::HeldAddress;
 
 use super::Overlap;
-use super::alert::{Alert, Severity};
+use super::alert::{Alert, AlertCode, Subject};
 use super::subnet::Placement;
 
 /// All alerts, the most severe first, then by code and text.
@@ -46,15 +44,20 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
     ornaments(state, &mut raised);
     host::alerts(settings, state, &mut raised);
     for alert in raised.iter_mut().filter(|_| !state.acknowledged().is_empty()) {
-        alert.acknowledged |= state.acknowledged().contains(&alert.key());
+        alert.acknowledged |= state.acknowledged().contains(&alert.id());
     }
-    raised.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.code.cmp(b.code)).then(a.text.cmp(&b.text)));
+    raised.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.code.cmp(&b.code)).then(a.text.cmp(&b.text)));
     raised
 }
 
-fn alert(severity: Severity, code: &'static str, text: impl Into<String>, panel: impl Into<String>) -> Alert {
-    // Not cut: half a number would be another number. The pages make it fit.
-    Alert { severity, code, text: text.into(), panel: panel.into(), acknowledged: false }
+/// Returns an alert of a code that has no more than one at a time.
+fn alert(code: AlertCode, what: impl Into<String>) -> Alert {
+    Alert::new(code, Subject::Whole, what)
+}
+
+/// Returns an alert about a port of the head.
+fn of_port(code: AlertCode, port: &str, what: impl Into<String>) -> Alert {
+    Alert::new(code, Subject::Port(port.to_owned()), what)
 }
 
 /// Who finds no room in the kernel's table of neighbours is neither reached nor given an address.
@@ -64,7 +67,7 @@ fn neighbours(state: &State, raised: &mut Vec<Alert>) {
         "the kernel's table of neighbours is nearly full ({count} of {max}), and nodes beyond it are neither reached nor given addresses: raise it (sudo sysctl -w net.ipv4.neigh.default.gc_thresh3={}, and in /etc/sysctl.d/ for the next start)",
         max.saturating_mul(4)
     );
-    raised.push(alert(Severity::Warning, "gateway-neighbours", text, "NEIGHBOURS FULL"));
+    raised.push(alert(AlertCode::GatewayNeighbours, text));
 }
 
 /// Other boards that have an address of the head: who asks for it reaches one or the other.
@@ -74,16 +77,15 @@ fn conflicts(state: &State, raised: &mut Vec<Alert>) {
         let (port, by, address) = (&port.name, conflict.by, conflict.address);
         if state.roles().cluster == Some(conflict.port) {
             let text = format!(
-                "{by} on the cluster port {port} has the head's own address {address} too, so nodes reach one or the other: give that \
-                 board another address, or take it off"
+                "{by} on the cluster port {port} has the head's own address {address} too, so nodes reach one or the other"
             );
-            raised.push(alert(Severity::Fault, "gateway-address-taken", text, "ADDRESS TAKEN"));
+            raised.push(alert(AlertCode::GatewayAddressTaken, text));
         } else {
             let text = format!(
                 "{by} has {address} too, the head's address on {port}, so the venue reaches one or the other: ask the venue for another \
                  address (a DHCP client gets one by asking again)"
             );
-            raised.push(alert(Severity::Warning, "uplink-address-taken", text, format!("{port} ADDR TAKEN")));
+            raised.push(of_port(AlertCode::UplinkAddressTaken, port, text));
         }
     }
 }
@@ -102,11 +104,9 @@ fn enslaved(state: &State, raised: &mut Vec<Alert>) {
             format!("{port} is a port of {master}: name {master} in the settings instead")
         };
         // Another uplink may do in its place; without the cluster's port nothing works.
-        let (severity, code) = match roles.cluster == Some(*index) {
-            true => (Severity::Fault, "gateway-port-enslaved"),
-            false => (Severity::Warning, "uplink-enslaved"),
-        };
-        raised.push(alert(severity, code, text, format!("{port} IN {master}")));
+        let code =
+            if roles.cluster == Some(*index) { AlertCode::GatewayPortEnslaved } else { AlertCode::UplinkEnslaved };
+        raised.push(of_port(code, port, text).shown_as(format!("{port} IN {master}")));
     }
     for index in roles.uplinks.iter().chain(roles.cluster.as_ref()) {
         let Some(port) = state.facts().link(*index) else { continue };
@@ -116,7 +116,7 @@ fn enslaved(state: &State, raised: &mut Vec<Alert>) {
         if let Some(vlan) = vlan.filter(|vlan| has_address(state, vlan.index) && !has_address(state, *index)) {
             let (port, vlan) = (&port.name, &vlan.name);
             let text = format!("{port} only carries the VLAN {vlan}: name {vlan} in the settings instead");
-            raised.push(alert(Severity::Warning, "uplink-enslaved", text, format!("{port} HAS VLAN")));
+            raised.push(of_port(AlertCode::UplinkEnslaved, port, text).shown_as(format!("{port} HAS VLAN")));
         }
     }
 }
@@ -127,32 +127,30 @@ fn has_address(state: &State, index: LinkIndex) -> bool {
 
 fn gateway(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     let outputs = state.outputs();
-    for (output, code, panel) in [
-        (Output::Firewall, "gateway-not-loaded", "NO FIREWALL"),
-        (Output::Link, "gateway-link", "PORT FAULT"),
-        (Output::Routing, "gateway-routing", "ROUTING FAULT"),
+    for (output, code) in [
+        (Output::Firewall, AlertCode::GatewayNotLoaded),
+        (Output::Link, AlertCode::GatewayLink),
+        (Output::Routing, AlertCode::GatewayRouting),
     ] {
         let silent = |kind| matches!(kind, ApplyErrorKind::Absent | ApplyErrorKind::Waiting);
         if let Some(error) = outputs.error(output).filter(|error| !silent(error.kind)) {
-            raised.push(alert(Severity::Fault, code, error.message.clone(), panel));
+            raised.push(alert(code, error.message.clone()));
         }
     }
     if let Some(by) = &state.firewall().fight {
         let by = by.as_deref().unwrap_or("another program");
-        let text = format!(
-            "{by} takes our rules away as often as we put them back: stop it (gateway.protect keeps it off on kernels from 6.9 on)"
-        );
-        raised.push(alert(Severity::Fault, "gateway-disturbed", text, "RULES FLUSHED"));
+        let text = format!("{by} takes our rules away as often as we put them back");
+        raised.push(alert(AlertCode::GatewayDisturbed, text));
     }
     blocked::blocked(state, raised);
     conflicts(state, raised);
     if let Some((count, max)) = state.vitals().conntrack {
         if max > 0 && u64::from(count) * 100 >= u64::from(max) * 80 {
             let text = format!(
-                "the connection table is {} % full ({count} of {max}): raise net.netfilter.nf_conntrack_max",
+                "the connection table is {} % full ({count} of {max})",
                 u64::from(count) * 100 / u64::from(max)
             );
-            raised.push(alert(Severity::Warning, "gateway-conntrack", text, "CONNTRACK FULL"));
+            raised.push(alert(AlertCode::GatewayConntrack, text));
         }
     }
     neighbours(state, raised);
@@ -162,16 +160,16 @@ fn gateway(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
                 "the cluster port {} is not there: plug it in, or name another as cluster.interface (bramblegate detect lists the ports)",
                 settings.cluster.interface
             );
-            raised.push(alert(Severity::Warning, "gateway-port-absent", text, "NO CLUSTER PORT"));
+            raised.push(alert(AlertCode::GatewayPortAbsent, text));
         }
         Some(port) if port.up && state.facts().is_empty_bridge(port) => {
             let text = no_port(&port.name);
-            raised.push(alert(Severity::Notice, "gateway-port-no-carrier", text, "NO SWITCH"));
+            raised.push(alert(AlertCode::GatewayPortNoCarrier, text));
         }
         // Before it is switched on, which we do, nobody can tell.
         Some(port) if port.up && !port.carrier => {
             let text = format!("no cable in the cluster port {}: is the switch on?", port.name);
-            raised.push(alert(Severity::Notice, "gateway-port-no-carrier", text, "NO SWITCH"));
+            raised.push(alert(AlertCode::GatewayPortNoCarrier, text));
         }
         Some(_) => {}
     }
@@ -197,7 +195,7 @@ fn overlap(settings: &Settings, state: &State, placement: &Placement, raised: &m
             )
         };
         let [a, b, c, _] = home.network().octets();
-        raised.push(alert(Severity::Fault, "uplink-clash", text, format!("CLASH {a}.{b}.{c}")));
+        raised.push(alert(AlertCode::UplinkClash, text).shown_as(format!("CLASH {a}.{b}.{c}")));
     }
     match placement.overlap {
         Overlap::None => {}
@@ -205,12 +203,12 @@ fn overlap(settings: &Settings, state: &State, placement: &Placement, raised: &m
         Overlap::Routed if state.cluster_port().is_none() => {}
         Overlap::Routed => {
             let text = format!("the venue uses {} too: policy routing keeps both working", home.trunc());
-            raised.push(alert(Severity::Notice, "gateway-overlap", text, "OVERLAP"));
+            raised.push(alert(AlertCode::GatewayOverlap, text));
         }
         Overlap::Renumbered => {
             let whom = left_behind(settings);
             let text = format!("the cluster moved from {home} to {}{whom}", placement.address);
-            raised.push(alert(Severity::Warning, "gateway-renumbered", text, "CLUSTER MOVED"));
+            raised.push(alert(AlertCode::GatewayRenumbered, text));
         }
     }
 }
@@ -239,14 +237,14 @@ fn left_behind(settings: &Settings) -> String {
 
 /// A panel that is not there is no alarm; one that fails is told, and so is a status socket that is not where it should be.
 fn ornaments(state: &State, raised: &mut Vec<Alert>) {
-    for (output, code, panel) in [
-        (Output::Display, "lcd-error", "LCD ERROR"),
-        (Output::Indicator, "led-error", "LED ERROR"),
-        (Output::Status, "host-status-socket", "STATUS SOCKET"),
+    for (output, code) in [
+        (Output::Display, AlertCode::LcdError),
+        (Output::Indicator, AlertCode::LedError),
+        (Output::Status, AlertCode::HostStatusSocket),
     ] {
         let error = state.outputs().error(output);
         if let Some(error) = error.filter(|e| !matches!(e.kind, ApplyErrorKind::Absent | ApplyErrorKind::Off)) {
-            raised.push(alert(Severity::Notice, code, error.message.clone(), panel));
+            raised.push(alert(code, error.message.clone()));
         }
     }
 }

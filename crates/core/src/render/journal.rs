@@ -6,10 +6,11 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-pub use kinds::{KINDS, Kind, Priority, catalog};
+pub use kinds::{Kind, Priority, catalog};
 
 use std::time::Duration;
 
+use crate::event::alert::Journal;
 use crate::event::{ApplyError, Output, Reachability, Stop, in_words};
 use crate::policy::Desired;
 use crate::policy::alert::Alert;
@@ -24,38 +25,17 @@ const KNOWN_LISTED: usize = 16;
 /// One entry of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    pub kind: &'static Kind,
+    pub kind: Kind,
     pub priority: Priority,
-    /// one line for people, but for [`kinds::RULES_ABOUT`]
+    /// one line for people, but for [`Kind::RulesAbout`]
     pub message: String,
     /// beyond `MESSAGE`, `MESSAGE_ID` and `PRIORITY`
     pub fields: Vec<(&'static str, String)>,
 }
 
-/// Alerts whose cause has a record of its own.
-const TOLD_OTHERWISE: [&str; 17] = [
-    "uplink-none",
-    "uplink-portal",
-    "uplink-no-internet",
-    "node-awaited",
-    "node-down",
-    "node-group-down",
-    "node-degraded",
-    "node-flapping",
-    "lcd-error",
-    "led-error",
-    "gateway-not-loaded",
-    "gateway-link",
-    "gateway-routing",
-    "host-status-socket",
-    "gateway-dnsmasq-missing",
-    "gateway-dnsmasq-failed",
-    "gateway-foreign-dhcp",
-];
-
 impl Record {
-    fn new(kind: &'static Kind, message: impl Into<String>) -> Self {
-        Self { kind, priority: kind.priority, message: in_words(&message.into()), fields: Vec::new() }
+    fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, priority: kind.priority(), message: in_words(&message.into()), fields: Vec::new() }
     }
 
     fn with(mut self, name: &'static str, value: impl ToString) -> Self {
@@ -116,73 +96,72 @@ fn complete(record: &mut Record, state: &State) {
 
 /// The daemon ends.
 pub fn stopping(stop: Stop) -> Record {
-    Record::new(&kinds::STOPPING, kinds::reason(stop))
+    Record::new(Kind::Stopping, kinds::reason(stop))
 }
 
 /// New settings were not taken.
 pub fn settings_refused(faults: &str) -> Record {
-    Record::new(&kinds::SETTINGS_REFUSED, format!("the settings were not taken: {}", faults.trim_end()))
+    Record::new(Kind::SettingsRefused, format!("the settings were not taken: {}", faults.trim_end()))
 }
 
 /// A watcher ended; it is begun again.
 pub fn source_failed(source: &str, error: &str) -> Record {
-    Record::new(&kinds::SOURCE_FAILED, format!("{source} cannot be watched: {error}; trying again"))
+    Record::new(Kind::SourceFailed, format!("{source} cannot be watched: {error}; trying again"))
 }
 
 /// An essential output owes an answer for so long that the service manager is told no more that all is well.
 pub fn overdue(output: Output) -> Record {
     let message = format!("{}: no answer; the watchdog will start the gateway again", name(output));
-    Record::new(&kinds::OUTPUT_FAILED, message).at(Priority::Error)
+    Record::new(Kind::OutputFailed, message).at(Priority::Error)
 }
 
 /// A file of ours could not be written, or what it held is damaged.
 pub fn not_written(what: &str) -> Record {
-    Record::new(&kinds::OUTPUT_FAILED, what)
+    Record::new(Kind::OutputFailed, what)
 }
 
 /// So many records of one kind were left out; `last` is what the last of them said.
-pub fn left_out(kind: &Kind, count: u64, last: &str, time: Duration) -> Record {
+pub fn left_out(kind: Kind, count: u64, last: &str, time: Duration) -> Record {
     let seconds = time.as_secs().max(1);
     let message = format!("{count} more like this were left out within {seconds} s: {last}");
-    Record::new(&kinds::LEFT_OUT, message).with("LEFT_OUT", kind.id)
+    Record::new(Kind::LeftOut, message).with("LEFT_OUT", kind.id())
 }
 
 /// Returns whether a record is a [`detail`].
 pub fn is_detail(record: &Record) -> bool {
-    *record.kind == kinds::DETAIL
+    record.kind == Kind::Detail
 }
 
 /// Returns a detail for whoever looks for a fault; `target` is the part of the program that it is from.
 pub fn detail(priority: Priority, target: &str, message: String) -> Record {
-    Record::new(&kinds::DETAIL, message).at(priority).with("TARGET", target)
+    Record::new(Kind::Detail, message).at(priority).with("TARGET", target)
 }
 
 /// Something of ours could not be taken away at the end.
 pub fn not_put_back(error: &ApplyError) -> Record {
-    Record::new(&kinds::OUTPUT_FAILED, format!("not put back: {error}"))
+    Record::new(Kind::OutputFailed, format!("not put back: {error}"))
 }
 
 fn started(after: &Desired) -> Record {
     let what = if after.gateway.is_some() { "gateway of" } else { "panel of" };
     let version = env!("CARGO_PKG_VERSION");
-    Record::new(&kinds::STARTED, format!("bramblegate {version} is the {what} {}", after.cluster_address.trunc()))
+    Record::new(Kind::Started, format!("bramblegate {version} is the {what} {}", after.cluster_address.trunc()))
 }
 
 /// The rule set's text, when it is another one.
 fn about_to_apply(before: Option<&Desired>, after: &Desired) -> Option<Record> {
     let ruleset = &after.gateway.as_ref()?.firewall.ruleset;
     let known = before.and_then(|before| before.gateway.as_ref()).map(|gateway| &gateway.firewall.ruleset);
-    (known != Some(ruleset))
-        .then(|| Record::new(&kinds::RULES_ABOUT, format!("about to apply this rule set:\n{ruleset}")))
+    (known != Some(ruleset)).then(|| Record::new(Kind::RulesAbout, format!("about to apply this rule set:\n{ruleset}")))
 }
 
 /// Alerts that came and went, but for those that another record tells. The same alert with another text is not news.
 fn alerts(before: &[Alert], after: &[Alert]) -> Vec<Record> {
-    let same = |a: &Alert, b: &Alert| a.key() == b.key();
+    let same = |a: &Alert, b: &Alert| a.code == b.code && a.subject == b.subject;
     let known = |list: &[Alert], alert: &Alert| list.iter().any(|a| same(a, alert) && a.severity == alert.severity);
-    let worth = |alert: &&Alert| !TOLD_OTHERWISE.contains(&alert.code);
+    let worth = |alert: &&Alert| alert.code.journal() == Journal::Alert;
     let raised = after.iter().filter(worth).filter(|alert| !known(before, alert)).map(|alert| {
-        Record::new(&kinds::ALERT_RAISED, format!("{}: {}", alert.code, alert.text))
+        Record::new(Kind::AlertRaised, format!("{}: {}", alert.code, alert.text))
             .at(Priority::of(alert.severity))
             .with("ALERT", alert.code)
             .with("SEVERITY", alert.severity)
@@ -192,7 +171,7 @@ fn alerts(before: &[Alert], after: &[Alert]) -> Vec<Record> {
         // Of several of one kind it is to be seen which.
         let several = before.iter().chain(after).any(|a| a.code == alert.code && !same(a, alert));
         let which = if several { format!(": {}", alert.text) } else { String::new() };
-        Record::new(&kinds::ALERT_CLEARED, format!("{}: over{which}", alert.code)).with("ALERT", alert.code)
+        Record::new(Kind::AlertCleared, format!("{}: over{which}", alert.code)).with("ALERT", alert.code)
     });
     raised.chain(cleared).collect()
 }
@@ -206,7 +185,7 @@ fn record(transition: &Transition, state: &State) -> Option<Record> {
         Transition::UplinkState { port, from, to } => return uplink_state(state, port, *from, *to),
         Transition::UplinkAddress { port, address, gateway } => {
             let by = gateway.map(|gateway| format!(", gateway {gateway}")).unwrap_or_default();
-            let record = Record::new(&kinds::UPLINK_ADDRESS, format!("{port} has {address}{by}"))
+            let record = Record::new(Kind::UplinkAddress, format!("{port} has {address}{by}"))
                 .with("UPLINK", port)
                 .with("ADDRESS", address);
             match gateway {
@@ -215,12 +194,12 @@ fn record(transition: &Transition, state: &State) -> Option<Record> {
             }
         }
         Transition::UplinkRenewed { port, address } => {
-            Record::new(&kinds::UPLINK_RENEWED, format!("{port}: {address} was dropped and put back"))
+            Record::new(Kind::UplinkRenewed, format!("{port}: {address} was dropped and put back"))
                 .with("UPLINK", port)
                 .with("ADDRESS", address)
         }
         Transition::UplinkAddressLost { port, address } => {
-            Record::new(&kinds::UPLINK_LOST, format!("{port} has lost {address}"))
+            Record::new(Kind::UplinkLost, format!("{port} has lost {address}"))
                 .with("UPLINK", port)
                 .with("ADDRESS", address)
         }
@@ -236,22 +215,22 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
     Some(match transition {
         Transition::ClusterPort { port, present } => {
             let what = if *present { "is there" } else { "is gone" };
-            Record::new(&kinds::CLUSTER_PORT, format!("cluster port {port} {what}"))
+            Record::new(Kind::ClusterPort, format!("cluster port {port} {what}"))
         }
         Transition::Disturbed { output, what, by } => {
             let by = by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
-            let record = Record::new(&kinds::DISTURBED, format!("{what}{by}; it is put back"));
+            let record = Record::new(Kind::Disturbed, format!("{what}{by}; it is put back"));
             match output {
                 Output::Firewall => record.with("RULESET_GENERATION", state.outputs().applied),
                 _ => record,
             }
         }
         Transition::OutputHealed { output } => {
-            Record::new(&kinds::OUTPUT_HEALED, format!("{}: works again", name(*output)))
+            Record::new(Kind::OutputHealed, format!("{}: works again", name(*output)))
         }
         Transition::OutputFailed { output, message } => {
             let priority = if output.is_essential() { Priority::Error } else { Priority::Warning };
-            Record::new(&kinds::OUTPUT_FAILED, format!("{}: {message}", name(*output))).at(priority)
+            Record::new(Kind::OutputFailed, format!("{}: {message}", name(*output))).at(priority)
         }
         Transition::RulesetApplied { generation, adopted, flow_table, rejects, owned } => {
             let mut message = format!("rule set {generation} is in the kernel");
@@ -264,22 +243,22 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
             ] {
                 message.push_str(if so { word } else { "" });
             }
-            Record::new(&kinds::RULES_APPLIED, message).with("RULESET_GENERATION", generation)
+            Record::new(Kind::RulesApplied, message).with("RULESET_GENERATION", generation)
         }
         Transition::ClusterMoved { from, to } => {
-            Record::new(&kinds::CLUSTER_MOVED, format!("the cluster moved from {from} to {to}")).with("ADDRESS", to)
+            Record::new(Kind::ClusterMoved, format!("the cluster moved from {from} to {to}")).with("ADDRESS", to)
         }
         Transition::ConntrackFlushed { deleted } => {
             let connections = if *deleted == 1 { "connection" } else { "connections" };
-            Record::new(&kinds::CONNTRACK_FLUSHED, format!("{deleted} stale {connections} of another uplink forgotten"))
+            Record::new(Kind::ConntrackFlushed, format!("{deleted} stale {connections} of another uplink forgotten"))
         }
         Transition::DisplayBlind => Record::new(
-            &kinds::DISPLAY_BLIND,
+            Kind::DisplayBlind,
             "display: it cannot be read back; after a loss of its power it is drawn again within five minutes",
         ),
         Transition::ServerSaid(said) => service::said(said, state),
         Transition::DhcpHeld { seconds } => Record::new(
-            &kinds::DHCP_HELD,
+            Kind::DhcpHeld,
             format!(
                 "the switch at the cluster port lets nothing through for {seconds} s (spanning tree): only then it is asked whether \
                  another DHCP server is there, and addresses are served"
@@ -289,27 +268,27 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
             let by = mac.map(|mac| format!(" ({mac})")).unwrap_or_default();
             let message =
                 format!("another DHCP server answers on the cluster port: {server}{by}; no addresses are served there");
-            let record = Record::new(&kinds::DHCP_FOREIGN, message).with("SERVER", server);
+            let record = Record::new(Kind::DhcpForeign, message).with("SERVER", server);
             match mac {
                 Some(mac) => record.with("MAC", mac),
                 None => record,
             }
         }
         Transition::ForeignDhcpGone { server } => Record::new(
-            &kinds::DHCP_FOREIGN_GONE,
+            Kind::DhcpForeignGone,
             format!("the DHCP server {server} is not heard on the cluster port any more"),
         )
         .with("SERVER", server),
-        Transition::Reloaded => Record::new(&kinds::RELOADED, "settings read again"),
+        Transition::Reloaded => Record::new(Kind::Reloaded, "settings read again"),
         Transition::Acknowledged { alerts } => {
             let (first, others) = alerts.split_at(alerts.len().min(KNOWN_LISTED));
             let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
-            Record::new(&kinds::ACKNOWLEDGED, format!("acknowledged: {}{more}", first.join(", ")))
+            Record::new(Kind::Acknowledged, format!("acknowledged: {}{more}", first.join(", ")))
         }
-        Transition::PowerOffOrdered => Record::new(&kinds::POWER_OFF, "the power button was held: powering off"),
+        Transition::PowerOffOrdered => Record::new(Kind::PowerOff, "the power button was held: powering off"),
         Transition::PowerOffUnheard => {
             let message = "the machine was not powered off: is bramblegate-poweroff.path enabled?";
-            Record::new(&kinds::POWER_OFF, message).at(Priority::Warning)
+            Record::new(Kind::PowerOff, message).at(Priority::Warning)
         }
         Transition::UplinkState { .. }
         | Transition::UplinkAddress { .. }
@@ -328,15 +307,15 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
 /// Addresses and the internet have records of their own.
 fn uplink_state(state: &State, port: &str, from: UplinkState, to: UplinkState) -> Option<Record> {
     let (kind, what) = match to {
-        UplinkState::Absent => (&kinds::UPLINK_LINK, "is gone"),
-        UplinkState::NoCarrier => (&kinds::UPLINK_LINK, "has no carrier"),
+        UplinkState::Absent => (Kind::UplinkLink, "is gone"),
+        UplinkState::NoCarrier => (Kind::UplinkLink, "has no carrier"),
         UplinkState::Searching if from.is_addressed() => return None,
-        UplinkState::Searching => (&kinds::UPLINK_LINK, "has a carrier and waits for an address"),
+        UplinkState::Searching => (Kind::UplinkLink, "has a carrier and waits for an address"),
         UplinkState::NoDhcp => {
             let known =
                 state.uplinks().iter().find(|uplink| uplink.link.name == port).map(|uplink| no_dhcp(state, uplink));
             let message = known.unwrap_or_else(|| format!("{port} gets no address"));
-            return Some(Record::new(&kinds::UPLINK_NO_DHCP, message).with("UPLINK", port));
+            return Some(Record::new(Kind::UplinkNoDhcp, message).with("UPLINK", port));
         }
         UplinkState::Addressed | UplinkState::Online | UplinkState::Portal | UplinkState::Clash => return None,
     };
@@ -347,10 +326,11 @@ fn uplink_state(state: &State, port: &str, from: UplinkState, to: UplinkState) -
 fn active_uplink(from: Option<&str>, to: Option<&str>) -> Option<Record> {
     let record = match (from, to) {
         (Some(from), Some(to)) => {
-            Record::new(&kinds::UPLINK_ACTIVE, format!("{to} takes over from {from}")).with("UPLINK", to)
+            Record::new(Kind::UplinkActive, format!("{to} takes over from {from}")).with("UPLINK", to)
         }
-        (Some(from), None) => Record::new(&kinds::UPLINK_LINK, format!("{from} is gone, and no other uplink is there"))
-            .with("UPLINK", from),
+        (Some(from), None) => {
+            Record::new(Kind::UplinkLink, format!("{from} is gone, and no other uplink is there")).with("UPLINK", from)
+        }
         (None, _) => return None,
     };
     Some(record)
@@ -358,24 +338,24 @@ fn active_uplink(from: Option<&str>, to: Option<&str>) -> Option<Record> {
 
 fn reachability(port: &str, to: Reachability) -> Record {
     let record = match to {
-        Reachability::Online => Record::new(&kinds::ONLINE, format!("{port}: the internet answers")),
-        Reachability::Portal => Record::new(&kinds::PORTAL, format!("{port}: a captive portal answers")),
-        Reachability::Nothing => Record::new(&kinds::NO_INTERNET, format!("{port}: nothing answers from the internet")),
+        Reachability::Online => Record::new(Kind::Online, format!("{port}: the internet answers")),
+        Reachability::Portal => Record::new(Kind::Portal, format!("{port}: a captive portal answers")),
+        Reachability::Nothing => Record::new(Kind::NoInternet, format!("{port}: nothing answers from the internet")),
     };
     record.with("UPLINK", port)
 }
 
 fn node_health(name: &str, from: NodeHealth, to: NodeHealth, why: Option<Trouble>) -> Option<Record> {
     let (kind, what) = match to {
-        NodeHealth::Up if from == NodeHealth::Down => (&kinds::NODE_UP, " again"),
-        NodeHealth::Up => (&kinds::NODE_UP, ""),
-        NodeHealth::Down => (&kinds::NODE_DOWN, ""),
-        NodeHealth::Booting => (&kinds::NODE_BOOTING, ""),
+        NodeHealth::Up if from == NodeHealth::Down => (Kind::NodeUp, " again"),
+        NodeHealth::Up => (Kind::NodeUp, ""),
+        NodeHealth::Down => (Kind::NodeDown, ""),
+        NodeHealth::Booting => (Kind::NodeBooting, ""),
         NodeHealth::Degraded => match why {
-            Some(Trouble::Flapping) => (&kinds::NODE_DEGRADED, ": it goes down and comes back again and again"),
-            Some(Trouble::Lossy) => (&kinds::NODE_DEGRADED, ": it leaves many probes unanswered"),
-            Some(Trouble::Slow) => (&kinds::NODE_DEGRADED, ": it answers slowly"),
-            None => (&kinds::NODE_DEGRADED, ""),
+            Some(Trouble::Flapping) => (Kind::NodeDegraded, ": it goes down and comes back again and again"),
+            Some(Trouble::Lossy) => (Kind::NodeDegraded, ": it leaves many probes unanswered"),
+            Some(Trouble::Slow) => (Kind::NodeDegraded, ": it answers slowly"),
+            None => (Kind::NodeDegraded, ""),
         },
         NodeHealth::Unknown | NodeHealth::Maintenance => return None,
     };

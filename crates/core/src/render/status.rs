@@ -210,7 +210,7 @@ fn node_status(state: &State, node: &NodeState) -> NodeStatus {
 fn alert(alert: &Alert) -> api::Alert {
     api::Alert {
         acknowledged: alert.acknowledged,
-        code: alert.code.into(),
+        code: alert.code.name().into(),
         severity: alert.severity.into(),
         text: (&alert.text).into(),
     }

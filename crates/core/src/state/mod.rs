@@ -91,7 +91,7 @@ pub struct State {
     outputs: Outputs,
     firewall: FirewallFacts,
     vitals: Vitals,
-    acknowledged: BTreeSet<String>,
+    acknowledgements: acknowledged::Acknowledgements,
     power: Power,
     revisions: Revisions,
     upkeep: Upkeep,
@@ -130,7 +130,7 @@ impl State {
             outputs: Outputs::default(),
             firewall: FirewallFacts::default(),
             vitals: Vitals { ssh_ports: vec![22], ..Vitals::default() },
-            acknowledged: BTreeSet::new(),
+            acknowledgements: acknowledged::Acknowledgements::default(),
             power: Power::default(),
             revisions: Revisions::default(),
             upkeep: Upkeep::default(),
@@ -194,7 +194,7 @@ impl State {
             Event::Firewall(firewall) => self.apply_firewall(firewall),
             Event::Vital(vital) => self.apply_vital(vital),
             Event::Applied(report) => self.apply_report(report),
-            Event::Acknowledged(keys) => self.apply_acknowledged(keys),
+            Event::Acknowledgement(change) => self.apply_acknowledgement(change),
             Event::Button(button) => {
                 self.power.apply(*button, now);
                 Vec::new()

@@ -119,11 +119,11 @@ impl Appliers {
         self.routing.end().await;
         self.conntrack.end().await;
         let firewall = self.firewall.end().await;
-        errors.extend(routing::restore().await.err());
+        errors.extend(routing::restore().await.err().map(ApplyError::from));
         // By what this run knows: the disk may not have taken it.
-        errors.extend(link.put_back().err());
+        errors.extend(link.put_back().err().map(ApplyError::from));
         // Last: nothing is forwarded that is not judged.
-        errors.extend(firewall.and_then(|mut firewall| firewall.remove().err()));
+        errors.extend(firewall.and_then(|mut firewall| firewall.remove().err()).map(ApplyError::from));
         errors
     }
 }

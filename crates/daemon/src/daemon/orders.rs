@@ -1,6 +1,6 @@
 //! Orders about nodes: given on the control socket, and kept through a restart.
 
-use super::Daemon;
+use super::{Daemon, people};
 use crate::event::{Mac, Order};
 use crate::source::control::Request;
 use crate::state::node::Origin;
@@ -33,7 +33,7 @@ impl Daemon {
         self.take(&crate::event::Event::Order(order), &mut transitions).await;
         self.publish(&transitions).await;
         if acknowledges {
-            self.known.keep_for(self.state.acknowledged(), reply);
+            self.known.keep_for(&people::lines(&self.state), reply);
         } else {
             self.drained.keep_for(self.state.nodes().drained(), reply);
         }

@@ -13,9 +13,10 @@ use crate::panel::{Geometry, Signal};
 use crate::policy::Desired;
 use crate::render::{light, page, status, status_line};
 use crate::sink::display::{self, DisplayHandle};
+use crate::sink::error::TooLong;
 use crate::sink::indicator::{self, IndicatorHandle};
 use crate::sink::manager;
-use crate::sink::status::{self as status_socket, StatusHandle};
+use crate::sink::status::{self as status_socket, StatusError, StatusHandle};
 use crate::source::bind;
 use crate::source::dhcp::Questions;
 use crate::state::{State, Transition};
@@ -187,9 +188,8 @@ impl Outputs {
         let stays = *wanted == held && held.exists();
         let moved = if stays { Ok(()) } else { self.status.relocate(wanted) };
         let result = moved.map(|()| Applied::Done).map_err(|error| {
-            let (wanted, held, remedy) = (wanted.display(), held.display(), bind::remedy(&error, STATUS_SOCKET));
-            let message = format!("{wanted} cannot be made: {error}; {held} stays: {remedy} and reload");
-            ApplyError { kind: ApplyErrorKind::Failed, message }
+            let remedy = bind::remedy(&error, STATUS_SOCKET);
+            StatusError::NotMoved { wanted: wanted.clone(), held, error, remedy }.into()
         });
         ApplyReport { output: Output::Status, result }
     }
@@ -233,12 +233,7 @@ impl Outputs {
 
 /// Waited for, so that nobody puts anything there again meanwhile.
 async fn take_away(appliers: Appliers, state_directory: &Path) -> Vec<ApplyError> {
-    timeout(PUT_BACK, appliers.remove(state_directory)).await.unwrap_or_else(|_| {
-        vec![ApplyError {
-            kind: ApplyErrorKind::Failed,
-            message: "putting everything back took too long: run `bramblegate off`".to_owned(),
-        }]
-    })
+    timeout(PUT_BACK, appliers.remove(state_directory)).await.unwrap_or_else(|_| vec![TooLong.into()])
 }
 
 fn fatal(error: ApplyError) -> Fatal {

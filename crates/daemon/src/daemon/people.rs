@@ -1,33 +1,61 @@
-//! What people want of the daemon by its buttons: that it knows that they know, and that the machine powers off.
+//! Operator actions: acknowledge alerts, power off.
+
+use std::collections::BTreeSet;
 
 use super::Daemon;
-use crate::event::Event;
-use crate::policy::{acknowledge, decide};
+use crate::event::{Acknowledgement, AlertId, Event};
+use crate::policy::acknowledge;
 use crate::render::journal;
 use crate::sink::clock;
 use crate::source::folder;
-use crate::state::Transition;
+use crate::state::{State, Transition};
 
 /// In the runtime directory: `bramblegate-poweroff.path` waits for it.
 const POWER_OFF: &str = "power-off";
-/// In the state directory: the keys of the alerts that people know of, one a line.
+/// In the state directory: the acknowledged alerts by code and subject, one a line.
 pub(super) const ACKNOWLEDGED: &str = "acknowledged";
 
+/// Returns what the kept lines acknowledge, and what to say of lines that do not say which alert they mean: earlier versions
+/// kept the words on the panel in place of the subject.
+pub(super) fn restored(lines: &BTreeSet<String>) -> (Acknowledgement, Option<String>) {
+    let (mut known, mut unclear) = (BTreeSet::new(), Vec::new());
+    for line in lines {
+        let meant: Vec<AlertId> = line.parse().map_or_else(|_| AlertId::from_panel_words(line), |id| vec![id]);
+        if meant.is_empty() {
+            unclear.push(line.as_str());
+        }
+        known.extend(meant);
+    }
+    let lost = (!unclear.is_empty()).then(|| {
+        let unclear = unclear.join(", ");
+        format!(
+            "acknowledged before, and not clear now which is meant: {unclear}; acknowledge what still stands again \
+             (bramblegate status --acknowledge)"
+        )
+    });
+    (Acknowledgement::Restored(known), lost)
+}
+
+/// Returns the acknowledged alerts as they are kept.
+pub(super) fn lines(state: &State) -> BTreeSet<String> {
+    state.acknowledged().iter().map(ToString::to_string).collect()
+}
+
 impl Daemon {
-    /// All that stands now is known.
+    /// Acknowledges all that stood at the last decision, which is what users were shown.
     pub(super) fn acknowledge(&mut self) -> Vec<Transition> {
-        let desired = decide(&self.options.settings, &self.state);
-        let known = acknowledge::everything(&self.state, &desired);
-        let told = self.state.apply(&Event::Acknowledged(known), clock::now());
-        if !told.is_empty() {
+        let Some(desired) = &self.desired else { return Vec::new() };
+        let standing = acknowledge::all_standing(&self.state, desired);
+        let transitions = self.state.apply(&Event::Acknowledgement(standing), clock::now());
+        if !transitions.is_empty() {
             self.remember();
         }
-        told
+        transitions
     }
 
-    /// Has what is known written down, if it changed.
+    /// Has the acknowledged alerts written down, if they changed.
     pub(super) fn remember(&mut self) {
-        self.known.keep(self.state.acknowledged());
+        self.known.keep(&lines(&self.state));
     }
 
     /// Asks for the end. The unit that carries it out takes the file away.
@@ -37,5 +65,21 @@ impl Daemon {
             let what = format!("{} cannot be made: {error}; power off with: sudo systemctl poweroff", path.display());
             self.journal.write(&journal::not_written(&what));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_an_earlier_version_are_kept_where_they_say_which_alert_they_mean() {
+        let kept = ["node-down rpi1 down", "node-down node=rpi2", "uplink-portal PORTAL", "uplink-none NO CABLE"];
+        let (known, lost) = restored(&kept.map(str::to_owned).into());
+        let wanted = ["node-down node=rpi1", "node-down node=rpi2", "uplink-none"].map(|line| line.parse().unwrap());
+        assert_eq!(known, Acknowledgement::Restored(wanted.into()));
+        let lost = lost.unwrap();
+        assert!(lost.contains("uplink-portal PORTAL;") && lost.contains("status --acknowledge"), "{lost}");
+        assert_eq!(restored(&BTreeSet::new()), (Acknowledgement::Restored(BTreeSet::new()), None));
     }
 }

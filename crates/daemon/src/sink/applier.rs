@@ -7,7 +7,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
-use super::{Sink, panicked};
+use super::Sink;
+use super::error::Panicked;
 use crate::event::{Applied, ApplyError, ApplyReport, Event};
 use crate::supervise::{Backoff, catch_async};
 
@@ -110,7 +111,7 @@ impl<S: Sink, A: Fn() -> S> Work<S, A> {
                 self.fell = false;
                 self.fail(error).await;
             }
-            Err(panic) => self.fall(panicked("the applier", &panic)).await,
+            Err(panic) => self.fall(Panicked::new("the applier", &panic).into()).await,
         }
     }
 

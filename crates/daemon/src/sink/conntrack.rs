@@ -17,6 +17,7 @@ use crate::event::{Applied, ApplyError, ApplyErrorKind, Output};
 use crate::policy::ConntrackPlan;
 use crate::policy::ruleset::{ForwardedPort, Transport};
 use crate::sink::Sink;
+use crate::sink::error::{OutputError, into_apply_error};
 use crate::source::nfnetlink::{Attributes, CTNETLINK, Message, Nested, Request, Socket};
 
 /// `IPCTNL_MSG_CT_GET`, `IPCTNL_MSG_CT_DELETE`
@@ -61,16 +62,26 @@ impl Sink for ConntrackSink {
         // A full table takes long to list, and the socket long to close: not on the thread that runs the daemon.
         let done = tokio::task::spawn_blocking(move || delete(&sources)).await;
         let result = done.unwrap_or(Err(Errno::CANCELED));
-        result.map(|deleted| Applied::Conntrack { deleted }).map_err(|errno| ApplyError {
-            kind: match errno {
-                Errno::PERM => ApplyErrorKind::Denied,
-                Errno::PROTONOSUPPORT | Errno::OPNOTSUPP => ApplyErrorKind::Unsupported,
-                _ => ApplyErrorKind::Failed,
-            },
-            message: format!("deleting entries of connection tracking (ctnetlink): {errno}"),
-        })
+        Ok(result.map(|deleted| Applied::Conntrack { deleted }).map_err(ConntrackError)?)
     }
 }
+
+/// An error of connection tracking.
+#[derive(Debug, thiserror::Error)]
+#[error("deleting entries of connection tracking (ctnetlink)")]
+pub struct ConntrackError(#[source] Errno);
+
+impl OutputError for ConntrackError {
+    fn kind(&self) -> ApplyErrorKind {
+        match self.0 {
+            Errno::PERM => ApplyErrorKind::Denied,
+            Errno::PROTONOSUPPORT | Errno::OPNOTSUPP => ApplyErrorKind::Unsupported,
+            _ => ApplyErrorKind::Failed,
+        }
+    }
+}
+
+into_apply_error!(ConntrackError);
 
 /// Deletes the IPv4 entries whose source was translated to one of `sources`; how many there were.
 ///

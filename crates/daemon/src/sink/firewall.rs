@@ -3,6 +3,7 @@
 
 mod elements;
 mod encode;
+mod error;
 mod expr;
 mod guard;
 mod look;
@@ -10,22 +11,22 @@ mod sets;
 mod transact;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::thread;
 
 use ipnet::Ipv4Net;
 use rustix::io::Errno;
-use rustix::thread::{CapabilitySet, capabilities};
 use tokio::task::yield_now;
 use tracing::debug;
 
-use crate::event::{Applied, ApplyError, ApplyErrorKind, Output};
+use crate::event::{Applied, ApplyError, Output};
 use crate::policy::FirewallPlan;
 use crate::policy::ruleset::{Action, ForwardedPort, Rule, Ruleset, Set, SetUpdate, TABLE};
 use crate::sink::{Sink, conntrack};
 use crate::source::nfnetlink::Socket;
 
 pub use encode::{Encoded, Label, encode, encode_removal, encode_updates};
+pub use error::FirewallError;
+use error::LISTING;
 pub use look::{Seen, look};
 pub use transact::{Refusal, transact};
 
@@ -34,10 +35,6 @@ use guard::{Guard, Hold};
 
 /// Each try learns one thing about the kernel or the table; there is no more to learn than this.
 const TRIES: usize = 8;
-/// This program's name as the kernel has it (`/proc/PID/comm`).
-const PROGRAM: &str = "bramblegate";
-/// What is asked before and after, in messages.
-const LISTING: &str = "listing of tables";
 
 /// Puts the rule set into the kernel.
 #[derive(Debug, Default)]
@@ -124,30 +121,30 @@ impl FirewallSink {
     }
 
     /// Opens the socket, if it is not, and tells its port: changes that carry it are our own.
-    pub fn port(&mut self) -> Result<u32, ApplyError> {
+    pub fn port(&mut self) -> Result<u32, FirewallError> {
         Ok(self.hold()?.port())
     }
 
     /// What is shared with the guard.
-    fn hold(&mut self) -> Result<Hold, ApplyError> {
+    fn hold(&mut self) -> Result<Hold, FirewallError> {
         match &self.hold {
             Some(hold) => Ok(hold.clone()),
             None => {
-                let socket = Socket::open(0).map_err(|errno| refused(errno, "nfnetlink"))?;
+                let socket = Socket::open(0).map_err(|errno| FirewallError::refused(errno, "nfnetlink"))?;
                 Ok(self.hold.insert(Hold::new(socket)).clone())
             }
         }
     }
 
     /// Replaces the table by `ruleset` and reads back what is there.
-    pub fn load(&mut self, ruleset: &Ruleset, protect: bool) -> Result<Applied, ApplyError> {
+    pub fn load(&mut self, ruleset: &Ruleset, protect: bool) -> Result<Applied, FirewallError> {
         self.load_first(ruleset, protect)?;
         self.replace(ruleset, protect)
     }
 
     /// The rules without their flow table, if they have one and none was loaded before. A kernel without flow tables refuses
     /// the whole, and takes its time over it (a grace period of RCU, some 10 ms).
-    fn load_first(&mut self, ruleset: &Ruleset, protect: bool) -> Result<bool, ApplyError> {
+    fn load_first(&mut self, ruleset: &Ruleset, protect: bool) -> Result<bool, FirewallError> {
         let first = self.loaded.is_none() && self.known.flow_table && ruleset.flow_table.is_some();
         if first {
             self.replace(&ruleset.without_flow_table(), protect)?;
@@ -155,7 +152,7 @@ impl FirewallSink {
         Ok(first)
     }
 
-    fn replace(&mut self, wanted: &Ruleset, protect: bool) -> Result<Applied, ApplyError> {
+    fn replace(&mut self, wanted: &Ruleset, protect: bool) -> Result<Applied, FirewallError> {
         let hold = self.hold()?;
         let mut held = hold.lock();
         held.disarm();
@@ -164,7 +161,7 @@ impl FirewallSink {
         }
         let socket = held.socket();
         if self.loaded.is_none() {
-            let before = look(socket).map_err(|errno| refused(errno, LISTING))?;
+            let before = look(socket).map_err(|errno| FirewallError::refused(errno, LISTING))?;
             self.adopted = before.is_some_and(|table| table.ours);
         }
         let mut ruleset = self.known.possible(wanted);
@@ -175,10 +172,7 @@ impl FirewallSink {
         };
         let (applied, owned) = read_back(socket, had, self.adopted)?;
         if let Some(set) = wanted.sets.iter().filter(|set| !set.elements.is_empty()).find(|set| !holds(socket, set)) {
-            return Err(failed(format!(
-                "set {} of table inet {TABLE} holds other elements than it was given",
-                set.name
-            )));
+            return Err(FirewallError::OtherElements { set: set.name.to_string() });
         }
         let before = self.loaded.replace(Loaded { ruleset: wanted.clone(), protect, had, certain: true });
         forget_connections(before.as_ref().map(|before| &before.ruleset), wanted);
@@ -234,14 +228,14 @@ impl FirewallSink {
     ///
     /// # Errors
     /// If a process that lives owns it, or the capability is missing. That it is not there is no error.
-    pub fn remove(&mut self) -> Result<(), ApplyError> {
+    pub fn remove(&mut self) -> Result<(), FirewallError> {
         self.guard = None;
         self.revision = None;
         let hold = self.hold()?;
         let mut held = hold.lock();
         held.disarm();
         let socket = held.socket();
-        let Some(seen) = look(socket).map_err(|errno| refused(errno, LISTING))? else { return Ok(()) };
+        let Some(seen) = look(socket).map_err(|errno| FirewallError::refused(errno, LISTING))? else { return Ok(()) };
         match transact(socket, &encode_removal()) {
             Err(refusal) if refusal.errno != Errno::NOENT => {
                 Err(explain(&refusal, &Ruleset::default(), Some(&seen), socket.port()))
@@ -320,18 +314,23 @@ fn forget_connections(before: Option<&Ruleset>, now: &Ruleset) {
 ///
 /// # Errors
 /// See [`FirewallSink::remove`].
-pub fn remove() -> Result<(), ApplyError> {
+pub fn remove() -> Result<(), FirewallError> {
     FirewallSink::new().remove()
 }
 
 /// Who lives and owns the table; nobody else can take it away.
-pub fn owner() -> Option<ApplyError> {
+pub fn owner() -> Option<FirewallError> {
     let mut socket = Socket::open(0).ok()?;
-    look(&mut socket).ok()??.owner.map(belongs_to)
+    look(&mut socket).ok()??.owner.map(FirewallError::belongs_to)
 }
 
 /// Sends `ruleset` until the kernel takes it, without what this kernel turns out not to have. The transaction that was taken.
-fn send(socket: &mut Socket, known: &mut Known, ruleset: &mut Ruleset, protect: bool) -> Result<Encoded, ApplyError> {
+fn send(
+    socket: &mut Socket,
+    known: &mut Known,
+    ruleset: &mut Ruleset,
+    protect: bool,
+) -> Result<Encoded, FirewallError> {
     let mut tries = 1;
     loop {
         let owned = protect && known.persist;
@@ -339,7 +338,7 @@ fn send(socket: &mut Socket, known: &mut Known, ruleset: &mut Ruleset, protect: 
         let Err(refusal) = transact(socket, &encoded) else { return Ok(encoded) };
         let news = learn(known, ruleset, &refusal, owned);
         if !news || tries == TRIES {
-            let seen = look(socket).map_err(|errno| refused(errno, LISTING))?;
+            let seen = look(socket).map_err(|errno| FirewallError::refused(errno, LISTING))?;
             return Err(explain(&refusal, ruleset, seen.as_ref(), socket.port()));
         }
         tries += 1;
@@ -347,11 +346,11 @@ fn send(socket: &mut Socket, known: &mut Known, ruleset: &mut Ruleset, protect: 
 }
 
 /// What is in the kernel, and whether it protects it.
-fn read_back(socket: &mut Socket, had: Had, adopted: bool) -> Result<(Applied, bool), ApplyError> {
-    let Some(seen) = look(socket).map_err(|errno| refused(errno, LISTING))? else {
-        return Err(failed("the rule set was accepted, but is not in the kernel".into()));
+fn read_back(socket: &mut Socket, had: Had, adopted: bool) -> Result<(Applied, bool), FirewallError> {
+    let Some(seen) = look(socket).map_err(|errno| FirewallError::refused(errno, LISTING))? else {
+        return Err(FirewallError::Vanished);
     };
-    let masquerade = look::masquerades(socket).map_err(|errno| refused(errno, "listing of rules"))?;
+    let masquerade = look::masquerades(socket).map_err(|errno| FirewallError::refused(errno, "listing of rules"))?;
     let owned = seen.owner == Some(socket.port());
     let Had { flow_table, rejects } = had;
     Ok((Applied::Firewall { masquerade, owned, flow_table, rejects, adopted }, owned))
@@ -399,7 +398,7 @@ fn rejects(ruleset: &Ruleset, chain: usize, rule: usize) -> bool {
 }
 
 /// Names the message that was refused, and why.
-fn explain(refusal: &Refusal, ruleset: &Ruleset, seen: Option<&Seen>, port: u32) -> ApplyError {
+fn explain(refusal: &Refusal, ruleset: &Ruleset, seen: Option<&Seen>, port: u32) -> FirewallError {
     let subject = match refusal.label {
         Label::Batch => "the rule set".into(),
         Label::Removal => format!("taking table inet {TABLE} away"),
@@ -412,56 +411,12 @@ fn explain(refusal: &Refusal, ruleset: &Ruleset, seen: Option<&Seen>, port: u32)
         }
     };
     match (refusal.errno, seen.and_then(|seen| seen.owner)) {
-        (Errno::PERM, Some(owner)) if owner != port && has_net_admin() => belongs_to(owner),
-        (Errno::NOENT, _) if matches!(refusal.label, Label::Chain(_) | Label::Rule(..)) => ApplyError {
-            kind: ApplyErrorKind::Unsupported,
-            message: format!("the kernel lacks what {subject} needs (a module nft_*)"),
-        },
-        _ => refused(refusal.errno, &subject),
+        (Errno::PERM, Some(owner)) if owner != port && error::has_net_admin() => FirewallError::belongs_to(owner),
+        (Errno::NOENT, _) if matches!(refusal.label, Label::Chain(_) | Label::Rule(..)) => {
+            FirewallError::NoModule { subject }
+        }
+        _ => FirewallError::refused(refusal.errno, &subject),
     }
-}
-
-/// Who owns the table. The port of a process's first netlink socket is its number (netlink(7)), as seen from its own PID
-/// namespace: only the name that it has there makes it certain.
-fn belongs_to(owner: u32) -> ApplyError {
-    let name = fs::read_to_string(format!("/proc/{owner}/comm")).unwrap_or_default();
-    match name.trim() {
-        PROGRAM => {
-            let message = format!(
-                "another instance runs: process {owner} ({PROGRAM}) owns table inet {TABLE}; stop it first (sudo systemctl stop bramblegate)"
-            );
-            ApplyError { kind: ApplyErrorKind::Held, message }
-        }
-        _ => {
-            failed(format!("table inet {TABLE} belongs to another process that lives (netlink port {owner}); stop it"))
-        }
-    }
-}
-
-/// What an error number of nfnetlink means to the user.
-fn refused(errno: Errno, subject: &str) -> ApplyError {
-    let unsupported = |what: &str| ApplyError { kind: ApplyErrorKind::Unsupported, message: what.into() };
-    match errno {
-        Errno::PERM | Errno::ACCESS if !has_net_admin() => ApplyError {
-            kind: ApplyErrorKind::Denied,
-            message: format!("the capability CAP_NET_ADMIN is missing: the kernel refused {subject}"),
-        },
-        Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT => {
-            unsupported("the kernel has no nfnetlink (CONFIG_NETFILTER_NETLINK)")
-        }
-        Errno::OPNOTSUPP if matches!(subject, "the rule set" | LISTING) => {
-            unsupported("the kernel has no nf_tables (CONFIG_NF_TABLES, module nf_tables)")
-        }
-        _ => failed(format!("the kernel refused {subject}: {errno}")),
-    }
-}
-
-fn failed(message: String) -> ApplyError {
-    ApplyError { kind: ApplyErrorKind::Failed, message }
-}
-
-fn has_net_admin() -> bool {
-    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
 }
 
 #[cfg(test)]

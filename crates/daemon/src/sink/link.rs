@@ -4,6 +4,7 @@
 //! ARP for an address of the cluster.
 
 mod conf;
+mod error;
 mod faults;
 mod previous;
 
@@ -18,10 +19,12 @@ use tracing::debug;
 use crate::event::{Address, Applied, ApplyError, Change, Event, LinkIndex, Output};
 use crate::policy::{LinkPlan, PortPlan, ROUTE_PROTOCOL};
 use crate::sink::Sink;
-use crate::sink::rtnl::{ADD, Request, Rtnl, failed};
-use crate::source::netlink::{self, Listing, RequestError, parse};
+use crate::sink::error::{Refused, RequestError};
+use crate::sink::rtnl::{ADD, Request, Rtnl};
+use crate::source::netlink::{self, Listing, parse};
 
 use conf::Conf;
+pub use error::LinkError;
 use faults::Faults;
 use previous::Previous;
 
@@ -87,7 +90,7 @@ impl LinkSink {
     ///
     /// # Errors
     /// The first thing that could not be put back; the rest is tried all the same.
-    pub fn put_back(self) -> Result<Vec<String>, ApplyError> {
+    pub fn put_back(self) -> Result<Vec<String>, LinkError> {
         let Self { mut rtnl, mut previous, .. } = self;
         let ports = read_ports(&mut rtnl)?;
         let addresses = read_addresses(&mut rtnl)?;
@@ -103,7 +106,7 @@ impl LinkSink {
         let mut done = Vec::new();
         let mut failure = None;
         // All addresses first: an uplink that answers for any address again must not do so for one of the cluster.
-        let mut note = |result: Result<Vec<String>, ApplyError>| match result {
+        let mut note = |result: Result<Vec<String>, LinkError>| match result {
             Ok(lines) => done.extend(lines),
             Err(error) => failure = failure.take().or(Some(error)),
         };
@@ -132,14 +135,15 @@ impl LinkSink {
         changes.extend(&released);
         match conf::write(&mut self.rtnl, port.index, &changes) {
             Ok(()) => self.previous.forget_conf(&port.name, &released),
-            Err(error) => faults.settings_refused(&port.name, &changes, &error),
+            Err(error) => faults.settings_refused(&port.name, &changes, error),
         }
     }
 
     fn set_addresses(&mut self, wanted: &PortPlan, port: &Port, held: &[Held], faults: &mut Faults) {
         if wanted.up && !port.up {
             let sent = self.rtnl.send_bytes(Request::SetLink, &conf::link(port.index, conf::UP), 0);
-            faults.note(sent.map_err(|error| failed(format!("{}: cannot be switched on", port.name), &error)));
+            let refused = |error| Refused::new(format!("{}: cannot be switched on", port.name), error).into();
+            faults.note(sent.map_err(refused));
         }
         for &address in wanted.addresses.iter().filter(|&address| !held.iter().any(|held| held.address == *address)) {
             if faults.permit(&port.name, address) {
@@ -154,7 +158,7 @@ impl LinkSink {
         }
     }
 
-    fn add_address(&mut self, port: &Port, address: Ipv4Net) -> Result<(), ApplyError> {
+    fn add_address(&mut self, port: &Port, address: Ipv4Net) -> Result<(), LinkError> {
         self.previous.remember_address(&port.name, address);
         let message = address_message(port.index, address);
         match self.rtnl.send(Request::NewAddress, &message, ADD) {
@@ -163,7 +167,8 @@ impl LinkSink {
                 Ok(())
             }
             result => {
-                result.map_err(|error| failed(format!("{}: cannot be given the address {address}", port.name), &error))
+                let what = || format!("{}: cannot be given the address {address}", port.name);
+                Ok(result.map_err(|error| Refused::new(what(), error))?)
             }
         }
     }
@@ -179,7 +184,7 @@ impl LinkSink {
                 let result = put_back_addresses(&mut self.rtnl, &mut self.previous, name, port, addresses)
                     .and_then(|_| put_back_conf(&mut self.rtnl, &self.previous, name, port));
                 if let Err(error) = result {
-                    debug!(port = %name, error = %error.message, "a port was not put back as it was");
+                    debug!(port = %name, %error, "a port was not put back as it was");
                 }
             }
         }
@@ -223,7 +228,7 @@ fn put_back_addresses(
     name: &str,
     port: &Port,
     addresses: &[Held],
-) -> Result<Vec<String>, ApplyError> {
+) -> Result<Vec<String>, LinkError> {
     let mut done = Vec::new();
     for held in addresses.iter().filter(|held| held.index == port.index) {
         if held.marked || previous.added(name, held.address) {
@@ -234,7 +239,7 @@ fn put_back_addresses(
     Ok(done)
 }
 
-fn put_back_conf(rtnl: &mut Rtnl, previous: &Previous, name: &str, port: &Port) -> Result<Vec<String>, ApplyError> {
+fn put_back_conf(rtnl: &mut Rtnl, previous: &Previous, name: &str, port: &Port) -> Result<Vec<String>, LinkError> {
     let mut before = previous.conf(name);
     // Somebody wants all ports to forward, who perhaps came after us.
     before.forwarding = before.forwarding.filter(|forwarded| *forwarded || !netlink::is_forwarding_everywhere());
@@ -243,16 +248,17 @@ fn put_back_conf(rtnl: &mut Rtnl, previous: &Previous, name: &str, port: &Port) 
         return Ok(Vec::new());
     }
     conf::write(rtnl, port.index, &changes)
-        .map_err(|error| failed(format!("{name}: cannot put back {}", conf::named(&changes)), &error))?;
+        .map_err(|error| Refused::new(format!("{name}: cannot put back {}", conf::named(&changes)), error))?;
     Ok(vec![format!("{name}: put back {}", conf::named(&changes))])
 }
 
 /// Takes an address away without taking others of its subnet along (`promote_secondaries`), and forgets it: who adds it to
 /// this port later is somebody else.
-fn give_back(rtnl: &mut Rtnl, previous: &mut Previous, port: &Port, address: Ipv4Net) -> Result<(), ApplyError> {
+fn give_back(rtnl: &mut Rtnl, previous: &mut Previous, port: &Port, address: Ipv4Net) -> Result<(), LinkError> {
     let promote = |value| vec![conf::Change { setting: conf::PROMOTE_SECONDARIES, value }];
     let alters = port.conf.as_ref().and_then(|conf| conf.get(conf::PROMOTE_SECONDARIES)) == Some(0);
-    let tell = |error: RequestError| failed(format!("{}: cannot give back the address {address}", port.name), &error);
+    let tell =
+        |error: RequestError| Refused::new(format!("{}: cannot give back the address {address}", port.name), error);
     if alters {
         conf::write(rtnl, port.index, &promote(1)).map_err(tell)?;
     }
@@ -261,7 +267,7 @@ fn give_back(rtnl: &mut Rtnl, previous: &mut Previous, port: &Port, address: Ipv
         conf::write(rtnl, port.index, &promote(0)).map_err(tell)?;
     }
     match removed {
-        Err(error) if error.errno() != Some(Errno::ADDRNOTAVAIL) => Err(tell(error)),
+        Err(error) if error.errno() != Some(Errno::ADDRNOTAVAIL) => Err(tell(error).into()),
         _ => {
             previous.forget_address(&port.name, address);
             Ok(())
@@ -276,7 +282,7 @@ fn address_message(index: LinkIndex, address: Ipv4Net) -> AddressMessage {
     message
 }
 
-fn read_ports(rtnl: &mut Rtnl) -> Result<Vec<Port>, ApplyError> {
+fn read_ports(rtnl: &mut Rtnl) -> Result<Vec<Port>, LinkError> {
     let mut ports = Vec::new();
     let mut events = Vec::new();
     rtnl.dump(Listing::LINKS, |message| {
@@ -287,11 +293,11 @@ fn read_ports(rtnl: &mut Rtnl) -> Result<Vec<Port>, ApplyError> {
             ports.push(Port { index: link.index, name: link.name.clone(), up: link.up, conf });
         }
     })
-    .map_err(|error| failed("cannot list the interfaces", &error))?;
+    .map_err(|error| Refused::new("cannot list the interfaces", error))?;
     Ok(ports)
 }
 
-fn read_addresses(rtnl: &mut Rtnl) -> Result<Vec<Held>, ApplyError> {
+fn read_addresses(rtnl: &mut Rtnl) -> Result<Vec<Held>, LinkError> {
     let mut held = Vec::new();
     let mut events = Vec::new();
     rtnl.dump(Listing::ADDRESSES, |message| {
@@ -303,7 +309,7 @@ fn read_addresses(rtnl: &mut Rtnl) -> Result<Vec<Held>, ApplyError> {
             held.push(Held { index: *index, address: *address, marked: *protocol == ROUTE_PROTOCOL });
         }
     })
-    .map_err(|error| failed("cannot list the addresses", &error))?;
+    .map_err(|error| Refused::new("cannot list the addresses", error))?;
     Ok(held)
 }
 

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod conntrack;
 pub mod display;
 pub mod dnsmasq;
+pub mod error;
 pub mod firewall;
 pub mod indicator;
 pub mod journal;
@@ -18,8 +19,7 @@ pub mod status;
 
 use std::future::Future;
 
-use crate::event::{Applied, ApplyError, ApplyErrorKind, Output};
-use crate::supervise::Panic;
+use crate::event::{Applied, ApplyError, Output};
 
 /// Brings one output to a desired value.
 pub trait Sink: Send + 'static {
@@ -28,9 +28,4 @@ pub trait Sink: Send + 'static {
 
     /// Makes it so. Called again with the same value after a failure; must be idempotent.
     fn apply(&mut self, desired: &Self::Desired) -> impl Future<Output = Result<Applied, ApplyError>> + Send;
-}
-
-/// Returns a panic as an error to report; `who` begins again.
-fn panicked(who: &str, panic: &Panic) -> ApplyError {
-    ApplyError { kind: ApplyErrorKind::Failed, message: format!("{who} panicked and begins again: {panic}") }
 }

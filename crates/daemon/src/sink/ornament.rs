@@ -1,5 +1,6 @@
 //! What the threads of display and indicator have in common: their lease, their reports, their patience.
 
+mod error;
 mod thread;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use tracing::debug;
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output, Vital};
 use crate::supervise::Backoff;
 
+pub use error::PanelError;
 pub use thread::{Handle, Worker, start};
 
 /// How long the main loop may be silent before the panel shows that nobody drives it; it is heard every ten seconds.
@@ -182,11 +184,6 @@ impl Patience {
 /// The first of these times that there is.
 pub fn earliest<const N: usize>(times: [Option<Duration>; N]) -> Option<Duration> {
     times.into_iter().flatten().min()
-}
-
-/// The report of an output that is switched off.
-pub fn switched_off(what: &str) -> ApplyError {
-    ApplyError { kind: ApplyErrorKind::Off, message: format!("{what} is switched off in the settings") }
 }
 
 #[cfg(test)]

@@ -17,8 +17,9 @@ use rustix::io::Errno;
 use crate::event::{Applied, ApplyError, ApplyErrorKind, Change, Event, Output, Route, Rule};
 use crate::policy::{ROUTE_PROTOCOL, RoutingPlan};
 use crate::sink::Sink;
-use crate::sink::rtnl::{ADD, REPLACE, Request, Rtnl, failed};
-use crate::source::netlink::{Listing, RequestError};
+use crate::sink::error::{OutputError, Refused, RequestError, into_apply_error};
+use crate::sink::rtnl::{ADD, REPLACE, Request, Rtnl};
+use crate::source::netlink::Listing;
 
 /// Brings rules and routes of ours to a [`RoutingPlan`].
 #[derive(Debug, Default)]
@@ -63,11 +64,39 @@ impl Sink for RoutingSink {
     }
 }
 
+/// An error of rules and routes.
+#[derive(Debug, thiserror::Error)]
+pub enum RoutingError {
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// the applier of the ports is about to add it
+    #[error("{route} waits for its source address")]
+    NoSource { route: String },
+}
+
+impl OutputError for RoutingError {
+    fn kind(&self) -> ApplyErrorKind {
+        match self {
+            Self::Refused(error) => error.kind(),
+            Self::NoSource { .. } => ApplyErrorKind::Waiting,
+        }
+    }
+
+    fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused(error) => error.remedy(),
+            Self::NoSource { .. } => None,
+        }
+    }
+}
+
+into_apply_error!(RoutingError);
+
 /// Removes all rules and routes of ours. Says what it did, one line each.
 ///
 /// # Errors
 /// The kernel could not list or would not remove them.
-pub async fn restore() -> Result<Vec<String>, ApplyError> {
+pub async fn restore() -> Result<Vec<String>, RoutingError> {
     let mut rtnl = Rtnl::default();
     let (rules, routes) = ours(&mut rtnl)?;
     let diff = compare(&RoutingPlan::default(), &rules, &routes);
@@ -78,9 +107,9 @@ pub async fn restore() -> Result<Vec<String>, ApplyError> {
 }
 
 /// Rules and routes that carry our protocol number.
-fn ours(rtnl: &mut Rtnl) -> Result<(BTreeSet<Rule>, BTreeSet<Route>), ApplyError> {
-    let rules = rtnl.events(Listing::RULES).map_err(|error| failed("cannot list the routing rules", &error))?;
-    let routes = rtnl.events(Listing::ROUTES).map_err(|error| failed("cannot list the routes", &error))?;
+fn ours(rtnl: &mut Rtnl) -> Result<(BTreeSet<Rule>, BTreeSet<Route>), RoutingError> {
+    let rules = rtnl.events(Listing::RULES).map_err(|error| Refused::new("cannot list the routing rules", error))?;
+    let routes = rtnl.events(Listing::ROUTES).map_err(|error| Refused::new("cannot list the routes", error))?;
     let rules = rules.into_iter().filter_map(|event| match event {
         Event::Rule(Change::Present(rule)) if rule.protocol == ROUTE_PROTOCOL => Some(rule),
         _ => None,
@@ -119,21 +148,18 @@ fn compare(plan: &RoutingPlan, rules: &BTreeSet<Rule>, routes: &BTreeSet<Route>)
 
 /// Does all that can be done; the first thing that could not is told, and that something has to wait only if that is all. An
 /// uplink that has just gone does not keep the others from their routes.
-fn carry_out(rtnl: &mut Rtnl, diff: &Diff) -> Result<(), ApplyError> {
+fn carry_out(rtnl: &mut Rtnl, diff: &Diff) -> Result<(), RoutingError> {
     let mut failure = None;
     let mut waiting = None;
     let mut note = |what: &str, name: String, result: Result<(), RequestError>| {
         if let Err(error) = result {
-            failure.get_or_insert_with(|| failed(format!("cannot {what} {name}"), &error));
+            failure.get_or_insert_with(|| Refused::new(format!("cannot {what} {name}"), error).into());
         }
     };
     for (route, flags) in &diff.routes_to_add {
         match add_route(rtnl, route, *flags) {
             Err(error) if error.errno() == Some(Errno::INVAL) && lacks_its_source(rtnl, route) => {
-                waiting.get_or_insert_with(|| ApplyError {
-                    kind: ApplyErrorKind::Waiting,
-                    message: format!("{} waits for its source address", name_of_route(route)),
-                });
+                waiting.get_or_insert_with(|| RoutingError::NoSource { route: name_of_route(route) });
             }
             result => note("add", name_of_route(route), result),
         }

@@ -1,9 +1,8 @@
-//! What the appliers of links and routes share: typed requests, listings, and errors that name what was tried.
+//! What the appliers of links and routes share: typed requests and listings.
 
 use netlink_packet_core::Emitable;
-use rustix::io::Errno;
 
-use crate::event::{ApplyError, ApplyErrorKind, Event};
+use crate::event::Event;
 use crate::source::netlink::{Connection, Listing, Message, RequestError, parse};
 
 /// `NLM_F_CREATE` with `NLM_F_EXCL`: add, and say so if it is there already.
@@ -80,16 +79,4 @@ impl Rtnl {
         }
         result
     }
-}
-
-/// An error that names what was tried: "eth1: cannot set arp_ignore=1: Operation not permitted".
-pub fn failed(what: impl Into<String>, error: &RequestError) -> ApplyError {
-    let kind = match error.errno() {
-        Some(Errno::PERM | Errno::ACCESS) => ApplyErrorKind::Denied,
-        Some(Errno::NODEV | Errno::NETDOWN) => ApplyErrorKind::Absent,
-        Some(Errno::OPNOTSUPP) => ApplyErrorKind::Unsupported,
-        _ => ApplyErrorKind::Failed,
-    };
-    let remedy = if kind == ApplyErrorKind::Denied { "; CAP_NET_ADMIN is needed" } else { "" };
-    ApplyError { kind, message: format!("{}: {error}{remedy}", what.into()) }
 }

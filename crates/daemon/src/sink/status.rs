@@ -24,6 +24,7 @@ use super::clock;
 use crate::config;
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, NodeId, Output};
 use crate::render::status::{NodeStatus, Snapshot};
+use crate::sink::error::{OutputError, into_apply_error};
 use crate::source::bind::Bound;
 use crate::source::control;
 use crate::source::places::{Limits, Peer, Places};
@@ -194,7 +195,7 @@ impl Server {
                     }
                     self.admit(stream);
                 }
-                Err(error) => self.accept_failed(&error).await,
+                Err(error) => self.accept_failed(error).await,
             }
         }
     }
@@ -242,10 +243,10 @@ impl Server {
         });
     }
 
-    async fn accept_failed(&mut self, error: &io::Error) {
-        let message = format!("{} accepts nobody: {error}", self.bound.path().display());
+    async fn accept_failed(&mut self, source: io::Error) {
         self.refusing = true;
-        self.report(Err(ApplyError { kind: ApplyErrorKind::Failed, message }));
+        let path = self.bound.path().to_owned();
+        self.report(Err(StatusError::AcceptsNobody { path, source }.into()));
         sleep(ACCEPT_AGAIN).await;
     }
 
@@ -256,6 +257,24 @@ impl Server {
         }
     }
 }
+
+/// An error of the status socket.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    #[error("{} accepts nobody", path.display())]
+    AcceptsNobody { path: PathBuf, source: io::Error },
+    /// a reload wanted it elsewhere; the words hold the cause, for the remedy depends on it and comes last
+    #[error("{} cannot be made: {error}; {} stays: {remedy} and reload", wanted.display(), held.display())]
+    NotMoved { wanted: PathBuf, held: PathBuf, error: io::Error, remedy: String },
+}
+
+impl OutputError for StatusError {
+    fn kind(&self) -> ApplyErrorKind {
+        ApplyErrorKind::Failed
+    }
+}
+
+into_apply_error!(StatusError);
 
 impl Drop for Server {
     fn drop(&mut self) {

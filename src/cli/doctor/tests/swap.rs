@@ -9,7 +9,7 @@ fn a_server_on_the_cluster_port_and_none_at_the_uplink_are_swapped_cables() {
         "none on any uplink, though eth1 has a cable",
         "move the cable in eth0 to eth1, and the one in eth1 to eth0",
     );
-    assert!(finding.blocked);
+    assert_eq!(finding.rank, Rank::Blocked);
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn a_server_on_the_cluster_port_beside_one_at_the_uplink_is_not_certain() {
     let both: &str = r#"{"alerts":[{"code":"gateway-foreign-dhcp","text":"another DHCP server, 10.0.0.1, answers: if"}],
         "uplinks":[{"interface":"eth1","state":"online"}]}"#;
     let finding = wired("two").answer("status", both).suffers("gateway-foreign-dhcp", "10.0.0.1", "switch off DHCP");
-    assert!(!finding.blocked);
+    assert_eq!(finding.rank, Rank::Finding);
     // Its node was met at the uplink by address too: then it is.
     let arp = format!("{ARP}192.168.50.12  0x1  0x2  02:00:00:00:00:55  *  eth1\n");
     wired("two-met").answer("status", both).with("/proc/net/arp", &arp).suffers(

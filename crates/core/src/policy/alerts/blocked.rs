@@ -1,7 +1,8 @@
 //! Other programs' rules in the way of what the nodes send and of what is promised to them and to the venue.
 
-use super::{Alert, Severity, alert};
-use crate::event::{Blocker, Traffic};
+use super::{Alert, AlertCode, of_port};
+use crate::event::{Blocker, Traffic, printable_line};
+use crate::policy::alert::{Part, Severity, Subject};
 use crate::policy::traffic;
 use crate::state::State;
 
@@ -10,11 +11,11 @@ pub fn blocked(state: &State, raised: &mut Vec<Alert>) {
     match (state.firewall().blocker(), state.firewall().swallowed) {
         (Some(blocker), _) => {
             let text = format!("{} drops what the cluster sends: {}", place(blocker), blocker.remedy);
-            raised.push(alert(Severity::Fault, "gateway-blocked", text, panel(blocker)));
+            raised.push(by_chain(blocker, text));
         }
         (None, true) => {
             let text = "packets of the cluster are accepted by our rules but do not leave: something else on this machine drops them (try: sudo iptables-legacy -S FORWARD)";
-            raised.push(alert(Severity::Fault, "gateway-blocked", text, "BLOCKED"));
+            raised.push(Alert::new(AlertCode::GatewayBlocked, Subject::Whole, text).shown_as("BLOCKED"));
         }
         (None, false) => {}
     }
@@ -24,13 +25,14 @@ pub fn blocked(state: &State, raised: &mut Vec<Alert>) {
             place(blocker),
             blocker.remedy
         );
-        raised.push(alert(Severity::Warning, "uplink-blocked", text, format!("{uplink} BLOCKED")));
+        raised.push(of_port(AlertCode::UplinkBlocked, uplink, text));
     }
     let traffic = &state.firewall().traffic;
     promised(traffic, raised);
     if state.firewall().unheard && !traffic.iter().any(|(what, _)| *what == Traffic::Addresses) {
         let text = "nodes ask for addresses on the cluster port, but their requests do not reach dnsmasq: something else on this machine drops them (look at `sudo nft list ruleset`, `sudo iptables-legacy-save`, `tc filter show dev PORT ingress`)";
-        raised.push(alert(Severity::Fault, "gateway-blocked", text, "BLOCKED DHCP"));
+        let subject = Subject::Part(Part::Dhcp);
+        raised.push(Alert::new(AlertCode::GatewayBlocked, subject, text).shown_as("BLOCKED DHCP"));
     }
 }
 
@@ -52,8 +54,16 @@ fn promised(blocked: &[(Traffic, Blocker)], raised: &mut Vec<Alert>) {
         let vital = here().any(|(traffic, _)| traffic::is_vital(*traffic));
         let severity = if vital { Severity::Fault } else { Severity::Warning };
         let text = format!("{} drops {}: {}", place(first), what.join(", "), remedies.join("; "));
-        raised.push(alert(severity, "gateway-blocked", text, panel(first)));
+        raised.push(by_chain(first, text).graded(severity));
     }
+}
+
+/// Returns an alert about the chain that drops something, where it is known.
+fn by_chain(blocker: &Blocker, text: String) -> Alert {
+    let known: Vec<&str> = blocker.table.iter().chain(&blocker.chain).map(String::as_str).collect();
+    let chain = printable_line(&known.join(" ")).to_string();
+    let subject = if chain.is_empty() { Subject::Whole } else { Subject::Chain(chain) };
+    Alert::new(AlertCode::GatewayBlocked, subject, text).shown_as(panel(blocker))
 }
 
 fn panel(blocker: &Blocker) -> String {

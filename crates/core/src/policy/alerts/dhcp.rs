@@ -1,6 +1,6 @@
 //! Addresses for the nodes: who else serves them on the cluster port, and that none is left.
 
-use super::{Alert, Severity, alert};
+use super::{Alert, AlertCode, alert};
 use crate::config::Settings;
 use crate::policy::service::{Verdict, verdict};
 use crate::state::State;
@@ -17,7 +17,7 @@ pub fn exhausted(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
          (`bramblegate nodes` lists who is there)",
         dhcp.first, dhcp.last
     );
-    raised.push(alert(Severity::Warning, "gateway-dhcp-full", text, "DHCP FULL"));
+    raised.push(alert(AlertCode::GatewayDhcpFull, text));
 }
 
 /// A foreign server, or nobody to ask: then no addresses are served, and that is said.
@@ -25,16 +25,13 @@ pub fn other_server(state: &State, raised: &mut Vec<Alert>) {
     let Some(port) = state.cluster_port().map(|port| &port.name) else { return };
     if let OtherServers::Foreign { server, mac } = state.other_servers() {
         let who = mac.map_or_else(|| server.to_string(), |mac| format!("{server} ({mac})"));
-        let text = format!(
-            "another DHCP server, {who}, answers on the cluster port {port}, so we serve none there: are the cables of uplink and \
-             cluster swapped? (`bramblegate doctor`)"
-        );
-        raised.push(alert(Severity::Fault, "gateway-foreign-dhcp", text, "PORTS SWAPPED?"));
+        let text = format!("another DHCP server, {who}, answers on the cluster port {port}, so we serve none there");
+        raised.push(alert(AlertCode::GatewayForeignDhcp, text));
     }
     if let Some(why) = state.dhcp_unasked() {
         let text = format!(
             "no addresses are served on {port}: whether another DHCP server is there cannot be asked ({why}); the service needs CAP_NET_RAW"
         );
-        raised.push(alert(Severity::Warning, "gateway-dhcp-unasked", text, "DHCP OFF"));
+        raised.push(alert(AlertCode::GatewayDhcpUnasked, text));
     }
 }

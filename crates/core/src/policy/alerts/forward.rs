@@ -1,8 +1,9 @@
 //! Ports of the head that lead nowhere, or hide what the head itself offers.
 
-use super::{Alert, Severity, alert};
+use super::{Alert, AlertCode, alert};
 use crate::config::{Allow, Forward, Settings, Transport};
 use crate::policy::Overlap;
+use crate::policy::alert::Subject;
 use crate::policy::forwards::{NoWay, name, target, way};
 use crate::policy::subnet::Placement;
 use crate::state::State;
@@ -11,26 +12,26 @@ use crate::state::State;
 pub fn forwards(settings: &Settings, state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
     for forward in &settings.forwards {
         let (port, to) = (name(forward), target(forward));
-        let panel = format!("NO WAY {}", forward.listen);
+        let about = |code, text: String| Alert::new(code, Subject::Forward(port.clone()), text);
         match way(forward, state, placement) {
             Ok(_) => {}
             Err(NoWay::NoAddress) => {
                 let text = format!("the forwarded port {port} leads nowhere: {to} has no address");
-                raised.push(alert(Severity::Warning, "node-forward-lost", text, panel));
+                raised.push(about(AlertCode::NodeForwardLost, text));
             }
             Err(NoWay::Outside(address)) => {
                 let text = format!(
                     "the forwarded port {port} leads nowhere: {address} is not a node's address in the cluster, which is at {} now",
                     placement.address.trunc()
                 );
-                raised.push(alert(Severity::Warning, "node-forward-lost", text, panel));
+                raised.push(about(AlertCode::NodeForwardLost, text));
             }
         }
         if let Some(service) = hidden(settings, state, forward) {
             let text = format!(
                 "{port} leads to {to}, so the venue cannot reach {service} of the head itself there: the forward wins over uplink.allow"
             );
-            raised.push(alert(Severity::Warning, "node-forward-hides", text, format!("{} TO NODE", forward.listen)));
+            raised.push(about(AlertCode::NodeForwardHides, text));
         }
     }
     if !settings.forwards.is_empty() && placement.overlap == Overlap::Routed {
@@ -38,7 +39,7 @@ pub fn forwards(settings: &Settings, state: &State, placement: &Placement, raise
             "computers in the venue's own {} cannot use forwarded ports: the nodes have the same subnet and would look for them in the cluster",
             placement.address.trunc()
         );
-        raised.push(alert(Severity::Notice, "node-forward-overlap", text, "NO FORWARD"));
+        raised.push(alert(AlertCode::NodeForwardOverlap, text));
     }
 }
 

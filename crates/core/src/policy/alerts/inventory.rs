@@ -1,7 +1,7 @@
 //! Boards that are not where, or not called, as they should be.
 
-use super::super::alert::{Alert, Severity};
-use super::alert;
+use super::super::alert::{Alert, AlertCode, Severity, Subject};
+use super::of_port;
 use crate::state::State;
 use crate::state::node::{Homonym, Misplaced, NodeState, Nodes, Origin};
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ fn flood(state: &State) -> Vec<Alert> {
              the cable that they come by (the lights of the switch, its table of addresses, tcpdump -i {port} -e arp) and unplug \
              it; nodes of the settings and those with a lease are not affected"
         );
-        alert(Severity::Notice, "node-flood", text, format!("FLOOD {port}"))
+        of_port(AlertCode::NodeFlood, port, text)
     });
     let restless = flood.restless.map(|mac| {
         let name = state.nodes().by_mac(mac).map_or_else(|| mac.to_string(), |node| node.name.clone());
@@ -38,7 +38,7 @@ fn flood(state: &State) -> Vec<Alert> {
              name it with `bramblegate nodes adopt`"
         );
         // The name itself is what changes.
-        alert(Severity::Notice, "node-flood", text, format!("NAMES {mac}"))
+        Alert::new(AlertCode::NodeFlood, Subject::Board(mac), text).shown_as(format!("NAMES {mac}"))
     });
     strangers.into_iter().chain(restless).collect()
 }
@@ -47,11 +47,8 @@ fn flood(state: &State) -> Vec<Alert> {
 fn named_as_the_head(state: &State) -> Option<Alert> {
     let label = state.vitals().host_name.split('.').next().unwrap_or_default();
     let node = state.nodes().by_name(label).filter(|node| node.origin == Origin::Settings)?;
-    let text = format!(
-        "{} is the head's own host name: in the cluster it leads to the node; give one of them another (`bramblegate check` says where)",
-        node.name
-    );
-    Some(alert(Severity::Notice, "node-named-as-head", text, format!("TWICE {}", node.name)))
+    let text = format!("{} is the head's own host name", node.name);
+    Some(Alert::new(AlertCode::NodeNamedAsHead, Subject::Node(node.name.clone()), text))
 }
 
 fn swapped(misplaced: &Misplaced<'_>) -> Alert {
@@ -67,16 +64,14 @@ fn swapped(misplaced: &Misplaced<'_>) -> Alert {
             owner.name
         ),
     };
-    alert(Severity::Warning, "node-swapped", text, format!("{} SWAPPED", owner.name))
+    Alert::new(AlertCode::NodeSwapped, Subject::Node(owner.name.clone()), text)
 }
 
 fn contested(nodes: &Nodes) -> impl Iterator<Item = Alert> + '_ {
     nodes.contests().take(NAMED).map(|(address, contest)| {
         let (one, other) = contest.boards;
-        let text = format!(
-            "two boards have the address {address} ({one} and {other}): give one of them another, or let both ask by DHCP"
-        );
-        alert(Severity::Warning, "node-duplicate-address", text, format!("TWICE {address}"))
+        let text = format!("two boards have the address {address} ({one} and {other})");
+        Alert::new(AlertCode::NodeDuplicateAddress, Subject::Address(address), text)
     })
 }
 
@@ -103,7 +98,7 @@ fn homonyms(nodes: &Nodes) -> Vec<Alert> {
         // Between systems that nobody named it is no more than untidy.
         let named = with.is_some_and(|with| with.origin == Origin::Settings);
         let severity = if named { Severity::Warning } else { Severity::Notice };
-        alert(severity, "node-duplicate-name", text, format!("TWICE {name}"))
+        Alert::new(AlertCode::NodeDuplicateName, Subject::Node(name.to_owned()), text).graded(severity)
     });
     told.collect()
 }

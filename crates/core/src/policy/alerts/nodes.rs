@@ -5,39 +5,47 @@ use std::collections::BTreeSet;
 
 use super::alert;
 use crate::config::{Settings, Threshold};
-use crate::policy::alert::{Alert, Severity};
+use crate::policy::alert::{Alert, AlertCode, AlertId, Severity, Subject};
 use crate::state::State;
 use crate::state::node::{Counts, NodeHealth, NodeState, Trouble};
 
 /// This many nodes are named in alerts of their own; more are counted.
 const NAMED: usize = 8;
-const DOWN: (&str, &str) = ("node-down", "down");
-/// Codes of alerts that may speak of several nodes: people know of each of those, not of the alert.
-pub const OF_NODES: [&str; 4] = ["node-down", "node-group-down", "node-flapping", "node-degraded"];
-const TROUBLES: [(Trouble, &str); 3] =
-    [(Trouble::Flapping, "node-flapping"), (Trouble::Lossy, "node-degraded"), (Trouble::Slow, "node-degraded")];
+/// A code, and what its nodes are.
+type Ill = (AlertCode, &'static str);
+const DOWN: Ill = (AlertCode::NodeDown, "down");
+const TROUBLES: [(Trouble, AlertCode); 3] = [
+    (Trouble::Flapping, AlertCode::NodeFlapping),
+    (Trouble::Lossy, AlertCode::NodeDegraded),
+    (Trouble::Slow, AlertCode::NodeDegraded),
+];
 
-/// What each node that is not well is known by; as [`Alert::key`] of an alert that names it alone.
-pub fn keys(state: &State) -> impl Iterator<Item = String> + '_ {
+/// Returns the alert of each node that is not well, also of those that are only counted, and its words for the panel.
+pub fn standing(state: &State) -> impl Iterator<Item = (AlertId, String)> + '_ {
     let nodes = state.nodes();
-    let down = nodes.down().map(|node| key(node, DOWN));
-    let troubled = TROUBLES
-        .into_iter()
-        .flat_map(move |(trouble, code)| nodes.troubled(trouble).0.map(move |node| key(node, (code, trouble.name()))));
+    let down = nodes.down().map(|node| (id(node, DOWN.0), words(node, DOWN.1)));
+    let troubled = TROUBLES.into_iter().flat_map(move |(trouble, code)| {
+        nodes.troubled(trouble).0.map(move |node| (id(node, code), words(node, trouble.name())))
+    });
     down.chain(troubled)
 }
 
-fn key(node: &NodeState, (code, word): (&str, &str)) -> String {
-    format!("{code} {} {word}", node.name)
+fn id(node: &NodeState, code: AlertCode) -> AlertId {
+    AlertId { code, subject: Subject::Node(node.name.clone()) }
 }
 
-fn is_known(state: &State, node: &NodeState, what: (&str, &str)) -> bool {
-    !state.acknowledged().is_empty() && state.acknowledged().contains(&key(node, what))
+/// "rpi1 down"
+fn words(node: &NodeState, word: &str) -> String {
+    format!("{} {word}", node.name)
+}
+
+fn is_known(state: &State, node: &NodeState, code: AlertCode) -> bool {
+    !state.acknowledged().is_empty() && state.acknowledged().contains(&id(node, code))
 }
 
 /// People know that this node is down.
 pub fn is_known_down(state: &State, node: &NodeState) -> bool {
-    is_known(state, node, DOWN)
+    is_known(state, node, DOWN.0)
 }
 
 /// Groups (`None`: without one) of which people know each node that is down.
@@ -72,7 +80,7 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     for (group, counts) in settings.groups.iter().zip(nodes.groups()) {
         let Some(threshold) = group.fault_below.filter(|threshold| is_below(*threshold, counts)) else { continue };
         let text = format!("{}: fewer than {} of its nodes up", group.name, in_words(threshold));
-        raised.push(alert(Severity::Fault, "node-group-fault", text, format!("{} FAULT", group.name)));
+        raised.push(Alert::new(AlertCode::NodeGroupFault, Subject::Group(group.name.clone()), text));
     }
     awaited(state, raised);
     for (trouble, code) in TROUBLES {
@@ -99,7 +107,7 @@ fn awaited(state: &State, raised: &mut Vec<Alert>) {
     let names: Vec<&str> = nodes.take(NAMED).map(|node| node.name.as_str()).collect();
     let more = if count > NAMED { format!(" and {} more", count - NAMED) } else { String::new() };
     let text = format!("waiting for {}{more}", names.join(", "));
-    raised.push(alert(Severity::Notice, "node-awaited", text, "nodes awaited"));
+    raised.push(alert(AlertCode::NodeAwaited, text));
 }
 
 /// An alert for each of the first nodes, and one for the others together.
@@ -107,18 +115,20 @@ fn named<'n>(
     state: &State,
     (mut nodes, count): (impl Iterator<Item = &'n NodeState>, usize),
     (severity, of_others): (impl Fn(&NodeState) -> Severity, Severity),
-    (code, word): (&'static str, &str),
+    (code, word): Ill,
     others: impl Fn(usize) -> (String, String),
     raised: &mut Vec<Alert>,
 ) {
     for node in nodes.by_ref().take(NAMED) {
-        let text = format!("{} {word}", node.name);
-        raised.push(alert(severity(node), code, text.clone(), text));
+        let text = words(node, word);
+        let alert = Alert::new(code, Subject::Node(node.name.clone()), text.clone());
+        raised.push(alert.graded(severity(node)).shown_as(text));
     }
     if count > NAMED {
         let (text, panel) = others(count - NAMED);
-        let acknowledged = nodes.all(|node| is_known(state, node, (code, word)));
-        raised.push(Alert { acknowledged, ..alert(of_others, code, text, panel) });
+        let acknowledged = nodes.all(|node| is_known(state, node, code));
+        let counted = alert(code, text).graded(of_others).shown_as(panel);
+        raised.push(Alert { acknowledged, ..counted });
     }
 }
 
@@ -126,8 +136,9 @@ fn named<'n>(
 fn summary(settings: &Settings, state: &State, severity: Severity, raised: &mut Vec<Alert>) {
     let nodes = state.nodes();
     let known = known_groups(state);
-    let mut push = |text: String, panel: String, acknowledged: bool| {
-        raised.push(Alert { acknowledged, ..alert(severity, "node-group-down", text, panel) });
+    let mut push = |subject: Subject, text: String, panel: String, acknowledged: bool| {
+        let alert = Alert::new(AlertCode::NodeGroupDown, subject, text).graded(severity).shown_as(panel);
+        raised.push(Alert { acknowledged, ..alert });
     };
     let mut elsewhere = nodes.count(NodeHealth::Down);
     let mut all = nodes.total();
@@ -144,16 +155,17 @@ fn summary(settings: &Settings, state: &State, severity: Severity, raised: &mut 
     hit.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
     let others = hit.split_off(hit.len().min(NAMED));
     for (name, down, total, known) in hit {
-        push(format!("{name}: {down} of {total} down"), format!("{name} {down} down"), known);
+        let subject = Subject::Group(name.to_owned());
+        push(subject, format!("{name}: {down} of {total} down"), format!("{name} {down} down"), known);
     }
     if !others.is_empty() {
         let down: usize = others.iter().map(|(_, down, ..)| down).sum();
         let text = format!("{down} nodes of {} more groups down", others.len());
-        push(text, format!("{down} more down"), others.iter().all(|(.., known)| *known));
+        push(Subject::Whole, text, format!("{down} more down"), others.iter().all(|(.., known)| *known));
     }
     if elsewhere > 0 {
         let text = format!("{elsewhere} of {all} nodes without a group down");
-        push(text, format!("{elsewhere} down"), known.contains(&None));
+        push(Subject::Whole, text, format!("{elsewhere} down"), known.contains(&None));
     }
 }
 

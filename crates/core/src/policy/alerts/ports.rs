@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use ipnet::IpNet;
 
-use super::alert;
-use crate::policy::alert::{Alert, Severity};
+use super::of_port;
+use crate::policy::alert::{Alert, AlertCode, Part, Subject};
 use crate::policy::ruleset::{COMMENT_ELSEWHERE, COMMENT_NOT_OURS, COMMENT_SPOOFED, COMMENT_STRAY};
 use crate::policy::subnet::Placement;
 use crate::state::State;
@@ -18,7 +18,7 @@ pub fn without_role(state: &State, raised: &mut Vec<Alert>) {
             "{port} has the address {} and no role: it is closed but for uplink.allow, and new connections from it do not reach the nodes. If it leads to the venue, add \"{port}\" to uplink.interfaces; if its network may reach head and nodes, add it to gateway.trust",
             held.address
         );
-        raised.push(alert(Severity::Notice, "gateway-unknown-port", text, format!("{port} NO ROLE")));
+        raised.push(of_port(AlertCode::GatewayUnknownPort, port, text));
     }
 }
 
@@ -26,31 +26,31 @@ pub fn without_role(state: &State, raised: &mut Vec<Alert>) {
 pub fn drops(state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
     for (rule, example) in state.firewall().drops.standing() {
         let latest = example.map_or_else(String::new, |address| format!(", as from {address}"));
-        let (text, panel) = match rule {
-            COMMENT_NOT_OURS => (strangers(state, placement, example, &latest), "DROPS STRANGERS"),
+        let (text, part) = match rule {
+            COMMENT_NOT_OURS => (strangers(state, placement, example, &latest), Part::Strangers),
             COMMENT_SPOOFED => {
                 let text = format!(
                     "a computer at an uplink sends to the nodes from an address of the cluster{latest}, and our rules drop it, because the answers would stay in the cluster: if it is yours, give it an address outside {}",
                     placement.address.trunc()
                 );
-                (text, "DROPS FORGED")
+                (text, Part::Forged)
             }
             COMMENT_STRAY => {
                 let text = format!(
                     "our rules drop answers of nodes to connections that did not come through the head{latest}: the nodes are reached by another way and answer by the head; let {} be their only way out and in",
                     placement.address.addr()
                 );
-                (text, "DROPS STRAYS")
+                (text, Part::Strays)
             }
             COMMENT_ELSEWHERE => {
                 let text = format!(
                     "our rules drop what enters by an uplink for other networks of the head{latest}: nothing was forwarded there before the gateway; to have it forwarded: sudo sysctl -w net.ipv4.ip_forward=1, and in /etc/sysctl.d/ for the next start"
                 );
-                (text, "DROPS TRANSIT")
+                (text, Part::Transit)
             }
             _ => continue,
         };
-        raised.push(alert(Severity::Notice, "gateway-drops", text, panel));
+        raised.push(Alert::new(AlertCode::GatewayDrops, Subject::Part(part), text));
     }
 }
 

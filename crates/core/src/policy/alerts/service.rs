@@ -3,7 +3,7 @@
 use super::alert;
 use crate::config::{Netboot, Settings};
 use crate::event::{Applied, ApplyErrorKind, Output};
-use crate::policy::alert::{Alert, Severity};
+use crate::policy::alert::{Alert, AlertCode, Part, Severity, Subject};
 use crate::policy::service::{Verdict, is_ipxe, verdict};
 use crate::state::State;
 
@@ -20,27 +20,32 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         let text = format!(
             "no node can boot from {root}: {why}; make the folder and let user bramblegate read it, or correct cluster.netboot.root (`bramblegate doctor` says more)"
         );
-        raised.push(alert(Severity::Warning, "gateway-netboot", text, "NO BOOT FILES"));
+        raised.push(netboot_alert(Part::BootFolder, text));
     }
     if let Some((netboot, closed)) = netboot.zip(state.vitals().boot_files.as_ref()) {
         let root = netboot.root.display();
         let text = format!(
             "nodes cannot load {closed}: the gateway's user may not read it (sudo chmod -R o+rX {root}; `bramblegate doctor` says more)"
         );
-        raised.push(alert(Severity::Warning, "gateway-netboot", text, "BOOT FILE CLOSED"));
+        raised.push(netboot_alert(Part::BootFile, text));
     }
     raised.extend(netboot.and_then(endless));
     let outputs = state.outputs();
     if let Some(error) = outputs.error(Output::Dnsmasq) {
-        let (code, panel) = match error.kind {
-            ApplyErrorKind::Absent => ("gateway-dnsmasq-missing", "NO DNSMASQ"),
-            _ => ("gateway-dnsmasq-failed", "DHCP FAULT"),
+        let code = match error.kind {
+            ApplyErrorKind::Absent => AlertCode::GatewayDnsmasqMissing,
+            _ => AlertCode::GatewayDnsmasqFailed,
         };
-        raised.push(alert(Severity::Warning, code, error.message.clone(), panel));
+        raised.push(alert(code, error.message.clone()));
     } else if let Some(Applied::Dnsmasq { without_names: Some(why) }) = outputs.held(Output::Dnsmasq) {
         let text = format!("nodes get addresses, but no names are resolved for them here: {why}");
-        raised.push(alert(Severity::Warning, "gateway-dnsmasq-no-names", text, "NO NODE DNS"));
+        raised.push(alert(AlertCode::GatewayDnsmasqNoNames, text));
     }
+}
+
+/// Returns an alert about one part of what nodes boot from.
+fn netboot_alert(part: Part, text: String) -> Alert {
+    Alert::new(AlertCode::GatewayNetboot, Subject::Part(part), text)
 }
 
 /// Raises that nothing is there for iPXE to start, where firmware is sent iPXE.
@@ -53,5 +58,5 @@ fn endless(netboot: &Netboot) -> Option<Alert> {
     let text = format!(
         "cluster.netboot.{key} = {file:?} is iPXE, which asks again what to start and is not sent to itself: write its script as cluster.netboot.ipxe"
     );
-    Some(alert(Severity::Notice, "gateway-netboot", text, "NO IPXE SCRIPT"))
+    Some(netboot_alert(Part::IpxeScript, text).graded(Severity::Notice))
 }

@@ -2,10 +2,10 @@
 
 use ipnet::IpNet;
 
-use super::{alert, no_port, ways};
+use super::{alert, no_port, of_port, ways};
 use crate::config::{Settings, UplinkProbe};
 use crate::event::{Acquisition, Reachability};
-use crate::policy::alert::{Alert, Severity};
+use crate::policy::alert::{Alert, AlertCode, Severity};
 use crate::state::State;
 use crate::state::uplink::{ANSWER_TIME, UplinkState, UplinkView, leads_by_translator};
 
@@ -17,7 +17,7 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
             None => ("no uplink interface is there; plug in the network adapter".to_owned(), "NO UPLINK"),
             Some(active) => without_address(state, &active),
         };
-        raised.push(alert(severity, "uplink-none", text, panel));
+        raised.push(alert(AlertCode::UplinkNone, text).graded(severity).shown_as(panel));
         return;
     }
     not_renewed(state, raised);
@@ -28,17 +28,17 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         let text = format!(
             "{port} has an address but no default route: the venue's DHCP server names no router, or another tool removed the route"
         );
-        raised.push(alert(Severity::Warning, "uplink-no-route", text, "NO ROUTER"));
+        raised.push(of_port(AlertCode::UplinkNoRoute, port, text));
     } else if active.settled == UplinkState::Portal {
         let page = match active.portal_url {
             Some(url) => format!("open {url}"),
             None => "open any http:// page".to_owned(),
         };
         let text = format!("{port}: a captive portal answers; {page} in a browser behind the gateway");
-        raised.push(alert(Severity::Warning, "uplink-portal", text, "PORTAL"));
+        raised.push(of_port(AlertCode::UplinkPortal, port, text));
     } else if active.reachability == Some(Reachability::Nothing) && settings.uplink.probe != UplinkProbe::Off {
         let text = format!("{port} has an address, but nothing answers from the internet");
-        raised.push(alert(Severity::Warning, "uplink-no-internet", text, "NO INTERNET"));
+        raised.push(of_port(AlertCode::UplinkNoInternet, port, text));
     }
     without_ipv4(settings, state, raised);
     exit_by(state, raised);
@@ -52,7 +52,7 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
                 cluster.name
             ),
         };
-        raised.push(alert(Severity::Fault, "uplink-no-exit", text, "NO EXIT"));
+        raised.push(of_port(AlertCode::UplinkNoExit, port, text));
     }
 }
 
@@ -72,7 +72,7 @@ fn without_ipv4(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         _ => String::new(),
     };
     let text = format!("{port} has no IPv4 address{why}: the head is reached by IPv6, the nodes have no internet");
-    raised.push(alert(Severity::Notice, "uplink-no-ipv4", text, "NODES OFFLINE"));
+    raised.push(of_port(AlertCode::UplinkNoIpv4, port, text));
 }
 
 /// Says why an uplink has no address, and the words for the panel.
@@ -171,7 +171,7 @@ fn not_renewed(state: &State, raised: &mut Vec<Alert>) {
             "the venue's {who} does not renew the {what} {} on {port}: the address works until that ends (bramblegate status); is the {who} on?",
             address.addr()
         );
-        raised.push(alert(Severity::Warning, "uplink-lease-not-renewed", text, "NOT RENEWED"));
+        raised.push(of_port(AlertCode::UplinkLeaseNotRenewed, port, text));
     }
 }
 
@@ -200,5 +200,5 @@ fn exit_by(state: &State, raised: &mut Vec<Alert>) {
             "the nodes' traffic leaves by {port}, not by an uplink, and untranslated: if it is to go there, add {port} to uplink.interfaces; if not, lead it past{around}"
         )
     };
-    raised.push(alert(Severity::Warning, "uplink-exit-by", text, format!("EXIT BY {port}")));
+    raised.push(of_port(AlertCode::UplinkExitBy, port, text));
 }

@@ -5,15 +5,13 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use super::{Alert, Severity, alert};
+use super::{Alert, AlertCode, of_port};
 use crate::event::{Astray, Rule};
+use crate::policy::alert::{Severity, Subject};
 use crate::policy::subnet::Placement;
 use crate::policy::{ROUTE_PROTOCOL, RULE_PREFERENCE};
 use crate::state::State;
 use crate::state::kernel::TABLE_MAIN;
-
-/// On the panel, where the rule that decides is not known.
-pub const UNKNOWN_RULE: &str = "ROUTING RULE";
 
 /// The last preference of ours; what comes after it finds nothing of ours left to do.
 const LAST_PREFERENCE: u32 = RULE_PREFERENCE + 99;
@@ -40,7 +38,7 @@ pub fn rules(state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
         let text = format!(
             "{used} and {unused} have the same address {address}, so the head answers by {used} only: pull one of the two, or ask one venue for another address"
         );
-        raised.push(alert(Severity::Warning, "uplink-address-taken", text, format!("{unused} ADDR TAKEN")));
+        raised.push(of_port(AlertCode::UplinkAddressTaken, unused, text));
     }
 }
 
@@ -81,7 +79,7 @@ fn rule_alert(state: &State, placement: &Placement, rule: Option<&Rule>, all: &[
     let severity = if to_cluster { Severity::Fault } else { Severity::Warning };
     let Some(rule) = rule else {
         let text = format!("another program's routing rule {what} and {place}: look for it in `ip rule`");
-        return alert(severity, "gateway-rule", text, UNKNOWN_RULE);
+        return Alert::new(AlertCode::GatewayRule, Subject::Whole, text).graded(severity).shown_as("ROUTING RULE");
     };
     let preference = rule.preference;
     let table = if rule.table == 0 { String::new() } else { format!(" (table {})", rule.table) };
@@ -97,7 +95,7 @@ fn rule_alert(state: &State, placement: &Placement, rule: Option<&Rule>, all: &[
         None => format!("give it a preference above {LAST_PREFERENCE}"),
     };
     let text = format!("another program's routing rule {preference}{table} {what} and {place}: {remedy}");
-    alert(severity, "gateway-rule", text, format!("RULE {preference}"))
+    Alert::new(AlertCode::GatewayRule, Subject::Rule(preference), text).graded(severity)
 }
 
 /// It goes to the nodes, rather than from the head to the venue.
@@ -143,7 +141,7 @@ pub fn failover(state: &State, raised: &mut Vec<Alert>) {
     let (Some(by), Some(main)) = (state.detour(), state.main_exit()) else { return };
     let (Some(by), Some(port), true) = (name(by), name(main), state.has_no_internet(main)) else { return };
     let text = format!("{port} has no internet, so the nodes go out by {by}; the head itself still uses {port}");
-    raised.push(alert(Severity::Notice, "uplink-failover", text, format!("NODES BY {by}")));
+    raised.push(of_port(AlertCode::UplinkFailover, by, text));
 }
 
 /// What keeps the nodes' traffic off another port, ahead of all rules of others.

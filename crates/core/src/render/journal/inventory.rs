@@ -1,24 +1,24 @@
 //! Records of who comes and goes, and of orders.
 
-use super::{Record, kinds};
+use super::{Kind, Record};
 use crate::state::Transition;
 use crate::state::node::NodeHealth;
 
 /// `None`: it is about something else.
 pub(super) fn record(transition: &Transition) -> Option<Record> {
-    let worked_on = |name: &str, what: &str| Record::new(&kinds::NODE_DRAINED, format!("{name} {what}"));
+    let worked_on = |name: &str, what: &str| Record::new(Kind::NodeDrained, format!("{name} {what}"));
     match transition {
         Transition::NodeFound { name, mac, address } => {
             let at = address.map(|address| format!(" at {address}")).unwrap_or_default();
             let board = mac.map(|mac| format!(" ({mac})")).unwrap_or_default();
-            let record = Record::new(&kinds::NODE_FOUND, format!("{name}{board} was found{at}")).with("NODE", name);
+            let record = Record::new(Kind::NodeFound, format!("{name}{board} was found{at}")).with("NODE", name);
             Some(match address {
                 Some(address) => record.with("ADDRESS", address),
                 None => record,
             })
         }
         Transition::NodeForgotten { name } => {
-            Some(Record::new(&kinds::NODE_FORGOTTEN, format!("{name} is forgotten")).with("NODE", name))
+            Some(Record::new(Kind::NodeForgotten, format!("{name} is forgotten")).with("NODE", name))
         }
         Transition::NodeHealth { name, to: NodeHealth::Maintenance, .. } => {
             Some(worked_on(name, "is worked on: it raises no alarm").with("NODE", name).with("HEALTH", "maintenance"))

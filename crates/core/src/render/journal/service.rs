@@ -1,15 +1,15 @@
 //! Records of what our DHCP and DNS server says.
 
-use super::{Record, kinds};
+use super::{Kind, Record};
 use crate::event::{Said, Saying};
 use crate::state::State;
 
 /// With the node's name, where it is known.
 pub fn said(said: &Said, state: &State) -> Record {
     let kind = match said.what {
-        Saying::Leased => &kinds::LEASED,
-        Saying::Refused => &kinds::LEASE_REFUSED,
-        Saying::Exhausted | Saying::Trouble => &kinds::DNSMASQ_TROUBLE,
+        Saying::Leased => Kind::Leased,
+        Saying::Refused => Kind::LeaseRefused,
+        Saying::Exhausted | Saying::Trouble => Kind::DnsmasqTrouble,
     };
     let mut record = Record::new(kind, said.text.clone());
     let node = said.mac.and_then(|mac| state.nodes().by_mac(mac));

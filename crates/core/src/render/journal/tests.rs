@@ -5,7 +5,7 @@ use super::*;
 use crate::config;
 use crate::config::board::Board;
 use crate::event::{ApplyErrorKind, Instant};
-use crate::policy::alert::Severity;
+use crate::policy::alert::{AlertCode, Severity, Subject};
 use crate::policy::decide;
 
 fn world() -> (State, Desired) {
@@ -32,8 +32,8 @@ fn messages(records: &[Record]) -> Vec<&str> {
     records.iter().map(|record| record.message.as_str()).collect()
 }
 
-fn alert(severity: Severity, code: &'static str, text: &str) -> Alert {
-    Alert { severity, code, text: text.to_owned(), panel: String::new(), acknowledged: false }
+fn alert(severity: Severity, code: AlertCode, text: &str) -> Alert {
+    Alert::new(code, Subject::Whole, text).graded(severity)
 }
 
 #[test]
@@ -105,8 +105,10 @@ fn who_undid_our_work_is_named() {
 #[test]
 fn an_alert_is_told_when_it_comes_and_when_it_goes_and_not_in_between() {
     let (state, calm) = world();
-    let alerts =
-        vec![alert(Severity::Fault, "gateway-blocked", "Docker drops"), alert(Severity::Warning, "node-down", "x")];
+    let alerts = vec![
+        alert(Severity::Fault, AlertCode::GatewayBlocked, "Docker drops"),
+        alert(Severity::Warning, AlertCode::NodeDown, "x"),
+    ];
     let blocked = Desired { severity: Severity::Fault, alerts, ..calm.clone() };
     let raised = records(&[], Some(&calm), &blocked, &state);
     assert_eq!(messages(&raised), ["gateway-blocked: Docker drops"], "a node's health has a record of its own");
@@ -123,7 +125,7 @@ fn each_of_several_alerts_of_one_kind_comes_and_goes_by_itself() {
     let (state, calm) = world();
     let enslaved = |port: &str| {
         let text = format!("{port} is a port of br0");
-        Alert { panel: format!("{port} IN br0"), ..alert(Severity::Warning, "uplink-enslaved", &text) }
+        Alert::new(AlertCode::UplinkEnslaved, Subject::Port(port.to_owned()), text)
     };
     let one = Desired { alerts: vec![enslaved("eth2")], ..calm.clone() };
     let two = Desired { alerts: vec![enslaved("eth2"), enslaved("eth3")], ..calm.clone() };
@@ -161,8 +163,8 @@ fn essential_parts_fail_louder() {
 
 #[test]
 fn identities_are_random_uuids_and_none_is_used_twice() {
-    let ids: BTreeSet<&str> = KINDS.iter().map(|kind| kind.id).collect();
-    assert_eq!(ids.len(), KINDS.len());
+    let ids: BTreeSet<&str> = Kind::ALL.iter().map(|kind| kind.id()).collect();
+    assert_eq!(ids.len(), Kind::ALL.len());
     for id in ids {
         assert!(id.len() == 32 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')), "{id}");
         assert!(id.as_bytes()[12] == b'4' && matches!(id.as_bytes()[16], b'8' | b'9' | b'a' | b'b'), "{id}: version 4");

@@ -77,6 +77,11 @@ pub fn playlist(settings: &Settings, state: &State, desired: &Desired) -> Playli
     scene.playlist(geometry)
 }
 
+/// Returns what makes an alert another topic: other words are to be seen at once, also where it is the same alert.
+fn topic_key(alert: &Alert) -> String {
+    format!("{} {}", alert.code, alert.panel)
+}
+
 impl Scene<'_> {
     /// The address or the words in its place: on one screen, or several that are marked.
     fn heading(&self, geometry: Geometry) -> Vec<Vec<String>> {
@@ -111,7 +116,7 @@ impl Scene<'_> {
     fn news(&self, heading: &[Vec<String>]) -> Vec<String> {
         let nodes = self.state.nodes();
         let count = format!("{}/{}", nodes.count(NodeHealth::Up), nodes.total());
-        let alerts = self.alerts.iter().filter(|alert| !alert.acknowledged).map(Alert::key);
+        let alerts = self.alerts.iter().filter(|alert| !alert.acknowledged).map(topic_key);
         heading.concat().into_iter().chain([count]).chain(alerts).collect()
     }
 

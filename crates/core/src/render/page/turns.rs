@@ -150,7 +150,7 @@ impl Scene<'_> {
         let words = if addressed { "" } else { words::no_address(self.state) };
         let alerts = self.alerts.iter().filter(|alert| wanted(alert));
         let shown = alerts.filter(|alert| !alert.panel.is_empty() && alert.panel != words);
-        shown.map(|alert| (alert.key(), Topic::Text(alert.panel.clone()))).unzip()
+        shown.map(|alert| (super::topic_key(alert), Topic::Text(alert.panel.clone()))).unzip()
     }
 }
 

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use crate::config::{Lcd, LcdBus};
-use crate::event::{ApplyError, ApplyErrorKind};
+use crate::event::ApplyError;
 use crate::panel::emulator::{Backpack, Clock, FaultInjector, Script};
 use crate::panel::gpio::Pins;
 use crate::panel::hd44780::Hd44780;
 use crate::panel::pcf8574::{CLOCK_HZ, Pcf8574};
 use crate::panel::{CharDisplay, linux};
+use crate::sink::ornament::PanelError;
 use crate::source::reading;
 
 /// Opens a display, again and again as it comes and goes; lives as long as the settings stand.
@@ -65,22 +66,19 @@ fn emulator(settings: &Lcd) -> Option<Connector> {
             let faults = faults(script.as_deref(), log.as_deref())?;
             device = Some((Backpack::new(clock.clone(), address, wiring).with_faults(faults), clock));
         }
-        let Some((backpack, clock)) = device.clone() else { return Err(fault("no emulator".to_owned())) };
+        let Some((backpack, clock)) = device.clone() else { return Err(PanelError::NoEmulator.into()) };
         let expander = Pcf8574::new(backpack, clock, address, wiring, "the emulated bus", CLOCK_HZ);
         Ok(Box::new(Hd44780::new(expander, geometry, charset)))
     }))
 }
 
 /// Script and log of an emulated device.
-pub(in crate::sink) fn faults(script: Option<&Path>, log: Option<&Path>) -> Result<FaultInjector, ApplyError> {
-    let read = |path: &Path| -> Result<Script, ApplyError> {
-        let text = reading::text(path).map_err(|error| fault(format!("{}: {error}", path.display())))?;
-        Script::parse(&text).map_err(|error| fault(format!("{}: {error}", path.display())))
+pub(in crate::sink) fn faults(script: Option<&Path>, log: Option<&Path>) -> Result<FaultInjector, PanelError> {
+    let read = |path: &Path| -> Result<Script, PanelError> {
+        let here = || path.to_owned();
+        let text = reading::text(path).map_err(|source| PanelError::ScriptUnread { path: here(), source })?;
+        Script::parse(&text).map_err(|fault| PanelError::ScriptWrong { path: here(), fault: fault.to_string() })
     };
     let script = script.map_or_else(|| Ok(Script::default()), read)?;
-    FaultInjector::new(script, log).map_err(|error| fault(format!("emulator's log: {error}")))
-}
-
-fn fault(message: String) -> ApplyError {
-    ApplyError { kind: ApplyErrorKind::Failed, message }
+    FaultInjector::new(script, log).map_err(PanelError::NoLog)
 }

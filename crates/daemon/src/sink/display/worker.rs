@@ -9,7 +9,7 @@ use crate::panel::CharDisplay;
 use crate::panel::charset::HEARTBEAT;
 use crate::panel::playlist::{Rotation, Urgency};
 use crate::panel::{Frame, Playlist};
-use crate::sink::ornament::{self, Lease, Patience, Reporter, earliest, switched_off};
+use crate::sink::ornament::{self, Lease, PanelError, Patience, Reporter, earliest};
 
 /// The least time between two frames that are not urgent.
 const FRAME_TIME: Duration = Duration::from_millis(100);
@@ -106,7 +106,9 @@ impl Worker {
     /// display has lost its power: whatever is written covers the traces.
     fn put(&mut self, frame: &Frame, lit: bool, urgent: bool) -> Result<(), ApplyError> {
         if self.display.is_none() {
-            let Some(connector) = &mut self.connector else { return Err(switched_off("the display")) };
+            let Some(connector) = &mut self.connector else {
+                return Err(PanelError::SwitchedOff { what: "the display" }.into());
+            };
             self.display = Some(connector()?);
             self.refreshed_at = self.start.elapsed();
         }
@@ -182,7 +184,7 @@ impl ornament::Worker for Worker {
 
     fn work(&mut self) -> Option<Duration> {
         if self.connector.is_none() {
-            self.reporter.report(Err(switched_off("the display")));
+            self.reporter.report(Err(PanelError::SwitchedOff { what: "the display" }.into()));
             return self.reporter.flush();
         }
         if !self.started {

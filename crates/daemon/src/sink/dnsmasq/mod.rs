@@ -1,6 +1,7 @@
 //! Runs dnsmasq for the nodes: gives it its files, listens to it, starts it again when it dies, keeps its leases.
 
 mod child;
+mod error;
 mod folder;
 mod keep;
 mod port;

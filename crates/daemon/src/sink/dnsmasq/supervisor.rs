@@ -13,6 +13,7 @@ use tracing::{debug, trace};
 
 use super::Forgotten;
 use super::child::{self, Running};
+use super::error::DnsmasqError;
 use super::folder;
 use super::keep::Keep;
 use super::port;
@@ -20,7 +21,7 @@ use super::pulse::{Pulse, Sign};
 use super::reclaim;
 use super::said::{self, Listener};
 use super::transfers::Transfers;
-use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Output};
+use crate::event::{Applied, ApplyError, ApplyReport, Event, Output};
 use crate::render::dnsmasq::Files;
 use crate::source::dhcp::Questions;
 use crate::source::folder::Folder;
@@ -221,7 +222,7 @@ impl Supervisor {
     /// Gives the running one other files to read; tried again if they cannot be written.
     async fn update(&mut self, wanted: Files) {
         if let Err(error) = self.write(&wanted) {
-            return self.fail(not_written(&error)).await;
+            return self.fail(DnsmasqError::NotWritten(error).into()).await;
         }
         if !self.reclaim(&wanted) {
             return self.restart().await;
@@ -279,16 +280,12 @@ impl Supervisor {
         self.due = None;
         let Some(wanted) = self.wanted.clone() else { return };
         if let Err(error) = self.start(&wanted) {
-            self.fail(error).await;
+            self.fail(error.into()).await;
         }
     }
 
-    fn start(&mut self, wanted: &Files) -> Result<(), ApplyError> {
-        let program = child::program().ok_or_else(|| ApplyError {
-            kind: ApplyErrorKind::Absent,
-            message: "dnsmasq is not installed, so the nodes get no addresses and names from here: sudo apt install dnsmasq-base"
-                .to_owned(),
-        })?;
+    fn start(&mut self, wanted: &Files) -> Result<(), DnsmasqError> {
+        let program = child::program().ok_or(DnsmasqError::NotInstalled)?;
         let taken = if wanted.config == wanted.config_without_names {
             None
         } else {
@@ -298,24 +295,20 @@ impl Supervisor {
             let head = wanted.address.addr();
             format!("another program has port 53 on {head} (`sudo bramblegate doctor` names it)")
         });
-        Folder::make(&self.folder, 0o700).map_err(|error| not_written(&error))?;
+        Folder::make(&self.folder, 0o700)?;
         if self.leases.is_none() {
             self.leases = Watch::open(&self.folder.join("leases"))
                 .inspect_err(|error| debug!(%error, "the leases cannot be watched, so no copy of them is kept"))
                 .ok();
         }
-        let (leases, damage) =
-            self.keep.prepare(wanted.address, &wanted.nodes.homes).map_err(|error| not_written(&error))?;
-        self.write(wanted).map_err(|error| not_written(&error))?;
+        let (leases, damage) = self.keep.prepare(wanted.address, &wanted.nodes.homes)?;
+        self.write(wanted)?;
         self.listener.remember(&leases);
         for text in damage {
             self.tell(said::trouble(text));
         }
-        let running =
-            Running::start(&program, &self.folder.join("main"), self.asked.clone()).map_err(|error| ApplyError {
-                kind: ApplyErrorKind::Failed,
-                message: format!("{} cannot be started: {error}", program.display()),
-            })?;
+        let running = Running::start(&program, &self.folder.join("main"), self.asked.clone())
+            .map_err(|source| DnsmasqError::NotStarted { program, source })?;
         self.reclaim(wanted);
         (self.running, self.given) = (Some(running), Some(wanted.clone()));
         (self.since, self.started) = (Instant::now(), false);
@@ -365,22 +358,22 @@ impl Supervisor {
         let killed = cause == ExitCause::Killed;
         if !self.started {
             let why = if self.last_words.is_empty() { "it says nothing" } else { &self.last_words };
-            let message = format!("dnsmasq does not start: {why} ({how})");
-            self.fail(ApplyError { kind: ApplyErrorKind::Failed, message }).await;
+            self.fail(DnsmasqError::EndsAtOnce { why: why.to_owned(), how }.into()).await;
             return;
         }
         // Not one record more or less: nobody else tells that names and addresses were gone for a moment.
         let _ = self.events.send(said::trouble(cause.sentence("dnsmasq", &how, &self.last_words))).await;
         // Who was killed by somebody did not end by itself; who takes more memory than there is will do so again.
+        debug!(%how, ?cause, "dnsmasq ended");
         if !killed && self.crashes.ended(Instant::now()) {
-            let message = format!("dnsmasq ends again and again ({how}), last with: {}", self.last_words);
-            self.report(Err(ApplyError { kind: ApplyErrorKind::Failed, message })).await;
+            let why = self.last_words.clone();
+            self.report(Err(DnsmasqError::EndsAgain { why, how }.into())).await;
         }
         if self.pauses.ran_well(self.since.elapsed()) {
             self.pauses.reset();
         }
         let pause = if killed { self.pauses.pause_within(KILLED_PAUSE) } else { self.pauses.pause() };
-        debug!(%how, ?cause, ?pause, "dnsmasq ended");
+        debug!(?pause, "dnsmasq is started again after a pause");
         self.due = Some(Instant::now() + pause);
     }
 
@@ -398,8 +391,7 @@ impl Supervisor {
         if self.running.is_some() {
             if !self.started {
                 self.end().await;
-                let message = format!("dnsmasq does not start: it has not said so within {} s", START.as_secs());
-                return self.fail(ApplyError { kind: ApplyErrorKind::Failed, message }).await;
+                return self.fail(DnsmasqError::StartsTooLong { seconds: START.as_secs() }.into()).await;
             }
             if let Some(wanted) = self.wanted.clone().filter(|wanted| self.given.as_ref() != Some(wanted)) {
                 return self.want(Some(wanted)).await;
@@ -486,8 +478,4 @@ impl Supervisor {
             debug!(%error, "the loop has no room for a line of dnsmasq's");
         }
     }
-}
-
-fn not_written(error: &io::Error) -> ApplyError {
-    ApplyError { kind: ApplyErrorKind::Failed, message: format!("dnsmasq's files cannot be written: {error}") }
 }

@@ -9,6 +9,7 @@ use crate::panel::emulator::{Clock, Stick};
 use crate::panel::sysfs_led::{LEDS, SysfsLed};
 use crate::panel::{Indicator, hid};
 use crate::sink::display::faults;
+use crate::sink::ornament::PanelError;
 
 /// Opens an indicator, again and again as it comes and goes; lives as long as the settings stand.
 pub type Connector = Box<dyn FnMut() -> Result<Box<dyn Indicator>, ApplyError> + Send>;
@@ -44,7 +45,7 @@ pub fn connector(settings: &Led) -> Option<Connector> {
                 Err(_) => {}
             }
         }
-        Err(first.unwrap_or_else(|| fault("no indicator".to_owned())))
+        Err(first.unwrap_or_else(|| PanelError::NoIndicator.into()))
     }))
 }
 
@@ -77,13 +78,9 @@ fn emulator(settings: &Led) -> Option<Connector> {
             let faults = faults(script.as_deref(), log.as_deref())?;
             device = Some(Stick::new(Clock::real(), identity, 8).with_faults(faults));
         }
-        let Some(stick) = &device else { return Err(fault("no emulator".to_owned())) };
+        let Some(stick) = &device else { return Err(PanelError::NoEmulator.into()) };
         let transport = stick.open()?;
         let identity = transport.identity();
         Ok(Box::new(BlinkStick::new(transport, identity)?))
     }))
-}
-
-fn fault(message: String) -> ApplyError {
-    ApplyError { kind: ApplyErrorKind::Failed, message }
 }

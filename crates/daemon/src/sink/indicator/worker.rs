@@ -9,7 +9,7 @@ use crate::event::{Applied, ApplyError};
 use crate::panel::Indicator;
 use crate::panel::light::pulse_widths;
 use crate::panel::signal::{Colour, Pattern, Signal, level};
-use crate::sink::ornament::{self, Lease, Patience, Reporter, earliest, switched_off};
+use crate::sink::ornament::{self, Lease, PanelError, Patience, Reporter, earliest};
 
 /// What is left of the brightness when dimmed.
 const DIMMED: f32 = 0.2;
@@ -82,7 +82,9 @@ impl Worker {
         if self.indicator.is_some() {
             return Ok(());
         }
-        let Some(connector) = &mut self.connector else { return Err(switched_off("the LED")) };
+        let Some(connector) = &mut self.connector else {
+            return Err(PanelError::SwitchedOff { what: "the LED" }.into());
+        };
         self.indicator = Some(connector()?);
         Ok(())
     }
@@ -196,7 +198,7 @@ impl ornament::Worker for Worker {
 
     fn work(&mut self) -> Option<Duration> {
         if self.connector.is_none() {
-            self.reporter.report(Err(switched_off("the LED")));
+            self.reporter.report(Err(PanelError::SwitchedOff { what: "the LED" }.into()));
             return self.reporter.flush();
         }
         // Nothing is touched before there is something to say: a restart leaves the LED as it is.

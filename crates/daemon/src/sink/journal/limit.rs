@@ -29,7 +29,7 @@ pub struct Limit {
 
 #[derive(Debug)]
 struct Lately {
-    kind: &'static Kind,
+    kind: Kind,
     bucket: Bucket,
     subjects: BTreeMap<String, Bucket>,
     left_out: u64,
@@ -69,7 +69,7 @@ impl Limit {
             last: String::new(),
             since: now,
         };
-        let lately = self.kinds.entry(kind.id).or_insert_with(fresh);
+        let lately = self.kinds.entry(kind.id()).or_insert_with(fresh);
         let about = ABOUT.iter().find_map(|name| record.field(name));
         let subject = about.and_then(|about| lately.subjects.get(about).copied()).unwrap_or_default();
         let passes = lately.bucket.has(OF_A_KIND.saturating_add(more), KIND_INTERVAL, now)

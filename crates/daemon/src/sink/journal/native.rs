@@ -19,7 +19,7 @@ use crate::render::journal::Record;
 pub fn encode(record: &Record, dropped: u64) -> Vec<u8> {
     let mut text = Vec::new();
     field(&mut text, "MESSAGE", &record.message);
-    field(&mut text, "MESSAGE_ID", record.kind.id);
+    field(&mut text, "MESSAGE_ID", record.kind.id());
     field(&mut text, "PRIORITY", &(record.priority as u8).to_string());
     field(&mut text, "SYSLOG_IDENTIFIER", "bramblegate");
     if dropped > 0 {

@@ -77,7 +77,7 @@ fn a_record_arrives_with_its_fields() {
     fake.journal().write(&record);
     let fields = decode(&fake.receive());
     assert_eq!(value(&fields, "MESSAGE"), "stopping: the machine restarts");
-    assert_eq!(value(&fields, "MESSAGE_ID"), record.kind.id);
+    assert_eq!(value(&fields, "MESSAGE_ID"), record.kind.id());
     assert_eq!(value(&fields, "PRIORITY"), "6");
     assert_eq!(value(&fields, "NODE"), "rpi1");
     assert_eq!(value(&fields, "DROPPED"), "");

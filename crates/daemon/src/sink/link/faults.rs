@@ -4,50 +4,49 @@ use ipnet::Ipv4Net;
 use rustix::io::Errno;
 
 use super::conf::{self, Change};
+use super::error::LinkError;
 use crate::event::{Applied, ApplyError, ApplyErrorKind};
-use crate::sink::rtnl::failed;
-use crate::source::netlink::RequestError;
+use crate::sink::error::{OutputError, Refused, RequestError, reported};
 
 /// The faults so far.
 #[derive(Debug, Default)]
 pub struct Faults {
-    errors: Vec<ApplyError>,
+    errors: Vec<LinkError>,
     /// ports that may answer the ARP of their network for an address of another port
     exposed: Vec<String>,
 }
 
 impl Faults {
     /// Takes the outcome of one step.
-    pub fn note(&mut self, result: Result<(), ApplyError>) {
+    pub fn note(&mut self, result: Result<(), LinkError>) {
         self.errors.extend(result.err());
     }
 
     /// A port in the plan is not there.
     pub fn gone(&mut self, port: &str) {
-        self.note(Err(absent(format!("{port}: the interface is not there"))));
+        self.note(Err(LinkError::Gone { port: port.to_owned() }));
     }
 
     /// A port did not take settings.
-    pub fn settings_refused(&mut self, port: &str, changes: &[Change], error: &RequestError) {
+    pub fn settings_refused(&mut self, port: &str, changes: &[Change], error: RequestError) {
         // Where the kernel does no IPv4 (an MTU below 68) it answers no ARP either.
         if error.errno() == Some(Errno::AFNOSUPPORT) {
-            self.note(Err(absent(format!("{port}: there is no IPv4 on it; is its MTU below 68?"))));
+            self.note(Err(LinkError::NoIpv4 { port: port.to_owned() }));
             return;
         }
-        let fault = failed(format!("{port}: cannot set {}", conf::named(changes)), error);
+        let fault = Refused::new(format!("{port}: cannot set {}", conf::named(changes)), error);
         let of_arp = changes.iter().any(|change| matches!(change.setting, conf::ARP_IGNORE | conf::ARP_ANNOUNCE));
-        if of_arp && fault.kind != ApplyErrorKind::Absent {
+        if of_arp && fault.kind() != ApplyErrorKind::Absent {
             self.exposed.push(port.to_owned());
         }
-        self.errors.push(fault);
+        self.errors.push(fault.into());
     }
 
     /// Whether `port` may be given `address` now: not while another port would answer the venue's ARP for it.
     pub fn permit(&mut self, port: &str, address: Ipv4Net) -> bool {
         if !self.exposed.is_empty() {
             let others = self.exposed.join(", ");
-            let message = format!("{port}: {address} has to wait, or {others} would answer ARP for it");
-            self.errors.push(ApplyError { kind: ApplyErrorKind::Failed, message });
+            self.errors.push(LinkError::Exposed { port: port.to_owned(), address, others });
         }
         self.exposed.is_empty()
     }
@@ -56,20 +55,16 @@ impl Faults {
     /// be written down how the ports were before.
     pub fn result(self, unkept: Option<String>) -> Result<Applied, ApplyError> {
         // What is merely absent does not make the rest less clear.
-        let mut kinds = self.errors.iter().map(|error| error.kind).filter(|kind| *kind != ApplyErrorKind::Absent);
+        let mut kinds = self.errors.iter().map(OutputError::kind).filter(|kind| *kind != ApplyErrorKind::Absent);
         let kind = match (self.errors.is_empty(), kinds.next()) {
             (true, _) => return Ok(Applied::Link { unkept }),
             (false, None) => ApplyErrorKind::Absent,
             (false, Some(first)) if kinds.all(|kind| kind == first) => first,
             (false, Some(_)) => ApplyErrorKind::Failed,
         };
-        let texts: Vec<_> = self.errors.into_iter().map(|error| error.message).collect();
+        let texts: Vec<_> = self.errors.iter().map(|error| reported(error).message).collect();
         Err(ApplyError { kind, message: texts.join("; ") })
     }
-}
-
-fn absent(message: String) -> ApplyError {
-    ApplyError { kind: ApplyErrorKind::Absent, message }
 }
 
 #[cfg(test)]
@@ -91,7 +86,7 @@ mod tests {
     #[test]
     fn no_address_for_the_cluster_while_an_uplink_would_answer_for_it() {
         let mut faults = Faults::default();
-        faults.settings_refused("eth2", &ARP, &refused(Errno::BUSY));
+        faults.settings_refused("eth2", &ARP, refused(Errno::BUSY));
         assert!(!may_have_its_address(&mut faults));
         let error = faults.result(None).unwrap_err();
         assert_eq!(error.kind, ApplyErrorKind::Failed);
@@ -105,8 +100,8 @@ mod tests {
     #[test]
     fn an_uplink_that_cannot_answer_or_has_just_gone_is_named_and_holds_nothing_up() {
         let mut faults = Faults::default();
-        faults.settings_refused("eth2", &ARP, &refused(Errno::NODEV));
-        faults.settings_refused("eth3", &ARP, &refused(Errno::AFNOSUPPORT));
+        faults.settings_refused("eth2", &ARP, refused(Errno::NODEV));
+        faults.settings_refused("eth3", &ARP, refused(Errno::AFNOSUPPORT));
         faults.gone("usb0");
         assert!(may_have_its_address(&mut faults));
         let error = faults.result(None).unwrap_err();
@@ -118,7 +113,7 @@ mod tests {
     fn another_setting_that_fails_is_a_fault_and_no_danger() {
         let mut faults = Faults::default();
         faults.gone("usb0");
-        faults.settings_refused("eth2", &FILTER, &refused(Errno::PERM));
+        faults.settings_refused("eth2", &FILTER, refused(Errno::PERM));
         assert!(may_have_its_address(&mut faults));
         assert_eq!(faults.result(None).unwrap_err().kind, ApplyErrorKind::Denied);
     }

@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::conf::{self, Change, Conf};
-use crate::event::{ApplyError, ApplyErrorKind};
+use super::error::LinkError;
 use crate::policy::InterfaceConf;
 use crate::source::folder::{self, Folder};
 
@@ -197,8 +197,8 @@ impl Previous {
     }
 
     /// Everything has been put back.
-    pub fn remove(self) -> Result<(), ApplyError> {
-        folder::remove(&self.path).map_err(|error| self.failed(&error))
+    pub fn remove(self) -> Result<(), LinkError> {
+        folder::remove(&self.path).map_err(|source| LinkError::RecordStays { path: self.path, source })
     }
 
     /// A full or read-only disk must not keep the nodes from the internet: what cannot be written is still known to this
@@ -214,14 +214,6 @@ impl Previous {
             Folder::make(above, STATE_MODE)?;
         }
         folder::replace(&self.path, text)
-    }
-
-    fn failed(&self, error: &io::Error) -> ApplyError {
-        let kind = match error.kind() {
-            io::ErrorKind::PermissionDenied => ApplyErrorKind::Denied,
-            _ => ApplyErrorKind::Failed,
-        };
-        ApplyError { kind, message: format!("{} cannot be removed: {error}", self.path.display()) }
     }
 }
 

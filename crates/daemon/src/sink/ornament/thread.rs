@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Lease, Reporter};
-use crate::event::{ApplyError, ApplyErrorKind, Event, Output};
-use crate::sink::panicked;
+use super::{Lease, PanelError, Reporter};
+use crate::event::{ApplyError, Event, Output};
+use crate::sink::error::Panicked;
 use crate::supervise::spawn_thread;
 
 /// What the thread can be told.
@@ -66,11 +66,10 @@ pub fn start<W: Worker + 'static>(
         name,
         move || make(thread_lease, Reporter::new(events, output)),
         move |worker| run(worker, &receiver),
-        move |worker, panic| worker.recover(panicked(&format!("the {name}'s thread"), panic)),
+        move |worker, panic| worker.recover(Panicked::new(format!("the {name}'s thread"), panic).into()),
     );
-    if let Err(error) = started {
-        let message = format!("the {name}'s thread cannot be started: {error}");
-        reporter.report(Err(ApplyError { kind: ApplyErrorKind::Failed, message }));
+    if let Err(source) = started {
+        reporter.report(Err(PanelError::NoThread { name, source }.into()));
     }
     Handle { orders: sender, lease }
 }

@@ -6,13 +6,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::event::{
-    Applied, ApplyReport, Blocker, Button, Change, Event, Firewall, Head, Lease, Mac, Output, Probe, Reachability,
-    Round, Vital,
+    Acknowledgement, Applied, ApplyReport, Blocker, Button, Change, Event, Firewall, Head, Lease, Mac, Output, Probe,
+    Reachability, Round, Vital,
 };
 use crate::panel::Pattern;
 use crate::policy;
-use crate::policy::acknowledge::Awaited;
-use crate::policy::alert::Severity;
+use crate::policy::alert::{AlertCode, AlertId, Severity, Subject};
 use crate::render::light::lights;
 use story::{ETH1, Story, WLAN0};
 
@@ -137,8 +136,8 @@ fn the_leds_are_the_cluster_and_a_node_each() {
 #[test]
 fn not_all_is_well_and_people_know() {
     let story = Story::fair().node("rpi2", 3, false);
-    let known = policy::acknowledge::everything(&story.state, &policy::decide(&story.settings, &story.state));
-    golden!("known", story.tell(Event::Acknowledged(known)));
+    let known = policy::acknowledge::all_standing(&story.state, &policy::decide(&story.settings, &story.state));
+    golden!("known", story.tell(Event::Acknowledgement(known)));
 }
 
 #[test]
@@ -151,10 +150,11 @@ fn a_warning_is_news_on_every_display_also_where_the_address_stands_first_and_a_
         assert_eq!(before.news, warmer.news, "{size}");
         // The second alert is not on the first page.
         assert_ne!(before.news, story().reached(ETH1, Reachability::Nothing).playlist(size).news, "{size}");
-        let known = policy::acknowledge::everything(&story().state, &policy::decide(&story().settings, &story().state));
+        let known =
+            policy::acknowledge::all_standing(&story().state, &policy::decide(&story().settings, &story().state));
         assert_ne!(
             before.news,
-            story().tell(Event::Acknowledged(known)).playlist(size).news,
+            story().tell(Event::Acknowledgement(known)).playlist(size).news,
             "{size}: a button was pressed"
         );
         assert_eq!(Story::fair().playlist(size).news, Story::fair().playlist(size).news);
@@ -208,8 +208,8 @@ fn racks() -> Story {
 #[test]
 fn ten_thousand_nodes_are_told_by_rack() {
     let story = rounds(racks(), |place| place % 1001 == 7, None);
-    let known = policy::acknowledge::everything(&story.state, &policy::decide(&story.settings, &story.state));
-    golden!("ten-thousand", story.tell(Event::Acknowledged(known)));
+    let known = policy::acknowledge::all_standing(&story.state, &policy::decide(&story.settings, &story.state));
+    golden!("ten-thousand", story.tell(Event::Acknowledgement(known)));
 }
 
 /// The rhythms of a stick with so many LEDs.
@@ -241,8 +241,8 @@ fn a_known_fault_falls_to_the_warnings_rhythm_and_a_new_one_is_red_again() {
     };
     let story = Story::fair().node("rpi1", 3, false).node("rpi2", 3, false);
     assert_eq!(cluster(&story), Pattern::FastBlink);
-    let known = policy::acknowledge::everything(&story.state, &policy::decide(&story.settings, &story.state));
-    let story = story.tell(Event::Acknowledged(known));
+    let known = policy::acknowledge::all_standing(&story.state, &policy::decide(&story.settings, &story.state));
+    let story = story.tell(Event::Acknowledgement(known));
     assert_eq!(cluster(&story), Pattern::DoubleBlink);
     assert_eq!(cluster(&story.node("rpi3", 3, false)), Pattern::FastBlink);
 }
@@ -253,8 +253,8 @@ fn urgency(story: &Story) -> Severity {
 }
 
 fn acknowledged(story: Story) -> Story {
-    let known = policy::acknowledge::everything(&story.state, &policy::decide(&story.settings, &story.state));
-    story.tell(Event::Acknowledged(known))
+    let known = policy::acknowledge::all_standing(&story.state, &policy::decide(&story.settings, &story.state));
+    story.tell(Event::Acknowledgement(known))
 }
 
 /// Fourteen nodes that are well.
@@ -279,7 +279,8 @@ fn of_many_dead_nodes_that_people_know_of_one_that_returns_is_no_news_and_one_mo
         assert_eq!(urgency(&story), Severity::Warning, "one has returned");
         // What is kept on disk, and read at the next start.
         let mut again = shelf(&settings);
-        again.state.restore_acknowledged(story.state.acknowledged().clone());
+        let kept = story.state.acknowledged().iter().map(|id| id.to_string().parse().unwrap());
+        again = again.tell(Event::Acknowledgement(Acknowledgement::Restored(kept.collect())));
         let again = rounds(again, |place| place < 10 && place != 3, None);
         for story in [story, again] {
             assert_eq!(urgency(&story), Severity::Warning);
@@ -288,30 +289,46 @@ fn of_many_dead_nodes_that_people_know_of_one_that_returns_is_no_news_and_one_mo
     }
 }
 
+fn known_down(names: &[&str]) -> BTreeSet<AlertId> {
+    let id = |name: &&str| AlertId { code: AlertCode::NodeDown, subject: Subject::Node((*name).to_owned()) };
+    names.iter().map(id).collect()
+}
+
 #[test]
 fn after_a_restart_what_people_knew_is_waited_for_until_it_has_been_raised() {
-    let settle = |mut story: Story, awaited: &mut Awaited| {
+    let settle = |story: Story| {
         let desired = policy::decide(&story.settings, &story.state);
-        if let Some(known) = awaited.remaining(&story.state, &desired) {
-            story = story.tell(Event::Acknowledged(known));
-        }
-        story
+        let standing = policy::acknowledge::still_standing(&story.state, &desired);
+        let settled = standing.into_iter().fold(story, |story, standing| story.tell(Event::Acknowledgement(standing)));
+        let again = policy::decide(&settled.settings, &settled.state);
+        assert_eq!(again, desired, "what is forgotten changes no decision");
+        settled
     };
-    let known: BTreeSet<String> = ["node-down rpi1 down", "node-down rpi2 down"].map(str::to_owned).into();
-    let mut story = Story::fair();
-    story.state.restore_acknowledged(known.clone());
-    let mut awaited = Awaited::new(known);
-    let story = settle(story, &mut awaited);
+    let known = known_down(&["rpi1", "rpi2"]);
+    let story = Story::fair().tell(Event::Acknowledgement(Acknowledgement::Restored(known)));
+    let story = settle(story);
     assert_eq!(story.state.acknowledged().len(), 2, "none has been raised yet");
-    let story = settle(story.node("rpi1", 3, false), &mut awaited);
-    let story = settle(story.node("rpi1", 3, true), &mut awaited);
-    assert_eq!(story.state.acknowledged().iter().collect::<Vec<_>>(), ["node-down rpi2 down"], "rpi1 has returned");
-    let story = settle(story.node("rpi1", 3, false).node("rpi2", 3, false), &mut awaited);
+    let story = settle(story.node("rpi1", 3, false));
+    let story = settle(story.node("rpi1", 3, true));
+    assert_eq!(*story.state.acknowledged(), known_down(&["rpi2"]), "rpi1 has returned");
+    let story = settle(story.node("rpi1", 3, false).node("rpi2", 3, false));
     let alerts = policy::decide(&story.settings, &story.state).alerts;
     let news: Vec<&str> = alerts.iter().filter(|alert| !alert.acknowledged).map(|alert| alert.text.as_str()).collect();
     assert_eq!(news, ["rpi1 down"], "it died anew within the first minute");
-    let story = settle(story.node("rpi2", 3, true).wait(Duration::from_secs(61)), &mut awaited);
+    let story = settle(story.node("rpi2", 3, true).wait(Duration::from_secs(61)));
     assert!(story.state.acknowledged().is_empty());
+}
+
+#[test]
+fn an_alert_with_other_words_on_the_panel_is_still_known() {
+    let carrier = |up| Story::new().port(ETH1, "eth1", up);
+    let panel = |story: &Story| policy::decide(&story.settings, &story.state).alerts[0].panel.clone();
+    let story = acknowledged(carrier(false).wait(Duration::from_secs(5)));
+    let before = panel(&story);
+    let story = story.port(ETH1, "eth1", true).wait(Duration::from_secs(30));
+    let alert = policy::decide(&story.settings, &story.state).alerts.remove(0);
+    assert_eq!((alert.code, before != alert.panel), (AlertCode::UplinkNone, true), "{before} {alert:?}");
+    assert!(alert.acknowledged, "{before} was acknowledged, {alert:?} was not");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::event::Reachability;
 use crate::panel::playlist::Rotation;
 use crate::panel::{Frame, Geometry, Playlist};
 use crate::policy;
-use crate::policy::alert::{Alert, Severity};
+use crate::policy::alert::{Alert, AlertCode, Severity, Subject};
 use crate::render::page::playlist;
 
 const STEP: Duration = Duration::from_millis(200);
@@ -25,7 +25,8 @@ const AWAY: Duration = Duration::from_millis(10_200);
 fn alert(number: usize, severity: Severity, more: &str, acknowledged: bool) -> Alert {
     let words = std::iter::once("").chain(more.split_whitespace());
     let panel = words.map(|word| format!("#{number:02}{word}")).collect::<Vec<_>>().join(" ");
-    Alert { severity, code: "node-down", text: panel.clone(), panel, acknowledged }
+    let alert = Alert::new(AlertCode::NodeDown, Subject::Whole, panel.clone()).graded(severity).shown_as(panel);
+    Alert { acknowledged, ..alert }
 }
 
 fn severity() -> impl Strategy<Value = Severity> {

@@ -6,7 +6,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Supervisor;
-use crate::event::{ApplyError, ApplyErrorKind, Event, Firewall};
+use crate::event::{Event, Firewall};
+use crate::sink::dnsmasq::error::DnsmasqError;
 use crate::sink::dnsmasq::pulse::{Pulse, Sign, Target};
 use crate::sink::dnsmasq::said;
 
@@ -66,9 +67,7 @@ impl Supervisor {
         self.pulse = None;
         let Some(running) = self.running.take() else { return };
         self.crashes.hung();
-        let text =
-            format!("dnsmasq hangs ({why}), so nodes get neither addresses nor names: it is killed and started again");
-        self.report(Err(ApplyError { kind: ApplyErrorKind::Failed, message: text })).await;
+        self.report(Err(DnsmasqError::Hangs { why: why.to_owned() }.into())).await;
         running.kill().await;
         self.restart().await;
     }

@@ -1,0 +1,373 @@
+//! Alert codes and what an alert is about: plain data that facts, decisions, pages and verbs share.
+
+mod legacy;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+pub use crate::api::status::Severity;
+use crate::config::Mac;
+
+/// Which record the journal has of an alert that comes or goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Journal {
+    /// one of the alert itself
+    Alert,
+    /// none: its cause (an output that fails, a node's health, the internet) has a record of its own
+    Cause,
+}
+
+/// What a code's alerts are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubjectKind {
+    /// the gateway, display or head as a whole: one alert at a time
+    Whole,
+    Port,
+    Node,
+    /// several nodes: acknowledged for each of them, so that one that returns is no news
+    Nodes,
+    Group,
+    Address,
+    Chain,
+    Rule,
+    Forward,
+    Part,
+}
+
+macro_rules! alert_codes {
+    ($($code:ident $name:literal $severity:ident $subject:ident $panel:expr, $journal:ident, $remedy:expr;)*) => {
+        /// What is wrong. The table below has one row for each.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum AlertCode { $($code),* }
+
+        impl AlertCode {
+            /// All of them, in the order of their names.
+            pub const ALL: &'static [Self] = &[$(Self::$code),*];
+
+            const fn row(self) -> &'static Row {
+                match self {
+                    $(Self::$code => &Row {
+                        name: $name,
+                        severity: Severity::$severity,
+                        subject: SubjectKind::$subject,
+                        panel: $panel,
+                        journal: Journal::$journal,
+                        remedy: $remedy,
+                    }),*
+                }
+            }
+        }
+    };
+}
+
+/// Attributes of one code.
+struct Row {
+    name: &'static str,
+    severity: Severity,
+    subject: SubjectKind,
+    panel: Option<&'static str>,
+    journal: Journal,
+    remedy: Option<&'static str>,
+}
+
+// Sorted by name: a list of alerts is sorted by severity and then so. The columns:
+// wire name; severity, where the facts do not give another; subject; words on the panel (`{}` is the subject, `None`: they
+// depend on more than that); the journal's record; remedy, where it is always the same (`None`: the text has it, or there is
+// nothing to do).
+alert_codes! {
+    GatewayAddressTaken "gateway-address-taken" Fault Whole Some("ADDRESS TAKEN"), Alert,
+        Some("give that board another address, or take it off");
+    GatewayBlocked "gateway-blocked" Fault Chain None, Alert, None;
+    GatewayConntrack "gateway-conntrack" Warning Whole Some("CONNTRACK FULL"), Alert,
+        Some("raise net.netfilter.nf_conntrack_max");
+    GatewayDhcpFull "gateway-dhcp-full" Warning Whole Some("DHCP FULL"), Alert, None;
+    GatewayDhcpUnasked "gateway-dhcp-unasked" Warning Whole Some("DHCP OFF"), Alert, None;
+    GatewayDisturbed "gateway-disturbed" Fault Whole Some("RULES FLUSHED"), Alert,
+        Some("stop it (gateway.protect keeps it off on kernels from 6.9 on)");
+    GatewayDnsmasqFailed "gateway-dnsmasq-failed" Warning Whole Some("DHCP FAULT"), Cause, None;
+    GatewayDnsmasqMissing "gateway-dnsmasq-missing" Warning Whole Some("NO DNSMASQ"), Cause, None;
+    GatewayDnsmasqNoNames "gateway-dnsmasq-no-names" Warning Whole Some("NO NODE DNS"), Alert, None;
+    GatewayDrops "gateway-drops" Notice Part Some("DROPS {}"), Alert, None;
+    GatewayForeignDhcp "gateway-foreign-dhcp" Fault Whole Some("PORTS SWAPPED?"), Cause,
+        Some("are the cables of uplink and cluster swapped? (`bramblegate doctor`)");
+    GatewayLink "gateway-link" Fault Whole Some("PORT FAULT"), Cause, None;
+    GatewayNeighbours "gateway-neighbours" Warning Whole Some("NEIGHBOURS FULL"), Alert, None;
+    GatewayNetboot "gateway-netboot" Warning Part Some("{}"), Alert, None;
+    GatewayNotLoaded "gateway-not-loaded" Fault Whole Some("NO FIREWALL"), Cause, None;
+    GatewayOverlap "gateway-overlap" Notice Whole Some("OVERLAP"), Alert, None;
+    GatewayPortAbsent "gateway-port-absent" Warning Whole Some("NO CLUSTER PORT"), Alert, None;
+    GatewayPortEnslaved "gateway-port-enslaved" Fault Port None, Alert, None;
+    GatewayPortNoCarrier "gateway-port-no-carrier" Notice Whole Some("NO SWITCH"), Alert, None;
+    GatewayRenumbered "gateway-renumbered" Warning Whole Some("CLUSTER MOVED"), Alert, None;
+    GatewayRouting "gateway-routing" Fault Whole Some("ROUTING FAULT"), Cause, None;
+    GatewayRule "gateway-rule" Fault Rule Some("RULE {}"), Alert, None;
+    GatewayUnknownPort "gateway-unknown-port" Notice Port Some("{} NO ROLE"), Alert, None;
+    HostClock "host-clock" Notice Whole Some("CLOCK UNSET"), Alert,
+        Some("certificates look invalid until a time server answers (timedatectl)");
+    HostDisk "host-disk" Warning Whole Some("DISK FULL"), Alert,
+        Some("see what fills it: sudo du -xh / | sort -h | tail");
+    HostInodes "host-inodes" Warning Whole Some("INODES FULL"), Alert,
+        Some("too many small files: sudo du --inodes -x / | sort -n | tail");
+    HostMemory "host-memory" Warning Whole Some("LOW MEMORY"), Alert,
+        Some("see who takes it: ps aux --sort=-rss | head");
+    HostNoNetRaw "host-no-net-raw" Warning Whole Some("NO PROBES"), Alert,
+        Some("start the gateway by its service, or as root");
+    HostPressure "host-pressure" Warning Part Some("{}"), Alert, None;
+    HostReadOnly "host-read-only" Fault Whole Some("DISK READONLY"), Alert,
+        Some("the card or disk is failing; save what is on it, see dmesg, and replace it");
+    HostSensor "host-sensor" Warning Whole Some("SENSOR HANGS"), Alert, None;
+    HostState "host-state" Notice Whole Some("STATE NOT KEPT"), Alert, None;
+    HostStatusSocket "host-status-socket" Notice Whole Some("STATUS SOCKET"), Cause, None;
+    HostTemperature "host-temperature" Warning Whole Some("HOT"), Alert, Some("give it air, or a fan");
+    HostThrottled "host-throttled" Warning Whole Some("THROTTLED"), Alert,
+        Some("cool it better (vcgencmd get_throttled shows why)");
+    HostUnderVoltage "host-under-voltage" Warning Whole Some("LOW VOLT"), Alert,
+        Some("use a stronger power supply and a short, thick cable");
+    LcdError "lcd-error" Notice Whole Some("LCD ERROR"), Cause, None;
+    LedError "led-error" Notice Whole Some("LED ERROR"), Cause, None;
+    NodeAwaited "node-awaited" Notice Whole Some("nodes awaited"), Cause, None;
+    NodeDegraded "node-degraded" Warning Nodes None, Cause, None;
+    NodeDown "node-down" Warning Nodes Some("{} down"), Cause, None;
+    NodeDuplicateAddress "node-duplicate-address" Warning Address Some("TWICE {}"), Alert,
+        Some("give one of them another, or let both ask by DHCP");
+    NodeDuplicateName "node-duplicate-name" Warning Node Some("TWICE {}"), Alert, None;
+    NodeFlapping "node-flapping" Warning Nodes Some("{} flapping"), Cause, None;
+    NodeFlood "node-flood" Notice Port Some("FLOOD {}"), Alert, None;
+    NodeForwardHides "node-forward-hides" Warning Forward Some("{} TO NODE"), Alert, None;
+    NodeForwardLost "node-forward-lost" Warning Forward Some("NO WAY {}"), Alert, None;
+    NodeForwardOverlap "node-forward-overlap" Notice Whole Some("NO FORWARD"), Alert, None;
+    NodeGroupDown "node-group-down" Warning Nodes None, Cause, None;
+    NodeGroupFault "node-group-fault" Fault Group Some("{} FAULT"), Alert, None;
+    NodeNamedAsHead "node-named-as-head" Notice Node Some("TWICE {}"), Alert,
+        Some("in the cluster it leads to the node; give one of them another (`bramblegate check` says where)");
+    NodeSwapped "node-swapped" Warning Node Some("{} SWAPPED"), Alert, None;
+    UplinkAddressTaken "uplink-address-taken" Warning Port Some("{} ADDR TAKEN"), Alert, None;
+    UplinkBlocked "uplink-blocked" Warning Port Some("{} BLOCKED"), Alert, None;
+    UplinkClash "uplink-clash" Fault Whole None, Alert, None;
+    UplinkEnslaved "uplink-enslaved" Warning Port None, Alert, None;
+    UplinkExitBy "uplink-exit-by" Warning Port Some("EXIT BY {}"), Alert, None;
+    UplinkFailover "uplink-failover" Notice Port Some("NODES BY {}"), Alert, None;
+    UplinkLeaseNotRenewed "uplink-lease-not-renewed" Warning Port Some("NOT RENEWED"), Alert, None;
+    UplinkNoExit "uplink-no-exit" Fault Port Some("NO EXIT"), Alert, None;
+    UplinkNoInternet "uplink-no-internet" Warning Port Some("NO INTERNET"), Cause, None;
+    UplinkNoIpv4 "uplink-no-ipv4" Notice Port Some("NODES OFFLINE"), Alert, None;
+    UplinkNoRoute "uplink-no-route" Warning Port Some("NO ROUTER"), Alert, None;
+    UplinkNone "uplink-none" Notice Whole None, Cause, None;
+    UplinkPortal "uplink-portal" Warning Port Some("PORTAL"), Cause, None;
+}
+
+impl AlertCode {
+    /// The stable name in status, journal and manual; begins with its subject, as "node-down".
+    pub const fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// How bad it is, where the facts do not make it better or worse.
+    pub const fn severity(self) -> Severity {
+        self.row().severity
+    }
+
+    pub const fn subject(self) -> SubjectKind {
+        self.row().subject
+    }
+
+    pub const fn journal(self) -> Journal {
+        self.row().journal
+    }
+
+    /// Returns what helps, where it is the same each time; the text of an alert ends with it.
+    pub const fn remedy(self) -> Option<&'static str> {
+        self.row().remedy
+    }
+
+    /// Returns the few words for the display, empty where they depend on more than the subject.
+    pub fn panel(self, subject: &Subject) -> String {
+        let words = self.row().panel.unwrap_or_default();
+        words.replace("{}", &subject.words())
+    }
+
+    /// Returns whether it is about nodes: it may be waited for as long as they may be starting.
+    pub fn is_of_nodes(self) -> bool {
+        self.name().starts_with("node-")
+    }
+}
+
+impl fmt::Display for AlertCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// No alert has this code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownCode;
+
+impl FromStr for AlertCode {
+    type Err = UnknownCode;
+
+    fn from_str(name: &str) -> Result<Self, UnknownCode> {
+        Self::ALL.iter().copied().find(|code| code.name() == name).ok_or(UnknownCode)
+    }
+}
+
+macro_rules! parts {
+    ($($part:ident $name:literal $panel:literal;)*) => {
+        /// One of several things that a code may be about at the same time.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Part { $($part),* }
+
+        impl Part {
+            pub const ALL: &'static [Self] = &[$(Self::$part),*];
+
+            const fn name(self) -> &'static str {
+                match self { $(Self::$part => $name),* }
+            }
+
+            const fn panel(self) -> &'static str {
+                match self { $(Self::$part => $panel),* }
+            }
+        }
+    };
+}
+
+// Name, and words on the panel.
+parts! {
+    BootFile "boot-file" "BOOT FILE CLOSED";
+    BootFolder "boot-folder" "NO BOOT FILES";
+    Dhcp "dhcp" "DHCP";
+    Disk "disk" "DISK BUSY";
+    Forged "forged" "FORGED";
+    IpxeScript "ipxe-script" "NO IPXE SCRIPT";
+    Memory "memory" "MEMORY BUSY";
+    Processor "processor" "BUSY";
+    Strangers "strangers" "STRANGERS";
+    Strays "strays" "STRAYS";
+    Transit "transit" "TRANSIT";
+}
+
+/// Which one an alert is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// the only one of its kind, or several that are not told apart
+    Whole,
+    Port(String),
+    Node(String),
+    /// a group of nodes
+    Group(String),
+    Address(Ipv4Addr),
+    /// a board that no node is known for
+    Board(Mac),
+    /// a chain of another program: "ip filter FORWARD"
+    Chain(String),
+    /// a routing rule of another program, by its preference
+    Rule(u32),
+    /// a forwarded port: "tcp:2201"
+    Forward(String),
+    Part(Part),
+}
+
+impl Subject {
+    /// Returns how it is called on the display.
+    fn words(&self) -> String {
+        match self {
+            Self::Whole => String::new(),
+            Self::Port(name) | Self::Node(name) | Self::Group(name) | Self::Chain(name) => name.clone(),
+            Self::Address(address) => address.to_string(),
+            Self::Board(mac) => mac.to_string(),
+            Self::Rule(preference) => preference.to_string(),
+            Self::Forward(port) => port.rsplit(':').next().unwrap_or_default().to_owned(),
+            Self::Part(part) => part.panel().to_owned(),
+        }
+    }
+}
+
+/// As it is kept: "port=eth1", "node=rpi1"; empty for the whole.
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole => Ok(()),
+            Self::Port(name) => write!(f, "port={name}"),
+            Self::Node(name) => write!(f, "node={name}"),
+            Self::Group(name) => write!(f, "group={name}"),
+            Self::Address(address) => write!(f, "address={address}"),
+            Self::Board(mac) => write!(f, "board={mac}"),
+            Self::Chain(chain) => write!(f, "chain={chain}"),
+            Self::Rule(preference) => write!(f, "rule={preference}"),
+            Self::Forward(port) => write!(f, "forward={port}"),
+            Self::Part(part) => write!(f, "part={}", part.name()),
+        }
+    }
+}
+
+/// This is no alert's code and subject as they are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownSubject;
+
+impl FromStr for Subject {
+    type Err = UnknownSubject;
+
+    fn from_str(text: &str) -> Result<Self, UnknownSubject> {
+        if text.is_empty() {
+            return Ok(Self::Whole);
+        }
+        let (kind, value) = text.split_once('=').ok_or(UnknownSubject)?;
+        let name = || value.to_owned();
+        Ok(match kind {
+            "port" => Self::Port(name()),
+            "node" => Self::Node(name()),
+            "group" => Self::Group(name()),
+            "address" => Self::Address(value.parse().map_err(|_| UnknownSubject)?),
+            "board" => Self::Board(value.parse().map_err(|_| UnknownSubject)?),
+            "chain" => Self::Chain(name()),
+            "rule" => Self::Rule(value.parse().map_err(|_| UnknownSubject)?),
+            "forward" => Self::Forward(name()),
+            "part" => {
+                let part = Part::ALL.iter().copied().find(|part| part.name() == value);
+                Self::Part(part.ok_or(UnknownSubject)?)
+            }
+            _ => return Err(UnknownSubject),
+        })
+    }
+}
+
+/// What makes an alert the same later on: its text may hold figures that move, its words on the panel may be others.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AlertId {
+    pub code: AlertCode,
+    pub subject: Subject,
+}
+
+/// As it is kept: "node-down node=rpi1", "uplink-none".
+impl fmt::Display for AlertId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.subject {
+            Subject::Whole => write!(f, "{}", self.code),
+            subject => write!(f, "{} {subject}", self.code),
+        }
+    }
+}
+
+impl FromStr for AlertId {
+    type Err = UnknownSubject;
+
+    fn from_str(line: &str) -> Result<Self, UnknownSubject> {
+        let (code, subject) = line.split_once(' ').unwrap_or((line, ""));
+        let code = code.parse().map_err(|_| UnknownSubject)?;
+        Ok(Self { code, subject: subject.parse()? })
+    }
+}
+
+/// Changes of what users know of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Acknowledgement {
+    /// kept from before the start
+    Restored(BTreeSet<AlertId>),
+    /// a user knows of these from now on; with the words on the panel, for the journal
+    Made(BTreeMap<AlertId, String>),
+    /// after a decision: of all that users know of, these alerts are raised
+    Standing(BTreeSet<AlertId>),
+}

@@ -1,0 +1,155 @@
+//! Codes of what `doctor` finds: those of alerts, where an alert shows the same, and its own.
+
+use std::fmt;
+
+use crate::event::AlertCode;
+
+/// How bad a finding is, from what could be better to what stops the gateway; ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// nothing is wrong, but something would be better
+    Hint,
+    Finding,
+    /// the gateway cannot do its work
+    Blocked,
+}
+
+impl Rank {
+    /// The word before a finding, in a column.
+    pub const fn mark(self) -> &'static str {
+        match self {
+            Self::Hint => "hint   ",
+            Self::Finding => "finding",
+            Self::Blocked => "BLOCKED",
+        }
+    }
+}
+
+macro_rules! finding_codes {
+    ($($code:ident $name:literal $rank:ident $remedy:expr;)*) => {
+        /// What `doctor` finds. The table below has one row for each that is no alert's.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum FindingCode {
+            /// an alert shows the same
+            Alert(AlertCode),
+            $($code),*
+        }
+
+        impl FindingCode {
+            /// Those that are no alert's, in the order of their names.
+            pub const OWN: &'static [Self] = &[$(Self::$code),*];
+
+            /// The stable name in the report and the manual; begins with its subject as an alert's does.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    Self::Alert(code) => code.name(),
+                    $(Self::$code => $name),*
+                }
+            }
+
+            /// How bad it is, where what was found does not make it better or worse.
+            pub const fn rank(self) -> Rank {
+                match self {
+                    Self::Alert(code) => of_alert(code),
+                    $(Self::$code => Rank::$rank),*
+                }
+            }
+
+            /// Returns what helps, where it is the same each time.
+            pub const fn remedy(self) -> Option<&'static str> {
+                match self {
+                    Self::Alert(code) => code.remedy(),
+                    $(Self::$code => $remedy),*
+                }
+            }
+        }
+    };
+}
+
+const UDEV: &str = "install the udev rules (udev/ in the source, done by `make install`), then sudo udevadm control \
+                    --reload && sudo udevadm trigger";
+const TWO_DRIVERS: &str =
+    "stop it, and take it out of what starts it (rc.local, crontab, a unit), if it drives the same display or LED";
+const PORT_TAKEN: &str = "stop it, or bind it to the addresses that it needs; without the port the gateway serves none";
+
+// Name; rank; remedy, where it is always the same.
+finding_codes! {
+    GatewayDhcpOther "gateway-dhcp-other" Finding None;
+    GatewayLeftover "gateway-leftover" Finding None;
+    GatewayMasqueradeOld "gateway-masquerade-old" Finding None;
+    GatewayMasqueradeSaved "gateway-masquerade-saved" Finding None;
+    GatewayNames "gateway-names" Finding
+        Some("see above whether the venue's resolvers do; then `sudo systemctl restart bramblegate`");
+    GatewayNoTime "gateway-no-time" Hint None;
+    GatewayPortCloudInit "gateway-port-cloud-init" Finding None;
+    GatewayPortManaged "gateway-port-managed" Finding None;
+    GatewayPortNetplan "gateway-port-netplan" Finding None;
+    GatewayPortsSwapped "gateway-ports-swapped" Blocked None;
+    GatewaySilent "gateway-silent" Finding
+        Some("`sudo systemctl restart bramblegate`, and report what `journalctl -u bramblegate` says");
+    GatewayTableSaved "gateway-table-saved" Finding None;
+    HostDnsmasqOld "host-dnsmasq-old" Finding
+        Some("`sudo apt update && sudo apt install --only-upgrade dnsmasq-base`, then sudo systemctl restart bramblegate");
+    HostDnsmasqOpen "host-dnsmasq-open" Hint
+        Some("let only nodes that you trust into the cluster's network; Debian 13 has the fixes");
+    HostOverlayRoot "host-overlay-root" Finding
+        Some("switch it off while you set up (sudo raspi-config nonint disable_overlayfs && sudo reboot), then on again");
+    HostPort53 "host-port-53" Finding Some(PORT_TAKEN);
+    HostPort67 "host-port-67" Finding Some(PORT_TAKEN);
+    HostSettings "host-settings" Blocked None;
+    HostSshClosed "host-ssh-closed" Finding None;
+    LcdAbsent "lcd-absent" Finding
+        Some("switch I2C on: sudo raspi-config nonint do_i2c 0 (dtparam=i2c_arm=on in config.txt), load i2c-dev, or correct lcd.bus");
+    LcdDenied "lcd-denied" Finding Some(UDEV);
+    LcdHeld "lcd-held" Finding Some(TWO_DRIVERS);
+    LcdLeftover "lcd-leftover" Finding None;
+    LedDenied "led-denied" Finding Some(UDEV);
+    LedDetached "led-detached" Finding None;
+    LedHeld "led-held" Finding Some(TWO_DRIVERS);
+    UplinkIpv6Only "uplink-ipv6-only" Finding None;
+    UplinkNoAddress "uplink-no-address" Finding Some("`sudo bramblegate doctor --try` asks the venue's server by itself");
+    UplinkNoClient "uplink-no-client" Finding None;
+    UplinkNoDhcp "uplink-no-dhcp" Finding None;
+    UplinkNotAsked "uplink-not-asked" Finding
+        Some("`sudo bramblegate doctor --try`: the question needs root, and a port that is switched on");
+    UplinkNotTaken "uplink-not-taken" Finding None;
+    UplinkRefused "uplink-refused" Finding None;
+    UplinkResolver "uplink-resolver" Finding None;
+    UplinkTwoClients "uplink-two-clients" Finding None;
+    UplinkWaiting "uplink-waiting" Finding None;
+}
+
+/// Returns how bad it is to find what an alert shows.
+const fn of_alert(code: AlertCode) -> Rank {
+    match code {
+        // Most of what our rules drop is what they are for.
+        AlertCode::GatewayDrops => Rank::Hint,
+        AlertCode::GatewayPortEnslaved | AlertCode::UplinkEnslaved => Rank::Blocked,
+        _ => Rank::Finding,
+    }
+}
+
+impl From<AlertCode> for FindingCode {
+    fn from(code: AlertCode) -> Self {
+        Self::Alert(code)
+    }
+}
+
+impl fmt::Display for FindingCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_that_is_an_alerts_is_in_one_table_only() {
+        let names: Vec<&str> = FindingCode::OWN.iter().map(|code| code.name()).collect();
+        assert!(names.is_sorted(), "{names:?}");
+        let twice: Vec<&&str> = names.iter().filter(|name| name.parse::<AlertCode>().is_ok()).collect();
+        assert!(twice.is_empty(), "{twice:?}");
+    }
+}
