@@ -20,7 +20,7 @@ pub fn rights(patient: &Patient<'_>) -> Vec<Finding> {
             findings.push(Finding::new(
                 "lcd-absent",
                 format!("there is no {device}"),
-                "switch I2C on: sudo raspi-config nonint do_i2c 0 (dtparam=i2c_arm=on in config.txt), load i2c-dev, or correct lcd.bus",
+                "switch I2C on: `sudo raspi-config nonint do_i2c 0` (dtparam=i2c_arm=on in config.txt), load i2c-dev, or correct lcd.bus",
             ));
         }
     }
@@ -59,8 +59,8 @@ fn usable(patient: &Patient<'_>, device: &str, code: &'static str) -> Option<Fin
     let group = group.unwrap_or_else(|| metadata.gid().to_string());
     let text =
         format!("{device} has group {group} and mode {:04o}: the service may not use it", metadata.mode() & 0o7777);
-    let remedy = "install the udev rules (udev/ in the source, done by `make install`), then sudo udevadm control --reload && \
-                  sudo udevadm trigger";
+    let remedy = "install the udev rules (udev/ in the source, done by `make install`), then `sudo udevadm control --reload && \
+                  sudo udevadm trigger`";
     Some(Finding::new(code, text, remedy))
 }
 

@@ -50,7 +50,7 @@ pub fn default_route(patient: &Patient<'_>) -> Vec<Finding> {
         Finding::new(
             "uplink-exit-by",
             format!("a default route leads by the cluster port {port}, which has no way to the internet"),
-            format!("take the gateway out of the settings of {port}, then: sudo ip route del default dev {port}"),
+            format!("take the gateway out of the settings of {port}, then: `sudo ip route del default dev {port}`"),
         )
     };
     routes.iter().find(default).map(finding).into_iter().collect()
@@ -91,7 +91,7 @@ pub fn conntrack(patient: &Patient<'_>) -> Vec<Finding> {
         "gateway-conntrack",
         format!("connection tracking holds {count} of {max} entries; when it is full new connections are dropped"),
         format!(
-            "sysctl -w net.netfilter.nf_conntrack_max={}, and in /etc/sysctl.d/ for the next start; then see who opens so many",
+            "`sudo sysctl -w net.netfilter.nf_conntrack_max={}`, and in /etc/sysctl.d/ for the next start; then see who opens so many",
             max * 2
         ),
     )]
@@ -113,7 +113,7 @@ pub fn neighbours(patient: &Patient<'_>) -> Vec<Finding> {
         "gateway-neighbours",
         format!("the kernel remembers {limit} neighbours at most; it has {held}, and the settings name {nodes} nodes"),
         format!(
-            "sysctl -w net.ipv4.neigh.default.gc_thresh3={}, and in /etc/sysctl.d/ for the next start: nodes beyond that are \
+            "`sudo sysctl -w net.ipv4.neigh.default.gc_thresh3={}`, and in /etc/sysctl.d/ for the next start: nodes beyond that are \
              neither reached nor given addresses",
             (wanted * 2).next_power_of_two()
         ),
@@ -128,7 +128,7 @@ pub fn overlay(patient: &Patient<'_>) -> Vec<Finding> {
     vec![Finding::new(
         "host-overlay-root",
         "the root file system is an overlay in memory: settings, leases and what was acknowledged are lost at power-off",
-        "switch it off while you set up (sudo raspi-config nonint disable_overlayfs && sudo reboot), then on again",
+        "switch it off while you set up (`sudo raspi-config nonint disable_overlayfs && sudo reboot`), then on again",
     )]
 }
 

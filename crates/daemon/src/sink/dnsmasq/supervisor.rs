@@ -40,6 +40,10 @@ const LONG: Duration = Duration::from_secs(10);
 /// A port that somebody else has is tried again so often.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// dnsmasq cannot bind its socket; who has it is hidden from the unit's sandbox, and not from root.
+const PORT_67_TAKEN: &str = "another program has port 67 (DHCP), so dnsmasq cannot start, and nodes get neither addresses nor names: \
+                             stop that program (`sudo bramblegate doctor` names it, with the command)";
+
 /// Runs dnsmasq as it should be.
 #[derive(Debug)]
 pub struct Supervisor {
@@ -364,7 +368,11 @@ impl Supervisor {
         let killed = death == Death::Killed;
         if !self.started {
             let why = if self.last_words.is_empty() { "it says nothing" } else { &self.last_words };
-            let message = format!("dnsmasq does not start: {why} ({how})");
+            let message = if port::is_dhcp_taken(why) {
+                PORT_67_TAKEN.to_owned()
+            } else {
+                format!("dnsmasq does not start: {why} ({how})")
+            };
             self.fail(ApplyError { kind: ApplyErrorKind::Failed, message }).await;
             return;
         }
