@@ -23,6 +23,8 @@ pub const STATES: &[(&str, Story)] = &[
     ("time", time),
     ("netplan", netplan),
     ("ifupdown", ifupdown),
+    ("no-client-but-udhcpc", no_client_but_udhcpc),
+    ("forms", forms),
 ];
 
 const GREEN: &str = "#00ff00 breathe";
@@ -406,7 +408,8 @@ fn netplan(stage: &mut Stage) {
     stage.write("usr/local/bin/udevadm", "#!/bin/sh\n");
     let (well, text) = stage.run("chmod 755 /usr/local/bin/udevadm");
     assert!(well, "{text}");
-    let (well, text) = stage.run("chmod 600 /etc/netplan/*.yaml; netplan generate; ls /run/NetworkManager/system-connections");
+    let (well, text) =
+        stage.run("chmod 600 /etc/netplan/*.yaml; netplan generate; ls /run/NetworkManager/system-connections");
     assert!(well && text.contains("netplan-eth0"), "{text}");
     stage.start_client(false, false);
     std::thread::sleep(Duration::from_secs(2));
@@ -428,4 +431,43 @@ fn ifupdown(stage: &mut Stage) {
     assert!(!doctor.contains("gateway-port-managed"), "{doctor}");
     let (well, text) = stage.run("ifup --no-act --verbose eth0 2>&1");
     assert!(well && !text.contains("dhc"), "{text}");
+}
+
+/// A head that has only busybox' client. Once for each release.
+fn no_client_but_udhcpc(stage: &mut Stage) {
+    if stage.client.kind != Kind::Dhcpcd {
+        return;
+    }
+    let (well, text) = stage.run("rm -f /usr/sbin/dhcpcd /sbin/dhcpcd");
+    assert!(well, "{text}");
+    stage.dnsmasq(SERVER);
+    stage.start_gateway();
+    stage.cure("uplink-no-client");
+    stage.until("a lease after the remedy", 60, is_leased);
+}
+
+/// What is not carried out here, for it needs a radio, a screen or the internet: the real tools take it. Once for each release.
+fn forms(stage: &mut Stage) {
+    if stage.client.kind != Kind::Dhcpcd {
+        return;
+    }
+    for (form, shows) in [
+        // It has no radio to unblock, and knows the word.
+        ("rfkill unblock wifi 2>&1 || true", "rfkill"),
+        ("rfkill unblock nonsense 2>&1 || true", "nonsense"),
+        ("iotop --help", "-o, --only"),
+        ("apt-get --simulate install chrony", "chrony"),
+        ("apt-get --simulate install dhcpcd", "dhcpcd"),
+        (
+            "/bin/systemctl --root=/ enable dhcpcd 2>&1; ls /etc/systemd/system/multi-user.target.wants",
+            "dhcpcd.service",
+        ),
+        ("du -xh /etc | sort -h | tail", "/etc"),
+        ("du --inodes -x /etc | sort -n | tail", "/etc"),
+    ] {
+        let (well, text) = stage.run(form);
+        assert!(well && text.contains(shows), "{form}: {text}");
+    }
+    let (_, text) = stage.run("rfkill unblock wifi");
+    assert!(!text.contains("wifi"), "an unknown kind of radio is named: {text}");
 }

@@ -241,7 +241,11 @@ pub fn start(machine: &Machine, port: &str) -> String {
         );
     }
     if installed("dhcpcd") {
-        return format!("`sudo dhcpcd {port}`, and for the next start: `sudo systemctl enable dhcpcd`");
+        // Debian's dhcpcd-base has no unit; the package dhcpcd has.
+        let units = ["/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/system"];
+        let unit = units.iter().any(|folder| machine.exists(&format!("{folder}/dhcpcd.service")));
+        let next = if unit { "sudo systemctl enable dhcpcd" } else { "sudo apt install dhcpcd" };
+        return format!("`sudo dhcpcd {port}`, and for the next start: `{next}`");
     }
     if installed("udhcpc") {
         return format!(

@@ -40,7 +40,11 @@ pub fn holes(patient: &Patient<'_>) -> Vec<Finding> {
     if !open.is_empty() {
         let text =
             format!("dnsmasq {version}, which answers the nodes, has known vulnerabilities: {}", open.join(", "));
-        findings.push(Finding::new("host-dnsmasq-old", text, "`sudo apt update && sudo apt install --only-upgrade dnsmasq-base && sudo systemctl restart bramblegate`"));
+        findings.push(Finding::new(
+            "host-dnsmasq-old",
+            text,
+            "`sudo apt update && sudo apt install --only-upgrade dnsmasq-base && sudo systemctl restart bramblegate`",
+        ));
     }
     // A backport of something newer is another package's matter.
     if !unfixed.is_empty() && version.contains("deb12") {

@@ -16,18 +16,19 @@ pub fn managers(patient: &Patient<'_>) -> Vec<Finding> {
         let text = format!("{who} manages the cluster port {port}: it may take the address away or ask for one there");
         Finding::new("gateway-port-managed", text, remedy)
     };
-    let managed = |manager: Manager| {
-        finding(manager.name(), format!("`{}`", Client::Managed(manager).switch_off(&port)))
+    let managed = |manager: Manager, by: &str| {
+        let command = Client::Managed(manager).switch_off(&port);
+        finding(&format!("{}{by}", manager.name()), format!("`{command}`"))
     };
     let mut findings = Vec::new();
     if network_manager(patient.machine, &port) {
-        findings.push(managed(Manager::NetworkManager));
+        findings.push(managed(Manager::NetworkManager, ""));
     }
     if dhcpcd(patient.machine, &port) {
-        findings.push(managed(Manager::Dhcpcd));
+        findings.push(managed(Manager::Dhcpcd, ""));
     }
-    if networkd(patient.machine, &port).is_some() {
-        findings.push(managed(Manager::Networkd));
+    if let Some(file) = networkd(patient.machine, &port) {
+        findings.push(managed(Manager::Networkd, &format!(", by {file},")));
     }
     if let Some(file) = ifupdown(patient.machine, &port) {
         let command = format!("sudo sed -i 's/^[ \\t]*iface {port} inet .*/iface {port} inet manual/' {file}");
@@ -168,7 +169,10 @@ fn stop(machine: &Machine, owner: Option<&Process>) -> String {
     match unit(machine, owner) {
         Some(unit) => format!("`sudo systemctl disable --now {unit}`, or bind it to the addresses that it needs"),
         None => {
-            format!("`sudo kill {}`, and take it out of what starts it; or bind it to the addresses that it needs", owner.id)
+            format!(
+                "`sudo kill {}`, and take it out of what starts it; or bind it to the addresses that it needs",
+                owner.id
+            )
         }
     }
 }
