@@ -13,7 +13,7 @@ const PRINTED_BY: [&str; 5] = ["src", "crates/core/src", "crates/daemon/src", "c
 /// Commands as they stand in the source, without `sudo`, each `{…}` as `{}`; and the test, as a file and a function in it.
 const TRIED: &[(&str, &str, &str)] = &[
     (
-        r"printf 'network: {}\\n' | tee /etc/cloud/cloud.cfg.d/99-bramblegate.cfg",
+        r"printf 'network: {}\n' | tee /etc/cloud/cloud.cfg.d/99-bramblegate.cfg",
         "tests/kernel/doctor.rs",
         "every_remedy_helps",
     ),
@@ -36,7 +36,7 @@ const TRIED: &[(&str, &str, &str)] = &[
         "packages",
     ),
     (
-        r"{}printf '{}local stratum 10\\n' | tee /etc/chrony/conf.d/bramblegate.conf && systemctl restart chrony",
+        r"{}printf '{}local stratum 10\n' | tee /etc/chrony/conf.d/bramblegate.conf && systemctl restart chrony",
         "tests/clients/cases.rs",
         "time",
     ),
@@ -61,11 +61,11 @@ const TRIED: &[(&str, &str, &str)] = &[
     (r"tee /etc/systemd/network/00-{}.network && networkctl reload", "tests/clients/cases.rs", "cluster_port"),
     (r"networkctl up {}", "tests/clients/cases.rs", "switched_off"),
     (r"netplan set ethernets.{}=null && netplan apply", "tests/clients/cases.rs", "netplan"),
-    (r"sed -i 's/^[ \\t]*iface {} inet .*/iface {} inet manual/' {}", "tests/clients/cases.rs", "ifupdown"),
+    (r"sed -i 's/^[ \t]*iface {} inet .*/iface {} inet manual/' {}", "tests/clients/cases.rs", "ifupdown"),
     (r"udhcpc -b -i {}", "tests/clients/cases.rs", "no_client_but_udhcpc"),
     (r"nmcli device set {} managed yes && nmcli device connect {}", "tests/clients/cases.rs", "no_client"),
     (
-        r"printf '[Match]\\nName={}\\n[Network]\\nDHCP=yes\\n' | tee /etc/systemd/network/50-{}.network && networkctl reload && networkctl reconfigure {}",
+        r"printf '[Match]\nName={}\n[Network]\nDHCP=yes\n' | tee /etc/systemd/network/50-{}.network && networkctl reload && networkctl reconfigure {}",
         "tests/clients/cases.rs",
         "no_client",
     ),
@@ -80,7 +80,7 @@ const TRIED: &[(&str, &str, &str)] = &[
         "option_108_without_ipv6",
     ),
     (
-        r"mkdir -p /etc/systemd/network/$(basename $(networkctl status {} | sed -n 's/.*Network File: //p')).d && printf '[DHCPv4]\\nIPv6OnlyMode=no\\n' | tee /etc/systemd/network/$(basename $(networkctl status {} | sed -n 's/.*Network File: //p')).d/90-ipv4.conf && networkctl reload",
+        r"mkdir -p /etc/systemd/network/$(basename $(networkctl status {} | sed -n 's/.*Network File: //p')).d && printf '[DHCPv4]\nIPv6OnlyMode=no\n' | tee /etc/systemd/network/$(basename $(networkctl status {} | sed -n 's/.*Network File: //p')).d/90-ipv4.conf && networkctl reload",
         "tests/clients/cases.rs",
         "option_108_without_ipv6",
     ),
@@ -148,8 +148,12 @@ const TRIED: &[(&str, &str, &str)] = &[
     (r"bramblegate status", "tests/netns/stories/status.rs", "status_verb_tells_by_its_exit_code"),
     (r"bramblegate status --watch", "tests/netns/stories/status.rs", "status_verb_tells_by_its_exit_code"),
     (r"bramblegate run", "tests/netns/stories/ground.rs", "world_stands_without_a_gateway"),
-    (r"bramblegate print ruleset", "tests/shipped.rs", "x"),
+    (r"bramblegate print ruleset", "tests/netns/stories/firewall.rs", "printed_rule_set_is_what_the_kernel_holds"),
     (r"mount -o remount,rw /", "tests/system/guest/steps/50-machine.sh", "read_only_settings"),
+    (r"apt install dnsmasq-base\n", "tests/clients/cases.rs", "packages"),
+    (r"networkctl reload", "tests/clients/cases.rs", "cluster_port"),
+    (r"nmcli general reload", "tests/clients/cases.rs", "cluster_port"),
+    (r"systemctl restart dhcpcd", "tests/clients/cases.rs", "cluster_port"),
 ];
 
 /// Words between backquotes that are no commands to carry out.
@@ -160,6 +164,9 @@ const NO_COMMANDS: &[&str] = &[
     "ip -j route",
     // the end of "`bramblegate nodes drain` or `resume`"
     "resume",
+    // a guided trial on a real display, of which its questions and answers are tried by `src/cli/detect/try_panel.rs` alone
+    "bramblegate detect --try ADDRESS",
+    "bramblegate detect --try {}",
     // a rule of the firewall
     "{}",
     // Raspberry Pi OS alone has it: these are functions of its script (github.com/RPi-Distro/raspi-config)
