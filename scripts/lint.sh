@@ -76,7 +76,7 @@ printed_dnsmasq() {
 
 # The unit as it is installed, in a root of its own, so that every path it names is there.
 units() {
-    local root=$work/root out score target
+    local root=$work/root out target
     scripts/install.sh install "$program" "$root" /usr /usr/lib >/dev/null || return 1
     install -D "$(type -P sh)" "$root/bin/sh"
     # What units depend on by default.
@@ -84,9 +84,15 @@ units() {
     out=$(systemd-analyze verify --man=no --root="$root" "$root"/usr/lib/systemd/system/bramblegate* 2>&1 |
         grep -F bramblegate)
     [ -z "$out" ] || { printf "%s\n" "$out"; return 1; }
-    score=$(systemd-analyze security --offline=true --no-pager systemd/bramblegate.service | sed -n 's/.*exposure level.*: \([0-9.]*\) .*/\1/p')
-    echo "   exposure ${score:-unknown}, at most 2.2"
-    [ -n "$score" ] && awk -v s="$score" 'BEGIN { exit !(s <= 2.2) }'
+    exposed_at_most 2.2 bramblegate.service && exposed_at_most 1.0 bramblegate-poweroff.service
+}
+
+# usage: exposed_at_most SCORE UNIT
+exposed_at_most() {
+    local score
+    score=$(systemd-analyze security --offline=true --no-pager "systemd/$2" | sed -n 's/.*exposure level.*: \([0-9.]*\) .*/\1/p')
+    echo "   exposure of $2 ${score:-unknown}, at most $1"
+    [ -n "$score" ] && awk -v s="$score" -v most="$1" 'BEGIN { exit !(s <= most) }'
 }
 
 udev_rules() {

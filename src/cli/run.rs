@@ -78,6 +78,10 @@ fn own_run_folder(folder: &Path) -> Result<(), (u8, String)> {
     if !rustix::process::geteuid().is_root() || !Folder::open(folder).is_ok_and(|folder| folder.is_anothers()) {
         return Ok(());
     }
+    // The service's own folder, while it runs: that is the reason, and the other one only stands behind it.
+    if let Some(held) = InstanceLock::held(folder) {
+        return Err(refused(held));
+    }
     let message = format!(
         "{} belongs to another user, and root does not run from there: start the service (sudo systemctl start bramblegate), or name a folder of root's in $RUNTIME_DIRECTORY",
         folder.display()

@@ -22,6 +22,7 @@
 //! dropped 30 by not from an address of the cluster [as 192.168.60.7]  packets that a rule of ours has dropped
 //! ip-forward on | ip-forward off                          net.ipv4.ip_forward
 //! dhcp eth0 alone | dhcp eth0 foreign 10.0.0.1 MAC        who else serves addresses there
+//! dhcp eth0 held 62                                       a switch lets nothing through for so many seconds
 //! dhcp eth0 full MAC                                      our server has no address for this board
 //! neighbour eth0 192.168.50.77 MAC [old] [gone]           heard on a port; the kernel has not heard it lately
 //! lease MAC 192.168.50.101 [named rpi1] [for 1h] [gone]   our server's
@@ -281,6 +282,7 @@ impl Reader {
                 let mac = words.next()?.parse().map_err(|()| "no hardware address".to_owned())?;
                 Dhcp::Foreign { index, server, mac: Some(mac) }
             }
+            "held" => Dhcp::Held { index, seconds: words.parse()? },
             "full" => {
                 let (mac, what) = (mac(words)?, Saying::Exhausted);
                 let text = format!("there is no address left for {mac}: widen cluster.dhcp.range");

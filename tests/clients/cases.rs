@@ -17,6 +17,14 @@ pub const STATES: &[(&str, Story)] = &[
     ("portal", portal),
     ("two-clients", two_clients),
     ("no-client", no_client),
+    ("switched-off", switched_off),
+    ("cluster-port", cluster_port),
+    ("packages", packages),
+    ("time", time),
+    ("netplan", netplan),
+    ("ifupdown", ifupdown),
+    ("no-client-but-udhcpc", no_client_but_udhcpc),
+    ("forms", forms),
 ];
 
 const GREEN: &str = "#00ff00 breathe";
@@ -207,7 +215,10 @@ fn two_clients(stage: &mut Stage) {
     stage.start_gateway();
     stage.until("a lease", 40, |seen| seen.row1().starts_with("10.99.0."));
     // The other one that is often there: dhcpcd beside a manager, and a client by hand beside dhcpcd.
-    let other = if stage.client.kind == Kind::Dhcpcd {
+    let other = if stage.client.name == "nm-13" {
+        stage.start(Kind::Networkd, false, false);
+        "systemd-networkd"
+    } else if stage.client.kind == Kind::Dhcpcd {
         let (well, text) = stage.run("busybox udhcpc -b -i eth1 -s /bin/true || udhcpc -b -i eth1 -s /bin/true");
         assert!(well, "{text}");
         "udhcpc"
@@ -250,4 +261,213 @@ fn no_client(stage: &mut Stage) {
     assert!(text.starts_with("nothing on the head asks for an address on eth1"), "{text}");
     stage.cure("uplink-no-client");
     stage.until("a lease after the remedy", 60, is_leased);
+}
+
+/// An uplink that somebody switched off is named, and leased again after the remedy.
+fn switched_off(stage: &mut Stage) {
+    stage.dnsmasq(SERVER);
+    stage.start_client(false, false);
+    stage.start_gateway();
+    stage.until("a lease", 40, is_leased);
+    let (well, text) = stage.run("ip link set eth1 down");
+    assert!(well, "{text}");
+    let off = |seen: &Seen| seen.alert("uplink-none").is_some_and(|text| text.starts_with("eth1 is switched off"));
+    stage.until("it is off", 20, off);
+    // What a client does by itself is not ours to wait for.
+    std::thread::sleep(Duration::from_secs(3));
+    stage.cure("uplink-off");
+    let doctor = stage.doctor();
+    assert!(!doctor.contains("uplink-off"), "{doctor}");
+    stage.until("a lease after the remedy", 60, is_leased);
+}
+
+/// The client looks after the cluster's port too, until the remedy has been done; the uplink stays its own.
+fn cluster_port(stage: &mut Stage) {
+    stage.everywhere = true;
+    let (_, text) = stage.run(
+        "mkdir -p /etc/systemd/system/multi-user.target.wants; cd /etc/systemd/system/multi-user.target.wants; rm -f *",
+    );
+    let unit = match stage.client.kind {
+        Kind::Dhcpcd => "dhcpcd.service",
+        Kind::Networkd => "systemd-networkd.service",
+        Kind::NetworkManager => "NetworkManager.service",
+    };
+    stage.write(&format!("etc/systemd/system/multi-user.target.wants/{unit}"), &text);
+    stage.dnsmasq(SERVER);
+    stage.start_client(false, false);
+    stage.start_gateway();
+    stage.until("a lease", 40, is_leased);
+    std::thread::sleep(Duration::from_secs(2));
+    stage.cure("gateway-port-managed");
+    std::thread::sleep(Duration::from_secs(3));
+    let doctor = stage.doctor();
+    assert!(!doctor.contains("gateway-port-managed"), "{doctor}");
+    match stage.client.kind {
+        Kind::NetworkManager => {
+            let (_, devices) = stage.run("nmcli -t -f DEVICE,STATE device");
+            assert!(devices.contains("eth0:unmanaged") && !devices.contains("eth1:unmanaged"), "{devices}");
+            let (_, settings) = stage.run("NetworkManager --print-config | grep unmanaged-devices");
+            assert!(settings.contains("docker0") && settings.contains("eth0"), "others stay: {settings}");
+        }
+        Kind::Networkd => {
+            let (_, links) = stage.run("networkctl --no-legend --no-pager list");
+            let eth0 = links.lines().find(|line| line.contains("eth0")).unwrap_or_default();
+            assert!(eth0.contains("unmanaged"), "{links}");
+        }
+        Kind::Dhcpcd => {
+            let (_, files) = stage.run("cat /proc/$(cat /run/dhcpcd/pid)/cmdline; ls /run/dhcpcd");
+            let (_, sockets) = stage.run("ip -4 -o addr show dev eth0");
+            assert!(!sockets.contains("169.254"), "{sockets} {files}");
+        }
+    }
+    let (_, held) = stage.run("ip -4 -o addr show dev eth0");
+    assert!(held.contains("192.168.50.1/24"), "{held}");
+    stage.until("the uplink has its address", 40, is_leased);
+}
+
+const SERVING: &str = r#"
+board = "emulated"
+uplink.interfaces = ["eth1"]
+uplink.probe = "off"
+cluster.interface = "eth0"
+lcd.bus = "emulator"
+led.device = "emulator"
+[cluster.dhcp]
+"#;
+
+/// A package of a name and version, with one program in it.
+const MAKE_PACKAGE: &str = r#"
+make() {
+    rm -rf /run/build; mkdir -p /run/build/DEBIAN /run/build/usr/sbin /run/repo
+    printf '#!/bin/sh\n' >/run/build/usr/sbin/dnsmasq; chmod 755 /run/build/usr/sbin/dnsmasq
+    printf 'Package: dnsmasq-base\nVersion: %s\nArchitecture: all\nMaintainer: A <a@example.org>\nDescription: one\n' "$1" >/run/build/DEBIAN/control
+    dpkg-deb --build /run/build "/run/repo/$1.deb"
+    cd /run/repo
+    for file in *.deb; do
+        dpkg-deb --field "$file"
+        printf 'Filename: ./%s\nSize: %s\nSHA256: %s\n\n' "$file" "$(stat -c %s "$file")" "$(sha256sum "$file" | cut -d' ' -f1)"
+    done >Packages
+    rm -rf /etc/apt/sources.list.d/*
+    echo 'deb [trusted=yes] file:/run/repo ./' >/etc/apt/sources.list
+}
+"#;
+
+/// What is to be installed or brought up to date by apt: with the real one, from a small archive. Once for each release.
+fn packages(stage: &mut Stage) {
+    if stage.client.kind != Kind::Dhcpcd {
+        return;
+    }
+    let (old, new) = match stage.client.release {
+        "bookworm" => ("2.90-4~deb12u1", "2.90-4~deb12u2"),
+        _ => ("2.91-1", "2.91-1+deb13u2"),
+    };
+    stage.write("etc/bramblegate/bramblegate.toml", SERVING);
+    let (well, text) = stage.run(&format!("{MAKE_PACKAGE} make {old} && apt-get update"));
+    assert!(well, "{text}");
+    stage.cure("gateway-dnsmasq-missing");
+    let doctor = stage.doctor();
+    assert!(!doctor.contains("gateway-dnsmasq-missing"), "{doctor}");
+    let (well, text) = stage.run(&format!("{MAKE_PACKAGE} make {new}"));
+    assert!(well, "{text}");
+    stage.cure("host-dnsmasq-old");
+    let doctor = stage.doctor();
+    assert!(!doctor.contains("host-dnsmasq-old"), "{doctor}");
+    let (_, version) = stage.run("dpkg-query -W -f '${Version}' dnsmasq-base");
+    assert_eq!(version, new);
+}
+
+/// The real chrony serves the nodes after the remedy. Once for each release.
+fn time(stage: &mut Stage) {
+    if stage.client.kind != Kind::Dhcpcd {
+        return;
+    }
+    stage.write("etc/bramblegate/bramblegate.toml", SERVING);
+    stage.write("run/start-chrony", "exec chronyd -n -x -u root\n");
+    let (well, text) = stage.run("ip addr add 192.168.50.1/24 dev eth0");
+    assert!(well, "{text}");
+    stage.cure("gateway-no-time");
+    let begin = Instant::now();
+    loop {
+        let doctor = stage.doctor();
+        if !doctor.contains("gateway-no-time") {
+            break;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(20), "{doctor}");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// A profile of netplan for the cluster's port goes by the remedy, by the real netplan, and what is generated holds none.
+fn netplan(stage: &mut Stage) {
+    if stage.client.kind != Kind::NetworkManager {
+        return;
+    }
+    let file = "network:\n  version: 2\n  renderer: NetworkManager\n  ethernets:\n    eth0:\n      dhcp4: true\n    eth1:\n      dhcp4: true\n";
+    stage.write("etc/netplan/50-eth.yaml", file);
+    // There is no udev here to be asked for names of ports.
+    stage.write("usr/local/bin/udevadm", "#!/bin/sh\n");
+    let (well, text) = stage.run("chmod 755 /usr/local/bin/udevadm");
+    assert!(well, "{text}");
+    let (well, text) =
+        stage.run("chmod 600 /etc/netplan/*.yaml; netplan generate; ls /run/NetworkManager/system-connections");
+    assert!(well && text.contains("netplan-eth0"), "{text}");
+    stage.start_client(false, false);
+    std::thread::sleep(Duration::from_secs(2));
+    stage.cure("gateway-port-netplan");
+    let doctor = stage.doctor();
+    assert!(!doctor.contains("gateway-port-netplan"), "{doctor}");
+    let (_, text) = stage.run("netplan generate; ls /run/NetworkManager/system-connections");
+    assert!(!text.contains("netplan-eth0") && text.contains("netplan-eth1"), "{text}");
+}
+
+/// The lines of ifupdown for the cluster's port; `ifup` does nothing there after the remedy. Once for each release.
+fn ifupdown(stage: &mut Stage) {
+    if stage.client.kind != Kind::Dhcpcd {
+        return;
+    }
+    stage.write("etc/network/interfaces", "auto lo\niface lo inet loopback\nauto eth0\niface eth0 inet dhcp\n");
+    stage.cure("gateway-port-managed");
+    let doctor = stage.doctor();
+    assert!(!doctor.contains("gateway-port-managed"), "{doctor}");
+    let (well, text) = stage.run("ifup --no-act --verbose eth0 2>&1");
+    assert!(well && !text.contains("dhc"), "{text}");
+}
+
+/// A head that has only busybox' client. Once for each release.
+fn no_client_but_udhcpc(stage: &mut Stage) {
+    if stage.client.kind != Kind::Dhcpcd {
+        return;
+    }
+    let (well, text) = stage.run("rm -f /usr/sbin/dhcpcd /sbin/dhcpcd");
+    assert!(well, "{text}");
+    stage.dnsmasq(SERVER);
+    stage.start_gateway();
+    stage.cure("uplink-no-client");
+    stage.until("a lease after the remedy", 60, is_leased);
+}
+
+/// What is not carried out here, for it needs a radio, a screen or the internet: the real tools take it. Once for each release.
+fn forms(stage: &mut Stage) {
+    if stage.client.kind != Kind::Dhcpcd {
+        return;
+    }
+    for (form, shows) in [
+        // It has no radio to unblock, and knows the word.
+        ("rfkill unblock wifi 2>&1 || true", "rfkill"),
+        ("rfkill unblock nonsense 2>&1 || true", "nonsense"),
+        ("iotop --help", "-o, --only"),
+        ("apt-get --simulate install chrony", "chrony"),
+        ("apt-get --simulate install dhcpcd", "dhcpcd"),
+        (
+            "/bin/systemctl --root=/ enable dhcpcd 2>&1; ls /etc/systemd/system/multi-user.target.wants",
+            "dhcpcd.service",
+        ),
+        ("du -xh /etc | sort -h | tail", "/etc"),
+        ("du --inodes -x /etc | sort -n | tail", "/etc"),
+    ] {
+        let (well, text) = stage.run(form);
+        assert!(well && text.contains(shows), "{form}: {text}");
+    }
+    let (_, text) = stage.run("rfkill unblock wifi");
+    assert!(!text.contains("wifi"), "an unknown kind of radio is named: {text}");
 }

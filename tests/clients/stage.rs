@@ -50,6 +50,8 @@ impl Drop for Running {
 
 pub struct Stage {
     pub client: &'static Client,
+    /// the client looks after the cluster's port as well
+    pub everywhere: bool,
     root: PathBuf,
     running: Vec<(String, Running)>,
 }
@@ -94,7 +96,7 @@ impl Stage {
              rm -f etc/dhcpcd.conf; echo 0123456789abcdef0123456789abcdef > etc/machine-id",
             base.display()
         ));
-        let stage = Self { client, root, running: Vec::new() };
+        let stage = Self { client, everywhere: false, root, running: Vec::new() };
         fs::copy(env!("CARGO_BIN_EXE_bramblegate"), stage.path("usr/bin/bramblegate")).unwrap();
         stage.write("etc/bramblegate/bramblegate.toml", SETTINGS);
         for (name, text) in [("sudo", "#!/bin/sh\nexec \"$@\"\n"), ("systemctl", SYSTEMCTL)] {
@@ -194,10 +196,11 @@ impl Stage {
             Kind::Dhcpcd => {
                 let heed = if heed { "option ipv6_only_preferred\n" } else { "" };
                 let portal = if portal { "option captive_portal_uri\n" } else { "" };
+                let ports = if self.everywhere { "eth*" } else { "eth1" };
                 self.write(
                     "etc/dhcpcd.conf",
                     &format!(
-                        "allowinterfaces eth1\nnohook resolv.conf, hostname\nnodev\nslaac private\n{heed}{portal}"
+                        "allowinterfaces {ports}\nnohook resolv.conf, hostname\nnodev\nslaac private\n{heed}{portal}"
                     ),
                 );
                 self.write("run/start-dhcpcd", "exec dhcpcd -B\n");
@@ -206,8 +209,9 @@ impl Stage {
             }
             Kind::Networkd => {
                 let heed = if heed { "IPv6OnlyMode=yes\n" } else { "" };
+                let ports = if self.everywhere { "eth*" } else { "eth1" };
                 let text = format!(
-                    "[Match]\nName=eth1\n[Network]\nDHCP=ipv4\nIPv6AcceptRA=yes\nLinkLocalAddressing=yes\n[DHCPv4]\n{heed}"
+                    "[Match]\nName={ports}\n[Network]\nDHCP=ipv4\nIPv6AcceptRA=yes\nLinkLocalAddressing=yes\n[DHCPv4]\n{heed}"
                 );
                 self.write("etc/systemd/network/20-eth1.network", &text);
                 self.bus();
@@ -224,9 +228,13 @@ impl Stage {
                     "chmod 600 {}",
                     self.path("etc/NetworkManager/system-connections/eth1.nmconnection").display()
                 ));
+                // Somebody has named ports here before us.
+                let left_alone = if self.everywhere { "docker0" } else { "eth0" };
                 self.write(
                     "etc/NetworkManager/conf.d/10-test.conf",
-                    "[main]\ndns=none\nno-auto-default=*\n[keyfile]\nunmanaged-devices=interface-name:eth0\n[device]\nmatch-device=*\nmanaged=1\n",
+                    &format!(
+                        "[main]\ndns=none\nno-auto-default=*\n[keyfile]\nunmanaged-devices=interface-name:{left_alone}\n[device]\nmatch-device=*\nmanaged=1\n"
+                    ),
                 );
                 self.bus();
                 let mut command = self.inside("exec NetworkManager -n");

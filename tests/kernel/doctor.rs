@@ -189,23 +189,81 @@ const AILMENTS: &[(&str, &str, &str)] = &[
         "sleep 0.5",
     ),
     ("uplink-no-client", "true", "sleep 1"),
+    ("uplink-off", "ip link set up0 down", "ip link show up0 | grep -q ,UP"),
+    (
+        "uplink-exit-by",
+        "ip link set down0 up; ip addr add 192.168.50.1/24 dev down0; ip route add default via 192.168.50.9 dev down0",
+        "! ip route | grep -q default",
+    ),
+    (
+        "gateway-masquerade-old",
+        "iptables-nft -t nat -A POSTROUTING -s 192.168.50.0/24 -o up0 -j MASQUERADE",
+        "! iptables-nft-save | grep -q MASQUERADE",
+    ),
+    // The kernel's own limits are the whole machine's: files in their place.
+    (
+        "gateway-conntrack",
+        "for name in count max; do echo 100 > /run/$name; mount --bind /run/$name /proc/sys/net/netfilter/nf_conntrack_$name; done",
+        "grep -qx 200 /run/max",
+    ),
+    (
+        "gateway-neighbours",
+        "echo 0 > /run/limit; mount -t tmpfs tmpfs /proc/sys/net/ipv4/neigh; mkdir /proc/sys/net/ipv4/neigh/default; touch /proc/sys/net/ipv4/neigh/default/gc_thresh3; mount --bind /run/limit /proc/sys/net/ipv4/neigh/default/gc_thresh3",
+        "grep -qx '[1-9]' /run/limit",
+    ),
+    ("gateway-netboot", "SERVING", "test -d /run/tftp"),
+    (
+        "gateway-netboot",
+        "SERVING mkdir -p /run/tftp; chmod 700 /run/tftp",
+        "setpriv --reuid 990 --clear-groups test -x /run/tftp",
+    ),
+    (
+        "gateway-netboot",
+        "SERVING mkdir -p /run/tftp/1; touch /run/tftp/1/start.elf; chmod 700 /run/tftp/1",
+        "setpriv --reuid 990 --clear-groups test -r /run/tftp/1/start.elf",
+    ),
+    // Who has the port is no unit's in this view of control groups.
+    (
+        "host-port-67",
+        "SERVING dnsmasq -k -C /dev/null --port=0 --interface=lo --pid-file --user=root --group=root --dhcp-range=10.77.0.5,10.77.0.9 --dhcp-leasefile=/run/other.leases & \n sleep 0.5",
+        "sleep 0.5",
+    ),
+    // A unit of Debian's; what `systemctl` does here is to take its link away.
+    (
+        "gateway-dhcp-other",
+        "mkdir -p /etc/systemd/system/multi-user.target.wants; touch /etc/systemd/system/multi-user.target.wants/udhcpd.service",
+        "",
+    ),
 ];
+
+/// Programs in the place of those that would act on the machine: `systemctl` does to `/etc` what the real one does.
+const PROGRAMS: &str = r#"
+printf '#!/bin/sh\nexec "$@"\n' > /run/bin/sudo
+printf '#!/bin/sh\ncase "$*" in "disable --now "*) rm /etc/systemd/system/multi-user.target.wants/$3 ;; *) exit 1 ;; esac\n' > /run/bin/systemctl
+chmod +x /run/bin/*
+"#;
 
 /// The command of each remedy is done as it is printed; after that its finding is gone.
 fn every_remedy_helps() {
     let file = head("remedies");
     sh("ip link set up1 up");
-    std::fs::write(&file, "uplink.interfaces = [\"up0\"]\ncluster.interface = \"down0\"\nboard = \"raspberry-pi-4\"\n")
-        .unwrap();
+    let settings = "uplink.interfaces = [\"up0\"]\ncluster.interface = \"down0\"\nboard = \"raspberry-pi-4\"\n";
     for (code, ail, after) in AILMENTS {
+        let (more, ail) = match ail.strip_prefix("SERVING") {
+            Some(ail) => ("[cluster.dhcp]\nntp = \"off\"\n[cluster.netboot]\nroot = \"/run/tftp\"\n", ail),
+            None => ("", *ail),
+        };
+        std::fs::write(&file, format!("{settings}{more}")).unwrap();
         let program = env!("CARGO_BIN_EXE_bramblegate");
         // A process namespace of its own: what it started ends with it.
         let script = format!(
             r#"mount -t sysfs sysfs /sys; mount -t proc proc /proc
             mount -t tmpfs tmpfs /etc; mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /sys/bus; mkdir -p /run/bin
             mount -t tmpfs tmpfs /var/lib/dhcpcd
-            printf '#!/bin/sh\nexec "$@"\n' > /run/bin/sudo; chmod +x /run/bin/sudo; PATH=/run/bin:$PATH
-            printf 'root:x:0:0::/:/bin/sh\n' > /etc/passwd
+            {PROGRAMS}
+            PATH=/run/bin:$PATH
+            printf 'root:x:0:0::/:/bin/sh\nbramblegate:x:990:990::/:/bin/sh\n' > /etc/passwd
+            printf 'root:x:0:\nbramblegate:x:990:\n' > /etc/group
             {ail}
             finding() {{ {program} doctor -c {file} | grep -A1 -E '(finding|BLOCKED|hint) *{code}:'; }}
             found=$(finding) || {{ echo "{code} is not found"; {program} doctor -c {file}; exit 1; }}
@@ -216,8 +274,9 @@ fn every_remedy_helps() {
             {after}
             if left=$(finding); then echo "still: $left"; exit 1; fi"#
         );
-        let output =
-            Command::new("unshare").args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", &script]).output();
+        let output = Command::new("unshare")
+            .args(["--mount", "--pid", "--cgroup", "--fork", "--kill-child", "sh", "-c", &script])
+            .output();
         let output = output.unwrap();
         let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(output.status.success(), "{code}: {text}");

@@ -30,7 +30,7 @@ tests/system/image.sh "$cache"
 echo "system-test: building"
 binary=${BRAMBLEGATE_BINARY:-}
 if [ -z "$binary" ]; then
-    "$cargo" build --locked --release
+    "$cargo" build --locked --release --workspace
     binary=$target/release/bramblegate
 fi
 "$cargo" build --locked --example usbsim
@@ -39,6 +39,8 @@ fi
 mkdir -p "$work/disk/tree"
 cp -r scripts systemd udev boards docs ./*.md LICENSE-* "$work/disk/tree"
 cp "$binary" "$work/disk/tree/bramblegate"
+# Beside it lies the demo's program, as in an installation.
+cp "$(dirname "$binary")/bramblegate-lab" "$work/disk/tree/bramblegate-lab"
 install -D "$target/debug/examples/usbsim" "$work/disk/bin/usbsim"
 strip "$work/disk/bin/usbsim" 2>/dev/null || true
 cp -r tests/system/guest "$work/disk/guest"

@@ -26,10 +26,11 @@ impl std::fmt::Display for Client {
 
 impl Client {
     /// Returns the command by which it leaves this port alone.
-    fn switch_off(&self, port: &str) -> String {
+    pub fn switch_off(&self, port: &str) -> String {
         match self {
+            // "+=", for a plain value would take the place of other files' (NetworkManager.conf(5)).
             Self::Managed(Manager::NetworkManager) => format!(
-                "printf '[keyfile]\\nunmanaged-devices=interface-name:{port}\\n' | sudo tee /etc/NetworkManager/conf.d/90-{port}.conf && sudo nmcli general reload"
+                "printf '[keyfile]\\nunmanaged-devices+=interface-name:{port}\\n' | sudo tee /etc/NetworkManager/conf.d/90-{port}.conf && sudo nmcli general reload"
             ),
             Self::Managed(Manager::Networkd) => format!(
                 "printf '[Match]\\nName={port}\\n[Link]\\nUnmanaged=yes\\n' | sudo tee /etc/systemd/network/00-{port}.network && sudo networkctl reload"
@@ -212,6 +213,18 @@ pub fn index(machine: &Machine, port: &str) -> Option<LinkIndex> {
     machine.read(&format!("/sys/class/net/{port}/ifindex"))?.trim().parse().ok()
 }
 
+/// Returns the command that switches a port on which was switched off.
+pub fn switch_on(machine: &Machine, port: &str) -> String {
+    let runs = |manager: Manager| able(machine).iter().any(|process| process.name == manager.process());
+    let managed = |manager: Manager| index(machine, port).is_some_and(|index| asks(machine, manager, index, port));
+    // networkd takes its hands off a port that somebody else switched off; the others ask as soon as there is a carrier.
+    if runs(Manager::Networkd) && managed(Manager::Networkd) {
+        format!("sudo networkctl up {port}")
+    } else {
+        format!("sudo ip link set {port} up")
+    }
+}
+
 /// Returns the command by which a client is started on a port that has none.
 pub fn start(machine: &Machine, port: &str) -> String {
     let all = able(machine);
@@ -228,7 +241,11 @@ pub fn start(machine: &Machine, port: &str) -> String {
         );
     }
     if installed("dhcpcd") {
-        return format!("`sudo dhcpcd {port}`, and for the next start: sudo systemctl enable dhcpcd");
+        // Debian's dhcpcd-base has no unit; the package dhcpcd has.
+        let units = ["/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/system"];
+        let unit = units.iter().any(|folder| machine.exists(&format!("{folder}/dhcpcd.service")));
+        let next = if unit { "sudo systemctl enable dhcpcd" } else { "sudo apt install dhcpcd" };
+        return format!("`sudo dhcpcd {port}`, and for the next start: `{next}`");
     }
     if installed("udhcpc") {
         return format!(

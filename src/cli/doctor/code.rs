@@ -66,11 +66,10 @@ macro_rules! finding_codes {
     };
 }
 
-const UDEV: &str = "install the udev rules (udev/ in the source, done by `make install`), then sudo udevadm control \
-                    --reload && sudo udevadm trigger";
+const UDEV: &str = "install the udev rules (udev/ in the source, done by `make install`), then `sudo udevadm control \
+                    --reload && sudo udevadm trigger`";
 const TWO_DRIVERS: &str =
     "stop it, and take it out of what starts it (rc.local, crontab, a unit), if it drives the same display or LED";
-const PORT_TAKEN: &str = "stop it, or bind it to the addresses that it needs; without the port the gateway serves none";
 
 // Name; rank; remedy, where it is always the same.
 finding_codes! {
@@ -89,17 +88,17 @@ finding_codes! {
         Some("`sudo systemctl restart bramblegate`, and report what `journalctl -u bramblegate` says");
     GatewayTableSaved "gateway-table-saved" Finding None;
     HostDnsmasqOld "host-dnsmasq-old" Finding
-        Some("`sudo apt update && sudo apt install --only-upgrade dnsmasq-base`, then sudo systemctl restart bramblegate");
+        Some("`sudo apt update && sudo apt install --only-upgrade dnsmasq-base && sudo systemctl restart bramblegate`");
     HostDnsmasqOpen "host-dnsmasq-open" Hint
         Some("let only nodes that you trust into the cluster's network; Debian 13 has the fixes");
     HostOverlayRoot "host-overlay-root" Finding
-        Some("switch it off while you set up (sudo raspi-config nonint disable_overlayfs && sudo reboot), then on again");
-    HostPort53 "host-port-53" Finding Some(PORT_TAKEN);
-    HostPort67 "host-port-67" Finding Some(PORT_TAKEN);
+        Some("switch it off while you set up (`sudo raspi-config nonint disable_overlayfs && sudo reboot`), then on again");
+    HostPort53 "host-port-53" Finding None;
+    HostPort67 "host-port-67" Finding None;
     HostSettings "host-settings" Blocked None;
     HostSshClosed "host-ssh-closed" Finding None;
     LcdAbsent "lcd-absent" Finding
-        Some("switch I2C on: sudo raspi-config nonint do_i2c 0 (dtparam=i2c_arm=on in config.txt), load i2c-dev, or correct lcd.bus");
+        Some("switch I2C on: `sudo raspi-config nonint do_i2c 0` (dtparam=i2c_arm=on in config.txt), load i2c-dev, or correct lcd.bus");
     LcdDenied "lcd-denied" Finding Some(UDEV);
     LcdHeld "lcd-held" Finding Some(TWO_DRIVERS);
     LcdLeftover "lcd-leftover" Finding None;
@@ -113,6 +112,7 @@ finding_codes! {
     UplinkNotAsked "uplink-not-asked" Finding
         Some("`sudo bramblegate doctor --try`: the question needs root, and a port that is switched on");
     UplinkNotTaken "uplink-not-taken" Finding None;
+    UplinkOff "uplink-off" Finding None;
     UplinkRefused "uplink-refused" Finding None;
     UplinkResolver "uplink-resolver" Finding None;
     UplinkTwoClients "uplink-two-clients" Finding None;

@@ -97,7 +97,7 @@ pub fn old_masquerade(patient: &Patient<'_>) -> Vec<Finding> {
             findings.push(Finding::new(
                 FindingCode::GatewayMasqueradeOld,
                 format!("an older rule masquerades as well: {line}"),
-                format!("sudo {command} -t nat {}", line.replacen("-A", "-D", 1)),
+                format!("`sudo {command} -t nat {}`", line.replacen("-A", "-D", 1)),
             ));
         }
     }

@@ -23,7 +23,7 @@ pub fn hidden_listeners(patient: &Patient<'_>) -> Vec<Finding> {
             findings.extend(instead_of_ssh(patient, forward));
             continue;
         };
-        let who = listener.owner(patient.machine).unwrap_or_else(|| "a program".to_owned());
+        let who = listener.owner(patient.machine).map_or_else(|| "a program".to_owned(), |who| who.to_string());
         let (port, to) = (name(forward), target(forward));
         findings.push(Finding::new(
             AlertCode::NodeForwardHides,

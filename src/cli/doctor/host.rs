@@ -51,7 +51,7 @@ pub fn default_route(patient: &Patient<'_>) -> Vec<Finding> {
         Finding::new(
             AlertCode::UplinkExitBy,
             format!("a default route leads by the cluster port {port}, which has no way to the internet"),
-            format!("take the gateway out of the settings of {port}, then: sudo ip route del default dev {port}"),
+            format!("take the gateway out of the settings of {port}, then: `sudo ip route del default dev {port}`"),
         )
     };
     routes.iter().find(default).map(finding).into_iter().collect()
@@ -92,7 +92,7 @@ pub fn conntrack(patient: &Patient<'_>) -> Vec<Finding> {
         AlertCode::GatewayConntrack,
         format!("connection tracking holds {count} of {max} entries; when it is full new connections are dropped"),
         format!(
-            "sysctl -w net.netfilter.nf_conntrack_max={}, and in /etc/sysctl.d/ for the next start; then see who opens so many",
+            "`sudo sysctl -w net.netfilter.nf_conntrack_max={}`, and in /etc/sysctl.d/ for the next start; then see who opens so many",
             max * 2
         ),
     )]
@@ -114,7 +114,7 @@ pub fn neighbours(patient: &Patient<'_>) -> Vec<Finding> {
         AlertCode::GatewayNeighbours,
         format!("the kernel remembers {limit} neighbours at most; it has {held}, and the settings name {nodes} nodes"),
         format!(
-            "sysctl -w net.ipv4.neigh.default.gc_thresh3={}, and in /etc/sysctl.d/ for the next start: nodes beyond that are \
+            "`sudo sysctl -w net.ipv4.neigh.default.gc_thresh3={}`, and in /etc/sysctl.d/ for the next start: nodes beyond that are \
              neither reached nor given addresses",
             (wanted * 2).next_power_of_two()
         ),

@@ -32,7 +32,8 @@ pub fn rights(patient: &Patient<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     let text = format!("the gateway (process {process}) lacks CAP_NET_RAW and cannot probe by {}", kinds.join(" and "));
-    let remedy = "start it by its service, which has it: sudo systemctl restart bramblegate; or probe by tcp and http";
+    let remedy =
+        "start it by its service, which has it: `sudo systemctl restart bramblegate`; or probe by tcp and http";
     vec![Finding::new(AlertCode::HostNoNetRaw, text, remedy)]
 }
 

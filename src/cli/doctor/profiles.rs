@@ -1,7 +1,9 @@
 //! Profiles that come back at each boot: netplan and cloud-init, as Raspberry Pi OS has them since 2025.
 
+use super::clients::Client;
 use super::{Finding, FindingCode, Patient};
 use crate::cli::machine::Machine;
+use crate::source::clients::Manager;
 
 /// Where netplan reads (netplan-generate(8)).
 const NETPLAN: [&str; 3] = ["/etc/netplan", "/run/netplan", "/usr/lib/netplan"];
@@ -45,7 +47,8 @@ pub fn of_port(machine: &Machine, port: &str) -> Vec<Finding> {
         findings.extend(names.filter(of_port).map(|file| {
             let text =
                 format!("netplan makes NetworkManager's profile {file} for the cluster port {port} at each boot");
-            Finding::new(FindingCode::GatewayPortNetplan, text, unmanaged(port))
+            let command = Client::Managed(Manager::NetworkManager).switch_off(port);
+            Finding::new(FindingCode::GatewayPortNetplan, text, format!("`{command}`"))
         }));
     }
     findings
@@ -69,12 +72,6 @@ fn netplan(port: &str, file: &str, line: usize) -> Finding {
         FindingCode::GatewayPortNetplan,
         text,
         format!("{first}`sudo netplan set ethernets.{port}=null && sudo netplan apply`"),
-    )
-}
-
-fn unmanaged(port: &str) -> String {
-    format!(
-        "`printf '[keyfile]\\nunmanaged-devices=interface-name:{port}\\n' | sudo tee /etc/NetworkManager/conf.d/90-bramblegate.conf && sudo nmcli general reload`"
     )
 }
 

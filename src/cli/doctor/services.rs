@@ -1,11 +1,14 @@
 //! Other services that want the cluster's port, or the ports of DHCP and DNS.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::sockets::listeners;
+use super::clients::Client;
+use super::sockets::{Process, listeners};
 use super::{Finding, FindingCode, Patient};
 use crate::cli::machine::Machine;
 use crate::event::AlertCode;
+use crate::source::clients::Manager;
 
 /// NetworkManager, dhcpcd, systemd-networkd or ifupdown on the cluster's port.
 pub fn managers(patient: &Patient<'_>) -> Vec<Finding> {
@@ -14,28 +17,23 @@ pub fn managers(patient: &Patient<'_>) -> Vec<Finding> {
         let text = format!("{who} manages the cluster port {port}: it may take the address away or ask for one there");
         Finding::new(FindingCode::GatewayPortManaged, text, remedy)
     };
+    let managed = |manager: Manager, by: &str| {
+        let command = Client::Managed(manager).switch_off(&port);
+        finding(&format!("{}{by}", manager.name()), format!("`{command}`"))
+    };
     let mut findings = Vec::new();
     if network_manager(patient.machine, &port) {
-        findings.push(finding(
-            "NetworkManager",
-            format!(
-                "printf '[keyfile]\\nunmanaged-devices=interface-name:{port}\\n' | sudo tee \
-                 /etc/NetworkManager/conf.d/90-bramblegate.conf && sudo nmcli general reload"
-            ),
-        ));
+        findings.push(managed(Manager::NetworkManager, ""));
     }
     if dhcpcd(patient.machine, &port) {
-        findings.push(finding(
-            "dhcpcd",
-            format!("add the line \"denyinterfaces {port}\" to /etc/dhcpcd.conf and restart dhcpcd"),
-        ));
+        findings.push(managed(Manager::Dhcpcd, ""));
     }
-    for file in networkd(patient.machine, &port) {
-        let remedy = format!("remove DHCP= from {file}, or write Unmanaged=yes in its [Link]; then networkctl reload");
-        findings.push(finding("systemd-networkd", remedy));
+    if let Some(file) = networkd(patient.machine, &port) {
+        findings.push(managed(Manager::Networkd, &format!(", by {file},")));
     }
     if let Some(file) = ifupdown(patient.machine, &port) {
-        findings.push(finding("ifupdown", format!("remove \"iface {port} inet …\" from {file}")));
+        let command = format!("sudo sed -i 's/^[ \\t]*iface {port} inet .*/iface {port} inet manual/' {file}");
+        findings.push(finding("ifupdown", format!("`{command}`, and take the lines of its address out there")));
     }
     findings
 }
@@ -55,26 +53,28 @@ fn dhcpcd(machine: &Machine, port: &str) -> bool {
     machine.exists(wants) && !denied
 }
 
-/// Files that match the port and ask for an address.
-fn networkd(machine: &Machine, port: &str) -> Vec<String> {
+/// Returns the file by which networkd asks for an address on the port. Of the files that match a port the first by name counts,
+/// whatever its folder (systemd.network(5)).
+fn networkd(machine: &Machine, port: &str) -> Option<String> {
     if !machine.exists("/etc/systemd/system/multi-user.target.wants/systemd-networkd.service") {
-        return Vec::new();
+        return None;
     }
-    let mut files = Vec::new();
+    let mut files = BTreeMap::new();
     for folder in ["/etc/systemd/network", "/run/systemd/network"] {
         for name in machine.list(folder).into_iter().filter(|name| name.ends_with(".network")) {
             let path = format!("{folder}/{name}");
-            let text = machine.read(&path).unwrap_or_default();
-            let value = |key: &str| text.lines().find_map(|line| line.trim().strip_prefix(key).map(str::to_owned));
-            let matched =
-                value("Name=").is_some_and(|names| names.split_whitespace().any(|name| super::matches(name, port)));
-            let asks = value("DHCP=").is_some_and(|dhcp| dhcp != "no" && dhcp != "ipv6");
-            if matched && asks && value("Unmanaged=").as_deref() != Some("yes") {
-                files.push(path);
-            }
+            files.entry(name).or_insert(path);
         }
     }
-    files
+    files.into_values().find_map(|path| {
+        let text = machine.read(&path).unwrap_or_default();
+        let value = |key: &str| text.lines().find_map(|line| line.trim().strip_prefix(key).map(str::to_owned));
+        let names = value("Name=").unwrap_or_default();
+        names.split_whitespace().any(|name| super::matches(name, port)).then(|| {
+            let asks = value("DHCP=").is_some_and(|dhcp| dhcp != "no" && dhcp != "ipv6");
+            (asks && value("Unmanaged=").as_deref() != Some("yes")).then_some(path)
+        })
+    })?
 }
 
 fn ifupdown(machine: &Machine, port: &str) -> Option<String> {
@@ -115,7 +115,7 @@ pub fn servers(patient: &Patient<'_>) -> Vec<Finding> {
         Finding::new(
             FindingCode::GatewayDhcpOther,
             format!("{what} starts with the machine and would answer the nodes as well"),
-            format!("sudo systemctl disable --now {unit}"),
+            format!("`sudo systemctl disable --now {unit}`"),
         )
     };
     let mut findings: Vec<Finding> = other_servers(machine).into_iter().map(other).collect();
@@ -126,7 +126,7 @@ pub fn servers(patient: &Patient<'_>) -> Vec<Finding> {
         findings.push(Finding::new(
             AlertCode::GatewayDnsmasqMissing,
             "dnsmasq is not installed, so the nodes get no addresses from here",
-            "sudo apt install dnsmasq-base, or leave [cluster.dhcp] out",
+            "`sudo apt install dnsmasq-base`, or leave [cluster.dhcp] out",
         ));
     }
     findings
@@ -135,7 +135,7 @@ pub fn servers(patient: &Patient<'_>) -> Vec<Finding> {
 /// Who listens on 53 or 67 where the nodes would ask.
 fn taken(patient: &Patient<'_>) -> Vec<Finding> {
     let head = IpAddr::V4(patient.settings.cluster.address.addr());
-    let ours = |owner: &str| owner.starts_with("dnsmasq ") && our_child(patient.machine, owner);
+    let ours = |owner: &Process| owner.name == "dnsmasq" && our_child(patient.machine, owner);
     let mut findings: Vec<Finding> = Vec::new();
     for listener in listeners(patient.machine) {
         let name = match (listener.port, listener.tcp) {
@@ -147,25 +147,53 @@ fn taken(patient: &Patient<'_>) -> Vec<Finding> {
             continue;
         }
         let owner = listener.owner(patient.machine);
-        if owner.as_deref().is_some_and(ours) {
+        if owner.as_ref().is_some_and(ours) {
             continue;
         }
-        let owner = owner.unwrap_or_else(|| "another program".to_owned());
+        let who = owner.as_ref().map_or_else(|| "another program".to_owned(), ToString::to_string);
         let text =
-            format!("{owner} has port {} on {}, where {name} for the nodes would be", listener.port, listener.address);
+            format!("{who} has port {} on {}, where {name} for the nodes would be", listener.port, listener.address);
         let known = findings.iter().any(|finding| finding.text == text);
         if !known {
-            let code = if name == "DNS" { FindingCode::HostPort53 } else { FindingCode::HostPort67 };
-            findings.push(Finding::of(code, text));
+            let remedy = format!("{}; without the port the gateway serves none", stop(patient.machine, owner.as_ref()));
+            findings.push(Finding::new(
+                if name == "DNS" { FindingCode::HostPort53 } else { FindingCode::HostPort67 },
+                text,
+                remedy,
+            ));
         }
     }
     findings
 }
 
-/// Is "dnsmasq (123)" a child of a bramblegate?
-fn our_child(machine: &Machine, owner: &str) -> bool {
-    let id = owner.rsplit_once('(').map(|(_, id)| id.trim_end_matches(')')).unwrap_or_default();
-    let status = machine.read(&format!("/proc/{id}/status")).unwrap_or_default();
+/// Returns how to stop who has a port: its unit, if it is one's, else the process.
+fn stop(machine: &Machine, owner: Option<&Process>) -> String {
+    let Some(owner) = owner else {
+        return "`sudo bramblegate doctor` names it; stop it, or bind it to the addresses that it needs".to_owned();
+    };
+    match unit(machine, owner) {
+        Some(unit) => format!("`sudo systemctl disable --now {unit}`, or bind it to the addresses that it needs"),
+        None => {
+            format!(
+                "`sudo kill {}`, and take it out of what starts it; or bind it to the addresses that it needs",
+                owner.id
+            )
+        }
+    }
+}
+
+/// Returns the system's unit that a process belongs to, by its control group (cgroups(7)): "0::/system.slice/udhcpd.service".
+fn unit(machine: &Machine, process: &Process) -> Option<String> {
+    let groups = machine.read(&format!("/proc/{}/cgroup", process.id))?;
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::/system.slice/"))?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@:._-\\".contains(c);
+    let unit = path.split('/').find(|part| part.ends_with(".service"))?;
+    unit.chars().all(plain).then(|| unit.to_owned())
+}
+
+/// Returns whether a process is a child of a bramblegate.
+fn our_child(machine: &Machine, process: &Process) -> bool {
+    let status = machine.read(&format!("/proc/{}/status", process.id)).unwrap_or_default();
     let parent =
         status.lines().find_map(|line| line.strip_prefix("PPid:")).map(str::trim).unwrap_or_default().to_owned();
     machine.read(&format!("/proc/{parent}/comm")).as_deref() == Some("bramblegate")

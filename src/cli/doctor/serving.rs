@@ -38,8 +38,8 @@ pub fn time(patient: &Patient<'_>) -> Vec<Finding> {
         "nothing on the head serves the time (systemd-timesyncd is a client only), so nodes get no time server; those without a \
          clock of their own start with a wrong date",
         format!(
-            "{install}printf '{allow}local stratum 10\\n' | sudo tee /etc/chrony/conf.d/bramblegate.conf && sudo systemctl restart \
-             chrony; or name a server as cluster.dhcp.ntp, or \"off\" there"
+            "`{install}printf '{allow}local stratum 10\\n' | sudo tee /etc/chrony/conf.d/bramblegate.conf && sudo systemctl restart \
+             chrony`; or name a server as cluster.dhcp.ntp, or \"off\" there"
         ),
     )]
 }
@@ -58,7 +58,7 @@ fn unserved(patient: &Patient<'_>) -> Vec<Finding> {
         FindingCode::GatewayNoTime,
         format!("the head's time server {text}, so nodes get no time server"),
         format!(
-            "with chrony: echo '{line}' | sudo tee -a /etc/chrony/conf.d/bramblegate.conf && sudo systemctl restart chrony; or name \
+            "with chrony: `echo '{line}' | sudo tee -a /etc/chrony/conf.d/bramblegate.conf && sudo systemctl restart chrony`; or name \
              another server as cluster.dhcp.ntp"
         ),
     )]
@@ -74,7 +74,7 @@ pub fn boot_folder(patient: &Patient<'_>) -> Vec<Finding> {
     let root = netboot.root.display().to_string();
     let found = |text: String, remedy: String| vec![Finding::new(AlertCode::GatewayNetboot, text, remedy)];
     if !patient.machine.path(&root).is_dir() {
-        let remedy = format!("sudo mkdir -p {root}, and put the boot files there; or correct cluster.netboot.root");
+        let remedy = format!("`sudo mkdir -p {root}`, and put the boot files there; or correct cluster.netboot.root");
         return found(format!("no node can boot: the folder {root} is not there"), remedy);
     }
     if let Some(hidden) = HIDDEN.iter().find(|hidden| netboot.root.starts_with(hidden)) {
@@ -87,7 +87,7 @@ pub fn boot_folder(patient: &Patient<'_>) -> Vec<Finding> {
     if let Some(folder) = shut(patient.machine, &netboot.root, &user) {
         return found(
             format!("no node can boot from {root}: user {USER} may not enter {folder}"),
-            format!("sudo chmod o+rx {folder}"),
+            format!("`sudo chmod o+rx {folder}`"),
         );
     }
     let below = patient.machine.path(&root);
@@ -96,7 +96,7 @@ pub fn boot_folder(patient: &Patient<'_>) -> Vec<Finding> {
     let named = closed.to_string().replacen(&below.display().to_string(), &root, 1);
     let text =
         format!("nodes cannot load {named}: user {USER} may not read it, and so may not the server of boot files");
-    found(text, format!("sudo chmod -R o+rX {root}"))
+    found(text, format!("`sudo chmod -R o+rX {root}`"))
 }
 
 /// The daemon's user, as the machine knows it.

@@ -60,13 +60,10 @@ fn parse_address(text: &str) -> Option<IpAddr> {
 }
 
 impl Listener {
-    /// "sshd (612)": who has it, where we may see that.
-    pub fn owner(&self, machine: &Machine) -> Option<String> {
+    /// Returns who has it, where we may see that.
+    pub fn owner(&self, machine: &Machine) -> Option<Process> {
         let wanted = format!("socket:[{}]", self.inode);
-        processes(machine)
-            .into_iter()
-            .find(|process| process.holds(machine, &wanted))
-            .map(|process| process.to_string())
+        processes(machine).into_iter().find(|process| process.holds(machine, &wanted))
     }
 }
 

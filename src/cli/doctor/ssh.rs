@@ -52,7 +52,7 @@ fn shut(machine: &Machine, covered: impl Iterator<Item = u16>) -> Vec<Finding> {
             format!(
                 "sshd listens on port {port}, which uplink.allow covers, but the rules in the kernel do not let it in"
             ),
-            "sudo systemctl reload bramblegate",
+            "`sudo systemctl reload bramblegate`",
         )
     };
     missing.map(finding).collect()
@@ -69,8 +69,7 @@ fn accepted(rule: &str) -> Option<RangeInclusive<u16>> {
 fn running_ports(machine: &Machine) -> BTreeSet<u16> {
     let open = listeners(machine).into_iter().filter(|listener| listener.tcp && !listener.address.is_loopback());
     let of_ssh = open.filter(|listener| {
-        let owner = listener.owner(machine).unwrap_or_default();
-        owner.starts_with("sshd ") || owner.starts_with("dropbear ")
+        listener.owner(machine).is_some_and(|owner| ["sshd", "dropbear"].contains(&owner.name.as_str()))
     });
     BTreeSet::from_iter(of_ssh.map(|listener| listener.port))
 }

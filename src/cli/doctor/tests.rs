@@ -151,11 +151,11 @@ fn network_manager_on_the_clusters_port_is_told() {
         "nmcli -t -f DEVICE,STATE device",
         "wlan0:connected\neth0:connecting (getting IP configuration)\nlo:unmanaged\n",
     );
-    head.suffers("gateway-port-managed", "NetworkManager", "unmanaged-devices=interface-name:eth0");
+    head.suffers("gateway-port-managed", "NetworkManager", "unmanaged-devices+=interface-name:eth0");
     let head = Head::new("nm2").answer("nmcli -t -f DEVICE,STATE device", "wlan0:connected\neth0:unmanaged\n");
     assert_eq!(head.findings(), []);
     let head = Head::new("nm3").answer("nmcli -t -f DEVICE,STATE device", "wlan0:connected\neth0:unavailable\n");
-    head.suffers("gateway-port-managed", "NetworkManager", "unmanaged-devices=interface-name:eth0");
+    head.suffers("gateway-port-managed", "NetworkManager", "unmanaged-devices+=interface-name:eth0");
 }
 
 #[test]
@@ -176,7 +176,11 @@ fn other_managers_are_told() {
     Head::new("networkd")
         .with("/etc/systemd/system/multi-user.target.wants/systemd-networkd.service", "")
         .with("/etc/systemd/network/20-wired.network", "[Match]\nName=e*\n[Network]\nDHCP=yes\n")
-        .suffers("gateway-port-managed", "systemd-networkd", "20-wired.network");
+        .suffers(
+            "gateway-port-managed",
+            "systemd-networkd, by /etc/systemd/network/20-wired.network,",
+            "Unmanaged=yes",
+        );
     Head::new("ifupdown").with("/etc/network/interfaces", "auto eth0\niface eth0 inet dhcp\n").suffers(
         "gateway-port-managed",
         "ifupdown",
@@ -246,7 +250,19 @@ fn whoever_has_port_53_is_named_but_not_our_own_server() {
             .with("/proc/77/comm", "dnsmasq\n")
             .link("/proc/77/fd/4", "socket:[4712]")
     };
-    head("port53").suffers("host-port-53", "dnsmasq (77) has port 53 on 0.0.0.0", "stop it");
+    head("port53").suffers("host-port-53", "dnsmasq (77) has port 53 on 0.0.0.0", "`sudo kill 77`, and take it out");
+    for (number, (group, remedy)) in [
+        ("0::/system.slice/dnsmasq.service", "`sudo systemctl disable --now dnsmasq.service`"),
+        ("0::/system.slice/system-x.slice/x@a.service", "`sudo systemctl disable --now x@a.service`"),
+        ("0::/user.slice/user-0.slice/user@0.service", "`sudo kill 77`"),
+        ("0::/system.slice/a;reboot.service", "`sudo kill 77`"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let head = head(&format!("port53-{number}")).with("/proc/77/cgroup", &format!("{group}\n"));
+        head.suffers("host-port-53", "dnsmasq (77) has port 53", remedy);
+    }
     let ours =
         head("ours53").with("/proc/77/status", "Name:\tdnsmasq\nPPid:\t5\n").with("/proc/5/comm", "bramblegate\n");
     assert_eq!(ours.findings(), []);

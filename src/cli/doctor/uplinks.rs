@@ -6,6 +6,7 @@ use super::clients::{self, Client};
 use super::{Finding, FindingCode, Patient, Rank};
 use crate::api::Word;
 use crate::api::status::{DhcpProgress, Snapshot, Uplink, UplinkState};
+use crate::cli::machine::Machine;
 use crate::event::{AlertCode, PortalUrl};
 use crate::source::clients::Manager;
 
@@ -28,7 +29,7 @@ pub fn two_clients(patient: &Patient<'_>) -> Vec<Finding> {
 /// Why an uplink with a cable has no IPv4 address, what is known of its lease, and where its portal is.
 pub fn addresses(patient: &Patient<'_>) -> Vec<Finding> {
     let status = patient.machine.status(&patient.settings.status.socket);
-    let mut findings = Vec::new();
+    let mut findings = switched_off(patient);
     for port in patient.uplinks() {
         let told = status.as_ref().and_then(|status| uplink(status, &port));
         findings.extend(portal(patient, &port, told));
@@ -47,6 +48,35 @@ pub fn addresses(patient: &Patient<'_>) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Finds uplinks that are administratively down. Where another one has a carrier that may be meant so: a hint.
+fn switched_off(patient: &Patient<'_>) -> Vec<Finding> {
+    let uplinks = patient.uplinks();
+    let read = |port: &str, file: &str| patient.machine.read(&format!("/sys/class/net/{port}/{file}"));
+    let carries = uplinks.iter().any(|port| read(port, "carrier").as_deref() == Some("1"));
+    let off = uplinks.iter().filter(|port| read(port, "flags").is_some_and(|flags| !is_up(&flags)));
+    off.map(|port| {
+        let text = format!("the uplink {port} is switched off (administratively down), so it sees no cable or network");
+        let rank = if carries { Rank::Hint } else { Rank::Finding };
+        let remedy = switch_on(patient.machine, port);
+        Finding::new(FindingCode::UplinkOff, text, remedy).ranked(rank)
+    })
+    .collect()
+}
+
+/// Returns whether the flags of `/sys/class/net/PORT/flags` ("0x1003") hold `IFF_UP` (netdevice(7)).
+fn is_up(flags: &str) -> bool {
+    let digits = flags.trim().trim_start_matches("0x");
+    u32::from_str_radix(digits, 16).is_ok_and(|flags| flags & 1 != 0)
+}
+
+/// Returns the command that switches a port on: its manager's, which else leaves it down. A radio may be blocked beside that.
+fn switch_on(machine: &Machine, port: &str) -> String {
+    let command = clients::switch_on(machine, port);
+    let radio = port.starts_with("wl") || machine.exists(&format!("/sys/class/net/{port}/phy80211"));
+    let blocked = if radio { "; if that is refused, `sudo rfkill unblock wifi` before it" } else { "" };
+    format!("`{command}`{blocked}")
 }
 
 /// What the daemon says of one uplink.

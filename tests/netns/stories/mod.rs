@@ -18,6 +18,7 @@ mod loaders;
 mod loading;
 mod names;
 mod netboot;
+mod remedies;
 mod restart;
 mod rogue;
 mod roles;
@@ -161,6 +162,10 @@ pub const ALL: &[(&str, Story)] = &[
     ("service::dnsmasq_that_stands_still_is_named_and_replaced", service::dnsmasq_that_stands_still),
     ("service::dnsmasq_killed_fifty_times_comes_back", service::dnsmasq_killed_fifty_times),
     ("service::what_cannot_be_served_is_an_alert", service::what_cannot_be_served_is_an_alert),
+    ("remedies::ways_and_ports_are_put_right", remedies::ways_and_ports_are_put_right),
+    ("remedies::who_has_port_67_is_stopped", remedies::who_has_port_67_is_stopped),
+    ("remedies::who_holds_dhcp_back_is_seen", remedies::who_holds_dhcp_back_is_seen),
+    ("remedies::what_is_advised_to_look_at_shows_rules", remedies::what_is_advised_to_look_at_shows_rules),
     ("service::port_53_taken_leaves_addresses", service::port_53_taken_leaves_addresses),
     ("service::full_disk_is_said_and_serves_on", service::full_disk_is_said),
     ("service::cluster_that_moves_keeps_host_parts", service::cluster_that_moves_keeps_host_parts),

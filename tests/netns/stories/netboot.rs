@@ -11,6 +11,7 @@ use bramblegate_lab::{Error, Result};
 
 use super::client::{Client, ask, inside};
 use super::inventory::succeed;
+use super::remedies::command_of;
 use super::scene::{PLAIN, alert, before_start, ensure, is, reload, until};
 use super::service::serving;
 use crate::dhcp::{ARCHITECTURE, Answer, BOOT_FILE, DISCOVER, VENDOR_CLASS, WANTED, message};
@@ -212,7 +213,7 @@ pub fn closed_boot_files_are_an_alert() -> Result<()> {
         must(
             "head",
             &format!(
-                "mkdir -p {HOME}/state {HOME}/run {HOME}/tftp/11223344 {HOME}/open; chmod 777 {HOME} {HOME}/state {HOME}/run"
+                "mkdir -p {HOME}/state {HOME}/run {HOME}/tftp/11223344 {HOME}/open; chmod 777 {HOME} {HOME}/state; chown 65534 {HOME}/run"
             ),
         )?;
         must(
@@ -228,6 +229,11 @@ pub fn closed_boot_files_are_an_alert() -> Result<()> {
         world.set_settings(&settings("tftp"));
         world.start_gateway_by(&[&user[..], &rights[..]].concat(), &[])?;
         until("it serves", || is(world, "cluster.dhcp", "serving"))?;
+        // Root's own attempt beside the service is refused for that reason, not for the folder's owner.
+        let second = world.gateway_command("run").output().map_err(|error| Error(error.to_string()))?;
+        let text = String::from_utf8_lossy(&second.stderr).into_owned();
+        let refused = second.status.code() == Some(75) && text.contains("another instance runs: process ");
+        ensure(&format!("a second instance: {:?} {text}", second.status), refused)?;
         let named = |what: &str| alert(world, "gateway-netboot").is_some_and(|text| text.contains(what));
         until("the file is named", || named(&format!("{HOME}/tftp/11223344/config.txt")))?;
         let (code, _) =
@@ -237,7 +243,10 @@ pub fn closed_boot_files_are_an_alert() -> Result<()> {
         until("a folder in which all is open is in order", || alert(world, "gateway-netboot").is_none())?;
         must("head", &format!("cd {HOME}/tftp && chmod 644 11223344/config.txt && chmod 700 11223344"))?;
         reload(world, &settings("tftp"))?;
-        until("so is a folder", || alert(world, "gateway-netboot").is_some_and(|text| text.contains("/tftp/11223344:")))
-            .map(drop)
+        let named = || alert(world, "gateway-netboot").filter(|text| text.contains("/tftp/11223344:"));
+        until("so is a folder", || named().is_some())?;
+        must("head", &command_of(&named().unwrap_or_default().replace(';', ")"))?)?;
+        let load = format!("cd {HOME} && busybox tftp -g -r 11223344/config.txt -l loaded 192.168.50.1");
+        until("after the remedy it is loaded", || exec("rpi1", &load).is_ok_and(|(code, _)| code == 0)).map(drop)
     })
 }

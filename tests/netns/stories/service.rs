@@ -199,6 +199,10 @@ pub fn drop_at_input_is_named_and_its_remedy_helps() -> Result<()> {
         until("what does not arrive is noticed", || {
             alert(world, "gateway-blocked").is_some_and(|text| text.contains("do not reach dnsmasq"))
         })?;
+        let text = alert(world, "gateway-blocked").unwrap_or_default();
+        let looks = text.split('`').skip(1).step_by(2).map(|look| look.replace("sudo ", "").replace("PORT", "eth0"));
+        let seen = looks.map(|look| must("head", &look)).collect::<Result<String>>()?;
+        ensure(&format!("what it advises to look at shows the rule:\n{seen}"), seen.contains("udp dport 67 drop"))?;
         must("head", "nft delete table ip odd")?;
         must("rpi2", "busybox udhcpc -i eth0 -n -q -t 4 -T 1 -s /bin/true")?;
         until("and over again", || alert(world, "gateway-blocked").is_none()).map(drop)

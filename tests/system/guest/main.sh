@@ -43,6 +43,7 @@ first_boot() {
     step "stop: STOPPED, LED dark, NAT stays" stop
     step "wrong settings: 78, not restarted, said on the panel" wrong_settings
     step "a second instance: 75, and the first goes on" second_instance
+    step "printed commands for systemd and udev do what they are for" printed_commands
     step "a missing capability: 77, not restarted, said on the panel" missing_capability
     step "settings on a read-only file system" read_only_settings
     step "a disk that is full to the last block" full_disk

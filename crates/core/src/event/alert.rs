@@ -85,6 +85,7 @@ alert_codes! {
     GatewayConntrack "gateway-conntrack" Warning Whole Some("CONNTRACK FULL"), Alert,
         Some("raise net.netfilter.nf_conntrack_max");
     GatewayDhcpFull "gateway-dhcp-full" Warning Whole Some("DHCP FULL"), Alert, None;
+    GatewayDhcpHeld "gateway-dhcp-held" Notice Whole Some("DHCP WAITS"), Alert, None;
     GatewayDhcpUnasked "gateway-dhcp-unasked" Warning Whole Some("DHCP OFF"), Alert, None;
     GatewayDisturbed "gateway-disturbed" Fault Whole Some("RULES FLUSHED"), Alert,
         Some("stop it (gateway.protect keeps it off on kernels from 6.9 on)");

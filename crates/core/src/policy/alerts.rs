@@ -33,6 +33,7 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
             ways::rules(state, placement, &mut raised);
             ways::failover(state, &mut raised);
             dhcp::other_server(state, &mut raised);
+            dhcp::held(state, &mut raised);
             dhcp::exhausted(settings, state, &mut raised);
             forward::forwards(settings, state, placement, &mut raised);
             ports::without_role(state, &mut raised);

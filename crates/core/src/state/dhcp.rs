@@ -29,6 +29,8 @@ pub(super) struct DhcpFacts {
     servers: OtherServers,
     /// why it cannot be asked
     unasked: Option<String>,
+    /// seconds for which a switch lets nothing through, while that is waited for
+    held: Option<u64>,
     /// boards that were heard and not known before
     pub(super) strangers: u64,
     /// a board that got no address
@@ -59,6 +61,11 @@ impl State {
     /// Why nobody can be asked whether others serve addresses.
     pub fn dhcp_unasked(&self) -> Option<&str> {
         self.dhcp.unasked.as_deref()
+    }
+
+    /// Returns for how many seconds a switch is waited for that announced a spanning tree; `None`: nothing is waited for.
+    pub fn dhcp_held(&self) -> Option<u64> {
+        self.dhcp.held
     }
 
     /// The cluster port, if addresses are to be served there and it has a carrier, and the number of this plugging.
@@ -128,8 +135,11 @@ impl State {
             }
             Dhcp::Unasked { index, why } => (*index, OtherServers::Unknown, Some(why.clone())),
             Dhcp::Held { index, seconds } => {
-                let held = (self.dhcp.port == Some(*index)).then_some(Transition::DhcpHeld { seconds: *seconds });
-                return held.into_iter().collect();
+                if self.dhcp.port != Some(*index) {
+                    return Vec::new();
+                }
+                self.dhcp.held = Some(*seconds);
+                return vec![Transition::DhcpHeld { seconds: *seconds }];
             }
             Dhcp::Said(said) => {
                 self.refused_for_want(said);
@@ -143,6 +153,7 @@ impl State {
             return Vec::new();
         }
         self.dhcp.unasked = unasked;
+        self.dhcp.held = None;
         match (std::mem::replace(&mut self.dhcp.servers, servers), servers) {
             (before, after) if before == after => Vec::new(),
             (_, OtherServers::Foreign { server, mac }) => vec![Transition::ForeignDhcp { server, mac }],

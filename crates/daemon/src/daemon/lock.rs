@@ -68,6 +68,12 @@ impl InstanceLock {
         lockers(&fstat(&file).ok()?).into_iter().find(|pid| is_ours(*pid, &folder))
     }
 
+    /// Returns the error of a lock that a process holds; as [`Self::holder`] it changes nothing.
+    pub fn held(run_directory: &Path) -> Option<LockError> {
+        let pid = Self::holder(run_directory)?;
+        Some(LockError::Held { path: run_directory.join(NAME), pid: Some(pid) })
+    }
+
     /// Takes the lock of `run_directory`, which is made if it is not there.
     ///
     /// # Errors

@@ -209,7 +209,7 @@ fn profiles_that_come_back_at_each_boot_are_found_with_their_line() {
     Head::new("generated").with(generated, "[connection]\nid=netplan-eth0\ninterface-name=eth0\n").suffers(
         "gateway-port-netplan",
         generated,
-        "unmanaged-devices=interface-name:eth0",
+        "unmanaged-devices+=interface-name:eth0",
     );
 }
 

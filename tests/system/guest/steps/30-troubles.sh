@@ -151,6 +151,38 @@ second_instance() {
     row_is 0 "$(lease)" || fail "row 1"
 }
 
+# The command in a text of ours: `sudo …` or (sudo …).
+# shellcheck disable=SC2016
+printed() { sed -n 's/.*[`(]sudo \([^`)]*\)[`)].*/\1/p' | head -n 1; }
+hidraw_has_rights() { [ "$(stat -c '%U:%G %a' /dev/hidraw0)" = "root:bramblegate 660" ]; }
+
+# What our texts print for the service manager and udev is done as it is printed.
+printed_commands() {
+    local said command
+    said=$(bramblegate run 2>&1) || true
+    command=$(printed <<<"$said")
+    expect "for a second instance" "systemctl stop bramblegate" "$command"
+    eval "$command"
+    ! is_active || fail "not stopped by: $command"
+    said=$(bramblegate status 2>&1) || true
+    command=$(printed <<<"$said")
+    expect "for a daemon that does not run" "systemctl start bramblegate" "$command"
+    eval "$command"
+    wait_for 60 "started by: $command" is_active
+    wait_for 60 "row 1 is the address" row_is 0 "$(lease)"
+    chmod 600 /dev/hidraw0
+    said=$(bramblegate doctor 2>&1) || true
+    command=$(grep -A 1 'led-denied:' <<<"$said" | printed)
+    [ -n "$command" ] || fail "no command for led-denied in: $said"
+    eval "${command//sudo /}"
+    wait_for 60 "the rights are back by: $command" hidraw_has_rights
+    [ -n "$(journalctl --no-pager -u bramblegate -n 1)" ] || fail "the journal says nothing"
+    systemctl --no-pager status bramblegate >/dev/null
+    hostnamectl hostname other
+    expect "the host name" other "$(cat /etc/hostname)"
+    hostnamectl hostname head
+}
+
 missing_capability() {
     local drop_in=/run/systemd/system/bramblegate.service.d/system-test.conf
     systemctl stop bramblegate.service

@@ -95,6 +95,14 @@ orders() {
     expect "exit code of a stranger's order" 77 "$code"
     [[ "$said" == *"usermod -aG bramblegate"* ]] || fail "no remedy for a stranger"
     health_is rpi1 maintenance || fail "a stranger's order was carried out"
+    # The remedy as it is printed, for ben, who logs in again: what `$USER` is to him it is here.
+    # shellcheck disable=SC2016
+    (USER=ben && eval "$(sed -n 's/.*`sudo \(usermod [^`]*\)`.*/\1/p' <<<"$said")")
+    runuser -u ben -- bramblegate nodes resume rpi1
+    wait_for 20 "rpi1 is up" health_is rpi1 up
+    gpasswd --delete ben bramblegate
+    runuser -u anna -- bramblegate nodes drain rpi1
+    wait_for 10 "rpi1 is worked on" health_is rpi1 maintenance
     # Anybody may look.
     runuser -u ben -- bramblegate status >/dev/null || fail "a stranger may not look"
     systemctl restart bramblegate.service

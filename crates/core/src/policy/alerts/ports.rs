@@ -68,7 +68,7 @@ fn strangers(state: &State, placement: &Placement, example: Option<Ipv4Addr>, la
             "our rules drop what boards of {net} on {port} send to the venue{latest}: the gateway translates {cluster} only; give them addresses of it, or make cluster.address wide enough for both networks"
         ),
         None => format!(
-            "our rules drop what is sent to the venue by {port} with a source outside {cluster}{latest}: find the board (sudo tcpdump -eni {port} not net {cluster}) and give it an address of {cluster}"
+            "our rules drop what is sent to the venue by {port} with a source outside {cluster}{latest}: find the board (sudo tcpdump -eni {port} ip and not net {cluster}) and give it an address of {cluster}"
         ),
     }
 }

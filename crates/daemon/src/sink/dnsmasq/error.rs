@@ -20,6 +20,9 @@ pub enum DnsmasqError {
     /// `how` its process ended
     #[error("dnsmasq does not start: {why} ({how})")]
     EndsAtOnce { why: String, how: String },
+    /// who has it is hidden from the unit's sandbox, and not from root
+    #[error("another program has port 67 (DHCP), so dnsmasq cannot start, and nodes get neither addresses nor names")]
+    DhcpPortTaken,
     #[error("dnsmasq does not start: it has not said so within {seconds} s")]
     StartsTooLong { seconds: u64 },
     #[error("dnsmasq ends again and again ({how}), last with: {why}")]

@@ -1,4 +1,4 @@
-//! Is the port of DNS free where we would serve?
+//! Are the ports of DNS and DHCP free where we would serve?
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -18,4 +18,10 @@ pub fn try_dns(address: Ipv4Addr) -> io::Result<()> {
         socket.bind(&SockAddr::from(SocketAddrV4::new(address, 53)))?;
     }
     Ok(())
+}
+
+/// Returns whether dnsmasq's last words say that another program has the port of DHCP (`dhcp-common.c` of 2.85 to 2.91: "failed to
+/// bind DHCP server socket: Address already in use"). It binds to all addresses, so that no try of ours could show it.
+pub fn is_dhcp_taken(words: &str) -> bool {
+    words.contains("bind DHCP server socket") && words.contains("in use")
 }

@@ -358,7 +358,12 @@ impl Supervisor {
         let killed = cause == ExitCause::Killed;
         if !self.started {
             let why = if self.last_words.is_empty() { "it says nothing" } else { &self.last_words };
-            self.fail(DnsmasqError::EndsAtOnce { why: why.to_owned(), how }.into()).await;
+            let error = if port::is_dhcp_taken(why) {
+                DnsmasqError::DhcpPortTaken
+            } else {
+                DnsmasqError::EndsAtOnce { why: why.to_owned(), how }
+            };
+            self.fail(error.into()).await;
             return;
         }
         // Not one record more or less: nobody else tells that names and addresses were gone for a moment.

@@ -18,6 +18,9 @@ const STEPS: [(Duration, Step); 7] = [
 ];
 /// After a switch lets the port's frames through: it does so by its own clock, and some of its timers are a second late.
 const MARGIN: Duration = Duration::from_secs(2);
+/// No switch that keeps to IEEE 802.1D blocks a port for longer (table 17-1: twice 30 s), whatever its frames say; and anybody can
+/// send such frames. So silence counts at most this, [`MARGIN`] and four seconds after the carrier has come.
+const LONGEST_BLOCK: Duration = Duration::from_secs(60);
 /// Signs of another server that nobody can check are a reason to ask no more often than this.
 const HINTS: Duration = Duration::from_secs(10);
 /// Behind a switch a cable can be moved without a carrier to tell of it: asked again this often.
@@ -60,7 +63,7 @@ impl Schedule {
     /// The switch blocks the port for so long after the carrier has come (spanning tree): what is asked before is not heard, and
     /// silence says nothing. How long it is still to wait; `None`: no longer, or silence has counted already.
     pub fn hold(&mut self, blocked: Duration, now: Instant) -> Option<Duration> {
-        let opens = self.carrier + blocked + MARGIN;
+        let opens = self.carrier + blocked.min(LONGEST_BLOCK) + MARGIN;
         if self.silent || opens <= now || self.begin >= opens {
             return None;
         }
@@ -126,6 +129,8 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection;
+    use proptest::prelude::*;
 
     fn seconds(schedule: &mut Schedule, begin: Instant, until: u64) -> Vec<(u64, Step)> {
         let mut done = Vec::new();
@@ -197,6 +202,25 @@ mod tests {
         let asked = seconds(&mut schedule, begin, 28);
         assert!(asked.len() <= 8, "{asked:?}");
         assert_eq!(asked.first(), Some(&(9, Step::Ask)));
+    }
+
+    proptest! {
+        /// Frames that anybody sends, as often as they like: whether there is another server is known after 66 s.
+        #[test]
+        fn no_frames_hold_silence_back_for_longer(frames in collection::vec((0_u64..200, any::<bool>()), 100)) {
+            let begin = Instant::now();
+            let mut schedule = Schedule::new(begin);
+            for (second, (delay, forwards)) in (0..=66).zip(frames) {
+                let now = begin + Duration::from_secs(second);
+                if forwards {
+                    schedule.release(now);
+                } else {
+                    schedule.hold(Duration::from_secs(delay), now);
+                }
+                while schedule.due(now).is_some() {}
+            }
+            prop_assert!(schedule.silent);
+        }
     }
 
     #[test]
