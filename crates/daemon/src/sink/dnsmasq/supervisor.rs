@@ -306,8 +306,10 @@ impl Supervisor {
         if self.leases.is_none() {
             self.leases = Watch::open(&self.folder.join("leases")).ok();
         }
-        let (leases, damage) =
-            self.keep.prepare(wanted.address, &wanted.nodes.homes).map_err(|error| not_written(&error))?;
+        let (leases, damage) = self
+            .keep
+            .prepare(wanted.address, wanted.range, &wanted.nodes.homes)
+            .map_err(|error| not_written(&error))?;
         self.write(wanted).map_err(|error| not_written(&error))?;
         self.listener.remember(&leases);
         for text in damage {
