@@ -232,6 +232,7 @@ fn found_astray() {
         leaves,
         uid: 0,
         ip_protocol: None,
+        ports: [None; 2],
     };
     let ways = [
         way(None, [192, 168, 50, 11], cluster),

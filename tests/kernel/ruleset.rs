@@ -105,7 +105,9 @@ fn inputs(flow_table: bool) -> impl Strategy<Value = RulesetInput> {
         let network = |(bits, prefix): (u32, u8)| ipnet::Ipv4Net::new(bits.into(), prefix).unwrap();
         let (cluster_port, uplinks, flow_table_devices) = ports;
         let cluster_networks: Vec<ipnet::Ipv4Net> = networks.into_iter().map(network).collect();
+        let marks = [0x8000_0000, 0x8100_0000, 0xa900_0000, 0xed00_0000, 0xc400_0000];
         RulesetInput {
+            entrances: uplinks.iter().skip(usize::from(overlap_routed)).cloned().zip(marks).collect(),
             cluster_addresses: cluster_networks.iter().map(ipnet::Ipv4Net::addr).collect(),
             dead: forwards.iter().step_by(2).copied().collect(),
             cluster_port,

@@ -111,3 +111,22 @@ pub fn lease_of_our_own_address_goes_again() -> Result<()> {
         ensure("alerts that went are told", world.journal().contains("uplink-clash: over"))
     })
 }
+
+/// A node with a static address gets another board, which says nothing by itself: the head does not go on asking the one that
+/// it remembers.
+pub fn replaced_board_is_found_at_once() -> Result<()> {
+    online(PLAIN, |world| {
+        let health = |wanted: &str| is(world, "nodes.1.health", wanted);
+        let neighbour = || must("head", "ip -4 neigh show 192.168.50.12 dev eth0").unwrap_or_default();
+        until("it is up", || health("up"))?;
+        must("switch", "ip link set rpi2 down")?;
+        until("the old one is down", || health("down"))?;
+        let mac = "02:00:00:00:12:34";
+        must("rpi2", &format!("ip link set eth0 down; ip link set eth0 address {mac}; ip link set eth0 up"))?;
+        must("switch", "ip link set rpi2 up")?;
+        let took = until("the new one is up", || health("up"))?;
+        ensure(&format!("found after {took:?}: {}", neighbour()), took < Duration::from_secs(3))?;
+        ensure("by its own address", neighbour().contains(mac))?;
+        try_from(world, "head", "ping 192.168.50.12")
+    })
+}

@@ -4,11 +4,13 @@ use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
+use bramblegate_lab::inside::HOME;
 use bramblegate_lab::shell::{exec, ip, must};
 use bramblegate_lab::{Error, Result, World};
 
 use super::client::inside;
-use super::scene::{PLAIN, STOP, alert, before_start, ensure, is, online, reload, try_from, until, wait_online};
+use super::inventory::{SETTINGS, succeed};
+use super::scene::{PLAIN, STOP, TWO, alert, before_start, ensure, is, online, reload, try_from, until, wait_online};
 
 const FORWARD: &str = "[[forward]]\nlisten = 2201\nto = \"rpi1:22\"\n";
 
@@ -192,7 +194,7 @@ pub fn forwarded_port_that_leads_nowhere_is_said() -> Result<()> {
 
 /// The text heard from `place` at an address.
 fn hears(place: &str, to: &str) -> Result<String> {
-    let (_, text) = exec(place, &format!("sleep 0.4 | busybox nc -w 2 {to}"))?;
+    let (_, text) = exec(place, &format!("sleep 0.4 | timeout 3 busybox nc -w 2 {to}"))?;
     Ok(text.trim().to_owned())
 }
 
@@ -236,12 +238,93 @@ fn attempt_to_connect(place: &'static str, to: &'static str) -> Result<(String, 
     })
 }
 
+/// How a datagram from a port of its own is refused, and after how long.
+fn refusal_of_a_datagram(place: &'static str, to: &'static str) -> Result<(String, Duration)> {
+    inside(place, move || {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+        socket.connect(to)?;
+        let start = Instant::now();
+        // What the head itself sends is refused as it is sent.
+        let result = socket.send(b"who is there?").and_then(|_| socket.recv(&mut [0; 64]));
+        Ok((result.map_or_else(|error| error.kind().to_string(), |_| "an answer".to_owned()), start.elapsed()))
+    })
+}
+
+/// The port that leads to a dead node refuses TCP and UDP within half a second, from each of these places.
+fn refuses_at_once(places: &[&'static str], head: (&'static str, &'static str)) -> Result<()> {
+    for place in places {
+        let (end, took) = attempt_to_connect(place, head.0)?;
+        println!("{place}: {end} after {took:?}");
+        let at_once = took < Duration::from_millis(500);
+        ensure(&format!("refused from {place}: {end} after {took:?}"), end == "connection refused" && at_once)?;
+        let (end, took) = refusal_of_a_datagram(place, head.1)?;
+        println!("{place}: a datagram: {end} after {took:?}");
+        let refused = matches!(end.as_str(), "host unreachable" | "connection refused" | "permission denied");
+        ensure(
+            &format!("a datagram from {place}: {end} after {took:?}"),
+            refused && took < Duration::from_millis(500),
+        )?;
+    }
+    Ok(())
+}
+
+/// The two uplinks of [`TWO`], as the internet reaches them: behind a router each, so that only the right one leads back.
+const BEYOND: &str = "ip route replace 10.99.0.0/24 via 198.51.100.2; ip route replace 172.20.5.0/24 via 198.51.100.6";
+
+/// Whoever asks at either uplink is answered by that one, whichever the nodes leave by, and also if it is a tunnel; while the
+/// node is down the refusal goes the same way.
+pub fn forwarded_port_answers_by_the_uplink_that_was_asked() -> Result<()> {
+    before_start(TWO, |world| {
+        let _node = world.serve("rpi1", "banner", "[::]:22")?;
+        answers("rpi1")?;
+        world.set_settings(&format!("{FORWARD}[[forward]]\nlisten = \"udp:5000\"\nto = \"rpi1:5005\"\n"));
+        world.start_gateway()?;
+        wait_online(world)?;
+        until("both have a way out", || {
+            is(world, "uplinks.0.gateway", "10.99.0.1") && is(world, "uplinks.1.gateway", "172.20.5.1")
+        })?;
+        must("internet", BEYOND)?;
+        let by_both = |when: &str| {
+            for (stream, datagram) in
+                [("10.99.0.126 2201", "10.99.0.126:5000"), ("172.20.5.77 2201", "172.20.5.77:5000")]
+            {
+                let text = hears("internet", stream)?;
+                ensure(&format!("{stream}, {when}: {text:?}"), text == "SSH-2.0-venue")?;
+                let text = said("internet", datagram)?;
+                let asker = text.strip_prefix("rpi1 hears 198.51.100.");
+                ensure(&format!("{datagram}, {when}: {text:?}"), asker.is_some())?;
+            }
+            Ok(())
+        };
+        by_both("as it is")?;
+        ensure("the head itself is reached by both", {
+            let banner = |to: &str| hears("internet", to).is_ok_and(|text| text == "SSH-2.0-venue");
+            banner("10.99.0.126 22") && banner("172.20.5.77 22")
+        })?;
+        must(
+            "head",
+            "ip link add tun9 type veth peer name nowhere && ip addr add 100.64.0.1/32 dev tun9 && \
+             ip link set tun9 up arp off && ip link set nowhere up && ip route add default dev tun9 table 52 && \
+             ip rule add preference 5270 table 52",
+        )?;
+        until("the nodes leave by a tunnel", || alert(world, "uplink-exit-by").is_some())?;
+        by_both("with a tunnel")?;
+        must("switch", "ip link set rpi1 down")?;
+        until("the node is known to be down", || is(world, "nodes.0.health", "down"))?;
+        std::thread::sleep(Duration::from_millis(100));
+        refuses_at_once(&["internet"], ("10.99.0.126:2201", "10.99.0.126:5000"))?;
+        refuses_at_once(&["internet"], ("172.20.5.77:2201", "172.20.5.77:5000"))
+    })
+}
+
 /// Refused at once, from everywhere, for as long as it is down; a session that was open outlives a short loss.
 pub fn forward_to_a_dead_node_is_refused_at_once() -> Result<()> {
     const HEAD: &str = "10.99.0.126:2201";
     before_start(PLAIN, |world| {
         let _node = world.serve("rpi1", "echo", "[::]:22")?;
-        world.set_settings(&format!("{FORWARD}[[forward]]\nlisten = \"udp:5000\"\nto = \"rpi1:5005\"\n"));
+        let orders = SETTINGS.replace("HOME", HOME);
+        world.set_settings(&format!("{orders}{FORWARD}[[forward]]\nlisten = \"udp:5000\"\nto = \"rpi1:5005\"\n"));
         world.start_gateway()?;
         wait_online(world)?;
         answers("rpi1")?;
@@ -260,18 +343,22 @@ pub fn forward_to_a_dead_node_is_refused_at_once() -> Result<()> {
         let early = std::thread::spawn(|| attempt_to_connect("laptop", HEAD));
         until("the node is known to be down", || is(world, "nodes.0.health", "down"))?;
         std::thread::sleep(Duration::from_millis(100));
-        for place in ["laptop", "rpi2", "head"] {
-            let (end, took) = attempt_to_connect(place, HEAD)?;
-            println!("{place}: {end} after {took:?}");
-            let at_once = took < Duration::from_millis(500);
-            ensure(&format!("refused from {place}: {end} after {took:?}"), end == "connection refused" && at_once)?;
-        }
+        refuses_at_once(&["laptop", "rpi2", "head"], (HEAD, "10.99.0.126:5000"))?;
         let (end, took) = early.join().map_err(|_| Error("the early client".into()))??;
         println!("the early one: {end} after {took:?}");
         ensure(&format!("{end} after {took:?}"), end == "connection refused" && took < Duration::from_millis(3500))?;
         let tracked = must("head", "conntrack -L 2>/dev/null")?;
         ensure(&format!("no datagram's entry is left:\n{tracked}"), !tracked.contains("dport=5000"))?;
+        // Somebody works on it, and it is as dead as before.
+        succeed(world, &["nodes", "drain", "rpi1"])?;
+        until("it is worked on", || is(world, "nodes.0.health", "maintenance"))?;
+        std::thread::sleep(Duration::from_millis(100));
+        refuses_at_once(&["laptop"], (HEAD, "10.99.0.126:5000"))?;
         must("switch", "ip link set rpi1 up")?;
+        until("the port leads there while it is worked on", || {
+            attempt_to_connect("laptop", HEAD).is_ok_and(|(end, _)| end == "open")
+        })?;
+        succeed(world, &["nodes", "resume", "rpi1"])?;
         until("the node is back", || is(world, "nodes.0.health", "up"))?;
         until("the port leads there again", || attempt_to_connect("laptop", HEAD).is_ok_and(|(end, _)| end == "open"))?;
         ensure("and the session lives", echo("two").is_ok_and(|text| text.contains("two")))?;

@@ -77,6 +77,10 @@ pub const ALL: &[(&str, Story)] = &[
     ),
     ("routing::datagrams_older_than_the_rules_are_translated", routing::datagrams_older_than_the_rules_are_translated),
     ("forward::forwarded_port_works_from_within_too", forward::forwarded_port_works_from_within_too),
+    (
+        "forward::forwarded_port_answers_by_the_uplink_that_was_asked",
+        forward::forwarded_port_answers_by_the_uplink_that_was_asked,
+    ),
     ("forward::forward_to_a_dead_node_is_refused_at_once", forward::forward_to_a_dead_node_is_refused_at_once),
     ("uplink::uplink_by_its_hardware_address", uplink::uplink_by_its_hardware_address),
     ("uplink::exit_by_a_tunnel_is_said", uplink::exit_by_a_tunnel_is_said),
@@ -110,6 +114,8 @@ pub const ALL: &[(&str, Story)] = &[
     ("forward::forwarded_port_outlives_the_daemon", forward::forwarded_port_outlives_the_daemon),
     ("forward::forwarded_port_follows_the_node", forward::forwarded_port_follows_the_node),
     ("forward::datagrams_go_both_ways_and_follow_the_node", forward::datagrams_go_both_ways_and_follow_the_node),
+    ("cluster::replaced_board_is_found_at_once", cluster::replaced_board_is_found_at_once),
+    ("succession::found_boards_come_into_another_range", succession::found_boards_come_into_another_range),
     (
         "forward::forwarded_port_where_the_venue_routes_our_subnet_works",
         forward::forwarded_port_where_the_venue_routes_our_subnet_works,

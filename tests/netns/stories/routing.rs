@@ -121,7 +121,14 @@ pub fn rule_before_ours_is_said_with_a_remedy_that_works() -> Result<()> {
 pub fn rule_that_takes_a_part_is_said_too() -> Result<()> {
     online(PLAIN, |world| {
         must("head", TUNNEL)?;
-        for selector in ["ipproto tcp", "uidrange 1000-1000", "to 192.168.50.12", "from 192.168.50.0/24 prohibit"] {
+        // The head's ssh to a node, and its own answers to somebody's in the venue.
+        let of_ports = ["ipproto tcp dport 22", "sport 1-1023"];
+        for selector in of_ports.into_iter().chain([
+            "ipproto tcp",
+            "uidrange 1000-1000",
+            "to 192.168.50.12",
+            "from 192.168.50.0/24 prohibit",
+        ]) {
             let rule = format!("preference 4000 {selector}");
             let lookup = if selector.ends_with("prohibit") { "" } else { "lookup 52" };
             must("head", &format!("ip rule add {rule} {lookup}"))?;
@@ -138,6 +145,7 @@ pub fn rule_that_takes_a_part_is_said_too() -> Result<()> {
         }
         // What a tunnel for name servers takes is none of the cluster's.
         must("head", "ip rule add preference 4000 ipproto udp dport 53 lookup 52")?;
+        must("head", "ip rule add preference 4001 ipproto tcp dport 443 lookup 52")?;
         std::thread::sleep(Duration::from_millis(2500));
         ensure("nothing is said", alert(world, "*").is_none())?;
         must("head", "ip rule flush")?;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -209,6 +210,48 @@ pub fn found_boards_keep_their_addresses_beyond_their_leases() -> Result<()> {
             given.is_some()
         })?;
         ensure(&format!("that of the one that is away: {given:?}"), given == Some(first))
+    })
+}
+
+/// A board that the settings do not name is at home in the range as it is now: it is sent away from elsewhere when it renews,
+/// and keeps its host part where that is in the range.
+pub fn found_boards_come_into_another_range() -> Result<()> {
+    let range = |length: u8, first: u8, last: u8| {
+        format!(
+            "[cluster]\naddress = \"192.168.50.1/{length}\"\n\
+             [cluster.dhcp]\nrange = \"192.168.50.{first}-192.168.50.{last}\"\n"
+        )
+    };
+    serving(PLAIN, &range(24, 150, 179), |world| {
+        let mut places = Vec::new();
+        for number in [1, 2, 3, 4] {
+            places.push(come(number, Some(at(150 + 7 * number)), "")?.unwrap_or(NOWHERE));
+        }
+        ensure(&format!("{places:?}"), places == [at(157), at(164), at(171), at(178)])?;
+        until("they are heard of", || leases().lines().count() == 4)?;
+        std::thread::sleep(Duration::from_millis(600));
+        println!("another range");
+        reload(world, &range(24, 168, 199))?;
+        let main = || fs::read_to_string(format!("{HOME}/run/dnsmasq/main")).unwrap_or_default();
+        until("it is told so", || main().contains("dhcp-range=192.168.50.168,"))?;
+        until("it serves", || is(world, "cluster.dhcp", "serving"))?;
+        until("who is outside has to move", || renews(1, at(157)).is_ok_and(|kind| kind == Some(NAK)))?;
+        ensure("who is inside stays", renews(4, at(178))? != Some(NAK))?;
+        let inside = |place: Option<Ipv4Addr>, last: RangeInclusive<u8>| {
+            place.is_some_and(|place| last.contains(&place.octets()[3]))
+        };
+        for wish in [Some(at(157)), None] {
+            let place = come(1, wish, "")?;
+            ensure(&format!("into the range: {place:?}"), inside(place, 168..=199))?;
+        }
+        println!("another network and another range");
+        reload(world, &range(26, 40, 60))?;
+        until("it is told so", || main().contains("dhcp-range=192.168.50.40,"))?;
+        until("it serves", || is(world, "cluster.dhcp", "serving"))?;
+        // 171 is 43 there, and 164 is 36.
+        until("a place in the range is kept", || come(3, None, "").is_ok_and(|place| place == Some(at(43))))?;
+        let place = come(2, None, "")?;
+        ensure(&format!("all others come into the range: {place:?}"), inside(place, 40..=60))
     })
 }
 

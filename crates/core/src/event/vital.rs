@@ -59,6 +59,8 @@ pub struct Way {
     pub uid: u32,
     /// of this protocol (ICMP, TCP or UDP: the kernel looks up no others); `None`: of any
     pub ip_protocol: Option<u8>,
+    /// from this port of TCP or UDP, and to this one; `None`: of any
+    pub ports: [Option<u16>; 2],
 }
 
 /// Where the kernel would send what has to go another way.

@@ -2,12 +2,11 @@
 
 use std::net::Ipv4Addr;
 
-use crate::config::{Forward, ForwardTarget, Settings, Transport};
-use crate::state::State;
-use crate::state::node::NodeHealth;
-
 use super::ruleset::{self, ForwardedPort};
 use super::subnet::Placement;
+use crate::config::{Forward, ForwardTarget, Settings, Transport};
+use crate::state::State;
+use crate::state::node::NodeState;
 
 /// Why a port leads nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,11 +44,10 @@ pub fn ways(settings: &Settings, state: &State, placement: &Placement) -> Vec<Fo
     settings.forwards.iter().filter_map(|forward| way(forward, state, placement).ok()).collect()
 }
 
-/// Those of `ways` whose node is known to be down. One that is worked on is let alone: sessions to it may be open.
+/// Returns those of `ways` whose node does not answer, whatever it shows: it may be worked on, or flap, as well.
 pub fn dead(state: &State, ways: &[ForwardedPort]) -> Vec<ForwardedPort> {
-    let is_down =
-        |way: &&ForwardedPort| state.nodes().by_address(way.to).is_some_and(|node| node.health == NodeHealth::Down);
-    ways.iter().filter(is_down).copied().collect()
+    let is_silent = |way: &&ForwardedPort| state.nodes().by_address(way.to).is_some_and(NodeState::is_silent);
+    ways.iter().filter(is_silent).copied().collect()
 }
 
 /// What a port is called in the settings: "tcp:2201".

@@ -3,6 +3,7 @@
 pub mod acknowledge;
 pub mod alert;
 pub mod alerts;
+pub mod entrance;
 pub mod forwards;
 pub mod routing;
 pub mod ruleset;
@@ -205,6 +206,8 @@ fn ruleset_input(settings: &Settings, state: &State, placement: &Placement) -> R
     });
     let expected: Vec<String> = named.filter(|name| !uplinks.contains(name) && port.as_ref() != Some(name)).collect();
     let forwards = forwards::ways(settings, state, placement);
+    let marks = entrance::marks(state);
+    let name = |index| state.facts().link(index).map(|link| link.name.clone());
     let addresses = std::iter::once(&placement.address).chain(&placement.kept);
     let for_us = state.uplinks().into_iter().filter(|uplink| state.is_forwarded_for_us(uplink.link));
     let forwarded_for_us = for_us.map(|uplink| uplink.link.name.clone());
@@ -212,6 +215,7 @@ fn ruleset_input(settings: &Settings, state: &State, placement: &Placement) -> R
     let expected_for_us = expected.iter().filter(|_| !state.is_forwarding_everywhere()).cloned();
     RulesetInput {
         dead: forwards::dead(state, &forwards),
+        entrances: marks.into_iter().filter_map(|(index, mark)| Some((name(index)?, mark))).collect(),
         forwards,
         cluster_addresses: addresses.map(Ipv4Net::addr).collect(),
         forwarded_for_us: forwarded_for_us.chain(expected_for_us).collect(),

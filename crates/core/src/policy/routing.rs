@@ -3,7 +3,7 @@
 //!
 //! The main table is left alone. Table U of an uplink holds that uplink's routes, table C the cluster's; rules choose by
 //! source, by port, by destination, and by what connection tracking remembers of the first packet ([`MARK_CLUSTER`],
-//! [`MARK_ELSEWHERE`]). Preferences lie before Tailscale's (5210).
+//! [`MARK_ELSEWHERE`], [`MARK_ENTRANCE`]). Preferences lie before Tailscale's (5210).
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -15,6 +15,7 @@ use crate::state::State;
 use crate::state::kernel::TABLE_MAIN;
 use crate::state::uplink::UplinkView;
 
+use super::entrance::{self, MARK_ENTRANCE};
 use super::subnet::{Placement, venue_servers};
 use super::{MARK_CLUSTER, MARK_ELSEWHERE, Overlap, ROUTE_PROTOCOL, RULE_PREFERENCE, RoutingPlan};
 use super::{TABLE_CLUSTER, TABLE_UPLINK};
@@ -22,7 +23,7 @@ use super::{TABLE_CLUSTER, TABLE_UPLINK};
 /// Places of the rules, counted from [`RULE_PREFERENCE`]; the first always exists while there is a cluster port, so that
 /// rules of others can lead to it (`goto`).
 mod place {
-    /// answers to what entered by the cluster port
+    /// answers to what entered by the cluster port; those of nodes to what was led to them from an uplink
     pub const MARKED: u32 = 0;
     /// to the cluster, where no uplink uses its addresses
     pub const CLUSTER: u32 = 1;
@@ -49,8 +50,9 @@ const DEFAULT_LENGTH: u8 = 1;
 pub fn plan(state: &State, placement: &Placement) -> RoutingPlan {
     let mut plan = RoutingPlan::default();
     let overlaps = placement.overlap == Overlap::Routed;
+    let marks = entrance::marks(state);
     for uplink in state.uplinks() {
-        through_uplink(&mut plan, state, &uplink, overlaps);
+        through_uplink(&mut plan, state, &uplink, overlaps, marks.get(&uplink.link.index).copied());
     }
     let Some(port) = state.cluster_port() else { return plan };
     if overlaps {
@@ -83,8 +85,9 @@ pub fn plan(state: &State, placement: &Placement) -> RoutingPlan {
 /// Not an answer to what entered by a port that is neither an uplink nor the cluster's, as a tunnel is.
 const NOT_ELSEWHERE: Option<(u32, u32)> = Some((0, MARK_ELSEWHERE));
 
-/// What comes from an address of the uplink goes by its own routes; in an overlap also what is bound to it.
-fn through_uplink(plan: &mut RoutingPlan, state: &State, uplink: &UplinkView<'_>, overlaps: bool) {
+/// What comes from an address of the uplink goes by its own routes; so does what has its `mark`, if there is one, and in an
+/// overlap also what is bound to it.
+fn through_uplink(plan: &mut RoutingPlan, state: &State, uplink: &UplinkView<'_>, overlaps: bool, mark: Option<u32>) {
     let index = uplink.link.index;
     let table = TABLE_UPLINK + index;
     let is_v4 = |net: &IpNet| matches!(net, IpNet::V4(_));
@@ -100,12 +103,14 @@ fn through_uplink(plan: &mut RoutingPlan, state: &State, uplink: &UplinkView<'_>
         plan.rules.insert(from(Rule { suppress, ..rule(place::SOURCE_MAIN, TABLE_MAIN) }));
         plan.rules.insert(from(rule(place::SOURCE, table)));
     }
+    plan.rules.extend(mark.map(|mark| Rule { mark: Some((mark, MARK_ENTRANCE)), ..rule(place::MARKED, table) }));
     if overlaps {
         plan.rules.insert(Rule { output: Some(uplink.link.name.clone()), ..rule(place::BOUND, table) });
     }
     let routes = state.facts().routes().filter(|r| r.table == TABLE_MAIN && r.index == index && is_v4(&r.destination));
-    // The venue may bring thousands by a routing protocol: where nothing overlaps main's will do.
-    let routes = routes.filter(|r| overlaps || r.gateway.is_none() || r.destination.prefix_len() <= DEFAULT_LENGTH);
+    // The venue may bring thousands by a routing protocol: where nothing overlaps, and no mark leads here alone, main's will do.
+    let routes = routes
+        .filter(|r| overlaps || mark.is_some() || r.gateway.is_none() || r.destination.prefix_len() <= DEFAULT_LENGTH);
     // Of several next hops by one port the first will do: told apart they would be one route to the kernel.
     let mut known = BTreeSet::new();
     let routes = routes.filter(|route| known.insert((route.destination, route.metric)));

@@ -80,6 +80,8 @@ pub struct RulesetInput {
     pub forwards: Vec<ForwardedPort>,
     /// those of `forwards` whose node is down
     pub dead: Vec<ForwardedPort>,
+    /// uplinks whose forwarded connections are marked, so that the nodes' answers leave by them, with their marks
+    pub entrances: Vec<(String, u32)>,
     /// ports whose established connections may take the fast path; all must exist. Empty: no flow table
     pub flow_table_devices: Vec<String>,
 }
@@ -192,10 +194,14 @@ pub enum Match {
     New,
     /// `ct mark & BIT == BIT`: set by [`Action::Remember`]
     Remembered(u32),
+    /// `ct mark & MARK_ENTRANCE == MARK`: opened by the uplink with this mark
+    Entered(u32),
     /// `ct state invalid`
     Invalid,
     /// `ct direction original`: sent by who opened the connection
     Opener,
+    /// `ct direction reply`: sent to who opened the connection
+    Answer,
     /// `ct status assured`: traffic was seen both ways (TCP: the handshake is over)
     Assured,
     /// `ct status ! confirmed`: the first packet of a connection has not left yet

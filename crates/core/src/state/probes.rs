@@ -14,7 +14,7 @@ impl State {
     pub(super) fn apply_rounds(&mut self, rounds: &[Round], now: Instant) -> Vec<Transition> {
         let due = self.next_deadline().is_some_and(|at| at <= now);
         self.now = now;
-        let awaited = self.nodes.unanswered().1;
+        let (awaited, silences) = (self.nodes.unanswered().1, self.nodes.silences());
         let mut told = Vec::new();
         for round in rounds {
             let is_anothers = round.rtt.is_some()
@@ -26,7 +26,8 @@ impl State {
             let change = self.nodes.round(&round, &self.settings.health, now);
             told.extend(change.and_then(|change| self.health_changed(round.node, change)));
         }
-        if self.nodes.unanswered().1 > awaited {
+        let behind_another_health = told.is_empty() && self.nodes.silences() != silences;
+        if self.nodes.unanswered().1 > awaited || behind_another_health {
             told.push(Transition::NodesAwaited);
         }
         if due {

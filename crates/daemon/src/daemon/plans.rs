@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::config::{NodeProbe, Settings, TimeServer};
-use crate::event::{Link, Mac, Way};
+use crate::config::{Allow, NodeProbe, Settings, TimeServer, Transport};
+use crate::event::{Flow, Link, Mac, Way};
 use crate::policy::alerts::ways;
 use crate::policy::ruleset::{COMMENT_FORWARDED, COMMENT_MASQUERADE, NOTED_DROPS, TABLE};
 use crate::policy::{Desired, forwards, subnet, traffic};
@@ -158,7 +158,8 @@ fn to_the_cluster(state: &State, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> V
     {
         return Vec::new();
     }
-    let way = |enters, from| Way { enters, from, to: node, leaves: port.index, uid: 0, ip_protocol: None };
+    let way =
+        |enters, from| Way { enters, from, to: node, leaves: port.index, uid: 0, ip_protocol: None, ports: [None; 2] };
     // Without a way back to its source the kernel lets nothing in.
     let leads = |uplink: &UplinkView<'_>| uplink.link.carrier && matches!(uplink.gateway, Some(IpAddr::V4(_)));
     let uplinks = state.uplinks().into_iter().filter(leads);
@@ -172,23 +173,25 @@ fn from_the_head(state: &State, uplink: &UplinkView<'_>) -> Vec<Way> {
     let Some(IpAddr::V4(gateway)) = uplink.gateway else { return Vec::new() };
     let targets = [gateway, DESTINATION].into_iter().filter(|to| !state.facts().is_local(IpAddr::V4(*to)));
     let (from, leaves) = (Some(address.addr()), uplink.link.index);
-    let way = |to| Way { enters: None, from, to, leaves, uid: 0, ip_protocol: None };
+    let way = |to| Way { enters: None, from, to, leaves, uid: 0, ip_protocol: None, ports: [None; 2] };
     targets.map(way).collect()
 }
 
 /// Returns the same ways for what only some rules of others take: packets of some user or protocol, or to a part of the
-/// cluster. Rules for ports of TCP and UDP are passed over: they seldom mean the cluster.
+/// cluster. Of rules for ports of TCP and UDP only those matter that take a port that is promised: others seldom mean the
+/// cluster.
 fn narrowed(state: &State, port: &Link, net: Ipv4Net, ways: &[Way]) -> BTreeSet<Way> {
     /// More rules of that kind are not looked at.
     const MOST: usize = 64;
     let mut found = BTreeSet::new();
     for rule in ways::before_ours(state) {
         let flow = &rule.flow;
-        let asked = flow.ip_protocol.is_none_or(|protocol| LOOKED_UP.contains(&protocol));
-        if !asked || flow.source_ports.is_some() || flow.destination_ports.is_some() {
+        if flow.ip_protocol.is_some_and(|protocol| !LOOKED_UP.contains(&protocol)) {
             continue;
         }
         for way in ways {
+            let by_cluster = way.leaves == port.index;
+            let Some((ip_protocol, ports)) = promised_ports(state, flow, by_cluster) else { continue };
             let to = match rule.destination {
                 Some(IpNet::V4(to)) if way.leaves == port.index && !to.contains(&way.to) => {
                     Some(to.addr()).filter(|to| net.contains(to) && !state.facts().is_local(IpAddr::V4(*to)))
@@ -197,7 +200,7 @@ fn narrowed(state: &State, port: &Link, net: Ipv4Net, ways: &[Way]) -> BTreeSet<
             };
             // What is forwarded is root's to the kernel.
             let uid = flow.uids.map_or(0, |(first, _)| if way.enters.is_some() { 0 } else { first });
-            found.extend(to.map(|to| Way { to, uid, ip_protocol: flow.ip_protocol, ..*way }));
+            found.extend(to.map(|to| Way { to, uid, ip_protocol, ports, ..*way }));
         }
         if found.len() >= MOST {
             break;
@@ -208,7 +211,51 @@ fn narrowed(state: &State, port: &Link, net: Ipv4Net, ways: &[Way]) -> BTreeSet<
 }
 
 /// `IPPROTO_ICMP`, `IPPROTO_TCP`, `IPPROTO_UDP`: the kernel looks up no others.
-const LOOKED_UP: [u8; 3] = [1, 6, 17];
+const LOOKED_UP: [u8; 3] = [1, TCP, UDP];
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// Returns a protocol and ports, of those that are promised, that a rule for this flow takes: to the nodes ssh and what ports of
+/// the head lead to, from the head what the venue may reach. `None`: it takes none of them.
+fn promised_ports(state: &State, flow: &Flow, to_nodes: bool) -> Option<(Option<u8>, [Option<u16>; 2])> {
+    if flow.source_ports.is_none() && flow.destination_ports.is_none() {
+        return Some((flow.ip_protocol, [None; 2]));
+    }
+    let settings = state.settings();
+    let mut promised: Vec<(u8, u16)> = Vec::new();
+    if to_nodes {
+        promised.push((TCP, SSH));
+        promised.extend(settings.forwards.iter().map(|forward| match forward.transport {
+            Transport::Tcp => (TCP, forward.port),
+            Transport::Udp => (UDP, forward.port),
+        }));
+    } else {
+        for allow in &settings.uplink.allow {
+            match *allow {
+                Allow::Ssh => {
+                    promised.extend(state.vitals().ssh_ports.iter().chain([&SSH]).map(|port| (TCP, *port)));
+                }
+                Allow::Tcp(first, last) => promised.extend([(TCP, first), (TCP, last)]),
+                Allow::Udp(first, last) => promised.extend([(UDP, first), (UDP, last)]),
+                Allow::Icmp | Allow::Mdns => {}
+            }
+        }
+    }
+    // Who asks has any port: a rule for both takes a part of it that is not looked up.
+    let (ours, theirs) = match to_nodes {
+        true => (flow.destination_ports, flow.source_ports),
+        false => (flow.source_ports, flow.destination_ports),
+    };
+    let (first, last) = ours.filter(|_| theirs.is_none())?;
+    let of_protocol = |protocol: u8| flow.ip_protocol.is_none_or(|wanted| wanted == protocol);
+    let taken = |(protocol, port): &&(u8, u16)| of_protocol(*protocol) && (first..=last).contains(port);
+    let (protocol, port) = *promised.iter().find(taken)?;
+    let ports = if to_nodes { [None, Some(port)] } else { [Some(port), None] };
+    Some((Some(protocol), ports))
+}
+
+/// Where sshd listens on a node.
+const SSH: u16 = 22;
 
 /// Connection tracking is the gateway's, and so are the settings of its ports.
 pub fn vitals(settings: &Settings, state: &State) -> VitalsPlan {

@@ -166,7 +166,7 @@ pub fn read_any(bytes: &[u8]) {
             ruleset.tables.entry(table).or_default().chains.entry(name).or_default().rules.push(rule);
         }
         for table in ruleset.tables.values_mut() {
-            drop(table.sets.insert(String::new(), foreign::elements(&message)));
+            drop(table.sets.insert(String::new(), foreign::elements(&message, &foreign::field_widths(&message))));
         }
     }
     legacy::add(&mut ruleset, legacy::parse_any(bytes));

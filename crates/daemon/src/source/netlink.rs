@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::event::{Change, Dump, Event, Netconf};
 use crate::source::readable;
 
-pub use neighbours::{neighbour, run as run_neighbours};
+pub use neighbours::{entry as neighbour_entry, is_permanent, neighbour, resolve_anew, run as run_neighbours};
 pub use parse::{INET_CONF_ATTRIBUTE, inet_conf, parse};
 pub use socket::{Connection, LISTINGS, Listing, RequestError};
 pub use wire::{Attributes, Message, Messages, push, u32_of};

@@ -19,7 +19,8 @@ pub const DESTINATION: Ipv4Addr = Ipv4Addr::new(198, 41, 0, 4);
 /// `RTM_GETROUTE`; `RTM_F_LOOKUP_TABLE`, kernel ≥ 4.4: say which table decided
 const GETROUTE: u16 = 26;
 const LOOKUP_TABLE: u32 = 0x1000;
-/// `RTN_UNICAST`, `RTA_DST`, `RTA_SRC`, `RTA_IIF`, `RTA_OIF`, `RTA_TABLE`, `RTA_MARK`, `RTA_UID`, `RTA_IP_PROTO`
+/// `RTN_UNICAST`, `RTA_DST`, `RTA_SRC`, `RTA_IIF`, `RTA_OIF`, `RTA_TABLE`, `RTA_MARK`, `RTA_UID`, `RTA_IP_PROTO`, `RTA_SPORT`,
+/// `RTA_DPORT`
 const UNICAST: u8 = 1;
 const TO: u16 = 1;
 const FROM: u16 = 2;
@@ -29,6 +30,8 @@ const TABLE: u16 = 15;
 const MARK: u16 = 16;
 const UID: u16 = 25;
 const IP_PROTOCOL: u16 = 27;
+const SOURCE_PORT: u16 = 28;
+const DESTINATION_PORT: u16 = 29;
 
 /// A question; `generation` makes an equal one be asked again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +93,12 @@ pub fn astray(requests: &mut Connection, ways: &[Way]) -> Vec<Astray> {
         let protocol = way.ip_protocol.map(|protocol| (IP_PROTOCOL, [protocol, 0, 0, 0]));
         // Without one the kernel would take ours, and our own packets are nobody's.
         let uid = Some((UID, way.uid.to_ne_bytes()));
-        let question: Vec<(u16, [u8; 4])> = [from, enters, uid, protocol].into_iter().flatten().collect();
+        let ports = [SOURCE_PORT, DESTINATION_PORT].into_iter().zip(way.ports);
+        let ports = ports.filter_map(|(kind, port)| {
+            let [high, low] = port?.to_be_bytes();
+            Some((kind, [high, low, 0, 0]))
+        });
+        let question: Vec<(u16, [u8; 4])> = [from, enters, uid, protocol].into_iter().flatten().chain(ports).collect();
         let route = look_up(requests, way.to, &question);
         let by = route.map(|(port, _)| port);
         if by != Some(way.leaves) {
@@ -108,7 +116,11 @@ fn look_up(requests: &mut Connection, destination: Ipv4Addr, question: &[(u16, [
     body.extend(LOOKUP_TABLE.to_ne_bytes());
     for (kind, value) in [(TO, destination.octets())].iter().chain(question) {
         // The length counts what the value means, not its padding.
-        let length: u16 = if *kind == IP_PROTOCOL { 5 } else { 8 };
+        let length: u16 = match *kind {
+            IP_PROTOCOL => 5,
+            SOURCE_PORT | DESTINATION_PORT => 6,
+            _ => 8,
+        };
         body.extend(length.to_ne_bytes());
         body.extend(kind.to_ne_bytes());
         body.extend(value);

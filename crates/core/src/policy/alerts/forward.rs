@@ -34,7 +34,9 @@ pub fn forwards(settings: &Settings, state: &State, placement: &Placement, raise
             raised.push(about(AlertCode::NodeForwardHides, text));
         }
     }
-    if !settings.forwards.is_empty() && placement.overlap == Overlap::Routed {
+    // Where there is no cluster port, the address that is left on one with another name is nobody's in the venue.
+    let has_port = state.cluster_port().is_some();
+    if has_port && !settings.forwards.is_empty() && placement.overlap == Overlap::Routed {
         let text = format!(
             "computers in the venue's own {} cannot use forwarded ports: the nodes have the same subnet and would look for them in the cluster",
             placement.address.trunc()

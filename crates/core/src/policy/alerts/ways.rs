@@ -132,7 +132,10 @@ fn takes(rule: &Rule, astray: &Astray) -> bool {
     let flow = &rule.flow;
     let whose = flow.uids.is_none_or(|(first, last)| (first..=last).contains(&astray.way.uid));
     let of_protocol = flow.ip_protocol.is_none_or(|protocol| astray.way.ip_protocol == Some(protocol));
-    addresses && whose && of_protocol && flow.source_ports.is_none() && flow.destination_ports.is_none()
+    let ranges = [flow.source_ports, flow.destination_ports].into_iter().zip(astray.way.ports);
+    let mut ports = ranges
+        .map(|(range, port)| range.is_none_or(|(first, last)| port.is_some_and(|port| (first..=last).contains(&port))));
+    addresses && whose && of_protocol && ports.all(|taken| taken)
 }
 
 /// The nodes go out by another uplink than the head, as the preferred one has no internet.

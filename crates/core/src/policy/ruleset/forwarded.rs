@@ -11,8 +11,11 @@ use crate::policy::MARK_CLUSTER;
 
 /// `dstnat` - 10: ahead of another's translation (Docker's published ports), for the settings name this very port.
 const DSTNAT: i32 = -100 - 10;
-/// Ahead of our other rules of forward, which let pass what is known.
-const REFUSAL: i32 = -20;
+/// Behind the translation of destinations, and before the kernel forwards: what it sends back into the cluster makes it think
+/// of a redirect, and that is counted as a refusal, of which it sends one a second to each computer.
+const REFUSAL: i32 = DSTNAT + 30;
+/// The same of what the head itself sends.
+const OWN_REFUSAL: i32 = -20;
 /// Ahead of our other translation of sources, and of others'.
 const SRCNAT: i32 = 100 - 20;
 
@@ -29,9 +32,12 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
     let mut own = vec![rule([Match::Loopback], Action::Accept, "the head to itself")];
     own.extend(own_addresses(input, None));
     own.push(to_dstnat(vec![Match::ToThisMachine]));
-    let translated = input.forwards.iter().map(|forward| {
+    let translated = input.forwards.iter().flat_map(|forward| {
         let matches = [Match::Family(Family::Ipv4), destination(forward, forward.listen)];
-        rule(matches, Action::Redirect(forward.to.into(), forward.port), "a port that leads to a node")
+        let purpose = "the uplink that was asked is remembered";
+        let marked = rule(matches.clone(), Action::Jump("entrances"), purpose);
+        let led = rule(matches, Action::Redirect(forward.to.into(), forward.port), "a port that leads to a node");
+        (!input.entrances.is_empty()).then_some(marked).into_iter().chain([led])
     });
     let mut chains = vec![
         base("prerouting", ChainKind::Nat, Hook::Prerouting, DSTNAT, entering),
@@ -39,11 +45,23 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
         base("forwards_turned", ChainKind::Nat, Hook::Postrouting, SRCNAT, turned(port)),
         chain("dstnat", translated.collect()),
     ];
+    if !input.entrances.is_empty() {
+        chains.push(chain("entrances", entrances(input)));
+    }
     if !input.dead.is_empty() {
-        chains.push(base("forwards_down", ChainKind::Filter, Hook::Forward, REFUSAL, refused(input)));
-        chains.push(base("forwards_of_head_down", ChainKind::Filter, Hook::Output, REFUSAL, refused(input)));
+        chains.push(base("forwards_down", ChainKind::Filter, Hook::Prerouting, REFUSAL, refused(input)));
+        chains.push(base("forwards_of_head_down", ChainKind::Filter, Hook::Output, OWN_REFUSAL, refused(input)));
     }
     chains
+}
+
+/// Marks a connection by the uplink that it enters by; see [`super::marks`].
+fn entrances(input: &RulesetInput) -> Vec<Rule> {
+    let marked = |(name, mark): &(String, u32)| {
+        let purpose = "answers of the node leave by this uplink";
+        rule([Match::Input(name.clone())], Action::Remember(*mark), purpose)
+    };
+    input.entrances.iter().map(marked).collect()
 }
 
 /// At the head's own addresses in the cluster its ports are its own.
@@ -60,7 +78,8 @@ fn own_addresses(input: &RulesetInput, port: Option<&String>) -> Vec<Rule> {
 /// the other one directly, past the translation.
 fn turned(port: &str) -> Vec<Rule> {
     let turned = |condition| {
-        let matches = [Match::Output(port.to_owned()), Match::Redirected, condition];
+        // A refusal in the node's name is no first packet of the connection, though it comes here first.
+        let matches = [Match::Output(port.to_owned()), Match::Redirected, Match::Opener, condition];
         rule(matches, Action::Masquerade, "answers of the node come back through the head")
     };
     vec![turned(Match::Remembered(MARK_CLUSTER)), turned(Match::FromThisMachine)]

@@ -45,6 +45,10 @@ pub fn build(input: &RulesetInput) -> Ruleset {
         names.retain(|name| can_be_matched(name) && !has_role(name));
     }
     input.forwarded_for_us.retain(|name| input.uplinks.contains(name));
+    match input.cluster_port.is_some() && !input.forwards.is_empty() {
+        true => input.entrances.retain(|(name, _)| input.uplinks.contains(name)),
+        false => input.entrances.clear(),
+    }
     let flow_table = flow_table(&input);
     let mut chains = forwarded::chains(&input);
     chains.extend([

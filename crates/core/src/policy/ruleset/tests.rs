@@ -13,6 +13,7 @@ fn home() -> RulesetInput {
         overlap_routed: false,
         forwards: Vec::new(),
         dead: Vec::new(),
+        entrances: Vec::new(),
         flow_table_devices: vec!["eth1".into(), "eth0".into()],
         forwarded_for_us: vec!["eth1".into()],
         trusted: vec!["vlan7".into()],
@@ -195,6 +196,24 @@ fn a_forwarded_port_adds_its_own_rules_and_nothing_else() {
     assert_eq!(chain(&plain, "from_uplink"), chain(&more, "from_uplink"), "the head itself is as open as before");
     let permitted: Vec<_> = chain(&more, "uplink_to_cluster").rules.iter().filter(|rule| new.contains(rule)).collect();
     assert!(permitted.iter().all(|rule| rule.matches.contains(&Match::Redirected)), "{permitted:#?}");
+}
+
+/// The mark is set once, with the first packet of what is led to a node, and looked at where answers come from.
+#[test]
+fn what_is_led_to_a_node_is_answered_by_the_uplink_that_was_asked() {
+    let entrances = vec![("eth1".to_owned(), 0x8800_0000), ("wlan0".to_owned(), 0x8900_0000)];
+    let (plain, marked) = (build(&forwarding()), build(&RulesetInput { entrances, ..forwarding() }));
+    assert_eq!(marked.len(), plain.len() + 2 + 2 + 2 + 2, "ports, uplinks, answers of nodes, and refusals");
+    let remembered = chain(&marked, "entrances").to_string();
+    assert!(remembered.contains("iifname \"wlan0\" counter ct mark set ct mark | 0x89000000"), "{remembered}");
+    let led = &chain(&marked, "dstnat").rules;
+    assert_eq!((&led[0].action, &led[0].matches), (&Action::Jump("entrances"), &led[1].matches));
+    let of_nodes = chain(&marked, "opened_by_cluster").rules[1].to_string();
+    let test = "ct mark & 0xed000000 == 0x89000000 ct direction reply counter meta mark set meta mark | 0x89000000";
+    assert!(of_nodes.starts_with(test), "{of_nodes}");
+    assert_eq!(marked.forwarded(true).count(), plain.forwarded(true).count());
+    let alone = RulesetInput { entrances: vec![("eth1".into(), 0x8800_0000)], ..home() };
+    assert_eq!(build(&alone), build(&home()), "no port, no mark");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::{
     Action, Base, Chain, ChainKind, Data, DataKind, Family, Field, Hook, Item, Kind, Lookup, Match, Rule, Ruleset, Set,
     Side, TABLE, TABLE_COMMENT, Transport, Verdict,
 };
+use crate::policy::entrance::MARK_ENTRANCE;
 
 /// The portable form: replaces the table as a whole when given to `nft -f`. Without the table's flags, which old nft
 /// cannot read, and without the flow table, which needs a kernel that has them and devices that exist.
@@ -147,8 +148,10 @@ impl Display for Match {
             Self::Established => write!(f, "ct state established,related"),
             Self::New => write!(f, "ct state new"),
             Self::Remembered(bit) => write!(f, "ct mark & {bit:#010x} == {bit:#010x}"),
+            Self::Entered(mark) => write!(f, "ct mark & {MARK_ENTRANCE:#010x} == {mark:#010x}"),
             Self::Invalid => write!(f, "ct state invalid"),
             Self::Opener => write!(f, "ct direction original"),
+            Self::Answer => write!(f, "ct direction reply"),
             Self::Assured => write!(f, "ct status assured"),
             Self::Unconfirmed => write!(f, "ct status ! confirmed"),
             Self::Redirected => write!(f, "ct status dnat"),

@@ -72,6 +72,8 @@ pub(super) struct Watch {
     maintenance: bool,
     /// it has answered once
     answered: bool,
+    /// it was asked in vain for as many rounds as make a node down
+    silent: bool,
     /// rounds since it was last found up, as far as [`SETTLED`]
     settled: u8,
     /// rounds in a row that contradict what was seen
@@ -106,6 +108,12 @@ impl NodeState {
         self.watch.answered
     }
 
+    /// Returns whether it is asked in vain, also if it shows another health: it boots, flaps, is worked on, or has not
+    /// answered since the start.
+    pub fn is_silent(&self) -> bool {
+        self.watch.silent
+    }
+
     /// It was asked often enough and has not answered yet.
     pub(super) fn is_unanswered(&self) -> bool {
         self.watch.seen == Seen::Awaited && self.watch.health() == NodeHealth::Unknown
@@ -127,10 +135,13 @@ impl Nodes {
         let boots = node.watch.boot().map(|boot| boot.until);
         let starting = now < node.since.max(cable) + health.start_period;
         node.watch.take(round, health, starting, now);
+        let is_silent = node.watch.is_silent(health);
+        let another = std::mem::replace(&mut node.watch.silent, is_silent) != is_silent;
         node.watch.judge(node.rtt, health);
         if let Some(until) = boots.filter(|_| node.watch.boot().is_none()) {
             self.booting.remove(&(until, round.node));
         }
+        self.silences += u64::from(another);
         self.show(round.node, now)
     }
 
@@ -159,6 +170,11 @@ impl Nodes {
     pub fn booting(&self) -> impl Iterator<Item = &NodeState> {
         let nodes = self.booting.iter().filter_map(|(_, id)| self.get(*id));
         nodes.filter(|node| node.health == NodeHealth::Booting)
+    }
+
+    /// Returns a count that goes up whenever a node falls silent or answers again.
+    pub fn silences(&self) -> u64 {
+        self.silences
     }
 
     /// From now on the nodes can be heard: those that have not answered yet may be starting.
@@ -315,6 +331,15 @@ impl Watch {
             Seen::Down => NodeHealth::Down,
             Seen::Up if self.slow || self.lossy => NodeHealth::Degraded,
             Seen::Up => NodeHealth::Up,
+        }
+    }
+
+    /// One that boots is silent by its nature, and so not down.
+    fn is_silent(&self, health: &Health) -> bool {
+        match self.seen {
+            Seen::Awaited | Seen::Down => true,
+            Seen::Nothing => self.boot().is_some() && self.streak >= health.failure_threshold,
+            Seen::Up => false,
         }
     }
 

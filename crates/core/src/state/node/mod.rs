@@ -92,6 +92,8 @@ pub struct Nodes {
     inventory: Inventory,
     /// counts up when a health changed: cheap to compare
     pub revision: u64,
+    /// counts up when a node is asked in vain, or answers again
+    silences: u64,
     /// counts up when a node came, went, has another name or address, or wants another name
     pub layout: u64,
 }

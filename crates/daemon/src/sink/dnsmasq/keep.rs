@@ -21,6 +21,9 @@ use crate::policy::subnet::keep_host;
 use crate::source::folder;
 use crate::source::leases::file::{self, Entry, Leases};
 
+/// First and last of the addresses that are given to whoever asks.
+pub type Range = Option<(Ipv4Addr, Ipv4Addr)>;
+
 /// Both files, and what the one on the disk holds.
 #[derive(Debug)]
 pub struct Keep {
@@ -45,12 +48,12 @@ impl Keep {
 
     /// Gives dnsmasq, before its start, the leases that it had in `net`, where the cluster is now: of the working file, and
     /// where there is none or it is damaged, of the copy. Those of another subnet are reserved their host part in
-    /// this one. One of an address that is another board's by the settings (`homes`) is left out. Answers what the nodes were
+    /// this one, if it is in `range`. One of an address that is another board's by the settings (`homes`) is left out. Answers what the nodes were
     /// given before, and what to tell of damage.
     ///
     /// # Errors
     /// The working file cannot be written.
-    pub fn prepare(&mut self, net: Ipv4Net, homes: &Homes) -> io::Result<(Leases, Vec<String>)> {
+    pub fn prepare(&mut self, net: Ipv4Net, range: Range, homes: &Homes) -> io::Result<(Leases, Vec<String>)> {
         let mut told = Vec::new();
         let mut leases = self.read(&self.working.clone(), &mut told);
         let copied = self.read(&self.copy.clone(), &mut told);
@@ -70,7 +73,7 @@ impl Keep {
             leases.entries.iter().cloned().partition(|entry| net.contains(&entry.address));
         let here = Leases { entries: here, damaged: Vec::new() };
         folder::replace(&self.working, here.to_text())?;
-        self.reserved = reserved(&moving, &here, net);
+        self.reserved = reserved(&moving, &here, net, range);
         self.moving = moving;
         Ok((leases, told))
     }
@@ -104,7 +107,7 @@ impl Keep {
     }
 
     /// Returns where boards that are away are expected; see [`Remembered::expected`].
-    pub fn away(&self, net: Ipv4Net, range: Option<(Ipv4Addr, Ipv4Addr)>) -> Vec<(Mac, Ipv4Addr)> {
+    pub fn away(&self, net: Ipv4Net, range: Range) -> Vec<(Mac, Ipv4Addr)> {
         range.map(|range| self.remembered.expected(net, range)).unwrap_or_default()
     }
 
@@ -186,13 +189,14 @@ fn is_due(kept: Option<&BTreeMap<Mac, Entry>>, now: &BTreeMap<Mac, Entry>, clock
     kept.len() != now.len() || !now.values().all(same)
 }
 
-/// Where the nodes of leases in another subnet are expected in `net`. Two that were apart there, or whose host part is the
-/// head's own or somebody's already: the first keeps it.
-fn reserved(moving: &[Entry], here: &Leases, net: Ipv4Net) -> Vec<(Mac, Ipv4Addr)> {
+/// Returns where the nodes of leases in another subnet are expected in `net`. Two that were apart there, or whose host part
+/// is the head's own or somebody's already: the first keeps it. What is outside `range` is for nodes of the settings.
+fn reserved(moving: &[Entry], here: &Leases, net: Ipv4Net, range: Range) -> Vec<(Mac, Ipv4Addr)> {
     let mut taken = BTreeSet::from_iter(here.entries.iter().map(|entry| entry.address));
     taken.insert(net.addr());
     let places = moving.iter().map(|entry| (entry.mac, keep_host(entry.address, net)));
-    places.filter(|(_, address)| taken.insert(*address)).collect()
+    let inside = places.filter(|(_, address)| range.is_some_and(|(first, last)| (first..=last).contains(address)));
+    inside.filter(|(_, address)| taken.insert(*address)).collect()
 }
 
 #[cfg(test)]
@@ -202,6 +206,12 @@ mod tests {
     use super::*;
 
     const TWO: &str = "2000 b8:27:eb:00:00:01 192.168.50.101 rpi1 *\n2000 b8:27:eb:00:00:02 192.168.50.102 * *\n";
+
+    /// As the settings have it by default.
+    fn range(net: Ipv4Net) -> Range {
+        let place = |last| keep_host(Ipv4Addr::new(0, 0, 0, last), net);
+        Some((place(100), place(199)))
+    }
 
     fn held(text: &str) -> BTreeMap<Mac, Entry> {
         file::parse(text.as_bytes()).by_mac()
@@ -231,7 +241,7 @@ mod tests {
         fs::write(&working, &far).unwrap();
         let (away, home) = ("10.213.50.1/24".parse().unwrap(), "192.168.50.1/24".parse().unwrap());
         let mut keep = Keep::new(working.clone(), &folder);
-        assert_eq!(keep.prepare(away, &[]).unwrap().0.to_text(), far, "those were given before");
+        assert_eq!(keep.prepare(away, range(away), &[]).unwrap().0.to_text(), far, "those were given before");
         assert_eq!(fs::read_to_string(&working).unwrap(), "", "dnsmasq knows nobody who is elsewhere");
         let both = "b8:27:eb:00:00:01,10.213.50.101\nb8:27:eb:00:00:02,10.213.50.102\n";
         assert_eq!(keep.reservations("", &[], ""), both);
@@ -250,11 +260,11 @@ mod tests {
                 fs::remove_file(&working).unwrap();
             }
             keep = Keep::new(working.clone(), &folder);
-            keep.prepare(away, &[]).unwrap();
+            keep.prepare(away, range(away), &[]).unwrap();
             assert_eq!(fs::read_to_string(&working).unwrap(), come, "{stop}");
             assert_eq!(keep.reservations("", &[], ""), waits, "{stop}");
         }
-        keep.prepare(home, &[]).unwrap();
+        keep.prepare(home, range(home), &[]).unwrap();
         assert_eq!(
             keep.reservations("", &[], ""),
             "b8:27:eb:00:00:01,192.168.50.101\n",
@@ -267,7 +277,22 @@ mod tests {
     fn nobody_is_reserved_the_heads_address_or_one_that_another_has() {
         let here = file::parse(b"2000 b8:27:eb:00:00:09 10.0.0.101 * *\n");
         let moving = file::parse(TWO.replace(".102", ".1").as_bytes()).entries;
-        assert_eq!(reserved(&moving, &here, "10.0.0.1/24".parse().unwrap()), []);
+        let net = "10.0.0.1/24".parse().unwrap();
+        assert_eq!(reserved(&moving, &here, net, Some((net.network(), net.broadcast()))), []);
+        assert_eq!(reserved(&moving, &Leases::default(), net, range(net)).len(), 1);
+    }
+
+    #[test]
+    fn nobody_is_reserved_an_address_outside_the_range() {
+        let moving = file::parse(TWO.as_bytes()).entries;
+        let place = |first: [u8; 4], last: [u8; 4], net: &str| {
+            let range = Some((first.into(), last.into()));
+            let places = reserved(&moving, &Leases::default(), net.parse().unwrap(), range);
+            places.into_iter().map(|(_, address)| address.octets()[3]).collect::<Vec<_>>()
+        };
+        assert_eq!(place([10, 0, 0, 102], [10, 0, 0, 199], "10.0.0.1/24"), [102]);
+        assert_eq!(place([192, 168, 50, 40], [192, 168, 50, 60], "192.168.50.1/26"), [0_u8; 0], "101 is 37 there");
+        assert_eq!(reserved(&moving, &Leases::default(), "10.0.0.1/24".parse().unwrap(), None), [], "none is given");
     }
 
     #[test]
@@ -277,19 +302,19 @@ mod tests {
         let working = folder.join("leases");
         let mut keep = Keep::new(working.clone(), &folder);
         let net: Ipv4Net = "192.168.50.1/24".parse().unwrap();
-        assert_eq!(keep.prepare(net, &[]).unwrap().0, Leases::default());
+        assert_eq!(keep.prepare(net, range(net), &[]).unwrap().0, Leases::default());
         assert!(keep.copy(&file::parse(TWO.as_bytes()), &[]).unwrap());
         assert!(!keep.copy(&file::parse(TWO.as_bytes()), &[]).unwrap(), "an equal list is no write");
         fs::remove_file(&working).unwrap();
-        let (leases, told) = Keep::new(working.clone(), &folder).prepare(net, &[]).unwrap();
+        let (leases, told) = Keep::new(working.clone(), &folder).prepare(net, range(net), &[]).unwrap();
         assert_eq!((leases.to_text().as_str(), told.len()), (TWO, 0));
         fs::write(&working, &TWO.as_bytes()[..TWO.len() - 5]).unwrap();
-        let (leases, told) = Keep::new(working.clone(), &folder).prepare(net, &[]).unwrap();
+        let (leases, told) = Keep::new(working.clone(), &folder).prepare(net, range(net), &[]).unwrap();
         assert_eq!(leases.to_text(), TWO, "what was damaged in the one is whole in the other");
         assert!(told[0].contains("line 2 is damaged"), "{told:?}");
         fs::write(keep.place(), &TWO.as_bytes()[..TWO.len() - 5]).unwrap();
         fs::remove_file(&working).unwrap();
-        let (leases, told) = Keep::new(working, &folder).prepare(net, &[]).unwrap();
+        let (leases, told) = Keep::new(working, &folder).prepare(net, range(net), &[]).unwrap();
         assert_eq!((leases.entries.len(), told.len()), (1, 1));
     }
 

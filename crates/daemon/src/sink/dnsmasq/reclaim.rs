@@ -12,16 +12,13 @@ use crate::event::{Change, Mac};
 use crate::render::dnsmasq::Files;
 use crate::sink::rtnl::{Request, Rtnl};
 use crate::source::leases::file::Entry;
-use crate::source::netlink::{Listing, neighbour, push};
+use crate::source::netlink::{Listing, is_permanent, neighbour, neighbour_entry};
 
 /// UDP port of DHCP servers (RFC 2131 4.1).
 const SERVER_PORT: u16 = 67;
 /// DHCP message type of a release; `sizeof` the fixed part of a message with its magic number (RFC 2131 2).
 const RELEASE: u8 = 7;
 const HEADER: usize = 240;
-/// `NDA_DST`, `AF_INET`
-const DESTINATION: u16 = 1;
-const AF_INET: u8 = 2;
 
 /// Who has which address by the settings.
 pub type Homes = [(Ipv4Addr, Mac)];
@@ -103,18 +100,8 @@ pub fn forget_neighbours(port: &str, homes: &Homes) -> io::Result<()> {
         }
     })?;
     for address in stale {
-        // `struct ndmsg`
-        let mut body = vec![AF_INET, 0, 0, 0];
-        body.extend(index.to_ne_bytes());
-        body.resize(12, 0);
-        push(&mut body, DESTINATION, &address.octets());
         // It may have gone by itself.
-        let _ = rtnl.send_bytes(Request::DelNeighbour, &body, 0);
+        let _ = rtnl.send_bytes(Request::DelNeighbour, &neighbour_entry(index, address), 0);
     }
     Ok(())
-}
-
-/// `NUD_PERMANENT` in `ndm_state`.
-fn is_permanent(payload: &[u8]) -> bool {
-    payload.get(8..).and_then(<[u8]>::first_chunk).is_some_and(|state| u16::from_ne_bytes(*state) & 0x80 != 0)
 }

@@ -301,7 +301,7 @@ impl Supervisor {
                 .inspect_err(|error| debug!(%error, "the leases cannot be watched, so no copy of them is kept"))
                 .ok();
         }
-        let (leases, damage) = self.keep.prepare(wanted.address, &wanted.nodes.homes)?;
+        let (leases, damage) = self.keep.prepare(wanted.address, wanted.range, &wanted.nodes.homes)?;
         self.write(wanted)?;
         self.listener.remember(&leases);
         for text in damage {

@@ -14,6 +14,7 @@ use nftnl::set::{Set, SetKey};
 use nftnl::{ProtoFamily, Rule as Kernel, Table, expr::Lookup as LookupAnonymous};
 
 use super::elements::protocol;
+use crate::policy::entrance::MARK_ENTRANCE;
 use crate::policy::ruleset::{self, Action, DataKind, Family, Field, Lookup, Match, Rule, Side, Transport};
 
 const REGISTER: u32 = libc::NFT_REG_1 as u32;
@@ -29,8 +30,9 @@ const ACK: u8 = 16;
 const META_INPUT_KIND: u32 = 26;
 /// `NFT_DYNSET_OP_UPDATE`
 const UPDATE: u32 = 1;
-/// `IP_CT_DIR_ORIGINAL`
+/// `IP_CT_DIR_ORIGINAL`, `IP_CT_DIR_REPLY`
 const ORIGINAL: u8 = 0;
+const REPLY: u8 = 1;
 /// `NF_CT_STATE_INVALID_BIT`, `NF_CT_STATE_BIT(IP_CT_ESTABLISHED)` and `(IP_CT_RELATED)`
 const STATE_INVALID: u32 = 1;
 /// `NF_CT_STATE_BIT(IP_CT_NEW)`
@@ -138,14 +140,11 @@ impl Writer<'_, '_> {
             }
             Match::Established => self.bits(libc::NFT_CT_STATE as u32, STATE_ESTABLISHED_RELATED, CmpOp::Neq),
             Match::New => self.bits(libc::NFT_CT_STATE as u32, STATE_NEW, CmpOp::Neq),
-            Match::Remembered(bit) => self.remembered(*bit),
+            Match::Remembered(bit) => self.remembered(*bit, *bit),
+            Match::Entered(mark) => self.remembered(MARK_ENTRANCE, *mark),
             Match::Invalid => self.bits(libc::NFT_CT_STATE as u32, STATE_INVALID, CmpOp::Neq),
-            Match::Opener => {
-                let direction = Value::U32(libc::NFT_CT_DIRECTION as u32);
-                let values = [(sys::NFTNL_EXPR_CT_KEY, direction), (sys::NFTNL_EXPR_CT_DREG, REG)];
-                self.rule.add_expr(&Raw { name: c"ct", values: &values });
-                self.equal(&[ORIGINAL]);
-            }
+            Match::Opener => self.direction(ORIGINAL),
+            Match::Answer => self.direction(REPLY),
             Match::Assured => self.bits(libc::NFT_CT_STATUS as u32, STATUS_ASSURED, CmpOp::Neq),
             Match::Redirected => self.bits(libc::NFT_CT_STATUS as u32, STATUS_DNAT, CmpOp::Neq),
             Match::Unconfirmed => self.bits(libc::NFT_CT_STATUS as u32, STATUS_CONFIRMED, CmpOp::Eq),
@@ -221,11 +220,19 @@ impl Writer<'_, '_> {
         self.rule.add_expr(&Raw { name: expression, values: &[(attribute, Value::U32(key)), (from, REG)] });
     }
 
-    fn remembered(&mut self, bit: u32) {
+    fn direction(&mut self, direction: u8) {
+        let key = Value::U32(libc::NFT_CT_DIRECTION as u32);
+        let values = [(sys::NFTNL_EXPR_CT_KEY, key), (sys::NFTNL_EXPR_CT_DREG, REG)];
+        self.rule.add_expr(&Raw { name: c"ct", values: &values });
+        self.equal(&[direction]);
+    }
+
+    /// Compares the connection's mark, under a mask.
+    fn remembered(&mut self, mask: u32, mark: u32) {
         let values = [(sys::NFTNL_EXPR_CT_KEY, Value::U32(libc::NFT_CT_MARK as u32)), (sys::NFTNL_EXPR_CT_DREG, REG)];
         self.rule.add_expr(&Raw { name: c"ct", values: &values });
-        self.rule.add_expr(&Bitwise::new(bit, 0u32));
-        self.rule.add_expr(&Cmp::new(CmpOp::Eq, bit));
+        self.rule.add_expr(&Bitwise::new(mask, 0u32));
+        self.rule.add_expr(&Cmp::new(CmpOp::Eq, mark));
     }
 
     /// `fib saddr type local` or `fib daddr type local`.

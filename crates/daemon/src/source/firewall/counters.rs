@@ -99,7 +99,7 @@ pub fn with_examples(
 /// Returns the smallest address in a set: any will do, and always the same is no news.
 fn example(socket: &mut Socket, table: &str, set: &str) -> Option<Ipv4Addr> {
     let request = Request::new(NFTABLES, GET_ELEMENTS, INET).dump().text(1, table).text(2, set);
-    let elements = socket.dump(&request, |message| Some(foreign::elements(message))).ok()?;
+    let elements = socket.dump(&request, |message| Some(foreign::elements(message, &[]))).ok()?;
     let addresses = elements.into_iter().flatten().filter_map(|element| {
         let foreign::Key::At(key) = element.key else { return None };
         let octets: [u8; 4] = key.try_into().ok()?;

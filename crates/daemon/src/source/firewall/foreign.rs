@@ -10,6 +10,7 @@ use crate::source::nfnetlink::{Message, NFTABLES, Nested, Request, Socket, attri
 const GET_TABLE: u8 = 1;
 const GET_CHAIN: u8 = 4;
 const GET_RULE: u8 = 7;
+const GET_SET: u8 = 10;
 const GET_ELEMENTS: u8 = 13;
 /// `NFPROTO_*`
 pub const INET: u8 = 1;
@@ -75,7 +76,11 @@ pub enum Key {
     At(Vec<u8>),
     /// the interval before ends here
     End(Vec<u8>),
-    /// a catch-all or a range of several fields, which are not followed
+    /// several fields (a concatenation), each with its first and its last value
+    Fields(Vec<(Vec<u8>, Vec<u8>)>),
+    /// whatever no other element stands for
+    All,
+    /// what could not be read
     Unclear,
 }
 
@@ -107,8 +112,12 @@ pub fn read(socket: &mut Socket, ours: &str) -> Result<Ruleset, Errno> {
     }
     for ((family, name), table) in &mut ruleset.tables {
         for set in table.used_sets() {
+            let mut widths = Vec::new();
+            // A set that has just gone has no elements either.
+            let described = Request::new(NFTABLES, GET_SET, *family).text(1, name).text(2, &set);
+            let _ = socket.ask(&described, |message| widths = field_widths(message));
             let request = Request::new(NFTABLES, GET_ELEMENTS, *family).dump().text(1, name).text(2, &set);
-            let elements = socket.dump(&request, |message| Some(elements(message)))?;
+            let elements = socket.dump(&request, |message| Some(elements(message, &widths)))?;
             table.sets.insert(set, elements.into_iter().flatten().collect());
         }
     }
@@ -172,18 +181,40 @@ pub fn rule(message: &Message<'_>) -> Option<(TableName, String, Vec<Expression>
     Some(((message.family()?, rule.text(1)?), rule.text(2)?, expressions))
 }
 
-/// Reads `NFT_MSG_NEWSETELEM`.
-pub fn elements(message: &Message<'_>) -> Vec<Element> {
+/// Reads the fields' lengths of `NFT_MSG_NEWSET` (`NFTA_SET_DESC_CONCAT`); none where a key is one value.
+pub fn field_widths(message: &Message<'_>) -> Vec<usize> {
+    let fields = message.attributes().nest(9).nest(2);
+    fields.filter_map(|field| usize::try_from(attributes(field.value).be32(1)?).ok()).collect()
+}
+
+/// Splits a key of several fields, each of which begins at a register of four bytes.
+fn fields(first: &[u8], last: &[u8], widths: &[usize]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut at = 0_usize;
+    let mut fields = Vec::new();
+    for width in widths {
+        let place = at..at.checked_add(*width)?;
+        fields.push((first.get(place.clone())?.to_vec(), last.get(place)?.to_vec()));
+        at = at.checked_add(width.checked_next_multiple_of(4)?)?;
+    }
+    (!fields.is_empty()).then_some(fields)
+}
+
+/// Reads `NFT_MSG_NEWSETELEM` of a set whose fields have these lengths.
+pub fn elements(message: &Message<'_>, widths: &[usize]) -> Vec<Element> {
     let list = message.attributes().nest(3);
     let element = |bytes: &[u8]| {
         let element = attributes(bytes);
         let flags = element.be32(3).unwrap_or(0);
+        let first = element.nest(1).value(1);
         // A key with a second end is one of several fields.
-        let plain = flags & CATCH_ALL == 0 && element.value(10).is_none();
-        let key = match element.nest(1).value(1).filter(|_| plain).map(<[u8]>::to_vec) {
-            Some(key) if flags & INTERVAL_END != 0 => Key::End(key),
-            Some(key) => Key::At(key),
-            None => Key::Unclear,
+        let has_end = element.value(10).is_some();
+        let last = element.nest(10).value(1);
+        let key = match (first, last) {
+            _ if flags & CATCH_ALL != 0 => Key::All,
+            (Some(first), Some(last)) => fields(first, last, widths).map_or(Key::Unclear, Key::Fields),
+            (Some(key), None) if flags & INTERVAL_END != 0 => Key::End(key.to_vec()),
+            (Some(key), None) if !has_end => Key::At(key.to_vec()),
+            _ => Key::Unclear,
         };
         let verdict = element.nest(2).value(2).map(|nest| verdict(&attributes(nest)));
         Element { key, verdict }

@@ -2,13 +2,12 @@
 //! pass. Only what is certain counts: a rule that may match and drop is passed by, a rule that may match and accept is taken
 //! to accept. What is missed here shows in counters.
 
-use super::expression::{Expression, PortRanges, Ports, Register, Verdict, What};
+use super::expression::{Expression, PortRanges, Ports, Verdict, What};
 use super::foreign::{ARP, BRIDGE, Base, INET, IPV4, NETDEV, Ruleset, Table};
 use super::packet::{Bytes, ESTABLISHED, Packet, Place, Port, Stage, TCP, UDP};
 use super::remedy::{self, Found};
-use super::value::{Truth, compare, find, masked};
+use super::value::{Registers, Truth, compare, find, masked};
 use crate::event::{Blocker, Traffic};
-use std::collections::BTreeMap;
 
 /// `NFT_JUMP_STACK_SIZE`: the kernel allows no more.
 const DEPTH: usize = 16;
@@ -200,32 +199,30 @@ impl Walk<'_> {
 
     /// Does the rule match, and what does it decide then?
     fn rule(&self, rule: &[Expression]) -> (Truth, Option<Verdict>) {
-        let mut registers: BTreeMap<Register, Bytes> = BTreeMap::new();
+        let mut registers = Registers::new();
         let mut truth = Truth::Yes;
-        let unknown = Bytes::default();
         for expression in rule {
             let here = match expression {
                 Expression::Load { to, what } => {
                     let Some(value) = self.value(*what) else { return (Truth::No, None) };
-                    registers.insert(*to, value);
+                    registers.load(*to, &value);
                     Truth::Yes
                 }
                 Expression::Bitwise { from, to, mask, xor } => {
-                    let value = masked(registers.get(from).unwrap_or(&unknown), mask, xor);
-                    registers.insert(*to, value);
+                    let value = masked(&registers.read(*from, mask.len()), mask, xor);
+                    registers.load(*to, &value);
                     Truth::Yes
                 }
                 Expression::Compare { register, operator, data } => {
-                    compare(registers.get(register).unwrap_or(&unknown), *operator, data)
+                    compare(&registers.read(*register, data.len()), *operator, data)
                 }
                 Expression::Range { register, inverted, first, last } => {
-                    let value = registers.get(register).unwrap_or(&unknown);
-                    compare(value, 5, first).and(compare(value, 3, last)).not_if(*inverted)
+                    let value = registers.read(*register, first.len().max(last.len()));
+                    compare(&value, 5, first).and(compare(&value, 3, last)).not_if(*inverted)
                 }
                 Expression::Lookup { register, set, inverted, verdicts } => {
-                    let value = registers.get(register).unwrap_or(&unknown);
                     let elements = self.table.sets.get(set).map(Vec::as_slice).unwrap_or_default();
-                    let (found, verdict) = find(value, elements);
+                    let (found, verdict) = find(&registers, *register, elements);
                     if *verdicts && found != Truth::No {
                         return (truth.and(found), Some(verdict.unwrap_or(Verdict::Other)));
                     }

@@ -97,7 +97,7 @@ pub struct Place {
 }
 
 impl Bytes {
-    fn unknown(length: usize) -> Self {
+    pub fn unknown(length: usize) -> Self {
         Self { value: vec![0; length], known: vec![0; length] }
     }
 
@@ -110,7 +110,7 @@ impl Bytes {
         self.set_masked(at, bytes, &vec![0xff; bytes.len()]);
     }
 
-    fn set_masked(&mut self, at: usize, bytes: &[u8], mask: &[u8]) {
+    pub fn set_masked(&mut self, at: usize, bytes: &[u8], mask: &[u8]) {
         let places = self.value.iter_mut().zip(&mut self.known).skip(at);
         for ((value, known), (byte, mask)) in places.zip(bytes.iter().zip(mask)) {
             (*value, *known) = (byte & mask, *mask);

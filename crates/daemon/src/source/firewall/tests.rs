@@ -266,6 +266,75 @@ fn a_set_of_intervals_is_looked_into() {
     assert!(blocker_of(&ruleset, Traffic::Time).is_some(), "123 lies between them");
 }
 
+/// `ip saddr . udp dport`, as nft loads them: the port stands in the register behind the address.
+fn address_and_port() -> [Expression; 2] {
+    [
+        Expression::Load { to: 0, what: What::Payload(1, 12, 4) },
+        Expression::Load { to: 1, what: What::Payload(2, 2, 2) },
+    ]
+}
+
+/// Names are asked for from 192.168.50.0/24, at port 53; which node asks is not known.
+#[test]
+fn several_fields_are_one_key() {
+    let both = |address: [u8; 4], port: u8| [address.as_slice(), &[0, port, 0, 0]].concat();
+    let element = |key: Key, verdict: Verdict| Element { key, verdict: Some(verdict) };
+    let fields = |first: [u8; 4], last: [u8; 4], ports: [u8; 2]| {
+        let [from, to] = ports.map(|port| vec![0, port]);
+        Key::Fields(vec![(first.to_vec(), last.to_vec()), (from, to)])
+    };
+    let net = |third: u8| ([192, 168, third, 0], [192, 168, third, 255]);
+    let lookup = |elements: Vec<Element>| {
+        let lookup = Expression::Lookup { register: 0, set: "known".into(), inverted: false, verdicts: true };
+        let rule: Vec<Expression> = address_and_port().into_iter().chain([lookup]).collect();
+        let sets = BTreeMap::from_iter([("known".to_owned(), elements)]);
+        let ruleset = filter_with(vec![("INPUT", base_at(INPUT, false, vec![rule]))], sets);
+        blocker_of(&ruleset, Traffic::Names).is_some()
+    };
+    let of_net = |third: u8, ports| fields(net(third).0, net(third).1, ports);
+    assert!(lookup(vec![element(of_net(50, [53, 53]), Verdict::Drop)]), "all nodes' questions");
+    assert!(lookup(vec![element(of_net(50, [1, 99]), Verdict::Drop)]), "among others");
+    assert!(!lookup(vec![element(of_net(50, [54, 99]), Verdict::Drop)]), "another port");
+    assert!(!lookup(vec![element(of_net(60, [53, 53]), Verdict::Drop)]), "another network");
+    let half = fields([192, 168, 50, 0], [192, 168, 50, 127], [53, 53]);
+    assert!(!lookup(vec![element(half, Verdict::Drop)]), "some nodes'");
+    assert!(!lookup(vec![element(Key::At(both([192, 168, 50, 11], 53)), Verdict::Drop)]), "one node's");
+    let rest = |verdict| element(Key::All, verdict);
+    assert!(lookup(vec![element(of_net(50, [54, 99]), Verdict::Accept), rest(Verdict::Drop)]), "the rest is dropped");
+    assert!(!lookup(vec![element(of_net(50, [53, 53]), Verdict::Accept), rest(Verdict::Drop)]), "and these are not");
+    assert!(!lookup(vec![element(Key::Unclear, Verdict::Drop)]), "what is not read is not certain");
+}
+
+/// A policy of drop that lets in `iifname . udp dport`: what is in the set passes, and the rest is certainly dropped.
+#[test]
+fn a_port_and_its_interface_are_one_key() {
+    let key = |port: &str, number: u8| [name(port).as_slice(), &[0, number, 0, 0]].concat();
+    let element = |key| Element { key: Key::At(key), verdict: None };
+    let rule = vec![
+        Expression::Load { to: 0, what: What::Meta(6) },
+        Expression::Load { to: 4, what: What::Payload(2, 2, 2) },
+        Expression::Lookup { register: 0, set: "open".into(), inverted: false, verdicts: false },
+        Expression::Verdict(Verdict::Accept),
+    ];
+    let elements = vec![element(key("eth0", 53)), element(key("eth1", 123))];
+    let sets = BTreeMap::from_iter([("open".to_owned(), elements)]);
+    let ruleset = filter_with(vec![("INPUT", base_at(INPUT, true, vec![rule]))], sets);
+    assert_eq!(blocker_of(&ruleset, Traffic::Names), None);
+    assert!(blocker_of(&ruleset, Traffic::Time).is_some(), "that one is open at the other port");
+}
+
+/// A value that is loaded over a longer one leaves nothing of it behind.
+#[test]
+fn registers_hold_what_was_loaded_last() {
+    let rule = vec![
+        Expression::Load { to: 0, what: What::Meta(6) },
+        Expression::Load { to: 1, what: What::Other },
+        Expression::Compare { register: 0, operator: 0, data: name("eth0") },
+        Expression::Verdict(Verdict::Drop),
+    ];
+    assert_eq!(blocker(&filter(vec![("FORWARD", base(false, vec![rule]))])), None);
+}
+
 fn message(command: u8, port: u32, request: Request) -> Vec<u8> {
     let mut bytes = request.bytes(1);
     bytes.splice(4..5, [command]);
@@ -313,7 +382,7 @@ proptest! {
             if let Some((_, _, rule)) = foreign::rule(&message) {
                 ruleset.tables.iter_mut().flat_map(|(_, table)| table.chains.iter_mut()).for_each(|(_, chain)| chain.rules.push(rule.clone()));
             }
-            let _ = (foreign::elements(&message), Watcher::default().take(&message, "bramblegate", 1));
+            let _ = (foreign::elements(&message, &[4, 2]), Watcher::default().take(&message, "bramblegate", 1));
             let _ = (blocker(&ruleset), blocker_of(&ruleset, Traffic::Names));
         }
     }

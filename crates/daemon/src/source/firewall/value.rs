@@ -2,9 +2,48 @@
 
 use std::cmp::Ordering;
 
-use super::expression::Verdict;
+use super::expression::{Register, Verdict};
 use super::foreign::{Element, Key};
 use super::packet::Bytes;
+
+/// Bytes of the sixteen registers (`NFT_REG32_00` to `NFT_REG32_15`), and of one register.
+const REGISTERS: usize = 64;
+const REGISTER: usize = 4;
+/// The longest value that is loaded: an interface's name, an IPv6 address.
+const LONGEST: usize = 16;
+
+/// The registers of a rule, as far as what they hold is known. Several values side by side are one key (a concatenation).
+#[derive(Debug, Clone)]
+pub struct Registers(Bytes);
+
+impl Registers {
+    pub fn new() -> Self {
+        Self(Bytes::unknown(REGISTERS))
+    }
+
+    /// Puts a value there; the kernel fills its last register with zeros. Of one whose length is not known as much as the
+    /// longest may take is not known any more.
+    pub fn load(&mut self, place: Register, value: &Bytes) {
+        let at = Self::offset(place);
+        let length = value.value.len().next_multiple_of(REGISTER);
+        match length {
+            0 => self.0.set_masked(at, &[0; LONGEST], &[0; LONGEST]),
+            _ => {
+                self.0.set_masked(at, &vec![0; length], &vec![0xff; length]);
+                self.0.set_masked(at, &value.value, &value.known);
+            }
+        }
+    }
+
+    /// Returns `length` bytes from a register on.
+    pub fn read(&self, place: Register, length: usize) -> Bytes {
+        self.0.part(Self::offset(place), length)
+    }
+
+    fn offset(place: Register) -> usize {
+        usize::try_from(place).unwrap_or(usize::MAX).saturating_mul(REGISTER)
+    }
+}
 
 /// Three-valued logic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,43 +129,63 @@ pub fn compare(value: &Bytes, operator: u32, data: &[u8]) -> Truth {
     }
 }
 
-/// Looks a value up in a set.
-pub fn find(value: &Bytes, elements: &[Element]) -> (Truth, Option<Verdict>) {
+/// Looks what stands from a register on up in a set.
+pub fn find(registers: &Registers, place: Register, elements: &[Element]) -> (Truth, Option<Verdict>) {
     let intervals = elements.iter().any(|element| matches!(element.key, Key::End(_)));
-    let mut best = Truth::No;
-    if intervals {
-        return within(value, elements);
+    let found = if intervals { within(registers, place, elements) } else { among(registers, place, elements) };
+    let rest = elements.iter().find(|element| element.key == Key::All);
+    match (found.0, rest) {
+        (Truth::No, Some(rest)) => (Truth::Yes, rest.verdict.clone()),
+        _ => found,
     }
+}
+
+/// Looks it up in a set of single values, or of ranges of several fields.
+fn among(registers: &Registers, place: Register, elements: &[Element]) -> (Truth, Option<Verdict>) {
+    let mut best = Truth::No;
     for element in elements {
-        let Key::At(key) = &element.key else {
-            best = best.or(Truth::Maybe);
-            continue;
+        let here = match &element.key {
+            Key::At(key) if key.is_empty() => Truth::Maybe,
+            Key::At(key) => compare(&registers.read(place, key.len()), 0, key),
+            Key::Fields(fields) => in_ranges(registers, place, fields),
+            Key::Unclear => Truth::Maybe,
+            Key::End(_) | Key::All => Truth::No,
         };
-        // Of several fields only the first is held here; numbers fill whole registers.
-        let several = key.len().next_multiple_of(4) > value.value.len().next_multiple_of(4);
-        match compare(value, 0, key.get(..value.value.len().min(key.len())).unwrap_or_default()) {
-            Truth::Yes if !several && !value.value.is_empty() => return (Truth::Yes, element.verdict.clone()),
+        match here {
+            Truth::Yes => return (Truth::Yes, element.verdict.clone()),
             Truth::No => {}
-            _ => best = Truth::Maybe,
+            Truth::Maybe => best = Truth::Maybe,
         }
     }
     (best, None)
 }
 
-/// Looks a value up in a set of intervals.
-fn within(value: &Bytes, elements: &[Element]) -> (Truth, Option<Verdict>) {
+/// Whether each field is between its first and its last value; a field begins at a register.
+fn in_ranges(registers: &Registers, place: Register, fields: &[(Vec<u8>, Vec<u8>)]) -> Truth {
+    let (mut truth, mut at) = (Truth::Yes, place);
+    for (first, last) in fields {
+        let value = registers.read(at, first.len());
+        truth = truth.and(compare(&value, 5, first)).and(compare(&value, 3, last));
+        at = at.saturating_add(u32::try_from(first.len().div_ceil(REGISTER)).unwrap_or(u32::MAX));
+    }
+    truth
+}
+
+/// Looks it up in a set of intervals.
+fn within(registers: &Registers, place: Register, elements: &[Element]) -> (Truth, Option<Verdict>) {
     let mut edges: Vec<(&[u8], bool, Option<&Verdict>)> = Vec::new();
     for element in elements {
         match &element.key {
             Key::At(key) => edges.push((key, true, element.verdict.as_ref())),
             Key::End(key) => edges.push((key, false, None)),
-            Key::Unclear => return (Truth::Maybe, None),
+            Key::All => {}
+            Key::Fields(_) | Key::Unclear => return (Truth::Maybe, None),
         }
     }
     edges.sort_by(|a, b| a.0.cmp(b.0).then(a.1.cmp(&b.1)));
     let mut found = (Truth::No, None);
     for (key, begins, verdict) in edges {
-        match compare(value, 5, key) {
+        match compare(&registers.read(place, key.len()), 5, key) {
             Truth::Yes => found = (Truth::from(begins), verdict.filter(|_| begins).cloned()),
             Truth::No => break,
             Truth::Maybe => return (Truth::Maybe, None),

@@ -16,16 +16,17 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
-use super::socket::{self, Connection, Groups, Listing};
+use super::socket::{self, Connection, Groups, Listing, RequestError};
 use super::tell;
-use super::wire::{Attributes, Message, Messages, u8_at, u16_at, u32_at};
+use super::wire::{Attributes, Message, Messages, push, u8_at, u16_at, u32_at};
 use crate::event::{Change, Event, LinkIndex, Mac, Neighbour};
 use crate::source::pace::Pace;
 use crate::source::readable;
 
-/// `RTM_NEWNEIGH`, `RTM_DELNEIGH`
+/// `RTM_NEWNEIGH`, `RTM_DELNEIGH`, `RTM_GETNEIGH`
 const NEW: u16 = 28;
 const GONE: u16 = 29;
+const GET: u16 = 30;
 /// `NDA_DST`, `NDA_LLADDR`
 const ADDRESS: u16 = 1;
 const LINK_ADDRESS: u16 = 2;
@@ -37,6 +38,7 @@ const INCOMPLETE: u16 = 0x01;
 const REACHABLE: u16 = 0x02;
 const STALE: u16 = 0x04;
 const FAILED: u16 = 0x20;
+const NOARP: u16 = 0x40;
 const PERMANENT: u16 = 0x80;
 /// `NTF_PROXY`: an entry that we answer for
 const PROXY: u8 = 0x08;
@@ -68,6 +70,36 @@ pub fn neighbour(message: &Message<'_>, port: LinkIndex) -> Option<Change<Neighb
         reachable: !gone && state & (REACHABLE | PERMANENT) != 0,
     };
     if gone { Some(Change::Gone(told)) } else { told.mac.map(|_| Change::Present(told)) }
+}
+
+/// Returns the message about the entry of this address (`struct ndmsg` and `NDA_DST`).
+pub fn entry(port: LinkIndex, address: Ipv4Addr) -> Vec<u8> {
+    let mut body = vec![AF_INET, 0, 0, 0];
+    body.extend(port.to_ne_bytes());
+    body.resize(HEADER, 0);
+    push(&mut body, ADDRESS, &address.octets());
+    body
+}
+
+/// Returns whether the entry in a message was made by an administrator, and is not asked for.
+pub fn is_permanent(payload: &[u8]) -> bool {
+    u16_at(payload, 8).is_some_and(|state| state & (PERMANENT | NOARP) != 0)
+}
+
+/// Deletes the kernel's memory of which board has this address, so that the next packet to it is preceded by a broadcast
+/// question. The kernel itself asks the board that it remembers first, for half a minute after it was last heard. What an
+/// administrator wrote stays; so does everything on a kernel before 5.0, which answers no question about one entry.
+///
+/// # Errors
+/// There is no such entry (`ENOENT`), the kernel refused, or the socket failed.
+pub fn resolve_anew(connection: &mut Connection, port: LinkIndex, address: Ipv4Addr) -> Result<(), RequestError> {
+    let body = entry(port, address);
+    let mut is_remembered = false;
+    connection.request(GET, 0, &body, |message| {
+        let state = u16_at(message.payload, 8).unwrap_or(FAILED);
+        is_remembered = state & (INCOMPLETE | FAILED) == 0 && !is_permanent(message.payload);
+    })?;
+    if is_remembered { connection.request(GONE, 0, &body, |_| {}) } else { Ok(()) }
 }
 
 /// At an address at which a board was heard another one may be so many times in a row, …

@@ -9,6 +9,7 @@ mod echo;
 pub mod http;
 mod icmp;
 mod node;
+mod resolution;
 mod rounds;
 mod stream;
 mod tcp;

@@ -8,6 +8,7 @@ use std::io;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::resolution::Resolution;
 use super::rounds::Rounds;
 use super::{NodeProbePlan, PROBES, Probe};
 use crate::event::{self, Event};
@@ -22,6 +23,7 @@ pub async fn run(mut plan: watch::Receiver<NodeProbePlan>, events: mpsc::Sender<
     let mut rounds = Rounds::new(Instant::now());
     let mut answers = Vec::new();
     let mut denied = BTreeSet::new();
+    let mut resolution = Resolution::default();
     plan.mark_changed();
     loop {
         let mut now = Instant::now();
@@ -33,6 +35,10 @@ pub async fn run(mut plan: watch::Receiver<NodeProbePlan>, events: mpsc::Sender<
         answers.drain(..).for_each(|answer| rounds.answered(&answer, now));
         let mut ended = Vec::new();
         rounds.settle(now, &mut ended);
+        let silent = rounds.take_silent();
+        if let Some(port) = &rounds.plan().port {
+            resolution.begin_anew(port, &silent);
+        }
         rounds.begin(now);
         for (kind, probe) in probes.iter_mut().enumerate() {
             let port = rounds.plan().port.clone();

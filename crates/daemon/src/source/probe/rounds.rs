@@ -9,6 +9,7 @@ mod ask;
 mod tests;
 
 use std::collections::VecDeque;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -23,6 +24,8 @@ pub const TRIES: u8 = 3;
 const TOGETHER: usize = 16;
 /// With more nodes: how long one wake-up's work is put together.
 pub const TICK: Duration = Duration::from_millis(10);
+/// A node is silent after so many rounds in a row: one may be lost to a burst.
+const SILENT_ROUNDS: u8 = 2;
 /// Most questions that are put to one kind of probe at a time.
 const AT_ONCE: usize = 1024;
 
@@ -45,6 +48,8 @@ pub struct Rounds {
     pass: Instant,
     last_tick: Instant,
     turn: u32,
+    /// addresses of nodes that have just fallen silent
+    silent: Vec<Ipv4Addr>,
 }
 
 impl Rounds {
@@ -60,6 +65,7 @@ impl Rounds {
             pass: now,
             last_tick: now,
             turn: 0,
+            silent: Vec::new(),
         }
     }
 
@@ -225,7 +231,7 @@ impl Rounds {
 
     /// The result of a node's round, if all its questions have ended and one at least could be asked.
     fn result(&mut self, place: usize) -> Option<Round> {
-        let node = self.plan.nodes.get(place)?.node;
+        let NodeTarget { node, address, .. } = *self.plan.nodes.get(place)?;
         let span = self.span(place);
         let asks = self.asks.get_mut(span)?;
         if !asks.iter().all(|ask| matches!(ask.stage, Stage::Answered | Stage::Failed | Stage::Denied)) {
@@ -240,7 +246,15 @@ impl Rounds {
             first_lost,
         });
         asks.iter_mut().for_each(Ask::end);
+        if asks.iter().any(|ask| ask.failures == SILENT_ROUNDS) {
+            self.silent.push(address);
+        }
         round
+    }
+
+    /// Takes out the addresses of nodes that have fallen silent since the last call.
+    pub fn take_silent(&mut self) -> Vec<Ipv4Addr> {
+        std::mem::take(&mut self.silent)
     }
 
     /// The questions to be put to this kind of probe now, and their places for [`Self::sent`].

@@ -308,3 +308,19 @@ fn a_node_with_a_time_of_its_own_is_waited_for_longer_and_the_others_are_not() {
     let ends: Vec<u128> = lost.map(|(at, _)| at.as_millis()).collect();
     assert!((2000..2100).contains(&ends[0]) && ends.len() >= 4, "{ends:?}");
 }
+
+/// Once for each time that a node falls silent: the kernel is not kept busy with the dead.
+#[test]
+fn a_node_that_falls_silent_is_named_once_and_again_after_it_has_answered() {
+    let mut world = World::new(&plan([0, 1], &[NodeProbe::Icmp]));
+    let well = |_: Key, _: &NodeProbe| Some(RTT);
+    let one_is_dead = |key: Key, _: &NodeProbe| (key.node.slot == 1).then_some(RTT);
+    world.run(ms(900), well);
+    assert_eq!(world.rounds.take_silent(), [] as [Ipv4Addr; 0]);
+    for _ in 0..2 {
+        world.run(ms(3000), one_is_dead);
+        assert_eq!(world.rounds.take_silent(), [address(0)]);
+        world.run(ms(900), well);
+        assert_eq!(world.rounds.take_silent(), [] as [Ipv4Addr; 0]);
+    }
+}
