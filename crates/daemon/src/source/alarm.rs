@@ -33,8 +33,11 @@ const fn whole_ms(at: Duration) -> Duration {
     at.saturating_add(Duration::from_nanos((1_000_000 - over) as u64))
 }
 
-/// Waits for one distant moment.
+/// Waits for one distant moment; one that has passed costs nothing.
 pub async fn until(at: Instant) {
+    if at <= Instant::now() {
+        return;
+    }
     match Alarm::new() {
         Ok(mut alarm) => {
             alarm.set(Some(at));
