@@ -136,7 +136,7 @@ impl Room {
         rows.push(if most { row.target("<= 12 %", core <= 12.0) } else { row });
         let row = Row::new(format!("memory (PSS), {count} nodes"), memory, "MiB");
         let row = row.against("fping -l", of(1, |cost| cost.memory));
-        rows.push(if most { row.target("<= 20 MB", memory * 1.048_576 <= 20.0) } else { row });
+        rows.push(if most { row.target("<= 30 MB", memory * 1.048_576 <= 30.0) } else { row });
         Ok(rows)
     }
 

@@ -1,4 +1,5 @@
-//! Lists in the state directory, one entry a line, that outlive a restart and a power cut.
+//! Lists in the state directory, one entry a line, that outlive a restart and a power cut. A card bears only so many writes: changes
+//! that come one after another are written together, and whoever gave one waits for that.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -6,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::source::folder;
+use crate::source::pace::Pace;
 
 /// At the end the disk is given so long.
 const LAST_WRITE: Duration = Duration::from_secs(1);
@@ -16,8 +18,18 @@ const LAST_WRITE: Duration = Duration::from_secs(1);
 /// Who waits for a list to be on the disk.
 pub(super) type Reply = oneshot::Sender<Result<(), String>>;
 
+/// A list is written at once so many times in a row, and then once in each interval.
+const AT_ONCE: u32 = 16;
+const INTERVAL: Duration = Duration::from_millis(200);
+
 /// A list to write down.
-type Entry = (BTreeSet<String>, Option<Reply>);
+#[derive(Debug)]
+struct Entry {
+    lines: BTreeSet<String>,
+    reply: Option<Reply>,
+    /// it is the last one: nobody waits for others
+    last: bool,
+}
 
 /// Writes in its own task: a card that takes its time holds nothing up.
 #[derive(Debug)]
@@ -48,21 +60,24 @@ impl Keeper {
     pub fn keep(&mut self, lines: &BTreeSet<String>) {
         if self.given != *lines {
             self.given.clone_from(lines);
-            let _ = self.entries.send((lines.clone(), None));
+            self.send(lines, None, false);
         }
     }
 
     /// As [`Keeper::keep`]; `reply` hears when the list is on the disk.
     pub fn keep_for(&mut self, lines: &BTreeSet<String>, reply: Reply) {
         self.given.clone_from(lines);
-        let _ = self.entries.send((lines.clone(), Some(reply)));
+        self.send(lines, Some(reply), false);
+    }
+
+    fn send(&self, lines: &BTreeSet<String>, reply: Option<Reply>, last: bool) {
+        let _ = self.entries.send(Entry { lines: lines.clone(), reply, last });
     }
 
     /// Waits until what was given is on the disk, or the disk takes too long.
     pub async fn finish(&mut self) {
         let (reply, written) = oneshot::channel();
-        let given = self.given.clone();
-        self.keep_for(&given, reply);
+        self.send(&self.given, Some(reply), true);
         let _ = timeout(LAST_WRITE, written).await;
     }
 }
@@ -74,25 +89,47 @@ async fn write_all(
     mut orders: mpsc::UnboundedReceiver<Entry>,
     lost: mpsc::UnboundedSender<String>,
 ) {
-    while let Some((lines, reply)) = orders.recv().await {
-        let result = if on_disk.as_ref() == Some(&lines) { Ok(()) } else { write(&path, &lines).await };
-        if result.is_ok() {
-            on_disk = Some(lines);
+    let mut pace = Pace::new(AT_ONCE, INTERVAL, Instant::now());
+    while let Some(mut entry) = orders.recv().await {
+        let mut replies = Vec::from_iter(entry.reply.take());
+        if on_disk.as_ref() != Some(&entry.lines) {
+            let at = pace.next(Instant::now());
+            gather(&mut orders, &mut entry, &mut replies, at).await;
         }
-        match (result, reply) {
-            (result, Some(reply)) => {
-                let told =
-                    |error: io::Error| format!("done, but not kept for the next start: {}: {error}", path.display());
-                let _ = reply.send(result.map_err(told));
-            }
-            (Err(error), None) => {
+        let lines = entry.lines;
+        let result = if on_disk.as_ref() == Some(&lines) { Ok(()) } else { write(&path, &lines).await };
+        match &result {
+            Err(error) if replies.is_empty() => {
                 let _ = lost.send(format!(
                     "{} cannot be written: {error}; after a restart it will be as it was before",
                     path.display()
                 ));
             }
-            (Ok(()), None) => {}
+            _ => {}
         }
+        let told = result
+            .as_ref()
+            .copied()
+            .map_err(|error| format!("done, but not kept for the next start: {}: {error}", path.display()));
+        for reply in replies {
+            let _ = reply.send(told.clone());
+        }
+        if result.is_ok() {
+            on_disk = Some(lines);
+        }
+    }
+}
+
+/// Takes what comes until `at` into `entry`, of which the newest counts, and what waits already; the last one is not kept waiting.
+async fn gather(orders: &mut mpsc::UnboundedReceiver<Entry>, entry: &mut Entry, replies: &mut Vec<Reply>, at: Instant) {
+    while !entry.last {
+        let mut next = tokio::select! {
+            biased;
+            Some(next) = orders.recv() => next,
+            () = sleep_until(at) => return,
+        };
+        replies.extend(next.reply.take());
+        *entry = next;
     }
 }
 
@@ -169,6 +206,52 @@ mod tests {
         keeper.finish().await;
         assert_eq!(fs::read_to_string(&file).unwrap(), "", "it was written before the end");
         assert_eq!(fs::read_dir(&state).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    /// One after the other for a while, each when the one before is answered. Returns how many were answered and the
+    /// files that were seen.
+    async fn alternate(keeper: &mut Keeper, file: &Path, time: Duration) -> (usize, usize) {
+        use std::os::unix::fs::MetadataExt;
+        let (begin, mut answers, mut files) = (Instant::now(), 0, BTreeSet::new());
+        while begin.elapsed() < time {
+            let names: &[&str] = if answers % 2 == 0 { &["rpi1"] } else { &[] };
+            kept(keeper, names).await.unwrap();
+            let meta = fs::metadata(file).unwrap();
+            assert_eq!(meta.len(), names.iter().map(|name| name.len() as u64 + 1).sum::<u64>(), "it is on the disk");
+            files.insert((meta.ino(), meta.ctime_nsec()));
+            answers += 1;
+        }
+        (answers, files.len())
+    }
+
+    #[tokio::test]
+    async fn whoever_changes_a_list_without_end_wears_no_card_out() {
+        let held = tempfile::tempdir().unwrap();
+        let folder = held.path().to_owned();
+        let file = folder.join("drained");
+        let (lost, _told) = mpsc::unbounded_channel();
+        let mut keeper = Keeper::spawn(file.clone(), &Kept::default(), lost);
+        let (answers, files) = alternate(&mut keeper, &file, INTERVAL * 2).await;
+        assert!((AT_ONCE as usize..AT_ONCE as usize + 5).contains(&answers), "{answers} answers, {files} files");
+        // Many together are one write, and each is answered.
+        let begin = Instant::now();
+        let mut answers = Vec::new();
+        for number in 0..100 {
+            let (reply, told) = oneshot::channel();
+            keeper.keep_for(&lines(&[&format!("rpi{number}")]), reply);
+            answers.push(told);
+        }
+        for answer in answers {
+            answer.await.unwrap().unwrap();
+        }
+        assert!(begin.elapsed() < INTERVAL * 4, "{:?}", begin.elapsed());
+        assert_eq!(read(&file).lines, lines(&["rpi99"]), "the newest counts");
+        // The end waits for no turn.
+        keeper.keep(&lines(&["rpi7"]));
+        let begin = Instant::now();
+        keeper.finish().await;
+        assert!(begin.elapsed() < INTERVAL / 2, "{:?}", begin.elapsed());
+        assert_eq!(read(&file).lines, lines(&["rpi7"]));
     }
 
     #[test]

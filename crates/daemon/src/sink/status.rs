@@ -6,6 +6,7 @@ mod client;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::api::status::Refused;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -27,7 +28,7 @@ use crate::render::status::{NodeStatus, Snapshot};
 use crate::sink::error::{OutputError, into_apply_error};
 use crate::source::bind::Bound;
 use crate::source::control;
-use crate::source::places::{Limits, Peer, Places};
+use crate::source::places::{Limits, Peer, Place, Places};
 use tracing::debug;
 
 /// Everybody on this machine may look: there is nothing secret in it, and nothing can be sent.
@@ -92,6 +93,8 @@ pub fn spawn(settings: config::Status, events: mpsc::Sender<Event>) -> io::Resul
         moved,
         shared: Arc::clone(&shared),
         queues: Vec::new(),
+        waiting: BTreeMap::new(),
+        number: 0,
         events,
         refusing: false,
         places: Places::new(PLACES),
@@ -157,6 +160,10 @@ struct Server {
     moved: mpsc::UnboundedReceiver<Bound>,
     shared: Arc<Shared>,
     queues: Vec<Arc<Queue>>,
+    /// who has a place and is not served yet: by their turn, and in the order in which they came
+    waiting: BTreeMap<(Instant, u64), (UnixStream, Place)>,
+    /// counts who came
+    number: u64,
     events: mpsc::Sender<Event>,
     /// the last `accept` failed
     refusing: bool,
@@ -172,8 +179,15 @@ impl Server {
         let mut next = Instant::now();
         let mut pending = false;
         loop {
+            let turn = self.waiting.keys().next().map(|(turn, _)| *turn);
             let accepted = tokio::select! {
-                accepted = accept(&self.bound.listener) => accepted,
+                accepted = self.bound.accept() => accepted,
+                () = sleep_until(turn.unwrap_or(next)), if turn.is_some() => {
+                    if let Some((_, (stream, place))) = self.waiting.pop_first() {
+                        self.serve(stream, place);
+                    }
+                    continue;
+                }
                 Some(bound) = self.moved.recv() => {
                     self.bound = bound;
                     continue;
@@ -216,15 +230,25 @@ impl Server {
     fn admit(&mut self, stream: UnixStream) {
         self.queues.retain(|queue| !queue.is_closed());
         let place = self.places.take(Peer::of(&stream).as_ref(), self.group);
-        let Ok(place) = place.map_err(|full| {
-            let reason = full.to_string();
-            debug!(%reason, "a client of the status socket was refused");
-            let refused = Refused { reason: reason.into(), ..Refused::default() };
-            // A new socket's buffer takes this; if not, being closed says enough.
-            let _ = stream.try_write(&crate::api::line(&refused));
-        }) else {
-            return;
+        let place = match place {
+            Ok(place) => place,
+            Err(full) => {
+                let reason = full.to_string();
+                debug!(%reason, "a client of the status socket was refused");
+                let refused = Refused { reason: reason.into(), ..Refused::default() };
+                return self.bound.refuse(&stream, &crate::api::line(&refused));
+            }
         };
+        if place.turn() <= Instant::now() {
+            self.serve(stream, place);
+        } else {
+            self.number += 1;
+            self.waiting.insert((place.turn(), self.number), (stream, place));
+        }
+    }
+
+    /// Begins to serve a client whose turn it is.
+    fn serve(&mut self, stream: UnixStream, place: Place) {
         if self.queues.is_empty() {
             // What changed while nobody looked is in the snapshot.
             self.shared.board().begin_reading();
@@ -282,8 +306,4 @@ impl Drop for Server {
             queue.close();
         }
     }
-}
-
-async fn accept(listener: &UnixListener) -> io::Result<UnixStream> {
-    listener.accept().await.map(|(stream, _)| stream)
 }

@@ -3,18 +3,32 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode};
+use rustix::net::SendFlags;
 use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::net::UnixListener;
+use tokio::net::UnixStream;
+use tokio::time::{Instant, sleep_until};
 
 use super::folder::Folder;
+use super::oneshot::OneShot;
+
+/// After so many who got no place …
+const REFUSALS: u32 = 128;
+/// … everybody waits so long in the kernel's queue. Somebody who fills it delays the next by 0.4 s.
+const REST: Duration = Duration::from_millis(50);
+const QUEUE: i32 = 1024;
 
 /// A listening socket and its file.
 #[derive(Debug)]
 pub struct Bound {
-    pub listener: UnixListener,
+    listener: OneShot<UnixListener>,
+    /// who got no place since the last rest
+    refusals: u32,
+    rest: Option<Instant>,
     path: PathBuf,
     folder: Folder,
     name: OsString,
@@ -40,16 +54,60 @@ impl Bound {
         };
         clear_the_way(path, &folder)?;
         let listener = UnixListener::bind(path)?;
+        listener.set_nonblocking(true)?;
+        rustix::net::listen(&listener, QUEUE)?;
         let file = folder.handle(name)?;
         let stat = rustix::fs::fstat(&file)?;
         let own = rustix::process::geteuid().as_raw();
         if FileType::from_raw_mode(stat.st_mode) != FileType::Socket || stat.st_uid != own || stat.st_nlink > 1 {
             return Err(io::Error::other("somebody has put something else in its place"));
         }
-        let bound = Self { listener, path: path.to_owned(), folder, name: name.to_owned(), file, inode: stat.st_ino };
+        let bound = Self {
+            listener: OneShot::new(listener),
+            refusals: 0,
+            rest: None,
+            path: path.to_owned(),
+            folder,
+            name: name.to_owned(),
+            file,
+            inode: stat.st_ino,
+        };
         // fchmod(2) takes no descriptor that was opened for its place alone.
         rustix::fs::chmod(bound.descriptor(), Mode::from_raw_mode(mode))?;
         Ok(bound)
+    }
+
+    /// Waits for the next who connects. Whoever stops waiting may begin again: nobody is lost.
+    ///
+    /// # Errors
+    /// No descriptor is to be had.
+    pub async fn accept(&mut self) -> io::Result<UnixStream> {
+        if let Some(until) = self.rest {
+            sleep_until(until).await;
+            self.rest = None;
+        }
+        loop {
+            match self.listener.get_ref().accept() {
+                Ok((stream, _)) => {
+                    stream.set_nonblocking(true)?;
+                    return UnixStream::from_std(stream);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.listener.readable().await?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Answers one that was accepted and gets no place with this line; after too many of these the rest waits a moment.
+    pub fn refuse(&mut self, stream: &UnixStream, line: &[u8]) {
+        // A new socket's buffer takes this; if not, being closed says enough. (The runtime does not know yet that it may write.)
+        let _ = rustix::net::send(stream, line, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        self.refusals += 1;
+        if self.refusals >= REFUSALS {
+            self.refusals = 0;
+            self.rest = Some(Instant::now() + REST);
+        }
     }
 
     /// Gives the socket's file to a group.

@@ -62,7 +62,7 @@ pub async fn run(mut place: watch::Receiver<PathBuf>, requests: mpsc::Sender<Req
 
 /// Takes orders until the socket is to be elsewhere.
 async fn listen(path: &Path, place: &mut watch::Receiver<PathBuf>, requests: &mpsc::Sender<Request>) -> io::Result<()> {
-    let bound = Bound::at(path, MODE).map_err(|error| {
+    let mut bound = Bound::at(path, MODE).map_err(|error| {
         let remedy = bind::remedy(&error, "control.socket");
         io::Error::new(error.kind(), format!("{} cannot be made: {error}; {remedy}", path.display()))
     })?;
@@ -76,12 +76,12 @@ async fn listen(path: &Path, place: &mut watch::Receiver<PathBuf>, requests: &mp
     let places = Places::new(PLACES);
     loop {
         let accepted = tokio::select! {
-            accepted = bound.listener.accept() => accepted,
+            accepted = bound.accept() => accepted,
             () = requests.closed() => return Err(io::ErrorKind::BrokenPipe.into()),
             changed = place.changed() => return changed.map_err(|_| io::ErrorKind::BrokenPipe.into()),
         };
-        let (mut stream, _) = match accepted {
-            Ok(accepted) => accepted,
+        let mut stream = match accepted {
+            Ok(stream) => stream,
             Err(error) => {
                 debug!(%error, "the control socket accepts nobody");
                 tokio::time::sleep(ACCEPT_AGAIN).await;
@@ -93,14 +93,14 @@ async fn listen(path: &Path, place: &mut watch::Receiver<PathBuf>, requests: &mp
             Ok(place) => place,
             Err(full) => {
                 debug!(%full, "a client of the control socket was refused");
-                // A new socket's buffer takes this.
-                let _ = stream.try_write(&reply(Err(format!("too many are connected: {full}: try again"))));
+                bound.refuse(&stream, &reply(Err(format!("too many are connected: {full}: try again"))));
                 continue;
             }
         };
         let allowed = peer.is_some_and(|peer| is_allowed(&peer, user, group));
         let requests = requests.clone();
         tokio::spawn(async move {
+            tokio::time::sleep_until(place.turn()).await;
             let served = if allowed {
                 serve(&mut stream, &requests).await
             } else {

@@ -38,6 +38,11 @@ impl Pace {
         self.full = self.full.max(at) + self.interval;
         at
     }
+
+    /// Returns whether it is as good as new.
+    pub fn is_full(&self, now: Instant) -> bool {
+        self.full <= now
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,23 @@
 //! Places at a socket that many connect to, counted by user: nobody takes those of the others, and some are kept for root,
-//! the daemon's own user and the members of its group.
+//! the daemon's own user and the members of its group. Each user's places are given out at a steady pace, so that one who
+//! connects again and again costs little and delays nobody else.
 
 use std::collections::HashMap;
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::net::UnixStream;
+use tokio::time::Instant;
+
+use super::pace::Pace;
+use super::subusers::SubUsers;
+
+/// A user is served at once so many times in a row, and then once in each interval.
+const AT_ONCE: u32 = 64;
+const INTERVAL: Duration = Duration::from_millis(20);
+/// The pace of so many users is remembered, whether they are here or not.
+const REMEMBERED: usize = 256;
 
 /// Who is at the other end, by the kernel's word (`SO_PEERCRED`, `SO_PEERGROUPS`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +61,7 @@ fn supplementary_groups(stream: &UnixStream) -> Vec<u32> {
 pub struct Limits {
     /// of all together
     pub all: usize,
-    /// of one user that is neither root nor the daemon's
+    /// of one user that is neither root nor the daemon's, with those whom the user may be in a namespace
     pub each: usize,
     /// that only root, the daemon's user and its group get
     pub kept: usize,
@@ -62,7 +74,25 @@ pub struct Limits {
 pub struct Places {
     limits: Limits,
     own_user: u32,
-    taken: Mutex<HashMap<u32, usize>>,
+    subusers: SubUsers,
+    taken: Mutex<Taken>,
+}
+
+/// What each user has had.
+#[derive(Debug, Default)]
+struct Taken {
+    places: HashMap<u32, usize>,
+    paces: HashMap<u32, Pace>,
+}
+
+impl Taken {
+    /// Returns when this user's turn is.
+    fn turn(&mut self, user: u32, now: Instant) -> Instant {
+        if self.paces.len() >= REMEMBERED {
+            self.paces.retain(|_, pace| !pace.is_full(now));
+        }
+        self.paces.entry(user).or_insert_with(|| Pace::new(AT_ONCE, INTERVAL, now)).next(now)
+    }
 }
 
 /// Why there is no place.
@@ -88,14 +118,27 @@ impl std::fmt::Display for Full {
 pub struct Place {
     places: Arc<Places>,
     user: u32,
+    turn: Instant,
+}
+
+impl Place {
+    /// Returns when it may be used: now, unless its user comes again and again.
+    pub const fn turn(&self) -> Instant {
+        self.turn
+    }
 }
 
 impl Places {
     pub fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits, own_user: rustix::process::geteuid().as_raw(), taken: Mutex::default() })
+        Self::among(limits, SubUsers::of_this_machine())
     }
 
-    fn taken(&self) -> MutexGuard<'_, HashMap<u32, usize>> {
+    fn among(limits: Limits, subusers: SubUsers) -> Arc<Self> {
+        let own_user = rustix::process::geteuid().as_raw();
+        Arc::new(Self { limits, own_user, subusers, taken: Mutex::default() })
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -108,8 +151,9 @@ impl Places {
         let user = peer.map_or(u32::MAX, |peer| peer.user);
         let is_master = peer.is_some() && (user == 0 || user == self.own_user);
         let is_member = group.is_some_and(|group| peer.is_some_and(|peer| peer.groups.contains(&group)));
+        let counted = self.subusers.counts_for(user);
         let mut taken = self.taken();
-        let total: usize = taken.values().sum();
+        let total: usize = taken.places.values().sum();
         let most = match (is_master, is_member) {
             (true, _) => all,
             (false, true) => all.saturating_sub(kept_for_root),
@@ -118,22 +162,23 @@ impl Places {
         if total >= most {
             return Err(Full::All(total));
         }
-        let own = taken.entry(user).or_default();
+        let own = taken.places.entry(counted).or_default();
         if !is_master && *own >= each {
             return Err(Full::Own(*own));
         }
         *own += 1;
-        Ok(Place { places: Arc::clone(self), user })
+        let turn = taken.turn(counted, Instant::now());
+        Ok(Place { places: Arc::clone(self), user: counted, turn })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.taken();
-        if let Some(own) = taken.get_mut(&self.user) {
+        if let Some(own) = taken.places.get_mut(&self.user) {
             *own = own.saturating_sub(1);
             if *own == 0 {
-                taken.remove(&self.user);
+                taken.places.remove(&self.user);
             }
         }
     }
@@ -172,5 +217,32 @@ mod tests {
         assert_eq!(root.len(), 2, "and root's");
         drop((first, strangers));
         assert_eq!(take(&places, 1001, 1001, 20).len(), 2, "what is free again, is");
+    }
+
+    #[test]
+    fn whom_a_user_may_be_in_a_namespace_shares_their_places() {
+        let places = Places::among(LIMITS, SubUsers::parse("anna:100000:65536\n"));
+        let many: Vec<Place> = (100_000..100_020).flat_map(|user| take(&places, user, user, 1)).collect();
+        assert_eq!(many.len(), 3, "one share for all of them");
+        assert_eq!(take(&places, 200_000, 200_000, 1).len(), 1, "others have theirs");
+    }
+
+    #[test]
+    fn who_connects_again_and_again_waits_and_nobody_else_does() {
+        let places = Places::new(LIMITS);
+        let waits = |user: u32| {
+            let place = places.take(peer(user, user).as_ref(), Some(GROUP)).unwrap();
+            place.turn().saturating_duration_since(Instant::now())
+        };
+        let begin = Instant::now();
+        let at_once = (0..1000).filter(|_| waits(1001).is_zero()).count();
+        let more = begin.elapsed().div_duration_f64(INTERVAL) as usize + 1;
+        assert!((AT_ONCE as usize..=AT_ONCE as usize + more).contains(&at_once), "{at_once} of 1000");
+        assert!(waits(1001) > INTERVAL * 100, "each has waited for the one before");
+        for user in 2000..2000 + 2 * REMEMBERED as u32 {
+            assert!(waits(user).is_zero(), "another user: {user}");
+        }
+        assert!(places.taken().paces.len() <= 2 * REMEMBERED + 1);
+        assert!(!waits(1001).is_zero(), "who waits is not forgotten");
     }
 }

@@ -1,16 +1,18 @@
 //! dnsmasq as a child of ours: found, started, listened to, ended.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
-use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::source::dhcp::Questions;
+use crate::source::oneshot::OneShot;
 use crate::source::pace::Pace;
 use crate::supervise::{Child, ExitCause};
 
@@ -25,10 +27,10 @@ const LINES: u32 = 2000;
 const PACE: Duration = Duration::from_secs(1);
 /// Bytes of a pipe (pipe(7)): what is read at a time.
 const PIPE: usize = 64 << 10;
-/// After a batch of more lines than this …
-const MANY: usize = 24;
-/// … the next one is left to gather for this long; at 1,000 requests a second it fills half of the pipe.
-const BATCH_INTERVAL: Duration = Duration::from_millis(200);
+/// The pipe is read at once so many times in a row, and then once in each interval; at 1,000 requests a second what gathers
+/// meanwhile fills half of it.
+const READINGS: u32 = 32;
+const READING_INTERVAL: Duration = Duration::from_millis(200);
 /// Lines of routine that are forwarded in a row, and one more in each interval.
 const ROUTINE: u32 = 64;
 const ROUTINE_INTERVAL: Duration = Duration::from_millis(500);
@@ -60,7 +62,9 @@ impl Running {
         let mut child = Child::start(command)?;
         let (sender, lines) = mpsc::channel(256);
         if let Some(stderr) = child.take_stderr() {
-            tokio::spawn(listen(stderr, sender, asked));
+            let stderr = stderr.into_owned_fd()?;
+            rustix::io::ioctl_fionbio(&stderr, true)?;
+            tokio::spawn(listen(OneShot::new(stderr), sender, asked));
         }
         Ok(Self { child, lines })
     }
@@ -122,13 +126,15 @@ fn foreground() -> &'static [&'static str] {
 
 /// Forwards what dnsmasq writes, line by line. How many lines of routine there are the nodes decide: of a flood of them only
 /// some are forwarded, as signs of life.
-async fn listen(mut stderr: impl AsyncRead + Unpin, lines: mpsc::Sender<String>, asked: Questions) {
+async fn listen(mut stderr: OneShot<OwnedFd>, lines: mpsc::Sender<String>, asked: Questions) {
     let mut pending = Vec::with_capacity(PIPE);
     let (mut begin, mut forwarded) = (Instant::now(), 0);
     let mut routine = Pace::new(ROUTINE, ROUTINE_INTERVAL, begin);
+    let mut readings = Pace::new(READINGS, READING_INTERVAL, begin);
     loop {
-        let is_end = !matches!(stderr.read_buf(&mut pending).await, Ok(1..));
-        let (count, worth) = take_lines(&mut pending, is_end, &mut routine, &asked);
+        tokio::time::sleep_until(readings.next(Instant::now())).await;
+        let is_end = !matches!(read(&mut stderr, &mut pending).await, Ok(1..));
+        let worth = take_lines(&mut pending, is_end, &mut routine, &asked);
         for line in worth {
             if begin.elapsed() >= PACE {
                 (begin, forwarded) = (Instant::now(), 0);
@@ -144,25 +150,33 @@ async fn listen(mut stderr: impl AsyncRead + Unpin, lines: mpsc::Sender<String>,
         if is_end {
             return;
         }
-        if count > MANY {
-            sleep(BATCH_INTERVAL).await;
+    }
+}
+
+/// Waits for something to read, and appends it. Returns how many bytes; 0 at the end.
+async fn read(stderr: &mut OneShot<OwnedFd>, pending: &mut Vec<u8>) -> io::Result<usize> {
+    loop {
+        stderr.readable().await?;
+        pending.reserve(PIPE);
+        match rustix::io::read(stderr.get_ref(), rustix::buffer::spare_capacity(pending)) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            read => return Ok(read?),
         }
     }
 }
 
-/// Takes the whole lines out of `pending`, and what is left at the end. Returns how many there were, and those worth forwarding.
-fn take_lines(pending: &mut Vec<u8>, is_end: bool, routine: &mut Pace, asked: &Questions) -> (usize, Vec<String>) {
+/// Takes the whole lines out of `pending`, and what is left at the end. Returns those worth forwarding.
+fn take_lines(pending: &mut Vec<u8>, is_end: bool, routine: &mut Pace, asked: &Questions) -> Vec<String> {
     let whole = if is_end || pending.len() >= PIPE {
         pending.len()
     } else {
         pending.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)
     };
-    let (mut count, mut worth, mut about_dhcp) = (0, Vec::new(), false);
+    let (mut worth, mut about_dhcp, now) = (Vec::new(), false, Instant::now());
     for line in pending.drain(..whole).as_slice().split(|byte| *byte == b'\n') {
         let line = line.get(..LONGEST).unwrap_or(line).trim_ascii_end();
-        count += 1;
-        about_dhcp |= is_about_dhcp(line);
-        if !line.is_empty() && (!is_routine(line) || routine.try_take(Instant::now())) {
+        about_dhcp = about_dhcp || is_about_dhcp(line);
+        if !line.is_empty() && (!is_routine(line) || routine.try_take(now)) {
             worth.push(String::from_utf8_lossy(line).into_owned());
         }
     }
@@ -170,7 +184,7 @@ fn take_lines(pending: &mut Vec<u8>, is_end: bool, routine: &mut Pace, asked: &Q
     if about_dhcp {
         asked.heard();
     }
-    (count, worth)
+    worth
 }
 
 /// Returns whether a line says that it heard a client: "dnsmasq-dhcp[7]: DHCPDISCOVER(eth0) …", "… BOOTP(eth0) …", "… no address
@@ -213,6 +227,14 @@ mod tests {
         assert_eq!(said.unwrap(), "started");
     }
 
+    /// A pipe into which somebody writes this text, and closes it.
+    fn pipe(text: String) -> OneShot<OwnedFd> {
+        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        rustix::io::ioctl_fionbio(&reader, true).unwrap();
+        std::thread::spawn(move || std::io::Write::write_all(&mut fs::File::from(writer), text.as_bytes()));
+        OneShot::new(reader)
+    }
+
     #[tokio::test]
     async fn routine_is_forwarded_as_a_sign_of_life_and_complaints_always() {
         let mut text = String::new();
@@ -225,7 +247,7 @@ mod tests {
         let (sender, mut lines) = mpsc::channel(256);
         let asked = Questions::default();
         let count = asked.clone();
-        let listening = tokio::spawn(async move { listen(text.as_bytes(), sender, count).await });
+        let listening = tokio::spawn(async move { listen(pipe(text), sender, count).await });
         let (mut routine, mut complaints) = (0, 0);
         while let Some(line) = lines.recv().await {
             *if line.contains("no address") { &mut complaints } else { &mut routine } += 1;
@@ -241,7 +263,7 @@ mod tests {
         let text: String = (0..3 * LINES).map(|number| format!("line {number}\n")).collect();
         let (sender, mut lines) = mpsc::channel(256);
         let begin = Instant::now();
-        let listening = tokio::spawn(async move { listen(text.as_bytes(), sender, Questions::default()).await });
+        let listening = tokio::spawn(async move { listen(pipe(text), sender, Questions::default()).await });
         let mut heard = 0;
         while lines.recv().await.is_some() {
             heard += 1;

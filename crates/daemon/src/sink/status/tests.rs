@@ -365,3 +365,44 @@ async fn the_end_of_the_daemon_is_the_end_of_the_connection() {
     drop(handle);
     assert!(beside(move || reader.line().is_none()).await);
 }
+
+/// Connects, reads the first line and goes, for a while. Returns how often it was served.
+fn storm(socket: &std::path::Path, time: Duration) -> usize {
+    let (begin, mut served) = (std::time::Instant::now(), 0);
+    while begin.elapsed() < time {
+        let stream = UnixStream::connect(socket).unwrap();
+        let mut line = String::new();
+        let _ = BufReader::new(stream).read_line(&mut line);
+        served += usize::from(line.contains("\"snapshot\""));
+    }
+    served
+}
+
+/// Connects and goes at once, for a while: what is left for those who stay.
+fn knock(socket: &std::path::Path, time: Duration) -> usize {
+    let (begin, mut count) = (std::time::Instant::now(), 0);
+    while begin.elapsed() < time {
+        drop(UnixStream::connect(socket).unwrap());
+        count += 1;
+    }
+    count
+}
+
+#[tokio::test]
+async fn who_connects_again_and_again_is_served_at_a_steady_pace() {
+    let folder = Folder::new();
+    let handle = folder.serve();
+    handle.publish(snapshot());
+    let socket = folder.socket();
+    let served = beside(move || storm(&socket, Duration::from_millis(500))).await;
+    // 64 at once, then 50 a second
+    assert!((64..=64 + 25 + 5).contains(&served), "{served} were served in half a second");
+    let socket = folder.socket();
+    let count = beside(move || knock(&socket, Duration::from_millis(500))).await;
+    assert!(count > 0);
+    let (mut reader, begin) = (Reader::connect(&folder), std::time::Instant::now());
+    let line = beside(move || reader.line().unwrap()).await;
+    let kind = line["type"].as_str().unwrap().to_owned();
+    assert!(["snapshot", "refused"].contains(&kind.as_str()), "{kind}");
+    assert!(begin.elapsed() < Duration::from_secs(4), "an answer after {:?}", begin.elapsed());
+}

@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
 use socket2::{Socket, Type};
-use tokio::io::unix::AsyncFd;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::message;
 use super::{CLIENT_PORT, FRAME, Questions, SERVER_PORT, between};
 use crate::event::{LinkIndex, Mac};
+use crate::source::oneshot::OneShot;
 use crate::source::packet::{self, ETHERTYPE_IPV4};
-use crate::source::readable;
 
 /// Between two readings, …
 const PAUSE: Duration = Duration::from_millis(50);
@@ -37,7 +36,7 @@ pub enum Heard {
 
 /// Hears the requests of clients on one port.
 pub struct Names {
-    wire: AsyncFd<Socket>,
+    wire: OneShot<Socket>,
     /// it is left alone until then
     read_at: Instant,
     /// what was read and is still to be told
@@ -54,7 +53,13 @@ impl Names {
     pub fn open(index: LinkIndex, questions: Questions) -> io::Result<Self> {
         let wire = packet::open(Type::RAW, ETHERTYPE_IPV4, index, &between(CLIENT_PORT, SERVER_PORT))?;
         wire.set_recv_buffer_size(ROOM)?;
-        Ok(Self { wire: readable(wire)?, read_at: Instant::now(), waiting: HashMap::new(), questions, crowded: false })
+        Ok(Self {
+            wire: OneShot::new(wire),
+            read_at: Instant::now(),
+            waiting: HashMap::new(),
+            questions,
+            crowded: false,
+        })
     }
 
     /// Waits for something that clients say. `ours`: addresses of our own server. Who waits for something else as well may begin
@@ -67,17 +72,13 @@ impl Names {
             if !self.waiting.is_empty() {
                 return Ok(Heard::Names(std::mem::take(&mut self.waiting)));
             }
-            sleep_until(self.read_at).await;
-            let mut guard = self.wire.readable().await?;
-            let Reading { count, questions, server } = read(guard.get_inner(), ours, &mut self.waiting)?;
+            tokio::time::sleep_until(self.read_at).await;
+            self.wire.readable().await?;
+            let Reading { count, questions, server } = read(self.wire.get_ref(), ours, &mut self.waiting)?;
             let crowded = count == MOST;
             if !std::mem::replace(&mut self.crowded, crowded) && !crowded {
                 self.questions.count(questions);
             }
-            if count < MOST {
-                guard.clear_ready();
-            }
-            drop(guard);
             self.read_at = Instant::now() + if count > MANY { LONG_PAUSE } else { PAUSE };
             if server {
                 return Ok(Heard::Server);

@@ -12,14 +12,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use crate::event::{Change, Event, Lease, Mac};
 use crate::source::folder::{self, Folder};
+use crate::source::oneshot::OneShot;
 use crate::source::pace::Pace;
-use crate::source::readable;
 use file::{Entry, Leases};
 
 /// dnsmasq writes its file in several steps.
@@ -38,7 +37,7 @@ const SPACING: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Watch {
     path: PathBuf,
-    watched: AsyncFd<OwnedFd>,
+    watched: OneShot<OwnedFd>,
     /// it was written, and is still left alone until then
     settled: Option<Instant>,
     pace: Pace,
@@ -54,7 +53,7 @@ impl Watch {
     pub fn open(path: &Path) -> io::Result<Self> {
         let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
         Folder::make(folder, 0o700)?;
-        let watched = readable(inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?)?;
+        let watched = OneShot::new(inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?);
         // The folder, for the file comes, goes and is replaced.
         let flags = WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::DELETE | WatchFlags::ONLYDIR;
         inotify::add_watch(watched.get_ref(), folder, flags)?;
@@ -92,7 +91,7 @@ impl Watch {
         let name: Option<OsString> = self.path.file_name().map(ToOwned::to_owned);
         loop {
             if let Some(settled) = self.settled {
-                sleep_until(settled).await;
+                tokio::time::sleep_until(settled).await;
                 self.settled = None;
                 // What was heard meanwhile is seen when the file is read now.
                 if self.drain(name.as_deref().map(OsStrExt::as_bytes).unwrap_or_default()) == Heard::FolderGone {
@@ -100,9 +99,8 @@ impl Watch {
                 }
                 return Ok(());
             }
-            let mut guard = self.watched.readable().await?;
+            self.watched.readable().await?;
             let heard = self.drain(name.as_deref().map(OsStrExt::as_bytes).unwrap_or_default());
-            guard.clear_ready();
             if heard == Heard::FolderGone {
                 self.watched = Self::open(&self.path)?.watched;
             }

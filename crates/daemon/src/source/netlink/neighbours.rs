@@ -2,7 +2,7 @@
 //!
 //! The kernel tells each step of each entry's life, a few a minute for each node that is probed. What concerns another port is
 //! put aside by the message's fixed header; of the rest only what changes an entry in our own copy becomes an event; and the
-//! socket is read at most twenty times a second, so that a storm of ten thousand nodes is a few large readings.
+//! socket is read at most twenty times a second, in a storm four times, so that a storm of ten thousand nodes is a few large readings.
 
 #[cfg(test)]
 mod tests;
@@ -20,8 +20,8 @@ use super::socket::{self, Connection, Groups, Listing, RequestError};
 use super::tell;
 use super::wire::{Attributes, Message, Messages, push, u8_at, u16_at, u32_at};
 use crate::event::{Change, Event, LinkIndex, Mac, Neighbour};
+use crate::source::oneshot::OneShot;
 use crate::source::pace::Pace;
-use crate::source::readable;
 
 /// `RTM_NEWNEIGH`, `RTM_DELNEIGH`, `RTM_GETNEIGH`
 const NEW: u16 = 28;
@@ -45,6 +45,9 @@ const PROXY: u8 = 0x08;
 
 /// After the first message the rest of a storm is waited for.
 const PAUSE: Duration = Duration::from_millis(50);
+/// The same after a reading of more messages than this: the kernel's buffer takes some 19,000 a second so long, and more cost a listing.
+const LONG_PAUSE: Duration = Duration::from_millis(250);
+const MANY: usize = 48;
 /// A listing that changed in the middle is taken again after this.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -152,15 +155,15 @@ impl Table {
 /// # Errors
 /// The sockets cannot be made or read, or the receiver is gone (`BrokenPipe`).
 pub async fn run(mut port: watch::Receiver<Option<LinkIndex>>, events: mpsc::Sender<Event>) -> io::Result<Infallible> {
-    let groups = readable(Groups::subscribe(&socket::NEIGHBOURS)?)?;
+    let mut groups = OneShot::new(Groups::subscribe(&socket::NEIGHBOURS)?);
     let mut requests = Connection::open()?;
     let mut table = Table::new(Instant::now());
     let mut buffer = Vec::with_capacity(socket::DATAGRAM);
     let first = *port.borrow_and_update();
     let mut whole = list(&mut requests, &mut table, first, &events).await?;
     loop {
-        let mut guard = tokio::select! {
-            guard = groups.readable(), if table.port.is_some() => guard?,
+        tokio::select! {
+            readable = groups.readable(), if table.port.is_some() => readable?,
             changed = port.changed() => {
                 changed.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
                 groups.get_ref().discard(&mut buffer);
@@ -172,12 +175,11 @@ pub async fn run(mut port: watch::Receiver<Option<LinkIndex>>, events: mpsc::Sen
                 whole = again(&mut requests, &mut table, &events).await?;
                 continue;
             }
-        };
+        }
         match read(groups.get_ref(), &mut table, &mut buffer, &events).await {
-            Ok(all) => {
-                guard.clear_ready();
+            Ok((count, all)) => {
                 whole &= all;
-                sleep(PAUSE).await;
+                tokio::time::sleep_until(Instant::now() + if count > MANY { LONG_PAUSE } else { PAUSE }).await;
             }
             Err(error) if socket::is_overrun(&error) => {
                 groups.get_ref().discard(&mut buffer);
@@ -188,19 +190,19 @@ pub async fn run(mut port: watch::Receiver<Option<LinkIndex>>, events: mpsc::Sen
     }
 }
 
-/// Reads until nothing waits. `false`: not all of it was told.
+/// Reads until nothing waits. Returns how many messages there were; `false`: not all of it was told.
 async fn read(
     groups: &Groups,
     table: &mut Table,
     buffer: &mut Vec<u8>,
     events: &mpsc::Sender<Event>,
-) -> io::Result<bool> {
-    let Some(port) = table.port else { return Ok(true) };
-    let (mut all, now) = (true, Instant::now());
+) -> io::Result<(usize, bool)> {
+    let Some(port) = table.port else { return Ok((0, true)) };
+    let (mut count, mut all, now) = (0, true, Instant::now());
     loop {
         match groups.receive(buffer) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(all),
+            Ok(()) => count += 1,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((count, all)),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         }
