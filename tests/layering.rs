@@ -13,13 +13,15 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("panel", &[]),
     ("board", &["panel"]),
     ("config", &["board", "panel"]),
+    // A crate too, which `source` and `sink` name by its whole name.
+    ("netlink", &[]),
     ("event", &["config", "panel"]),
     ("dns", &[]),
     ("source", &["config", "board", "dns", "event"]),
     ("state", &["config", "board", "panel", "event"]),
     ("policy", &["state", "config", "board", "panel", "event"]),
     ("render", &["policy", "state", "config", "board", "panel", "event"]),
-    // Talking netlink and nfnetlink is one skill: the appliers use the sources' sockets and message walkers.
+    // What is read back is read as the sources read it; sockets and messages are the crate bramblegate-netlink.
     ("sink", &["render", "policy", "state", "source", "config", "board", "panel", "event"]),
     ("daemon", &["sink", "render", "policy", "state", "source", "config", "board", "panel", "event"]),
     ("cli", &["daemon", "sink", "render", "policy", "state", "source", "config", "board", "panel", "dns", "event"]),
@@ -36,6 +38,7 @@ const OUTSIDE: &[&str] = &[
     "socket2::",
     "rtnetlink::",
     "netlink_sys::",
+    "bramblegate_netlink",
     "nftnl::",
     "mnl::",
     "hidapi::",

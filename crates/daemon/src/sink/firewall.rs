@@ -10,6 +10,7 @@ mod transact;
 use std::fs;
 use std::thread;
 
+use bramblegate_netlink::{Protocol, Socket};
 use ipnet::Ipv4Net;
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, capabilities};
@@ -19,7 +20,6 @@ use crate::event::{Applied, ApplyError, ApplyErrorKind, Output};
 use crate::policy::FirewallPlan;
 use crate::policy::ruleset::{Action, ForwardedPort, Rule, Ruleset, TABLE};
 use crate::sink::{Sink, conntrack};
-use crate::source::nfnetlink::Socket;
 
 pub use encode::{Encoded, Label, encode, encode_removal};
 pub use look::{Seen, look};
@@ -120,7 +120,8 @@ impl FirewallSink {
         match &self.hold {
             Some(hold) => Ok(hold.clone()),
             None => {
-                let socket = Socket::open(0).map_err(|errno| refused(errno, "nfnetlink"))?;
+                let socket =
+                    Socket::open(Protocol::Netfilter, &[]).map_err(|error| refused(error.into(), "nfnetlink"))?;
                 Ok(self.hold.insert(Hold::new(socket)).clone())
             }
         }
@@ -249,7 +250,7 @@ pub fn remove() -> Result<(), ApplyError> {
 
 /// Who lives and owns the table; nobody else can take it away.
 pub fn owner() -> Option<ApplyError> {
-    let mut socket = Socket::open(0).ok()?;
+    let mut socket = Socket::open(Protocol::Netfilter, &[]).ok()?;
     look(&mut socket).ok()??.owner.map(belongs_to)
 }
 
@@ -448,7 +449,7 @@ mod tests {
 
     #[test]
     fn a_transaction_asks_for_one_answer_and_labels_every_message() {
-        use crate::source::nfnetlink::messages;
+        use bramblegate_netlink::messages;
         let encoded = encode(&fast(), true);
         let read: Vec<_> = messages(&encoded.bytes).collect();
         assert_eq!(read.len(), encoded.labels.len());

@@ -18,12 +18,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bramblegate_netlink::Socket;
 use tokio::sync::{mpsc, watch as channel};
 
 use crate::config::VitalLimits;
 use crate::event::{Event, Head, Netconf, Vital};
 use crate::source::alarm::{Alarm, beat};
-use crate::source::nfnetlink::Socket;
 use aside::aside;
 use head::{SENSORS, Seen, View};
 pub use neighbours::Neighbours;

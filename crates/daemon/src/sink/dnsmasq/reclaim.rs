@@ -5,23 +5,24 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
 
+use bramblegate_netlink::Message;
+use bramblegate_netlink::packet::AddressFamily;
+use bramblegate_netlink::packet::neighbour::{NeighbourAttribute, NeighbourHeader, NeighbourMessage, NeighbourState};
+use bramblegate_netlink::rtnetlink::{self, Listing};
 use rustix::net::netdevice::name_to_index;
 use socket2::{Domain, Socket, Type};
 
-use crate::event::{Change, Mac};
+use crate::event::{Change, LinkIndex, Mac};
 use crate::render::dnsmasq::Files;
 use crate::sink::rtnl::{Request, Rtnl};
 use crate::source::leases::file::Entry;
-use crate::source::netlink::{Listing, neighbour, push};
+use crate::source::netlink::neighbour;
 
 /// UDP port of DHCP servers (RFC 2131 4.1).
 const SERVER_PORT: u16 = 67;
 /// DHCP message type of a release; `sizeof` the fixed part of a message with its magic number (RFC 2131 2).
 const RELEASE: u8 = 7;
 const HEADER: usize = 240;
-/// `NDA_DST`, `AF_INET`
-const DESTINATION: u16 = 1;
-const AF_INET: u8 = 2;
 
 /// Who has which address by the settings.
 pub type Homes = [(Ipv4Addr, Mac)];
@@ -94,27 +95,28 @@ pub fn forget_neighbours(port: &str, homes: &Homes) -> io::Result<()> {
     let index = name_to_index(&socket, port)?;
     let mut rtnl = Rtnl::default();
     let owners = BTreeMap::from_iter(homes.iter().copied());
-    let mut stale = Vec::new();
-    rtnl.dump(Listing::NEIGHBOURS, |message| {
-        let Some(Change::Present(known)) = neighbour(message, index) else { return };
-        let IpAddr::V4(address) = known.address else { return };
-        if owners.get(&address).is_some_and(|owner| known.mac != Some(*owner)) && !is_permanent(message.payload) {
-            stale.push(address);
+    let known = rtnl.dump(Listing::Neighbours(index), |message| passing_neighbour(message, index))?;
+    for (address, mac) in known {
+        if owners.get(&address).is_some_and(|owner| mac != Some(*owner)) {
+            // It may have gone by itself.
+            let _ = rtnl.send(Request::DelNeighbour, &neighbour_message(index, address), 0);
         }
-    })?;
-    for address in stale {
-        // `struct ndmsg`
-        let mut body = vec![AF_INET, 0, 0, 0];
-        body.extend(index.to_ne_bytes());
-        body.resize(12, 0);
-        push(&mut body, DESTINATION, &address.octets());
-        // It may have gone by itself.
-        let _ = rtnl.send_bytes(Request::DelNeighbour, &body, 0);
     }
     Ok(())
 }
 
-/// `NUD_PERMANENT` in `ndm_state`.
-fn is_permanent(payload: &[u8]) -> bool {
-    payload.get(8..).and_then(<[u8]>::first_chunk).is_some_and(|state| u16::from_ne_bytes(*state) & 0x80 != 0)
+/// Returns a neighbour's address and hardware address, unless it was made for ever.
+fn passing_neighbour(message: &Message<'_>, index: LinkIndex) -> Option<(Ipv4Addr, Option<Mac>)> {
+    let Change::Present(known) = neighbour(message, index)? else { return None };
+    let IpAddr::V4(address) = known.address else { return None };
+    let is_permanent = rtnetlink::neighbour(message)?.header.state == NeighbourState::Permanent;
+    (!is_permanent).then_some((address, known.mac))
+}
+
+fn neighbour_message(index: LinkIndex, address: Ipv4Addr) -> NeighbourMessage {
+    let header = NeighbourHeader { family: AddressFamily::Inet, ifindex: index, ..NeighbourHeader::default() };
+    let mut message = NeighbourMessage::default();
+    message.header = header;
+    message.attributes.push(NeighbourAttribute::Destination(address.into()));
+    message
 }

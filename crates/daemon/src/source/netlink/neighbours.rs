@@ -1,8 +1,8 @@
 //! Who is heard on the cluster port: the kernel's table of neighbours (`RTM_NEWNEIGH`, `RTNLGRP_NEIGH`).
 //!
-//! The kernel tells each step of each entry's life, a few a minute for each node that is probed. What concerns another port is
-//! put aside by the message's fixed header; of the rest only what changes an entry in our own copy becomes an event; and the
-//! socket is read at most twenty times a second, so that a storm of ten thousand nodes is a few large readings.
+//! The kernel announces each step of each entry's life, a few a minute for each node that is probed. It drops itself what concerns
+//! another port or is no verdict ([`filter::neighbours`]); of the rest only what changes an entry in our own copy becomes an
+//! event; and the socket is read at most twenty times a second, so that a storm of ten thousand nodes is a few large readings.
 
 #[cfg(test)]
 mod tests;
@@ -10,64 +10,64 @@ mod tests;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
+use bramblegate_netlink::packet::AddressFamily;
+use bramblegate_netlink::packet::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourState};
+use bramblegate_netlink::rtnetlink::{self, Listing, group, kind};
+use bramblegate_netlink::{Listener, Message, NetlinkError, Protocol, Socket, filter, messages};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
-use super::socket::{self, Connection, Groups, Listing};
-use super::tell;
-use super::wire::{Attributes, Message, Messages, u8_at, u16_at, u32_at};
+use super::emit;
 use crate::event::{Change, Event, LinkIndex, Mac, Neighbour};
+use crate::source::ReceiverGone;
 use crate::source::pace::Pace;
-use crate::source::readable;
 
-/// `RTM_NEWNEIGH`, `RTM_DELNEIGH`
-const NEW: u16 = 28;
-const GONE: u16 = 29;
-/// `NDA_DST`, `NDA_LLADDR`
-const ADDRESS: u16 = 1;
-const LINK_ADDRESS: u16 = 2;
-/// `sizeof(struct ndmsg)`
-const HEADER: usize = 12;
-const AF_INET: u8 = 2;
-/// `NUD_*` of `linux/neighbour.h`
-const INCOMPLETE: u16 = 0x01;
-const REACHABLE: u16 = 0x02;
-const STALE: u16 = 0x04;
-const FAILED: u16 = 0x20;
-const PERMANENT: u16 = 0x80;
-/// `NTF_PROXY`: an entry that we answer for
-const PROXY: u8 = 0x08;
+/// The states that are verdicts: an entry in one of them is there, or has failed.
+const VERDICTS: [NeighbourState; 4] =
+    [NeighbourState::Reachable, NeighbourState::Stale, NeighbourState::Permanent, NeighbourState::Failed];
 
 /// After the first message the rest of a storm is waited for.
 const PAUSE: Duration = Duration::from_millis(50);
 /// A listing that changed in the middle is taken again after this.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// What one message says of a neighbour on `port`. `None`: it is about another port, not IPv4, or a step on the way to a
+/// Returns what one message says of a neighbour on `port`. `None`: it is about another port, not IPv4, or a step on the way to a
 /// verdict (incomplete, delay, probe), which is no news.
 pub fn neighbour(message: &Message<'_>, port: LinkIndex) -> Option<Change<Neighbour>> {
-    let payload = message.payload;
-    if !matches!(message.kind, NEW | GONE) || u32_at(payload, 4)? != port || u8_at(payload, 0)? != AF_INET {
+    if !matches!(message.kind, kind::NEW_NEIGHBOUR | kind::DEL_NEIGHBOUR) {
         return None;
     }
-    let state = u16_at(payload, 8)?;
-    let gone = message.kind == GONE || state & FAILED != 0;
-    let settled = state & (REACHABLE | STALE | PERMANENT) != 0;
-    if u8_at(payload, 10)? & PROXY != 0 || !(gone || settled) || state & INCOMPLETE != 0 && !gone {
+    let read = rtnetlink::neighbour(message)?;
+    let header = &read.header;
+    if header.ifindex != port || header.family != AddressFamily::Inet || header.flags.contains(NeighbourFlags::Proxy) {
         return None;
     }
-    let octets: [u8; 4] = Attributes::after(payload, HEADER).find(ADDRESS)?.try_into().ok()?;
-    let mac = Attributes::after(payload, HEADER).find(LINK_ADDRESS).and_then(|bytes| bytes.try_into().ok()).map(Mac);
-    let told = Neighbour {
-        index: port,
-        address: IpAddr::V4(Ipv4Addr::from(octets)),
-        mac: mac.filter(|_| !gone),
-        reachable: !gone && state & (REACHABLE | PERMANENT) != 0,
-    };
-    if gone { Some(Change::Gone(told)) } else { told.mac.map(|_| Change::Present(told)) }
+    let gone = message.kind == kind::DEL_NEIGHBOUR || header.state == NeighbourState::Failed;
+    if !gone && !VERDICTS.contains(&header.state) {
+        return None;
+    }
+    let (mut address, mut mac) = (None, None);
+    for attribute in read.attributes() {
+        match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => address = Some(IpAddr::V4(v4)),
+            NeighbourAttribute::LinkLayerAddress(bytes) => mac = bytes.try_into().ok().map(Mac),
+            _ => {}
+        }
+    }
+    let reachable = !gone && header.state != NeighbourState::Stale;
+    let found = Neighbour { index: port, address: address?, mac: mac.filter(|_| !gone), reachable };
+    if gone {
+        return Some(Change::Gone(found));
+    }
+    found.mac.map(|_| Change::Present(found))
+}
+
+/// The states of [`VERDICTS`] as the kernel numbers them, one bit each (`NUD_*`).
+fn verdicts() -> u16 {
+    VERDICTS.into_iter().map(u16::from).fold(0, |all, state| all | state)
 }
 
 /// At an address at which a board was heard another one may be so many times in a row, …
@@ -115,24 +115,26 @@ impl Table {
     }
 }
 
-/// Tells the neighbours on the port that `port` names, and every change of them, until the receiver is gone.
+/// Emits the neighbours on the port that `port` names, and every change of them, until the receiver is gone.
 ///
 /// # Errors
-/// The sockets cannot be made or read, or the receiver is gone (`BrokenPipe`).
+/// The sockets cannot be made or read, or the receiver is gone ([`ReceiverGone`]).
 pub async fn run(mut port: watch::Receiver<Option<LinkIndex>>, events: mpsc::Sender<Event>) -> io::Result<Infallible> {
-    let groups = readable(Groups::subscribe(&socket::NEIGHBOURS)?)?;
-    let mut requests = Connection::open()?;
-    let mut table = Table::new(Instant::now());
-    let mut buffer = Vec::with_capacity(socket::DATAGRAM);
+    let socket = Socket::open(Protocol::Route, &[group::NEIGHBOUR])?;
     let first = *port.borrow_and_update();
+    socket.attach(&filter::neighbours(first, verdicts()))?;
+    let mut listener = Listener::new(socket)?;
+    let mut requests = Socket::open(Protocol::Route, &[])?;
+    let mut table = Table::new(Instant::now());
     let mut whole = list(&mut requests, &mut table, first, &events).await?;
     loop {
-        let mut guard = tokio::select! {
-            guard = groups.readable(), if table.port.is_some() => guard?,
+        let batch = tokio::select! {
+            batch = listener.receive(), if table.port.is_some() => batch,
             changed = port.changed() => {
-                changed.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
-                groups.get_ref().discard(&mut buffer);
+                changed.map_err(|_| ReceiverGone)?;
                 let now = *port.borrow_and_update();
+                listener.socket().attach(&filter::neighbours(now, verdicts()))?;
+                listener.discard();
                 whole = list(&mut requests, &mut table, now, &events).await?;
                 continue;
             }
@@ -141,56 +143,40 @@ pub async fn run(mut port: watch::Receiver<Option<LinkIndex>>, events: mpsc::Sen
                 continue;
             }
         };
-        match read(groups.get_ref(), &mut table, &mut buffer, &events).await {
-            Ok(all) => {
-                guard.clear_ready();
-                whole &= all;
+        match batch {
+            Ok(batch) => {
+                whole &= take(batch, &mut table, &events).await?;
                 sleep(PAUSE).await;
             }
-            Err(error) if socket::is_overrun(&error) => {
-                groups.get_ref().discard(&mut buffer);
-                whole = again(&mut requests, &mut table, &events).await?;
-            }
-            Err(error) => return Err(error),
+            Err(NetlinkError::Overrun) => whole = again(&mut requests, &mut table, &events).await?,
+            Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Reads until nothing waits. `false`: not all of it was told.
-async fn read(
-    groups: &Groups,
-    table: &mut Table,
-    buffer: &mut Vec<u8>,
-    events: &mpsc::Sender<Event>,
-) -> io::Result<bool> {
+/// Takes a batch of messages in. `false`: not all of it was taken.
+async fn take(batch: &[u8], table: &mut Table, events: &mpsc::Sender<Event>) -> Result<bool, ReceiverGone> {
     let Some(port) = table.port else { return Ok(true) };
     let (mut all, now) = (true, Instant::now());
-    loop {
-        match groups.receive(buffer) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(all),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        }
-        for change in Messages::new(buffer).filter_map(|message| neighbour(&message, port)) {
-            if table.passes_over(&change, now) {
-                all = false;
-            } else if table.take(&change) {
-                tell(events, Event::Neighbour(change)).await?;
-            }
+    for change in messages(batch).filter_map(|message| neighbour(&message, port)) {
+        if table.passes_over(&change, now) {
+            all = false;
+        } else if table.take(&change) {
+            emit(events, Event::Neighbour(change)).await?;
         }
     }
+    Ok(all)
 }
 
 /// Lists anew.
-async fn again(requests: &mut Connection, table: &mut Table, events: &mpsc::Sender<Event>) -> io::Result<bool> {
+async fn again(requests: &mut Socket, table: &mut Table, events: &mpsc::Sender<Event>) -> io::Result<bool> {
     let port = table.port;
     list(requests, table, port, events).await
 }
 
-/// Lists the port's neighbours and tells how they differ from what was known. `false`: something may be missing.
+/// Lists the port's neighbours and emits how they differ from what was known. `false`: something may be missing.
 async fn list(
-    requests: &mut Connection,
+    requests: &mut Socket,
     table: &mut Table,
     port: Option<LinkIndex>,
     events: &mpsc::Sender<Event>,
@@ -198,14 +184,19 @@ async fn list(
     let mut listed = BTreeMap::new();
     let mut whole = true;
     if let Some(port) = port {
-        whole = requests.dump(Listing::NEIGHBOURS, |message| {
-            if let Some(Change::Present(told)) = neighbour(message, port) {
-                listed.insert(told.address, told);
-            }
-        })?;
+        let dump = requests.dump(&Listing::Neighbours(port).request(), |message| neighbour(message, port))?;
+        whole = dump.whole;
+        listed.extend(dump.items.into_iter().filter_map(there).map(|neighbour| (neighbour.address, neighbour)));
     }
     for change in table.replace(port, listed) {
-        tell(events, Event::Neighbour(change)).await?;
+        emit(events, Event::Neighbour(change)).await?;
     }
     Ok(whole)
+}
+
+fn there(change: Change<Neighbour>) -> Option<Neighbour> {
+    match change {
+        Change::Present(neighbour) => Some(neighbour),
+        Change::Gone(_) => None,
+    }
 }
