@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use netlink_sys::SocketAddr;
-use netlink_sys::protocols::{NETLINK_KOBJECT_UEVENT, NETLINK_NETFILTER, NETLINK_ROUTE};
+use netlink_sys::protocols::{NETLINK_KOBJECT_UEVENT, NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_USERSOCK};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt;
@@ -33,6 +33,8 @@ pub enum Protocol {
     Netfilter,
     /// `NETLINK_KOBJECT_UEVENT`: devices that come and go.
     Uevent,
+    /// `NETLINK_USERSOCK`: between programs, for tests.
+    User,
 }
 
 /// Holds what a listing gave.
@@ -76,6 +78,7 @@ impl Socket {
             Protocol::Route => NETLINK_ROUTE,
             Protocol::Netfilter => NETLINK_NETFILTER,
             Protocol::Uevent => NETLINK_KOBJECT_UEVENT,
+            Protocol::User => NETLINK_USERSOCK,
         })?;
         enlarge(&socket);
         // Older kernels lack some of these, and what they do is no condition for anything.

@@ -4,6 +4,7 @@
 //! it, so the last word is always right. The kernel drops what nobody reads ([`filter::forwarding`]); what waits is read at
 //! once and as a whole, and in a storm at most a hundred times a second.
 
+mod coalesce;
 mod neighbours;
 mod nexthop;
 mod parse;
@@ -87,7 +88,7 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
                         let _ = list_at.get_or_insert_with(|| (now + SETTLE).max(listed + DUMP_SPACING));
                     }
                 }
-                for mut event in parsed.drain(..) {
+                for mut event in coalesce::last_words(std::mem::take(&mut parsed)) {
                     look_for_radio(&mut event);
                     emit(&events, event).await?;
                 }
@@ -104,6 +105,7 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
 /// Reads what waits, not before `at`.
 async fn read_from(listener: &mut Listener, at: Instant) -> Result<&[u8], NetlinkError> {
     if at > Instant::now() {
+        listener.rest();
         sleep_until(at).await;
     }
     listener.receive().await

@@ -8,6 +8,7 @@
 mod tests;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
@@ -146,6 +147,7 @@ pub async fn run(mut port: watch::Receiver<Option<LinkIndex>>, events: mpsc::Sen
         match batch {
             Ok(batch) => {
                 whole &= take(batch, &mut table, &events).await?;
+                listener.rest();
                 sleep(PAUSE).await;
             }
             Err(NetlinkError::Overrun) => whole = again(&mut requests, &mut table, &events).await?,
@@ -158,14 +160,35 @@ pub async fn run(mut port: watch::Receiver<Option<LinkIndex>>, events: mpsc::Sen
 async fn take(batch: &[u8], table: &mut Table, events: &mpsc::Sender<Event>) -> Result<bool, ReceiverGone> {
     let Some(port) = table.port else { return Ok(true) };
     let (mut all, now) = (true, Instant::now());
+    // What was known before the batch of those that it is about, and the last word on them.
+    let mut news: BTreeMap<IpAddr, (Option<Neighbour>, Change<Neighbour>)> = BTreeMap::new();
     for change in messages(batch).filter_map(|message| neighbour(&message, port)) {
         if table.passes_over(&change, now) {
             all = false;
-        } else if table.take(&change) {
-            emit(events, Event::Neighbour(change)).await?;
+            continue;
+        }
+        let address = address_of(&change);
+        let before = table.known.get(&address).cloned();
+        if table.take(&change) {
+            match news.entry(address) {
+                Entry::Occupied(mut known) => known.get_mut().1 = change,
+                Entry::Vacant(place) => {
+                    place.insert((before, change));
+                }
+            }
+        }
+    }
+    for (address, (before, last)) in news {
+        if table.known.get(&address) != before.as_ref() {
+            emit(events, Event::Neighbour(last)).await?;
         }
     }
     Ok(all)
+}
+
+fn address_of(change: &Change<Neighbour>) -> IpAddr {
+    let (Change::Present(neighbour) | Change::Gone(neighbour)) = change;
+    neighbour.address
 }
 
 /// Lists anew.
