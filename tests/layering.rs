@@ -254,6 +254,18 @@ fn pure_rooms_touch_nothing_of_the_machine() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// All netlink goes by one crate, which knows nobody of the house.
+#[test]
+fn only_the_crate_netlink_opens_netlink_sockets() {
+    let opens = ["netlink_sys::", "AddressFamily::NETLINK", "recv_from_full"];
+    let opened = |source: &Source| opens.iter().any(|name| source.text.contains(name));
+    let wrong: Vec<String> = sources().into_iter().filter(opened).map(|source| source.path).collect();
+    assert!(wrong.is_empty(), "these open netlink sockets of their own: {wrong:?}");
+    assert!(sources_below("crates/netlink/src").iter().any(opened), "the crate opens none: look for other names");
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/netlink/Cargo.toml");
+    assert!(!fs::read_to_string(manifest).unwrap().contains("path = "), "the crate knows somebody of the house");
+}
+
 /// Whether `name` stands in `line`, not as the head or tail of a longer name.
 fn contains_name(line: &str, name: &str) -> bool {
     let goes_on = |c: char| c.is_ascii_alphanumeric() || c == '_';

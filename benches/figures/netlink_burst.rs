@@ -42,7 +42,7 @@ pub fn measure() -> Result<Vec<Row>> {
 /// Returns the milliseconds that one burst takes one build, in a world of its own.
 fn cost(program: &Path) -> Result<f64> {
     let head = Head::new("burst")?;
-    head.namespace.ip("link add x0 type veth peer name x1\nlink set x0 up\nlink set x1 up")?;
+    head.namespace.ip("link add x0 type veth peer name x1\nlink set x0 up\nlink set x1 up\naddr add 10.7.0.1/16 dev x0")?;
     let gateway = head.start_program(program, SETTINGS, &[])?;
     std::thread::sleep(BEGIN);
     let before = used(gateway.id())?.cpu;
@@ -51,14 +51,14 @@ fn cost(program: &Path) -> Result<f64> {
     Ok(ms(used(gateway.id())?.cpu.saturating_sub(before)))
 }
 
-/// Addresses that come and go on a port without a role, neighbours of the venue, those of the cluster as they are confirmed and
+/// Addresses that come and go on a port without a role (of a network that it is in, so that no rule changes), neighbours of the venue, those of the cluster as they are confirmed and
 /// grow old, and settings of a link, in turn.
 fn burst() -> String {
     let mut lines = String::new();
     for step in 0..EACH {
         let (pair, even) = (step / 2, step % 2 == 0);
-        let (high, low) = (pair / 250, pair % 250 + 1);
-        let _ = writeln!(lines, "addr {} 10.7.{high}.{low}/24 dev x0", if even { "add" } else { "del" });
+        let (high, low) = (pair / 250 + 1, pair % 250 + 1);
+        let _ = writeln!(lines, "addr {} 10.7.{high}.{low}/16 dev x0", if even { "add" } else { "del" });
         let venue =
             format!("10.99.0.{} lladdr 02:00:00:00:{:02x}:{:02x} dev eth1", 2 + step % 100, step / 256, step % 256);
         let _ = writeln!(lines, "neigh replace {venue} nud stale");
