@@ -42,7 +42,8 @@ pub fn measure() -> Result<Vec<Row>> {
 /// Returns the milliseconds that one burst takes one build, in a world of its own.
 fn cost(program: &Path) -> Result<f64> {
     let head = Head::new("burst")?;
-    head.namespace.ip("link add x0 type veth peer name x1\nlink set x0 up\nlink set x1 up\naddr add 10.7.0.1/16 dev x0")?;
+    head.namespace
+        .ip("link add x0 type veth peer name x1\nlink set x0 up\nlink set x1 up\naddr add 10.7.0.1/16 dev x0")?;
     let gateway = head.start_program(program, SETTINGS, &[])?;
     std::thread::sleep(BEGIN);
     let before = used(gateway.id())?.cpu;
