@@ -1,8 +1,9 @@
-//! Programs that run in the kernel for each message of a group, before it is queued and anybody is woken
-//! (classic BPF, `linux/filter.h`).
+//! Programs that run in the kernel for each message of a group, before it is queued and anybody is
+//! woken (classic BPF, `linux/filter.h`).
 //!
-//! A message of a group is a datagram of its own, so what is looked at is at a fixed place. A load takes
-//! its number from network order; netlink's are in the machine's, so it is compared with the swapped one.
+//! A message of a group is a datagram of its own, so what is looked at is at a fixed place. A load
+//! takes its number from network order; netlink's are in the machine's, so it is compared with the
+//! swapped one.
 
 use netlink_packet_route::AddressFamily;
 use socket2::SockFilter;
@@ -34,9 +35,9 @@ const UNICAST: u32 = 1;
 const NEIGHBOUR_PORT: u32 = BODY + 4;
 const NEIGHBOUR_STATE: u32 = BODY + 8;
 
-/// Lets all through but what says nothing of how packets are forwarded: routes that are not unicast (each
-/// address brings two or three, to itself and for broadcast), unless one replaces another, which goes
-/// without a message of its own; and a bridge's messages about its ports (`AF_BRIDGE`).
+/// Lets all through but what says nothing of how packets are forwarded: routes that are not unicast
+/// (each address brings two or three, to itself and for broadcast), unless one replaces another,
+/// which goes without a message of its own; and a bridge's messages about its ports (`AF_BRIDGE`).
 pub fn forwarding() -> Vec<SockFilter> {
     let half = |number: u16| u32::from(number.to_be());
     vec![
@@ -56,8 +57,8 @@ pub fn forwarding() -> Vec<SockFilter> {
     ]
 }
 
-/// Lets through what ends an IPv4 neighbour of the port or is a verdict on it: the states of `states`
-/// (`NUD_*`), and each that goes. `None`: nothing.
+/// Lets through what ends an IPv4 neighbour of the port or is a verdict on it: the states of
+/// `states` (`NUD_*`), and each that goes. `None`: nothing.
 pub fn neighbours(port: Option<u32>, states: u16) -> Vec<SockFilter> {
     let Some(port) = port else { return vec![SockFilter::new(RETURN, 0, 0, NOTHING)] };
     let half = |number: u16| u32::from(number.to_be());

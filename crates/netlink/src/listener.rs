@@ -14,8 +14,9 @@ const BATCH: usize = 2 * DATAGRAM;
 
 /// Hands over the messages of the groups that a [`Socket`] joined, all that wait at once.
 ///
-/// While it is registered with the runtime's poll each message that comes wakes the process, also when nobody waits for it
-/// (the poll is edge-triggered). Who lets messages wait on purpose calls [`Listener::rest`] first.
+/// While it is registered with the runtime's poll each message that comes wakes the process, also
+/// when nobody waits for it (the poll is edge-triggered). Who lets messages wait on purpose calls
+/// [`Listener::rest`] first.
 #[derive(Debug)]
 pub struct Listener {
     /// before the socket, so that it goes first
@@ -49,14 +50,15 @@ impl Listener {
         &self.socket
     }
 
-    /// Waits until there is something and takes all that is there, up to some 128 KiB. What is returned
-    /// is for [`crate::messages`]; uevents, which are no messages, are to be taken by [`Self::next`].
+    /// Waits until there is something and takes all that is there, up to some 128 KiB. What is
+    /// returned is for [`crate::messages`]; uevents, which are no messages, are to be taken by
+    /// [`Self::next`].
     ///
     /// Nothing is lost when the future is dropped before it is ready.
     ///
     /// # Errors
-    /// [`NetlinkError::Overrun`]: messages were dropped. What waited has been thrown away as well: what
-    /// is known by them has to be listed anew. Otherwise the socket failed.
+    /// [`NetlinkError::Overrun`]: messages were dropped. What waited has been thrown away as well:
+    /// what is known by them has to be listed anew. Otherwise the socket failed.
     pub async fn receive(&mut self) -> Result<&[u8], NetlinkError> {
         self.fill(BATCH).await?;
         Ok(&self.batch)
@@ -126,8 +128,8 @@ fn take(socket: &mut Socket, batch: &mut Vec<u8>, enough: usize) -> Result<bool,
 
 fn register(socket: &Socket) -> Result<AsyncFd<Descriptor>, NetlinkError> {
     let descriptor = Descriptor(socket.as_raw_fd());
-    // SAFETY: the descriptor belongs to the socket, which a `Listener` keeps for as long as the registration: it is never
-    // replaced, and dropped after it.
+    // SAFETY: the descriptor belongs to the socket, which a `Listener` keeps for as long as the
+    // registration: it is never replaced, and dropped after it.
     let registration = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
     Ok(registration.map_err(io::Error::from)?)
 }

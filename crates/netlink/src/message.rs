@@ -1,5 +1,6 @@
-//! Reading: messages in a datagram, attributes in a message or in a nest (`linux/netlink.h`), whatever the
-//! bytes are. Headers are in the machine's byte order; values are in the order that their protocol has.
+//! Reading: messages in a datagram, attributes in a message or in a nest (`linux/netlink.h`),
+//! whatever the bytes are. Headers are in the machine's byte order; values are in the order that
+//! their protocol has.
 
 use netlink_packet_core::NlaBuffer;
 use rustix::io::Errno;
@@ -204,7 +205,8 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// Appends an attribute, padded to four bytes. One that is longer than 65,531 bytes cannot be written.
+/// Appends an attribute, padded to four bytes. One that is longer than 65,531 bytes cannot be
+/// written.
 pub fn push(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let length = u16::try_from(value.len().saturating_add(ATTRIBUTE_HEADER)).unwrap_or(u16::MAX);
     bytes.extend(length.to_ne_bytes());

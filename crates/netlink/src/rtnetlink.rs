@@ -1,15 +1,18 @@
 //! rtnetlink (`linux/rtnetlink.h`), read and asked for in the types of `netlink-packet-route`.
 //!
-//! A reader gives the fixed header first; attributes are read one by one as they are asked for. So a message that its
-//! header rules out costs nothing more, and an attribute that the crate cannot read is passed over.
+//! A reader gives the fixed header first; attributes are read one by one as they are asked for. So
+//! a message that its header rules out costs nothing more, and an attribute that the crate cannot
+//! read is passed over.
 //!
 //! By hand, because the crate does not carry it:
 //!
 //! * `RTM_NEWNETCONF`, which it does not know: [`netconf`];
-//! * names that are not UTF-8, which the kernel takes and the crate refuses: they are read as well as it goes;
-//! * the kind of a link: the crate reads it together with all settings of that kind, and gives up both where one of them is
-//!   new to it: [`link_kind`];
-//! * writing IPv4 settings: its `DevConfRequest` leaves zeros out, so it can switch nothing off: [`set_inet_conf`].
+//! * names that are not UTF-8, which the kernel takes and the crate refuses: they are read as well
+//!   as it goes;
+//! * the kind of a link: the crate reads it together with all settings of that kind, and gives up
+//!   both where one of them is new to it: [`link_kind`];
+//! * writing IPv4 settings: its `DevConfRequest` leaves zeros out, so it can switch nothing off:
+//!   [`set_inet_conf`].
 
 use netlink_packet_core::{DecodeError, NlaBuffer, Parseable, ParseableParametrized};
 use netlink_packet_route::AddressFamily;
@@ -64,14 +67,16 @@ pub mod group {
     pub const NEXTHOP: u32 = 32;
 }
 
-/// `NLM_F_REPLACE` in a notification: something else was there before, and its end is not announced.
+/// `NLM_F_REPLACE` in a notification: something else was there before, and its end is not
+/// announced.
 pub const REPLACED: u16 = 0x100;
 /// `NLM_F_CREATE` with `NLM_F_EXCL`: add, and refuse what is there already.
 pub const ADD: u16 = 0x600;
 /// `NLM_F_CREATE` with `NLM_F_REPLACE`.
 pub const REPLACE: u16 = 0x500;
 
-/// `sizeof` `struct ifinfomsg`, `ifaddrmsg`, `rtmsg` and `fib_rule_hdr`, `ndmsg`, `ndtmsg`; `netconfmsg`, padded.
+/// `sizeof` `struct ifinfomsg`, `ifaddrmsg`, `rtmsg` and `fib_rule_hdr`, `ndmsg`, `ndtmsg`;
+/// `netconfmsg`, padded.
 const LINK: usize = 16;
 const ADDRESS: usize = 8;
 const ROUTE: usize = 12;
@@ -89,8 +94,8 @@ const IFLA_LINKINFO: u16 = 18;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INET_CONF: u16 = 1;
-/// `IFLA_STATS`, `IFLA_PROTINFO`, `IFLA_MAP`, `IFLA_STATS64`, `IFLA_XDP`: large, and nobody here asks for them; with them those
-/// that are read otherwise.
+/// `IFLA_STATS`, `IFLA_PROTINFO`, `IFLA_MAP`, `IFLA_STATS64`, `IFLA_XDP`: large, and nobody here
+/// asks for them; with them those that are read otherwise.
 const UNREAD: [u16; 7] = [7, 12, 14, IFLA_LINKINFO, 23, IFLA_AF_SPEC, 43];
 /// `AF_INET`
 const INET: u16 = 2;
@@ -131,8 +136,8 @@ fn typed<'a, Header, T>(
     Some(Typed { header: header.ok()?, attributes: message.attributes_after(size), read })
 }
 
-/// Reads a link (`RTM_NEWLINK`, `RTM_DELLINK`) without its statistics, its kind ([`link_kind`]) and the settings of its protocols
-/// ([`inet_conf`]).
+/// Reads a link (`RTM_NEWLINK`, `RTM_DELLINK`) without its statistics, its kind ([`link_kind`]) and
+/// the settings of its protocols ([`inet_conf`]).
 pub fn link<'a>(message: &Message<'a>) -> Option<Typed<'a, LinkHeader, Read<'a, LinkHeader, LinkAttribute>>> {
     typed(message, LinkHeader::parse(message.payload), LINK, |attribute, header| match attribute.kind() {
         IFLA_IFNAME => Some(LinkAttribute::IfName(text_of(attribute.value()))),
@@ -141,18 +146,21 @@ pub fn link<'a>(message: &Message<'a>) -> Option<Typed<'a, LinkHeader, Read<'a, 
     })
 }
 
-/// Returns whether a link's message is only an event of the wireless extensions (`IFLA_WIRELESS`), which has little of the rest.
+/// Returns whether a link's message is only an event of the wireless extensions (`IFLA_WIRELESS`),
+/// which has little of the rest.
 pub fn is_wireless_event(message: &Message<'_>) -> bool {
     message.attributes_after(LINK).value(IFLA_WIRELESS).is_some()
 }
 
-/// Returns the kind of a link, `IFLA_LINKINFO` / `IFLA_INFO_KIND`: "veth", "bridge", …; `None` for hardware.
+/// Returns the kind of a link, `IFLA_LINKINFO` / `IFLA_INFO_KIND`: "veth", "bridge", …; `None` for
+/// hardware.
 pub fn link_kind(message: &Message<'_>) -> Option<String> {
     message.attributes_after(LINK).nest(IFLA_LINKINFO).text(IFLA_INFO_KIND)
 }
 
-/// Returns the IPv4 settings of a link, `IFLA_AF_SPEC` / `AF_INET` / `IFLA_INET_CONF`; `None` where it has no IPv4. Changes made
-/// by [`set_inet_conf`] are announced only here, those made in `/proc` only by [`netconf`].
+/// Returns the IPv4 settings of a link, `IFLA_AF_SPEC` / `AF_INET` / `IFLA_INET_CONF`; `None` where
+/// it has no IPv4. Changes made by [`set_inet_conf`] are announced only here, those made in `/proc`
+/// only by [`netconf`].
 pub fn inet_conf(message: &Message<'_>) -> Option<InetDevConf> {
     let settings = message.attributes_after(LINK).nest(IFLA_AF_SPEC).nest(INET).value(IFLA_INET_CONF)?;
     InetDevConf::parse(settings).ok()
@@ -202,7 +210,8 @@ pub fn neighbour_table<'a>(
     })
 }
 
-/// Holds the settings of a port that `RTM_NEWNETCONF` announces (`linux/netconf.h`); `None`: not in the message.
+/// Holds the settings of a port that `RTM_NEWNETCONF` announces (`linux/netconf.h`); `None`: not in
+/// the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Netconf {
     /// `AF_INET` …
@@ -249,7 +258,8 @@ pub enum Listing {
 }
 
 impl Listing {
-    /// Returns the request: the fixed header with nothing but its family, as strict checking wants it.
+    /// Returns the request: the fixed header with nothing but its family, as strict checking wants
+    /// it.
     pub fn request(self) -> Request {
         let inet = u8::from(AddressFamily::Inet);
         let (kind, header, family) = match self {
@@ -276,15 +286,17 @@ pub fn link_request(index: u32) -> Request {
     Request::new(kind::GET_LINK, &LinkHeader { index, ..LinkHeader::default() })
 }
 
-/// Returns the request that switches a port on (`IFF_UP`) and leaves its other flags. Only the header: the crate's whole message
-/// can write every kind of bridge, bond and tunnel, and all of that would be in the program.
+/// Returns the request that switches a port on (`IFF_UP`) and leaves its other flags. Only the
+/// header: the crate's whole message can write every kind of bridge, bond and tunnel, and all of
+/// that would be in the program.
 pub fn set_up(index: u32) -> Request {
     let (flags, change_mask) = (LinkFlags::Up, LinkFlags::Up);
     Request::new(kind::SET_LINK, &LinkHeader { index, flags, change_mask, ..LinkHeader::default() })
 }
 
-/// Returns the request that gives IPv4 settings of a port (`IPV4_DEVCONF_*` of `linux/ip.h`) new values. Written by hand: the
-/// crate's `DevConfRequest` leaves zeros out, so it could switch nothing off.
+/// Returns the request that gives IPv4 settings of a port (`IPV4_DEVCONF_*` of `linux/ip.h`) new
+/// values. Written by hand: the crate's `DevConfRequest` leaves zeros out, so it could switch
+/// nothing off.
 pub fn set_inet_conf(index: u32, settings: &[(u16, u32)]) -> Request {
     let (mut values, mut conf, mut families) = (Vec::new(), Vec::new(), Vec::new());
     settings.iter().for_each(|(setting, value)| push(&mut values, *setting, &value.to_ne_bytes()));

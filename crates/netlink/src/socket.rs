@@ -13,9 +13,11 @@ use socket2::{SockFilter, SockRef};
 
 use crate::{Message, NetlinkError, Request, messages};
 
-/// Room for one datagram. The kernel's hold at most 32 KiB (`netlink_dump` of `net/netlink/af_netlink.c`).
+/// Room for one datagram. The kernel's hold at most 32 KiB (`netlink_dump` of
+/// `net/netlink/af_netlink.c`).
 pub(crate) const DATAGRAM: usize = 64 * 1024;
-/// Room for a storm of some thousand messages, and for the answers to a transaction of thousands of rules.
+/// Room for a storm of some thousand messages, and for the answers to a transaction of thousands of
+/// rules.
 const BUFFER: usize = 4 * 1024 * 1024;
 /// How often a dump that a change disturbed is tried before what came is taken.
 const DUMP_TRIES: usize = 4;
@@ -48,14 +50,16 @@ pub struct Dump<T> {
 
 /// Talks with the kernel: requests one at a time, and messages of the groups that it joined.
 ///
-/// Reading never blocks. Answers of the kernel come with its reasons in words and without the request
-/// (`NETLINK_EXT_ACK`, `NETLINK_CAP_ACK`, kernel ≥ 4.12), and what a listing is to be restricted to is
-/// checked strictly (`NETLINK_GET_STRICT_CHK`, kernel ≥ 4.20); older kernels do without.
+/// Reading never blocks. Answers of the kernel come with its reasons in words and without the
+/// request (`NETLINK_EXT_ACK`, `NETLINK_CAP_ACK`, kernel ≥ 4.12), and what a listing is to be
+/// restricted to is checked strictly (`NETLINK_GET_STRICT_CHK`, kernel ≥ 4.20); older kernels do
+/// without.
 pub struct Socket {
     socket: netlink_sys::Socket,
     port: u32,
     sequence: u32,
-    /// a request did not come to its end: what was left of its answer is thrown away before the next
+    /// a request did not come to its end: what was left of its answer is thrown away before the
+    /// next
     unsettled: bool,
     buffer: Vec<u8>,
 }
@@ -67,8 +71,8 @@ impl fmt::Debug for Socket {
 }
 
 impl Socket {
-    /// Opens a socket that listens to these groups, numbers of `RTNLGRP_*` or `NFNLGRP_*` from 1 to 32;
-    /// none for requests only. A group that the kernel does not know is passed over.
+    /// Opens a socket that listens to these groups, numbers of `RTNLGRP_*` or `NFNLGRP_*` from 1 to
+    /// 32; none for requests only. A group that the kernel does not know is passed over.
     ///
     /// # Errors
     /// The kernel does not speak the protocol, or a group needs a capability (`CAP_NET_ADMIN` for
@@ -172,8 +176,9 @@ impl Socket {
         }
     }
 
-    /// Lists all that `request` (with [`Request::dump`]) asks for; `read` makes items of each message.
-    /// A listing that a change disturbed is thrown away and asked for again, four times at most.
+    /// Lists all that `request` (with [`Request::dump`]) asks for; `read` makes items of each
+    /// message. A listing that a change disturbed is thrown away and asked for again, four times at
+    /// most.
     ///
     /// # Errors
     /// As [`Self::request`].
@@ -227,8 +232,8 @@ impl AsRawFd for Socket {
     }
 }
 
-/// Makes both buffers large. The forced forms need `CAP_NET_ADMIN` in the first user namespace; without,
-/// what the system allows has to do.
+/// Makes both buffers large. The forced forms need `CAP_NET_ADMIN` in the first user namespace;
+/// without, what the system allows has to do.
 fn enlarge(socket: &netlink_sys::Socket) {
     if sockopt::set_socket_recv_buffer_size_force(socket, BUFFER).is_err() {
         let _ = sockopt::set_socket_recv_buffer_size(socket, BUFFER);

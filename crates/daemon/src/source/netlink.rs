@@ -1,8 +1,10 @@
-//! Links, addresses, routes, rules and interface settings, as the kernel announces them by rtnetlink.
+//! Links, addresses, routes, rules and interface settings, as the kernel announces them by
+//! rtnetlink.
 //!
-//! Subscribed first, listed afterwards: what changes while the listing runs waits in the groups' socket and is heard after
-//! it, so the last word is always right. The kernel drops what nobody reads ([`filter::forwarding`]); what waits is read at
-//! once and as a whole, and in a storm at most a hundred times a second.
+//! Subscribed first, listed afterwards: what changes while the listing runs waits in the groups'
+//! socket and is heard after it, so the last word is always right. The kernel drops what nobody
+//! reads ([`filter::forwarding`]); what waits is read at once and as a whole, and in a storm at
+//! most a hundred times a second.
 
 mod coalesce;
 mod neighbours;
@@ -43,8 +45,8 @@ const GROUPS: [u32; 9] = [
 /// What is listed, in this order.
 const LISTINGS: [Listing; 5] = [Listing::Links, Listing::Addresses, Listing::Routes, Listing::Rules, Listing::Netconf];
 
-/// The kernel drops IPv4 routes without a word when their address, interface or nexthop object goes, and names only the new route
-/// of a replacement: list again this long after.
+/// The kernel drops IPv4 routes without a word when their address, interface or nexthop object
+/// goes, and names only the new route of a replacement: list again this long after.
 const SETTLE: Duration = Duration::from_millis(20);
 /// Shortest time between two listings, so that a storm cannot keep us listing.
 const DUMP_SPACING: Duration = Duration::from_millis(100);
@@ -154,7 +156,8 @@ async fn due(at: Option<Instant>) {
     }
 }
 
-/// Emits everything there is; `Some` when it changed so much meanwhile that it is to be listed again then.
+/// Emits everything there is; `Some` when it changed so much meanwhile that it is to be listed
+/// again then.
 async fn list(
     requests: &mut Socket,
     nexthops: &mut NexthopRoutes,
@@ -187,7 +190,8 @@ async fn emit(events: &mpsc::Sender<Event>, event: Event) -> Result<(), Receiver
     events.send(event).await.map_err(|_| ReceiverGone)
 }
 
-/// A radio under a name that does not begin with `wl` still has its `phy80211`; only hardware is looked up.
+/// A radio under a name that does not begin with `wl` still has its `phy80211`; only hardware is
+/// looked up.
 fn look_for_radio(event: &mut Event) {
     if let Event::Link(Change::Present(link)) = event {
         if !link.wireless && !link.loopback && link.kind.is_none() {

@@ -1,4 +1,5 @@
-//! Of the events of one batch only the last word on each thing: in a storm most say what the next one says again.
+//! Of the events of one batch only the last word on each thing: in a storm most say what the next
+//! one says again.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +17,12 @@ struct Later {
     routes: BTreeMap<Route, bool>,
 }
 
-/// Returns the events without those that a later one of the batch makes superfluous. The order of the others stays.
+/// Returns the events without those that a later one of the batch makes superfluous. The order of
+/// the others stays.
 ///
-/// A thing that went and came again keeps both events: it is another one, behind those that stayed. A link keeps each change
-/// of what it is (name, master, carrier …), so that a cable that was pulled for a moment is seen.
+/// A thing that went and came again keeps both events: it is another one, behind those that stayed.
+/// A link keeps each change of what it is (name, master, carrier …), so that a cable that was
+/// pulled for a moment is seen.
 pub fn last_words(events: Vec<Event>) -> Vec<Event> {
     if events.len() < 2 {
         return events;
@@ -60,7 +63,8 @@ const fn is_present<T>(change: &Change<T>) -> bool {
     matches!(change, Change::Present(_))
 }
 
-/// Returns whether a thing's coming or going is to be said, and notes it: a going before it comes again, and the last of each.
+/// Returns whether a thing's coming or going is to be said, and notes it: a going before it comes
+/// again, and the last of each.
 fn keeps<Thing: Ord>(later: &mut BTreeMap<Thing, bool>, thing: Thing, present: bool) -> bool {
     let says = matches!((later.get(&thing), present), (None, _) | (Some(true), false));
     if says {

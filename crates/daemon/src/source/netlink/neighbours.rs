@@ -1,8 +1,10 @@
-//! Who is heard on the cluster port: the kernel's table of neighbours (`RTM_NEWNEIGH`, `RTNLGRP_NEIGH`).
+//! Who is heard on the cluster port: the kernel's table of neighbours (`RTM_NEWNEIGH`,
+//! `RTNLGRP_NEIGH`).
 //!
-//! The kernel announces each step of each entry's life, a few a minute for each node that is probed. It drops itself what concerns
-//! another port or is no verdict ([`filter::neighbours`]); of the rest only what changes an entry in our own copy becomes an
-//! event; and the socket is read at most twenty times a second, so that a storm of ten thousand nodes is a few large readings.
+//! The kernel announces each step of each entry's life, a few a minute for each node that is
+//! probed. It drops itself what concerns another port or is no verdict ([`filter::neighbours`]); of
+//! the rest only what changes an entry in our own copy becomes an event; and the socket is read at
+//! most twenty times a second, so that a storm of ten thousand nodes is a few large readings.
 
 #[cfg(test)]
 mod tests;
@@ -35,8 +37,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// A listing that changed in the middle is taken again after this.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// Returns what one message says of a neighbour on `port`. `None`: it is about another port, not IPv4, or a step on the way to a
-/// verdict (incomplete, delay, probe), which is no news.
+/// Returns what one message says of a neighbour on `port`. `None`: it is about another port, not
+/// IPv4, or a step on the way to a verdict (incomplete, delay, probe), which is no news.
 pub fn neighbour(message: &Message<'_>, port: LinkIndex) -> Option<Change<Neighbour>> {
     if !matches!(message.kind, kind::NEW_NEIGHBOUR | kind::DEL_NEIGHBOUR) {
         return None;
@@ -73,7 +75,8 @@ fn verdicts() -> u16 {
 
 /// At an address at which a board was heard another one may be so many times in a row, …
 const MOVES: u32 = 64;
-/// … and once in each interval after that: whoever sends from ever other hardware addresses changes each entry once a second.
+/// … and once in each interval after that: whoever sends from ever other hardware addresses changes
+/// each entry once a second.
 const MOVE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What was told last, so that only changes are told.
@@ -89,8 +92,8 @@ impl Table {
         Self { port: None, known: BTreeMap::new(), moves: Pace::new(MOVES, MOVE_INTERVAL, now) }
     }
 
-    /// Returns whether a message is to be passed over: another board is at its address, and that happens too often. It is listed
-    /// when the flood is over.
+    /// Returns whether a message is to be passed over: another board is at its address, and that
+    /// happens too often. It is listed when the flood is over.
     fn passes_over(&mut self, change: &Change<Neighbour>, now: Instant) -> bool {
         let Change::Present(told) = change else { return false };
         let moved = self.known.get(&told.address).is_some_and(|known| known.mac != told.mac);
@@ -116,7 +119,8 @@ impl Table {
     }
 }
 
-/// Emits the neighbours on the port that `port` names, and every change of them, until the receiver is gone.
+/// Emits the neighbours on the port that `port` names, and every change of them, until the receiver
+/// is gone.
 ///
 /// # Errors
 /// The sockets cannot be made or read, or the receiver is gone ([`ReceiverGone`]).
@@ -197,7 +201,8 @@ async fn again(requests: &mut Socket, table: &mut Table, events: &mpsc::Sender<E
     list(requests, table, port, events).await
 }
 
-/// Lists the port's neighbours and emits how they differ from what was known. `false`: something may be missing.
+/// Lists the port's neighbours and emits how they differ from what was known. `false`: something
+/// may be missing.
 async fn list(
     requests: &mut Socket,
     table: &mut Table,

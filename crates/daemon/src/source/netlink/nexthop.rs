@@ -1,5 +1,6 @@
-//! IPv4 routes by a nexthop object (`ip nexthop`, since kernel 5.3): the kernel takes object and route away together when the port
-//! loses its carrier or the object is deleted, and announces the route's end in neither case. IPv6 routes' end is announced.
+//! IPv4 routes by a nexthop object (`ip nexthop`, since kernel 5.3): the kernel takes object and
+//! route away together when the port loses its carrier or the object is deleted, and announces the
+//! route's end in neither case. IPv6 routes' end is announced.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +21,8 @@ impl NexthopRoutes {
         self.0.clear();
     }
 
-    /// Takes in a message, and the events that it was parsed to. Returns whether such a route has perhaps gone with it.
+    /// Takes in a message, and the events that it was parsed to. Returns whether such a route has
+    /// perhaps gone with it.
     pub fn take(&mut self, message: &Message<'_>, parsed: &[Event]) -> bool {
         match message.kind {
             kind::NEW_ROUTE => {

@@ -1,5 +1,5 @@
-//! From messages of rtnetlink to events: pure, and deaf to what does not concern us. A message that cannot be read is
-//! passed over; it never stops the source.
+//! From messages of rtnetlink to events: pure, and deaf to what does not concern us. A message that
+//! cannot be read is passed over; it never stops the source.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -17,8 +17,8 @@ use ipnet::IpNet;
 
 use crate::event::{Address, Change, Event, Flow, Link, LinkIndex, Mac, Netconf, Route, Rule};
 
-/// Adds what `message` says to `events`. `true`: the kernel has perhaps removed or replaced routes without announcing it, so a
-/// listing is due.
+/// Adds what `message` says to `events`. `true`: the kernel has perhaps removed or replaced routes
+/// without announcing it, so a listing is due.
 pub fn parse(message: &Message<'_>, events: &mut Vec<Event>) -> bool {
     match message.kind {
         kind::NEW_LINK => link(message).is_some_and(|link| {
@@ -70,8 +70,8 @@ fn add(events: &mut Vec<Event>, event: Option<Event>) -> bool {
     found
 }
 
-/// Reads a link. Messages of a bridge about its ports (`AF_BRIDGE`) and the partial ones of wireless extensions are not about
-/// the link itself.
+/// Reads a link. Messages of a bridge about its ports (`AF_BRIDGE`) and the partial ones of
+/// wireless extensions are not about the link itself.
 fn link(message: &Message<'_>) -> Option<Link> {
     let read = rtnetlink::link(message)?;
     let header = &read.header;
@@ -176,7 +176,8 @@ fn address(message: &Message<'_>) -> Option<Address> {
     })
 }
 
-/// Adds unicast routes that somebody set, outside the table `local`; of a route with several next hops one for each.
+/// Adds unicast routes that somebody set, outside the table `local`; of a route with several next
+/// hops one for each.
 fn routes(message: &Message<'_>, change: fn(Route) -> Change<Route>, events: &mut Vec<Event>) {
     let Some((route, hops)) = route(message) else { return };
     if !hops.is_empty() {
@@ -291,8 +292,8 @@ fn rule(message: &Message<'_>) -> Option<Rule> {
     Some(rule)
 }
 
-/// Reads the settings of a port. "all" ([`Netconf::ALL`]) and "default" have negative indices; of "all" only its forwarding is of
-/// interest, of "default" nothing.
+/// Reads the settings of a port. "all" ([`Netconf::ALL`]) and "default" have negative indices; of
+/// "all" only its forwarding is of interest, of "default" nothing.
 fn netconf(message: &Message<'_>) -> Option<Netconf> {
     let read = rtnetlink::netconf(message).filter(|read| read.family == u8::from(AddressFamily::Inet))?;
     let index = LinkIndex::from_ne_bytes(read.index.to_ne_bytes());
