@@ -20,8 +20,11 @@ pub const PROMOTE_SECONDARIES: u16 = 20;
 pub const ACCEPT_LOCAL: u16 = 23;
 pub const IGNORE_ROUTES_WITH_LINKDOWN: u16 = 29;
 
+/// Where a setting is among those of a port.
+type Place = fn(&InetDevConf) -> i32;
+
 /// The settings we may change, by the names they have in `/proc/sys/net/ipv4/conf`, and where they are read.
-const NAMES: [(u16, &str, fn(&InetDevConf) -> i32); 10] = [
+const NAMES: [(u16, &str, Place); 10] = [
     (FORWARDING, "forwarding", |conf| conf.forwarding),
     (ACCEPT_REDIRECTS, "accept_redirects", |conf| conf.accept_redirects),
     (SEND_REDIRECTS, "send_redirects", |conf| conf.send_redirects),
