@@ -24,7 +24,13 @@ const FLOORS: &[(&str, &[&str])] = &[
     // What is read back is read as the sources read it; sockets and messages are the crate bramblegate-netlink.
     ("sink", &["render", "policy", "state", "source", "config", "board", "panel", "event"]),
     ("daemon", &["sink", "render", "policy", "state", "source", "config", "board", "panel", "event"]),
-    ("cli", &["daemon", "sink", "render", "policy", "state", "source", "config", "board", "panel", "dns", "event"]),
+    (
+        "cli",
+        &[
+            "daemon", "sink", "render", "policy", "state", "source", "netlink", "config", "board", "panel", "dns",
+            "event",
+        ],
+    ),
     ("main", &["cli"]),
 ];
 
