@@ -127,9 +127,10 @@ impl Drop for Guard {
 /// Until it is told to end.
 fn stand(mut ear: Socket, hold: &Hold, ended: &OwnedFd) {
     let mut watcher = Watcher::default();
-    // So that this thread's memory is there when it counts.
-    ear.drain();
     loop {
+        // Before the first wait too: this thread's memory is there when it counts, and what came before
+        // the thread ran is not lost.
+        hear(&mut ear, &mut watcher, hold);
         let mut fds = [PollFd::new(&ear, PollFlags::IN), PollFd::new(ended, PollFlags::IN)];
         match poll(&mut fds, None) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -139,14 +140,17 @@ fn stand(mut ear: Socket, hold: &Hold, ended: &OwnedFd) {
         if ended.revents().contains(PollFlags::IN) {
             return;
         }
-        // Lost messages are heard of by the source as well, which makes the applier look.
-        while let Ok(Some(datagram)) = ear.receive() {
-            for message in messages(datagram) {
-                let touched = watcher.is_touched();
-                watcher.take(&message, TABLE, hold.port);
-                if watcher.is_touched() && !touched {
-                    hold.restore();
-                }
+    }
+}
+
+/// Takes what waits. Lost messages are heard of by the source as well, which makes the applier look.
+fn hear(ear: &mut Socket, watcher: &mut Watcher, hold: &Hold) {
+    while let Ok(Some(datagram)) = ear.receive() {
+        for message in messages(datagram) {
+            let touched = watcher.is_touched();
+            watcher.take(&message, TABLE, hold.port);
+            if watcher.is_touched() && !touched {
+                hold.restore();
             }
         }
     }
