@@ -9,6 +9,7 @@ use bramblegate::api::control::{Answer, Order};
 use bramblegate::board::Board;
 use bramblegate::config::HttpExpectation;
 use bramblegate::dns;
+use bramblegate::netlink::{messages, rtnetlink};
 use bramblegate::panel::Wiring;
 use bramblegate::panel::emulator::Script;
 use bramblegate::source::leases::file;
@@ -72,11 +73,13 @@ pub fn venues(bytes: &[u8]) {
 /// Datagrams of rtnetlink.
 pub fn netlink_messages(bytes: &[u8]) {
     let mut events = Vec::new();
-    for message in netlink::Messages::new(bytes) {
+    for message in messages(bytes) {
         netlink::parse(&message, &mut events);
-        for setting in 0..40 {
-            netlink::inet_conf(message.payload, setting);
-        }
+        netlink::neighbour(&message, 2);
+        rtnetlink::settings_of(&message);
+        let _ = rtnetlink::neighbour_table(&message).map(|table| table.attributes().count());
+        // How a request ended, and why.
+        drop(message.outcome());
     }
     // A route of several next hops is several events; none comes from nothing.
     assert!(events.len() <= bytes.len() / 8, "{} events of {} bytes", events.len(), bytes.len());

@@ -10,4 +10,5 @@ pub use bramblegate_config as config;
 pub use bramblegate_config::board;
 pub use bramblegate_core::{dns, event, policy, render, state};
 pub use bramblegate_daemon::{daemon, sink, source};
+pub use bramblegate_netlink as netlink;
 pub use bramblegate_panel as panel;

@@ -14,6 +14,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("panel", &[]),
     ("board", &["panel"]),
     ("config", &["board", "panel"]),
+    // A crate too, which `source` and `sink` name by its whole name.
+    ("netlink", &[]),
     ("event", &["api", "config", "panel"]),
     ("dns", &[]),
     // Waiting, handing over, and keeping going what may end: whoever runs something uses it.
@@ -23,7 +25,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("state", &["api", "config", "board", "panel", "event"]),
     ("policy", &["api", "state", "config", "board", "panel", "event"]),
     ("render", &["api", "policy", "state", "config", "board", "panel", "event"]),
-    // Talking netlink and nfnetlink is one skill: the appliers use the sources' sockets and message walkers.
+    // What is read back is read as the sources read it; sockets and messages are the crate bramblegate-netlink.
     ("sink", &["api", "supervise", "sync", "render", "policy", "state", "source", "config", "board", "panel", "event"]),
     (
         "daemon",
@@ -44,7 +46,10 @@ const FLOORS: &[(&str, &[&str])] = &[
     ),
     (
         "cli",
-        &["api", "daemon", "sink", "render", "policy", "state", "source", "config", "board", "panel", "dns", "event"],
+        &[
+            "api", "netlink", "daemon", "sink", "render", "policy", "state", "source", "config", "board", "panel",
+            "dns", "event",
+        ],
     ),
     ("main", &["cli"]),
 ];
@@ -59,6 +64,7 @@ const OUTSIDE: &[&str] = &[
     "socket2::",
     "rtnetlink::",
     "netlink_sys::",
+    "bramblegate_netlink",
     "nftnl::",
     "mnl::",
     "hidapi::",
@@ -277,6 +283,18 @@ fn pure_rooms_touch_nothing_of_the_machine() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// All netlink goes by one crate, which knows nobody of the house.
+#[test]
+fn only_the_crate_netlink_opens_netlink_sockets() {
+    let opens = ["netlink_sys::", "AddressFamily::NETLINK", "recv_from_full"];
+    let opened = |source: &Source| opens.iter().any(|name| source.text.contains(name));
+    let wrong: Vec<String> = sources().into_iter().filter(opened).map(|source| source.path).collect();
+    assert!(wrong.is_empty(), "these open netlink sockets of their own: {wrong:?}");
+    assert!(sources_below("crates/netlink/src").iter().any(opened), "the crate opens none: look for other names");
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/netlink/Cargo.toml");
+    assert!(!fs::read_to_string(manifest).unwrap().contains("path = "), "the crate knows somebody of the house");
 }
 
 /// Whether `name` stands in `line`, not as the head or tail of a longer name.

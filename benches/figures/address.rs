@@ -6,12 +6,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use bramblegate::event::{Change, Event};
+use bramblegate::netlink::rtnetlink::{REPLACE, group, kind};
+use bramblegate::netlink::{NetlinkError, Protocol, Request, Socket, messages};
 use bramblegate::panel::Geometry;
-use bramblegate::source::netlink::{Connection, Messages, parse};
+use bramblegate::source::netlink::parse;
 use bramblegate_lab::shell::{Running, run, spawn, within};
 use bramblegate_lab::{Error, Result};
-use netlink_sys::protocols::NETLINK_ROUTE;
-use netlink_sys::{Socket, SocketAddr};
+use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::glass::{Seen, bus_ms, shows, when};
 use crate::lab::{Head, fail, file, median, stamp};
@@ -20,14 +21,6 @@ use crate::table::Row;
 const ROUNDS: usize = 3;
 const CHANGES: usize = 7;
 const GEOMETRY: Geometry = Geometry { columns: 16, rows: 2 };
-/// `RTNLGRP_LINK`
-const LINKS: u32 = 1;
-/// `RTM_NEWADDR`, `RTM_DELADDR`, `RTM_NEWROUTE`
-const NEWADDR: u16 = 20;
-const DELADDR: u16 = 21;
-const NEWROUTE: u16 = 24;
-/// `NLM_F_CREATE | NLM_F_REPLACE`
-const CREATE: u16 = 0x500;
 
 /// Somebody who shows the address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,13 +134,13 @@ fn address(last: u8) -> Ipv4Addr {
 /// old one goes, the new one comes, then the route.
 fn replace(head: &Head, before: u8, after: u8, log: &Path) -> Result<f64> {
     let since = head.namespace.on(move || -> Result<u128> {
-        let mut kernel = Connection::open().map_err(fail("rtnetlink"))?;
+        let mut kernel = Socket::open(Protocol::Route, &[]).map_err(fail("rtnetlink"))?;
         let index = index_of("eth1")?;
         let refused = || fail("the kernel");
-        kernel.request(DELADDR, 0, &address_message(index, address(before)), |_| {}).map_err(refused())?;
+        send(&mut kernel, kind::DEL_ADDRESS, address_message(index, address(before))).map_err(refused())?;
         let since = stamp();
-        kernel.request(NEWADDR, CREATE, &address_message(index, address(after)), |_| {}).map_err(refused())?;
-        kernel.request(NEWROUTE, CREATE, &default_route(index), |_| {}).map_err(refused())?;
+        send(&mut kernel, kind::NEW_ADDRESS, address_message(index, address(after))).map_err(refused())?;
+        send(&mut kernel, kind::NEW_ROUTE, default_route(index)).map_err(refused())?;
         Ok(since)
     })??;
     Ok(milliseconds(see(log, since, shows(&address(after).to_string()))?, since))
@@ -162,12 +155,12 @@ fn replug(head: &Head, after: u8, log: &Path) -> Result<(f64, f64)> {
     head.venue.ip("link set v0 up")?;
     std::thread::sleep(Duration::from_millis(200));
     let since = head.namespace.on(move || -> Result<u128> {
-        let mut kernel = Connection::open().map_err(fail("rtnetlink"))?;
+        let mut kernel = Socket::open(Protocol::Route, &[]).map_err(fail("rtnetlink"))?;
         let index = index_of("eth1")?;
         let refused = || fail("the kernel");
         let since = stamp();
-        kernel.request(NEWADDR, CREATE, &address_message(index, address(after)), |_| {}).map_err(refused())?;
-        kernel.request(NEWROUTE, CREATE, &default_route(index), |_| {}).map_err(refused())?;
+        send(&mut kernel, kind::NEW_ADDRESS, address_message(index, address(after))).map_err(refused())?;
+        send(&mut kernel, kind::NEW_ROUTE, default_route(index)).map_err(refused())?;
         Ok(since)
     })??;
     let seen = see(log, since, shows(&address(after).to_string()))?;
@@ -188,17 +181,14 @@ fn taken_away(head: &Head, last: u8, log: &Path) -> Result<f64> {
 /// The cable is pulled: milliseconds from the kernel's word (it may keep it for a second: `net/core/link_watch.c`) until the
 /// address is not on the glass any more. It is plugged in again in the end.
 fn unplugged(head: &Head, last: u8, log: &Path) -> Result<f64> {
-    let mut kernel = head.namespace.on(|| -> std::io::Result<Socket> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind(&SocketAddr::new(0, 0))?;
-        socket.add_membership(LINKS).map(|()| socket)
-    })?;
+    let mut kernel = head.namespace.on(|| Socket::open(Protocol::Route, &[group::LINK]))?;
     let kernel = kernel.as_mut().map_err(|error| Error(format!("rtnetlink: {error}")))?;
     head.venue.ip("link set v0 down")?;
     let since = loop {
-        let (bytes, _) = kernel.recv_from_full().map_err(fail("rtnetlink"))?;
+        poll(&mut [PollFd::new(kernel, PollFlags::IN)], None).map_err(fail("poll"))?;
+        let Some(bytes) = kernel.receive().map_err(fail("rtnetlink"))? else { continue };
         let mut events = Vec::new();
-        Messages::new(&bytes).for_each(|message| {
+        messages(bytes).for_each(|message| {
             parse(&message, &mut events);
         });
         let lost =
@@ -240,6 +230,12 @@ fn index_of(port: &str) -> Result<u32> {
     let line = text.lines().find(|line| line.split_whitespace().nth(1) == Some(port));
     let index = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
     index.ok_or_else(|| Error(format!("there is no port {port}")))
+}
+
+/// Sends a request that creates what is not there, or deletes.
+fn send(kernel: &mut Socket, kind: u16, body: Vec<u8>) -> std::result::Result<(), NetlinkError> {
+    let flags = if kind == kind::DEL_ADDRESS { 0 } else { REPLACE };
+    kernel.request(&Request::raw(kind, body).flags(flags), |_| {})
 }
 
 /// `struct ifaddrmsg`, `IFA_LOCAL`, `IFA_ADDRESS`.

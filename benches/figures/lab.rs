@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bramblegate::netlink::netfilter::GROUP_NFTABLES;
+use bramblegate::netlink::{Protocol, Socket, messages};
 use bramblegate::policy::ruleset::TABLE;
-use bramblegate::source::nfnetlink::{GROUP_NFTABLES, Nested, Socket, messages};
 use bramblegate_lab::inside::HOME;
 use bramblegate_lab::shell::{Running, feed, run, spawn, within};
 use bramblegate_lab::{Error, Result, inside};
@@ -234,11 +235,11 @@ pub enum Heard {
 impl Ear {
     /// Listens from now on.
     pub fn new(namespace: &Namespace) -> Result<Self> {
-        namespace.on(|| Socket::open(GROUP_NFTABLES))?.map(Self).map_err(fail("nfnetlink"))
+        namespace.on(|| Socket::open(Protocol::Netfilter, &[GROUP_NFTABLES]))?.map(Self).map_err(fail("nfnetlink"))
     }
 
     /// Waits for the next of these, and tells when it was heard.
-    pub fn hear(&self, wanted: Heard, patience: Duration) -> Option<Instant> {
+    pub fn hear(&mut self, wanted: Heard, patience: Duration) -> Option<Instant> {
         let deadline = Instant::now() + patience;
         loop {
             let left = deadline.checked_duration_since(Instant::now())?;
@@ -247,7 +248,7 @@ impl Ear {
             poll(&mut fds, Some(&timeout)).ok()?;
             let now = Instant::now();
             while let Ok(Some(datagram)) = self.0.receive() {
-                let found = messages(&datagram).any(|message| {
+                let found = messages(datagram).any(|message| {
                     // NFT_MSG_NEWTABLE and NFT_MSG_DELTABLE of NFNL_SUBSYS_NFTABLES
                     let kind = if wanted == Heard::Made { 10 << 8 } else { 10 << 8 | 2 };
                     message.kind == kind && message.attributes().text(1).is_some_and(|name| name == TABLE)

@@ -17,6 +17,7 @@ mod glass;
 mod idle;
 mod lab;
 mod lease;
+mod netlink_burst;
 mod repair;
 mod rules;
 mod start;
@@ -33,7 +34,7 @@ use table::{Row, Table};
 type Figure = (&'static str, fn() -> Result<Vec<Row>>);
 
 /// All, the quick ones first.
-const FIGURES: [Figure; 10] = [
+const FIGURES: [Figure; 11] = [
     ("bus", bus::measure),
     ("rules", rules::measure),
     ("start", start::measure),
@@ -43,6 +44,7 @@ const FIGURES: [Figure; 10] = [
     ("forward", forward::measure),
     ("sweep", sweep::measure),
     ("floods", floods::measure),
+    ("netlink-burst", netlink_burst::measure),
     ("idle", idle::measure),
 ];
 

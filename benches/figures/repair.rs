@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use bramblegate::netlink::netfilter::GROUP_NFTABLES;
+use bramblegate::netlink::{Protocol, Socket};
 use bramblegate::sink::firewall::{encode, transact};
-use bramblegate::source::nfnetlink::{GROUP_NFTABLES, Socket};
 use bramblegate_lab::shell::{run, spawn, within};
 use bramblegate_lab::{Error, Result};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -44,7 +45,7 @@ pub fn measure() -> Result<Vec<Row>> {
     head.namespace.sh("nft flush ruleset")?;
     let kept = {
         let _gateway = head.start(QUIET)?;
-        let ear = Ear::new(&head.namespace)?;
+        let mut ear = Ear::new(&head.namespace)?;
         let _ = head.namespace.sh("nft flush ruleset");
         let lost = ear.hear(Heard::Deleted, Duration::from_millis(300));
         lost.is_none() && head.namespace.sh("nft list table inet bramblegate").is_ok()
@@ -73,7 +74,7 @@ fn within_limit(times: &[f64]) -> f64 {
 fn gone(head: &Head) -> Result<Vec<f64>> {
     let mut times = Vec::new();
     for round in 0..ROUNDS {
-        let ear = Ear::new(&head.namespace)?;
+        let mut ear = Ear::new(&head.namespace)?;
         let listener = std::thread::spawn(move || -> Option<(Instant, Instant)> {
             Some((ear.hear(Heard::Deleted, PATIENCE)?, ear.hear(Heard::Made, PATIENCE)?))
         });
@@ -91,11 +92,11 @@ fn gone(head: &Head) -> Result<Vec<f64>> {
 /// after that waits.
 fn answered_at_once() -> Result<f64> {
     let wrong = fail("nfnetlink");
-    let socket = Socket::open(0).map_err(fail("nfnetlink"))?;
-    let ear = Socket::open(GROUP_NFTABLES).map_err(wrong)?;
+    let mut socket = Socket::open(Protocol::Netfilter, &[]).map_err(fail("nfnetlink"))?;
+    let mut ear = Socket::open(Protocol::Netfilter, &[GROUP_NFTABLES]).map_err(wrong)?;
     let batch = encode(&rules::ruleset()?, false);
     let refused = |refusal| Error(format!("{refusal:?}"));
-    transact(&socket, &batch).map_err(refused)?;
+    transact(&mut socket, &batch).map_err(refused)?;
     let mut times = Vec::new();
     for _ in 0..ROUNDS {
         std::thread::sleep(Duration::from_millis(100));
@@ -105,7 +106,7 @@ fn answered_at_once() -> Result<f64> {
         let timeout = rustix::event::Timespec { tv_sec: 3, tv_nsec: 0 };
         poll(&mut [PollFd::new(&ear, PollFlags::IN)], Some(&timeout)).map_err(fail("poll"))?;
         let begin = Instant::now();
-        transact(&socket, &batch).map_err(refused)?;
+        transact(&mut socket, &batch).map_err(refused)?;
         times.push(ms(begin.elapsed()));
         let _ = flush.wait();
     }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use bramblegate::netlink::{Protocol, Socket};
 use bramblegate::policy::ruleset::{Ruleset, RulesetInput, build};
 use bramblegate::sink::firewall::{FirewallSink, encode, transact};
-use bramblegate::source::nfnetlink::Socket;
 use bramblegate_lab::{Error, Result};
 
 use crate::lab::{Namespace, fail, median, ms, write};
@@ -80,12 +80,12 @@ fn take_turns(first: bool) -> Result<(f64, f64, f64)> {
             spawned("nft", &["flush", "ruleset"])?;
         }
         theirs.push(spawned("nft", &["-f", &path])?);
-        let socket = Socket::open(0).map_err(fail("nfnetlink"))?;
+        let mut socket = Socket::open(Protocol::Netfilter, &[]).map_err(fail("nfnetlink"))?;
         let begin = Instant::now();
         let encoded = encode(&ruleset, false);
         let encoding = begin.elapsed();
         let begin = Instant::now();
-        transact(&socket, &encoded).map_err(|refusal| Error(format!("{refusal:?}")))?;
+        transact(&mut socket, &encoded).map_err(|refusal| Error(format!("{refusal:?}")))?;
         let _ = encoding;
         kernel.push(ms(begin.elapsed()));
     }

@@ -37,7 +37,7 @@ pub fn measure() -> Result<Vec<Row>> {
 /// Milliseconds from the start of a program, in the head without rules, until the kernel tells of our table.
 fn until_made(head: &Head, mut command: std::process::Command, stays: bool) -> Result<f64> {
     head.namespace.sh("nft flush ruleset")?;
-    let ear = Ear::new(&head.namespace)?;
+    let mut ear = Ear::new(&head.namespace)?;
     let listener = std::thread::spawn(move || ear.hear(Heard::Made, PATIENCE));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let (begin, mut child) = head

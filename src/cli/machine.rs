@@ -15,10 +15,11 @@ use crate::api::client::{Error, StatusClient};
 use crate::api::status::Snapshot;
 use crate::daemon::InstanceLock;
 use crate::event::{Astray, Blocker, Change, Event, Way};
+use crate::netlink::{Protocol, Socket};
 use crate::policy::ruleset::TABLE;
 use crate::source::firewall::{self, Blockers, FirewallWatch};
 use crate::source::folder;
-use crate::source::netlink::{self, Connection};
+use crate::source::netlink;
 use crate::source::ntp::{self, TimeAnswer};
 use crate::source::reading;
 use crate::source::wayout;
@@ -178,14 +179,19 @@ impl Machine {
             return None;
         }
         let index = |name: &str| self.read(&format!("/sys/class/net/{name}/ifindex"))?.parse::<u32>().ok();
-        let exit = wayout::way_out(&mut Connection::open().ok()?, index(port)?, source, wayout::DESTINATION)?;
+        let exit =
+            wayout::way_out(&mut Socket::open(Protocol::Route, &[]).ok()?, index(port)?, source, wayout::DESTINATION)?;
         self.list("/sys/class/net").into_iter().find(|name| index(name) == Some(exit))
     }
 
     /// Returns those of `ways` that the kernel would not go, where we may ask it.
     pub fn astray(&self, ways: &[Way]) -> Vec<Astray> {
-        let ask = |mut requests: Connection| wayout::astray(&mut requests, ways);
-        if self.answers.is_some() { Vec::new() } else { Connection::open().map(ask).unwrap_or_default() }
+        let ask = |mut requests: Socket| wayout::astray(&mut requests, ways);
+        if self.answers.is_some() {
+            Vec::new()
+        } else {
+            Socket::open(Protocol::Route, &[]).map(ask).unwrap_or_default()
+        }
     }
 
     /// How the head's own time server answers, where nodes would ask it. In tests the answer to "time".

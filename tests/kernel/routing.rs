@@ -1,11 +1,12 @@
 //! Policy routing in the kernel, and the question which way out it would take.
 
 use bramblegate::event::{Applied, ApplyErrorKind, Astray, Change, Event, Flow, LinkIndex, Route, Rule, Way};
+use bramblegate::netlink::{Protocol, Socket};
 use bramblegate::policy::{MARK_CLUSTER, MARK_ELSEWHERE, ROUTE_PROTOCOL, RULE_PREFERENCE, RoutingPlan};
 use bramblegate::policy::{TABLE_CLUSTER, TABLE_UPLINK};
 use bramblegate::sink::Sink;
 use bramblegate::sink::routing::{RoutingSink, restore};
-use bramblegate::source::netlink::{Connection, snapshot};
+use bramblegate::source::netlink::snapshot;
 use bramblegate::source::wayout::{DESTINATION, astray, way_out};
 use libtest_mimic::Trial;
 
@@ -182,7 +183,7 @@ fn which_way_out() {
         ip addr add 10.9.0.2/24 dev uplink; ip addr add 192.168.50.1/24 dev cluster; ip addr add 10.8.0.2/24 dev wg0
         echo 1 > /proc/sys/net/ipv4/conf/cluster/forwarding");
     let (cluster, uplink, vpn) = (index_of("cluster"), index_of("uplink"), index_of("wg0"));
-    let mut requests = Connection::open().unwrap();
+    let mut requests = Socket::open(Protocol::Route, &[]).unwrap();
     let mut ask = || way_out(&mut requests, cluster, [192, 168, 50, 2].into(), DESTINATION);
     assert_eq!(ask(), None);
     sh("ip route add default via 10.9.0.1");
@@ -224,7 +225,7 @@ fn known_again() {
 fn found_astray() {
     let (cluster, uplink) = ports();
     sh("ip addr flush dev uplink; ip addr add 10.9.0.2/24 dev uplink; ip route add default via 10.9.0.1");
-    let mut requests = Connection::open().unwrap();
+    let mut requests = Socket::open(Protocol::Route, &[]).unwrap();
     let way = |from: Option<[u8; 4]>, to: [u8; 4], leaves| Way {
         enters: None,
         from: from.map(Into::into),

@@ -10,6 +10,8 @@
 
 use std::net::Ipv4Addr;
 
+use bramblegate_netlink::netfilter::CTNETLINK;
+use bramblegate_netlink::{Attributes, Message, NESTED, Protocol, Request, Socket};
 use ipnet::Ipv4Net;
 use rustix::io::Errno;
 
@@ -18,7 +20,6 @@ use crate::policy::ConntrackPlan;
 use crate::policy::ruleset::{ForwardedPort, Transport};
 use crate::sink::Sink;
 use crate::sink::error::{OutputError, into_apply_error};
-use crate::source::nfnetlink::{Attributes, CTNETLINK, Message, Nested, Request, Socket};
 
 /// `IPCTNL_MSG_CT_GET`, `IPCTNL_MSG_CT_DELETE`
 const GET: u8 = 1;
@@ -38,7 +39,6 @@ const PROTOCOL: u16 = 2;
 const NUMBER: u16 = 1;
 const SOURCE_PORT: u16 = 2;
 const DESTINATION_PORT: u16 = 3;
-const NESTED: u16 = 0x8000;
 /// `CTA_STATUS`; `IPS_ASSURED`
 const STATUS: u16 = 3;
 const ASSURED: u32 = 4;
@@ -109,12 +109,12 @@ pub fn delete_bare(networks: &[Ipv4Net]) -> Result<u32, Errno> {
 }
 
 fn delete_those(goes: impl Fn(&Attributes<'_>) -> bool) -> Result<u32, Errno> {
-    let mut socket = Socket::open(0)?;
-    let orders = socket.dump(&Request::new(CTNETLINK, GET, IPV4).dump(), |message| order(message, &goes))?;
+    let mut socket = Socket::open(Protocol::Netfilter, &[])?;
+    let orders = socket.dump(&Request::netfilter(CTNETLINK, GET, IPV4).dump(), |message| order(message, &goes))?;
     let mut deleted: u32 = 0;
     let mut failure = None;
-    for order in orders {
-        match socket.ask(&order, |_| {}) {
+    for order in orders.items {
+        match socket.request(&order, |_| {}).map_err(Errno::from) {
             Ok(()) => deleted = deleted.saturating_add(1),
             // It has just ended by itself.
             Err(Errno::NOENT) => {}
@@ -170,7 +170,7 @@ fn order(message: &Message<'_>, goes: impl Fn(&Attributes<'_>) -> bool) -> Optio
         return None;
     }
     // The number makes sure that it is this entry and not a later one of the same addresses.
-    let mut order = Request::new(CTNETLINK, DELETE, IPV4).attribute(ORIGINAL | NESTED, entry.value(ORIGINAL)?);
+    let mut order = Request::netfilter(CTNETLINK, DELETE, IPV4).attribute(ORIGINAL | NESTED, entry.value(ORIGINAL)?);
     for kind in [ID, ZONE] {
         if let Some(value) = entry.value(kind) {
             order = order.attribute(kind, value);
@@ -188,7 +188,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::source::nfnetlink::messages;
+    use bramblegate_netlink::messages;
 
     fn nest(kind: u16, value: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -204,7 +204,7 @@ mod tests {
             let octets = |text: &str| text.parse::<Ipv4Addr>().unwrap().octets();
             nest(IP | NESTED, &[nest(SOURCE, &octets(from)), nest(DESTINATION, &octets(to))].concat())
         };
-        let request = Request::new(CTNETLINK, 0, IPV4);
+        let request = Request::netfilter(CTNETLINK, 0, IPV4);
         let request = request.attribute(ORIGINAL | NESTED, &tuple(original)).attribute(REPLY | NESTED, &tuple(reply));
         request.be32(ID, 7).bytes(1)
     }

@@ -6,8 +6,8 @@ use std::error::Error;
 use rustix::io::Errno;
 
 use crate::event::{ApplyError, ApplyErrorKind};
-pub use crate::source::netlink::RequestError;
 use crate::supervise::Panic;
+use bramblegate_netlink::NetlinkError;
 
 /// An error of one output.
 pub trait OutputError: Error {
@@ -51,11 +51,11 @@ pub(in crate::sink) use into_apply_error;
 pub struct Refused {
     /// what was tried: "eth1: cannot set arp_ignore=1"
     what: String,
-    source: RequestError,
+    source: NetlinkError,
 }
 
 impl Refused {
-    pub fn new(what: impl Into<String>, source: RequestError) -> Self {
+    pub fn new(what: impl Into<String>, source: NetlinkError) -> Self {
         Self { what: what.into(), source }
     }
 }
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn the_report_names_what_was_tried_why_it_failed_and_what_helps() {
         let refused = |errno| {
-            ApplyError::from(Refused::new("eth1: cannot be switched on", RequestError::Refused { errno, reason: None }))
+            ApplyError::from(Refused::new("eth1: cannot be switched on", NetlinkError::Refused { errno, reason: None }))
         };
         let denied = refused(Errno::PERM);
         assert_eq!(denied.kind, ApplyErrorKind::Denied);

@@ -13,6 +13,7 @@ mod transact;
 use std::collections::BTreeSet;
 use std::thread;
 
+use bramblegate_netlink::{Protocol, Socket};
 use ipnet::Ipv4Net;
 use rustix::io::Errno;
 use tokio::task::yield_now;
@@ -22,7 +23,6 @@ use crate::event::{Applied, ApplyError, Output};
 use crate::policy::FirewallPlan;
 use crate::policy::ruleset::{Action, ForwardedPort, Rule, Ruleset, Set, SetUpdate, TABLE};
 use crate::sink::{Sink, conntrack};
-use crate::source::nfnetlink::Socket;
 
 pub use encode::{Encoded, Label, encode, encode_removal, encode_updates};
 pub use error::FirewallError;
@@ -130,7 +130,8 @@ impl FirewallSink {
         match &self.hold {
             Some(hold) => Ok(hold.clone()),
             None => {
-                let socket = Socket::open(0).map_err(|errno| FirewallError::refused(errno, "nfnetlink"))?;
+                let socket = Socket::open(Protocol::Netfilter, &[])
+                    .map_err(|error| FirewallError::refused(error.into(), "nfnetlink"))?;
                 Ok(self.hold.insert(Hold::new(socket)).clone())
             }
         }
@@ -320,7 +321,7 @@ pub fn remove() -> Result<(), FirewallError> {
 
 /// Who lives and owns the table; nobody else can take it away.
 pub fn owner() -> Option<FirewallError> {
-    let mut socket = Socket::open(0).ok()?;
+    let mut socket = Socket::open(Protocol::Netfilter, &[]).ok()?;
     look(&mut socket).ok()??.owner.map(FirewallError::belongs_to)
 }
 
@@ -480,7 +481,7 @@ mod tests {
 
     #[test]
     fn a_transaction_asks_for_one_answer_and_labels_every_message() {
-        use crate::source::nfnetlink::messages;
+        use bramblegate_netlink::messages;
         let encoded = encode(&fast(), true);
         let read: Vec<_> = messages(&encoded.bytes).collect();
         assert_eq!(read.len(), encoded.labels.len());

@@ -10,18 +10,20 @@ mod previous;
 
 use std::path::{Path, PathBuf};
 
+use ::rtnetlink::AddressMessageBuilder;
+use bramblegate_netlink::packet::address::{AddressAttribute, AddressMessage};
+use bramblegate_netlink::rtnetlink::{self, Listing};
+use bramblegate_netlink::{Message, NetlinkError};
 use ipnet::{IpNet, Ipv4Net};
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use rtnetlink::AddressMessageBuilder;
 use rustix::io::Errno;
 use tracing::debug;
 
 use crate::event::{Address, Applied, ApplyError, Change, Event, LinkIndex, Output};
 use crate::policy::{LinkPlan, PortPlan, ROUTE_PROTOCOL};
 use crate::sink::Sink;
-use crate::sink::error::{Refused, RequestError};
+use crate::sink::error::Refused;
 use crate::sink::rtnl::{ADD, Request, Rtnl};
-use crate::source::netlink::{self, Listing, parse};
+use crate::source::netlink;
 
 use conf::Conf;
 pub use error::LinkError;
@@ -141,7 +143,7 @@ impl LinkSink {
 
     fn set_addresses(&mut self, wanted: &PortPlan, port: &Port, held: &[Held], faults: &mut Faults) {
         if wanted.up && !port.up {
-            let sent = self.rtnl.send_bytes(Request::SetLink, &conf::link(port.index, conf::UP), 0);
+            let sent = self.rtnl.carry_out(&rtnetlink::set_up(port.index));
             let refused = |error| Refused::new(format!("{}: cannot be switched on", port.name), error).into();
             faults.note(sent.map_err(refused));
         }
@@ -258,7 +260,7 @@ fn give_back(rtnl: &mut Rtnl, previous: &mut Previous, port: &Port, address: Ipv
     let promote = |value| vec![conf::Change { setting: conf::PROMOTE_SECONDARIES, value }];
     let alters = port.conf.as_ref().and_then(|conf| conf.get(conf::PROMOTE_SECONDARIES)) == Some(0);
     let tell =
-        |error: RequestError| Refused::new(format!("{}: cannot give back the address {address}", port.name), error);
+        |error: NetlinkError| Refused::new(format!("{}: cannot give back the address {address}", port.name), error);
     if alters {
         conf::write(rtnl, port.index, &promote(1)).map_err(tell)?;
     }
@@ -283,34 +285,28 @@ fn address_message(index: LinkIndex, address: Ipv4Net) -> AddressMessage {
 }
 
 fn read_ports(rtnl: &mut Rtnl) -> Result<Vec<Port>, LinkError> {
-    let mut ports = Vec::new();
+    Ok(rtnl.dump(Listing::Links, port).map_err(|error| Refused::new("cannot list the interfaces", error))?)
+}
+
+fn port(message: &Message<'_>) -> Option<Port> {
     let mut events = Vec::new();
-    rtnl.dump(Listing::LINKS, |message| {
-        events.clear();
-        parse(message, &mut events);
-        if let Some(Event::Link(Change::Present(link))) = events.first() {
-            let conf = Conf::read(message.payload);
-            ports.push(Port { index: link.index, name: link.name.clone(), up: link.up, conf });
-        }
-    })
-    .map_err(|error| Refused::new("cannot list the interfaces", error))?;
-    Ok(ports)
+    netlink::parse(message, &mut events);
+    let Event::Link(Change::Present(link)) = events.into_iter().next()? else { return None };
+    Some(Port { index: link.index, name: link.name, up: link.up, conf: Conf::read(message) })
 }
 
 fn read_addresses(rtnl: &mut Rtnl) -> Result<Vec<Held>, LinkError> {
-    let mut held = Vec::new();
-    let mut events = Vec::new();
-    rtnl.dump(Listing::ADDRESSES, |message| {
-        events.clear();
-        parse(message, &mut events);
-        if let Some(Event::Address(Change::Present(Address { index, address: IpNet::V4(address), protocol, .. }))) =
-            events.first()
-        {
-            held.push(Held { index: *index, address: *address, marked: *protocol == ROUTE_PROTOCOL });
+    let events = rtnl.events(Listing::Addresses).map_err(|error| Refused::new("cannot list the addresses", error))?;
+    Ok(events.into_iter().filter_map(held).collect())
+}
+
+fn held(event: Event) -> Option<Held> {
+    match event {
+        Event::Address(Change::Present(Address { index, address: IpNet::V4(address), protocol, .. })) => {
+            Some(Held { index, address, marked: protocol == ROUTE_PROTOCOL })
         }
-    })
-    .map_err(|error| Refused::new("cannot list the addresses", error))?;
-    Ok(held)
+        _ => None,
+    }
 }
 
 #[cfg(test)]

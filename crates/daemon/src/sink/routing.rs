@@ -7,19 +7,20 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use bramblegate_netlink::NetlinkError;
+use bramblegate_netlink::packet::AddressFamily;
+use bramblegate_netlink::packet::route::{RouteMessage, RouteProtocol, RouteScope};
+use bramblegate_netlink::packet::rule::{RuleAction, RuleAttribute, RuleMessage};
+use bramblegate_netlink::rtnetlink::Listing;
 use ipnet::IpNet;
-use netlink_packet_route::AddressFamily;
-use netlink_packet_route::route::{RouteMessage, RouteProtocol, RouteScope};
-use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use rtnetlink::RouteMessageBuilder;
 use rustix::io::Errno;
 
 use crate::event::{Applied, ApplyError, ApplyErrorKind, Change, Event, Output, Route, Rule};
 use crate::policy::{ROUTE_PROTOCOL, RoutingPlan};
 use crate::sink::Sink;
-use crate::sink::error::{OutputError, Refused, RequestError, into_apply_error};
+use crate::sink::error::{OutputError, Refused, into_apply_error};
 use crate::sink::rtnl::{ADD, REPLACE, Request, Rtnl};
-use crate::source::netlink::Listing;
 
 /// Brings rules and routes of ours to a [`RoutingPlan`].
 #[derive(Debug, Default)]
@@ -108,8 +109,8 @@ pub async fn restore() -> Result<Vec<String>, RoutingError> {
 
 /// Rules and routes that carry our protocol number.
 fn ours(rtnl: &mut Rtnl) -> Result<(BTreeSet<Rule>, BTreeSet<Route>), RoutingError> {
-    let rules = rtnl.events(Listing::RULES).map_err(|error| Refused::new("cannot list the routing rules", error))?;
-    let routes = rtnl.events(Listing::ROUTES).map_err(|error| Refused::new("cannot list the routes", error))?;
+    let rules = rtnl.events(Listing::Rules).map_err(|error| Refused::new("cannot list the routing rules", error))?;
+    let routes = rtnl.events(Listing::Routes).map_err(|error| Refused::new("cannot list the routes", error))?;
     let rules = rules.into_iter().filter_map(|event| match event {
         Event::Rule(Change::Present(rule)) if rule.protocol == ROUTE_PROTOCOL => Some(rule),
         _ => None,
@@ -151,7 +152,7 @@ fn compare(plan: &RoutingPlan, rules: &BTreeSet<Rule>, routes: &BTreeSet<Route>)
 fn carry_out(rtnl: &mut Rtnl, diff: &Diff) -> Result<(), RoutingError> {
     let mut failure = None;
     let mut waiting = None;
-    let mut note = |what: &str, name: String, result: Result<(), RequestError>| {
+    let mut note = |what: &str, name: String, result: Result<(), NetlinkError>| {
         if let Err(error) = result {
             failure.get_or_insert_with(|| Refused::new(format!("cannot {what} {name}"), error).into());
         }
@@ -185,12 +186,12 @@ fn lacks_its_source(rtnl: &mut Rtnl, route: &Route) -> bool {
     let Some(source) = route.preferred_source else { return false };
     let is_source =
         |event: &Event| matches!(event, Event::Address(Change::Present(held)) if held.address.addr() == source);
-    rtnl.events(Listing::ADDRESSES).is_ok_and(|events| !events.iter().any(is_source))
+    rtnl.events(Listing::Addresses).is_ok_and(|events| !events.iter().any(is_source))
 }
 
 /// The plain form first: with `onlink` the kernel refuses a gateway that is one of our own addresses on another port,
 /// without it one that no route leads to.
-fn add_route(rtnl: &mut Rtnl, route: &Route, flags: u16) -> Result<(), RequestError> {
+fn add_route(rtnl: &mut Rtnl, route: &Route, flags: u16) -> Result<(), NetlinkError> {
     let send = |rtnl: &mut Rtnl, route: &Route| rtnl.send(Request::NewRoute, &route_message(route)?, flags);
     match send(rtnl, route) {
         Err(error)
@@ -204,7 +205,7 @@ fn add_route(rtnl: &mut Rtnl, route: &Route, flags: u16) -> Result<(), RequestEr
     }
 }
 
-fn accept(result: Result<(), RequestError>, also: &[Errno]) -> Result<(), RequestError> {
+fn accept(result: Result<(), NetlinkError>, also: &[Errno]) -> Result<(), NetlinkError> {
     match result {
         Err(error) if error.errno().is_some_and(|errno| also.contains(&errno)) => Ok(()),
         other => other,
@@ -241,8 +242,8 @@ fn as_kernel_rule(rule: &Rule) -> Rule {
 }
 
 /// Refused like the kernel would when a route mixes address families.
-fn route_message(route: &Route) -> Result<RouteMessage, RequestError> {
-    let mixed = |_| RequestError::Refused { errno: Errno::INVAL, reason: Some("address families are mixed".into()) };
+fn route_message(route: &Route) -> Result<RouteMessage, NetlinkError> {
+    let mixed = |_| NetlinkError::Refused { errno: Errno::INVAL, reason: Some("address families are mixed".into()) };
     let mut builder = RouteMessageBuilder::<IpAddr>::new()
         .destination_prefix(route.destination.addr(), route.destination.prefix_len())
         .map_err(|_| mixed(()))?

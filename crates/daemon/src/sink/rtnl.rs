@@ -1,80 +1,78 @@
 //! What the appliers of links and routes share: typed requests and listings.
 
-use netlink_packet_core::Emitable;
+use bramblegate_netlink::rtnetlink::{Listing, kind};
+use bramblegate_netlink::{Emitable, Message, NetlinkError, Protocol, Socket};
 
 use crate::event::Event;
-use crate::source::netlink::{Connection, Listing, Message, RequestError, parse};
+use crate::source::netlink::parse;
 
-/// `NLM_F_CREATE` with `NLM_F_EXCL`: add, and say so if it is there already.
-pub const ADD: u16 = 0x600;
-/// `NLM_F_CREATE` with `NLM_F_REPLACE`.
-pub const REPLACE: u16 = 0x500;
+pub use bramblegate_netlink::rtnetlink::{ADD, REPLACE};
 
 /// What the kernel is asked to do: `RTM_*` of `linux/rtnetlink.h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Request {
-    SetLink = 19,
-    NewAddress = 20,
-    DelAddress = 21,
-    NewRoute = 24,
-    DelRoute = 25,
-    DelNeighbour = 29,
-    NewRule = 32,
-    DelRule = 33,
+    NewAddress = kind::NEW_ADDRESS,
+    DelAddress = kind::DEL_ADDRESS,
+    NewRoute = kind::NEW_ROUTE,
+    DelRoute = kind::DEL_ROUTE,
+    DelNeighbour = kind::DEL_NEIGHBOUR,
+    NewRule = kind::NEW_RULE,
+    DelRule = kind::DEL_RULE,
 }
 
-/// A socket for requests, opened when first needed and again after it failed.
+/// Holds a socket for requests, opened when first needed and again after it failed.
 #[derive(Debug, Default)]
-pub struct Rtnl(Option<Connection>);
+pub struct Rtnl(Option<Socket>);
 
 impl Rtnl {
-    /// Sends one request and waits for the kernel's acknowledgement. Takes the message itself: `RouteNetlinkMessage` brings the
-    /// writing of every kind of message along, traffic control included.
+    /// Sends one request with these flags (`NLM_F_*`) and waits for the kernel's acknowledgement.
     ///
     /// # Errors
     /// The kernel refused, or there is no socket.
-    pub fn send(&mut self, request: Request, message: &dyn Emitable, flags: u16) -> Result<(), RequestError> {
-        let mut body = vec![0; message.buffer_len()];
-        message.emit(&mut body);
-        self.send_bytes(request, &body, flags)
+    pub fn send(&mut self, request: Request, message: &dyn Emitable, flags: u16) -> Result<(), NetlinkError> {
+        self.carry_out(&bramblegate_netlink::Request::new(request as u16, message).flags(flags))
     }
 
-    /// Like [`Rtnl::send`], with the message as it goes over the wire.
+    /// Sends a request as it is.
     ///
     /// # Errors
-    /// The kernel refused, or there is no socket.
-    pub fn send_bytes(&mut self, request: Request, body: &[u8], flags: u16) -> Result<(), RequestError> {
-        self.with(|connection| connection.request(request as u16, flags, body, |_| {}))
+    /// As [`Rtnl::send`].
+    pub fn carry_out(&mut self, request: &bramblegate_netlink::Request) -> Result<(), NetlinkError> {
+        self.with(|socket| socket.request(request, |_| {}))
     }
 
-    /// Hands each message of a listing to `each`.
+    /// Lists; `read` makes items of each message.
     ///
     /// # Errors
-    /// The kernel refused, or there is no socket.
-    pub fn dump(&mut self, listing: Listing, each: impl FnMut(&Message<'_>)) -> Result<(), RequestError> {
-        self.with(|connection| connection.dump(listing, each).map(drop))
+    /// As [`Rtnl::send`].
+    pub fn dump<T, Items: IntoIterator<Item = T>>(
+        &mut self,
+        listing: Listing,
+        read: impl FnMut(&Message<'_>) -> Items,
+    ) -> Result<Vec<T>, NetlinkError> {
+        self.with(|socket| Ok(socket.dump(&listing.request(), read)?.items))
     }
 
-    /// A listing as the events a source would make of it.
+    /// Returns a listing as the events that a source would make of it.
     ///
     /// # Errors
-    /// The kernel refused, or there is no socket.
-    pub fn events(&mut self, listing: Listing) -> Result<Vec<Event>, RequestError> {
-        let mut events = Vec::new();
+    /// As [`Rtnl::send`].
+    pub fn events(&mut self, listing: Listing) -> Result<Vec<Event>, NetlinkError> {
         self.dump(listing, |message| {
+            let mut events = Vec::new();
             parse(message, &mut events);
-        })?;
-        Ok(events)
+            events
+        })
     }
 
-    fn with<T>(&mut self, work: impl FnOnce(&mut Connection) -> Result<T, RequestError>) -> Result<T, RequestError> {
-        let connection = match &mut self.0 {
-            Some(connection) => connection,
-            none => none.insert(Connection::open().map_err(RequestError::Socket)?),
+    fn with<T>(&mut self, work: impl FnOnce(&mut Socket) -> Result<T, NetlinkError>) -> Result<T, NetlinkError> {
+        let socket = match &mut self.0 {
+            Some(socket) => socket,
+            none => none.insert(Socket::open(Protocol::Route, &[])?),
         };
-        let result = work(connection);
-        if matches!(result, Err(RequestError::Socket(_))) {
+        let result = work(socket);
+        if result.as_ref().is_err_and(NetlinkError::is_of_socket) {
             self.0 = None;
         }
         result

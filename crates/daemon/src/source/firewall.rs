@@ -16,15 +16,15 @@ use std::convert::Infallible;
 use std::io;
 use std::time::Duration;
 
+use bramblegate_netlink::netfilter::GROUP_NFTABLES;
+use bramblegate_netlink::{Listener, NetlinkError, Protocol, Socket, messages};
 use ipnet::Ipv4Net;
-use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::event::{Blocker, Dropped, Event, Firewall, Traffic};
-use crate::source::nfnetlink::{GROUP_NFTABLES, Socket, messages};
-use crate::source::readable;
+use crate::source::ReceiverGone;
 use crate::sync::{next_aligned, reached};
 
 use counters::Counts;
@@ -73,12 +73,12 @@ pub struct FirewallWatch {
 /// Tells disturbances of our table, other tables that block us, and counters, until the receiver is gone.
 ///
 /// # Errors
-/// The sockets cannot be made (no nfnetlink in the kernel, no CAP_NET_ADMIN), or the receiver is gone (`BrokenPipe`).
+/// The sockets cannot be made (no nfnetlink in the kernel, no CAP_NET_ADMIN), or the receiver is gone ([`ReceiverGone`]).
 pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<FirewallWatch>) -> io::Result<Infallible> {
-    let listener = readable(Socket::open(GROUP_NFTABLES)?)?;
+    let mut listener = Listener::new(Socket::open(Protocol::Netfilter, &[GROUP_NFTABLES])?)?;
     let mut source = Source {
         events,
-        requests: Socket::open(0)?,
+        requests: Socket::open(Protocol::Netfilter, &[])?,
         watcher: Watcher::default(),
         watch: watch.borrow_and_update().clone(),
         blockers: Blockers::default(),
@@ -95,7 +95,7 @@ pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<Firewal
             biased;
             // First: what waits to be heard may be about what is to be watched from now on.
             changed = watch.changed() => {
-                changed.map_err(|_| io::ErrorKind::BrokenPipe)?;
+                changed.map_err(|_| ReceiverGone)?;
                 if source.rewatch(watch.borrow_and_update().clone()) {
                     look_at.put_off();
                     count_at = count_at.or_else(|| Some(next_aligned(COUNTERS)));
@@ -109,14 +109,10 @@ pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<Firewal
                 count_at = source.count().await?;
             }
             () = reached(count_at) => count_at = source.count().await?,
-            guard = listener.readable() => {
-                let mut guard = guard?;
-                match guard.get_inner().receive() {
-                    Ok(Some(datagram)) => if source.heard(&datagram).await? { look_at.put_off() },
-                    Ok(None) => guard.clear_ready(),
-                    Err(Errno::NOBUFS) => { source.lost().await?; look_at.put_off() }
-                    Err(error) => return Err(error.into()),
-                }
+            batch = listener.receive() => match batch {
+                Ok(batch) => if source.heard(batch).await? { look_at.put_off() },
+                Err(NetlinkError::Overrun) => { source.lost().await?; look_at.put_off() }
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -127,7 +123,7 @@ pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<Firewal
 /// # Errors
 /// No nfnetlink in the kernel, or no CAP_NET_ADMIN.
 pub fn blockers_now(watch: &FirewallWatch) -> io::Result<Blockers> {
-    let mut ruleset = foreign::read(&mut Socket::open(0)?, watch.table)?;
+    let mut ruleset = foreign::read(&mut Socket::open(Protocol::Netfilter, &[])?, watch.table)?;
     legacy::add(&mut ruleset, legacy::read());
     Ok(watch.judge(&ruleset))
 }
@@ -138,7 +134,7 @@ pub fn blockers_now(watch: &FirewallWatch) -> io::Result<Blockers> {
 /// # Errors
 /// No nfnetlink in the kernel, or no CAP_NET_ADMIN.
 pub fn drops_now(table: &str) -> io::Result<Vec<(String, u64)>> {
-    Ok(counters::drops(&mut Socket::open(0)?, table)?)
+    Ok(counters::drops(&mut Socket::open(Protocol::Netfilter, &[])?, table)?)
 }
 
 /// What drops the nodes' traffic.
@@ -255,13 +251,13 @@ struct Source {
 
 impl Source {
     async fn tell(&self, event: Firewall) -> io::Result<()> {
-        self.events.send(Event::Firewall(event)).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+        Ok(self.events.send(Event::Firewall(event)).await.map_err(|_| ReceiverGone)?)
     }
 
-    /// Takes in what the kernel tells; true if another table was changed.
-    async fn heard(&mut self, datagram: &[u8]) -> io::Result<bool> {
+    /// Takes in a batch of messages; true if another table was changed.
+    async fn heard(&mut self, batch: &[u8]) -> io::Result<bool> {
         let mut foreign = false;
-        for message in messages(datagram) {
+        for message in messages(batch) {
             match self.watcher.take(&message, self.watch.table, self.watch.own_port) {
                 Disturbance::None => {}
                 Disturbance::Foreign => foreign = true,

@@ -4,24 +4,20 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
-use netlink_sys::protocols::NETLINK_KOBJECT_UEVENT;
-use netlink_sys::{Socket, SocketAddr};
+use bramblegate_netlink::{Listener, NetlinkError, Protocol, Socket};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::debug;
 
 use crate::event::{Event, Hotplug};
+use crate::source::ReceiverGone;
 use crate::source::pace::Pace;
-use crate::source::readable;
 use crate::sync::reached;
 
 /// 1: the kernel; 2: udev, when it has set owner and mode of the device's node.
 const GROUPS: [u32; 2] = [1, 2];
-/// The kernel's `UEVENT_BUFFER_SIZE` is 2048; udev adds its own properties.
-const LONGEST: usize = 16 * 1024;
 
 /// Each event has a device opened anew: a loose plug's come many a second. So many are told in a row (the kernel and udev tell
 /// of one plug with two to four), …
@@ -33,29 +29,27 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// container), it waits for ever.
 ///
 /// # Errors
-/// The receiver is gone (`BrokenPipe`), or the socket broke.
+/// The receiver is gone ([`ReceiverGone`]), or the socket broke.
 pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
-    let Ok(socket) = Uevents::subscribe() else { return pending().await };
-    let socket = readable(socket)?;
+    let Ok(socket) = Socket::open(Protocol::Uevent, &GROUPS) else { return pending().await };
+    let mut listener = Listener::new(socket)?;
     let mut waiting = Waiting::new(Instant::now());
-    let mut buffer = Vec::with_capacity(LONGEST);
     loop {
         for device in waiting.take_due(Instant::now()) {
-            events.send(Event::Hotplug(device)).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+            events.send(Event::Hotplug(device)).await.map_err(|_| ReceiverGone)?;
         }
-        let mut guard = tokio::select! {
-            guard = socket.readable() => guard?,
+        let datagram = tokio::select! {
+            datagram = listener.next() => datagram,
             () = reached(waiting.next()) => continue,
         };
-        buffer.clear();
-        match socket.get_ref().0.recv(&mut buffer, libc::MSG_DONTWAIT) {
-            Ok(_) => waiting.add(parse(&buffer).as_slice(), Instant::now()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
-            // Interrupted, or messages were dropped: both outputs look again.
-            Err(error) => {
-                debug!(%error, "uevents may have been lost");
+        match datagram {
+            Ok(datagram) => waiting.add(parse(datagram).as_slice(), Instant::now()),
+            // Some were dropped: both outputs look again.
+            Err(NetlinkError::Overrun) => {
+                debug!("uevents were lost");
                 waiting.add(&[Hotplug::Display, Hotplug::Indicator], Instant::now());
             }
+            Err(error) => return Err(error.into()),
         }
     }
 }
@@ -84,31 +78,6 @@ impl Waiting {
     fn take_due(&mut self, now: Instant) -> Vec<Hotplug> {
         let due = self.0.iter_mut().filter_map(|(device, _, due)| due.take_if(|at| *at <= now).map(|_| *device));
         due.collect()
-    }
-}
-
-struct Uevents(Socket);
-
-impl Uevents {
-    fn subscribe() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_KOBJECT_UEVENT)?;
-        socket.bind(&SocketAddr::new(0, 0))?;
-        for group in GROUPS {
-            socket.add_membership(group)?;
-        }
-        Ok(Self(socket))
-    }
-}
-
-impl AsFd for Uevents {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl AsRawFd for Uevents {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
     }
 }
 

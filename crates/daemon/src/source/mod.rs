@@ -15,7 +15,6 @@ pub mod hotplug;
 pub mod leases;
 pub mod nameserver;
 pub mod netlink;
-pub mod nfnetlink;
 pub mod ntp;
 pub(crate) mod oneshot;
 pub mod pace;
@@ -35,6 +34,17 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+/// Ends a source: nobody takes its events any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("nobody takes the events any more")]
+pub struct ReceiverGone;
+
+impl From<ReceiverGone> for io::Error {
+    fn from(gone: ReceiverGone) -> Self {
+        Self::new(io::ErrorKind::BrokenPipe, gone)
+    }
+}
 
 /// Waits for `inner` to become readable in the runtime's own poll.
 pub(crate) fn readable<T: AsFd + AsRawFd>(inner: T) -> io::Result<AsyncFd<T>> {

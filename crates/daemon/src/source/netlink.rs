@@ -1,86 +1,116 @@
-//! Links, addresses, routes, rules and interface settings, as the kernel tells them by rtnetlink.
+//! Links, addresses, routes, rules and interface settings, as the kernel announces them by
+//! rtnetlink.
 //!
-//! Subscribed first, listed afterwards: what changes while the listing runs waits in the groups' socket and is told after
-//! it, so the last word is always right. The socket is read and parsed here, one datagram at a time, straight into events.
+//! Subscribed first, listed afterwards: what changes while the listing runs waits in the groups'
+//! socket and is heard after it, so the last word is always right. The kernel drops what nobody
+//! reads ([`filter::forwarding`]); what waits is read at once and as a whole, and in a storm at
+//! most a hundred times a second.
 
+mod coalesce;
 mod neighbours;
 mod nexthop;
 mod parse;
-mod socket;
-mod wire;
 
 use std::convert::Infallible;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use bramblegate_netlink::rtnetlink::{Listing, group};
+use bramblegate_netlink::{Listener, NetlinkError, Protocol, Socket, filter, messages};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::event::{Change, Dump, Event, Netconf};
-use crate::source::readable;
+use crate::source::ReceiverGone;
+use crate::source::pace::Pace;
 
-pub use neighbours::{entry as neighbour_entry, is_permanent, neighbour, resolve_anew, run as run_neighbours};
-pub use parse::{INET_CONF_ATTRIBUTE, inet_conf, parse};
-pub use socket::{Connection, LISTINGS, Listing, RequestError};
-pub use wire::{Attributes, Message, Messages, push, u32_of};
+pub use neighbours::{neighbour, neighbour_message, resolve_anew, run as run_neighbours};
+pub use parse::parse;
 
 use nexthop::NexthopRoutes;
-use socket::Groups;
 
-/// The kernel drops IPv4 routes without a word when their address, interface or nexthop object goes, and names only the new route
-/// of a replacement: list again this long after.
+/// What is heard of. Neighbours have a socket of their own, because they are the busiest by far.
+const GROUPS: [u32; 9] = [
+    group::LINK,
+    group::IPV4_ADDRESS,
+    group::IPV4_ROUTE,
+    group::IPV4_RULE,
+    group::IPV6_ADDRESS,
+    group::IPV6_ROUTE,
+    group::IPV6_RULE,
+    group::IPV4_NETCONF,
+    group::NEXTHOP,
+];
+/// What is listed, in this order.
+const LISTINGS: [Listing; 5] = [Listing::Links, Listing::Addresses, Listing::Routes, Listing::Rules, Listing::Netconf];
+
+/// The kernel drops IPv4 routes without a word when their address, interface or nexthop object
+/// goes, and names only the new route of a replacement: list again this long after.
 const SETTLE: Duration = Duration::from_millis(20);
 /// Shortest time between two listings, so that a storm cannot keep us listing.
 const DUMP_SPACING: Duration = Duration::from_millis(100);
+/// So many readings follow one another at once; a cable that is plugged in takes some ten, …
+const READINGS: u32 = 32;
+/// … and in a storm there is one in each interval: what comes meanwhile waits and is read together.
+const READING_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Tells every change until the receiver is gone.
+/// Emits every change until the receiver is gone.
 ///
 /// # Errors
-/// The sockets cannot be made or read, or the receiver is gone (`BrokenPipe`).
+/// The sockets cannot be made or read, or the receiver is gone ([`ReceiverGone`]).
 pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
-    let groups = Groups::subscribe(&socket::GROUPS)?;
-    groups.subscribe_if_known(socket::NEXTHOPS);
-    let groups = readable(groups)?;
-    let mut requests = Connection::open()?;
+    let socket = Socket::open(Protocol::Route, &GROUPS)?;
+    socket.attach(&filter::forwarding())?;
+    let mut listener = Listener::new(socket)?;
+    let mut requests = Socket::open(Protocol::Route, &[])?;
     let mut nexthops = NexthopRoutes::default();
     let mut list_at = list(&mut requests, &mut nexthops, &events).await?;
     let mut listed = Instant::now();
-    let mut buffer = Vec::with_capacity(socket::DATAGRAM);
+    let mut pace = Pace::new(READINGS, READING_INTERVAL, listed);
+    let mut read_at = listed;
     let mut parsed = Vec::new();
     loop {
-        let mut guard = tokio::select! {
-            guard = groups.readable() => guard?,
+        let batch = tokio::select! {
+            batch = read_from(&mut listener, read_at) => batch,
             () = due(list_at) => {
                 list_at = list(&mut requests, &mut nexthops, &events).await?;
                 listed = Instant::now();
                 continue;
             }
         };
-        match groups.get_ref().receive(&mut buffer) {
-            Ok(()) => {
-                for message in Messages::new(&buffer) {
+        let now = Instant::now();
+        read_at = pace.next(now);
+        match batch {
+            Ok(batch) => {
+                for message in messages(batch) {
                     let before = parsed.len();
                     let unsure = parse(&message, &mut parsed);
                     if nexthops.take(&message, parsed.get(before..).unwrap_or_default()) || unsure {
-                        let _ = list_at.get_or_insert_with(|| (Instant::now() + SETTLE).max(listed + DUMP_SPACING));
+                        let _ = list_at.get_or_insert_with(|| (now + SETTLE).max(listed + DUMP_SPACING));
                     }
                 }
-                for mut event in parsed.drain(..) {
+                for mut event in coalesce::last_words(std::mem::take(&mut parsed)) {
                     look_for_radio(&mut event);
-                    tell(&events, event).await?;
+                    emit(&events, event).await?;
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if socket::is_overrun(&error) => {
-                tell(&events, Event::Overrun).await?;
-                groups.get_ref().discard(&mut buffer);
-                list_at = Some(Instant::now().max(listed + DUMP_SPACING));
+            Err(NetlinkError::Overrun) => {
+                emit(&events, Event::Overrun).await?;
+                list_at = Some(now.max(listed + DUMP_SPACING));
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Reads what waits, not before `at`.
+async fn read_from(listener: &mut Listener, at: Instant) -> Result<&[u8], NetlinkError> {
+    if at > Instant::now() {
+        listener.rest();
+        sleep_until(at).await;
+    }
+    listener.receive().await
 }
 
 /// What there is now, once: for the verbs that only look.
@@ -88,12 +118,15 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
 /// # Errors
 /// The kernel refused the socket or a listing.
 pub fn snapshot() -> io::Result<Vec<Event>> {
-    let mut requests = Connection::open()?;
+    let mut requests = Socket::open(Protocol::Route, &[])?;
     let mut events = Vec::new();
-    for listing in socket::LISTINGS {
-        requests.dump(listing, |message| {
-            parse(message, &mut events);
+    for listing in LISTINGS {
+        let dump = requests.dump(&listing.request(), |message| {
+            let mut parsed = Vec::new();
+            parse(message, &mut parsed);
+            parsed
         })?;
+        events.extend(dump.items);
     }
     events.iter_mut().for_each(look_for_radio);
     events.extend(global_forwarding());
@@ -123,39 +156,42 @@ async fn due(at: Option<Instant>) {
     }
 }
 
-/// Tells everything there is; `Some` when it changed so much meanwhile that it is to be listed again then.
+/// Emits everything there is; `Some` when it changed so much meanwhile that it is to be listed
+/// again then.
 async fn list(
-    requests: &mut Connection,
+    requests: &mut Socket,
     nexthops: &mut NexthopRoutes,
     events: &mpsc::Sender<Event>,
 ) -> io::Result<Option<Instant>> {
     let mut whole = true;
     nexthops.clear();
-    tell(events, Event::Dump(Dump::Begin)).await?;
-    for listing in socket::LISTINGS {
-        let mut parsed = Vec::new();
-        whole &= requests.dump(listing, |message| {
-            let before = parsed.len();
+    emit(events, Event::Dump(Dump::Begin)).await?;
+    for listing in LISTINGS {
+        let dump = requests.dump(&listing.request(), |message| {
+            let mut parsed = Vec::new();
             parse(message, &mut parsed);
-            nexthops.take(message, parsed.get(before..).unwrap_or_default());
+            nexthops.take(message, &parsed);
+            parsed
         })?;
-        for mut event in parsed {
+        whole &= dump.whole;
+        for mut event in dump.items {
             look_for_radio(&mut event);
-            tell(events, event).await?;
+            emit(events, event).await?;
         }
     }
     if let Some(event) = global_forwarding() {
-        tell(events, event).await?;
+        emit(events, event).await?;
     }
-    tell(events, Event::Dump(Dump::End)).await?;
+    emit(events, Event::Dump(Dump::End)).await?;
     Ok((!whole).then(|| Instant::now() + DUMP_SPACING))
 }
 
-async fn tell(events: &mpsc::Sender<Event>, event: Event) -> io::Result<()> {
-    events.send(event).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+async fn emit(events: &mpsc::Sender<Event>, event: Event) -> Result<(), ReceiverGone> {
+    events.send(event).await.map_err(|_| ReceiverGone)
 }
 
-/// A radio under a name that does not begin with `wl` still has its `phy80211`; only hardware is looked up.
+/// A radio under a name that does not begin with `wl` still has its `phy80211`; only hardware is
+/// looked up.
 fn look_for_radio(event: &mut Event) {
     if let Event::Link(Change::Present(link)) = event {
         if !link.wireless && !link.loopback && link.kind.is_none() {

@@ -2,12 +2,14 @@
 
 use std::io;
 
+use bramblegate_netlink::packet::link::LinkAttribute;
+use bramblegate_netlink::rtnetlink::{self, Listing};
+use bramblegate_netlink::{self as netlink, Message};
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
-use super::netlink::{Attributes, Connection, Listing, parse, u32_of};
-use crate::event::{Change, Event, LinkIndex, Mac};
+use crate::event::{LinkIndex, Mac};
 
 /// `AF_PACKET`, `ETH_P_IP`, `ETH_P_ARP`
 const AF_PACKET: u16 = 17;
@@ -17,10 +19,6 @@ pub const ETHERTYPE_IPV4: u16 = 0x0800;
 pub const ETHERTYPE_ARP: u16 = 0x0806;
 /// Bytes of a `sockaddr_ll`.
 const SOCKADDR_LL: u8 = 20;
-/// `IFLA_CARRIER_CHANGES`
-const CARRIER_CHANGES: u16 = 35;
-/// `sizeof(struct ifinfomsg)`
-const LINK_HEADER: usize = 16;
 
 /// A port as the kernel sees it now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,18 +34,24 @@ pub struct Port {
 /// # Errors
 /// The kernel was not to be asked, or there is no such port with a hardware address.
 pub fn find(name: &str) -> io::Result<Port> {
-    let mut found = None;
-    let mut events = Vec::new();
-    Connection::open()?.dump(Listing::LINKS, |message| {
-        parse(message, &mut events);
-        let changes = Attributes::after(message.payload, LINK_HEADER).find(CARRIER_CHANGES).and_then(u32_of);
-        for event in events.drain(..) {
-            let Event::Link(Change::Present(link)) = event else { continue };
-            let port = |mac| Port { index: link.index, mac, carrier_changes: changes.unwrap_or(0) };
-            found = found.or(link.mac.filter(|_| link.name == name).map(port));
+    let mut requests = netlink::Socket::open(netlink::Protocol::Route, &[])?;
+    let found = requests.dump(&Listing::Links.request(), |message| port(message, name))?;
+    found.items.first().copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Reads a port from its message if it has this name and a hardware address.
+fn port(message: &Message<'_>, wanted: &str) -> Option<Port> {
+    let link = rtnetlink::link(message)?;
+    let (mut named, mut mac, mut carrier_changes) = (false, None, 0);
+    for attribute in link.attributes() {
+        match attribute {
+            LinkAttribute::IfName(name) => named = name == wanted,
+            LinkAttribute::Address(bytes) => mac = bytes.try_into().ok().map(Mac),
+            LinkAttribute::CarrierChanges(changes) => carrier_changes = changes,
+            _ => {}
         }
-    })?;
-    found.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+    mac.filter(|_| named).map(|mac| Port { index: link.header.index, mac, carrier_changes })
 }
 
 /// A socket that hears what comes in at one port and passes `filter` (classic BPF; empty: everything), and nothing else: not

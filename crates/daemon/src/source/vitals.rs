@@ -17,13 +17,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bramblegate_netlink::Socket;
 use tokio::sync::{mpsc, watch as channel};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep_until;
 
 use crate::config::VitalLimits;
 use crate::event::{Event, Head, Netconf, Vital};
-use crate::source::nfnetlink::Socket;
 use crate::sync::next_aligned;
 use head::{SENSORS, Seen, View};
 pub use neighbours::Neighbours;

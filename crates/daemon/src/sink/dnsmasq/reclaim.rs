@@ -5,14 +5,17 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
 
+use bramblegate_netlink::Message;
+use bramblegate_netlink::packet::neighbour::NeighbourState;
+use bramblegate_netlink::rtnetlink::{self, Listing};
 use rustix::net::netdevice::name_to_index;
 use socket2::{Domain, Socket, Type};
 
-use crate::event::{Change, Mac};
+use crate::event::{Change, LinkIndex, Mac};
 use crate::render::dnsmasq::Files;
 use crate::sink::rtnl::{Request, Rtnl};
 use crate::source::leases::file::Entry;
-use crate::source::netlink::{Listing, is_permanent, neighbour, neighbour_entry};
+use crate::source::netlink::{neighbour, neighbour_message};
 
 /// UDP port of DHCP servers (RFC 2131 4.1).
 const SERVER_PORT: u16 = 67;
@@ -91,17 +94,20 @@ pub fn forget_neighbours(port: &str, homes: &Homes) -> io::Result<()> {
     let index = name_to_index(&socket, port)?;
     let mut rtnl = Rtnl::default();
     let owners = BTreeMap::from_iter(homes.iter().copied());
-    let mut stale = Vec::new();
-    rtnl.dump(Listing::NEIGHBOURS, |message| {
-        let Some(Change::Present(known)) = neighbour(message, index) else { return };
-        let IpAddr::V4(address) = known.address else { return };
-        if owners.get(&address).is_some_and(|owner| known.mac != Some(*owner)) && !is_permanent(message.payload) {
-            stale.push(address);
+    let known = rtnl.dump(Listing::Neighbours(index), |message| passing_neighbour(message, index))?;
+    for (address, mac) in known {
+        if owners.get(&address).is_some_and(|owner| mac != Some(*owner)) {
+            // It may have gone by itself.
+            let _ = rtnl.send(Request::DelNeighbour, &neighbour_message(index, address), 0);
         }
-    })?;
-    for address in stale {
-        // It may have gone by itself.
-        let _ = rtnl.send_bytes(Request::DelNeighbour, &neighbour_entry(index, address), 0);
     }
     Ok(())
+}
+
+/// Returns a neighbour's address and hardware address, unless it was made for ever.
+fn passing_neighbour(message: &Message<'_>, index: LinkIndex) -> Option<(Ipv4Addr, Option<Mac>)> {
+    let Change::Present(known) = neighbour(message, index)? else { return None };
+    let IpAddr::V4(address) = known.address else { return None };
+    let is_permanent = rtnetlink::neighbour(message)?.header.state == NeighbourState::Permanent;
+    (!is_permanent).then_some((address, known.mac))
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
-use nftnl::nftnl_sys::libc;
 use rustix::io::Errno;
 
 use super::expr::name_of_interface;
 use crate::policy::ruleset::{Data, Elements, Item, TABLE, Transport, Verdict};
-use crate::source::nfnetlink::{Attributes, Message, NFTABLES, Nested, Request, Socket, attributes};
+use bramblegate_netlink::netfilter::NFTABLES;
+use bramblegate_netlink::{Attributes, Message, Request, Socket, attributes};
 
 /// `NFPROTO_INET`
 const INET: u8 = 1;
@@ -143,9 +143,8 @@ fn after(number: &[u8]) -> Option<Vec<u8>> {
 /// # Errors
 /// What the kernel answered; `ENOENT`: there is no such set.
 pub fn read(socket: &mut Socket, set: &str) -> Result<BTreeSet<Element>, Errno> {
-    let request = Request::new(NFTABLES, GET_ELEMENTS, INET).dump().text(LIST_TABLE, TABLE).text(LIST_SET, set);
-    let found = socket.dump(&request, |message| Some(listed(message)))?;
-    Ok(found.into_iter().flatten().collect())
+    let request = Request::netfilter(NFTABLES, GET_ELEMENTS, INET).dump().text(LIST_TABLE, TABLE).text(LIST_SET, set);
+    Ok(socket.dump(&request, listed)?.items.into_iter().collect())
 }
 
 fn listed(message: &Message<'_>) -> Vec<Element> {

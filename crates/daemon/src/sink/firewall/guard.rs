@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bramblegate_netlink::netfilter::GROUP_NFTABLES;
+use bramblegate_netlink::{Protocol, Socket, messages};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 
@@ -17,7 +19,6 @@ use super::encode::Encoded;
 use super::transact::transact;
 use crate::policy::ruleset::TABLE;
 use crate::source::firewall::Watcher;
-use crate::source::nfnetlink::{GROUP_NFTABLES, Socket, messages};
 
 /// Not more often than somebody else could want in earnest: with one who takes the rules away again and again, the usual
 /// way remains.
@@ -94,7 +95,7 @@ impl Held {
         let lately = self.last.is_some_and(|last| now.duration_since(last) < INTERVAL);
         if let Some(ready) = self.ready.as_ref().filter(|_| !lately) {
             self.last = Some(now);
-            self.restored = transact(&self.socket, ready).is_ok();
+            self.restored = transact(&mut self.socket, ready).is_ok();
         }
     }
 }
@@ -108,11 +109,11 @@ pub(super) struct Guard {
 impl Guard {
     /// `None` where the system gives no socket or thread: then the usual way has to do.
     pub fn start(hold: Hold) -> Option<Self> {
-        let ear = Socket::open(GROUP_NFTABLES).ok()?;
+        let ear = Socket::open(Protocol::Netfilter, &[GROUP_NFTABLES]).ok()?;
         let end = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()?);
         let ended = Arc::clone(&end);
         let thread = thread::Builder::new().name("nft-guard".into()).stack_size(STACK);
-        thread.spawn(move || stand(&ear, &hold, &ended)).ok()?;
+        thread.spawn(move || stand(ear, &hold, &ended)).ok()?;
         Some(Self { end })
     }
 }
@@ -124,12 +125,13 @@ impl Drop for Guard {
 }
 
 /// Until it is told to end.
-fn stand(ear: &Socket, hold: &Hold, ended: &OwnedFd) {
+fn stand(mut ear: Socket, hold: &Hold, ended: &OwnedFd) {
     let mut watcher = Watcher::default();
-    // So that this thread's memory is there when it counts.
-    ear.drain();
     loop {
-        let mut fds = [PollFd::new(ear, PollFlags::IN), PollFd::new(ended, PollFlags::IN)];
+        // Before the first wait too: this thread's memory is there when it counts, and what came before
+        // the thread ran is not lost.
+        hear(&mut ear, &mut watcher, hold);
+        let mut fds = [PollFd::new(&ear, PollFlags::IN), PollFd::new(ended, PollFlags::IN)];
         match poll(&mut fds, None) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(_) => return,
@@ -138,14 +140,17 @@ fn stand(ear: &Socket, hold: &Hold, ended: &OwnedFd) {
         if ended.revents().contains(PollFlags::IN) {
             return;
         }
-        // Lost messages are heard of by the source as well, which makes the applier look.
-        while let Ok(Some(datagram)) = ear.receive() {
-            for message in messages(&datagram) {
-                let touched = watcher.is_touched();
-                watcher.take(&message, TABLE, hold.port);
-                if watcher.is_touched() && !touched {
-                    hold.restore();
-                }
+    }
+}
+
+/// Takes what waits. Lost messages are heard of by the source as well, which makes the applier look.
+fn hear(ear: &mut Socket, watcher: &mut Watcher, hold: &Hold) {
+    while let Ok(Some(datagram)) = ear.receive() {
+        for message in messages(datagram) {
+            let touched = watcher.is_touched();
+            watcher.take(&message, TABLE, hold.port);
+            if watcher.is_touched() && !touched {
+                hold.restore();
             }
         }
     }

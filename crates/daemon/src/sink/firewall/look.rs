@@ -1,10 +1,11 @@
 //! What the kernel holds under our table's name.
 
+use bramblegate_netlink::netfilter::NFTABLES;
+use bramblegate_netlink::{Request, Socket};
 use rustix::io::Errno;
 
 use super::encode::comment_data;
 use crate::policy::ruleset::{HIDING, TABLE, TABLE_COMMENT};
-use crate::source::nfnetlink::{NFTABLES, Nested, Request, Socket, attributes};
 
 /// `NFPROTO_INET`
 const INET: u8 = 1;
@@ -36,8 +37,8 @@ pub struct Seen {
 /// The table of our name, if there is one.
 pub fn look(socket: &mut Socket) -> Result<Option<Seen>, Errno> {
     let mut seen = None;
-    let request = Request::new(NFTABLES, GET_TABLE, INET).text(TABLE_NAME, TABLE);
-    let answer = socket.ask(&request, |message| {
+    let request = Request::netfilter(NFTABLES, GET_TABLE, INET).text(TABLE_NAME, TABLE);
+    let answer = socket.request(&request, |message| {
         let table = message.attributes();
         seen = Some(Seen {
             flags: table.be32(TABLE_FLAGS).unwrap_or(0),
@@ -45,7 +46,7 @@ pub fn look(socket: &mut Socket) -> Result<Option<Seen>, Errno> {
             ours: table.value(TABLE_USERDATA) == Some(comment_data(TABLE_COMMENT).as_slice()),
         });
     });
-    match answer {
+    match answer.map_err(Errno::from) {
         Ok(()) => Ok(seen),
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno),
@@ -54,13 +55,13 @@ pub fn look(socket: &mut Socket) -> Result<Option<Seen>, Errno> {
 
 /// Is there a rule in our table that hides the cluster's addresses?
 pub(super) fn masquerades(socket: &mut Socket) -> Result<bool, Errno> {
-    let request = Request::new(NFTABLES, GET_RULE, INET).dump().text(RULE_TABLE, TABLE);
+    let request = Request::netfilter(NFTABLES, GET_RULE, INET).dump().text(RULE_TABLE, TABLE);
     let found = socket.dump(&request, |message| {
         let rule = message.attributes();
         let ours = rule.text(RULE_TABLE).as_deref() == Some(TABLE);
         let ours = ours && rule.text(RULE_CHAIN).as_deref() == Some(HIDING);
-        let mut names = rule.nest(RULE_EXPRESSIONS).map(|element| attributes(element.value).text(EXPRESSION_NAME));
+        let mut names = rule.nest(RULE_EXPRESSIONS).map(|element| element.nest().text(EXPRESSION_NAME));
         (ours && names.any(|name| name.as_deref() == Some("masq"))).then_some(())
     })?;
-    Ok(!found.is_empty())
+    Ok(!found.items.is_empty())
 }

@@ -1,12 +1,12 @@
 //! Sending a transaction and hearing what became of it.
 
+use bramblegate_netlink::{Socket, messages};
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::encode::{Encoded, Label};
 use crate::policy::ruleset::Ruleset;
-use crate::source::nfnetlink::{Socket, messages};
 
 /// The first thing the kernel would not do; nothing of the transaction was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,23 +28,23 @@ pub(super) fn devices_missing(ruleset: &Ruleset) -> bool {
 ///
 /// # Errors
 /// The first message that was refused. `TIMEDOUT` at [`Label::Batch`] if there was no answer at all.
-pub fn transact(socket: &Socket, encoded: &Encoded) -> Result<(), Refusal> {
+pub fn transact(socket: &mut Socket, encoded: &Encoded) -> Result<(), Refusal> {
     let whole = |errno| Refusal { label: Label::Batch, errno };
     socket.drain();
-    socket.send(&encoded.bytes).map_err(whole)?;
+    socket.send(&encoded.bytes).map_err(|error| whole(error.into()))?;
     let mut refusal: Option<Refusal> = None;
     let mut answered = false;
     loop {
         let datagram = match socket.receive() {
             Ok(Some(datagram)) => datagram,
             Ok(None) => break,
-            Err(errno) => return Err(refusal.unwrap_or(whole(errno))),
+            Err(error) => return Err(refusal.unwrap_or(whole(error.into()))),
         };
-        for message in messages(&datagram) {
+        for message in messages(datagram) {
             let place = (message.sequence as usize).checked_sub(1);
             let label = place.and_then(|place| encoded.labels.get(place)).copied().unwrap_or(Label::Batch);
             match message.outcome() {
-                Some(Err(errno)) if refusal.is_none() => refusal = Some(Refusal { label, errno }),
+                Some(Err(error)) if refusal.is_none() => refusal = Some(Refusal { label, errno: error.into() }),
                 Some(Ok(())) => answered = true,
                 _ => {}
             }

@@ -1,10 +1,12 @@
 //! The per-interface IPv4 settings (`linux/ip.h`, `IPV4_DEVCONF_*`), written by `RTM_SETLINK` with `IFLA_AF_SPEC` /
 //! `AF_INET` / `IFLA_INET_CONF`: CAP_NET_ADMIN is enough, and `/proc/sys` may be read-only.
 
+use bramblegate_netlink::packet::link::InetDevConf;
+use bramblegate_netlink::{Message, NetlinkError, rtnetlink};
+
 use crate::event::LinkIndex;
 use crate::policy::InterfaceConf;
-use crate::sink::rtnl::{Request, Rtnl};
-use crate::source::netlink::{INET_CONF_ATTRIBUTE, RequestError, inet_conf, push};
+use crate::sink::rtnl::Rtnl;
 
 /// Of `linux/ip.h`.
 pub const FORWARDING: u16 = 1;
@@ -18,25 +20,21 @@ pub const PROMOTE_SECONDARIES: u16 = 20;
 pub const ACCEPT_LOCAL: u16 = 23;
 pub const IGNORE_ROUTES_WITH_LINKDOWN: u16 = 29;
 
-/// `IFF_UP` of `linux/if.h`
-pub const UP: u32 = 1;
-/// `IFLA_AF_SPEC`, `AF_INET`, `NLA_F_NESTED`
-const AF_SPEC: u16 = 26;
-const AF_INET: u16 = 2;
-const NESTED: u16 = 0x8000;
+/// Where a setting is among those of a port.
+type Place = fn(&InetDevConf) -> i32;
 
-/// The settings we may change, by the names they have in `/proc/sys/net/ipv4/conf`.
-const NAMES: [(u16, &str); 10] = [
-    (FORWARDING, "forwarding"),
-    (ACCEPT_REDIRECTS, "accept_redirects"),
-    (SEND_REDIRECTS, "send_redirects"),
-    (ACCEPT_SOURCE_ROUTE, "accept_source_route"),
-    (RP_FILTER, "rp_filter"),
-    (ARP_ANNOUNCE, "arp_announce"),
-    (ARP_IGNORE, "arp_ignore"),
-    (PROMOTE_SECONDARIES, "promote_secondaries"),
-    (ACCEPT_LOCAL, "accept_local"),
-    (IGNORE_ROUTES_WITH_LINKDOWN, "ignore_routes_with_linkdown"),
+/// The settings we may change, by the names they have in `/proc/sys/net/ipv4/conf`, and where they are read.
+const NAMES: [(u16, &str, Place); 10] = [
+    (FORWARDING, "forwarding", |conf| conf.forwarding),
+    (ACCEPT_REDIRECTS, "accept_redirects", |conf| conf.accept_redirects),
+    (SEND_REDIRECTS, "send_redirects", |conf| conf.send_redirects),
+    (ACCEPT_SOURCE_ROUTE, "accept_source_route", |conf| conf.accept_source_route),
+    (RP_FILTER, "rp_filter", |conf| conf.rp_filter),
+    (ARP_ANNOUNCE, "arp_announce", |conf| conf.arp_announce),
+    (ARP_IGNORE, "arp_ignore", |conf| conf.arp_ignore),
+    (PROMOTE_SECONDARIES, "promote_secondaries", |conf| conf.promote_secondaries),
+    (ACCEPT_LOCAL, "accept_local", |conf| conf.accept_local),
+    (IGNORE_ROUTES_WITH_LINKDOWN, "ignore_routes_with_linkdown", |conf| conf.ignore_routes_with_linkdown),
 ];
 
 /// One setting and its new value.
@@ -51,19 +49,19 @@ pub struct Change {
 pub struct Conf([Option<u32>; NAMES.len()]);
 
 impl Conf {
-    /// From the body of an `RTM_NEWLINK`; `None` for an interface without IPv4.
-    pub fn read(payload: &[u8]) -> Option<Self> {
-        inet_conf(payload, FORWARDING)?;
-        Some(Self(NAMES.map(|(setting, _)| inet_conf(payload, setting))))
+    /// Reads them from an `RTM_NEWLINK`; `None` for an interface without IPv4.
+    pub fn read(message: &Message<'_>) -> Option<Self> {
+        let conf = rtnetlink::inet_conf(message)?;
+        Some(Self(NAMES.map(|(.., value)| u32::try_from(value(&conf)).ok())))
     }
 
     #[cfg(test)]
     pub fn of(values: &[(u16, u32)]) -> Self {
-        Self(NAMES.map(|(setting, _)| values.iter().find(|(number, _)| *number == setting).map(|(_, value)| *value)))
+        Self(NAMES.map(|(setting, ..)| values.iter().find(|(number, _)| *number == setting).map(|(_, value)| *value)))
     }
 
     pub fn get(&self, setting: u16) -> Option<u32> {
-        NAMES.iter().zip(self.0).find(|((number, _), _)| *number == setting).and_then(|(_, value)| value)
+        NAMES.iter().zip(self.0).find(|((number, ..), _)| *number == setting).and_then(|(_, value)| value)
     }
 }
 
@@ -104,12 +102,12 @@ pub fn named(changes: &[Change]) -> String {
 }
 
 pub fn name(setting: u16) -> &'static str {
-    NAMES.iter().find(|(number, _)| *number == setting).map_or("?", |(_, name)| name)
+    NAMES.iter().find(|(number, ..)| *number == setting).map_or("?", |(_, name, _)| name)
 }
 
 /// The setting of this name, if it is one that we may change.
 pub fn number(name: &str) -> Option<u16> {
-    NAMES.iter().find(|(_, known)| *known == name).map(|(number, _)| *number)
+    NAMES.iter().find(|(_, known, _)| *known == name).map(|(number, ..)| *number)
 }
 
 /// The highest value that a setting has (the kernel's Documentation/networking/ip-sysctl.rst).
@@ -121,51 +119,21 @@ pub fn highest(setting: u16) -> u32 {
     }
 }
 
-pub fn write(rtnl: &mut Rtnl, index: LinkIndex, changes: &[Change]) -> Result<(), RequestError> {
-    rtnl.send_bytes(Request::SetLink, &message(index, changes), 0)
-}
-
-/// `struct ifinfomsg` of `linux/rtnetlink.h` that sets these flags and leaves the others. Plain bytes: the crate's type knows
-/// every kind of bridge, bond and tunnel, and all of that would be in the program.
-pub fn link(index: LinkIndex, flags: u32) -> Vec<u8> {
-    [0, index, flags, flags].into_iter().flat_map(u32::to_ne_bytes).collect()
-}
-
-fn message(index: LinkIndex, changes: &[Change]) -> Vec<u8> {
-    let (mut conf, mut inet, mut spec) = (Vec::new(), Vec::new(), Vec::new());
-    changes.iter().for_each(|change| push(&mut conf, change.setting, &change.value.to_ne_bytes()));
-    push(&mut inet, INET_CONF_ATTRIBUTE | NESTED, &conf);
-    push(&mut spec, AF_INET | NESTED, &inet);
-    let mut message = link(index, 0);
-    push(&mut message, AF_SPEC | NESTED, &spec);
-    message
+/// Writes new values of a port's settings.
+///
+/// # Errors
+/// The kernel refused, or there is no socket.
+pub fn write(rtnl: &mut Rtnl, index: LinkIndex, changes: &[Change]) -> Result<(), NetlinkError> {
+    let settings: Vec<_> = changes.iter().map(|change| (change.setting, change.value)).collect();
+    rtnl.carry_out(&rtnetlink::set_inet_conf(index, &settings))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::netlink::{Attributes, u32_of};
-    use netlink_packet_core::Parseable;
-    use netlink_packet_route::link::{LinkFlags, LinkMessage};
-
-    #[test]
-    fn a_request_is_read_by_others_as_it_was_meant() {
-        let bytes = link(7, UP);
-        let up = LinkMessage::parse(&bytes).unwrap();
-        assert_eq!((up.header.index, up.header.flags, up.header.change_mask), (7, LinkFlags::Up, LinkFlags::Up));
-        let changes = [Change { setting: FORWARDING, value: 1 }, Change { setting: RP_FILTER, value: 2 }];
-        let bytes = message(7, &changes);
-        let inet = Attributes::after(&bytes, link(7, 0).len())
-            .find(AF_SPEC)
-            .and_then(|spec| Attributes::new(spec).find(AF_INET));
-        let conf = inet.and_then(|inet| Attributes::new(inet).find(INET_CONF_ATTRIBUTE)).unwrap();
-        let read: Vec<_> = Attributes::new(conf).map(|(setting, value)| (setting, u32_of(value))).collect();
-        assert_eq!(read, [(FORWARDING, Some(1)), (RP_FILTER, Some(2))]);
-        assert!(bytes.starts_with(&link(7, 0)), "no flag of the port is touched");
-    }
 
     fn conf(forwarding: u32, arp_ignore: u32) -> Conf {
-        Conf(NAMES.map(|(setting, _)| match setting {
+        Conf(NAMES.map(|(setting, ..)| match setting {
             FORWARDING => Some(forwarding),
             ARP_IGNORE => Some(arp_ignore),
             _ => Some(0),

@@ -1,12 +1,13 @@
 //! What went wrong on the way over all ports: each port gets what it can, and all faults are told in one message.
 
+use bramblegate_netlink::NetlinkError;
 use ipnet::Ipv4Net;
 use rustix::io::Errno;
 
 use super::conf::{self, Change};
 use super::error::LinkError;
 use crate::event::{Applied, ApplyError, ApplyErrorKind};
-use crate::sink::error::{OutputError, Refused, RequestError, reported};
+use crate::sink::error::{OutputError, Refused, reported};
 
 /// The faults so far.
 #[derive(Debug, Default)]
@@ -28,7 +29,7 @@ impl Faults {
     }
 
     /// A port did not take settings.
-    pub fn settings_refused(&mut self, port: &str, changes: &[Change], error: RequestError) {
+    pub fn settings_refused(&mut self, port: &str, changes: &[Change], error: NetlinkError) {
         // Where the kernel does no IPv4 (an MTU below 68) it answers no ARP either.
         if error.errno() == Some(Errno::AFNOSUPPORT) {
             self.note(Err(LinkError::NoIpv4 { port: port.to_owned() }));
@@ -75,8 +76,8 @@ mod tests {
         [Change { setting: conf::ARP_IGNORE, value: 1 }, Change { setting: conf::FORWARDING, value: 1 }];
     const FILTER: [Change; 1] = [Change { setting: conf::RP_FILTER, value: 2 }];
 
-    fn refused(errno: Errno) -> RequestError {
-        RequestError::Refused { errno, reason: None }
+    fn refused(errno: Errno) -> NetlinkError {
+        NetlinkError::Refused { errno, reason: None }
     }
 
     fn may_have_its_address(faults: &mut Faults) -> bool {

@@ -2,13 +2,13 @@
 
 use std::net::Ipv4Addr;
 
-use rustix::io::Errno;
+use bramblegate_netlink::netfilter::NFTABLES;
+use bramblegate_netlink::{Message, NetlinkError, Request, Socket};
 
 use super::FirewallWatch;
 use super::expression::{Expression, Verdict};
 use super::foreign;
 use crate::event::Dropped;
-use crate::source::nfnetlink::{Message, NFTABLES, Nested, Request, Socket, attributes};
 
 const GET_RULE: u8 = 7;
 const GET_ELEMENTS: u8 = 13;
@@ -38,21 +38,21 @@ impl Counts {
 }
 
 /// Lists the rules of `table` that count and have a comment.
-pub fn rules(socket: &mut Socket, table: &str) -> Result<Vec<Counted>, Errno> {
-    let request = Request::new(NFTABLES, GET_RULE, INET).dump().text(RULE_TABLE, table);
-    socket.dump(&request, |message| counted(message, table))
+pub fn rules(socket: &mut Socket, table: &str) -> Result<Vec<Counted>, NetlinkError> {
+    let request = Request::netfilter(NFTABLES, GET_RULE, INET).dump().text(RULE_TABLE, table);
+    Ok(socket.dump(&request, |message| counted(message, table))?.items)
 }
 
 /// Lists what each rule of `table` has dropped, by comment; none of which it is nothing.
-pub fn drops(socket: &mut Socket, table: &str) -> Result<Vec<Counted>, Errno> {
-    let request = Request::new(NFTABLES, GET_RULE, INET).dump().text(RULE_TABLE, table);
+pub fn drops(socket: &mut Socket, table: &str) -> Result<Vec<Counted>, NetlinkError> {
+    let request = Request::netfilter(NFTABLES, GET_RULE, INET).dump().text(RULE_TABLE, table);
     let dropping = socket.dump(&request, |message| {
         let (_, _, expressions) = foreign::rule(message)?;
         let drops = expressions.contains(&Expression::Verdict(Verdict::Drop));
         counted(message, table).filter(|_| drops)
     })?;
     let mut sums: Vec<Counted> = Vec::new();
-    for (comment, packets) in dropping.into_iter().filter(|(_, packets)| *packets > 0) {
+    for (comment, packets) in dropping.items.into_iter().filter(|(_, packets)| *packets > 0) {
         match sums.iter_mut().find(|(known, _)| *known == comment) {
             Some((_, sum)) => *sum = sum.saturating_add(packets),
             None => sums.push((comment, packets)),
@@ -98,9 +98,9 @@ pub fn with_examples(
 
 /// Returns the smallest address in a set: any will do, and always the same is no news.
 fn example(socket: &mut Socket, table: &str, set: &str) -> Option<Ipv4Addr> {
-    let request = Request::new(NFTABLES, GET_ELEMENTS, INET).dump().text(1, table).text(2, set);
-    let elements = socket.dump(&request, |message| Some(foreign::elements(message, &[]))).ok()?;
-    let addresses = elements.into_iter().flatten().filter_map(|element| {
+    let request = Request::netfilter(NFTABLES, GET_ELEMENTS, INET).dump().text(1, table).text(2, set);
+    let elements = socket.dump(&request, |message| foreign::elements(message, &[])).ok()?.items;
+    let addresses = elements.into_iter().filter_map(|element| {
         let foreign::Key::At(key) = element.key else { return None };
         let octets: [u8; 4] = key.try_into().ok()?;
         Some(Ipv4Addr::from(octets))
@@ -121,7 +121,7 @@ fn counted(message: &Message<'_>, table: &str) -> Option<(String, u64)> {
     }
     let comment = comment(rule.value(RULE_USERDATA)?)?;
     let packets = rule.nest(RULE_EXPRESSIONS).find_map(|element| {
-        let expression = attributes(element.value);
+        let expression = element.nest();
         (expression.text(1).as_deref() == Some("counter")).then(|| expression.nest(2).be64(COUNTER_PACKETS))?
     })?;
     Some((comment, packets))

@@ -1,6 +1,7 @@
 //! Who changed what, from the messages of the group `NFNLGRP_NFTABLES`.
 
-use crate::source::nfnetlink::{Message, NFTABLES, Nested};
+use bramblegate_netlink::Message;
+use bramblegate_netlink::netfilter::NFTABLES;
 
 const NEW_GENERATION: u16 = 15;
 /// `NFTA_GEN_PROC_PID`, `NFTA_GEN_PROC_NAME`

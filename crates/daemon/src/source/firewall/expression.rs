@@ -1,6 +1,6 @@
 //! The expressions of another program's rules, as far as they matter for whether a packet gets through.
 
-use crate::source::nfnetlink::{Attributes, Nested, attributes};
+use bramblegate_netlink::{Attributes, attributes};
 
 /// A register, by its place of 4 bytes; the 16-byte registers 1 to 4 lie over places 0, 4, 8 and 12.
 pub type Register = u32;

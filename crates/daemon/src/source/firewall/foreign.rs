@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rustix::io::Errno;
+use bramblegate_netlink::netfilter::NFTABLES;
+use bramblegate_netlink::{Message, NetlinkError, Request, Socket, attributes};
 
 use super::expression::{Expression, Verdict, verdict};
-use crate::source::nfnetlink::{Message, NFTABLES, Nested, Request, Socket, attributes};
 
 const GET_TABLE: u8 = 1;
 const GET_CHAIN: u8 = 4;
@@ -85,26 +85,28 @@ pub enum Key {
 }
 
 /// Netlink port of who owns our table; `None`: nobody, or there is no table.
-pub fn owner(socket: &mut Socket, table: &str) -> Result<Option<u32>, Errno> {
+pub fn owner(socket: &mut Socket, table: &str) -> Result<Option<u32>, NetlinkError> {
     let mut owner = None;
-    socket.ask(&Request::new(NFTABLES, GET_TABLE, INET).text(1, table), |message| {
+    socket.request(&Request::netfilter(NFTABLES, GET_TABLE, INET).text(1, table), |message| {
         owner = message.attributes().be32(7);
     })?;
     Ok(owner)
 }
 
 /// Lists what others have at the hooks; the rules only if there is a chain of theirs.
-pub fn read(socket: &mut Socket, ours: &str) -> Result<Ruleset, Errno> {
-    let chains = socket.dump(&Request::new(NFTABLES, GET_CHAIN, 0).dump(), chain)?;
-    let mut ruleset = assemble(chains, ours);
+pub fn read(socket: &mut Socket, ours: &str) -> Result<Ruleset, NetlinkError> {
+    let chains = socket.dump(&Request::netfilter(NFTABLES, GET_CHAIN, 0).dump(), chain)?;
+    let mut ruleset = assemble(chains.items, ours);
     if ruleset.tables.is_empty() {
         return Ok(ruleset);
     }
-    for table in socket.dump(&Request::new(NFTABLES, GET_TABLE, 0).dump(), dormant)? {
+    for table in socket.dump(&Request::netfilter(NFTABLES, GET_TABLE, 0).dump(), dormant)?.items {
         ruleset.tables.remove(&table);
     }
     for family in BTreeSet::from_iter(ruleset.tables.keys().map(|(family, _)| *family)) {
-        for (table, name, expressions) in socket.dump(&Request::new(NFTABLES, GET_RULE, family).dump(), rule)? {
+        for (table, name, expressions) in
+            socket.dump(&Request::netfilter(NFTABLES, GET_RULE, family).dump(), rule)?.items
+        {
             if let Some(chain) = ruleset.tables.get_mut(&table).and_then(|table| table.chains.get_mut(&name)) {
                 chain.rules.push(expressions);
             }
@@ -114,11 +116,10 @@ pub fn read(socket: &mut Socket, ours: &str) -> Result<Ruleset, Errno> {
         for set in table.used_sets() {
             let mut widths = Vec::new();
             // A set that has just gone has no elements either.
-            let described = Request::new(NFTABLES, GET_SET, *family).text(1, name).text(2, &set);
-            let _ = socket.ask(&described, |message| widths = field_widths(message));
-            let request = Request::new(NFTABLES, GET_ELEMENTS, *family).dump().text(1, name).text(2, &set);
-            let elements = socket.dump(&request, |message| Some(elements(message, &widths)))?;
-            table.sets.insert(set, elements.into_iter().flatten().collect());
+            let described = Request::netfilter(NFTABLES, GET_SET, *family).text(1, name).text(2, &set);
+            let _ = socket.request(&described, |message| widths = field_widths(message));
+            let request = Request::netfilter(NFTABLES, GET_ELEMENTS, *family).dump().text(1, name).text(2, &set);
+            table.sets.insert(set, socket.dump(&request, |message| elements(message, &widths))?.items);
         }
     }
     Ok(ruleset)

@@ -6,7 +6,8 @@ use super::expression::{Expression, Verdict, What};
 use super::foreign::{self, Base, Chain, Element, Key, Ruleset, Table};
 use super::packet::{self, Place, Port};
 use crate::event::{Blocker, Traffic};
-use crate::source::nfnetlink::{NFTABLES, Request, messages};
+use bramblegate_netlink::netfilter::NFTABLES;
+use bramblegate_netlink::{Request, messages};
 
 fn place() -> Place {
     let port = |name: &str, index| Port { name: name.into(), index: Some(index), bridge: false };
@@ -349,8 +350,8 @@ fn listen(watcher: &mut Watcher, bytes: &[u8]) -> Disturbance {
 #[test]
 fn who_touched_our_table_is_named_by_the_end_of_the_transaction() {
     let mut watcher = Watcher::default();
-    let ours = Request::new(NFTABLES, 0, 1).text(1, "bramblegate");
-    let end = Request::new(NFTABLES, 0, 0).be32(1, 9).be32(2, 1234).text(3, "nft");
+    let ours = Request::netfilter(NFTABLES, 0, 1).text(1, "bramblegate");
+    let end = Request::netfilter(NFTABLES, 0, 0).be32(1, 9).be32(2, 1234).text(3, "nft");
     assert_eq!(listen(&mut watcher, &message(2, 99, ours.clone())), Disturbance::None);
     let by = Some("nft (1234)".to_owned());
     assert_eq!(listen(&mut watcher, &message(15, 99, end.clone())), Disturbance::Ours { by });
@@ -362,15 +363,15 @@ fn who_touched_our_table_is_named_by_the_end_of_the_transaction() {
 #[test]
 fn a_table_of_our_name_in_another_family_is_not_ours() {
     let mut watcher = Watcher::default();
-    listen(&mut watcher, &message(2, 99, Request::new(NFTABLES, 0, 2).text(1, "bramblegate")));
-    assert_eq!(listen(&mut watcher, &message(15, 99, Request::new(NFTABLES, 0, 0))), Disturbance::Foreign);
+    listen(&mut watcher, &message(2, 99, Request::netfilter(NFTABLES, 0, 2).text(1, "bramblegate")));
+    assert_eq!(listen(&mut watcher, &message(15, 99, Request::netfilter(NFTABLES, 0, 0))), Disturbance::Foreign);
 }
 
 proptest! {
     #[test]
     fn any_bytes_are_read_and_judged_without_harm(payload: Vec<u8>) {
-        let bytes = Request::new(NFTABLES, 6, 2).attribute(0, &payload).bytes(1);
-        let mut raw = Request::new(NFTABLES, 6, 2).bytes(1);
+        let bytes = Request::netfilter(NFTABLES, 6, 2).attribute(0, &payload).bytes(1);
+        let mut raw = Request::netfilter(NFTABLES, 6, 2).bytes(1);
         raw.extend(&payload);
         let length = raw.len() as u32;
         raw.splice(0..4, length.to_ne_bytes());
@@ -389,7 +390,7 @@ proptest! {
 
     #[test]
     fn any_expression_is_parsed_without_harm(payload: Vec<u8>, name in "(meta|ct|cmp|bitwise|lookup|immediate|match|target|payload)") {
-        let bytes = Request::new(0, 0, 0).text(1, &name).attribute(2, &payload).bytes(0);
+        let bytes = Request::netfilter(0, 0, 0).text(1, &name).attribute(2, &payload).bytes(0);
         let _ = Expression::parse(bytes.get(20..).unwrap());
     }
 }

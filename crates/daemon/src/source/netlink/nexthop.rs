@@ -1,20 +1,15 @@
-//! IPv4 routes by a nexthop object (`ip nexthop`, since kernel 5.3): the kernel takes object and route away together when the port
-//! loses its carrier or the object is deleted, and announces the route's end in neither case. IPv6 routes' end is announced.
+//! IPv4 routes by a nexthop object (`ip nexthop`, since kernel 5.3): the kernel takes object and
+//! route away together when the port loses its carrier or the object is deleted, and announces the
+//! route's end in neither case. IPv6 routes' end is announced.
 
 use std::collections::BTreeSet;
 
-use super::wire::{Attributes, Message, u8_at};
-use crate::event::{Change, Event, LinkIndex};
+use bramblegate_netlink::Message;
+use bramblegate_netlink::packet::AddressFamily;
+use bramblegate_netlink::packet::route::RouteAttribute;
+use bramblegate_netlink::rtnetlink::{self, kind};
 
-/// `RTM_NEWROUTE`, `RTM_NEWNEXTHOP`, `RTM_DELNEXTHOP` of `linux/rtnetlink.h`
-const NEW_ROUTE: u16 = 24;
-const NEW_NEXTHOP: u16 = 104;
-const GONE_NEXTHOP: u16 = 105;
-/// `RTA_NH_ID`
-const NEXTHOP: u16 = 30;
-/// `sizeof(struct rtmsg)`
-const HEADER: usize = 12;
-const AF_INET: u8 = 2;
+use crate::event::{Change, Event, LinkIndex};
 
 /// Holds the ports that IPv4 routes by a nexthop object have led by since the last listing.
 #[derive(Debug, Default)]
@@ -26,16 +21,17 @@ impl NexthopRoutes {
         self.0.clear();
     }
 
-    /// Takes in a message, and the events that it was parsed to. Returns whether such a route has perhaps gone with it.
+    /// Takes in a message, and the events that it was parsed to. Returns whether such a route has
+    /// perhaps gone with it.
     pub fn take(&mut self, message: &Message<'_>, parsed: &[Event]) -> bool {
         match message.kind {
-            NEW_ROUTE => {
-                if is_by_nexthop(message.payload) {
+            kind::NEW_ROUTE => {
+                if !parsed.is_empty() && is_by_nexthop(message) {
                     self.0.extend(parsed.iter().filter_map(port_of_route));
                 }
                 false
             }
-            NEW_NEXTHOP | GONE_NEXTHOP => !self.0.is_empty(),
+            kind::NEW_NEXTHOP | kind::DEL_NEXTHOP => !self.0.is_empty(),
             _ => parsed.iter().any(|event| self.loses_carrier(event)),
         }
     }
@@ -45,8 +41,9 @@ impl NexthopRoutes {
     }
 }
 
-fn is_by_nexthop(payload: &[u8]) -> bool {
-    u8_at(payload, 0) == Some(AF_INET) && Attributes::after(payload, HEADER).find(NEXTHOP).is_some()
+fn is_by_nexthop(message: &Message<'_>) -> bool {
+    let route = rtnetlink::route(message).filter(|route| route.header.address_family == AddressFamily::Inet);
+    route.is_some_and(|route| route.attributes().any(|attribute| matches!(attribute, RouteAttribute::NhId(_))))
 }
 
 fn port_of_route(event: &Event) -> Option<LinkIndex> {

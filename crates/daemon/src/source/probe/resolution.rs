@@ -3,15 +3,16 @@
 
 use std::net::Ipv4Addr;
 
+use bramblegate_netlink::{Protocol, Socket};
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use crate::event::LinkIndex;
-use crate::source::netlink::{Connection, resolve_anew};
+use crate::source::netlink::resolve_anew;
 
 /// Holds the socket to the kernel, opened when first needed.
 #[derive(Default)]
-pub struct Resolution(Option<Connection>);
+pub struct Resolution(Option<Socket>);
 
 impl Resolution {
     /// Makes the kernel forget the boards at these addresses behind `port`. What it refuses is left as it is: then the kernel
@@ -20,7 +21,7 @@ impl Resolution {
         let Some(index) = index_of(port).filter(|_| !addresses.is_empty()) else { return };
         let connection = match &mut self.0 {
             Some(connection) => connection,
-            none => match Connection::open() {
+            none => match Socket::open(Protocol::Route, &[]) {
                 Ok(opened) => none.insert(opened),
                 Err(_) => return,
             },

@@ -1,8 +1,8 @@
 //! How full the connection tracking table is.
 
+use bramblegate_netlink::netfilter::CTNETLINK;
+use bramblegate_netlink::{Protocol, Request, Socket};
 use rustix::io::Errno;
-
-use crate::source::nfnetlink::{CTNETLINK, Nested, Request, Socket};
 
 /// `IPCTNL_MSG_CT_GET_STATS`; `CTA_STATS_GLOBAL_ENTRIES`, `CTA_STATS_GLOBAL_MAX_ENTRIES` (kernel ≥ 4.18)
 const GET_STATISTICS: u8 = 5;
@@ -35,10 +35,10 @@ pub(super) fn usage_by(socket: &mut Option<Socket>) -> Result<(u32, u32), Errno>
 fn statistics(socket: &mut Option<Socket>) -> Result<(u32, u32), Errno> {
     let socket = match socket {
         Some(socket) => socket,
-        None => socket.insert(Socket::open(0)?),
+        None => socket.insert(Socket::open(Protocol::Netfilter, &[])?),
     };
     let mut seen = None;
-    socket.ask(&Request::new(CTNETLINK, GET_STATISTICS, 0), |message| {
+    socket.request(&Request::netfilter(CTNETLINK, GET_STATISTICS, 0), |message| {
         let statistics = message.attributes();
         seen = statistics.be32(ENTRIES).zip(statistics.be32(MAXIMUM));
     })?;

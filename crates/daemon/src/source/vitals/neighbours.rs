@@ -1,53 +1,64 @@
 //! How full the kernel's table of IPv4 neighbours is. Who finds no room in it is neither reached nor given an address. The table
 //! is one for all network namespaces of the machine.
 
-use crate::source::netlink::{Attributes, Connection, Listing, Message, u32_of};
-
-/// `RTM_GETNEIGHTBL` for `AF_INET`; `struct ndtmsg` of `linux/neighbour.h`
-const TABLES: Listing = Listing { kind: 66, family: 2, header: 4 };
-/// `NDTA_THRESH3`: beyond it nobody is taken in
-const SIZE: u16 = 4;
-/// `NDTA_CONFIG`: `struct ndt_config`, with `ndtc_entries` behind two numbers of 16 bits
-const CONFIG: u16 = 5;
-const ENTRIES: usize = 4;
+use bramblegate_netlink::packet::neighbour_table::NeighbourTableAttribute;
+use bramblegate_netlink::rtnetlink::{self, Listing};
+use bramblegate_netlink::{Message, Protocol, Socket};
 
 /// Asks over one socket, which is opened by the first question.
 #[derive(Debug, Default)]
-pub struct Neighbours(Option<Connection>);
+pub struct Neighbours(Option<Socket>);
 
 impl Neighbours {
     /// (entries, the most that there may be); nothing where the kernel does not say.
     pub fn usage(&mut self) -> Option<(u32, u32)> {
-        let connection = match &mut self.0 {
-            Some(connection) => connection,
-            none => none.insert(Connection::open().ok()?),
+        let socket = match &mut self.0 {
+            Some(socket) => socket,
+            none => none.insert(Socket::open(Protocol::Route, &[]).ok()?),
         };
-        let mut seen = None;
-        if connection.dump(TABLES, |message| seen = seen.or(read(message))).is_err() {
+        let Ok(tables) = socket.dump(&Listing::NeighbourTables.request(), read) else {
             self.0 = None;
-        }
-        seen
+            return None;
+        };
+        tables.items.first().copied()
     }
 }
 
 /// The messages about single ports have neither.
 fn read(message: &Message<'_>) -> Option<(u32, u32)> {
-    let attribute = |kind| Attributes::after(message.payload, TABLES.header).find(kind);
-    let entries = attribute(CONFIG)?.get(ENTRIES..ENTRIES + 4).and_then(u32_of)?;
-    Some((entries, attribute(SIZE).and_then(u32_of)?))
+    let (mut entries, mut size) = (None, None);
+    for attribute in rtnetlink::neighbour_table(message)?.attributes() {
+        match attribute {
+            NeighbourTableAttribute::Config(config) => entries = Some(config.entries),
+            // Beyond it nobody is taken in.
+            NeighbourTableAttribute::Threshold3(threshold) => size = Some(threshold),
+            _ => {}
+        }
+    }
+    entries.zip(size)
 }
 
 #[cfg(test)]
 mod tests {
+    use bramblegate_netlink::push;
+    use bramblegate_netlink::rtnetlink::kind;
+
     use super::*;
-    use crate::source::netlink::push;
+
+    /// `NDTA_THRESH3`, `NDTA_CONFIG`
+    const SIZE: u16 = 4;
+    const CONFIG: u16 = 5;
+
+    fn message(payload: &[u8]) -> Message<'_> {
+        Message { kind: kind::NEW_NEIGHBOUR_TABLE, flags: 0, sequence: 1, port: 0, payload }
+    }
 
     fn table(config: &[u8]) -> Option<(u32, u32)> {
         let mut payload = vec![2, 0, 0, 0];
         push(&mut payload, 1, b"arp_cache\0");
         push(&mut payload, SIZE, &1024_u32.to_ne_bytes());
         push(&mut payload, CONFIG, config);
-        read(&Message { kind: 64, flags: 0, sequence: 1, payload: &payload })
+        read(&message(&payload))
     }
 
     #[test]
@@ -55,6 +66,6 @@ mod tests {
         let config = [&4_u16.to_ne_bytes()[..], &400_u16.to_ne_bytes(), &970_u32.to_ne_bytes(), &[0; 24]].concat();
         assert_eq!(table(&config), Some((970, 1024)));
         assert_eq!(table(&config[..7]), None);
-        assert_eq!(read(&Message { kind: 64, flags: 0, sequence: 1, payload: &[2] }), None);
+        assert_eq!(read(&message(&[2])), None);
     }
 }

@@ -1,12 +1,14 @@
 //! Do the ports still have the settings that we gave them? The kernel tells by itself of forwarding and `rp_filter`; of
 //! `arp_ignore` and `arp_announce` only who asks hears.
 
+use bramblegate_netlink::{Protocol, Socket, rtnetlink};
+
 use crate::event::{Event, LinkIndex, Netconf};
-use crate::source::netlink::{Connection, Listing, parse};
+use crate::source::netlink::parse;
 
 /// Asks over one socket, which is opened by the first question.
 #[derive(Debug, Default)]
-pub(super) struct Ports(Option<Connection>);
+pub(super) struct Ports(Option<Socket>);
 
 impl Ports {
     /// Of each port that differs from what it is to be: how it is. A port that cannot be asked is gone, and told as such by
@@ -23,16 +25,14 @@ impl Ports {
         asked.filter(|(kept, now)| differs(kept, now)).map(|(_, now)| now).collect()
     }
 
-    /// `RTM_GETLINK` of one interface: `struct ifinfomsg` with nothing but its index.
+    /// Asks for one interface by its index.
     fn ask(&mut self, index: LinkIndex) -> Option<Netconf> {
-        let connection = match &mut self.0 {
-            Some(connection) => connection,
-            none => none.insert(Connection::open().ok()?),
+        let socket = match &mut self.0 {
+            Some(socket) => socket,
+            none => none.insert(Socket::open(Protocol::Route, &[]).ok()?),
         };
-        let mut body = [0; Listing::LINKS.header];
-        body.get_mut(4..8)?.copy_from_slice(&index.to_ne_bytes());
         let mut events = Vec::new();
-        let answer = connection.request(Listing::LINKS.kind, 0, &body, |message| {
+        let answer = socket.request(&rtnetlink::link_request(index), |message| {
             parse(message, &mut events);
         });
         if answer.is_err() {

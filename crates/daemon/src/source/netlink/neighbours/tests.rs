@@ -1,28 +1,32 @@
+use bramblegate_netlink::push;
+
 use super::*;
 
 const PORT: LinkIndex = 7;
 
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let mut bytes = u16::try_from(value.len() + 4).unwrap().to_ne_bytes().to_vec();
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(value);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
-}
+const INCOMPLETE: u16 = 0x01;
+const REACHABLE: u16 = 0x02;
+const STALE: u16 = 0x04;
+const FAILED: u16 = 0x20;
+/// `NDA_DST`, `NDA_LLADDR`
+const ADDRESS: u16 = 1;
+const LINK_ADDRESS: u16 = 2;
 
 /// `struct ndmsg` and its attributes.
 fn payload(index: LinkIndex, state: u16, mac: Option<[u8; 6]>) -> Vec<u8> {
-    let mut bytes = vec![AF_INET, 0, 0, 0];
+    let mut bytes = vec![2, 0, 0, 0];
     bytes.extend(index.to_ne_bytes());
     bytes.extend(state.to_ne_bytes());
     bytes.extend([0, 1]);
-    bytes.extend(attribute(ADDRESS, &[192, 168, 50, 77]));
-    bytes.extend(mac.map(|mac| attribute(LINK_ADDRESS, &mac)).unwrap_or_default());
+    push(&mut bytes, ADDRESS, &[192, 168, 50, 77]);
+    if let Some(mac) = mac {
+        push(&mut bytes, LINK_ADDRESS, &mac);
+    }
     bytes
 }
 
 fn read(kind: u16, payload: &[u8]) -> Option<Change<Neighbour>> {
-    neighbour(&Message { kind, flags: 0, sequence: 0, payload }, PORT)
+    neighbour(&Message { kind, flags: 0, sequence: 0, port: 0, payload }, PORT)
 }
 
 fn there(last: u8, reachable: bool) -> Neighbour {
@@ -37,20 +41,20 @@ fn there(last: u8, reachable: bool) -> Neighbour {
 #[test]
 fn an_entry_of_the_port_tells_who_answers_and_whether_it_was_confirmed() {
     let mac = Some([2, 0, 0, 0, 0, 1]);
-    assert_eq!(read(NEW, &payload(PORT, REACHABLE, mac)), Some(Change::Present(there(1, true))));
-    assert_eq!(read(NEW, &payload(PORT, STALE, mac)), Some(Change::Present(there(1, false))));
-    assert_eq!(read(NEW, &payload(8, REACHABLE, mac)), None, "another port's");
+    assert_eq!(read(kind::NEW_NEIGHBOUR, &payload(PORT, REACHABLE, mac)), Some(Change::Present(there(1, true))));
+    assert_eq!(read(kind::NEW_NEIGHBOUR, &payload(PORT, STALE, mac)), Some(Change::Present(there(1, false))));
+    assert_eq!(read(kind::NEW_NEIGHBOUR, &payload(8, REACHABLE, mac)), None, "another port's");
 }
 
 #[test]
 fn steps_on_the_way_to_a_verdict_are_no_news_and_a_failed_entry_is_gone() {
     let mac = Some([2, 0, 0, 0, 0, 1]);
     for state in [INCOMPLETE, 0x08, 0x10, 0x40] {
-        assert_eq!(read(NEW, &payload(PORT, state, mac)), None, "{state:#x}");
+        assert_eq!(read(kind::NEW_NEIGHBOUR, &payload(PORT, state, mac)), None, "{state:#x}");
     }
     let gone = Change::Gone(Neighbour { mac: None, reachable: false, ..there(1, true) });
-    assert_eq!(read(NEW, &payload(PORT, FAILED, None)), Some(gone.clone()));
-    assert_eq!(read(GONE, &payload(PORT, STALE, mac)), Some(gone));
+    assert_eq!(read(kind::NEW_NEIGHBOUR, &payload(PORT, FAILED, None)), Some(gone.clone()));
+    assert_eq!(read(kind::DEL_NEIGHBOUR, &payload(PORT, STALE, mac)), Some(gone));
 }
 
 #[test]
@@ -58,7 +62,7 @@ fn no_beginning_of_a_message_is_taken_for_more_than_it_is() {
     let whole = payload(PORT, REACHABLE, Some([2, 0, 0, 0, 0, 1]));
     // The last two bytes only fill up.
     for length in 0..whole.len() - 2 {
-        assert_eq!(read(NEW, &whole[..length]), None, "{length} bytes");
+        assert_eq!(read(kind::NEW_NEIGHBOUR, &whole[..length]), None, "{length} bytes");
     }
 }
 

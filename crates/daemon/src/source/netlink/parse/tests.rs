@@ -1,11 +1,11 @@
-use super::*;
+use bramblegate_netlink::push;
 use proptest::prelude::*;
 
+use super::*;
+
 fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let mut bytes = u16::try_from(value.len() + 4).unwrap().to_ne_bytes().to_vec();
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(value);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    let mut bytes = Vec::new();
+    push(&mut bytes, kind, value);
     bytes
 }
 
@@ -15,7 +15,7 @@ fn number(kind: u16, value: u32) -> Vec<u8> {
 
 fn events_of(kind: u16, flags: u16, payload: &[u8]) -> (Vec<Event>, bool) {
     let mut events = Vec::new();
-    let relist = parse(&Message { kind, flags, sequence: 0, payload }, &mut events);
+    let relist = parse(&Message { kind, flags, sequence: 0, port: 0, payload }, &mut events);
     (events, relist)
 }
 
@@ -32,7 +32,7 @@ fn link_message(flags: u32, operational: u8, more: &[u8]) -> Vec<u8> {
 }
 
 fn carrier(flags: u32, operational: u8) -> bool {
-    match events_of(NEWLINK, 0, &link_message(flags, operational, &[])).0.remove(0) {
+    match events_of(kind::NEW_LINK, 0, &link_message(flags, operational, &[])).0.remove(0) {
         Event::Link(Change::Present(link)) => link.carrier,
         other => panic!("{other:?}"),
     }
@@ -54,7 +54,7 @@ fn a_link_brings_its_settings_and_a_link_switched_off_asks_for_a_listing() {
     conf[68] = 2;
     conf[72] = 1;
     let spec = attribute(26, &attribute(2, &attribute(1, &conf)));
-    let (events, relist) = events_of(NEWLINK, 0, &link_message(0x1_0001, 6, &spec));
+    let (events, relist) = events_of(kind::NEW_LINK, 0, &link_message(0x1_0001, 6, &spec));
     assert!(!relist);
     let told = Netconf {
         index: 7,
@@ -67,15 +67,15 @@ fn a_link_brings_its_settings_and_a_link_switched_off_asks_for_a_listing() {
         accept_source_route: Some(0),
     };
     assert_eq!(events[1], Event::Netconf(told));
-    assert!(events_of(NEWLINK, 0, &link_message(0, 2, &spec)).1);
+    assert!(events_of(kind::NEW_LINK, 0, &link_message(0, 2, &spec)).1);
 }
 
 #[test]
 fn a_bridges_word_about_its_port_and_wireless_events_do_not_change_the_link() {
     let mut of_bridge = link_message(0x1_0001, 6, &[]);
     of_bridge[0] = 7;
-    assert_eq!(events_of(DELLINK, 0, &of_bridge), (vec![], false));
-    assert!(events_of(NEWLINK, 0, &link_message(0x1_0001, 6, &attribute(11, &[0; 8]))).0.is_empty());
+    assert_eq!(events_of(kind::DEL_LINK, 0, &of_bridge), (vec![], false));
+    assert!(events_of(kind::NEW_LINK, 0, &link_message(0x1_0001, 6, &attribute(11, &[0; 8]))).0.is_empty());
 }
 
 fn address_message(flags: u8, address: [u8; 4], valid: u32) -> Vec<u8> {
@@ -90,7 +90,7 @@ fn address_message(flags: u8, address: [u8; 4], valid: u32) -> Vec<u8> {
 
 #[test]
 fn an_address_keeps_its_host_part_and_the_rest_of_its_lease() {
-    let (events, relist) = events_of(NEWADDR, 0, &address_message(0x01, [10, 99, 0, 126], 118));
+    let (events, relist) = events_of(kind::NEW_ADDRESS, 0, &address_message(0x01, [10, 99, 0, 126], 118));
     let Event::Address(Change::Present(address)) = &events[0] else { panic!("{events:?}") };
     assert!(!relist);
     assert_eq!(address.address.to_string(), "10.99.0.126/24");
@@ -100,7 +100,7 @@ fn an_address_keeps_its_host_part_and_the_rest_of_its_lease() {
 
 #[test]
 fn a_lease_for_ever_has_no_end_and_zeroconf_is_link_local() {
-    let (events, relist) = events_of(DELADDR, 0, &address_message(0, [169, 254, 7, 7], u32::MAX));
+    let (events, relist) = events_of(kind::DEL_ADDRESS, 0, &address_message(0, [169, 254, 7, 7], u32::MAX));
     let Event::Address(Change::Gone(address)) = &events[0] else { panic!("{events:?}") };
     assert_eq!((address.valid_for, address.link_local), (None, true));
     assert!(relist, "routes by this address go unsaid");
@@ -119,7 +119,7 @@ fn a_default_route_is_told_and_a_replacement_asks_for_a_listing() {
         254,
         &[attribute(5, &[10, 99, 0, 1]), number(4, 7), number(6, 100), number(15, 51_007)].concat(),
     );
-    let (events, relist) = events_of(NEWROUTE, REPLACE, &body);
+    let (events, relist) = events_of(kind::NEW_ROUTE, REPLACED, &body);
     assert!(relist);
     let Event::Route(Change::Present(route)) = &events[0] else { panic!("{events:?}") };
     assert_eq!((route.table, route.index, route.metric), (51_007, 7, 100));
@@ -129,8 +129,8 @@ fn a_default_route_is_told_and_a_replacement_asks_for_a_listing() {
 
 #[test]
 fn the_table_local_and_unreachable_routes_are_nothing_to_us() {
-    assert!(events_of(NEWROUTE, 0, &route_message(1, 255, &number(4, 7))).0.is_empty());
-    assert!(events_of(NEWROUTE, 0, &route_message(7, 254, &number(4, 7))).0.is_empty());
+    assert!(events_of(kind::NEW_ROUTE, 0, &route_message(1, 255, &number(4, 7))).0.is_empty());
+    assert!(events_of(kind::NEW_ROUTE, 0, &route_message(7, 254, &number(4, 7))).0.is_empty());
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn each_hop_of_a_multipath_route_is_told() {
         bytes
     };
     let hops = [hop(3, 1), hop(4, 2)].concat();
-    let (events, _) = events_of(NEWROUTE, 0, &route_message(1, 254, &attribute(9, &hops)));
+    let (events, _) = events_of(kind::NEW_ROUTE, 0, &route_message(1, 254, &attribute(9, &hops)));
     let indices: Vec<_> =
         events.iter().map(|event| if let Event::Route(Change::Present(r)) = event { r.index } else { 0 }).collect();
     assert_eq!(indices, [3, 4]);
@@ -163,7 +163,7 @@ fn a_rule_is_read_with_all_that_tells_ours_from_others() {
     ] {
         body.extend(part);
     }
-    let (events, _) = events_of(NEWRULE, 0, &body);
+    let (events, _) = events_of(kind::NEW_RULE, 0, &body);
     let Event::Rule(Change::Present(rule)) = &events[0] else { panic!("{events:?}") };
     assert_eq!(rule.destination.unwrap().to_string(), "192.168.50.0/24");
     assert_eq!(rule.source.unwrap().to_string(), "10.0.0.9/32");
@@ -180,10 +180,10 @@ fn settings_of_all_and_default_are_not_those_of_a_port() {
         bytes
     };
     let all = Event::Netconf(Netconf { index: Netconf::ALL, forwarding: Some(false), ..Netconf::default() });
-    assert_eq!(events_of(NEWNETCONF, 0, &body(-1)).0, [all]);
-    assert!(events_of(NEWNETCONF, 0, &body(-2)).0.is_empty());
+    assert_eq!(events_of(kind::NEW_NETCONF, 0, &body(-1)).0, [all]);
+    assert!(events_of(kind::NEW_NETCONF, 0, &body(-2)).0.is_empty());
     let told = Event::Netconf(Netconf { index: 7, forwarding: Some(false), ..Netconf::default() });
-    assert_eq!(events_of(NEWNETCONF, 0, &body(7)).0, [told]);
+    assert_eq!(events_of(kind::NEW_NETCONF, 0, &body(7)).0, [told]);
 }
 
 proptest! {
@@ -197,7 +197,7 @@ proptest! {
         let mut payload = route_message(1, 254, &[attribute(5, &[10, 99, 0, 1]), number(4, 7), attribute(9, &[16; 40])].concat());
         if let Some(b) = payload.get_mut(at) { *b = byte; }
         payload.truncate(cut);
-        for kind in [NEWLINK, NEWADDR, NEWROUTE, NEWRULE, NEWNETCONF] {
+        for kind in [kind::NEW_LINK, kind::NEW_ADDRESS, kind::NEW_ROUTE, kind::NEW_RULE, kind::NEW_NETCONF] {
             events_of(kind, 0, &payload);
         }
     }

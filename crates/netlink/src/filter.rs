@@ -1,0 +1,152 @@
+//! Programs that run in the kernel for each message of a group, before it is queued and anybody is
+//! woken (classic BPF, `linux/filter.h`).
+//!
+//! A message of a group is a datagram of its own, so what is looked at is at a fixed place. A load
+//! takes its number from network order; netlink's are in the machine's, so it is compared with the
+//! swapped one.
+
+use netlink_packet_route::AddressFamily;
+use socket2::SockFilter;
+
+use crate::rtnetlink::kind;
+
+/// `BPF_LD | BPF_ABS` of a word, a half word and a byte; `BPF_JMP | BPF_JEQ`, `BPF_JMP | BPF_JSET`;
+/// `BPF_RET`.
+const LOAD_WORD: u16 = 0x20;
+const LOAD_HALF: u16 = 0x28;
+const LOAD_BYTE: u16 = 0x30;
+const JUMP_IF_EQUAL: u16 = 0x15;
+const JUMP_IF_ANY_BIT: u16 = 0x45;
+const RETURN: u16 = 0x06;
+/// How many bytes of the message are let through.
+const ALL: u32 = u32::MAX;
+const NOTHING: u32 = 0;
+
+/// Offsets in `struct nlmsghdr`, and of the fixed header behind it.
+const TYPE: u32 = 4;
+const FLAGS: u32 = 6;
+const BODY: u32 = 16;
+/// `NLM_F_REPLACE`
+const REPLACE: u16 = 0x100;
+/// `rtm_type` of `struct rtmsg`; `RTN_UNICAST`
+const ROUTE_TYPE: u32 = BODY + 7;
+const UNICAST: u32 = 1;
+/// `ndm_ifindex` and `ndm_state` of `struct ndmsg`
+const NEIGHBOUR_PORT: u32 = BODY + 4;
+const NEIGHBOUR_STATE: u32 = BODY + 8;
+
+/// Lets all through but what says nothing of how packets are forwarded: routes that are not unicast
+/// (each address brings two or three, to itself and for broadcast), unless one replaces another,
+/// which goes without a message of its own; and a bridge's messages about its ports (`AF_BRIDGE`).
+pub fn forwarding() -> Vec<SockFilter> {
+    let half = |number: u16| u32::from(number.to_be());
+    vec![
+        load(LOAD_HALF, TYPE),
+        jump(JUMP_IF_EQUAL, half(kind::NEW_ROUTE), 5, 0),
+        jump(JUMP_IF_EQUAL, half(kind::DEL_ROUTE), 4, 0),
+        jump(JUMP_IF_EQUAL, half(kind::NEW_LINK), 1, 0),
+        jump(JUMP_IF_EQUAL, half(kind::DEL_LINK), 0, 6),
+        load(LOAD_BYTE, BODY),
+        jump(JUMP_IF_EQUAL, 0, 4, 5),
+        load(LOAD_BYTE, ROUTE_TYPE),
+        jump(JUMP_IF_EQUAL, UNICAST, 2, 0),
+        load(LOAD_HALF, FLAGS),
+        jump(JUMP_IF_ANY_BIT, half(REPLACE), 0, 1),
+        SockFilter::new(RETURN, 0, 0, ALL),
+        SockFilter::new(RETURN, 0, 0, NOTHING),
+    ]
+}
+
+/// Lets through what ends an IPv4 neighbour of the port or is a verdict on it: the states of
+/// `states` (`NUD_*`), and each that goes. `None`: nothing.
+pub fn neighbours(port: Option<u32>, states: u16) -> Vec<SockFilter> {
+    let Some(port) = port else { return vec![SockFilter::new(RETURN, 0, 0, NOTHING)] };
+    let half = |number: u16| u32::from(number.to_be());
+    vec![
+        load(LOAD_WORD, NEIGHBOUR_PORT),
+        jump(JUMP_IF_EQUAL, port.to_be(), 0, 7),
+        load(LOAD_BYTE, BODY),
+        jump(JUMP_IF_EQUAL, u32::from(u8::from(AddressFamily::Inet)), 0, 5),
+        load(LOAD_HALF, TYPE),
+        jump(JUMP_IF_EQUAL, half(kind::DEL_NEIGHBOUR), 2, 0),
+        load(LOAD_HALF, NEIGHBOUR_STATE),
+        jump(JUMP_IF_ANY_BIT, half(states), 0, 1),
+        SockFilter::new(RETURN, 0, 0, ALL),
+        SockFilter::new(RETURN, 0, 0, NOTHING),
+    ]
+}
+
+const fn load(size: u16, offset: u32) -> SockFilter {
+    SockFilter::new(size, 0, 0, offset)
+}
+
+/// Skips so many instructions if it is so, and so many if not.
+const fn jump(test: u16, number: u32, if_so: u8, if_not: u8) -> SockFilter {
+    SockFilter::new(test, if_so, if_not, number)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use socket2::SockRef;
+
+    use super::*;
+    use crate::Request;
+
+    const PORT: u32 = 0x0102_0304;
+    const REACHABLE: u16 = 0x02;
+    const PROBE: u16 = 0x10;
+
+    /// Whether the kernel lets a message through; a pair of Unix sockets takes the same programs.
+    fn passes(filter: Vec<SockFilter>, kind: u16, flags: u16, body: &[u8]) -> bool {
+        let (from, to) = UnixDatagram::pair().unwrap();
+        SockRef::from(&to).attach_filter(&filter).unwrap();
+        to.set_nonblocking(true).unwrap();
+        let bytes = Request::raw(kind, body.to_vec()).flags(flags).bytes(1);
+        // A datagram that the filter drops is refused to its sender.
+        let _ = from.send(&bytes);
+        to.recv(&mut [0; 128]).is_ok_and(|length| length == bytes.len())
+    }
+
+    #[test]
+    fn of_routes_those_that_forward_and_those_that_replace_pass() {
+        let route = |route_type: u8| [2, 0, 0, 0, 254, 0, 0, route_type, 0, 0, 0, 0];
+        for kind in [kind::NEW_ROUTE, kind::DEL_ROUTE] {
+            assert!(passes(forwarding(), kind, 0, &route(1)));
+            assert!(!passes(forwarding(), kind, 0, &route(2)), "RTN_LOCAL");
+            assert!(!passes(forwarding(), kind, 0, &route(3)), "RTN_BROADCAST");
+            assert!(passes(forwarding(), kind, REPLACE, &route(6)), "a blackhole in place of one");
+        }
+        for kind in [kind::NEW_LINK, kind::DEL_LINK] {
+            assert!(passes(forwarding(), kind, 0, &[0; 16]));
+            assert!(!passes(forwarding(), kind, 0, &[7; 16]), "AF_BRIDGE");
+        }
+        for kind in [kind::NEW_ADDRESS, kind::DEL_RULE, kind::NEW_NETCONF, kind::DEL_NEXTHOP] {
+            assert!(passes(forwarding(), kind, 0, &[2; 16]), "{kind}");
+        }
+    }
+
+    #[test]
+    fn of_neighbours_verdicts_on_the_port_pass() {
+        let neighbour = |family: u8, port: u32, state: u16| {
+            let mut body = vec![family, 0, 0, 0];
+            body.extend(port.to_ne_bytes());
+            body.extend(state.to_ne_bytes());
+            body.extend([0, 1]);
+            body
+        };
+        let passes = |kind, body: Vec<u8>| passes(neighbours(Some(PORT), REACHABLE), kind, 0, &body);
+        assert!(passes(kind::NEW_NEIGHBOUR, neighbour(2, PORT, REACHABLE)));
+        assert!(!passes(kind::NEW_NEIGHBOUR, neighbour(2, PORT, PROBE)));
+        assert!(passes(kind::DEL_NEIGHBOUR, neighbour(2, PORT, PROBE)));
+        assert!(!passes(kind::NEW_NEIGHBOUR, neighbour(10, PORT, REACHABLE)));
+        assert!(!passes(kind::NEW_NEIGHBOUR, neighbour(2, PORT + 1, REACHABLE)));
+    }
+
+    #[test]
+    fn without_a_port_nothing_passes() {
+        let body = [2, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 1];
+        assert!(!passes(neighbours(None, u16::MAX), kind::NEW_NEIGHBOUR, 0, &body));
+    }
+}
