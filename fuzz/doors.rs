@@ -12,9 +12,9 @@ use bramblegate::dns;
 use bramblegate::netlink::{messages, rtnetlink};
 use bramblegate::panel::Wiring;
 use bramblegate::panel::emulator::Script;
-use bramblegate::source::leases::file;
-use bramblegate::source::probe::http;
-use bramblegate::source::{dhcp, firewall, hotplug, netlink, probe};
+use bramblegate::watch::dhcp::leases::file;
+use bramblegate::watch::probe::http;
+use bramblegate::watch::{dhcp, firewall, link, panel, probe};
 use bramblegate_lab::Venue;
 
 /// A door: its name, which is also that of its corpus and of its target, and the function.
@@ -74,8 +74,8 @@ pub fn venues(bytes: &[u8]) {
 pub fn netlink_messages(bytes: &[u8]) {
     let mut events = Vec::new();
     for message in messages(bytes) {
-        netlink::parse(&message, &mut events);
-        netlink::neighbour(&message, 2);
+        link::parse(&message, &mut events);
+        link::neighbour(&message, 2);
         rtnetlink::settings_of(&message);
         let _ = rtnetlink::neighbour_table(&message).map(|table| table.attributes().count());
         // How a request ended, and why.
@@ -92,7 +92,7 @@ pub fn nfnetlink_messages(bytes: &[u8]) {
 
 /// Datagrams of the kernel's hot-plug announcements.
 pub fn uevents(bytes: &[u8]) {
-    hotplug::parse(bytes);
+    panel::parse(bytes);
 }
 
 /// What a web server answers. Once it has ended there is a judgement.

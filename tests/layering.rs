@@ -341,11 +341,11 @@ fn imports_are_read_in_every_spelling() {
         imports("sink/lcd.rs", "use crate::event::A;\nuse crate::{panel::{B, C}, state, policy::D as E};"),
         "event panel policy state"
     );
-    assert_eq!(imports("sink/lcd.rs", "// crate::state\nlet x = crate::config::y();"), "config");
+    assert_eq!(imports("sink/lcd.rs", "// crate::facts\nlet x = crate::config::y();"), "config");
     assert_eq!(imports("sink/mod.rs", "use super::source::A;"), "source");
     assert_eq!(
         imports("sink/a/b.rs", "use super::c; use super::super::d; use super::super::super::policy::E;"),
         "policy"
     );
-    assert_eq!(imports("sink/lcd.rs", "a();\n#[cfg(test)]\nmod tests {\n    use crate::state::State;\n}"), "");
+    assert_eq!(imports("sink/lcd.rs", "a();\n#[cfg(test)]\nmod tests {\n    use crate::facts::State;\n}"), "");
 }

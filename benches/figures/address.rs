@@ -9,7 +9,7 @@ use bramblegate::event::{Change, Event};
 use bramblegate::netlink::rtnetlink::{REPLACE, group, kind};
 use bramblegate::netlink::{NetlinkError, Protocol, Request, Socket, messages};
 use bramblegate::panel::Geometry;
-use bramblegate::source::netlink::parse;
+use bramblegate::watch::link::parse;
 use bramblegate_lab::shell::{Running, run, spawn, within};
 use bramblegate_lab::{Error, Result};
 use rustix::event::{PollFd, PollFlags, poll};

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bramblegate::policy::ruleset::{RulesetInput, build};
-use bramblegate::sink::firewall::FirewallSink;
+use bramblegate::decide::firewall::{RulesetInput, build};
+use bramblegate::reconcile::firewall::FirewallSink;
 use bramblegate_lab::shell::feed;
 use bramblegate_lab::{Error, Result};
 use rustix::io::Errno;

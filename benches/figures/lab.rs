@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bramblegate::decide::firewall::TABLE;
 use bramblegate::netlink::netfilter::GROUP_NFTABLES;
 use bramblegate::netlink::{Protocol, Socket, messages};
-use bramblegate::policy::ruleset::TABLE;
 use bramblegate_lab::inside::HOME;
 use bramblegate_lab::shell::{Running, feed, run, spawn, within};
 use bramblegate_lab::{Error, Result, inside};

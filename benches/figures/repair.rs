@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bramblegate::netlink::netfilter::GROUP_NFTABLES;
 use bramblegate::netlink::{Protocol, Socket};
-use bramblegate::sink::firewall::{encode, transact};
+use bramblegate::reconcile::firewall::{encode, transact};
 use bramblegate_lab::shell::{run, spawn, within};
 use bramblegate_lab::{Error, Result};
 use rustix::event::{PollFd, PollFlags, poll};

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use bramblegate::decide::firewall::{Ruleset, RulesetInput, build};
 use bramblegate::netlink::{Protocol, Socket};
-use bramblegate::policy::ruleset::{Ruleset, RulesetInput, build};
-use bramblegate::sink::firewall::{FirewallSink, encode, transact};
+use bramblegate::reconcile::firewall::{FirewallSink, encode, transact};
 use bramblegate_lab::{Error, Result};
 
 use crate::lab::{Namespace, fail, median, ms, write};
@@ -63,7 +63,7 @@ fn take_turns(first: bool) -> Result<(f64, f64, f64)> {
     let ruleset = ruleset()?;
     let path = file(&ruleset)?;
     let path = path.to_string_lossy();
-    let wrong = |error: bramblegate::sink::firewall::FirewallError| Error(error.to_string());
+    let wrong = |error: bramblegate::reconcile::firewall::FirewallError| Error(error.to_string());
     let (mut ours, mut theirs, mut kernel) = (Vec::new(), Vec::new(), Vec::new());
     let mut sink = FirewallSink::new();
     for _ in 0..ROUNDS {

@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 use bramblegate::board::Board;
 use bramblegate::config::{Settings, load};
+use bramblegate::decide::decide;
 use bramblegate::event::{self, Event, NodeId, Probe, Round};
-use bramblegate::policy::decide;
-use bramblegate::render;
-use bramblegate::state::State;
+use bramblegate::facts::State;
+use bramblegate::view;
 use bramblegate_lab::inside::HOME;
 use bramblegate_lab::shell::{Running, run, spawn, within};
 use bramblegate_lab::{Error, Result};
@@ -316,10 +316,10 @@ impl Decided {
         let desired = decide(&self.settings, &self.state);
         let (settings, state) = (&self.settings, &self.state);
         let rendered = (
-            render::page::playlist(settings, state, &desired),
-            render::light::lights(settings, state, &desired),
-            render::status::snapshot(settings, state, &desired),
-            render::status_line(state, &desired),
+            view::panel::page::playlist(settings, state, &desired),
+            view::panel::led::lights(settings, state, &desired),
+            view::status::snapshot(settings, state, &desired),
+            view::status_line(state, &desired),
         );
         let passed = begin.elapsed();
         assert_eq!(told.len(), 1, "{told:?}");

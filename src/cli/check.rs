@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::settings::{self, ConfigArg};
 use super::{exit, output};
-use crate::sink::dnsmasq;
+use crate::reconcile::dhcp;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,7 +38,7 @@ pub fn main(args: Args) -> ExitCode {
     };
     output::out(&format!("{}: ok, board {}, {nodes}\n", args.config.config.display(), settings.board));
     let served = settings.cluster.dhcp.is_some() || settings.cluster.dns.is_some();
-    if served && settings.gateway.enabled && dnsmasq::program().is_none() {
+    if served && settings.gateway.enabled && dhcp::program().is_none() {
         output::err(
             "note: dnsmasq is not installed, so the nodes would get no addresses and names: sudo apt install dnsmasq-base\n",
         );

@@ -13,16 +13,16 @@ use ipnet::{IpNet, Ipv4Net};
 use super::settings;
 use crate::api::client::{Error, StatusClient};
 use crate::api::status::Snapshot;
-use crate::daemon::InstanceLock;
+use crate::decide::firewall::TABLE;
 use crate::event::{Astray, Blocker, Change, Event, Way};
+use crate::event_loop::InstanceLock;
+use crate::files::folder;
+use crate::files::reading;
 use crate::netlink::{Protocol, Socket};
-use crate::policy::ruleset::TABLE;
-use crate::source::firewall::{self, Blockers, FirewallWatch};
-use crate::source::folder;
-use crate::source::netlink;
-use crate::source::ntp::{self, TimeAnswer};
-use crate::source::reading;
-use crate::source::wayout;
+use crate::watch::firewall::{self, Blockers, FirewallWatch};
+use crate::watch::host::ntp::{self, TimeAnswer};
+use crate::watch::link;
+use crate::watch::routing;
 
 /// A daemon that does not say its status in this time is not asked again.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -115,7 +115,7 @@ impl Machine {
             let names = answers.get(&format!("altnames {port}"));
             return names.into_iter().flat_map(|names| names.split_whitespace()).map(str::to_owned).collect();
         }
-        let known = netlink::snapshot().unwrap_or_default();
+        let known = link::snapshot().unwrap_or_default();
         let named = known.into_iter().find_map(|event| match event {
             Event::Link(Change::Present(link)) if link.name == port => Some(link.alternative_names),
             _ => None,
@@ -135,7 +135,7 @@ impl Machine {
         }
         let index =
             self.read(&format!("/sys/class/net/{port}/ifindex")).and_then(|text| text.trim().parse::<u32>().ok());
-        let known = netlink::snapshot().unwrap_or_default();
+        let known = link::snapshot().unwrap_or_default();
         let held = known.into_iter().filter_map(|event| match event {
             Event::Address(Change::Present(held)) if Some(held.index) == index && !held.tentative => Some(held.address),
             _ => None,
@@ -159,7 +159,7 @@ impl Machine {
         if self.answers.is_some() {
             return Vec::new();
         }
-        netlink::snapshot().unwrap_or_default()
+        link::snapshot().unwrap_or_default()
     }
 
     /// Returns what our rules have dropped, by their comments, where we may see them. In tests each line of the answer to
@@ -179,14 +179,18 @@ impl Machine {
             return None;
         }
         let index = |name: &str| self.read(&format!("/sys/class/net/{name}/ifindex"))?.parse::<u32>().ok();
-        let exit =
-            wayout::way_out(&mut Socket::open(Protocol::Route, &[]).ok()?, index(port)?, source, wayout::DESTINATION)?;
+        let exit = routing::way_out(
+            &mut Socket::open(Protocol::Route, &[]).ok()?,
+            index(port)?,
+            source,
+            routing::DESTINATION,
+        )?;
         self.list("/sys/class/net").into_iter().find(|name| index(name) == Some(exit))
     }
 
     /// Returns those of `ways` that the kernel would not go, where we may ask it.
     pub fn astray(&self, ways: &[Way]) -> Vec<Astray> {
-        let ask = |mut requests: Socket| wayout::astray(&mut requests, ways);
+        let ask = |mut requests: Socket| routing::astray(&mut requests, ways);
         if self.answers.is_some() {
             Vec::new()
         } else {

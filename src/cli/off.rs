@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::settings::DEFAULT_FILE;
 use super::{exit, output, run};
-use crate::daemon::{InstanceLock, LockError};
 use crate::event::{ApplyError, ApplyErrorKind};
-use crate::sink::link::LinkSink;
-use crate::sink::{dnsmasq, firewall, routing};
+use crate::event_loop::{InstanceLock, LockError};
+use crate::reconcile::link::LinkSink;
+use crate::reconcile::{dhcp, firewall, routing};
 
 /// How long an owner of the table is waited for, and in what steps.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -69,7 +69,7 @@ pub fn main(args: Args) -> ExitCode {
             }
         }
     });
-    if let Err(error) = dnsmasq::remove(&run::run_directory()) {
+    if let Err(error) = dhcp::remove(&run::run_directory()) {
         output::err(&format!("dnsmasq's files: {error}\n"));
     }
     // Last: nothing is forwarded that is not judged.

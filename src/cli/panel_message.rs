@@ -7,7 +7,7 @@ use super::{exit, output};
 use crate::config::{self, Lcd, Led, Merged};
 use crate::event::{ApplyError, ApplyErrorKind};
 use crate::panel::{Frame, Geometry};
-use crate::sink::{display, indicator};
+use crate::reconcile::panel::{display, indicator};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -11,14 +11,18 @@ use std::sync::Arc;
 use super::machine::Machine;
 use super::settings::{self, ConfigArg};
 use super::{exit, output};
+use crate::clock;
 use crate::config::Settings;
+use crate::decide::firewall::TABLE;
+use crate::decide::{GatewayPlan, RoutingPlan, cluster, decide, dhcp};
 use crate::event::{Applied, ApplyReport, Change, Dump, Event, Output, Vital};
-use crate::policy::ruleset::TABLE;
-use crate::policy::{GatewayPlan, RoutingPlan, decide, service, subnet};
-use crate::render::{dnsmasq as render, page};
-use crate::sink::{clock, dnsmasq, link};
-use crate::source::{host, netlink, resolvers, time};
-use crate::state::State;
+use crate::facts::State;
+use crate::reconcile::{dhcp as dnsmasq, link};
+use crate::view::dhcp as render;
+use crate::view::panel::page;
+use crate::watch::host::{name, time};
+use crate::watch::link as netlink;
+use crate::watch::uplink::resolvers;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -100,7 +104,7 @@ fn state(settings: &Settings, facts: Option<&Path>) -> Result<State, (u8, String
         None => {
             let mut events = netlink::snapshot()
                 .map_err(|error| (exit::CANNOT_CREATE, format!("the kernel's interfaces cannot be read: {error}")))?;
-            events.push(Event::Vital(host::read()));
+            events.push(Event::Vital(name::read()));
             events.push(Event::Vital(opened(&events)));
             events.push(Event::Vital(time::read(Path::new("/"))));
             let known = resolvers::read(Path::new("/")).into_iter();
@@ -161,8 +165,8 @@ fn text(args: &Args, settings: &Settings, state: &State) -> String {
 
 /// The main file, and the others as comments.
 fn dnsmasq_files(settings: &Settings, state: &State) -> String {
-    let placement = subnet::place(settings, state);
-    let Some(plan) = service::intended(settings, state, &placement).filter(|_| settings.gateway.enabled) else {
+    let placement = cluster::place(settings, state);
+    let Some(plan) = dhcp::intended(settings, state, &placement).filter(|_| settings.gateway.enabled) else {
         return "# neither addresses nor names are served: [cluster.dhcp] is left out or switched off\n".to_owned();
     };
     let folder = dnsmasq::folder(&super::run::run_directory()).display().to_string();

@@ -8,9 +8,9 @@ use rustix::thread::{CapabilitySet, capabilities};
 
 use super::{exit, output, settings};
 use crate::config::{Fault, Settings};
-use crate::daemon::{self, Fatal, InstanceLock, LockError, Options};
-use crate::source::folder::Folder;
-use crate::source::signals::Signals;
+use crate::event_loop::{self, Fatal, InstanceLock, LockError, Options};
+use crate::files::folder::Folder;
+use crate::watch::service_manager::Signals;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,7 +61,7 @@ fn start(args: Args) -> Result<(), (u8, String)> {
         state_directory: state_directory(),
         run_directory: run_directory(),
     };
-    let result = runtime.block_on(daemon::run(options, signals));
+    let result = runtime.block_on(event_loop::run(options, signals));
     // A bus that hangs must not hold the end up.
     runtime.shutdown_background();
     result.map_err(|fatal| match fatal {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{exit, output};
 use crate::board::Boards;
 use crate::config::{self, Fault, Merged};
-use crate::source::reading;
+use crate::files::reading;
 
 /// Where the settings are.
 pub const DEFAULT_FILE: &str = "/etc/bramblegate/bramblegate.toml";

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::nodes::known::Known;
 use super::nodes::{code, tell};
 use super::{exit, output, settings};
-use crate::source::host;
+use crate::watch::host::name;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -117,7 +117,7 @@ fn way(known: &Known) -> Way {
     match variable("SSH_CONNECTION").and_then(|connection| came_by(&connection, &known.held)) {
         Some((address, port)) => jump(variable("LOGNAME").filter(|user| is_word(user)).as_deref(), Some(address), port),
         None => {
-            let ports = host::ssh_ports(Path::new("/"));
+            let ports = name::ssh_ports(Path::new("/"));
             let other = ports.first().filter(|_| !ports.contains(&SSH));
             jump(None, known.head, other.copied().unwrap_or(SSH))
         }

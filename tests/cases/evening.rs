@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use bramblegate::board::Board;
 use bramblegate::config::{self, Settings};
+use bramblegate::decide::alert::Severity;
+use bramblegate::decide::alert::acknowledge;
+use bramblegate::decide::{self, Desired};
 use bramblegate::event::{Event, Instant, Order};
+use bramblegate::facts::{State, Transition};
 use bramblegate::panel::{Frame, Signal};
-use bramblegate::policy::acknowledge;
-use bramblegate::policy::alert::Severity;
-use bramblegate::policy::{self, Desired};
-use bramblegate::render::journal::{self, Record};
-use bramblegate::render::{light, page};
-use bramblegate::state::{State, Transition};
+use bramblegate::view::journal::{self, Record};
+use bramblegate::view::panel::{led, page};
 
 use crate::file::{Case, Moment};
 use crate::kernel::Kernel;
@@ -65,9 +65,9 @@ impl Evening {
 
     /// The display's first page, the light, and how things are, now.
     pub fn face(&self) -> (Frame, Signal, Severity) {
-        let desired = policy::decide(self.state.settings(), &self.state);
+        let desired = decide::decide(self.state.settings(), &self.state);
         let playlist = page::playlist(self.state.settings(), &self.state, &desired);
-        (playlist.pages[0].frame.clone(), light::of_severity(desired.severity), desired.severity)
+        (playlist.pages[0].frame.clone(), led::of_severity(desired.severity), desired.severity)
     }
 
     fn happen(&mut self, events: &str, new_settings: Option<&str>) -> Result<(), String> {
@@ -116,7 +116,7 @@ impl Evening {
             return Ok(());
         }
         for _ in 0..6 {
-            let desired = policy::decide(self.state.settings(), &self.state);
+            let desired = decide::decide(self.state.settings(), &self.state);
             if let Some(standing) = acknowledge::still_standing(&self.state, &desired) {
                 self.state.apply(&Event::Acknowledgement(standing), self.now);
             }

@@ -1,8 +1,8 @@
 //! A kernel that does as it is told: what is desired becomes an event, as it would on a machine without troubles.
 
+use bramblegate::decide::{Desired, FirewallPlan, GatewayPlan, InterfaceConf, PortPlan, ROUTE_PROTOCOL};
 use bramblegate::event::{Address, Applied, ApplyReport, Change, Event, LinkIndex, Netconf, Output, Route, Rule};
-use bramblegate::policy::{Desired, FirewallPlan, GatewayPlan, InterfaceConf, PortPlan, ROUTE_PROTOCOL};
-use bramblegate::state::State;
+use bramblegate::facts::State;
 use ipnet::{IpNet, Ipv4Net};
 
 /// What it was told last.

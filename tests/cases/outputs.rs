@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bramblegate::decide::{self, Desired};
 use bramblegate::event::Stop;
+use bramblegate::facts::State;
 use bramblegate::panel::{Frame, Playlist, Signal};
-use bramblegate::policy::{self, Desired};
-use bramblegate::render::status;
-use bramblegate::render::{light, page, status_line};
-use bramblegate::state::State;
+use bramblegate::view::panel::{led, page};
+use bramblegate::view::status;
+use bramblegate::view::status_line;
 use serde_json::Value;
 
 use crate::difference;
@@ -26,7 +27,7 @@ impl Outputs {
 
     /// Names each output that changed, with its new text; of the rule set, only the lines that changed.
     pub fn changes(&mut self, state: &State, journal: &[String]) -> String {
-        let desired = policy::decide(state.settings(), state);
+        let desired = decide::decide(state.settings(), state);
         let mut told = String::new();
         for (name, text) in all(state, &desired) {
             let before = self.known.insert(name, text.clone());
@@ -73,7 +74,7 @@ fn all(state: &State, desired: &Desired) -> Vec<(&'static str, String)> {
         ("severity", desired.severity.to_string()),
         ("alerts", alerts.collect()),
         ("panel", panel(state, &page::playlist(settings, state, desired))),
-        ("lights", lights(&light::lights(settings, state, desired))),
+        ("lights", lights(&led::lights(settings, state, desired))),
         ("status line", status_line(state, desired)),
         ("status", status(state, &status::snapshot(settings, state, desired))),
         ("ports", ports(desired)),

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use bramblegate::cli::panel::{Depth, Style, draw};
+use bramblegate::decide::alert::Severity;
 use bramblegate::panel::charset::HEARTBEAT;
 use bramblegate::panel::{Charset, Frame, Signal};
-use bramblegate::policy::alert::Severity;
 use libtest_mimic::Failed;
 
 use crate::evening::Evening;

@@ -46,13 +46,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bramblegate::decide::ROUTE_PROTOCOL;
 use bramblegate::event::{
     Acquisition, Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button, Change, Conflict, Dhcp,
     Dropped, Dump, Event, Firewall, Head, Lease, Link, LinkIndex, Mac, Neighbour, Netconf, Order, Output, PortalSource,
     PortalUrl, Probe, Reachability, Round, Route, Said, Saying, Stop, Traffic, UplinkNews, Vital,
 };
-use bramblegate::policy::ROUTE_PROTOCOL;
-use bramblegate::state::node::Nodes;
+use bramblegate::facts::node::Nodes;
 use ipnet::IpNet;
 
 use crate::file::duration;

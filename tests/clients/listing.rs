@@ -1,8 +1,8 @@
 //! Our table as the nft of each release lists it: what is printed, with all names and comments.
 
 use bramblegate::config::Allow;
-use bramblegate::policy::ruleset::{ForwardedPort, Ruleset, RulesetInput, Transport, build};
-use bramblegate::sink::firewall::FirewallSink;
+use bramblegate::decide::firewall::{ForwardedPort, Ruleset, RulesetInput, Transport, build};
+use bramblegate::reconcile::firewall::FirewallSink;
 
 use crate::sets::every_kind;
 use crate::stage::sh;

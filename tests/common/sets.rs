@@ -1,6 +1,6 @@
 //! A rule set with every kind of set and map, and every way to look something up in them.
 
-use bramblegate::policy::ruleset::{
+use bramblegate::decide::firewall::{
     Action, Base, Chain, ChainKind, Data, DataKind, Elements, Family, Field, Hook, Item, Kind, Lookup, Match, Rule,
     Ruleset, Set, Side, Transport, Verdict,
 };

@@ -4,8 +4,8 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use bramblegate::event::{Conflict, Event, Mac, Vital};
-use bramblegate::source::conflict::{ConflictPlan, ConflictPort, run};
-use bramblegate::source::ntp::{TimeAnswer, ask};
+use bramblegate::watch::host::ntp::{TimeAnswer, ask};
+use bramblegate::watch::link::conflict::{ConflictPlan, ConflictPort, run};
 use libtest_mimic::Trial;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;

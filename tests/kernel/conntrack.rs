@@ -2,12 +2,12 @@
 
 use std::net::Ipv4Addr;
 
+use bramblegate::decide::ConntrackPlan;
+use bramblegate::decide::firewall::{ForwardedPort, Transport};
 use bramblegate::event::Applied;
-use bramblegate::policy::ConntrackPlan;
-use bramblegate::policy::ruleset::{ForwardedPort, Transport};
-use bramblegate::sink::Sink;
-use bramblegate::sink::conntrack::{self, ConntrackSink};
-use bramblegate::source::vitals;
+use bramblegate::reconcile::Sink;
+use bramblegate::reconcile::firewall::conntrack::{self, ConntrackSink};
+use bramblegate::watch::host;
 use libtest_mimic::Trial;
 
 use crate::lab::{sh, trial};
@@ -75,15 +75,15 @@ fn only_datagrams_of_a_port_go() {
 }
 
 fn usage_is_the_kernels() {
-    let before = vitals::usage().unwrap();
+    let before = host::usage().unwrap();
     connection("192.168.50.11", 1000, "10.99.0.126");
-    let after = vitals::usage().unwrap();
+    let after = host::usage().unwrap();
     assert_eq!(after.0, before.0 + 1);
     let max: u32 = sh("cat /proc/sys/net/netfilter/nf_conntrack_max").trim().parse().unwrap();
     assert_eq!(after.1, max);
     let table = sh("ip -4 ntable show name arp_cache");
     let mut words = table.split_whitespace().skip_while(|word| *word != "thresh3").skip(1);
     let size: u32 = words.next().unwrap().parse().unwrap();
-    let (entries, most) = vitals::Neighbours::default().usage().unwrap();
+    let (entries, most) = host::Neighbours::default().usage().unwrap();
     assert!(most == size && entries <= most, "{entries} neighbours of {most}: {table}");
 }

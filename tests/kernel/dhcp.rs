@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bramblegate::event::{Dhcp, Event, Mac};
-use bramblegate::source::dhcp::{DhcpWatchPlan, Questions, run};
+use bramblegate::watch::dhcp::{DhcpWatchPlan, Questions, run};
 use libtest_mimic::Trial;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tokio::sync::{mpsc, watch};
@@ -526,7 +526,7 @@ fn unasked() {
 /// What is heard of the DHCP client of an uplink, with real clients and servers at both ends.
 mod uplink {
     use bramblegate::event::{Acquisition, PortalSource, UplinkNews};
-    use bramblegate::source::dhcp::uplink::{ListeningPlan, run};
+    use bramblegate::watch::uplink::lease::{ListeningPlan, run};
 
     use super::*;
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use bramblegate::event::{Blocker, Dropped, Event, Firewall, Traffic};
-use bramblegate::policy::ruleset::{
+use bramblegate::decide::firewall::{
     COMMENT_FORWARDED, COMMENT_MASQUERADE, COMMENT_NOT_OURS, COMMENT_SPOOFED, COMMENT_STRAY, NOTED_DROPS, RulesetInput,
     TABLE, build,
 };
-use bramblegate::sink::firewall::FirewallSink;
-use bramblegate::source::firewall::{FirewallWatch, drops_now, run};
+use bramblegate::event::{Blocker, Dropped, Event, Firewall, Traffic};
+use bramblegate::reconcile::firewall::FirewallSink;
+use bramblegate::watch::firewall::{FirewallWatch, drops_now, run};
 use libtest_mimic::Trial;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;

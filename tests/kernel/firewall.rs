@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use bramblegate::config::Allow;
+use bramblegate::decide::firewall::{Action, ForwardedPort, HIDING, Ruleset, RulesetInput, Transport, build};
 use bramblegate::event::{Applied, ApplyError, ApplyErrorKind};
-use bramblegate::policy::ruleset::{Action, ForwardedPort, HIDING, Ruleset, RulesetInput, Transport, build};
-use bramblegate::sink::error::OutputError;
-use bramblegate::sink::firewall::{FirewallSink, encode};
+use bramblegate::reconcile::error::OutputError;
+use bramblegate::reconcile::firewall::{FirewallSink, encode};
 use libtest_mimic::Trial;
 
 use crate::lab::{feed, sh, start_helper, trial, try_sh};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bramblegate::board::Board;
 use bramblegate::config::load;
 use bramblegate::event::{Event, NodeId, Probe};
-use bramblegate::source::probe::{NodeProbePlan, NodeTarget, run_nodes};
+use bramblegate::watch::probe::{NodeProbePlan, NodeTarget, run_nodes};
 use libtest_mimic::Trial;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use bramblegate::decide::firewall::{RulesetInput, TABLE, build};
 use bramblegate::event::{Blocker, Traffic};
-use bramblegate::policy::ruleset::{RulesetInput, TABLE, build};
-use bramblegate::sink::firewall::FirewallSink;
-use bramblegate::source::firewall::{FirewallWatch, blockers_now};
+use bramblegate::reconcile::firewall::FirewallSink;
+use bramblegate::watch::firewall::{FirewallWatch, blockers_now};
 use libtest_mimic::Trial;
 
 use crate::firewall::{home, load};

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
+use bramblegate::decide::{InterfaceConf, LinkPlan, PortPlan, ROUTE_PROTOCOL};
 use bramblegate::event::{Applied, ApplyErrorKind, Change, Event};
-use bramblegate::policy::{InterfaceConf, LinkPlan, PortPlan, ROUTE_PROTOCOL};
-use bramblegate::sink::Sink;
-use bramblegate::sink::link::{LinkSink, record};
-use bramblegate::source::netlink;
+use bramblegate::reconcile::Sink;
+use bramblegate::reconcile::link::{LinkSink, record};
+use bramblegate::watch::link;
 use libtest_mimic::Trial;
 
 use crate::lab::{sh, trial};
@@ -46,7 +46,7 @@ fn ports() {
 }
 
 pub fn index_of(name: &str) -> u32 {
-    let events = netlink::snapshot().unwrap();
+    let events = link::snapshot().unwrap();
     let found = events.into_iter().find_map(|event| match event {
         Event::Link(Change::Present(link)) if link.name == name => Some(link.index),
         _ => None,
@@ -106,7 +106,7 @@ fn set_and_restore() {
         assert_eq!((conf("uplink"), conf("cluster")), ("1 1 2 2 0 0 0".into(), "1 1 2 2 0 0 0".into()));
         assert_eq!(addresses("cluster"), "192.168.50.1/24");
         assert!(sh("ip -o link show cluster").contains("state UP"));
-        let marked = netlink::snapshot().unwrap().into_iter().any(|event| match event {
+        let marked = link::snapshot().unwrap().into_iter().any(|event| match event {
             Event::Address(Change::Present(told)) => {
                 told.protocol == ROUTE_PROTOCOL && told.index == index_of("cluster")
             }

@@ -5,13 +5,13 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use bramblegate::event::Applied;
-use bramblegate::policy::FirewallPlan;
-use bramblegate::policy::ruleset::{
+use bramblegate::decide::FirewallPlan;
+use bramblegate::decide::firewall::{
     Action, ChainKind, Data, DataKind, Elements, Family, Hook, Item, Kind, Match, Ruleset, Set, Transport, build,
 };
-use bramblegate::sink::Sink;
-use bramblegate::sink::firewall::FirewallSink;
+use bramblegate::event::Applied;
+use bramblegate::reconcile::Sink;
+use bramblegate::reconcile::firewall::FirewallSink;
 use libtest_mimic::Trial;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};

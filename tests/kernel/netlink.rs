@@ -5,7 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use bramblegate::event::{Change, Dump, Event, Link, Netconf, Route};
-use bramblegate::source::netlink;
+use bramblegate::watch::link;
 use libtest_mimic::Trial;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -117,7 +117,7 @@ impl View {
 
 fn listen(capacity: usize) -> mpsc::Receiver<Event> {
     let (sender, receiver) = mpsc::channel(capacity);
-    tokio::spawn(netlink::run(sender));
+    tokio::spawn(link::run(sender));
     receiver
 }
 
@@ -145,7 +145,7 @@ fn framed() {
         assert!(view.addresses.contains(&(index, "10.9.1.3/16".into())));
         assert!(!view.addresses.contains(&(index, "10.9.0.2/24".into())));
     });
-    assert!(netlink::snapshot().unwrap().iter().any(|event| matches!(event, Event::Link(Change::Present(_)))));
+    assert!(link::snapshot().unwrap().iter().any(|event| matches!(event, Event::Link(Change::Present(_)))));
 }
 
 /// Nobody listens while 6,000 addresses come and 3,000 go.
@@ -253,7 +253,7 @@ fn each_address() {
     sh("ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up");
     block_on(async {
         let (mut view, mut events) = started(1024).await;
-        let mut rtnl = bramblegate::sink::rtnl::Rtnl::default();
+        let mut rtnl = bramblegate::reconcile::rtnl::Rtnl::default();
         let index = view.link("v0").index;
         for i in 0..100 {
             while let Ok(Some(event)) = timeout(Duration::from_millis(2), events.recv()).await {
@@ -263,7 +263,7 @@ fn each_address() {
                 .index(index)
                 .address([10, 1, i, 1].into(), 24)
                 .build();
-            rtnl.send(bramblegate::sink::rtnl::Request::NewAddress, &message, 0x600).unwrap();
+            rtnl.send(bramblegate::reconcile::rtnl::Request::NewAddress, &message, 0x600).unwrap();
             let told = timeout(Duration::from_secs(10), events.recv()).await.expect("told soon");
             let expected = format!("10.1.{i}.1/24");
             assert!(

@@ -4,8 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use bramblegate::policy::ruleset::{RulesetInput, build};
-use bramblegate::sink::firewall::FirewallSink;
+use bramblegate::decide::firewall::{RulesetInput, build};
+use bramblegate::reconcile::firewall::FirewallSink;
 use libtest_mimic::Trial;
 
 use crate::firewall::{home, load};

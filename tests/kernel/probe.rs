@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bramblegate::config::{HttpExpectation, NodeProbe, UplinkProbe};
 use bramblegate::event::{Event, NodeId, PortalUrl, Probe, Reachability, Round, UplinkNews};
-use bramblegate::source::probe::{NodeProbePlan, NodeTarget, UplinkProbePlan, UplinkTarget, run_nodes, run_uplinks};
+use bramblegate::watch::probe::{NodeProbePlan, NodeTarget, UplinkProbePlan, UplinkTarget, run_nodes, run_uplinks};
 use libtest_mimic::Trial;
 use simple_dns::rdata::{A, RData};
 use simple_dns::{CLASS, Packet, ResourceRecord};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bramblegate::event::{Event, Vital};
-use bramblegate::source::resolvers;
+use bramblegate::watch::uplink::resolvers;
 use libtest_mimic::Trial;
 use tokio::sync::mpsc;
 use tokio::time::timeout;

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use bramblegate::policy::ruleset::{RulesetInput, build};
+use bramblegate::decide::firewall::{RulesetInput, build};
 use libtest_mimic::Trial;
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 

@@ -1,13 +1,13 @@
 //! Policy routing in the kernel, and the question which way out it would take.
 
+use bramblegate::decide::{MARK_CLUSTER, MARK_ELSEWHERE, ROUTE_PROTOCOL, RULE_PREFERENCE, RoutingPlan};
+use bramblegate::decide::{TABLE_CLUSTER, TABLE_UPLINK};
 use bramblegate::event::{Applied, ApplyErrorKind, Astray, Change, Event, Flow, LinkIndex, Route, Rule, Way};
 use bramblegate::netlink::{Protocol, Socket};
-use bramblegate::policy::{MARK_CLUSTER, MARK_ELSEWHERE, ROUTE_PROTOCOL, RULE_PREFERENCE, RoutingPlan};
-use bramblegate::policy::{TABLE_CLUSTER, TABLE_UPLINK};
-use bramblegate::sink::Sink;
-use bramblegate::sink::routing::{RoutingSink, restore};
-use bramblegate::source::netlink::snapshot;
-use bramblegate::source::wayout::{DESTINATION, astray, way_out};
+use bramblegate::reconcile::Sink;
+use bramblegate::reconcile::routing::{RoutingSink, restore};
+use bramblegate::watch::link::snapshot;
+use bramblegate::watch::routing::{DESTINATION, astray, way_out};
 use libtest_mimic::Trial;
 
 use crate::lab::{sh, trial};

@@ -2,9 +2,9 @@
 //! read of it is, in nft's words, what we print.
 
 use bramblegate::config::Allow;
+use bramblegate::decide::firewall::{ForwardedPort, RulesetInput, TABLE, Transport, build};
 use bramblegate::netlink::messages;
-use bramblegate::policy::ruleset::{ForwardedPort, RulesetInput, TABLE, Transport, build};
-use bramblegate::sink::firewall::{Encoded, FirewallSink, Label, encode};
+use bramblegate::reconcile::firewall::{Encoded, FirewallSink, Label, encode};
 use libtest_mimic::Trial;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};

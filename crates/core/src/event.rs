@@ -1,17 +1,17 @@
 //! The one event type: everything that can wake the daemon is a variant, and every variant is plain data.
 //!
-//! Sources make events, [`crate::state::State::apply`] takes them in, sinks answer with [`Event::Applied`].
+//! Sources make events, [`crate::facts::State::apply`] takes them in, sinks answer with [`Event::Applied`].
 
 pub mod alert;
 mod dhcp;
-mod network;
+mod host;
+mod link;
 mod uplink;
-mod vital;
 mod words;
 
 pub use crate::api::control::Order;
 pub use crate::config::{printable, printable_json, printable_line};
-pub use vital::{Astray, Button, Conflict, Head, MARK_ELSEWHERE, Pressure, Vital, Way};
+pub use host::{Astray, Button, Conflict, Head, MARK_ELSEWHERE, Pressure, Vital, Way};
 pub use words::in_words;
 
 use std::fmt;
@@ -24,7 +24,7 @@ use crate::panel::DeviceError;
 
 pub use alert::{Acknowledgement, AlertCode, AlertId, Severity};
 pub use dhcp::{Dhcp, Lease, Said, Saying};
-pub use network::{Address, Flow, Link, LinkIndex, Neighbour, Netconf, Route, Rule};
+pub use link::{Address, Flow, Link, LinkIndex, Neighbour, Netconf, Route, Rule};
 pub use uplink::{Acquisition, PortalSource, PortalUrl, UplinkNews};
 
 /// A moment on the boot clock (`CLOCK_BOOTTIME`): never set back, counts through suspend.
@@ -350,7 +350,7 @@ pub enum Event {
     Firewall(Firewall),
     Vital(Vital),
     Applied(ApplyReport),
-    /// a deadline of [`crate::state::State::next_deadline`] has come
+    /// a deadline of [`crate::facts::State::next_deadline`] has come
     Tick,
     /// re-read the settings
     Reload,

@@ -1,15 +1,21 @@
-//! The daemon: [`source`] turns the outside into events, [`sink`] brings each output to what is planned for it, and
-//! [`daemon`] holds the only loop, in which decisions are taken. [`supervise`] keeps going what may end.
+//! The daemon: [`watch`] turns the outside into events, [`reconcile`] brings each output to what is planned for it, and
+//! [`event_loop`] holds the only loop, in which decisions are taken. [`supervise`] keeps going what may end.
 //!
 //! What is known, decided and shown is the crate `bramblegate-core`.
 
-pub mod daemon;
-pub mod sink;
-pub mod source;
+pub mod clock;
+pub mod event_loop;
+pub mod files;
+pub(crate) mod oneshot;
+pub mod pace;
+pub(crate) mod packet;
+pub mod reconcile;
+pub mod socket;
 pub mod supervise;
 mod sync;
+pub mod watch;
 
 use bramblegate_api as api;
 use bramblegate_config as config;
-use bramblegate_core::{dns, event, policy, render, state};
+use bramblegate_core::{decide, dns, event, facts, view};
 use bramblegate_panel as panel;

@@ -14,8 +14,9 @@ use crate::cli::{output, settings};
 use crate::config::{Settings, UplinkProbe};
 use crate::dns;
 use crate::event::{AlertCode, LinkIndex};
-use crate::source::dhcp::ask::offers;
-use crate::source::{probe, resolvers};
+use crate::watch::dhcp::ask::offers;
+use crate::watch::probe;
+use crate::watch::uplink::resolvers;
 
 /// A resolver is waited for so long; a venue's may have to ask others first.
 const WAIT: Duration = Duration::from_secs(3);

@@ -3,7 +3,7 @@
 use super::sockets::{Process, processes};
 use crate::cli::machine::Machine;
 use crate::event::LinkIndex;
-use crate::source::clients::{Manager, networkd_files, packet_sockets};
+use crate::watch::uplink::clients::{Manager, networkd_files, packet_sockets};
 
 /// Clients without a manager, by the names of their processes.
 const ALONE: [&str; 4] = ["dhclient", "udhcpc", "busybox", "dhcpcd"];

@@ -2,11 +2,11 @@
 
 use super::{Finding, FindingCode, Patient, Rank};
 use crate::cli::machine::Machine;
+use crate::decide::firewall::TABLE;
+use crate::decide::firewall::traffic;
 use crate::event::{AlertCode, Blocker, Vital};
-use crate::policy::ruleset::TABLE;
-use crate::policy::traffic;
-use crate::source::firewall::FirewallWatch;
-use crate::source::{host, time};
+use crate::watch::firewall::FirewallWatch;
+use crate::watch::host::{name, time};
 
 /// Files in which rule sets are saved.
 const SAVED: [&str; 2] = ["/etc/nftables.conf", "/etc/sysconfig/nftables.conf"];
@@ -25,7 +25,7 @@ pub fn foreign_drop(patient: &Patient<'_>) -> Vec<Finding> {
     let net = patient.settings.cluster.address;
     let node = net.hosts().find(|host| *host != net.addr());
     let Vital::Time { served, .. } = time::read(&patient.machine.path("/")) else { return Vec::new() };
-    let ssh_ports = host::ssh_ports(&patient.machine.path("/"));
+    let ssh_ports = name::ssh_ports(&patient.machine.path("/"));
     let watch = FirewallWatch {
         table: TABLE,
         bridge: port.as_ref().is_some_and(|port| patient.machine.exists(&format!("/sys/class/net/{port}/bridge"))),

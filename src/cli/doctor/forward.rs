@@ -3,9 +3,9 @@
 use super::sockets::listeners;
 use super::{Finding, Patient};
 use crate::config::{Allow, Forward, Transport};
+use crate::decide::forward::{name, target};
 use crate::event::AlertCode;
-use crate::policy::forwards::{name, target};
-use crate::source::host;
+use crate::watch::host::name;
 
 /// Who listens where a forward takes what comes from the venue.
 pub fn hidden_listeners(patient: &Patient<'_>) -> Vec<Finding> {
@@ -37,7 +37,7 @@ pub fn hidden_listeners(patient: &Patient<'_>) -> Vec<Finding> {
 /// `uplink.allow` lets ssh in, and the forward leads it away; also where nobody sees sshd listen now.
 fn instead_of_ssh(patient: &Patient<'_>, forward: &Forward) -> Option<Finding> {
     let allowed = patient.settings.uplink.allow.contains(&Allow::Ssh);
-    let ssh = |port| port == 22 || host::ssh_ports(&patient.machine.path("/")).contains(&port);
+    let ssh = |port| port == 22 || name::ssh_ports(&patient.machine.path("/")).contains(&port);
     (allowed && forward.transport == Transport::Tcp && ssh(forward.listen)).then(|| {
         let (port, to) = (name(forward), target(forward));
         Finding::new(

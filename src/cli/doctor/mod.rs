@@ -4,25 +4,25 @@ mod ask;
 mod clients;
 mod code;
 mod daemon;
-mod devices;
+mod dhcp;
 mod dnsmasq;
 mod firewall;
 mod forward;
 pub mod host;
 mod leftovers;
+mod link;
+mod panel;
 mod presumed;
 mod probes;
 pub mod profiles;
-mod roles;
+mod routing;
 pub mod services;
-mod serving;
 mod sockets;
 mod ssh;
 mod swap;
 #[cfg(test)]
 mod tests;
-mod uplinks;
-mod ways;
+mod uplink;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -34,7 +34,7 @@ use super::output;
 use super::settings::{self, ConfigArg};
 use crate::config::{LcdBus, PortPattern, Settings};
 use crate::event::printable_line;
-use crate::state::port::is_glob;
+use crate::facts::link::port::is_glob;
 pub use code::{FindingCode, Rank};
 
 const EXAMPLES: &str = "\
@@ -153,8 +153,8 @@ pub static CHECKS: &[(&str, Check)] = &[
     ("the gateway answers, if it runs", daemon::answers),
     ("the ports are there and in no bridge", host::ports),
     ("the cables are in their own ports", swap::swapped),
-    ("every port with an address has a role", roles::unknown_ports),
-    ("what our own rules dropped", roles::drops),
+    ("every port with an address has a role", link::unknown_ports),
+    ("what our own rules dropped", link::drops),
     ("no forwarded port hides a program of the head", forward::hidden_listeners),
     ("no other table drops what is forwarded", firewall::foreign_drop),
     ("our table is not saved in another's rules", firewall::saved_table),
@@ -162,22 +162,22 @@ pub static CHECKS: &[(&str, Check)] = &[
     ("sshd can be reached from the venue", ssh::reachable),
     ("no other program manages the cluster port", services::managers),
     ("no profile for the cluster port comes back at each boot", profiles::returning),
-    ("each uplink has one DHCP client", uplinks::two_clients),
-    ("each uplink gets its address", uplinks::addresses),
+    ("each uplink has one DHCP client", uplink::two_clients),
+    ("each uplink gets its address", uplink::addresses),
     ("no other DHCP or DNS server is in the way", services::servers),
     ("dnsmasq has no known vulnerability", dnsmasq::holes),
-    ("boot files are there for the nodes", serving::boot_folder),
-    ("nodes get a time server", serving::time),
-    ("display and LED may be used", devices::rights),
+    ("boot files are there for the nodes", dhcp::boot_folder),
+    ("nodes get a time server", dhcp::time),
+    ("display and LED may be used", panel::rights),
     ("the gateway may send its probes", probes::rights),
-    ("no other program holds display or LED", devices::held),
-    ("no driver of the kernel holds the display, none is missing for the LED", devices::claimed),
+    ("no other program holds display or LED", panel::held),
+    ("no driver of the kernel holds the display, none is missing for the LED", panel::claimed),
     ("connection tracking has room", host::conntrack),
     ("the kernel has room for all nodes as neighbours", host::neighbours),
     ("no other port leads to the cluster's subnet", host::overlap),
     ("no default route leads by the cluster port", host::default_route),
-    ("no routing rule of others leads the cluster's packets astray", ways::rules),
-    ("no other computer has an address of the head", ways::addresses),
+    ("no routing rule of others leads the cluster's packets astray", routing::rules),
+    ("no other computer has an address of the head", routing::addresses),
     ("what is written lasts", host::overlay),
     ("nothing is left of an older gateway", leftovers::scripts),
 ];

@@ -3,7 +3,7 @@
 use super::clients::Client;
 use super::{Finding, FindingCode, Patient};
 use crate::cli::machine::Machine;
-use crate::source::clients::Manager;
+use crate::watch::uplink::clients::Manager;
 
 /// Where netplan reads (netplan-generate(8)).
 const NETPLAN: [&str; 3] = ["/etc/netplan", "/run/netplan", "/usr/lib/netplan"];

@@ -8,7 +8,7 @@ use super::sockets::{Process, listeners};
 use super::{Finding, FindingCode, Patient};
 use crate::cli::machine::Machine;
 use crate::event::AlertCode;
-use crate::source::clients::Manager;
+use crate::watch::uplink::clients::Manager;
 
 /// NetworkManager, dhcpcd, systemd-networkd or ifupdown on the cluster's port.
 pub fn managers(patient: &Patient<'_>) -> Vec<Finding> {

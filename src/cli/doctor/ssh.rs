@@ -7,13 +7,13 @@ use super::sockets::listeners;
 use super::{Finding, FindingCode, Patient};
 use crate::cli::machine::Machine;
 use crate::config::Allow;
-use crate::policy::ruleset::TABLE;
-use crate::source::host;
+use crate::decide::firewall::TABLE;
+use crate::watch::host::name;
 
 /// An sshd that `uplink.allow` does not cover cannot be reached from the venue.
 pub fn reachable(patient: &Patient<'_>) -> Vec<Finding> {
     let allow = &patient.settings.uplink.allow;
-    let configured = BTreeSet::from_iter(host::ssh_ports(&patient.machine.path("/")));
+    let configured = BTreeSet::from_iter(name::ssh_ports(&patient.machine.path("/")));
     let running = running_ports(patient.machine);
     let covered = |port: u16| {
         allow.iter().any(|allow| match allow {

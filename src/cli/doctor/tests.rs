@@ -1,7 +1,7 @@
-mod serving;
+mod dhcp;
+mod routing;
 mod swap;
-mod uplinks;
-mod ways;
+mod uplink;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -18,8 +18,8 @@ use super::order::{self, OrderArgs};
 use super::{code, drop_in, fold, list};
 use crate::api::control::Order;
 use crate::config::{self, Settings};
-use crate::daemon::InstanceLock;
-use crate::source::folder::{self, Folder};
+use crate::event_loop::InstanceLock;
+use crate::files::folder::{self, Folder};
 
 const ADD_EXAMPLES: &str = "\
 Examples:

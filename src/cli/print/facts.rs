@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use crate::event::{Address, Change, Event, Link, LinkIndex, Route};
-use crate::source::reading;
+use crate::files::reading;
 
 /// `valid_life_time` of an address without an end.
 const FOR_EVER: u64 = u32::MAX as u64;

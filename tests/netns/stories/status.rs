@@ -113,7 +113,7 @@ pub fn client_that_never_reads_is_closed() -> Result<()> {
 }
 
 /// The shipped schema, by the same check that the unit tests use.
-#[path = "../../../crates/core/src/render/status/tests/schema.rs"]
+#[path = "../../../crates/core/src/view/status/tests/schema.rs"]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, dead_code)]
 mod schema;
 

@@ -1,0 +1,34 @@
+//! Which alerts an acknowledgement means, and which of the acknowledged ones stand.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::AlertId;
+use super::node;
+use crate::decide::Desired;
+use crate::event::Acknowledgement;
+use crate::event::alert::SubjectKind;
+use crate::facts::State;
+
+/// Returns the acknowledgement of all that stands, with the words on the panel.
+pub fn all_standing(state: &State, desired: &Desired) -> Acknowledgement {
+    let mut standing: BTreeMap<AlertId, String> = node::standing(state).collect();
+    standing.extend(others(desired).map(|alert| (alert.id(), alert.panel.clone())));
+    Acknowledgement::Made(standing)
+}
+
+/// Returns which acknowledged alerts a decision raises, where some of them it does not. To take the others out of the facts
+/// changes no decision: only a raised alert is shown as acknowledged.
+pub fn still_standing(state: &State, desired: &Desired) -> Option<Acknowledgement> {
+    let known = state.acknowledged();
+    if known.is_empty() {
+        return None;
+    }
+    let ids = others(desired).map(super::Alert::id).chain(node::standing(state).map(|(id, _)| id));
+    let standing: BTreeSet<AlertId> = ids.filter(|id| known.contains(id)).collect();
+    Some(Acknowledgement::Standing(standing))
+}
+
+/// Returns the alerts that are acknowledged as a whole. An alert of several nodes is acknowledged for each of them.
+fn others(desired: &Desired) -> impl Iterator<Item = &super::Alert> {
+    desired.alerts.iter().filter(|alert| alert.code.subject() != SubjectKind::Nodes)
+}

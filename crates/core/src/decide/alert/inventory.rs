@@ -1,0 +1,104 @@
+//! Boards that are not where, or not called, as they should be.
+
+use super::super::alert::{Alert, AlertCode, Severity, Subject};
+use super::raise::of_port;
+use crate::facts::State;
+use crate::facts::node::{Homonym, Misplaced, NodeState, Nodes, Origin};
+use std::collections::BTreeMap;
+
+/// This many of a kind are named.
+const NAMED: usize = 8;
+
+pub fn alerts(state: &State, raised: &mut Vec<Alert>) {
+    let nodes = state.nodes();
+    raised.extend(nodes.misplaced().take(NAMED).map(|misplaced| swapped(&misplaced)));
+    raised.extend(contested(nodes));
+    raised.extend(homonyms(nodes));
+    raised.extend(named_as_the_head(state));
+    raised.extend(flood(state));
+}
+
+/// Somebody sends from ever other hardware addresses, or gives itself ever other names.
+fn flood(state: &State) -> Vec<Alert> {
+    let Some(flood) = state.nodes().flood(state.now()) else { return Vec::new() };
+    let port = state.cluster_port().map_or("the cluster port", |port| &port.name);
+    let most = Nodes::most_found(state.settings());
+    let strangers = flood.strangers.map(|count| {
+        let text = format!(
+            "{port} is flooded from hardware addresses that are not known: {count} or more are not listed, for {most} is the most; find \
+             the cable that they come by (the lights of the switch, its table of addresses, tcpdump -i {port} -e arp) and unplug \
+             it; nodes of the settings and those with a lease are not affected"
+        );
+        of_port(AlertCode::NodeFlood, port, text)
+    });
+    let restless = flood.restless.map(|mac| {
+        let name = state.nodes().by_mac(mac).map_or_else(|| mac.to_string(), |node| node.name.clone());
+        let text = format!(
+            "{name} ({mac}) changes its host name again and again; it keeps one for a while each time: look at its DHCP client, or \
+             name it with `bramblegate nodes adopt`"
+        );
+        // The name itself is what changes.
+        Alert::new(AlertCode::NodeFlood, Subject::Board(mac), text).shown_as(format!("NAMES {mac}"))
+    });
+    strangers.into_iter().chain(restless).collect()
+}
+
+/// The settings say so; the head may have been renamed since they were checked.
+fn named_as_the_head(state: &State) -> Option<Alert> {
+    let label = state.vitals().host_name.split('.').next().unwrap_or_default();
+    let node = state.nodes().by_name(label).filter(|node| node.origin == Origin::Settings)?;
+    let text = format!("{} is the head's own host name", node.name);
+    Some(Alert::new(AlertCode::NodeNamedAsHead, Subject::Node(node.name.clone()), text))
+}
+
+fn swapped(misplaced: &Misplaced<'_>) -> Alert {
+    let Misplaced { address, mac, owner, node } = misplaced;
+    let wanted = owner.written_mac.map_or_else(String::new, |mac| mac.to_string());
+    let text = match node.filter(|node| node.origin == Origin::Settings) {
+        Some(node) => format!(
+            "{address} is {}'s, but the board of {} ({mac}) answers there: were they swapped? Put them back, or exchange their mac in the settings",
+            owner.name, node.name
+        ),
+        None => format!(
+            "{address} is {}'s, but another board ({mac}, not {wanted}) answers there: if it replaces the old one, write its mac into the settings; if not, give it another address",
+            owner.name
+        ),
+    };
+    Alert::new(AlertCode::NodeSwapped, Subject::Node(owner.name.clone()), text)
+}
+
+fn contested(nodes: &Nodes) -> impl Iterator<Item = Alert> + '_ {
+    nodes.contests().take(NAMED).map(|(address, contest)| {
+        let (one, other) = contest.boards;
+        let text = format!("two boards have the address {address} ({one} and {other})");
+        Alert::new(AlertCode::NodeDuplicateAddress, Subject::Address(address), text)
+    })
+}
+
+/// One alert for each name, however many want it: fresh systems all call themselves the same.
+fn homonyms(nodes: &Nodes) -> Vec<Alert> {
+    let mut by_name: BTreeMap<&str, (Homonym<'_>, Vec<&NodeState>)> = BTreeMap::new();
+    for homonym in nodes.homonyms() {
+        let name = homonym.holder.map_or(homonym.wanted, |holder| &holder.name);
+        by_name.entry(name).or_insert_with(|| (homonym, Vec::new())).1.push(homonym.node);
+    }
+    let told = by_name.into_iter().take(NAMED).map(|(name, (Homonym { holder: with, is_heads, .. }, others))| {
+        let listed: Vec<&str> = others.iter().take(NAMED).map(|node| node.name.as_str()).collect();
+        let more = if others.len() > listed.len() { ", …" } else { "" };
+        let whose = match with {
+            Some(_) => "",
+            None if is_heads => ", as the head does,",
+            None => ", as a board did that is not here now,",
+        };
+        let text = format!(
+            "{} more call themselves {name}{whose} and are listed as {}{more}: give each its own host name, or name it with `bramblegate nodes rename`",
+            others.len(),
+            listed.join(", ")
+        );
+        // Between systems that nobody named it is no more than untidy.
+        let named = with.is_some_and(|with| with.origin == Origin::Settings);
+        let severity = if named { Severity::Warning } else { Severity::Notice };
+        Alert::new(AlertCode::NodeDuplicateName, Subject::Node(name.to_owned()), text).graded(severity)
+    });
+    told.collect()
+}

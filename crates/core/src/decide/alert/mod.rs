@@ -1,0 +1,63 @@
+//! Alerts: what users should know.
+
+pub mod acknowledge;
+pub(crate) mod dhcp;
+pub(crate) mod firewall;
+pub(crate) mod forward;
+pub(crate) mod host;
+pub(crate) mod inventory;
+pub(crate) mod link;
+pub(crate) mod names;
+pub mod node;
+pub mod raise;
+pub mod routing;
+pub mod uplink;
+pub use crate::event::alert::{AlertCode, AlertId, Part, Severity, Subject};
+
+/// Something a person should know.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Alert {
+    pub severity: Severity,
+    pub code: AlertCode,
+    pub subject: Subject,
+    /// one line for people, with the remedy where there is one
+    pub text: String,
+    /// few words for the LCD's second row: `CLASH 192.168.50`; the pages break it where a row is too short
+    pub panel: String,
+    /// people know of it: it is shown, but raises no alarm any more
+    pub acknowledged: bool,
+}
+
+impl Alert {
+    /// Returns an alert with its code's severity and words for the panel. A remedy that its code has follows `what`.
+    pub fn new(code: AlertCode, subject: Subject, what: impl Into<String>) -> Self {
+        let mut text = what.into();
+        if let Some(remedy) = code.remedy() {
+            text += ": ";
+            text += remedy;
+        }
+        // Not cut: half a number would be another number. The pages make it fit.
+        let panel = code.panel(&subject);
+        Self { severity: code.severity(), code, subject, text, panel, acknowledged: false }
+    }
+
+    /// Returns it with a severity that depends on the facts.
+    pub fn graded(self, severity: Severity) -> Self {
+        Self { severity, ..self }
+    }
+
+    /// Returns it with words for the panel that depend on more than its subject.
+    pub fn shown_as(self, panel: impl Into<String>) -> Self {
+        Self { panel: panel.into(), ..self }
+    }
+
+    /// Returns what makes it the same alert later on.
+    pub fn id(&self) -> AlertId {
+        AlertId { code: self.code, subject: self.subject.clone() }
+    }
+
+    /// Returns how much it alarms: a fault that users know of as much as a warning.
+    pub fn urgency(&self) -> Severity {
+        if self.acknowledged { self.severity.min(Severity::Warning) } else { self.severity }
+    }
+}

@@ -1,0 +1,104 @@
+//! Where the cluster's subnet is: at home, or moved out of the venue's way.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+
+use crate::config::Settings;
+use crate::event::LinkIndex;
+use crate::facts::State;
+use crate::facts::link::mirror::TABLE_MAIN;
+
+use super::{Overlap, ROUTE_PROTOCOL};
+
+/// Where the head's address in the cluster is, and which others stay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    pub address: Ipv4Net,
+    /// former addresses that stay until no node uses their subnets
+    pub kept: Vec<Ipv4Net>,
+    pub overlap: Overlap,
+    /// an uplink holds an address of the cluster: (interface, address)
+    pub clash: Option<(LinkIndex, Ipv4Addr)>,
+}
+
+impl Placement {
+    /// The networks of the cluster now.
+    pub fn networks(&self) -> Vec<Ipv4Net> {
+        std::iter::once(&self.address).chain(&self.kept).map(Ipv4Net::trunc).collect()
+    }
+}
+
+/// Works out where the cluster is.
+pub fn place(settings: &Settings, state: &State) -> Placement {
+    let clash =
+        state.roles().uplinks.iter().find_map(|index| state.lease_clash(*index).map(|address| (*index, address)));
+    let alternative = || settings.cluster.alternatives.iter().copied().find(|net| !is_taken(state, *net));
+    let address = clash.and_then(|_| alternative()).unwrap_or(settings.cluster.address);
+    let overlap = if address != settings.cluster.address {
+        Overlap::Renumbered
+    } else if is_taken(state, address) || venue_server_in(state, address) {
+        Overlap::Routed
+    } else {
+        Overlap::None
+    };
+    Placement { address, kept: kept(state, address), overlap, clash }
+}
+
+/// Addresses of ours on the cluster port other than `address` whose subnets nodes still use, and nobody else.
+fn kept(state: &State, address: Ipv4Net) -> Vec<Ipv4Net> {
+    let own = state.own_addresses().filter(|net| *net != address);
+    own.filter(|net| state.is_in_use(*net) && !is_taken(state, *net)).collect()
+}
+
+/// Another port has an address in this network, or a route that overlaps it: not the default one, nor one of the two halves
+/// of everything that tunnels put before it (0.0.0.0/1 and 128.0.0.0/1); nor what is left of ours on a former cluster port.
+pub fn is_taken(state: &State, net: Ipv4Net) -> bool {
+    let cluster = state.roles().cluster;
+    let network = IpNet::V4(net.trunc());
+    let overlaps = |other: IpNet| other.contains(&network) || network.contains(&other);
+    let by_route = state.facts().routes().any(|route| {
+        route.table == TABLE_MAIN
+            && Some(route.index) != cluster
+            && !state.facts().is_of_ours(route)
+            && route.protocol != ROUTE_PROTOCOL
+            && route.destination.prefix_len() > 1
+            && overlaps(route.destination)
+    });
+    let others = state.facts().links().filter(|link| Some(link.index) != cluster && !link.loopback);
+    by_route
+        || others
+            .flat_map(|link| state.facts().addresses(link.index))
+            .any(|held| !held.ours && network.contains(&held.address.addr()))
+}
+
+/// `address` with its host part in the subnet of `net`.
+pub fn keep_host(address: Ipv4Addr, net: Ipv4Net) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(net.network()) | (u32::from(address) & u32::from(net.hostmask())))
+}
+
+/// A gateway or resolver of the venue has an address in this network.
+fn venue_server_in(state: &State, net: Ipv4Net) -> bool {
+    venue_servers(state).into_iter().any(|(_, server)| net.contains(&server))
+}
+
+/// Gateways and resolvers of the venue, each with the uplink they are reached by.
+pub fn venue_servers(state: &State) -> Vec<(LinkIndex, Ipv4Addr)> {
+    let active = state.active().map(|uplink| uplink.link.index);
+    let mut servers = Vec::new();
+    for uplink in state.uplinks().iter().filter(|uplink| uplink.address.is_some()) {
+        let index = uplink.link.index;
+        let resolvers = state.vitals().resolvers.get(&index).into_iter().flatten().copied();
+        let machine = state.vitals().resolvers.get(&0).into_iter().flatten().copied();
+        let machine = machine.filter(|_| active == Some(index));
+        for server in uplink.gateway.into_iter().chain(resolvers).chain(machine) {
+            match server {
+                IpAddr::V4(server) if !server.is_loopback() && !servers.contains(&(index, server)) => {
+                    servers.push((index, server));
+                }
+                _ => {}
+            }
+        }
+    }
+    servers
+}

@@ -1,0 +1,205 @@
+//! DHCP, names and net boot for the nodes: what dnsmasq should do.
+
+mod resolvers;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+use crate::config::{Netboot, Settings, TimeServer};
+use crate::event::LinkIndex;
+use crate::facts::State;
+use crate::facts::dhcp::OtherServers;
+use crate::facts::node::Origin;
+use crate::facts::uplink::UplinkState;
+
+use super::Overlap;
+use super::cluster::{Placement, keep_host};
+
+pub use resolvers::Upstream;
+
+/// While the venue and the cluster use the same addresses the cluster may have to move: nodes are to notice soon. The
+/// shortest that dnsmasq knows.
+const SHORT_LEASE: Duration = Duration::from_secs(120);
+/// Nodes ask so often whether all is as it was, however long their lease: if the cluster moves they are cut off until then.
+const RENEW: Duration = Duration::from_secs(60);
+/// All addresses together are asked for no more often than so many times a second.
+const RENEWALS_A_SECOND: u32 = 5;
+
+/// What dnsmasq should do. Names no node: their list may be long, and is made anew only when `names` has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePlan {
+    /// the cluster port
+    pub port: String,
+    /// the head's own address there
+    pub address: Ipv4Net,
+    pub dhcp: Option<DhcpPlan>,
+    /// whether names are resolved
+    pub dns: bool,
+    /// who is asked for other names; where none are resolved here, whom the nodes are to ask
+    pub upstreams: Vec<Upstream>,
+    /// where their answers come from
+    pub origin: AnswerOrigin,
+    pub domain: String,
+    /// the head's own name, without a domain
+    pub head: Option<String>,
+    pub netboot: Option<Netboot>,
+    /// [`crate::facts::node::Nodes::layout`]: counts up when a node has another name or address
+    pub names: u64,
+}
+
+/// Holds what the answers of resolvers depend on beside the resolvers: when it changes, those that are remembered are wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerOrigin {
+    pub uplink: Option<LinkIndex>,
+    /// a captive portal answers all names with its own address (RFC 8952 describes the practice)
+    pub portal: bool,
+}
+
+/// Addresses for the nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DhcpPlan {
+    pub first: Ipv4Addr,
+    pub last: Ipv4Addr,
+    /// as the settings say: stands in dnsmasq's main file
+    pub usual_lease: Duration,
+    /// for how long addresses are given now
+    pub lease: Duration,
+    /// DHCP option 58, T1 (RFC 2131 4.4.5): when a node asks its server again
+    pub renew: Duration,
+    /// DHCP option 59, T2: when it asks any server, as its own does not answer. Soon after: a head that has moved is not where
+    /// the node asks it.
+    pub rebind: Duration,
+    /// DHCP option 42
+    pub time_servers: Vec<Ipv4Addr>,
+}
+
+/// Returns whether a boot file is iPXE itself, by the names that its makers and distributions give it (ipxe.org/appnote/buildtargets).
+pub fn is_ipxe(file: &str) -> bool {
+    let name = file.rsplit('/').next().unwrap_or(file).to_ascii_lowercase();
+    let named = ["ipxe", "undionly", "snponly"].iter().any(|part| name.contains(part));
+    // A script is called by what runs it.
+    let program = [".ipxe", ".cfg", ".php"].iter().all(|end| !name.ends_with(end));
+    program && (named || name.ends_with("kpxe") || name == "snp.efi")
+}
+
+/// May the nodes be served?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// the settings want neither addresses nor names to be served
+    Off,
+    /// there is no port, or not known yet whether somebody else serves there
+    Waiting,
+    /// somebody else does
+    Refused,
+    Serve,
+}
+
+/// Whether the nodes may be served. Never where somebody else does: the port may be the venue's.
+pub fn verdict(settings: &Settings, state: &State) -> Verdict {
+    let cluster = &settings.cluster;
+    if !settings.gateway.enabled || (cluster.dhcp.is_none() && cluster.dns.is_none()) {
+        return Verdict::Off;
+    }
+    if state.cluster_port().is_none_or(|link| link.master.is_some()) {
+        return Verdict::Waiting;
+    }
+    match state.other_servers() {
+        // Names are given to those who ask for them: there is nothing to find out.
+        _ if cluster.dhcp.is_none() => Verdict::Serve,
+        OtherServers::Unknown => Verdict::Waiting,
+        OtherServers::Foreign { .. } => Verdict::Refused,
+        OtherServers::None => Verdict::Serve,
+    }
+}
+
+/// What is served now; nothing unless it may be. Where somebody else gives the addresses, names go on: they are given only to
+/// those who ask us.
+pub fn decide(settings: &Settings, state: &State, placement: &Placement) -> Option<ServicePlan> {
+    let port = state.cluster_port()?;
+    let plan = || plan(settings, state, placement, &port.name);
+    match verdict(settings, state) {
+        Verdict::Serve => Some(plan()),
+        Verdict::Refused if settings.cluster.dns.is_some() => Some(ServicePlan { dhcp: None, netboot: None, ..plan() }),
+        Verdict::Refused | Verdict::Waiting | Verdict::Off => None,
+    }
+}
+
+/// What would be served if nothing stood against it, for `print`; on the port that the settings name if it is not there.
+pub fn intended(settings: &Settings, state: &State, placement: &Placement) -> Option<ServicePlan> {
+    if settings.cluster.dhcp.is_none() && settings.cluster.dns.is_none() {
+        return None;
+    }
+    let port = state.cluster_port().map_or_else(|| settings.cluster.interface.to_string(), |link| link.name.clone());
+    Some(plan(settings, state, placement, &port))
+}
+
+fn plan(settings: &Settings, state: &State, placement: &Placement, port: &str) -> ServicePlan {
+    let cluster = &settings.cluster;
+    let address = placement.address;
+    let dhcp = cluster.dhcp.as_ref().map(|dhcp| {
+        let lease = if placement.overlap == Overlap::None { dhcp.lease } else { dhcp.lease.min(SHORT_LEASE) };
+        let [renew, rebind] = renewals(u32::from(dhcp.last).saturating_sub(u32::from(dhcp.first)), lease);
+        DhcpPlan {
+            first: keep_host(dhcp.first, address),
+            last: keep_host(dhcp.last, address),
+            usual_lease: dhcp.lease,
+            lease,
+            renew,
+            rebind,
+            time_servers: time_servers(dhcp.ntp, state, address.addr()),
+        }
+    });
+    ServicePlan {
+        port: port.to_owned(),
+        address,
+        netboot: cluster.netboot.clone().filter(|_| dhcp.is_some()),
+        dhcp,
+        dns: cluster.dns.is_some(),
+        upstreams: resolvers::upstreams(settings, state, placement),
+        origin: answer_origin(state),
+        domain: cluster.domain.clone(),
+        head: head_name(state),
+        names: state.nodes().layout,
+    }
+}
+
+/// Returns where the answers of resolvers come from now.
+fn answer_origin(state: &State) -> AnswerOrigin {
+    let active = state.active().filter(|active| active.address.is_some());
+    let portal = active.as_ref().is_some_and(|active| active.settled == UplinkState::Portal);
+    AnswerOrigin { uplink: active.map(|active| active.link.index), portal }
+}
+
+/// T1 and T2 for so many addresses.
+fn renewals(addresses: u32, lease: Duration) -> [Duration; 2] {
+    let often = RENEW.max(Duration::from_secs(u64::from(addresses / RENEWALS_A_SECOND)));
+    let renew = often.min(lease / 2);
+    [renew, renew + renew / 4]
+}
+
+/// The head where it serves time, else whom it asks itself.
+fn time_servers(wanted: TimeServer, state: &State, head: Ipv4Addr) -> Vec<Ipv4Addr> {
+    let time = &state.vitals().time;
+    match wanted {
+        TimeServer::Off => Vec::new(),
+        TimeServer::At(address) => vec![address],
+        TimeServer::Auto if time.served => vec![head],
+        TimeServer::Auto => {
+            let outside = time.servers.iter().filter(|server| !server.is_loopback());
+            outside.copied().filter(|server| !state.facts().is_local(IpAddr::V4(*server))).collect()
+        }
+    }
+}
+
+/// The first label of the host name, unless a node of the settings has it or it says nothing. One that merely calls itself
+/// so, as every fresh system does, must not take it.
+fn head_name(state: &State) -> Option<String> {
+    let label = state.vitals().host_name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let fine = !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let taken = || state.nodes().by_name(&label).is_some_and(|node| node.origin == Origin::Settings);
+    (fine && label != "localhost" && !taken()).then_some(label)
+}

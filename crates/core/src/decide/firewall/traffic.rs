@@ -1,0 +1,97 @@
+//! What has to get through the rules of others, by the settings.
+
+use ipnet::Ipv4Net;
+
+use crate::config::{Allow, Settings, TimeServer};
+use crate::event::Traffic;
+
+use super::{ForwardedPort, Transport};
+
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// All of it beside what is forwarded for the nodes: what they need of the head, and what the venue may reach. `head` is the
+/// head's address in the cluster, `serves_time` whether it is given to the nodes as their time server, `ssh_ports` where sshd
+/// listens (none: at 22).
+pub fn promised(
+    settings: &Settings,
+    head: Ipv4Net,
+    serves_time: bool,
+    ssh_ports: &[u16],
+    forwards: &[ForwardedPort],
+) -> Vec<Traffic> {
+    let cluster = &settings.cluster;
+    let dhcp = cluster.dhcp.as_ref();
+    let time = dhcp.is_some_and(|dhcp| match dhcp.ntp {
+        TimeServer::Auto => serves_time,
+        TimeServer::At(address) => address == head.addr(),
+        TimeServer::Off => false,
+    });
+    let served = [
+        (true, Traffic::Datagrams),
+        (true, Traffic::Own),
+        (true, Traffic::Neighbours),
+        (dhcp.is_some(), Traffic::Addresses),
+        (cluster.dns.is_some(), Traffic::Names),
+        (dhcp.is_some() && cluster.netboot.is_some(), Traffic::BootFiles),
+        (time, Traffic::Time),
+        (true, Traffic::Probes),
+    ];
+    let mut promised: Vec<Traffic> =
+        served.into_iter().filter_map(|(wanted, traffic)| wanted.then_some(traffic)).collect();
+    let ssh = if ssh_ports.is_empty() { &[22] } else { ssh_ports };
+    for allow in &settings.uplink.allow {
+        // Of a range its ends stand for all.
+        let (protocol, ports) = match *allow {
+            Allow::Ssh => (TCP, ssh.to_vec()),
+            Allow::Icmp => (ICMP, vec![0]),
+            Allow::Tcp(first, last) => (TCP, vec![first, last]),
+            Allow::Udp(first, last) => (UDP, vec![first, last]),
+            // Who listens to a group beside others hears what they do.
+            Allow::Mdns => continue,
+        };
+        for port in ports {
+            let traffic = Traffic::Venue { protocol, port };
+            if !promised.contains(&traffic) {
+                promised.push(traffic);
+            }
+        }
+    }
+    promised.extend(forwards.iter().map(|forward| Traffic::Port {
+        protocol: match forward.transport {
+            Transport::Tcp => TCP,
+            Transport::Udp => UDP,
+        },
+        listen: forward.listen,
+        to: forward.to,
+        port: forward.port,
+    }));
+    promised
+}
+
+/// Whether the nodes are cut off without it.
+pub const fn is_vital(traffic: Traffic) -> bool {
+    matches!(traffic, Traffic::Forwarding | Traffic::Neighbours | Traffic::Addresses | Traffic::Names)
+}
+
+/// What it is, in words.
+pub fn words(traffic: Traffic) -> String {
+    let by = |protocol: u8| if protocol == TCP { "tcp" } else { "udp" };
+    match traffic {
+        Traffic::Forwarding => "what the cluster sends".to_owned(),
+        Traffic::Datagrams => "the datagrams (UDP) that the cluster sends".to_owned(),
+        Traffic::Own => "what the head itself asks of the venue (ARP, names, connections)".to_owned(),
+        Traffic::Neighbours => "ARP between head and nodes".to_owned(),
+        Traffic::Addresses => "the nodes' requests for addresses (DHCP)".to_owned(),
+        Traffic::Names => "the nodes' questions for names (DNS)".to_owned(),
+        Traffic::BootFiles => "the files that nodes boot from (TFTP)".to_owned(),
+        Traffic::Time => "the nodes' questions for the time (NTP)".to_owned(),
+        Traffic::Probes => "the pings that show whether nodes are up".to_owned(),
+        Traffic::Venue { protocol: ICMP, .. } => "pings from the venue (uplink.allow)".to_owned(),
+        Traffic::Venue { protocol, port } => {
+            format!("{} {port} from the venue (uplink.allow)", by(protocol))
+        }
+        Traffic::Port { protocol, listen, .. } => format!("the forwarded port {}:{listen}", by(protocol)),
+    }
+}

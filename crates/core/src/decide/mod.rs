@@ -1,0 +1,244 @@
+//! What should be true: `decide(&Settings, &State) -> Desired`, a pure function.
+
+pub mod alert;
+pub mod cluster;
+pub mod dhcp;
+pub mod firewall;
+pub mod forward;
+pub mod routing;
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+pub use crate::api::status::Overlap;
+use crate::config::{PortPattern, Settings};
+use crate::decide::alert::raise;
+use crate::decide::routing::entrance;
+use crate::event::{LinkIndex, Route, Rule};
+use crate::facts::State;
+use crate::facts::link::netconf::{ARP_ANNOUNCE, ARP_ANSWER, ARP_IGNORE, REDIRECTS, RP_FILTER, SOURCE_ROUTE};
+use crate::facts::link::port::is_glob;
+use alert::{Alert, Severity};
+use cluster::Placement;
+use dhcp::ServicePlan;
+use firewall::{Ruleset, RulesetInput};
+
+/// Everything that should be true, complete each time; an equal value is no work.
+///
+/// Holds no relative times and no list of nodes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Desired {
+    /// `None` when `gateway.enabled = false`: nothing in the network is changed
+    pub gateway: Option<GatewayPlan>,
+    /// `None`: the nodes are served nothing
+    pub service: Option<ServicePlan>,
+    pub severity: Severity,
+    /// most severe first, then by code and text
+    pub alerts: Vec<Alert>,
+    pub overlap: Overlap,
+    /// where the head's address in the cluster is now
+    pub cluster_address: Ipv4Net,
+}
+
+/// What the kernel's network stack should hold of ours.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GatewayPlan {
+    pub links: LinkPlan,
+    pub routing: RoutingPlan,
+    pub firewall: FirewallPlan,
+    pub conntrack: ConntrackPlan,
+}
+
+/// Interface settings and addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LinkPlan {
+    pub ports: Vec<PortPlan>,
+    /// counts up when somebody else undid our work, so that the applier looks again
+    pub revision: u64,
+}
+
+/// One interface of ours. The applier reads, compares, then writes; settings come before addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortPlan {
+    pub index: LinkIndex,
+    pub name: String,
+    /// switch it on (never off)
+    pub up: bool,
+    /// to be there, in this order; others that are ours go, those of others are never touched
+    pub addresses: Vec<Ipv4Net>,
+    pub conf: InterfaceConf,
+}
+
+/// Per-interface IPv4 settings (`/proc/sys/net/ipv4/conf/IF/*`), written by `RTM_SETLINK` with
+/// `IFLA_AF_SPEC` / `AF_INET` / `IFLA_INET_CONF`. `None` leaves a value as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InterfaceConf {
+    pub forwarding: Option<bool>,
+    pub arp_ignore: Option<u8>,
+    pub arp_announce: Option<u8>,
+    pub rp_filter: Option<u8>,
+    pub accept_local: Option<bool>,
+    /// a route through a port without a carrier is passed over: the next best uplink takes its place at once
+    pub ignore_routes_with_linkdown: Option<bool>,
+    pub accept_redirects: Option<u8>,
+    pub send_redirects: Option<u8>,
+    pub accept_source_route: Option<u8>,
+}
+
+/// Routes and rules in tables of our own. Only entries with [`ROUTE_PROTOCOL`] are ever deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RoutingPlan {
+    pub rules: BTreeSet<Rule>,
+    pub routes: BTreeSet<Route>,
+    pub revision: u64,
+}
+
+/// The firewall.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FirewallPlan {
+    pub ruleset: Ruleset,
+    /// `gateway.protect`: ask the kernel for the flags owner and persist
+    pub protect: bool,
+    pub revision: u64,
+}
+
+/// Connection tracking entries to delete: those whose translated source is one of `sources`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConntrackPlan {
+    pub sources: Vec<Ipv4Addr>,
+    /// counts up for each new order
+    pub revision: u64,
+}
+
+pub use crate::facts::ROUTE_PROTOCOL;
+/// Table of the cluster's connected route.
+pub const TABLE_CLUSTER: u32 = 50_980;
+/// Table of an uplink: this + its interface index.
+pub const TABLE_UPLINK: u32 = 51_000;
+/// First rule preference of ours; the last is 5199 (Tailscale begins at 5210).
+pub const RULE_PREFERENCE: u32 = 5100;
+
+/// Bit of packet and connection marks: opened to the head by the cluster port. No bit of Tailscale's (`0xff0000`), of
+/// Kubernetes' (`0xc000`), of mwan3's (`0x3f00`), nor one that is set in Mullvad's or wg-quick's marks.
+pub const MARK_CLUSTER: u32 = 0x1000_0000;
+/// Likewise: opened to the head by a port that is neither the cluster's nor an uplink, as a tunnel is.
+pub use crate::event::MARK_ELSEWHERE;
+
+/// What should be true, given the settings and the facts.
+pub fn decide(settings: &Settings, state: &State) -> Desired {
+    let placement = cluster::place(settings, state);
+    let alerts = raise::alerts(settings, state, &placement);
+    Desired {
+        gateway: settings.gateway.enabled.then(|| gateway(settings, state, &placement)),
+        service: dhcp::decide(settings, state, &placement),
+        severity: alerts.iter().map(|alert| alert.severity).max().unwrap_or(Severity::Ok),
+        alerts,
+        overlap: placement.overlap,
+        cluster_address: placement.address,
+    }
+}
+
+fn gateway(settings: &Settings, state: &State, placement: &Placement) -> GatewayPlan {
+    let revisions = state.revisions();
+    let (sources, orders) = state.stale_sources();
+    GatewayPlan {
+        links: LinkPlan { ports: ports(state, placement), revision: revisions.link },
+        routing: RoutingPlan { revision: revisions.routing, ..routing::plan(state, placement) },
+        firewall: FirewallPlan {
+            ruleset: firewall::build(&ruleset_input(settings, state, placement)),
+            protect: settings.gateway.protect,
+            revision: revisions.firewall,
+        },
+        conntrack: ConntrackPlan { sources: sources.to_vec(), revision: orders },
+    }
+}
+
+/// Uplinks first: they must no longer answer for the cluster's addresses when those are added.
+fn ports(state: &State, placement: &Placement) -> Vec<PortPlan> {
+    let silent = InterfaceConf {
+        forwarding: Some(true),
+        arp_ignore: Some(ARP_IGNORE),
+        arp_announce: Some(ARP_ANNOUNCE),
+        accept_redirects: Some(REDIRECTS),
+        send_redirects: Some(REDIRECTS),
+        accept_source_route: Some(SOURCE_ROUTE),
+        ..InterfaceConf::default()
+    };
+    let uplinks = state.uplinks().into_iter().map(|uplink| {
+        let ours = uplink.gateway.is_some_and(|gateway| gateway == placement.address.addr());
+        PortPlan {
+            index: uplink.link.index,
+            name: uplink.link.name.clone(),
+            up: false,
+            addresses: Vec::new(),
+            conf: InterfaceConf {
+                rp_filter: Some(RP_FILTER),
+                accept_local: Some(ours),
+                ignore_routes_with_linkdown: Some(true),
+                ..silent
+            },
+        }
+    });
+    let cluster = state.cluster_port().filter(|link| link.master.is_none()).map(|link| PortPlan {
+        index: link.index,
+        name: link.name.clone(),
+        up: true,
+        addresses: std::iter::once(placement.address).chain(placement.kept.iter().copied()).collect(),
+        conf: match state.answers_for_uplink(link.index) {
+            true => InterfaceConf { arp_ignore: Some(ARP_ANSWER), rp_filter: Some(RP_FILTER), ..silent },
+            false => silent,
+        },
+    });
+    uplinks.chain(cluster).collect()
+}
+
+fn ruleset_input(settings: &Settings, state: &State, placement: &Placement) -> RulesetInput {
+    let uplinks: Vec<String> = state.uplinks().into_iter().map(|uplink| uplink.link.name.clone()).collect();
+    let port = state.cluster_port().map(|link| link.name.clone());
+    // A port that is named but not there yet is guarded from its first packet on.
+    let named = settings.uplink.interfaces.iter().filter_map(|pattern| match pattern {
+        PortPattern::Glob(name) if !name.contains(['*', '?', '[']) => Some(name.clone()),
+        _ => None,
+    });
+    let expected: Vec<String> = named.filter(|name| !uplinks.contains(name) && port.as_ref() != Some(name)).collect();
+    let forwards = forward::ways(settings, state, placement);
+    let marks = entrance::marks(state);
+    let name = |index| state.facts().link(index).map(|link| link.name.clone());
+    let addresses = std::iter::once(&placement.address).chain(&placement.kept);
+    let for_us = state.uplinks().into_iter().filter(|uplink| state.is_forwarded_for_us(uplink.link));
+    let forwarded_for_us = for_us.map(|uplink| uplink.link.name.clone());
+    // What they will be like is not known; that of all ports is.
+    let expected_for_us = expected.iter().filter(|_| !state.is_forwarding_everywhere()).cloned();
+    RulesetInput {
+        dead: forward::dead(state, &forwards),
+        entrances: marks.into_iter().filter_map(|(index, mark)| Some((name(index)?, mark))).collect(),
+        forwards,
+        cluster_addresses: addresses.map(Ipv4Net::addr).collect(),
+        forwarded_for_us: forwarded_for_us.chain(expected_for_us).collect(),
+        trusted: trusted(settings, state),
+        bridges: state.others().bridges.clone(),
+        // One without an address sends nothing of the head's.
+        unknown: state.ports_without_role().map(|(link, _)| link.name.clone()).collect(),
+        flow_table_devices: port.iter().chain(&uplinks).cloned().collect(),
+        cluster_port: port,
+        cluster_networks: placement.networks(),
+        uplinks: uplinks.into_iter().chain(expected).collect(),
+        allow: settings.uplink.allow.clone(),
+        ssh_ports: state.vitals().ssh_ports.clone(),
+        overlap_routed: placement.overlap == Overlap::Routed,
+    }
+}
+
+/// Returns the names of trusted ports: those that are there, and those that may come.
+fn trusted(settings: &Settings, state: &State) -> Vec<String> {
+    let mut names = state.others().trusted.clone();
+    for pattern in &settings.gateway.trust {
+        match pattern {
+            PortPattern::Glob(name) if !is_glob(pattern) && !names.contains(name) => names.push(name.clone()),
+            _ => {}
+        }
+    }
+    names
+}

@@ -1,0 +1,79 @@
+//! Marks of connections to forwarded ports, one for each uplink by which they are opened: the node's answers have its own
+//! address as their source, which does not say by which uplink they belong.
+
+use std::collections::BTreeMap;
+
+use crate::event::LinkIndex;
+use crate::facts::State;
+
+/// Bits of packet and connection marks that hold an uplink's mark; they share none with [`crate::decide::MARK_CLUSTER`] and
+/// [`crate::decide::MARK_ELSEWHERE`].
+pub const MARK_ENTRANCE: u32 = 0xed00_0000;
+
+/// Set in each uplink's mark, and in no mark of other programs that is known.
+const MARKED: u32 = 0x8000_0000;
+/// The other bits, which number the uplinks.
+const NUMBER: [u32; 5] = [0x0100_0000, 0x0400_0000, 0x0800_0000, 0x2000_0000, 0x4000_0000];
+const MOST: u32 = 1 << NUMBER.len();
+
+/// Returns the mark of each uplink. Empty where none is needed: no port is forwarded, or all that the nodes send leaves by
+/// the only uplink.
+pub fn marks(state: &State) -> BTreeMap<LinkIndex, u32> {
+    let uplinks = &state.roles().uplinks;
+    let exit = state.vitals().way_out.flatten();
+    let leaves_elsewhere = exit.is_some_and(|exit| !uplinks.contains(&exit));
+    if state.settings().forwards.is_empty() || uplinks.len() < 2 && !leaves_elsewhere {
+        return BTreeMap::new();
+    }
+    assign(uplinks.iter().copied())
+}
+
+/// Gives each uplink a mark by its number in the kernel, so that it stays the same when others come and go, but for the rare
+/// two whose numbers differ by a multiple of [`MOST`]. Of more than [`MOST`] uplinks the last have none.
+fn assign(uplinks: impl Iterator<Item = LinkIndex>) -> BTreeMap<LinkIndex, u32> {
+    let mut sorted: Vec<LinkIndex> = uplinks.collect();
+    sorted.sort_unstable();
+    let mut taken = [false; MOST as usize];
+    let mut marks = BTreeMap::new();
+    for index in sorted {
+        let free = (0..MOST).map(|step| (index % MOST + step) % MOST).find(|slot| {
+            let place = taken.get_mut(*slot as usize);
+            place.is_some_and(|taken| !std::mem::replace(taken, true))
+        });
+        if let Some(slot) = free {
+            marks.insert(index, mark(slot));
+        }
+    }
+    marks
+}
+
+/// Returns the mark with this number.
+fn mark(slot: u32) -> u32 {
+    let bits = NUMBER.iter().enumerate().filter(|(place, _)| slot >> place & 1 == 1);
+    bits.fold(MARKED, |mark, (_, bit)| mark | bit)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::decide::{MARK_CLUSTER, MARK_ELSEWHERE};
+
+    #[test]
+    fn marks_differ_stay_and_meet_nobody_elses() {
+        let all = assign(1..=40);
+        assert_eq!(all.len(), MOST as usize, "more than that are answered as before");
+        assert_eq!(BTreeSet::from_iter(all.values()).len(), all.len());
+        for mark in all.values() {
+            assert_eq!((mark & !MARK_ENTRANCE, mark & (MARK_CLUSTER | MARK_ELSEWHERE)), (0, 0));
+            // Mullvad, wg-quick, Tailscale, Kubernetes, mwan3
+            for others in [0x6d6f_6c65, 51820, 0x00ff_0000, 0xc000, 0x3f00] {
+                assert_ne!(others & MARK_ENTRANCE, *mark);
+            }
+        }
+        let two = assign([3, 4].into_iter());
+        assert_eq!(assign([2, 3, 4, 9].into_iter()).get(&4), two.get(&4), "whoever comes or goes");
+        assert_eq!(assign([4, 36].into_iter()).values().collect::<BTreeSet<_>>().len(), 2);
+    }
+}

@@ -1,0 +1,144 @@
+//! What is seen of the firewall: who disturbs our rules, who blocks what they accept.
+
+pub(crate) mod drops;
+use std::time::Duration;
+
+use super::firewall::drops::Drops;
+use super::{State, Transition};
+use crate::event::{Blocker, Firewall, Instant, Output, Traffic};
+
+/// So many disturbances of our rules, each within [`FIGHT_GAP`] of the one before, are a fight: from then on they are put back
+/// once in [`FIGHT_PACE`], until there was none for [`FIGHT_END`].
+const FIGHT_ROUNDS: u32 = 40;
+const FIGHT_GAP: Duration = Duration::from_millis(250);
+const FIGHT_PACE: Duration = Duration::from_secs(1);
+const FIGHT_END: Duration = Duration::from_secs(30);
+
+/// What was seen of the firewall.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FirewallFacts {
+    /// another tool's chain that drops our traffic, as its rules read
+    blocker: Option<Blocker>,
+    /// new connections that got through in spite of it, none of them lost
+    passed: u64,
+    /// uplinks that carry none of it now, and what would drop it there
+    pub spare: Vec<(String, Blocker)>,
+    /// of what is promised beside that: what would drop it
+    pub traffic: Vec<(Traffic, Blocker)>,
+    /// what nodes ask for on the cluster port does not reach our server, though nothing is seen to drop it
+    pub unheard: bool,
+    /// what our forward chain accepts does not arrive at postrouting
+    pub swallowed: bool,
+    /// new connections in a row of which none arrived there
+    lost: u64,
+    /// times the rules were put back
+    pub repaired: u64,
+    /// somebody takes our rules away as often as we put them back: its name, if known
+    pub fight: Option<Option<String>>,
+    /// what our own rules drop
+    pub drops: Drops,
+    counters: Option<(u64, u64)>,
+    /// disturbances in a row, and the last of them
+    streak: u32,
+    disturbed_at: Option<Instant>,
+    repair_at: Option<Instant>,
+}
+
+/// So many new connections that get through, one after the other, are believed more than what the rules read like.
+const PROOF: u64 = 3;
+
+impl FirewallFacts {
+    /// Another tool's chain that drops our traffic, unless packets do get through.
+    pub fn blocker(&self) -> Option<&Blocker> {
+        self.blocker.as_ref().filter(|_| self.passed < PROOF)
+    }
+
+    /// Counters, read back. A new rule set begins at zero.
+    fn count(&mut self, forwarded: u64, postrouted: u64) {
+        let Some((forwarded_before, postrouted_before)) = self.counters.replace((forwarded, postrouted)) else {
+            return;
+        };
+        let (tried, through) =
+            (forwarded.saturating_sub(forwarded_before), postrouted.saturating_sub(postrouted_before));
+        // Readings may follow one another closely: few of them hold as many attempts as prove anything.
+        self.lost = if through > 0 { 0 } else { self.lost.saturating_add(tried) };
+        if through > 0 || self.lost >= PROOF {
+            self.swallowed = through == 0;
+        }
+        self.passed = if through < tried { 0 } else { self.passed.saturating_add(through) };
+    }
+
+    /// Takes one disturbance in. True while it is a fight, in which our next move waits.
+    pub(super) fn fights(&mut self, by: Option<&str>, now: Instant) -> bool {
+        let quick = self.disturbed_at.is_some_and(|at| now.saturating_since(at) < FIGHT_GAP);
+        self.streak = if quick { self.streak.saturating_add(1) } else { 0 };
+        self.disturbed_at = Some(now);
+        if self.fight.is_none() && self.streak < FIGHT_ROUNDS {
+            return false;
+        }
+        // Without the number of the process, which may be another one each time.
+        let name = by.and_then(|by| by.split(' ').next()).map(str::to_owned);
+        self.fight = Some(name.or(self.fight.take().flatten()));
+        self.repair_at.get_or_insert(now + FIGHT_PACE);
+        true
+    }
+
+    pub(super) fn repair_is_due(&mut self, now: Instant) -> bool {
+        if self.disturbed_at.is_some_and(|at| now.saturating_since(at) >= FIGHT_END) {
+            self.fight = None;
+        }
+        self.repair_at.take_if(|at| *at <= now).is_some()
+    }
+
+    pub(super) fn deadlines(&self) -> impl Iterator<Item = Instant> + use<> {
+        let end = self.disturbed_at.filter(|_| self.fight.is_some()).map(|at| at + FIGHT_END);
+        self.repair_at.into_iter().chain(end).chain(self.drops.deadline())
+    }
+}
+
+impl State {
+    pub(super) fn apply_firewall(&mut self, firewall: &Firewall) -> Vec<Transition> {
+        match firewall {
+            Firewall::Disturbed { by } => {
+                if !self.settings.gateway.enabled || self.stop.is_some() {
+                    return Vec::new();
+                }
+                self.firewall.repaired += 1;
+                if self.firewall.fights(by.as_deref(), self.now) {
+                    return Vec::new();
+                }
+                self.revisions.firewall += 1;
+                let what = "the rule set was changed or flushed".to_owned();
+                vec![Transition::Disturbed { output: Output::Firewall, what, by: by.clone() }]
+            }
+            Firewall::Blocked(blocker) => {
+                self.firewall.blocker.clone_from(blocker);
+                self.firewall.passed = 0;
+                Vec::new()
+            }
+            Firewall::BlockedSpare(spare) => {
+                self.firewall.spare.clone_from(spare);
+                Vec::new()
+            }
+            Firewall::BlockedTraffic(traffic) => {
+                self.firewall.traffic.clone_from(traffic);
+                Vec::new()
+            }
+            Firewall::Unheard(unheard) => {
+                self.firewall.unheard = *unheard;
+                Vec::new()
+            }
+            Firewall::Counters { forwarded, postrouted } => {
+                self.firewall.count(*forwarded, *postrouted);
+                Vec::new()
+            }
+            Firewall::Dropped(dropped) => {
+                self.firewall.drops.count(dropped, self.now);
+                Vec::new()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

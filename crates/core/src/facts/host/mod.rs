@@ -1,0 +1,292 @@
+//! What was told of the machine and how well it is, and how often our work was undone.
+
+pub mod power;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+use super::{State, Transition};
+use crate::config::VitalLimits;
+use crate::event::{Astray, Conflict, Head, Instant, LinkIndex, Vital};
+
+/// A supply that sags does so again and again: it is told for at least this long after it was last seen.
+pub const SAG_TIME: Duration = Duration::from_secs(60);
+/// So much better than its limit a vital must be until it counts as well again: degrees, …
+const COOLER: i32 = 5;
+/// … and percent.
+const BETTER: u8 = 3;
+
+/// How often each part of our work was undone by others: a new number makes its applier look again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Revisions {
+    pub link: u64,
+    pub firewall: u64,
+    pub routing: u64,
+}
+
+/// What the vitals said last.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Vitals {
+    /// connection tracking: (entries, size)
+    pub conntrack: Option<(u32, u32)>,
+    /// IPv4 neighbours: (entries, size), where there is hardly any room left
+    pub neighbours: Option<(u32, u32)>,
+    /// by interface, of those that have any; 0 = the machine's
+    pub resolvers: BTreeMap<LinkIndex, Vec<IpAddr>>,
+    /// `None`: not asked yet
+    pub way_out: Option<Option<LinkIndex>>,
+    /// ways that packets would not go as they have to
+    pub(super) astray: Vec<Astray>,
+    /// since when there have been some without a break
+    pub(super) astray_since: Option<Instant>,
+    /// kinds of probes that we have no right to send
+    pub denied_probes: BTreeSet<String>,
+    pub host_name: String,
+    pub ssh_ports: Vec<u16>,
+    /// addresses that we gave to ports and have not taken away: (port, address)
+    pub added: Vec<(String, Ipv4Net)>,
+    /// names of ports on which forwarding was off before an earlier run switched it on
+    pub opened: Vec<String>,
+    pub time: TimeFacts,
+    /// addresses of the head that other boards have too
+    pub conflicts: Vec<Conflict>,
+    /// transfers to the display that failed while it was there, since the start
+    pub display_errors: u64,
+    /// `None`: not looked at yet
+    pub head: Option<Head>,
+    pub trouble: Trouble,
+    /// what of the machine cannot be looked at, for a look has not come back
+    pub hanging: Vec<&'static str>,
+    /// why the folder of the files that nodes boot from cannot be used
+    pub boot_folder: Option<String>,
+    /// files in it that their server may not read, in words
+    pub boot_files: Option<String>,
+    /// when the supply was last seen to sag, the processor to be slowed down
+    pub(super) sagged: Option<Instant>,
+    pub(super) slowed: Option<Instant>,
+}
+
+/// Who tells the time.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TimeFacts {
+    /// a time server of the head listens where the nodes reach it
+    pub served: bool,
+    /// whom the head asks itself
+    pub servers: Vec<Ipv4Addr>,
+}
+
+/// What is not well with the head; each with hysteresis, so that it does not come and go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Trouble {
+    pub hot: bool,
+    pub under_voltage: bool,
+    pub throttled: bool,
+    pub memory: bool,
+    pub disk: bool,
+    pub inodes: bool,
+    /// for a processor, for memory, for the disk
+    pub pressure: [bool; 3],
+    pub read_only: bool,
+    pub clock_unset: bool,
+}
+
+impl State {
+    pub(super) fn apply_vital(&mut self, vital: &Vital) -> Vec<Transition> {
+        match vital {
+            Vital::Conntrack { count, max } => self.vitals.conntrack = Some((*count, *max)),
+            Vital::Neighbours { count, max } => self.vitals.count_neighbours(*count, *max),
+            Vital::Resolvers { index, servers } if servers.is_empty() => {
+                self.vitals.resolvers.remove(index);
+            }
+            Vital::Resolvers { index, servers } => {
+                self.vitals.resolvers.insert(*index, servers.clone());
+            }
+            Vital::Conflicts(conflicts) => self.vitals.conflicts.clone_from(conflicts),
+            Vital::WayOut { index } => self.vitals.way_out = Some(*index),
+            Vital::Astray(ways) => {
+                self.vitals.astray.clone_from(ways);
+                let since = self.vitals.astray_since;
+                self.vitals.astray_since = (!ways.is_empty()).then(|| since.unwrap_or(self.now));
+            }
+            Vital::Time { served, servers } => {
+                self.vitals.time = TimeFacts { served: *served, servers: servers.clone() };
+            }
+            Vital::Host { name, ssh_ports } => {
+                self.vitals.host_name.clone_from(name);
+                self.vitals.ssh_ports.clone_from(ssh_ports);
+                let settings = Arc::clone(&self.settings);
+                self.nodes.set_head(name, &settings, self.now);
+            }
+            Vital::Added(added) => {
+                self.vitals.added.clone_from(added);
+                self.claim_added();
+            }
+            Vital::Opened(ports) => self.vitals.opened.clone_from(ports),
+            Vital::DisplayErrors(count) => self.vitals.display_errors = *count,
+            Vital::Hanging(what) => self.vitals.hanging.clone_from(what),
+            Vital::BootFolder(why) => self.vitals.boot_folder.clone_from(why),
+            Vital::BootFiles(closed) => self.vitals.boot_files.clone_from(closed),
+            Vital::Head(head) => self.vitals.judge(head, &self.settings.vitals, self.now),
+        }
+        Vec::new()
+    }
+}
+
+impl Vitals {
+    /// Takes in whether probes of this kind may be sent.
+    pub(super) fn probe_denied(&mut self, probe: &str, denied: bool) {
+        match denied {
+            true => self.denied_probes.insert(probe.to_owned()),
+            false => self.denied_probes.remove(probe),
+        };
+    }
+
+    /// Takes a look at the head in.
+    pub(super) fn judge(&mut self, head: &Head, limits: &VitalLimits, now: Instant) {
+        let known = self.head.replace(*head).unwrap_or_default();
+        // One that has just recovered was ill until now.
+        let seen = |flag: fn(&Head) -> Option<bool>, before: Option<Instant>| {
+            if flag(head) == Some(true) || flag(&known) == Some(true) { Some(now) } else { before }
+        };
+        self.sagged = seen(|head| head.under_voltage, self.sagged);
+        self.slowed = seen(|head| head.throttled, self.slowed);
+        let was = self.trouble;
+        let waits = [head.pressure.processor, head.pressure.memory, head.pressure.disk];
+        let mut pressure = [false; 3];
+        for ((stands, was), wait) in pressure.iter_mut().zip(was.pressure).zip(waits) {
+            *stands = above(was, wait, limits.pressure);
+        }
+        self.trouble = Trouble {
+            hot: head.temperature.is_some_and(|now| now >= limits.temperature - if was.hot { COOLER - 1 } else { 0 }),
+            memory: below(was.memory, head.memory, limits.memory),
+            disk: below(was.disk, head.disk, limits.disk),
+            inodes: below(was.inodes, head.inodes, limits.disk),
+            pressure,
+            read_only: head.read_only == Some(true),
+            clock_unset: head.clock_set == Some(false),
+            ..was
+        };
+        self.refresh(now);
+    }
+
+    /// From nine tenths on there is hardly any room, until there is clearly more: the kernel tidies up in jumps.
+    fn count_neighbours(&mut self, count: u32, max: u32) {
+        let limit = if self.neighbours.is_some() { 80 } else { 90 };
+        let full = max > 0 && u64::from(count) * 100 >= u64::from(max) * limit;
+        self.neighbours = full.then_some((count, max));
+    }
+
+    /// Lets time pass.
+    pub(super) fn refresh(&mut self, now: Instant) {
+        let lately = |seen: Option<Instant>| seen.filter(|at| now.saturating_since(*at) < SAG_TIME);
+        let still = |flag: fn(&Head) -> Option<bool>| self.head.as_ref().and_then(flag) == Some(true);
+        let (sags, slow) = (still(|head| head.under_voltage), still(|head| head.throttled));
+        (self.sagged, self.slowed) = (lately(self.sagged), lately(self.slowed));
+        self.trouble.under_voltage = sags || self.sagged.is_some();
+        self.trouble.throttled = slow || self.slowed.is_some();
+    }
+
+    /// When a supply that has recovered counts as well again.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.sagged.into_iter().chain(self.slowed).map(|at| at + SAG_TIME).min()
+    }
+}
+
+/// Less than the limit; once so, until there is clearly more.
+fn below(was: bool, value: Option<u8>, limit: Option<u8>) -> bool {
+    let (Some(value), Some(limit)) = (value, limit) else { return false };
+    value < limit.saturating_add(if was { BETTER } else { 0 })
+}
+
+/// More than the limit; once so, until there is clearly less.
+fn above(was: bool, value: Option<u8>, limit: Option<u8>) -> bool {
+    let (Some(value), Some(limit)) = (value, limit) else { return false };
+    value > limit.saturating_sub(if was { BETTER } else { 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Pressure;
+    use proptest::prelude::*;
+
+    const LIMITS: VitalLimits = VitalLimits { temperature: 80, memory: Some(10), disk: Some(10), pressure: Some(80) };
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_boot(Duration::from_secs(seconds))
+    }
+
+    fn after(looks: &[Head]) -> Trouble {
+        let mut vitals = Vitals::default();
+        (0..).zip(looks).for_each(|(second, head)| vitals.judge(head, &LIMITS, at(second)));
+        vitals.trouble
+    }
+
+    #[test]
+    fn heat_is_over_only_when_it_is_clearly_cooler() {
+        let warm = |temperature| Head { temperature: Some(temperature), ..Head::default() };
+        assert!(!after(&[warm(79)]).hot);
+        assert!(after(&[warm(80)]).hot);
+        assert!(after(&[warm(80), warm(76)]).hot);
+        assert!(!after(&[warm(80), warm(75)]).hot);
+        assert!(!after(&[warm(80), warm(75), warm(79)]).hot);
+    }
+
+    #[test]
+    fn a_limit_that_is_switched_off_is_none() {
+        let head = Head { memory: Some(0), ..Head::default() };
+        let mut vitals = Vitals::default();
+        vitals.judge(&head, &VitalLimits { memory: None, ..LIMITS }, at(0));
+        assert!(!vitals.trouble.memory);
+        assert!(after(&[head]).memory);
+    }
+
+    #[test]
+    fn a_sagging_supply_is_told_for_a_minute_after_it_has_recovered() {
+        let mut vitals = Vitals::default();
+        vitals.judge(&Head { under_voltage: Some(true), ..Head::default() }, &LIMITS, at(0));
+        vitals.refresh(at(500));
+        assert!(vitals.trouble.under_voltage, "it still sags");
+        vitals.judge(&Head { under_voltage: Some(false), ..Head::default() }, &LIMITS, at(500));
+        assert_eq!(vitals.deadline(), Some(at(560)));
+        vitals.refresh(at(559));
+        assert!(vitals.trouble.under_voltage);
+        vitals.refresh(at(560));
+        assert!(!vitals.trouble.under_voltage);
+        assert_eq!(vitals.deadline(), None);
+    }
+
+    #[test]
+    fn of_an_interface_that_went_nothing_is_kept() {
+        let mut state = State::new(crate::facts::tests::settings(), at(0));
+        let mut told = |index, servers: &[&str]| {
+            let servers = servers.iter().map(|server| server.parse().unwrap()).collect();
+            state.apply_vital(&Vital::Resolvers { index, servers });
+            state.vitals.resolvers.len()
+        };
+        assert_eq!(told(0, &["10.99.0.1"]), 1);
+        for index in 7..70 {
+            assert_eq!(told(index, &["10.98.0.1"]), 2);
+            assert_eq!(told(index, &[]), 1, "interface {index}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn between_limit_and_hysteresis_nothing_comes_or_goes(values in proptest::collection::vec(10_u8..13, 0..20), first in 0_u8..30) {
+            let look = |free: u8| Head {
+                memory: Some(free),
+                // From 80 down to 78.
+                pressure: Pressure { processor: Some(90 - free), ..Pressure::default() },
+                ..Head::default()
+            };
+            let before = after(&[look(first)]);
+            let looks: Vec<Head> = std::iter::once(first).chain(values).map(look).collect();
+            let now = after(&looks);
+            prop_assert_eq!((now.memory, now.pressure), (before.memory, before.pressure));
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! What the kernel told about interfaces, addresses, routes, rules and per-interface settings: a mirror, nothing more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::event::{Address, Change, Instant, Link, LinkIndex, Netconf, Route, Rule};
+use crate::facts::ROUTE_PROTOCOL;
+
+/// The main routing table's number.
+pub const TABLE_MAIN: u32 = 254;
+
+/// Addresses of translators from IPv4 to IPv6 on this machine (RFC 7335, RFC 6877).
+const TRANSLATORS: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(192, 0, 0, 0), 29);
+
+/// An address with the moment its lease ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldAddress {
+    pub address: IpNet,
+    pub tentative: bool,
+    /// when the kernel first called it deprecated: its preferred lifetime has passed, and it works until `valid_until`
+    pub deprecated_since: Option<Instant>,
+    pub temporary: bool,
+    pub link_local: bool,
+    /// `None` = for ever
+    pub valid_until: Option<Instant>,
+    /// put there by us, in this run or an earlier one: no lease
+    pub ours: bool,
+}
+
+impl HeldAddress {
+    /// Returns whether it is good beyond the wire. A deprecated one is (RFC 4862, 5.5.4): only new connections of ours prefer
+    /// another.
+    pub fn is_usable(&self) -> bool {
+        !self.tentative && !self.link_local
+    }
+
+    /// Returns whether it is a translator's own (`192.0.0.0/29`, RFC 7335): traffic leaves by it, and it answers nobody.
+    pub fn is_translators(&self) -> bool {
+        matches!(self.address, IpNet::V4(net) if TRANSLATORS.contains(&net.addr()))
+    }
+
+    /// Returns since when its lease, or the prefix that a router advertises, is not renewed; `None` for one without an end.
+    pub fn not_renewed_since(&self) -> Option<Instant> {
+        self.deprecated_since.filter(|_| self.valid_until.is_some())
+    }
+}
+
+fn is_bridge(link: &Link) -> bool {
+    link.kind.as_deref() == Some("bridge")
+}
+
+/// Everything the kernel holds that matters to us, by interface index.
+#[derive(Debug, Clone, Default)]
+pub struct KernelFacts {
+    links: BTreeMap<LinkIndex, Link>,
+    addresses: BTreeMap<LinkIndex, Vec<HeldAddress>>,
+    routes: BTreeSet<Route>,
+    rules: BTreeSet<Rule>,
+    netconf: BTreeMap<LinkIndex, Netconf>,
+    /// bridges of which the kernel says that they have a carrier
+    carrying_bridges: BTreeSet<LinkIndex>,
+    listing: Option<Listing>,
+}
+
+/// What a running dump has told so far; the rest is forgotten at its end.
+#[derive(Debug, Clone, Default)]
+struct Listing {
+    links: BTreeSet<LinkIndex>,
+    addresses: BTreeSet<(LinkIndex, IpNet)>,
+    routes: BTreeSet<Route>,
+    rules: BTreeSet<Rule>,
+}
+
+impl KernelFacts {
+    pub fn links(&self) -> impl Iterator<Item = &Link> {
+        self.links.values()
+    }
+
+    pub fn link(&self, index: LinkIndex) -> Option<&Link> {
+        self.links.get(&index)
+    }
+
+    /// In the order in which they appeared.
+    pub fn addresses(&self, index: LinkIndex) -> &[HeldAddress] {
+        self.addresses.get(&index).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.routes.iter()
+    }
+
+    pub fn rules(&self) -> &BTreeSet<Rule> {
+        &self.rules
+    }
+
+    pub fn netconf(&self, index: LinkIndex) -> Option<&Netconf> {
+        self.netconf.get(&index)
+    }
+
+    /// The default route of an interface in the main table with the lowest metric, IPv4 before IPv6.
+    pub fn default_route(&self, index: LinkIndex) -> Option<&Route> {
+        let of_it = self.default_routes().filter(|r| r.index == index);
+        of_it.min_by_key(|r| (matches!(r.destination, IpNet::V6(_)), r.metric))
+    }
+
+    /// As [`Self::default_route`], of the family of this address: an IPv6 router leads an IPv4 address nowhere.
+    pub fn default_route_of(&self, index: LinkIndex, address: Option<IpNet>) -> Option<&Route> {
+        let Some(address) = address else { return self.default_route(index) };
+        let alike =
+            |route: &&Route| route.index == index && route.destination.addr().is_ipv4() == address.addr().is_ipv4();
+        self.default_routes().filter(alike).min_by_key(|route| route.metric)
+    }
+
+    /// All default routes of the main table. They stand together in the set and are looked up: a venue that speaks a routing
+    /// protocol may bring thousands of others, and this is asked with each event.
+    pub fn default_routes(&self) -> impl Iterator<Item = &Route> {
+        [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())].into_iter().flat_map(|everything| {
+            let first = Route {
+                table: TABLE_MAIN,
+                destination: everything,
+                gateway: None,
+                index: 0,
+                metric: 0,
+                protocol: 0,
+                onlink: false,
+                preferred_source: None,
+            };
+            let same = move |route: &&Route| route.table == TABLE_MAIN && route.destination == everything;
+            self.routes.range(first..).take_while(same)
+        })
+    }
+
+    /// Returns whether a dump is running.
+    pub fn is_listing(&self) -> bool {
+        self.listing.is_some()
+    }
+
+    /// A dump begins: remember what it tells.
+    pub fn begin_listing(&mut self) {
+        self.listing = Some(Listing::default());
+    }
+
+    /// A dump ended: forget what it did not tell. Returns whether anything was forgotten.
+    pub fn end_listing(&mut self) -> bool {
+        let Some(told) = self.listing.take() else { return false };
+        let before = (self.links.len(), self.address_count(), self.routes.len(), self.rules.len());
+        self.links.retain(|index, _| told.links.contains(index));
+        for (index, held) in &mut self.addresses {
+            held.retain(|h| told.addresses.contains(&(*index, h.address)));
+        }
+        self.addresses.retain(|_, held| !held.is_empty());
+        self.routes.retain(|r| told.routes.contains(r));
+        self.rules.retain(|r| told.rules.contains(r));
+        self.netconf.retain(|index, _| *index == Netconf::ALL || told.links.contains(index));
+        self.carrying_bridges.retain(|index| told.links.contains(index));
+        for bridge in self.carrying_bridges.clone() {
+            self.judge_bridge(Some(bridge));
+        }
+        before != (self.links.len(), self.address_count(), self.routes.len(), self.rules.len())
+    }
+
+    fn address_count(&self) -> usize {
+        self.addresses.values().map(Vec::len).sum()
+    }
+
+    /// Takes a link in. Returns whether it changed anything.
+    pub fn apply_link(&mut self, change: &Change<Link>) -> bool {
+        match change {
+            Change::Present(link) => {
+                if let Some(listing) = &mut self.listing {
+                    listing.links.insert(link.index);
+                }
+                if !link.up {
+                    self.forget_ipv4_routes(link.index);
+                }
+                let carrying = is_bridge(link) && link.carrier;
+                match carrying {
+                    true => self.carrying_bridges.insert(link.index),
+                    false => self.carrying_bridges.remove(&link.index),
+                };
+                let judged =
+                    Link { carrier: link.carrier && (!carrying || self.has_live_port(link.index)), ..link.clone() };
+                let known = self.links.insert(link.index, judged);
+                let changed = known.as_ref() != self.links.get(&link.index);
+                let left = known.and_then(|known| known.master).filter(|master| Some(*master) != link.master);
+                self.judge_bridge(left);
+                self.judge_bridge(link.master);
+                changed
+            }
+            Change::Gone(link) => {
+                // The kernel tells of the routes' and addresses' end only partly when an interface vanishes.
+                self.addresses.remove(&link.index);
+                self.routes.retain(|r| r.index != link.index);
+                self.netconf.remove(&link.index);
+                self.carrying_bridges.remove(&link.index);
+                let known = self.links.remove(&link.index);
+                self.judge_bridge(known.as_ref().and_then(|known| known.master));
+                known.is_some()
+            }
+        }
+    }
+
+    /// Gives a bridge the carrier that it has by its ports: a new one without ports claims to have one (`operstate` unknown),
+    /// until its first port has come and gone.
+    fn judge_bridge(&mut self, bridge: Option<LinkIndex>) {
+        let Some(bridge) = bridge.filter(|index| self.carrying_bridges.contains(index)) else { return };
+        let live = self.has_live_port(bridge);
+        if let Some(link) = self.links.get_mut(&bridge) {
+            link.carrier = live;
+        }
+    }
+
+    fn has_live_port(&self, bridge: LinkIndex) -> bool {
+        self.links.values().any(|link| link.master == Some(bridge) && link.carrier)
+    }
+
+    /// Returns whether it is a bridge without ports.
+    pub fn is_empty_bridge(&self, link: &Link) -> bool {
+        is_bridge(link) && self.links.values().all(|port| port.master != Some(link.index))
+    }
+
+    /// Takes an address in. Returns whether it changed anything beyond the remaining lease time.
+    pub fn apply_address(&mut self, change: &Change<Address>, now: Instant) -> bool {
+        match change {
+            Change::Present(told) => {
+                if let Some(listing) = &mut self.listing {
+                    listing.addresses.insert((told.index, told.address));
+                }
+                let fresh = HeldAddress {
+                    address: told.address,
+                    tentative: told.tentative,
+                    deprecated_since: told.deprecated.then_some(now),
+                    temporary: told.temporary,
+                    link_local: told.link_local,
+                    valid_until: told.valid_for.map(|rest| now + rest),
+                    ours: told.protocol == ROUTE_PROTOCOL,
+                };
+                let held = self.addresses.entry(told.index).or_default();
+                match held.iter_mut().find(|h| h.address == told.address) {
+                    Some(known) => {
+                        let since = known.deprecated_since.or(fresh.deprecated_since);
+                        let fresh = HeldAddress { deprecated_since: fresh.deprecated_since.and(since), ..fresh };
+                        let changed = HeldAddress { valid_until: fresh.valid_until, ..known.clone() } != fresh;
+                        *known = fresh;
+                        changed
+                    }
+                    None => {
+                        held.push(fresh);
+                        true
+                    }
+                }
+            }
+            Change::Gone(told) => {
+                let Some(held) = self.addresses.get_mut(&told.index) else { return false };
+                let before = held.len();
+                held.retain(|h| h.address != told.address);
+                let changed = before != held.len();
+                let (gone, is_v4) = (told.address.addr(), |net: &IpNet| matches!(net, IpNet::V4(_)));
+                if is_v4(&told.address) && !held.iter().any(|h| is_v4(&h.address)) {
+                    self.forget_ipv4_routes(told.index);
+                } else if is_v4(&told.address) {
+                    self.routes.retain(|route| route.preferred_source != Some(gone));
+                }
+                changed
+            }
+        }
+    }
+
+    /// With an interface's last IPv4 address, or when it is switched off, the kernel drops its IPv4 routes without a word.
+    /// A listing follows in any case and has the last word.
+    fn forget_ipv4_routes(&mut self, index: LinkIndex) {
+        self.routes.retain(|route| route.index != index || matches!(route.destination, IpNet::V6(_)));
+    }
+
+    /// How many routes and rules carry this protocol number.
+    pub fn count_of_protocol(&self, protocol: u8) -> usize {
+        let routes = self.routes.iter().filter(|route| route.protocol == protocol).count();
+        routes + self.rules.iter().filter(|rule| rule.protocol == protocol).count()
+    }
+
+    /// Takes a route in. Returns whether it changed anything.
+    pub fn apply_route(&mut self, change: &Change<Route>) -> bool {
+        match change {
+            Change::Present(route) => {
+                if let Some(listing) = &mut self.listing {
+                    listing.routes.insert(route.clone());
+                }
+                self.routes.insert(route.clone())
+            }
+            Change::Gone(route) => self.routes.remove(route),
+        }
+    }
+
+    /// Takes a policy routing rule in. Returns whether it changed anything.
+    pub fn apply_rule(&mut self, change: &Change<Rule>) -> bool {
+        match change {
+            Change::Present(rule) => {
+                if let Some(listing) = &mut self.listing {
+                    listing.rules.insert(rule.clone());
+                }
+                self.rules.insert(rule.clone())
+            }
+            Change::Gone(rule) => self.rules.remove(rule),
+        }
+    }
+
+    /// Takes per-interface settings in; a message holds only what changed. Returns whether it changed anything.
+    pub fn apply_netconf(&mut self, told: &Netconf) -> bool {
+        let known = self.netconf.entry(told.index).or_insert(Netconf { index: told.index, ..Netconf::default() });
+        let before = *known;
+        known.forwarding = told.forwarding.or(known.forwarding);
+        known.rp_filter = told.rp_filter.or(known.rp_filter);
+        known.arp_ignore = told.arp_ignore.or(known.arp_ignore);
+        known.arp_announce = told.arp_announce.or(known.arp_announce);
+        known.accept_redirects = told.accept_redirects.or(known.accept_redirects);
+        known.send_redirects = told.send_redirects.or(known.send_redirects);
+        known.accept_source_route = told.accept_source_route.or(known.accept_source_route);
+        before != *known
+    }
+
+    /// Notes that an address is ours, where the kernel keeps no mark of it (before 5.18). False: it is not there.
+    pub fn claim(&mut self, index: LinkIndex, address: IpNet) -> bool {
+        let mut held = self.addresses.get_mut(&index).into_iter().flatten();
+        held.find(|held| held.address == address).map(|held| held.ours = true).is_some()
+    }
+
+    /// A route that came along with an address of ours.
+    pub fn is_of_ours(&self, route: &Route) -> bool {
+        let of_ours = |held: &HeldAddress| held.ours && route.preferred_source == Some(held.address.addr());
+        self.addresses(route.index).iter().any(of_ours)
+    }
+
+    /// Whether `address` is held by any interface.
+    pub fn is_local(&self, address: IpAddr) -> bool {
+        self.addresses.values().flatten().any(|h| h.address.addr() == address)
+    }
+}

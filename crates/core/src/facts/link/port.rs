@@ -1,0 +1,89 @@
+//! Which interface is the cluster's port, which are uplinks.
+
+use glob::Pattern;
+
+use crate::config::{PortPattern, Settings};
+use crate::event::{Link, LinkIndex};
+
+use super::mirror::KernelFacts;
+
+/// Whether a pattern of the settings means this interface: by current or alternative name, or hardware address.
+pub fn matches(pattern: &PortPattern, link: &Link) -> bool {
+    if link.loopback {
+        return false;
+    }
+    match pattern {
+        PortPattern::Mac(mac) => link.mac == Some(*mac),
+        PortPattern::Glob(name) if !name.contains(['*', '?', '[']) => {
+            link.name == *name || link.alternative_names.contains(name)
+        }
+        PortPattern::Glob(text) => Pattern::new(text)
+            .is_ok_and(|glob| glob.matches(&link.name) || link.alternative_names.iter().any(|name| glob.matches(name))),
+    }
+}
+
+/// Whether the settings give this interface's own name or hardware address among the uplinks, not just a glob.
+fn is_uplink_by_name(settings: &Settings, link: &Link) -> bool {
+    settings.uplink.interfaces.iter().any(|pattern| !is_glob(pattern) && matches(pattern, link))
+}
+
+/// Whether a pattern can mean several interfaces.
+pub fn is_glob(pattern: &PortPattern) -> bool {
+    matches!(pattern, PortPattern::Glob(text) if text.contains(['*', '?', '[']))
+}
+
+/// Whether the settings mean this interface at all.
+pub fn is_named(settings: &Settings, link: &Link) -> bool {
+    let patterns = std::iter::once(&settings.cluster.interface).chain(&settings.uplink.interfaces);
+    patterns.into_iter().any(|pattern| matches(pattern, link))
+}
+
+/// The roles of interfaces, worked out anew when an interface or the settings change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// the cluster's port, also while it is enslaved
+    pub cluster: Option<LinkIndex>,
+    /// uplinks in order of preference
+    pub uplinks: Vec<LinkIndex>,
+    /// named in the settings but a port of a bridge or bond: (it, its master)
+    pub enslaved: Vec<(LinkIndex, LinkIndex)>,
+}
+
+impl Roles {
+    /// It is the cluster's port or an uplink.
+    pub fn is_port(&self, index: LinkIndex) -> bool {
+        self.cluster == Some(index) || self.uplinks.contains(&index)
+    }
+
+    /// Works the roles out.
+    pub fn of(settings: &Settings, facts: &KernelFacts) -> Self {
+        // A glob for the cluster's port never takes the port that is named as an uplink: it would be served addresses there.
+        let glob = is_glob(&settings.cluster.interface);
+        let mut of_cluster = facts.links().filter(|link| matches(&settings.cluster.interface, link));
+        let cluster = of_cluster.find(|link| !glob || !is_uplink_by_name(settings, link));
+        let cluster_index = cluster.map(|link| link.index);
+        let mut roles = Self { cluster: cluster_index, ..Self::default() };
+        for pattern in &settings.uplink.interfaces {
+            let found = facts.links().filter(|link| Some(link.index) != cluster_index && matches(pattern, link));
+            for link in found {
+                match link.master {
+                    Some(master) if !roles.enslaved.contains(&(link.index, master)) => {
+                        roles.enslaved.push((link.index, master));
+                    }
+                    None if !roles.uplinks.contains(&link.index) => roles.uplinks.push(link.index),
+                    _ => {}
+                }
+            }
+        }
+        // Its bridge is named already; a glob may well match what is in the cluster's bridge.
+        let (uplinks, is_named) =
+            (&roles.uplinks, |index| facts.link(index).is_some_and(|l| is_uplink_by_name(settings, l)));
+        roles.enslaved.retain(|(index, master)| {
+            !uplinks.contains(master) && (Some(*master) != cluster_index || is_named(*index))
+        });
+        if let Some((link, master)) = cluster.and_then(|link| link.master.map(|master| (link, master))) {
+            roles.enslaved.push((link.index, master));
+        }
+        roles
+    }
+}

@@ -1,0 +1,293 @@
+//! The nodes: who they are ([`inventory`]), how they are ([`health`]), and counts of both kept beside them.
+//!
+//! Everything that is asked often (a count, the nodes that are down, the node of a number, name or address) costs the same
+//! with ten nodes and with ten thousand; a property test compares what is kept with a recount.
+
+use std::collections::BTreeMap;
+mod counts;
+mod health;
+pub(crate) mod intake;
+mod inventory;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::event::{Instant, Mac, NodeId};
+
+pub use crate::api::status::{NodeHealth, Origin};
+pub use counts::Counts;
+use counts::Troubled;
+use health::Watch;
+pub use health::{BOOTING_TIME, HealthChange, Trouble};
+use inventory::Inventory;
+pub use inventory::{Contest, FORGET_TIME, Flood, Homonym, Misplaced, most_claims};
+
+/// One node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeState {
+    pub id: NodeId,
+    /// unique, upper and lower case being one
+    pub name: String,
+    pub mac: Option<Mac>,
+    /// where it is now
+    pub address: Option<Ipv4Addr>,
+    /// as the settings have it; one that is only in `mac` was learned
+    pub written_mac: Option<Mac>,
+    /// the address that the settings give it
+    pub home: Option<Ipv4Addr>,
+    pub origin: Origin,
+    /// place in the settings' groups
+    pub group: Option<usize>,
+    pub health: NodeHealth,
+    /// smoothed as TCP does (RFC 6298); of one that answers
+    pub rtt: Option<Duration>,
+    /// when `health` last changed
+    pub since: Instant,
+    /// when it came to be known
+    pub heard: Instant,
+    watch: Watch,
+}
+
+impl NodeState {
+    /// The settings speak of it: by its name, or as a member of a group.
+    pub fn is_named(&self) -> bool {
+        self.origin == Origin::Settings || self.group.is_some()
+    }
+
+    fn tally(&self) -> Tally {
+        Tally { named: self.is_named(), group: self.group }
+    }
+}
+
+/// Where a node is counted beside the count of all.
+#[derive(Debug, Clone, Copy)]
+struct Tally {
+    named: bool,
+    group: Option<usize>,
+}
+
+/// All nodes.
+#[derive(Debug, Clone, Default)]
+pub struct Nodes {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// of the settings first, in their order; then those that were found, in theirs
+    order: Vec<NodeId>,
+    names: BTreeMap<String, NodeId>,
+    macs: BTreeMap<Mac, NodeId>,
+    addresses: BTreeMap<Ipv4Addr, NodeId>,
+    counts: Counts,
+    named: Counts,
+    groups: Vec<Counts>,
+    down: BTreeSet<NodeId>,
+    troubled: Troubled,
+    /// nodes that have been asked in vain since the start, and may be starting
+    unanswered: BTreeSet<NodeId>,
+    /// when the cluster port got the cable that it has
+    cable_since: Instant,
+    /// nodes that boot, by when they will have done so for too long
+    booting: BTreeSet<(Instant, NodeId)>,
+    inventory: Inventory,
+    /// counts up when a health changed: cheap to compare
+    pub revision: u64,
+    /// counts up when a node is asked in vain, or answers again
+    silences: u64,
+    /// counts up when a node came, went, has another name or address, or wants another name
+    pub layout: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Slot {
+    generation: u32,
+    node: Option<NodeState>,
+}
+
+impl Nodes {
+    /// All of them, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &NodeState> {
+        self.order.iter().filter_map(|id| self.get(*id))
+    }
+
+    pub fn get(&self, id: NodeId) -> Option<&NodeState> {
+        self.slots.get(id.slot as usize)?.node.as_ref().filter(|node| node.id == id)
+    }
+
+    pub fn by_name(&self, name: &str) -> Option<&NodeState> {
+        self.get(*self.names.get(&name.to_ascii_lowercase())?)
+    }
+
+    pub fn by_mac(&self, mac: Mac) -> Option<&NodeState> {
+        self.get(*self.macs.get(&mac)?)
+    }
+
+    pub fn by_address(&self, address: Ipv4Addr) -> Option<&NodeState> {
+        self.get(*self.addresses.get(&address)?)
+    }
+
+    /// Those that are down, oldest number first.
+    pub fn down(&self) -> impl Iterator<Item = &NodeState> {
+        self.down.iter().filter_map(|id| self.get(*id))
+    }
+
+    /// Those that are degraded for this reason, oldest number first, and how many they are.
+    pub fn troubled(&self, trouble: Trouble) -> (impl Iterator<Item = &NodeState>, usize) {
+        let nodes = self.troubled.of(trouble);
+        let count = nodes.map_or(0, BTreeSet::len);
+        (nodes.into_iter().flatten().filter_map(|id| self.get(*id)), count)
+    }
+
+    pub fn count(&self, health: NodeHealth) -> usize {
+        self.counts.of(health)
+    }
+
+    /// Counts of those that the settings speak of, by their names or as members of a group: who ought to be up. Others may
+    /// be visitors.
+    pub fn named(&self) -> &Counts {
+        &self.named
+    }
+
+    /// Counts of each group, in the order of the settings.
+    pub fn groups(&self) -> &[Counts] {
+        &self.groups
+    }
+
+    pub fn total(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Adds a node behind the others. Name, hardware address and address must not be another's.
+    fn insert(&mut self, fresh: Fresh, now: Instant) -> NodeId {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        });
+        let Some(place) = self.slots.get_mut(slot as usize) else { return NodeId::default() };
+        let id = NodeId { slot, generation: place.generation };
+        let Fresh { name, mac, address, origin, group } = fresh;
+        let (health, watch) = (NodeHealth::Unknown, Watch::default());
+        let node = NodeState {
+            id,
+            name,
+            mac,
+            address,
+            written_mac: None,
+            home: None,
+            origin,
+            group,
+            health,
+            rtt: None,
+            since: now,
+            heard: now,
+            watch,
+        };
+        let tally = node.tally();
+        let key = node.name.to_ascii_lowercase();
+        place.node = Some(node);
+        self.index(key, mac, address, id);
+        self.order.push(id);
+        self.count_in(tally, health);
+        self.layout += 1;
+        id
+    }
+
+    /// Forgets a node.
+    fn remove(&mut self, id: NodeId) -> Option<NodeState> {
+        let slot = self.slots.get_mut(id.slot as usize).filter(|slot| slot.generation == id.generation)?;
+        let node = slot.node.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(id.slot);
+        self.names.remove(&node.name.to_ascii_lowercase());
+        if let Some(mac) = node.mac {
+            self.macs.remove(&mac);
+        }
+        if let Some(address) = node.address {
+            self.addresses.remove(&address);
+        }
+        self.order.retain(|known| *known != id);
+        self.down.remove(&id);
+        self.unanswered.remove(&id);
+        self.troubled.set(id, None);
+        self.count_out(node.tally(), node.health);
+        self.layout += 1;
+        Some(node)
+    }
+
+    /// Lets it be found; its name in lower case.
+    fn index(&mut self, name: String, mac: Option<Mac>, address: Option<Ipv4Addr>, id: NodeId) {
+        self.names.insert(name, id);
+        mac.map(|mac| self.macs.insert(mac, id));
+        address.map(|address| self.addresses.insert(address, id));
+    }
+
+    /// Changes who a node is; whether it differs now. The indexes follow, and orders about it.
+    fn identify(&mut self, id: NodeId, change: impl FnOnce(&mut NodeState)) -> bool {
+        let Some(node) = self.slots.get_mut(id.slot as usize).and_then(|slot| slot.node.as_mut()) else { return false };
+        let before = node.clone();
+        change(node);
+        let after = node.clone();
+        if before == after {
+            return false;
+        }
+        self.names.remove(&before.name.to_ascii_lowercase());
+        before.mac.filter(|mac| self.macs.get(mac) == Some(&id)).map(|mac| self.macs.remove(&mac));
+        before.address.filter(|ip| self.addresses.get(ip) == Some(&id)).map(|ip| self.addresses.remove(&ip));
+        self.index(after.name.to_ascii_lowercase(), after.mac, after.address, id);
+        self.count_out(before.tally(), before.health);
+        self.count_in(after.tally(), after.health);
+        self.pass_order(&before.order_key(), after.order_key());
+        self.layout += 1;
+        true
+    }
+
+    /// Gives a node another health; the counts follow.
+    fn set_health(&mut self, id: NodeId, health: NodeHealth, now: Instant) {
+        let Some(node) = self.slots.get_mut(id.slot as usize).and_then(|slot| slot.node.as_mut()) else { return };
+        let before = std::mem::replace(&mut node.health, health);
+        node.since = now;
+        let tally = node.tally();
+        if node.origin == Origin::Found && before == NodeHealth::Unknown && health == NodeHealth::Up {
+            self.inventory.crowd.confirm();
+        }
+        if health == NodeHealth::Down {
+            self.down.insert(id);
+        } else {
+            self.down.remove(&id);
+        }
+        self.count_out(tally, before);
+        self.count_in(tally, health);
+        self.revision += 1;
+    }
+
+    fn count_in(&mut self, tally: Tally, health: NodeHealth) {
+        self.counts.add(health);
+        if tally.named {
+            self.named.add(health);
+        }
+        if let Some(counts) = tally.group.and_then(|group| self.groups.get_mut(group)) {
+            counts.add(health);
+        }
+    }
+
+    fn count_out(&mut self, tally: Tally, health: NodeHealth) {
+        self.counts.subtract(health);
+        if tally.named {
+            self.named.subtract(health);
+        }
+        if let Some(counts) = tally.group.and_then(|group| self.groups.get_mut(group)) {
+            counts.subtract(health);
+        }
+    }
+}
+
+/// Who a new node is.
+#[derive(Debug, Clone)]
+struct Fresh {
+    name: String,
+    mac: Option<Mac>,
+    address: Option<Ipv4Addr>,
+    origin: Origin,
+    group: Option<usize>,
+}

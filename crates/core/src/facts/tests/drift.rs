@@ -1,0 +1,129 @@
+//! What others undo, what cannot be written down, what may not be asked.
+
+use super::*;
+use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Output};
+
+fn ports(unkept: Option<&str>) -> Event {
+    let applied = Applied::Link { unkept: unkept.map(str::to_owned) };
+    Event::Applied(ApplyReport { output: Output::Link, result: Ok(applied) })
+}
+
+fn switched_off() -> Event {
+    Event::Link(Change::Present(Link { up: false, ..link(CLUSTER, false) }))
+}
+
+#[test]
+fn what_was_undone_is_told_when_it_has_been_put_back() {
+    let mut evening = Evening::at_a_venue();
+    let before = evening.state.revisions().link;
+    assert_eq!(evening.tell(switched_off()), []);
+    assert!(evening.state.revisions().link > before, "the applier looks at once");
+    let told = evening.tell(ports(None));
+    assert!(matches!(told.as_slice(), [Transition::Disturbed { what, .. }] if what.contains("eth0 was switched off")));
+    assert_eq!(evening.tell(ports(None)), [], "and once");
+}
+
+/// An interface that goes is first switched off and loses its addresses: nobody meddled, and nothing is put back.
+#[test]
+fn a_cluster_port_that_goes_is_one_change_of_fact() {
+    let mut evening = Evening::at_a_venue();
+    evening.tell(Event::Address(Change::Present(address(CLUSTER, "192.168.50.1/24"))));
+    evening.tell(switched_off());
+    let gone = ApplyError { kind: ApplyErrorKind::Absent, message: "eth0: the interface is not there".into() };
+    let mut told = evening.tell(Event::Applied(ApplyReport { output: Output::Link, result: Err(gone) }));
+    told.extend(evening.tell(Event::Address(Change::Gone(address(CLUSTER, "192.168.50.1/24")))));
+    told.extend(evening.tell(Event::Link(Change::Gone(link(CLUSTER, false)))));
+    told.extend(evening.tell(ports(None)));
+    assert_eq!(told, [Transition::ClusterPort { port: "eth0".into(), present: false }]);
+}
+
+#[test]
+fn a_renamed_cluster_port_is_missed_under_the_name_it_had() {
+    let mut evening = Evening::at_a_venue();
+    let renamed = Link { name: "lan9".into(), ..link(CLUSTER, true) };
+    let told = evening.tell(Event::Link(Change::Present(renamed)));
+    assert_eq!(told, [Transition::ClusterPort { port: "eth0".into(), present: false }]);
+    let told = evening.tell(Event::Link(Change::Present(link(CLUSTER, true))));
+    assert_eq!(told, [Transition::ClusterPort { port: "eth0".into(), present: true }]);
+}
+
+#[test]
+fn a_record_that_could_not_be_written_is_tried_again_every_minute() {
+    let mut evening = Evening::at_a_venue();
+    evening.tell(ports(Some("/var/lib/bramblegate/previous.json cannot be written: no space")));
+    for _ in 0..3 {
+        let before = evening.state.revisions().link;
+        evening.wait(59_000);
+        assert_eq!(evening.state.revisions().link, before);
+        evening.wait(1_100);
+        assert_eq!(evening.state.revisions().link, before + 1);
+        evening.tell(ports(Some("still no space")));
+    }
+    evening.tell(ports(None));
+    let before = evening.state.revisions().link;
+    evening.wait(200_000);
+    assert_eq!(evening.state.revisions().link, before);
+}
+
+/// The applier says of each rule set that it found one of an earlier run, and only the first replaced that.
+#[test]
+fn only_the_first_rule_set_of_a_run_adopts_one() {
+    let mut evening = Evening::at_a_venue();
+    let applied = Applied::Firewall { masquerade: true, owned: true, flow_table: None, rejects: None, adopted: true };
+    let report = Event::Applied(ApplyReport { output: Output::Firewall, result: Ok(applied) });
+    for first in [true, false] {
+        let told = evening.tell(report.clone());
+        assert!(
+            matches!(told.as_slice(), [Transition::RulesetApplied { adopted, .. }] if *adopted == first),
+            "{told:?}"
+        );
+    }
+}
+
+#[test]
+fn a_portal_is_forgotten_when_nobody_is_to_ask_any_more() {
+    let mut evening = Evening::at_a_venue();
+    evening.tell(Event::Probe(Probe::Uplink { index: WIRED, reachability: Reachability::Portal }));
+    assert_eq!(evening.state.active().unwrap().state, UplinkState::Portal);
+    let mut quiet = (*settings()).clone();
+    quiet.uplink.probe = crate::config::UplinkProbe::Off;
+    evening.state.reload(Arc::new(quiet), evening.now);
+    assert_eq!(evening.state.active().unwrap().state, UplinkState::Addressed);
+}
+
+#[test]
+fn default_routes_are_found_among_all_others() {
+    let mut facts = mirror::KernelFacts::default();
+    let destinations =
+        ["0.0.0.0/0", "0.0.0.0/1", "0.0.0.0/8", "10.0.0.0/8", "203.0.113.0/24", "::/0", "::/1", "fe80::/64"];
+    for (number, destination) in destinations.iter().enumerate() {
+        for table in [0, 253, 254, 255, 51_003] {
+            for index in [WIRED, RADIO] {
+                let metric = u32::try_from(number).unwrap() * 10;
+                let route = Route {
+                    table,
+                    destination: destination.parse().unwrap(),
+                    ..default_route(index, "10.0.0.1", metric)
+                };
+                facts.apply_route(&Change::Present(route));
+            }
+        }
+    }
+    let searched = facts.routes().filter(|r| r.table == mirror::TABLE_MAIN && r.destination.prefix_len() == 0);
+    assert_eq!(facts.default_routes().collect::<Vec<_>>(), searched.collect::<Vec<_>>());
+    assert_eq!(facts.default_routes().count(), 4);
+    let best = facts.default_route(RADIO).unwrap();
+    assert_eq!((best.index, best.destination), (RADIO, "0.0.0.0/0".parse().unwrap()));
+}
+
+#[test]
+fn that_the_kernel_cannot_reject_is_told_once() {
+    let mut evening = Evening::at_a_venue();
+    let mut told = |rejects| {
+        let result = Ok(Applied::Firewall { masquerade: true, owned: true, flow_table: None, rejects, adopted: false });
+        let told = evening.tell(Event::Applied(ApplyReport { output: Output::Firewall, result }));
+        told.iter().any(|told| matches!(told, Transition::RulesetApplied { rejects: Some(false), .. }))
+    };
+    // A node goes down, comes back, and goes down again.
+    assert_eq!([Some(true), None, Some(false), None, Some(false)].map(&mut told), [false, false, true, false, false]);
+}

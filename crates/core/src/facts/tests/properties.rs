@@ -1,0 +1,308 @@
+//! Events in any order, at any pace.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::decide::{self, Desired};
+use crate::event::{
+    Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Firewall, Flow, Netconf, NodeId, Output, Round, Rule,
+    Vital,
+};
+use crate::facts::uplink::ROW1_GRACE;
+
+const NETS: [&str; 7] = [
+    "10.99.0.126/24",
+    "10.99.0.127/24",
+    "192.168.50.1/24",
+    "192.168.50.11/24",
+    "192.168.50.200/24",
+    "169.254.7.7/16",
+    "2001:db8::7/64",
+];
+
+fn index() -> impl Strategy<Value = LinkIndex> {
+    prop::sample::select(vec![CLUSTER, WIRED, RADIO, 9])
+}
+
+fn change<T: std::fmt::Debug + Clone>(what: impl Strategy<Value = T>) -> impl Strategy<Value = Change<T>> {
+    (what, prop::bool::weighted(0.7))
+        .prop_map(|(what, present)| if present { Change::Present(what) } else { Change::Gone(what) })
+}
+
+fn any_link() -> impl Strategy<Value = Link> {
+    (index(), prop::bool::weighted(0.8), prop::bool::weighted(0.9), prop::bool::weighted(0.1))
+        .prop_map(|(index, carrier, up, enslaved)| Link { up, master: enslaved.then_some(9), ..link(index, carrier) })
+}
+
+fn any_address() -> impl Strategy<Value = Address> {
+    let rarely = || prop::bool::weighted(0.1);
+    let flags = (rarely(), rarely(), rarely(), prop::option::of(1_u64..100));
+    (index(), prop::sample::select(&NETS[..]), flags).prop_map(|(index, net, (tentative, deprecated, ours, valid))| {
+        Address {
+            tentative,
+            deprecated,
+            valid_for: valid.map(Duration::from_secs),
+            protocol: if ours { crate::facts::ROUTE_PROTOCOL } else { 0 },
+            ..address(index, net)
+        }
+    })
+}
+
+fn any_route() -> impl Strategy<Value = Route> {
+    let gateway = prop::sample::select(vec!["10.99.0.1", "192.168.50.1", "192.168.50.254", "fe80::1"]);
+    (index(), gateway, prop::sample::select(vec![50, 100, 600]), any::<bool>()).prop_map(
+        |(index, gateway, metric, ours)| Route {
+            protocol: if ours { crate::facts::ROUTE_PROTOCOL } else { 16 },
+            ..default_route(index, gateway, metric)
+        },
+    )
+}
+
+fn any_rule() -> impl Strategy<Value = Rule> {
+    (5100_u32..5103, any::<bool>()).prop_map(|(preference, ours)| Rule {
+        preference,
+        ipv6: false,
+        source: None,
+        destination: None,
+        output: None,
+        input: None,
+        mark: None,
+        suppress: None,
+        table: 254,
+        protocol: if ours { crate::facts::ROUTE_PROTOCOL } else { 2 },
+        flow: Flow::default(),
+    })
+}
+
+fn probe() -> impl Strategy<Value = Event> {
+    let found = vec![Reachability::Online, Reachability::Portal, Reachability::Nothing];
+    let uplink = (index(), prop::sample::select(found))
+        .prop_map(|(index, reachability)| Event::Probe(Probe::Uplink { index, reachability }));
+    // The third is nobody.
+    let node = (0_u32..3, prop::option::of(1_u64..9)).prop_map(|(slot, rtt)| {
+        let (node, rtt) = (NodeId { slot, generation: 0 }, rtt.map(Duration::from_millis));
+        Event::Probe(Probe::Nodes(vec![Round { node, rtt, first_lost: rtt.is_none() }]))
+    });
+    prop_oneof![uplink, node]
+}
+
+fn firewall() -> impl Strategy<Value = Event> {
+    let blocker = Blocker { table: None, chain: Some("FORWARD".into()), remedy: "remove it".into() };
+    prop_oneof![
+        Just(Firewall::Disturbed { by: None }),
+        prop::option::of(Just(blocker)).prop_map(Firewall::Blocked),
+        (0_u64..9, 0_u64..9).prop_map(|(forwarded, postrouted)| Firewall::Counters { forwarded, postrouted }),
+    ]
+    .prop_map(Event::Firewall)
+}
+
+fn report() -> impl Strategy<Value = Event> {
+    let outputs = vec![Output::Link, Output::Firewall, Output::Routing, Output::Display, Output::Indicator];
+    let rules = Applied::Firewall { masquerade: true, owned: true, flow_table: None, rejects: None, adopted: false };
+    let failure = ApplyError { kind: ApplyErrorKind::Failed, message: "no".into() };
+    let results = vec![Ok(Applied::Done), Ok(rules), Err(failure)];
+    (prop::sample::select(outputs), prop::sample::select(results))
+        .prop_map(|(output, result)| Event::Applied(ApplyReport { output, result }))
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let netconf = (index(), any::<bool>())
+        .prop_map(|(index, on)| Event::Netconf(Netconf { index, forwarding: Some(on), ..Netconf::default() }));
+    let way_out = prop::option::of(index()).prop_map(|index| Event::Vital(Vital::WayOut { index }));
+    prop_oneof![
+        4 => change(any_link()).prop_map(Event::Link),
+        6 => change(any_address()).prop_map(Event::Address),
+        4 => change(any_route()).prop_map(Event::Route),
+        1 => change(any_rule()).prop_map(Event::Rule),
+        1 => netconf,
+        3 => probe(),
+        1 => firewall(),
+        1 => report(),
+        1 => way_out,
+        1 => Just(Event::Reload),
+        1 => prop::sample::select(vec![Event::Tick, Event::Overrun, Event::Dump(Dump::Begin), Event::Dump(Dump::End)]),
+    ]
+}
+
+/// Events, each after a pause in milliseconds.
+fn story() -> impl Strategy<Value = Vec<(u64, Event)>> {
+    let pause = prop::sample::select(vec![0, 0, 0, 1, 50, 150, 200, 201, 900, 2000, 5000, 11_000, 61_000]);
+    prop::collection::vec((pause, event()), 0..60)
+}
+
+impl Evening {
+    fn play(&mut self, story: &[(u64, Event)]) {
+        for (pause, event) in story {
+            self.wait(*pause);
+            self.tell(event.clone());
+        }
+    }
+
+    fn decide(&self) -> Desired {
+        decide::decide(self.state.settings(), &self.state)
+    }
+}
+
+/// What is left of a state for the world when it does not matter how it came about.
+fn essence(evening: &Evening) -> String {
+    let desired = evening.decide();
+    let plan = desired.gateway.map_or_else(String::new, |gateway| {
+        let routing = (gateway.routing.rules, gateway.routing.routes);
+        format!("{:#?}\n{routing:#?}\n{}", gateway.links.ports, gateway.firewall.ruleset)
+    });
+    let uplinks: Vec<_> = evening
+        .state
+        .uplinks()
+        .iter()
+        .map(|uplink| (uplink.link.name.clone(), uplink.state, uplink.settled, uplink.address, uplink.gateway))
+        .collect();
+    let active = evening.state.active().map(|uplink| uplink.link.name.clone());
+    let (overlap, cluster) = (desired.overlap, desired.cluster_address);
+    format!("active {active:?}\nuplinks {uplinks:#?}\n{:#?}\n{overlap:?} {cluster}\n{plan}", desired.alerts)
+}
+
+proptest! {
+    #[test]
+    fn time_alone_comes_to_rest(story in story()) {
+        let mut evening = Evening::new();
+        evening.play(&story);
+        let mut ticks = 0;
+        while let Some(at) = evening.state.next_deadline() {
+            prop_assert!(at > evening.state.now(), "the deadline {at:?} is not after {:?}", evening.state.now());
+            evening.now = at;
+            evening.tell(Event::Tick);
+            ticks += 1;
+            prop_assert!(ticks < 50, "time alone never comes to rest");
+        }
+        let before = essence(&evening);
+        evening.now = evening.now + Duration::from_secs(100_000);
+        evening.tell(Event::Tick);
+        prop_assert_eq!(before, essence(&evening), "no deadline, and yet time changed something");
+    }
+
+    #[test]
+    fn row_1_is_held_by_its_interface_or_was_until_just_now(story in story()) {
+        let mut evening = Evening::new();
+        let mut last_held: BTreeMap<(LinkIndex, IpNet), Instant> = BTreeMap::new();
+        for (pause, event) in &story {
+            let mut held = |evening: &Evening| {
+                for index in [CLUSTER, WIRED, RADIO, 9] {
+                    for address in evening.state.facts().addresses(index) {
+                        last_held.insert((index, address.address), evening.now);
+                    }
+                }
+            };
+            evening.wait(*pause);
+            held(&evening);
+            evening.tell(event.clone());
+            held(&evening);
+            let Some(active) = evening.state.active() else { continue };
+            let Some(shown) = active.address else { continue };
+            prop_assert!(active.link.up && active.link.carrier, "{shown} is shown, and {} has no carrier", active.link.name);
+            let at = last_held.get(&(active.link.index, shown));
+            prop_assert!(
+                at.is_some_and(|at| evening.now.saturating_since(*at) <= ROW1_GRACE),
+                "{shown} is shown at {:?}, was held until {at:?}", evening.now
+            );
+        }
+    }
+
+    #[test]
+    fn counts_equal_a_recount(story in story()) {
+        let mut evening = Evening::new();
+        evening.play(&story);
+        let nodes = evening.state.nodes();
+        for health in [NodeHealth::Unknown, NodeHealth::Up, NodeHealth::Degraded, NodeHealth::Down] {
+            prop_assert_eq!(nodes.count(health), nodes.iter().filter(|node| node.health == health).count());
+        }
+        prop_assert_eq!(nodes.total(), nodes.iter().count());
+    }
+
+    #[test]
+    fn the_same_events_give_the_same_state(story in story()) {
+        let (mut one, mut other) = (Evening::new(), Evening::new());
+        one.play(&story);
+        other.play(&story);
+        prop_assert_eq!(format!("{:?}", one.state), format!("{:?}", other.state));
+    }
+
+    /// Links are told before what lives on them, as the kernel does; beyond that any order will do.
+    #[test]
+    fn after_a_quiet_time_the_order_of_unrelated_facts_is_forgotten(
+        links in prop::collection::btree_map(index(), any_link(), 1..4),
+        addresses in prop::collection::btree_map((index(), 0..7_usize), any_address(), 0..5),
+        routes in prop::collection::btree_set(any_route(), 0..4),
+        seed in any::<prop::sample::Index>(),
+        pauses in prop::collection::vec(prop::sample::select(vec![0_u64, 300, 3000, 12_000]), 12),
+    ) {
+        let mut facts: Vec<Event> = addresses
+            .iter()
+            .map(|((index, net), held)| Address { tentative: false, deprecated: false, ..Address {
+                valid_for: held.valid_for, ..address(*index, NETS[*net]) } })
+            // Of several usable addresses on one port the first one stands on row 1: that order matters.
+            .fold(BTreeMap::new(), |mut by_port, held| { by_port.insert(held.index, held); by_port })
+            .into_values()
+            .map(|held| Event::Address(Change::Present(held)))
+            .collect();
+        facts.extend(routes.iter().cloned().map(|route| Event::Route(Change::Present(route))));
+        let start: Vec<(u64, Event)> = std::iter::once(Event::Dump(Dump::Begin))
+            .chain(links.iter().map(|(index, told)| Event::Link(Change::Present(Link { index: *index, ..named(told, *index) }))))
+            .chain(std::iter::once(Event::Dump(Dump::End)))
+            .map(|event| (0, event))
+            .collect();
+        let mut rotated = facts.clone();
+        if !facts.is_empty() {
+            rotated.rotate_left(seed.index(facts.len()));
+            rotated.reverse();
+        }
+        let ends: Vec<String> = [facts, rotated]
+            .into_iter()
+            .map(|facts| {
+                let mut evening = Evening::new();
+                evening.play(&start);
+                let paced: Vec<(u64, Event)> = pauses.iter().copied().cycle().zip(facts).collect();
+                evening.play(&paced);
+                evening.wait(3_600_000);
+                essence(&evening)
+            })
+            .collect();
+        prop_assert_eq!(&ends[0], &ends[1]);
+    }
+
+    /// Whatever was missed, a dump mends it.
+    #[test]
+    fn a_dump_is_worth_a_fresh_start(
+        story in story(),
+        links in prop::collection::btree_map(index(), any_link(), 0..4),
+        routes in prop::collection::btree_set(any_route(), 0..4),
+        nets in prop::collection::vec(prop::sample::select(&NETS[..]), 4),
+    ) {
+        let listing: Vec<(u64, Event)> = std::iter::once(Event::Dump(Dump::Begin))
+            .chain(links.iter().map(|(index, told)| Event::Link(Change::Present(named(told, *index)))))
+            .chain(links.keys().zip(&nets).map(|(index, net)| Event::Address(Change::Present(address(*index, net)))))
+            .chain(routes.iter().filter(|route| links.contains_key(&route.index)).cloned()
+                .map(|route| Event::Route(Change::Present(route))))
+            .chain(std::iter::once(Event::Dump(Dump::End)))
+            .map(|event| (0, event))
+            .collect();
+        let mut used = Evening::new();
+        // Only what the kernel tells: probes, reports and other sources are not in a dump.
+        let kernel = |event: &Event| matches!(event, Event::Link(_) | Event::Address(_) | Event::Route(_) | Event::Rule(_));
+        let missed: Vec<_> = story.into_iter().filter(|(_, event)| kernel(event)).collect();
+        used.play(&missed);
+        used.play(&listing);
+        let mut fresh = Evening::new();
+        fresh.play(&listing);
+        used.wait(3_600_000);
+        fresh.wait(3_600_000);
+        prop_assert_eq!(essence(&used), essence(&fresh));
+    }
+}
+
+/// `told`, as interface `index`.
+fn named(told: &Link, index: LinkIndex) -> Link {
+    Link { up: told.up, master: told.master.filter(|master| *master != index), ..link(index, told.carrier) }
+}

@@ -1,0 +1,93 @@
+//! An output that waits for another one's work, and people who wait for nodes.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::decide::alert::acknowledge;
+use crate::decide::decide;
+use crate::event::{Acknowledgement, AlertCode, AlertId};
+use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Output};
+
+fn report(output: Output, result: Result<Applied, ApplyErrorKind>) -> Event {
+    let result = result.map_err(|kind| ApplyError { kind, message: "a reason".to_owned() });
+    Event::Applied(ApplyReport { output, result })
+}
+
+#[test]
+fn routes_that_wait_for_the_address_of_a_port_are_tried_again_when_it_is_set_and_nothing_is_said() {
+    let mut evening = Evening::at_a_venue();
+    evening.tell(report(Output::Routing, Ok(Applied::Done)));
+    let before = evening.state.revisions().routing;
+    assert_eq!(evening.tell(report(Output::Routing, Err(ApplyErrorKind::Waiting))), []);
+    assert!(!evening.state.outputs().is_well(Output::Routing), "READY has to wait too");
+    assert!(
+        !decide(evening.state.settings(), &evening.state)
+            .alerts
+            .iter()
+            .any(|alert| alert.code == AlertCode::GatewayRouting)
+    );
+    evening.tell(report(Output::Link, Err(ApplyErrorKind::Failed)));
+    assert_eq!(evening.state.revisions().routing, before);
+    evening.tell(report(Output::Link, Ok(Applied::Link { unkept: None })));
+    assert_eq!(evening.state.revisions().routing, before + 1, "looked at again at once");
+    assert_eq!(evening.tell(report(Output::Routing, Ok(Applied::Done))), []);
+    evening.tell(report(Output::Link, Ok(Applied::Link { unkept: None })));
+    assert_eq!(evening.state.revisions().routing, before + 1, "nobody waits any more");
+}
+
+impl Evening {
+    fn silent(&mut self, rounds: usize) -> Vec<Transition> {
+        let nodes: Vec<_> = self.state.nodes().iter().map(|node| node.id).collect();
+        let round = |node: &_| Round { node: *node, rtt: None, first_lost: true };
+        let all = Event::Probe(Probe::Nodes(nodes.iter().map(round).collect()));
+        (0..rounds).flat_map(|_| self.tell(all.clone())).collect()
+    }
+
+    fn codes(&self) -> Vec<AlertCode> {
+        decide(self.state.settings(), &self.state).alerts.iter().map(|alert| alert.code).collect()
+    }
+}
+
+#[test]
+fn nodes_have_a_minute_from_when_the_cable_comes_and_without_one_nobody_waits() {
+    let mut evening = Evening::at_a_venue();
+    assert_eq!(evening.silent(3), [Transition::NodesAwaited], "told once, so that it is shown");
+    assert_eq!(evening.codes(), [AlertCode::NodeAwaited]);
+    evening.tell(Event::Link(Change::Present(link(CLUSTER, false))));
+    evening.silent(300);
+    assert_eq!(evening.codes(), [AlertCode::GatewayPortNoCarrier]);
+    evening.wait(100_000);
+    evening.tell(Event::Link(Change::Present(link(CLUSTER, true))));
+    evening.wait(59_000);
+    evening.silent(1);
+    assert_eq!(evening.codes(), [AlertCode::NodeAwaited]);
+    evening.wait(1000);
+    evening.silent(1);
+    assert_eq!(evening.codes(), [AlertCode::NodeDown; 2]);
+}
+
+#[test]
+fn a_node_that_was_known_to_be_down_before_a_restart_is_no_news_when_its_time_to_start_is_over() {
+    let mut evening = Evening::new();
+    let down: AlertId = "node-down node=rpi1".parse().unwrap();
+    let known = BTreeSet::from([down.clone(), "uplink-portal port=eth1".parse().unwrap()]);
+    evening.tell(Event::Acknowledgement(Acknowledgement::Restored(known.clone())));
+    evening.tell(Event::Dump(Dump::Begin));
+    evening.tell(Event::Dump(Dump::End));
+    let left = |evening: &mut Evening| {
+        let desired = decide(evening.state.settings(), &evening.state);
+        let standing = acknowledge::still_standing(&evening.state, &desired);
+        standing.into_iter().for_each(|standing| drop(evening.tell(Event::Acknowledgement(standing))));
+        evening.state.acknowledged().clone()
+    };
+    evening.wait(59_000);
+    assert_eq!(left(&mut evening), known);
+    evening.tell(Event::Link(Change::Present(link(CLUSTER, true))));
+    evening.wait(59_000);
+    evening.silent(3);
+    assert_eq!(left(&mut evening), BTreeSet::from([down]));
+    evening.wait(1000);
+    evening.silent(1);
+    let alerts = decide(evening.state.settings(), &evening.state).alerts;
+    assert!(alerts.iter().any(|alert| alert.panel == "rpi1 down" && alert.acknowledged), "{alerts:?}");
+}

@@ -1,0 +1,316 @@
+//! Uplinks: what each is like now, and what has to be remembered of it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+pub use crate::api::status::UplinkState;
+use crate::event::{Acquisition, Instant, Link, LinkIndex, PortalUrl, Reachability};
+
+use super::link::mirror::{HeldAddress, KernelFacts};
+use super::transition::Transition;
+
+/// An address that is dropped and re-added within this time was renewed, not lost.
+pub const RENEWAL_GRACE: Duration = Duration::from_secs(2);
+/// Row 1 may keep a number this long after the kernel took it away.
+pub const ROW1_GRACE: Duration = Duration::from_millis(200);
+/// With a carrier and no address for this long, there is no DHCP server.
+pub const SEARCH_TIME: Duration = Duration::from_secs(10);
+
+/// No server is said to be there when none has answered for this long: where many clients come at once, dnsmasq, which tries each address before
+/// it offers it, was seen to make its offer after 18 s.
+pub const ANSWER_TIME: Duration = Duration::from_secs(25);
+
+/// What has to be remembered of an uplink between events.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UplinkMemory {
+    /// as last told
+    pub state: UplinkState,
+    /// when `state` became what it is; a renewal does not count
+    pub since: Instant,
+    /// the address on row 1; kept through the grace of a renewal
+    pub address: Option<IpNet>,
+    /// when that address vanished while the carrier stayed
+    pub lost_at: Option<Instant>,
+    /// when a vanished address came back last
+    renewed_at: Option<Instant>,
+    /// `state` before the address vanished
+    pub settled: UplinkState,
+    /// carrier without an address since
+    pub searching_since: Option<Instant>,
+    /// address and default route without a break since
+    pub good_since: Option<Instant>,
+    /// address and no default route since
+    pub routeless_since: Option<Instant>,
+    /// an address, but none of IPv4, since
+    pub ipv6_only_since: Option<Instant>,
+    pub reachability: Option<Reachability>,
+    /// how far its DHCP client has come; heard while there is no IPv4 address
+    pub acquisition: Option<Acquisition>,
+    /// where the captive portal is that answered the last probe
+    pub portal: Option<PortalUrl>,
+    /// where it is by what the DHCP client was told (RFC 8910)
+    pub portal_leased: Option<PortalUrl>,
+    /// what the last probe's generation depends on
+    route: Option<IpAddr>,
+    /// counts up when the address or the way out changed: probe at once
+    pub generation: u64,
+}
+
+impl UplinkMemory {
+    pub fn new(now: Instant) -> Self {
+        Self {
+            state: UplinkState::Absent,
+            since: now,
+            address: None,
+            lost_at: None,
+            renewed_at: None,
+            settled: UplinkState::Absent,
+            searching_since: None,
+            good_since: None,
+            routeless_since: None,
+            ipv6_only_since: None,
+            reachability: None,
+            acquisition: None,
+            portal: None,
+            portal_leased: None,
+            route: None,
+            generation: 0,
+        }
+    }
+
+    /// Brings the memory up to date with the facts. `clash`: an address of this uplink is one of the cluster's.
+    pub fn refresh(&mut self, link: &Link, facts: &KernelFacts, clash: bool, now: Instant) -> Vec<Transition> {
+        let mut told = Vec::new();
+        let carrier = link.up && link.carrier;
+        let primary = primary(facts, link.index).map(|held| held.address).filter(|_| carrier);
+        let gateway = facts.default_route_of(link.index, primary).map(|route| route.gateway);
+        let before = self.address;
+        match primary {
+            Some(address) => self.addressed(link, address, gateway.flatten(), now, &mut told),
+            None if carrier => self.unaddressed(link, now, &mut told),
+            None => self.forget_address(link, &mut told),
+        }
+        let another = primary.is_some() && primary != before;
+        self.good_since = (primary.is_some() && gateway.is_some()).then(|| self.good_since.unwrap_or(now));
+        let routeless = primary.is_some() && gateway.is_none();
+        self.routeless_since = routeless.then(|| self.routeless_since.unwrap_or(now));
+        let ipv6_only = primary.is_some_and(|address| matches!(address, IpNet::V6(_)));
+        self.ipv6_only_since = ipv6_only.then(|| self.ipv6_only_since.unwrap_or(now));
+        let way_out = gateway.flatten();
+        if self.route != way_out {
+            self.route = way_out;
+            self.generation += 1;
+        }
+        if primary.is_none() {
+            self.searching_since = carrier.then(|| self.searching_since.unwrap_or(now));
+        } else {
+            self.searching_since = None;
+        }
+        if !carrier || matches!(primary, Some(IpNet::V4(_))) {
+            self.acquisition = None;
+        }
+        if !carrier {
+            self.portal_leased = None;
+        }
+        if self.reachability != Some(Reachability::Portal) {
+            self.portal = None;
+        }
+        let state = self.derive(link, facts, carrier, primary.is_some(), clash, now);
+        self.enter(link, state, another, now, &mut told);
+        told
+    }
+
+    fn addressed(
+        &mut self,
+        link: &Link,
+        address: IpNet,
+        gateway: Option<IpAddr>,
+        now: Instant,
+        told: &mut Vec<Transition>,
+    ) {
+        let port = link.name.clone();
+        let renewed = self.lost_at.take().is_some();
+        self.renewed_at = if renewed { Some(now) } else { self.renewed_at };
+        if self.address != Some(address) {
+            self.address = Some(address);
+            self.reachability = None;
+            self.generation += 1;
+            told.push(Transition::UplinkAddress { port, address, gateway });
+        } else if renewed {
+            self.generation += 1;
+            told.push(Transition::UplinkRenewed { port, address });
+        }
+    }
+
+    fn unaddressed(&mut self, link: &Link, now: Instant, told: &mut Vec<Transition>) {
+        if self.address.is_none() {
+            return;
+        }
+        let lost_at = *self.lost_at.get_or_insert(now);
+        if now.saturating_since(lost_at) >= RENEWAL_GRACE {
+            self.forget_address(link, told);
+        }
+    }
+
+    fn forget_address(&mut self, link: &Link, told: &mut Vec<Transition>) {
+        self.lost_at = None;
+        self.reachability = None;
+        if let Some(address) = self.address.take() {
+            told.push(Transition::UplinkAddressLost { port: link.name.clone(), address });
+        }
+    }
+
+    fn derive(
+        &self,
+        link: &Link,
+        facts: &KernelFacts,
+        carrier: bool,
+        addressed: bool,
+        clash: bool,
+        now: Instant,
+    ) -> UplinkState {
+        if !carrier {
+            return UplinkState::NoCarrier;
+        }
+        if !addressed {
+            if self.row1_grace(now) {
+                return self.state;
+            }
+            if leads_by_translator(facts, link.index) {
+                return UplinkState::Addressed;
+            }
+            let ipv4_link_local =
+                facts.addresses(link.index).iter().any(|h| h.link_local && matches!(h.address, IpNet::V4(_)));
+            let searched = self.searching_since.is_some_and(|since| now.saturating_since(since) >= SEARCH_TIME);
+            return if ipv4_link_local || searched { UplinkState::NoDhcp } else { UplinkState::Searching };
+        }
+        match self.reachability {
+            _ if clash => UplinkState::Clash,
+            Some(Reachability::Online) => UplinkState::Online,
+            Some(Reachability::Portal) => UplinkState::Portal,
+            Some(Reachability::Nothing) | None => UplinkState::Addressed,
+        }
+    }
+
+    /// Takes a new state; a renewal leaves `since` alone and tells nothing, another address begins anew.
+    fn enter(&mut self, link: &Link, state: UplinkState, another: bool, now: Instant, told: &mut Vec<Transition>) {
+        let in_grace = self.lost_at.is_some();
+        if in_grace {
+            self.state = state;
+            return;
+        }
+        let settled = std::mem::replace(&mut self.settled, state);
+        self.state = state;
+        if settled != state || another {
+            self.since = now;
+        }
+        if settled != state {
+            told.push(Transition::UplinkState { port: link.name.clone(), from: settled, to: state });
+        }
+    }
+
+    /// Since when it is worth row 1 without a break: an address and a way out; or an address that has none all the time, so
+    /// that of two such uplinks the preferred one is shown in the end.
+    pub fn settled_since(&self) -> Option<Instant> {
+        self.good_since.or(self.routeless_since)
+    }
+
+    fn row1_grace(&self, now: Instant) -> bool {
+        self.lost_at.is_some_and(|at| now.saturating_since(at) < ROW1_GRACE)
+    }
+
+    /// The number for row 1: held by the interface, or taken away less than [`ROW1_GRACE`] ago.
+    pub fn shown_address(&self, now: Instant) -> Option<IpNet> {
+        self.address.filter(|_| self.lost_at.is_none() || self.row1_grace(now))
+    }
+
+    /// There is an address and, for longer than a renewal takes, no default route.
+    pub fn is_routeless(&self, now: Instant) -> bool {
+        self.routeless_since.is_some_and(|since| now.saturating_since(since) >= RENEWAL_GRACE)
+    }
+
+    /// There is an address and, for longer than a renewal takes, none of IPv4, to which the nodes could be masqueraded.
+    pub fn is_ipv6_only(&self, now: Instant) -> bool {
+        self.ipv6_only_since.is_some_and(|since| now.saturating_since(since) >= RENEWAL_GRACE)
+    }
+
+    /// Its address went, or came back, so short a while ago that its way out may be on its way too: along with an address the
+    /// kernel drops its routes.
+    pub fn is_renewing(&self, now: Instant) -> bool {
+        let back = self.renewed_at.is_some_and(|at| now.saturating_since(at) < RENEWAL_GRACE);
+        self.lost_at.is_some() || back && self.routeless_since.is_some()
+    }
+
+    /// The next moment at which time alone changes something.
+    pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let lost = self.lost_at.into_iter().flat_map(|at| [at + ROW1_GRACE, at + RENEWAL_GRACE]);
+        let search = self.searching_since.into_iter().flat_map(|at| [at + SEARCH_TIME, at + ANSWER_TIME]);
+        let waits = self.routeless_since.into_iter().chain(self.ipv6_only_since).chain(self.renewed_at);
+        lost.chain(search).chain(waits.map(|at| at + RENEWAL_GRACE)).filter(|at| *at > now).min()
+    }
+}
+
+/// Returns the address of an interface that answers ssh: IPv4 first (the one the default route prefers), then a stable global
+/// IPv6 address, then a unique local one; of each family one that is not deprecated before one that is. A privacy address
+/// rotates away, and a translator's own answers nobody: they are none to show. Nor is one of ours, from when this was the
+/// cluster's port.
+pub fn primary(facts: &KernelFacts, index: LinkIndex) -> Option<&HeldAddress> {
+    let preferred = facts.default_route(index).and_then(|route| route.preferred_source);
+    let shown = |h: &&HeldAddress| h.is_usable() && !h.temporary && !h.ours && !h.is_translators();
+    facts.addresses(index).iter().filter(shown).min_by_key(|h| {
+        let deprecated = h.deprecated_since.is_some();
+        match h.address {
+            IpNet::V4(net) => (false, deprecated, preferred != Some(IpAddr::V4(net.addr()))),
+            IpNet::V6(net) => (true, deprecated, net.addr().is_unique_local()),
+        }
+    })
+}
+
+/// Returns the IPv4 address that traffic by this interface is translated to; also a translator's own.
+pub fn ipv4_source(facts: &KernelFacts, index: LinkIndex) -> Option<Ipv4Addr> {
+    let ipv4 = |held: &HeldAddress| match held.address {
+        IpNet::V4(net) => Some(net.addr()),
+        IpNet::V6(_) => None,
+    };
+    let translators = || facts.addresses(index).iter().find(|held| held.is_translators()).and_then(ipv4);
+    primary(facts, index).and_then(ipv4).or_else(translators)
+}
+
+/// Returns whether IPv4 leaves by this interface through a translator to IPv6, whose address is the only one of IPv4.
+pub fn leads_by_translator(facts: &KernelFacts, index: LinkIndex) -> bool {
+    let translators = facts.addresses(index).iter().any(HeldAddress::is_translators);
+    let is_ipv4 = |held: &HeldAddress| matches!(held.address, IpNet::V4(_));
+    let leads = || facts.default_routes().any(|r| r.index == index && matches!(r.destination, IpNet::V4(_)));
+    translators && !primary(facts, index).is_some_and(is_ipv4) && leads()
+}
+
+/// An uplink as policy and pages see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UplinkView<'a> {
+    pub link: &'a Link,
+    pub state: UplinkState,
+    /// like `state`, but a renewal in progress is not seen: for severity and alerts
+    pub settled: UplinkState,
+    pub since: Instant,
+    /// for row 1
+    pub address: Option<IpNet>,
+    /// all that are good beyond the wire, the primary one first
+    pub addresses: Vec<IpNet>,
+    /// of the best default route
+    pub gateway: Option<IpAddr>,
+    pub has_default_route: bool,
+    /// when the primary address's lease ends; `None`: for ever, or no address
+    pub valid_until: Option<Instant>,
+    pub reachability: Option<Reachability>,
+    pub generation: u64,
+    /// a carrier without an address since
+    pub searching_since: Option<Instant>,
+    /// since when the lease of the primary address, or its prefix, is not renewed
+    pub not_renewed_since: Option<Instant>,
+    /// how far the DHCP client has come, where that was heard
+    pub acquisition: Option<Acquisition>,
+    /// where the venue's captive portal is, while the internet does not answer
+    pub portal_url: Option<&'a PortalUrl>,
+}

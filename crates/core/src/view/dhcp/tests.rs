@@ -1,0 +1,415 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::config;
+use crate::config::board::Board;
+use crate::decide::cluster;
+use crate::decide::dhcp;
+use crate::event::{Address, Change, Dump, Event, Instant, Lease, Link, Mac, Neighbour, Vital};
+
+const SETTINGS: &str = r#"
+[uplink]
+interfaces = ["eth1"]
+[cluster]
+interface = "eth0"
+[cluster.dhcp]
+[cluster.netboot]
+bios = "pxelinux.0"
+uefi_x86 = "http://192.168.50.1/grubx64.efi"
+uefi_arm64 = "grubaa64.efi"
+folders = "mac"
+[[node]]
+name = "rpi1"
+mac = "b8:27:eb:00:00:01"
+address = "192.168.50.11"
+[[node]]
+name = "rpi2"
+address = "192.168.50.12"
+[[node]]
+name = "rpi3"
+mac = "b8:27:eb:00:00:03"
+"#;
+
+/// A machine that only knows its name and the machine's resolver.
+fn rendered(settings: &str) -> Files {
+    rendered_after(settings, &[])
+}
+
+/// The same after something else has happened.
+fn rendered_after(settings: &str, more: &[Event]) -> Files {
+    let settings = config::load(&[("t", settings)], &Board::built_in("emulated").unwrap()).unwrap();
+    let mut state = State::new(Arc::new(settings.clone()), Instant::default());
+    for vital in [
+        Vital::Host { name: "head.example.org".to_owned(), ssh_ports: vec![22] },
+        Vital::Resolvers { index: 0, servers: vec!["10.99.0.1".parse().unwrap()] },
+        Vital::Time { served: true, servers: vec![] },
+    ] {
+        state.apply(&Event::Vital(vital), Instant::default());
+    }
+    for event in more {
+        state.apply(event, Instant::default());
+    }
+    let placement = cluster::place(&settings, &state);
+    let plan = dhcp::intended(&settings, &state, &placement).unwrap();
+    files(&plan, nodes(&plan, &settings, &state), "/run/bramblegate/dnsmasq")
+}
+
+fn has(text: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(text.lines().any(|known| known == *line), "{line:?} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn it_serves_the_cluster_port_alone_and_what_changes_often_stands_elsewhere() {
+    let files = rendered(SETTINGS);
+    has(
+        &files.config,
+        &[
+            "interface=eth0",
+            "except-interface=lo",
+            "bind-dynamic",
+            "port=53",
+            "domain=bramble",
+            "local=/bramble/",
+            "rev-server=192.168.50.0/24",
+            "dhcp-range=192.168.50.100,192.168.50.199,255.255.255.0,3600",
+            "dhcp-authoritative",
+            "no-ping",
+            "dhcp-ignore-clid",
+            "dhcp-name-match=set:wpad,wpad.*",
+            "dhcp-name-match=set:wpad,isatap",
+            "dhcp-leasefile=/run/bramblegate/dnsmasq/leases",
+        ],
+    );
+    assert!(!files.config.contains("10.99.0.1") && !files.config.contains("rpi"), "{}", files.config);
+    assert_eq!(files.servers, "server=10.99.0.1\n");
+    assert!(files.options.starts_with("option:ntp-server,192.168.50.1\noption:T1,60\noption:T2,75\n"));
+}
+
+#[test]
+fn nodes_have_their_addresses_and_all_have_names_and_so_has_the_head() {
+    let files = rendered(SETTINGS);
+    assert_eq!(
+        &*files.nodes.hosts,
+        "b8:27:eb:00:00:01,192.168.50.11,rpi1\nrpi2,192.168.50.12\nb8:27:eb:00:00:03,rpi3\n"
+    );
+    assert_eq!(&*files.nodes.names, "192.168.50.1 head\n192.168.50.11 rpi1\n192.168.50.12 rpi2\n");
+}
+
+fn link(index: u32, name: &str) -> Link {
+    Link::wired(index, name)
+}
+
+fn address(index: u32, net: &str) -> Address {
+    Address::lasting(index, net.parse().unwrap())
+}
+
+fn lease(last: u8, address: u8) -> Event {
+    Event::Lease(Change::Present(Lease {
+        mac: Mac([0xb8, 0x27, 0xeb, 0, 0, last]),
+        address: Ipv4Addr::new(192, 168, 50, address),
+        host_name: None,
+        valid_for: None,
+    }))
+}
+
+#[test]
+fn who_has_an_address_of_the_range_keeps_it() {
+    let known = "b8:27:eb:00:00:01,192.168.50.11,rpi1\nrpi2,192.168.50.12\n";
+    let found =
+        |events: &[Event]| rendered_after(SETTINGS, events).nodes.hosts.strip_prefix(known).map(str::to_owned).unwrap();
+    assert_eq!(found(&[lease(9, 150)]), "b8:27:eb:00:00:03,rpi3\nb8:27:eb:00:00:09,192.168.50.150\n");
+    assert_eq!(found(&[lease(3, 151)]), "b8:27:eb:00:00:03,192.168.50.151,rpi3\n", "one line for one board");
+    assert_eq!(found(&[lease(9, 20)]), "b8:27:eb:00:00:03,rpi3\n", "outside the range nobody gets it anyhow");
+    assert_eq!(found(&[lease(1, 150)]), "b8:27:eb:00:00:03,rpi3\n", "who is given another address has to move");
+}
+
+/// The kernel hears a board on the cluster port, which is there.
+fn heard(last: u8, address: u8) -> Event {
+    let (address, mac) = (IpAddr::V4(Ipv4Addr::new(192, 168, 50, address)), Some(Mac([0xb8, 0x27, 0xeb, 0, 0, last])));
+    Event::Neighbour(Change::Present(Neighbour { index: 2, address, mac, reachable: true }))
+}
+
+#[test]
+fn boards_that_are_only_heard_keep_no_more_than_half_of_the_range() {
+    let settings = SETTINGS.replace("[cluster.dhcp]\n", "[cluster.dhcp]\nrange = \"192.168.50.100-192.168.50.109\"\n");
+    let listing = [Event::Dump(Dump::Begin), Event::Link(Change::Present(link(2, "eth0"))), Event::Dump(Dump::End)];
+    let claims = (100..110).map(|last| heard(last, last)).chain([lease(90, 109)]);
+    let hosts = rendered_after(&settings, &listing.into_iter().chain(claims).collect::<Vec<_>>()).nodes.hosts;
+    let kept = |last| hosts.contains(&format!(",192.168.50.{last}\n"));
+    assert_eq!((100..110).filter(|last| kept(*last)).collect::<Vec<_>>(), [100, 101, 102, 103, 104, 109], "{hosts}");
+    // One board that claims one after the other has one.
+    let listing = [Event::Dump(Dump::Begin), Event::Link(Change::Present(link(2, "eth0"))), Event::Dump(Dump::End)];
+    let claims = (100..110).map(|last| heard(99, last));
+    let hosts = rendered_after(&settings, &listing.into_iter().chain(claims).collect::<Vec<_>>()).nodes.hosts;
+    assert_eq!(hosts.lines().filter(|line| line.starts_with("b8:27:eb:00:00:63,")).count(), 1, "{hosts}");
+}
+
+#[test]
+fn when_the_cluster_moves_names_go_with_those_who_ask_for_addresses_and_stay_with_those_who_do_not() {
+    let mut events = vec![
+        Event::Dump(Dump::Begin),
+        Event::Link(Change::Present(link(2, "eth0"))),
+        Event::Link(Change::Present(link(3, "eth1"))),
+        Event::Dump(Dump::End),
+        heard(2, 12),
+        heard(9, 77),
+        lease(4, 14),
+    ];
+    let fourth = format!("{SETTINGS}[[node]]\nname = \"rpi4\"\naddress = \"192.168.50.14\"\n");
+    let names = |events: &[Event]| {
+        let names = rendered_after(&fourth, events).nodes.names;
+        names.lines().filter(|line| !line.ends_with(" head")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let at_home = ["192.168.50.11 rpi1", "192.168.50.12 rpi2", "192.168.50.14 rpi4", "192.168.50.77 node-00-00-09"];
+    assert_eq!(names(&events), at_home);
+    // The venue leases us the cluster port's own; the server takes back what it gave there.
+    events.push(Event::Address(Change::Present(address(3, "192.168.50.1/24"))));
+    let Event::Lease(Change::Present(given)) = lease(4, 14) else { unreachable!() };
+    events.push(Event::Lease(Change::Gone(Lease { valid_for: Some(std::time::Duration::from_secs(60)), ..given })));
+    let away = ["10.213.50.11 rpi1", "192.168.50.12 rpi2", "10.213.50.14 rpi4", "192.168.50.77 node-00-00-09"];
+    assert_eq!(names(&events), away, "rpi1 is off, and will be given its address; rpi2 was only heard");
+    events.push(heard(1, 11));
+    assert_eq!(names(&events)[0], "192.168.50.11 rpi1", "it asks nobody");
+}
+
+#[test]
+fn a_found_node_that_calls_itself_as_the_head_does_not_take_its_name() {
+    let lease = Lease {
+        mac: Mac([2, 0, 0, 0, 0, 7]),
+        address: Ipv4Addr::new(192, 168, 50, 107),
+        host_name: Some("HEAD".to_owned()),
+        valid_for: None,
+    };
+    let names = rendered_after(SETTINGS, &[Event::Lease(Change::Present(lease))]).nodes.names;
+    let known = "192.168.50.1 head\n192.168.50.11 rpi1\n192.168.50.12 rpi2\n192.168.50.107 node-00-00-07\n";
+    assert_eq!(&*names, known);
+    let named = format!("{SETTINGS}[[node]]\nname = \"head\"\naddress = \"192.168.50.107\"\n");
+    assert!(!rendered(&named).nodes.names.contains("192.168.50.1 head"), "the settings may give it away");
+}
+
+#[test]
+fn found_boards_have_their_names_wherever_they_are_and_no_two_the_same() {
+    let says = |last| {
+        let mac = Mac([0xb8, 0x27, 0xeb, 0, 0, last]);
+        Event::Dhcp(crate::event::Dhcp::CallsItself { mac, name: "raspberrypi".to_owned() })
+    };
+    let link = Event::Link(Change::Present(link(2, "eth0")));
+    let events = [link, says(7), lease(7, 107), says(8), lease(8, 108), heard(9, 150)];
+    let names = rendered_after(SETTINGS, &events).nodes.names;
+    has(&names, &["192.168.50.107 raspberrypi", "192.168.50.108 node-00-00-08", "192.168.50.150 node-00-00-09"]);
+    assert_eq!(names.matches("raspberrypi").count(), 1, "{names}");
+}
+
+#[test]
+fn where_names_cannot_be_served_the_nodes_ask_the_venues_resolver() {
+    let files = rendered(SETTINGS);
+    has(&files.config_without_names, &["port=0", "domain=bramble"]);
+    assert!(!files.config_without_names.contains("servers-file"));
+    has(&files.options_without_names, &["option:dns-server,10.99.0.1"]);
+    let off = rendered(&SETTINGS.replace("[cluster.netboot]", "[cluster.dns]\nenabled = false\n[cluster.netboot]"));
+    assert_eq!((&off.config, &off.options), (&off.config_without_names, &off.options_without_names));
+}
+
+#[test]
+fn a_raspberry_pi_is_told_apart_from_a_pc_that_calls_itself_the_same() {
+    let files = rendered(SETTINGS);
+    has(
+        &files.config,
+        &[
+            "enable-tftp=eth0",
+            "tftp-root=/srv/tftp",
+            "tftp-unique-root=mac",
+            "dhcp-mac=set:pi-board,b8:27:eb:*:*:*",
+            "dhcp-mac=set:pi-board,88:a2:9e:*:*:*",
+            "dhcp-match=set:pi-board,97,RPi",
+            "dhcp-vendorclass=set:rom,PXEClient:Arch:00000",
+            "tag-if=set:pi,tag:pi-board,tag:rom,tag:!ipxe",
+            "pxe-service=tag:pi,0,\"Raspberry Pi Boot   \"",
+            "dhcp-reply-delay=tag:pi-3,1",
+            "dhcp-option-force=tag:x86-http,tag:!ipxe,60,HTTPClient",
+        ],
+    );
+    // Read again without a restart.
+    has(
+        &files.options,
+        &[
+            "tag:bios,tag:!pi,option:bootfile-name,pxelinux.0",
+            "tag:x86-http,tag:!pi,option:bootfile-name,http://192.168.50.1/grubx64.efi",
+            "tag:arm64,tag:!pi,option:bootfile-name,grubaa64.efi",
+        ],
+    );
+    assert!(
+        !rendered(&SETTINGS.replace("[cluster.netboot]", "[cluster.netboot]\nenabled = false")).config.contains("tftp")
+    );
+}
+
+/// dnsmasq sends 51 files at a time (2.90, `TFTP_MAX_CONNECTIONS`) and lets the requests of all others wait without a word.
+#[test]
+fn so_many_files_are_sent_at_a_time_as_nodes_can_load() {
+    for (address, range, most) in [
+        ("192.168.50.1/24", "", 508),
+        ("10.7.0.1/28", "range = \"10.7.0.2-10.7.0.14\"", 50),
+        ("10.7.0.1/16", "range = \"10.7.1.0-10.7.9.255\"", 900),
+    ] {
+        let text = format!(
+            "[uplink]\ninterfaces = [\"eth1\"]\n[cluster]\ninterface = \"eth0\"\naddress = \"{address}\"\n[cluster.dhcp]\n{range}\n[cluster.netboot]\n"
+        );
+        has(&rendered(&text).config, &[&format!("tftp-max={most}")]);
+        let off = rendered(&text.replace("[cluster.netboot]", ""));
+        assert!(!off.config.contains("tftp-max"), "nobody loads files");
+    }
+}
+
+#[test]
+fn ipxe_is_never_sent_to_itself() {
+    let options = |netboot: &str| {
+        let netboot = format!("[cluster.dhcp]\n[cluster.netboot]\n{netboot}");
+        let text = SETTINGS.split("[cluster.dhcp]").next().unwrap().to_owned() + &netboot;
+        let options = rendered(&text).options;
+        options.lines().filter(|line| line.starts_with("tag:")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for (file, is_ipxe) in [
+        ("undionly.kpxe", true),
+        ("boot/ipxe.efi", true),
+        ("SNPONLY.efi", true),
+        ("snp.efi", true),
+        ("ipxe/pxelinux.0", false),
+        ("grubx64.efi", false),
+        ("boot.ipxe", false),
+    ] {
+        let others = if is_ipxe { ",tag:!ipxe" } else { "" };
+        assert_eq!(
+            options(&format!("bios = \"{file}\"\n")),
+            [format!("tag:bios,tag:!pi{others},option:bootfile-name,{file}")]
+        );
+    }
+    let both = options("uefi_x86 = \"grubx64.efi\"\nipxe = \"tftp://192.168.50.1/${mac}.ipxe\"\n");
+    assert_eq!(both[0], "tag:ipxe,option:bootfile-name,tftp://192.168.50.1/${mac}.ipxe");
+    assert_eq!(both[1], "tag:x86,tag:!pi,tag:!ipxe,option:bootfile-name,grubx64.efi");
+}
+
+/// What a change costs dnsmasq.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cost {
+    Nothing,
+    ReadsAgain,
+    StartsAnew,
+}
+
+fn cost(before: &Files, after: &Files) -> Cost {
+    match (before == after, before.has_main_of(after)) {
+        (true, _) => Cost::Nothing,
+        (false, true) => Cost::ReadsAgain,
+        (false, false) => Cost::StartsAnew,
+    }
+}
+
+#[test]
+fn each_change_costs_what_the_architecture_says() {
+    const TABLE: &str = include_str!("../../../../../docs/architecture.md");
+    let plain = SETTINGS.replace("uefi_x86 = \"http://192.168.50.1/grubx64.efi\"", "uefi_x86 = \"grubx64.efi\"");
+    let from = |text: &str, more: &[Event]| rendered_after(text, more);
+    let changed = |from: &str, to: &str| {
+        assert!(plain.contains(from), "{from}");
+        plain.replacen(from, to, 1)
+    };
+    let dhcp = |more: &str| changed("[cluster.dhcp]\n", &format!("[cluster.dhcp]\n{more}\n"));
+    let cluster = |more: &str| changed("[cluster]\n", &format!("[cluster]\n{more}\n"));
+    let netboot = |more: &str| changed("[cluster.netboot]\n", &format!("[cluster.netboot]\n{more}\n"));
+    let lines = |text: &str| {
+        let row = format!("| {text} | ");
+        let cost = TABLE.lines().find_map(|line| line.strip_prefix(row.as_str())?.strip_suffix(" |"));
+        match cost {
+            Some("starts anew") => Cost::StartsAnew,
+            Some("reads again") => Cost::ReadsAgain,
+            Some("nothing") => Cost::Nothing,
+            other => panic!("{text}: {other:?}"),
+        }
+    };
+    let other_files = "`cluster.netboot.bios`, `uefi_x86`, `uefi_arm64`, `ipxe`";
+    let nodes = "a node of the settings: new, gone, another name, board or address";
+    for (row, settings) in [
+        ("`cluster.interface`", changed("interface = \"eth0\"", "interface = \"eth7\"")),
+        ("`cluster.address`, or the cluster moves", cluster("address = \"192.168.50.2/24\"")),
+        ("`cluster.domain`", cluster("domain = \"thicket\"")),
+        ("`cluster.dhcp.range`", dhcp("range = \"192.168.50.100-192.168.50.120\"")),
+        ("`cluster.dhcp.lease`", dhcp("lease = \"2h\"")),
+        ("`cluster.dns.enabled`", changed("[cluster.dhcp]\n", "[cluster.dns]\nenabled = false\n[cluster.dhcp]\n")),
+        ("`cluster.netboot.enabled`", netboot("enabled = false")),
+        ("`cluster.netboot.root`", netboot("root = \"/srv/other\"")),
+        ("`cluster.netboot.folders`", changed("folders = \"mac\"", "folders = \"shared\"")),
+        ("`cluster.netboot.uefi_x86` from a file to a URL", SETTINGS.to_owned()),
+        (other_files, changed("pxelinux.0", "lpxelinux.0")),
+        (other_files, changed("grubx64.efi", "shimx64.efi")),
+        (other_files, changed("grubaa64.efi", "shimaa64.efi")),
+        (other_files, netboot("ipxe = \"boot.ipxe\"")),
+        ("`cluster.dhcp.ntp`", dhcp("ntp = \"off\"")),
+        (nodes, format!("{plain}[[node]]\nname = \"rpi4\"\nmac = \"b8:27:eb:00:00:04\"\n")),
+        (nodes, changed("name = \"rpi1\"", "name = \"window\"")),
+        (nodes, changed("b8:27:eb:00:00:01", "b8:27:eb:00:00:77")),
+        (nodes, changed("192.168.50.11", "192.168.50.21")),
+        ("anything else", format!("[health]\ninterval = \"1s\"\n{plain}")),
+        ("anything else", changed("[uplink]\n", "[uplink]\nprobe = \"ping\"\n")),
+    ] {
+        assert_eq!(cost(&from(&plain, &[]), &from(&settings, &[])), lines(row), "{row}: {settings}");
+    }
+    let resolvers = |index, servers: &[&str]| {
+        let servers = servers.iter().map(|server| server.parse().unwrap()).collect();
+        Event::Vital(Vital::Resolvers { index, servers })
+    };
+    let venue = |net: &str| {
+        vec![
+            Event::Dump(Dump::Begin),
+            Event::Link(Change::Present(link(2, "eth0"))),
+            Event::Link(Change::Present(link(3, "eth1"))),
+            Event::Address(Change::Present(address(3, net))),
+            Event::Dump(Dump::End),
+        ]
+    };
+    let (home, other) = (venue("10.99.0.126/24"), "another uplink, other resolvers, a portal that lets us through");
+    let and = |more: Event| home.iter().cloned().chain([more]).collect::<Vec<_>>();
+    let probed = |reachability| and(Event::Probe(crate::event::Probe::Uplink { index: 3, reachability }));
+    let fallback = format!("[cluster.dns]\nfallback = [\"8.8.8.8\"]\n{plain}");
+    let none = [resolvers(0, &[])];
+    assert_eq!(cost(&from(&plain, &none), &from(&fallback, &none)), lines("`cluster.dns.fallback`"));
+    for (row, events) in [
+        ("an overlap: leases become short", venue("192.168.50.126/24")),
+        ("`cluster.address`, or the cluster moves", venue("192.168.50.1/24")),
+        (other, and(resolvers(3, &["10.99.0.53"]))),
+        (other, probed(crate::event::Reachability::Portal)),
+        ("anything else", probed(crate::event::Reachability::Online)),
+    ] {
+        assert_eq!(cost(&from(&plain, &home), &from(&plain, &events)), lines(row), "{row}: {events:?}");
+    }
+    let rows =
+        TABLE.split("| change | dnsmasq |").nth(1).unwrap().split("\n\n").next().unwrap().matches("\n| ").count();
+    assert_eq!(rows, 17, "each row has its case above");
+}
+
+#[test]
+fn in_an_overlap_everybodys_lease_is_short_and_who_is_known_by_name_stays_so() {
+    let overlap = |settings: &str, more: &[Event]| {
+        let venue = [
+            Event::Dump(Dump::Begin),
+            Event::Link(Change::Present(link(2, "eth0"))),
+            Event::Link(Change::Present(link(3, "eth1"))),
+            Event::Address(Change::Present(address(3, "192.168.50.126/24"))),
+            Event::Dump(Dump::End),
+        ];
+        rendered_after(settings, &venue.into_iter().chain(more.iter().cloned()).collect::<Vec<_>>())
+    };
+    let files = overlap(SETTINGS, &[lease(9, 150)]);
+    assert!(files.config.contains(",3600\n"));
+    assert_eq!(
+        &*files.nodes.hosts,
+        "b8:27:eb:00:00:01,192.168.50.11,rpi1,120\nrpi2,192.168.50.12,120\nb8:27:eb:00:00:03,rpi3,120\n\
+         b8:27:eb:00:00:09,192.168.50.150,120\n"
+    );
+    // With a line for all dnsmasq looks for nobody's name any more: so not before each board is known.
+    let files = overlap(SETTINGS, &[heard(2, 12)]);
+    has(&files.nodes.hosts, &["rpi2,192.168.50.12,120", "*:*:*:*:*:*,120"]);
+    let files = overlap(SETTINGS, &[lease(2, 12)]);
+    has(&files.nodes.hosts, &["b8:27:eb:00:00:02,192.168.50.12,rpi2,120", "*:*:*:*:*:*,120"]);
+}

@@ -1,0 +1,4 @@
+//! What the display and the LEDs show.
+
+pub mod led;
+pub mod page;

@@ -1,0 +1,95 @@
+//! How many nodes are up, and by which port the head is reached; where some are not up, which.
+
+use super::{Scene, Topic};
+use crate::facts::node::{NodeHealth, NodeState};
+
+/// No display has room for more than this many glyphs beside the address.
+const GLYPHS: usize = 128;
+/// So many nodes that are down are told by name.
+const NAMED: usize = 24;
+/// Of so many that boot the stage is told.
+const BOOTING: usize = 6;
+
+/// `3/3 up  eth1`; then, while not all are up, a glyph for each node where they have room, the names of those that are
+/// down, and how far those are that boot. With many nodes the groups have a page of their own.
+pub fn topics(scene: &Scene) -> Vec<Topic> {
+    let nodes = scene.state.nodes();
+    let (total, up) = (nodes.total(), nodes.count(NodeHealth::Up));
+    let unknown = nodes.count(NodeHealth::Unknown) == total && nodes.unanswered().1 == 0;
+    let words = match total {
+        0 => "no nodes".to_owned(),
+        // Nobody has asked them yet, or nobody ever does: that they are down would be a lie.
+        _ if unknown => format!("{total} {}", if total == 1 { "node" } else { "nodes" }),
+        _ => format!("{up}/{total} up"),
+    };
+    let port = scene.active.as_ref().map(|active| format!("{words}  {}", active.link.name));
+    let mut topics = vec![Topic::wordings(port.into_iter().chain([words]))];
+    if !unknown && up < total {
+        if total <= GLYPHS {
+            topics.push(Topic::Cells(nodes.iter().map(|node| glyph(node.health)).collect()));
+        }
+        topics.extend(down(scene));
+        topics.extend(booting(scene));
+    }
+    topics
+}
+
+/// Names of those that are down, as many as fit on each page; but for those that stand in alerts of their own.
+fn down(scene: &Scene) -> Option<Topic> {
+    let nodes = scene.state.nodes();
+    let count = nodes.count(NodeHealth::Down);
+    let told = |node: &&NodeState| {
+        let words = format!("{} down", node.name);
+        scene.alerts.iter().any(|alert| alert.panel == words)
+    };
+    let names: Vec<&str> = nodes.down().take(NAMED).filter(|node| !told(node)).map(|node| node.name.as_str()).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let more = count.saturating_sub(NAMED);
+    let more = if more > 0 { format!(" +{more}") } else { String::new() };
+    Some(Topic::Text(format!("down: {}{more}", names.join(" "))))
+}
+
+/// Those that boot, and how far they have come.
+fn booting(scene: &Scene) -> Option<Topic> {
+    let nodes = scene.state.nodes();
+    let file = |node: &NodeState| node.stage()?.rsplit('/').next().map(str::to_owned);
+    let told: Vec<String> =
+        nodes.booting().take(BOOTING).map(|node| format!("{} {}", node.name, file(node).unwrap_or_default())).collect();
+    let more = nodes.count(NodeHealth::Booting).saturating_sub(BOOTING);
+    let more = if more > 0 { format!(" +{more}") } else { String::new() };
+    (!told.is_empty()).then(|| Topic::Text(format!("boots: {}{more}", told.join(", "))))
+}
+
+/// The glyph of a health; each has another shape, so that nobody needs colours or a key.
+const fn glyph(health: NodeHealth) -> char {
+    match health {
+        NodeHealth::Up => '●',
+        NodeHealth::Degraded => '◐',
+        NodeHealth::Down => '✗',
+        NodeHealth::Booting => '△',
+        NodeHealth::Maintenance => '⚒',
+        NodeHealth::Unknown => '○',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::panel::charset::{CGRAM_SLOTS, glyph_of};
+
+    #[test]
+    fn every_health_has_a_glyph_of_its_own_and_all_fit_beside_the_heartbeat() {
+        let mut glyphs: Vec<char> = NodeHealth::ALL.into_iter().map(glyph).collect();
+        let fallbacks: Vec<char> = glyphs.iter().map(|g| glyph_of(*g).unwrap().fallback).collect();
+        glyphs.sort_unstable();
+        glyphs.dedup();
+        assert_eq!(glyphs.len(), NodeHealth::ALL.len());
+        assert!(glyphs.len() < CGRAM_SLOTS);
+        let mut distinct = fallbacks.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert_eq!(distinct.len(), fallbacks.len(), "even without room in CGRAM they are told apart: {fallbacks:?}");
+    }
+}

@@ -1,0 +1,18 @@
+//! What stands there while the power button is held.
+
+use super::Topic;
+use crate::facts::State;
+use crate::facts::host::power::Power;
+
+/// `HOLD TO POWER OFF 3`, counted down; then that it is done.
+pub fn topic(state: &State) -> Option<Topic> {
+    match state.power() {
+        Power::Idle => None,
+        Power::Held { left, .. } => Some(Topic::wordings([
+            format!("HOLD TO POWER OFF {left}"),
+            format!("POWER OFF IN {left}"),
+            format!("OFF IN{left}"),
+        ])),
+        Power::Ordered { .. } => Some(Topic::wordings(["POWERING OFF", "OFF NOW"])),
+    }
+}

@@ -1,0 +1,262 @@
+//! Whose turn it is: what stands on the glass, in which order and for how long.
+//!
+//! The gravest alerts have at least half of the time that the address leaves, notices a third where nothing graver stands; none
+//! of them is away for longer than ten seconds, and every other alert has its turn. `tests/turns.rs` tries that with any set.
+
+use std::time::Duration;
+
+use super::room::{self, Slot};
+use super::{PAGES, Scene, Topic, words};
+use crate::decide::alert::{Alert, Severity};
+use crate::panel::{Frame, Geometry, Page, Playlist, Role};
+
+/// Where the address fills the display: it stands this long …
+const ADDRESS_TIME: Duration = Duration::from_secs(6);
+/// … before something else may be seen for at most this long.
+const GUEST_TIME: Duration = Duration::from_secs(2);
+/// Where the display is wide and the address fills it all the same (IPv6), it and an alert stand for this long in turn.
+const SHARED_TIME: Duration = Duration::from_secs(4);
+/// Narrower than this, a guest gets all rows, else only the last one.
+const NARROW: u8 = 16;
+/// Where an alert stands no page does so for longer, whatever `lcd.page_time` says: with two of them between its turns it is away
+/// for less than ten seconds.
+const LONGEST_BESIDE: Duration = Duration::from_secs(4);
+/// Pages for each notice.
+const PAGES_A_NOTICE: usize = 2;
+/// After an alert that takes so many screens or more, so many of the others come before the next.
+const OTHERS: usize = 2;
+
+/// What fills the slots.
+struct Screens {
+    /// lines for the slots, and whether they show one of the gravest alerts
+    turns: Vec<(Vec<String>, Role)>,
+    /// the gravest alerts' keys, and the first of `turns` that shows each
+    gravest: Vec<(String, usize)>,
+    /// nothing graver than a notice stands
+    calm: bool,
+}
+
+impl Scene<'_> {
+    /// The heading stays, the pages take turns below it.
+    pub(super) fn below(&self, geometry: Geometry, heading: &[String]) -> Playlist {
+        let slots = room::slots(geometry, heading.len());
+        let Screens { mut turns, gravest, .. } = self.screens(&slots);
+        if turns.is_empty() {
+            turns.push((Vec::new(), Role::Ordinary));
+        }
+        let longest = if gravest.is_empty() { Duration::MAX } else { LONGEST_BESIDE };
+        let dwell = self.settings.lcd.page_time.min(longest);
+        let page = |(lines, role): &(Vec<String>, Role)| {
+            let mut frame = Frame::from_lines(geometry, heading);
+            room::place(&mut frame, &slots, lines);
+            Page { frame, dwell, role: *role }
+        };
+        Playlist { pages: turns.iter().map(page).collect(), gravest, ..Playlist::default() }
+    }
+
+    /// The heading needs all rows: the pages are its guests.
+    pub(super) fn beside(&self, geometry: Geometry, heading: &[Vec<String>]) -> Playlist {
+        let keep = if geometry.columns < NARROW { 0 } else { usize::from(geometry.rows).saturating_sub(1) };
+        let slots = room::slots(geometry, keep);
+        let Screens { turns, gravest, calm } = self.screens(&slots);
+        // There a part of the address stays, and what is wrong may have as much time as it.
+        let shares = keep > 0 && !gravest.is_empty();
+        let time = if shares { SHARED_TIME } else { ADDRESS_TIME };
+        let address = parts(geometry, heading, time);
+        let guest = |lines: &[String], dwell: Duration, role: Role| {
+            let mut frame = Frame::blank(geometry);
+            for (row, line) in heading.first().into_iter().flatten().take(keep).enumerate() {
+                frame.write(row, 0, line);
+            }
+            room::place(&mut frame, &slots, lines);
+            Page { frame, dwell, role }
+        };
+        let short = self.settings.lcd.page_time.min(GUEST_TIME);
+        let visits: Vec<Vec<usize>> = if shares { shared(&turns, calm) } else { paired(&turns) };
+        if visits.is_empty() {
+            return Playlist { pages: address.concat(), ..Playlist::default() };
+        }
+        let mut pages = Vec::new();
+        let mut first_page = vec![None; turns.len()];
+        let rounds = visits.len().max(address.len()).next_multiple_of(address.len().max(1));
+        for round in 0..rounds {
+            pages.extend(address.get(round % address.len().max(1)).into_iter().flatten().cloned());
+            let Some(visit) = visits.get(round % visits.len()) else { continue };
+            let share = u32::try_from(visit.len()).unwrap_or(1).max(1);
+            for turn in visit {
+                let Some((lines, role)) = turns.get(*turn) else { continue };
+                let dwell = match (shares, *role) {
+                    (true, Role::Alert) => SHARED_TIME,
+                    (true, _) if calm => short,
+                    (true, _) => SHARED_TIME,
+                    (false, _) => short / share,
+                };
+                if let Some(first @ None) = first_page.get_mut(*turn) {
+                    *first = Some(pages.len());
+                }
+                pages.push(guest(lines, dwell, *role));
+            }
+        }
+        let gravest =
+            gravest.into_iter().map(|(key, turn)| (key, first_page.get(turn).copied().flatten().unwrap_or(0)));
+        Playlist { pages, gravest: gravest.collect(), guest_limit: (!shares).then_some(short), ..Playlist::default() }
+    }
+
+    /// Returns what stands in the slots, in turn. Alerts pre-empt the pages; where there is room they share it.
+    fn screens(&self, slots: &[Slot]) -> Screens {
+        let top = self.alerts.iter().filter(|alert| !alert.acknowledged).map(|alert| alert.severity).max();
+        let top = top.unwrap_or(Severity::Ok);
+        let calm = top < Severity::Warning;
+        let is_urgent = |alert: &Alert| alert.severity >= Severity::Warning && !alert.acknowledged;
+        let is_gravest = |alert: &Alert| alert.severity == top && !alert.acknowledged;
+        let pages = || PAGES.iter().flat_map(|(_, page)| page(self)).collect::<Vec<Topic>>();
+        let (keys, gravest) = self.alerts_where(is_gravest);
+        let known = self.alerts_where(|alert| alert.acknowledged).1;
+        if gravest.is_empty() {
+            let all: Vec<Topic> = pages().into_iter().chain(self.alerts_where(|_| true).1).collect();
+            return Screens { turns: ordinary(room::pack(&all, slots)), gravest: Vec::new(), calm: true };
+        }
+        let (_, urgent) = self.alerts_where(is_urgent);
+        let less = self.alerts_where(|alert| !alert.acknowledged && !is_urgent(alert) && !is_gravest(alert)).1;
+        let others = || self.alerts_where(|alert| !is_gravest(alert)).1;
+        // All that is urgent stays where it leaves room for something else, else the gravest alone.
+        for (pinned, rest) in [
+            (&urgent, less.iter().chain(&pages()).chain(&known).cloned().collect::<Vec<_>>()),
+            (&gravest, if calm { pages().into_iter().chain(known.clone()).collect() } else { others() }),
+        ] {
+            let packed = room::pack(pinned, slots);
+            let [lines] = packed.as_slice() else { continue };
+            if lines.len() < slots.len() {
+                let mut beside = room::pack(&rest, slots.get(lines.len()..).unwrap_or_default());
+                if beside.is_empty() {
+                    beside.push(Vec::new());
+                }
+                let turns = beside.into_iter().map(|rest| (lines.iter().cloned().chain(rest).collect(), Role::Alert));
+                let keys = keys.into_iter().map(|key| (key, 0)).collect();
+                return Screens { turns: turns.collect(), gravest: keys, calm };
+            }
+        }
+        let (screens, firsts) = room::pack_placed(&gravest, slots);
+        if calm {
+            let all: Vec<Topic> = pages().into_iter().chain(known).collect();
+            return with_notices((keys, screens, firsts), room::pack(&all, slots));
+        }
+        interleaved((keys, screens, firsts), room::pack(&others(), slots))
+    }
+
+    /// Returns the keys of these alerts and their words for the panel, without those that row 1 says already.
+    fn alerts_where(&self, wanted: impl Fn(&Alert) -> bool) -> (Vec<String>, Vec<Topic>) {
+        let addressed = self.active.as_ref().is_some_and(|active| active.address.is_some());
+        let words = if addressed { "" } else { words::no_address(self.state) };
+        let alerts = self.alerts.iter().filter(|alert| wanted(alert));
+        let shown = alerts.filter(|alert| !alert.panel.is_empty() && alert.panel != words);
+        shown.map(|alert| (super::topic_key(alert), Topic::Text(alert.panel.clone()))).unzip()
+    }
+}
+
+/// The gravest alerts: keys, screens, and the screen on which each begins.
+type Gravest = (Vec<String>, Vec<Vec<String>>, Vec<usize>);
+
+fn ordinary(screens: Vec<Vec<String>>) -> Vec<(Vec<String>, Role)> {
+    screens.into_iter().map(|lines| (lines, Role::Ordinary)).collect()
+}
+
+/// The gravest alert, one of the others, the next of the gravest, and so on: half of the time at least for the first kind.
+fn interleaved((keys, screens, firsts): Gravest, others: Vec<Vec<String>>) -> Screens {
+    let units = units(&firsts, screens.len());
+    let (mut turns, mut placed) = (Vec::new(), vec![0; screens.len()]);
+    let (mut round, mut shown) = (0, 0);
+    // Until both kinds have had their turn.
+    while round < units.len() || (shown < others.len() || round % units.len().max(1) != 0) && !units.is_empty() {
+        let unit = units.get(round % units.len().max(1)).cloned().unwrap_or_default();
+        let room = unit.len().min(OTHERS);
+        for screen in unit {
+            let Some(lines) = screens.get(screen) else { continue };
+            if round < units.len() {
+                placed.get_mut(screen).into_iter().for_each(|place| *place = turns.len());
+            }
+            turns.push((lines.clone(), Role::Alert));
+        }
+        for lines in others.iter().cycle().skip(shown).take(room) {
+            turns.push((lines.clone(), Role::Ordinary));
+            shown += 1;
+        }
+        round += 1;
+    }
+    Screens { turns, gravest: at(keys, &firsts, &placed), calm: false }
+}
+
+/// A page, a notice, a page: a third of the time for notices.
+fn with_notices((keys, screens, firsts): Gravest, pages: Vec<Vec<String>>) -> Screens {
+    let units = units(&firsts, screens.len());
+    let rounds = pages.len().div_ceil(PAGES_A_NOTICE).next_multiple_of(units.len().max(1));
+    let (mut turns, mut placed) = (Vec::new(), vec![0; screens.len()]);
+    let mut pages = pages.iter().cycle();
+    for round in 0..rounds.max(units.len()) {
+        turns.extend(pages.next().map(|lines| (lines.clone(), Role::Ordinary)));
+        for screen in units.get(round % units.len().max(1)).cloned().into_iter().flatten() {
+            let Some(lines) = screens.get(screen) else { continue };
+            if round < units.len() {
+                placed.get_mut(screen).into_iter().for_each(|place| *place = turns.len());
+            }
+            turns.push((lines.clone(), Role::Alert));
+        }
+        turns.extend(pages.next().map(|lines| (lines.clone(), Role::Ordinary)));
+    }
+    Screens { turns, gravest: at(keys, &firsts, &placed), calm: true }
+}
+
+/// Returns the screens that stand one after the other: those of one alert.
+fn units(firsts: &[usize], screens: usize) -> Vec<std::ops::Range<usize>> {
+    let mut begins = firsts.to_vec();
+    begins.dedup();
+    let ends = begins.iter().skip(1).copied().chain([screens]);
+    begins.iter().copied().zip(ends).map(|(begin, end)| begin..end).collect()
+}
+
+/// Returns each alert's key with its place among the turns.
+fn at(keys: Vec<String>, firsts: &[usize], placed: &[usize]) -> Vec<(String, usize)> {
+    keys.into_iter().zip(firsts.iter().map(|first| placed.get(*first).copied().unwrap_or(0))).collect()
+}
+
+/// Returns the address's pages in groups that stand for `time` each. A long address stands in parts, each for two seconds or
+/// more: of many parts only some are in each group.
+fn parts(geometry: Geometry, heading: &[Vec<String>], time: Duration) -> Vec<Vec<Page>> {
+    let most = usize::try_from(time.as_secs() / GUEST_TIME.as_secs()).unwrap_or(1).max(1);
+    let groups = heading.len().div_ceil(most).max(1);
+    let size = heading.len().div_ceil(groups).max(1);
+    let group = |parts: &[Vec<String>]| {
+        let dwell = time / u32::try_from(parts.len()).unwrap_or(1).max(1);
+        let page = |rows: &Vec<String>| Page { frame: Frame::from_lines(geometry, rows), dwell, role: Role::Address };
+        parts.iter().map(page).collect()
+    };
+    heading.chunks(size).map(group).collect()
+}
+
+/// Returns what each visit between two stays of the address shows, where it may take no more than a quarter of the time: each
+/// of the gravest alerts' screens with one of the others, which share it.
+fn paired(turns: &[(Vec<String>, Role)]) -> Vec<Vec<usize>> {
+    let of = |role: Role| (0..turns.len()).filter(move |turn| turns.get(*turn).is_some_and(|(_, r)| *r == role));
+    let (alerts, others): (Vec<usize>, Vec<usize>) = (of(Role::Alert).collect(), of(Role::Ordinary).collect());
+    if alerts.is_empty() || others.is_empty() {
+        return (0..turns.len()).map(|turn| vec![turn]).collect();
+    }
+    // The turns repeat the alerts among the others: so many visits show all of both.
+    let visits = alerts.len().max(others.len());
+    let pair = |visit: usize| {
+        let alert = alerts.get(visit % alerts.len()).copied();
+        alert.into_iter().chain(others.get(visit % others.len()).copied()).collect()
+    };
+    (0..visits).map(pair).collect()
+}
+
+/// Returns what each visit shows where the address shares the display with what is wrong: an alert, then perhaps something else
+/// and the alert again; or a notice and a page.
+fn shared(turns: &[(Vec<String>, Role)], calm: bool) -> Vec<Vec<usize>> {
+    let pairs = paired(turns);
+    let again = |pair: Vec<usize>| match pair.as_slice() {
+        [alert, other] if !calm => vec![*alert, *other, *alert],
+        _ => pair,
+    };
+    pairs.into_iter().map(again).collect()
+}

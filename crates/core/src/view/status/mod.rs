@@ -1,0 +1,377 @@
+//! What the status socket holds: [`Snapshot`] and [`NodeStatus`] hold moments, `at` a moment they
+//! become the lines' own types, which are in `bramblegate-api`.
+
+#[cfg(test)]
+mod tests;
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::api::Text;
+use crate::api::status as api;
+
+use super::panel::led;
+use crate::config::{LcdBus, LedDevice, Settings};
+use crate::decide::Desired;
+use crate::decide::alert::{Alert, Severity};
+use crate::decide::dhcp::{self, Verdict};
+use crate::decide::firewall::traffic;
+use crate::event::{Acquisition, Applied, ApplyErrorKind, Blocker, Head, Instant, Mac, NodeId, Output, Traffic};
+use crate::facts::State;
+use crate::facts::node::{NodeHealth, NodeState, Origin};
+use crate::facts::output::Outputs;
+use crate::facts::uplink::{UplinkState, UplinkView};
+use crate::panel::{self, Signal};
+
+/// Everything but the nodes. Holds moments, not ages, so that an equal value is no news.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    pub started: Instant,
+    pub severity: Severity,
+    pub alerts: Vec<api::Alert>,
+    /// the active one
+    pub uplink: UplinkStatus,
+    /// those that exist, in the order of the settings
+    pub uplinks: Vec<UplinkStatus>,
+    pub gateway: api::Gateway,
+    pub cluster: api::Cluster,
+    /// `None`: not looked at yet
+    pub host: Option<api::Host>,
+    pub panel: api::Panel,
+}
+
+impl Snapshot {
+    /// Returns the line's value at `now`, without nodes.
+    pub fn at(&self, now: Instant) -> api::Snapshot {
+        api::Snapshot {
+            version: env!("CARGO_PKG_VERSION").into(),
+            uptime_s: seconds(self.started, now),
+            severity: self.severity.into(),
+            alerts: self.alerts.clone(),
+            uplink: self.uplink.at(now),
+            uplinks: self.uplinks.iter().map(|uplink| uplink.at(now)).collect(),
+            gateway: self.gateway.clone(),
+            cluster: self.cluster.clone(),
+            host: self.host.clone(),
+            panel: self.panel.clone(),
+            ..api::Snapshot::default()
+        }
+    }
+
+    /// Returns whether anything but times and byte counts differs from `before`.
+    pub fn is_news_after(&self, before: &Self) -> bool {
+        self != before && !self.change_after(before, Instant::default()).is_empty()
+    }
+
+    /// Returns what differs from `before` in more than times and byte counts, as it is at `now`.
+    pub fn change_after(&self, before: &Self, now: Instant) -> api::Change {
+        let uplinks = || self.uplinks.iter().map(|uplink| uplink.at(now)).collect();
+        let same_uplinks = self.uplinks.len() == before.uplinks.len()
+            && self.uplinks.iter().zip(&before.uplinks).all(|(after, before)| after.is_same(before));
+        api::Change {
+            severity: (self.severity != before.severity).then(|| self.severity.into()),
+            alerts: (self.alerts != before.alerts).then(|| self.alerts.clone()),
+            uplink: (!self.uplink.is_same(&before.uplink)).then(|| self.uplink.at(now)),
+            uplinks: (!same_uplinks).then(uplinks),
+            gateway: (self.gateway != before.gateway).then(|| self.gateway.clone()),
+            cluster: (self.cluster != before.cluster).then(|| self.cluster.clone()),
+            host: (self.host != before.host).then(|| self.host.clone()),
+            panel: (!is_same_panel(&self.panel, &before.panel)).then(|| self.panel.clone()),
+            ..api::Change::default()
+        }
+    }
+}
+
+/// Returns whether nothing but the bytes sent differs.
+fn is_same_panel(after: &api::Panel, before: &api::Panel) -> bool {
+    let api::Lcd { bytes: _, errors, lines, state } = &after.lcd;
+    (errors, lines, state, &after.led) == (&before.lcd.errors, &before.lcd.lines, &before.lcd.state, &before.led)
+}
+
+/// One uplink: its ages are moments here.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct UplinkStatus {
+    /// without ages
+    pub facts: api::Uplink,
+    pub since: Option<Instant>,
+    /// `None`: for ever
+    pub valid_until: Option<Instant>,
+    /// since when the lease of `address`, or its prefix, is not renewed; `None`: it is
+    pub not_renewed_since: Option<Instant>,
+}
+
+impl UplinkStatus {
+    fn at(&self, now: Instant) -> api::Uplink {
+        api::Uplink {
+            since_s: self.since.map(|since| seconds(since, now)),
+            lease_left_s: self.valid_until.map(|until| seconds(now, until)),
+            not_renewed_s: self.not_renewed_since.map(|since| seconds(since, now)),
+            ..self.facts.clone()
+        }
+    }
+
+    /// Returns whether nothing but times differs.
+    fn is_same(&self, other: &Self) -> bool {
+        self.facts == other.facts && self.not_renewed_since.is_some() == other.not_renewed_since.is_some()
+    }
+}
+
+/// Whole seconds from one moment to a later one.
+fn seconds(from: Instant, to: Instant) -> u64 {
+    to.saturating_since(from).as_secs()
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeStatus {
+    /// by which it is found again; not sent
+    pub id: NodeId,
+    pub name: String,
+    pub mac: Option<Mac>,
+    pub address: Option<Ipv4Addr>,
+    pub health: NodeHealth,
+    /// of one that boots: the file that it loaded last
+    pub stage: Option<Box<str>>,
+    pub rtt: Option<Duration>,
+    pub since: Instant,
+    pub origin: Origin,
+    /// its group's name
+    pub group: Option<String>,
+}
+
+impl NodeStatus {
+    /// Whether `other` is worth a line after this: more than the round trip and the time differ.
+    pub fn is_told_by(&self, other: &Self) -> bool {
+        let told = |node: &Self| (node.mac, node.address, node.health, node.origin);
+        (&self.name, &self.group, &self.stage, told(self)) == (&other.name, &other.group, &other.stage, told(other))
+    }
+
+    /// Returns the node of a line at `now`.
+    pub fn at(&self, now: Instant) -> api::Node {
+        api::Node {
+            name: (&self.name).into(),
+            mac: self.mac.map(|mac| mac.to_string().into()),
+            address: self.address.map(Into::into),
+            health: self.health.into(),
+            stage: self.stage.as_deref().map(Text::from),
+            rtt_us: self.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+            since_s: seconds(self.since, now),
+            origin: self.origin.into(),
+            group: self.group.as_ref().map(Text::from),
+        }
+    }
+}
+
+/// Returns what the status socket should hold, but for the nodes.
+pub fn snapshot(settings: &Settings, state: &State, desired: &Desired) -> Snapshot {
+    Snapshot {
+        started: state.started(),
+        severity: desired.severity,
+        alerts: desired.alerts.iter().map(alert).collect(),
+        uplink: state.active().map_or_else(no_uplink, |view| uplink(&view)),
+        uplinks: state.uplinks().iter().map(uplink).collect(),
+        gateway: gateway(state, desired),
+        cluster: api::Cluster {
+            interface: state.cluster_port().map(|link| (&link.name).into()),
+            address: Some(desired.cluster_address.into()),
+            dhcp: dhcp(settings, state).into(),
+            up: state.nodes().count(NodeHealth::Up),
+            total: state.nodes().total(),
+        },
+        host: state.vitals().head.as_ref().map(host),
+        panel: api::Panel { lcd: lcd(settings, state), led: led(settings, state, desired) },
+    }
+}
+
+/// One node; `None` if there is none of this name.
+pub fn node(state: &State, name: &str) -> Option<NodeStatus> {
+    state.nodes().by_name(name).map(|node| node_status(state, node))
+}
+
+/// All nodes, in their order.
+pub fn nodes(state: &State) -> Vec<NodeStatus> {
+    state.nodes().iter().map(|node| node_status(state, node)).collect()
+}
+
+fn node_status(state: &State, node: &NodeState) -> NodeStatus {
+    NodeStatus {
+        id: node.id,
+        name: node.name.clone(),
+        mac: node.mac,
+        address: node.address,
+        health: node.health,
+        stage: node.stage().map(Into::into),
+        rtt: node.rtt,
+        since: node.since,
+        origin: node.origin,
+        group: node.group.and_then(|group| state.settings().groups.get(group)).map(|group| group.name.clone()),
+    }
+}
+
+fn alert(alert: &Alert) -> api::Alert {
+    api::Alert {
+        acknowledged: alert.acknowledged,
+        code: alert.code.name().into(),
+        severity: alert.severity.into(),
+        text: (&alert.text).into(),
+    }
+}
+
+fn uplink(view: &UplinkView<'_>) -> UplinkStatus {
+    // A number that no cable leads to is none to ssh to.
+    let addresses = if view.link.carrier { view.addresses.clone() } else { Vec::new() };
+    UplinkStatus {
+        facts: api::Uplink {
+            state: view.state.into(),
+            interface: Some((&view.link.name).into()),
+            address: view.address,
+            // A route that outlives its cable leads nowhere.
+            gateway: view.gateway.filter(|_| view.address.is_some()),
+            addresses: Some(addresses),
+            dhcp: view.acquisition.map(|acquisition| progress(acquisition).into()),
+            portal_url: view.portal_url.map(|url| url.as_str().into()),
+            ..api::Uplink::default()
+        },
+        since: Some(view.since),
+        valid_until: view.valid_until,
+        not_renewed_since: view.not_renewed_since,
+    }
+}
+
+fn no_uplink() -> UplinkStatus {
+    let facts = api::Uplink { state: UplinkState::Absent.into(), ..api::Uplink::default() };
+    UplinkStatus { facts, ..UplinkStatus::default() }
+}
+
+const fn progress(acquisition: Acquisition) -> api::DhcpProgress {
+    match acquisition {
+        Acquisition::NoClient => api::DhcpProgress::NoClient,
+        Acquisition::Waiting => api::DhcpProgress::Waiting,
+        Acquisition::Unanswered => api::DhcpProgress::Unanswered,
+        Acquisition::Offered { .. } => api::DhcpProgress::Offered,
+        Acquisition::Ipv6Only { .. } => api::DhcpProgress::Ipv6Only,
+        Acquisition::Refused { .. } => api::DhcpProgress::Refused,
+        Acquisition::Declined => api::DhcpProgress::Declined,
+    }
+}
+
+/// DHCP for the nodes.
+fn dhcp(settings: &Settings, state: &State) -> api::DhcpStatus {
+    if settings.cluster.dhcp.is_none() {
+        return api::DhcpStatus::Off;
+    }
+    match dhcp::verdict(settings, state) {
+        Verdict::Off => api::DhcpStatus::Off,
+        Verdict::Waiting => api::DhcpStatus::Waiting,
+        Verdict::Refused => api::DhcpStatus::RefusedForeignServer,
+        Verdict::Serve if state.outputs().error(Output::Dnsmasq).is_some() => api::DhcpStatus::Failed,
+        Verdict::Serve if state.outputs().serves() => api::DhcpStatus::Serving,
+        Verdict::Serve => api::DhcpStatus::Waiting,
+    }
+}
+
+fn host(head: &Head) -> api::Host {
+    api::Host {
+        clock_set: head.clock_set,
+        disk_free_percent: head.disk,
+        inodes_free_percent: head.inodes,
+        load: head.load.map(|load| f64::from(load) / 100.0),
+        memory_available_percent: head.memory,
+        pressure_percent: api::Pressure {
+            disk: head.pressure.disk,
+            memory: head.pressure.memory,
+            processor: head.pressure.processor,
+        },
+        read_only: head.read_only,
+        temperature_c: head.temperature,
+        throttled: head.throttled,
+        under_voltage: head.under_voltage,
+    }
+}
+
+fn gateway(state: &State, desired: &Desired) -> api::Gateway {
+    let outputs = state.outputs();
+    let masquerade = match (outputs.held(Output::Firewall), outputs.error(Output::Firewall)) {
+        _ if desired.gateway.is_none() => Some(false),
+        (_, Some(_)) => None,
+        (Some(Applied::Firewall { masquerade, .. }), None) => Some(*masquerade),
+        _ => Some(false),
+    };
+    let firewall = state.firewall();
+    let swallowed = Blocker {
+        table: None,
+        chain: None,
+        remedy: "sudo iptables-legacy -S FORWARD shows rules that nftables cannot see".to_owned(),
+    };
+    let vital = |(what, _): &&(Traffic, Blocker)| traffic::is_vital(*what);
+    let promised = firewall.traffic.iter().find(vital).or_else(|| firewall.traffic.first());
+    let blocked_by = firewall.blocker().cloned().or_else(|| firewall.swallowed.then_some(swallowed));
+    let blocked_by = blocked_by.or_else(|| promised.map(|(_, blocker)| blocker.clone()));
+    api::Gateway {
+        // Nodes get no IPv6 yet: as long as the rules stand nothing passes.
+        ipv6_forwarding: masquerade.filter(|loaded| *loaded).map(|_| false),
+        forwarding: state.forwarding(),
+        masquerade,
+        applied: outputs.applied,
+        repaired: firewall.repaired,
+        overlap: desired.overlap.into(),
+        blocked_by: blocked_by.filter(|_| desired.gateway.is_some()).map(|by| api::Blocker {
+            chain: by.chain.map(Text::from),
+            remedy: by.remedy.into(),
+            table: by.table.map(Text::from),
+        }),
+    }
+}
+
+/// How a device of the panel is, by what was reported last. Before the first report it is absent.
+fn device(outputs: &Outputs, output: Output, switched_off: bool) -> api::DeviceState {
+    match outputs.error(output).map(|error| error.kind) {
+        _ if switched_off => api::DeviceState::Off,
+        None if outputs.held(output).is_some() => api::DeviceState::Ok,
+        None | Some(ApplyErrorKind::Absent | ApplyErrorKind::Waiting) => api::DeviceState::Absent,
+        Some(ApplyErrorKind::Off) => api::DeviceState::Off,
+        Some(ApplyErrorKind::Failed | ApplyErrorKind::Unsupported | ApplyErrorKind::Denied | ApplyErrorKind::Held) => {
+            api::DeviceState::Error
+        }
+    }
+}
+
+fn lcd(settings: &Settings, state: &State) -> api::Lcd {
+    let (outputs, errors) = (state.outputs(), state.vitals().display_errors);
+    let state = device(outputs, Output::Display, settings.lcd.bus == LcdBus::Off);
+    let (lines, bytes) = match outputs.held(Output::Display) {
+        Some(Applied::Display { lines, bytes, .. }) => (Some(lines.iter().map(Text::from).collect()), *bytes),
+        _ => (None, 0),
+    };
+    api::Lcd { state: state.into(), lines: lines.filter(|_| state == api::DeviceState::Ok), bytes, errors }
+}
+
+fn led(settings: &Settings, state: &State, desired: &Desired) -> api::Led {
+    let device = device(state.outputs(), Output::Indicator, settings.led.device == LedDevice::Off);
+    let signals = match state.outputs().held(Output::Indicator) {
+        Some(Applied::Indicator { leds, .. }) if device == api::DeviceState::Ok => {
+            let driven = usize::from(*leds).max(1);
+            Some(led::lights(settings, state, desired).iter().take(driven).map(signal).collect::<Vec<_>>())
+        }
+        _ => None,
+    };
+    let first = signals.as_ref().and_then(|signals| signals.first());
+    api::Led {
+        state: device.into(),
+        colour: first.map(|signal| signal.colour.clone()),
+        pattern: first.map(|signal| signal.pattern.clone()),
+        leds: signals,
+    }
+}
+
+fn signal(signal: &Signal) -> api::Signal {
+    let pattern = match signal.pattern {
+        panel::Pattern::Off => api::Pattern::Off,
+        panel::Pattern::Steady => api::Pattern::Steady,
+        panel::Pattern::Breathe => api::Pattern::Breathe,
+        panel::Pattern::QuickBreathe => api::Pattern::QuickBreathe,
+        panel::Pattern::DoubleBlink => api::Pattern::DoubleBlink,
+        panel::Pattern::FastBlink => api::Pattern::FastBlink,
+    };
+    api::Signal { colour: signal.colour.to_string().into(), pattern: pattern.into() }
+}

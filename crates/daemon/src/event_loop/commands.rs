@@ -1,0 +1,61 @@
+//! Orders about nodes: given on the control socket, and kept through a restart.
+
+use super::{Daemon, operator};
+use crate::event::{Mac, Order};
+use crate::facts::node::Origin;
+use crate::watch::control::Request;
+
+/// In the state directory: who is worked on, one a line; the names of nodes of the settings, the hardware addresses of others.
+pub(super) const DRAINED: &str = "drained";
+
+impl Daemon {
+    /// Carries an order out and answers when it is on disk.
+    pub(super) async fn order(&mut self, request: Request) {
+        let Request { order, reply } = request;
+        if let Order::Forget(name) = &order {
+            return match self.board_of(name) {
+                Ok(mac) => self.outputs.forget(mac, reply),
+                Err(refusal) => drop(reply.send(Err(refusal))),
+            };
+        }
+        if let Order::Drain(name) | Order::Resume(name) = &order {
+            let known = self.state.nodes().by_name(name).is_some();
+            // One that is not here can still be let go.
+            let noted = self.state.nodes().drained().contains(&name.to_ascii_lowercase());
+            let resumes = matches!(order, Order::Resume(_));
+            if !(known || noted && resumes) {
+                let _ = reply.send(Err(format!("there is no node {name}: `bramblegate nodes` lists them")));
+                return;
+            }
+        }
+        let acknowledges = order == Order::Acknowledge;
+        let mut transitions = Vec::new();
+        self.take(&crate::event::Event::Order(order), &mut transitions).await;
+        self.publish(&transitions).await;
+        if acknowledges {
+            self.known.keep_for(&operator::lines(&self.state), reply);
+        } else {
+            self.drained.keep_for(self.state.nodes().drained(), reply);
+        }
+    }
+
+    /// Returns the board that is meant by the name of a found node, or by its own hardware address, also if it is not here.
+    fn board_of(&self, name: &str) -> Result<Mac, String> {
+        let nodes = self.state.nodes();
+        let node = nodes.by_name(name).or_else(|| nodes.by_mac(name.parse().ok()?));
+        match node {
+            Some(node) if node.origin == Origin::Settings => {
+                Err(format!("{} is a node of the settings: take it out there", node.name))
+            }
+            Some(node) => node.mac.ok_or_else(|| format!("nobody knows the hardware address of {name}")),
+            None => name.parse().map_err(|_| {
+                format!("there is no node {name}: `bramblegate nodes` lists them; a board that is away is meant by its hardware address")
+            }),
+        }
+    }
+
+    /// An order follows its node to another name, and ends with it.
+    pub(super) fn keep_orders(&mut self) {
+        self.drained.keep(self.state.nodes().drained());
+    }
+}

@@ -1,0 +1,441 @@
+//! The daemon: the only place that ties sources, facts, decisions and outputs together.
+
+mod commands;
+mod dnsmasq_files;
+mod lock;
+mod malloc;
+mod operator;
+mod outputs;
+mod reconcilers;
+mod reload;
+mod state_file;
+mod watch_inputs;
+mod watchers;
+
+pub use watch_inputs::way_out;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::yield_now;
+use tokio::time::{Instant as Timer, sleep_until};
+
+use crate::clock;
+use crate::config::{OnStop, Settings};
+use crate::decide::alert::acknowledge;
+use crate::decide::{Desired, decide};
+use crate::event::{ApplyErrorKind, Button, Dhcp, Event, Instant, Order, Output, Probe, Stop, Vital};
+use crate::facts::{State, Transition};
+use crate::files::reading;
+use crate::pace::Pace;
+use crate::reconcile::dhcp;
+use crate::reconcile::journal::{Journal, write_details};
+use crate::reconcile::link;
+use crate::reconcile::service_manager;
+use crate::sync::{next_aligned, reached};
+use crate::view::journal;
+use crate::watch::control::Request;
+use crate::watch::dhcp::Questions;
+use crate::watch::dhcp::leases;
+use crate::watch::host::name;
+use crate::watch::service_manager::Signals;
+
+pub use lock::{InstanceLock, LockError};
+use outputs::Outputs;
+use reload::Loaded;
+use state_file::Keeper;
+use watchers::{Failure, Plans};
+
+/// Events that may wait while the loop works; the sources are held up beyond that, and list anew when the kernel overruns.
+const QUEUE: usize = 4096;
+/// At most this many events are taken in before outputs see the result.
+const BATCH: usize = 1024;
+/// What strangers bring about is worked out at once so many times in a row, and then no more often than this.
+const AT_ONCE: u32 = 16;
+const SPACING: Duration = Duration::from_millis(500);
+/// How often the loop shows the devices' threads that it lives; they know it dead after [`LEASE`].
+const RENEWAL: Duration = Duration::from_secs(10);
+
+/// Who still owns our table after this long will not let go of it.
+const LETTING_GO: Duration = Duration::from_secs(1);
+
+/// Reads the settings anew; the error names every fault.
+pub type Load = Arc<dyn Fn() -> Result<Settings, String> + Send + Sync>;
+
+/// What the daemon is started with.
+pub struct Options {
+    /// shared with the facts: ten thousand nodes are kept once
+    pub settings: Arc<Settings>,
+    pub load: Load,
+    pub state_directory: PathBuf,
+    pub run_directory: PathBuf,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Why the daemon cannot go on; each has an exit code of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fatal {
+    /// the kernel lacks something: 69
+    Unsupported(String),
+    /// something that is needed cannot be made at the start: 71
+    CannotCreate(String),
+    /// a capability is missing: 77
+    Denied(String),
+    /// another instance runs: 75
+    Held(String),
+}
+
+struct Daemon {
+    options: Options,
+    queue: mpsc::Receiver<Event>,
+    failures: mpsc::Receiver<Failure>,
+    /// orders of the control socket
+    requests: mpsc::Receiver<Request>,
+    /// settings that were read again: (for the thread that reads, for the loop)
+    loaded: (mpsc::Sender<Loaded>, mpsc::Receiver<Loaded>),
+    /// they are being read
+    reading: bool,
+    /// once more when that has ended
+    read_again: bool,
+    /// names of the nodes that are worked on
+    drained: Keeper,
+    /// the alerts that users know of, by code and subject
+    known: Keeper,
+    /// what those two could not write
+    lost: mpsc::UnboundedReceiver<String>,
+    state: State,
+    plans: Plans,
+    outputs: Outputs,
+    journal: Arc<Journal>,
+    desired: Option<Desired>,
+    /// changes of fact from before the first listing's end, or that wait for `publish_at`
+    untold: Vec<Transition>,
+    /// how often what strangers bring about is worked out anew, and when next
+    pace: Pace,
+    publish_at: Option<Timer>,
+    ready: bool,
+    /// an essential output that does not answer, as last told
+    overdue: Option<Output>,
+    ping_at: Timer,
+    /// the layout of the nodes when memory was given back last
+    trimmed: u64,
+}
+
+/// Runs until it is told to stop, by a signal that may have come already.
+///
+/// # Errors
+/// What keeps it from starting. Afterwards nothing does: a part that fails is shown and tried again.
+pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
+    malloc::share();
+    let journal = Arc::new(Journal::open());
+    write_details(&journal);
+    options.settings = Arc::new(malloc::together(&options.settings));
+    let (events, queue) = mpsc::channel(QUEUE);
+    let (failed, failures) = mpsc::channel(16);
+    let mut state = State::new(Arc::clone(&options.settings), clock::now());
+    if let Ok(head) = reading::within(reading::PATIENCE, name::read) {
+        state.apply(&Event::Vital(head), clock::now());
+    }
+    state.apply(&Event::Vital(Vital::Added(link::added(&options.state_directory))), clock::now());
+    state.apply(&Event::Vital(Vital::Opened(link::opened(&options.state_directory))), clock::now());
+    let places = [operator::ACKNOWLEDGED, commands::DRAINED].map(|name| options.state_directory.join(name));
+    let [known, drained] = places.each_ref().map(|path| state_file::read(path));
+    let (acknowledged, unclear) = operator::restored(&known.lines);
+    state.apply(&Event::Acknowledgement(acknowledged), clock::now());
+    state.restore_drained(&drained.lines);
+    let (ordered, requests) = mpsc::channel(16);
+    let (told, lost) = mpsc::unbounded_channel();
+    for damage in [known.damage.clone(), drained.damage.clone(), unclear].into_iter().flatten() {
+        let _ = told.send(damage);
+    }
+    let [known_place, drained_place] = places;
+    let asked = Questions::default();
+    let outputs = Outputs::spawn(&options, &events, asked.clone())?;
+    let control = (options.settings.control.socket.as_path(), ordered);
+    let plans = watchers::spawn(signals, &events, &failed, &options.run_directory, control, asked);
+    let mut daemon = Daemon {
+        trimmed: state.nodes().layout,
+        options,
+        queue,
+        failures,
+        requests,
+        loaded: mpsc::channel(1),
+        reading: false,
+        read_again: false,
+        drained: Keeper::spawn(drained_place, &drained, told.clone()),
+        known: Keeper::spawn(known_place, &known, told),
+        lost,
+        state,
+        plans,
+        outputs,
+        journal,
+        desired: None,
+        untold: Vec::new(),
+        pace: Pace::new(AT_ONCE, SPACING, Timer::now()),
+        publish_at: None,
+        ready: false,
+        overdue: None,
+        ping_at: Timer::now(),
+    };
+    // In the form of today, if an earlier version kept it.
+    daemon.remember();
+    daemon.ping();
+    let stop = daemon.main_loop().await?;
+    daemon.stop(stop).await;
+    Ok(())
+}
+
+impl Daemon {
+    async fn main_loop(&mut self) -> Result<Stop, Fatal> {
+        loop {
+            let Some(event) = self.next_event().await? else { continue };
+            let mut transitions = std::mem::take(&mut self.untold);
+            let (mut news, mut can_wait) = (false, true);
+            let mut next = Some(event);
+            for _ in 0..BATCH {
+                let Some(event) = next else { break };
+                if let Event::Stop(stop) = event {
+                    self.state.apply(&event, clock::now());
+                    return Ok(stop);
+                }
+                if self.take(&event, &mut transitions).await {
+                    news = true;
+                    can_wait &= is_of_strangers(&event);
+                }
+                next = self.queue.try_recv().ok();
+            }
+            if can_wait && self.waits() && (news || !transitions.is_empty()) {
+                self.untold = transitions;
+            } else if news || !transitions.is_empty() {
+                self.publish_at = None;
+                self.publish(&transitions).await;
+                self.keep_orders();
+            }
+            self.check_start()?;
+        }
+    }
+
+    /// Whether what strangers bring about is to wait a moment: the first time it does not.
+    fn waits(&mut self) -> bool {
+        let now = Timer::now();
+        let at = self.publish_at.unwrap_or_else(|| self.pace.next(now));
+        self.publish_at = (at > now).then_some(at);
+        self.publish_at.is_some()
+    }
+
+    /// Waits for whatever comes first. `None`: only the watchdog's turn.
+    async fn next_event(&mut self) -> Result<Option<Event>, Fatal> {
+        let tick = reached(self.state.next_deadline().map(timer));
+        let publish = reached(self.publish_at);
+        tokio::select! {
+            // The ping first: no flood of events may hold it up.
+            biased;
+            () = sleep_until(self.ping_at) => {
+                self.ping();
+                Ok(None)
+            }
+            event = self.queue.recv() => Ok(event),
+            () = tick => Ok(Some(Event::Tick)),
+            () = publish => Ok(Some(Event::Tick)),
+            Some(failure) = self.failures.recv() => {
+                self.source_failed(&failure)?;
+                Ok(None)
+            }
+            Some(what) = self.lost.recv() => {
+                self.journal.write(&journal::not_written(&what));
+                Ok(None)
+            }
+            Some(loaded) = self.loaded.1.recv() => {
+                let mut transitions = std::mem::take(&mut self.untold);
+                transitions.extend(self.finish_reload(loaded).await);
+                self.publish(&transitions).await;
+                self.keep_orders();
+                self.check_start()?;
+                Ok(None)
+            }
+            Some(request) = self.requests.recv() => {
+                self.order(request).await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// The main loop lives: says so to the panel, and to the service manager if the essential outputs live too.
+    fn ping(&mut self) {
+        let interval = service_manager::watchdog_interval().map_or(RENEWAL, |allowed| allowed.min(RENEWAL));
+        self.ping_at = next_aligned(interval);
+        self.outputs.renew_lease();
+        self.journal.expect(self.options.settings.nodes.len());
+        self.journal.tell_left_out();
+        // Who came or went made lists of all nodes anew; not each time: many come together.
+        let layout = self.state.nodes().layout;
+        if std::mem::replace(&mut self.trimmed, layout) != layout {
+            malloc::trim();
+        }
+        match self.outputs.overdue() {
+            None => {
+                self.overdue = None;
+                service_manager::watchdog();
+            }
+            // The loop lives, the gateway does not: only the service manager can begin it again.
+            Some(output) => {
+                if self.overdue.replace(output) != Some(output) {
+                    self.journal.write(&journal::overdue(output));
+                }
+            }
+        }
+    }
+
+    /// Takes one event in. Returns whether outputs may differ now.
+    async fn take(&mut self, event: &Event, transitions: &mut Vec<Transition>) -> bool {
+        match event {
+            Event::Reload => {
+                self.begin_reload();
+                return false;
+            }
+            Event::Order(Order::Acknowledge) => {
+                transitions.extend(self.acknowledge());
+                return true;
+            }
+            Event::Button(Button::Next) => {
+                self.outputs.next_page();
+                return false;
+            }
+            Event::Hotplug(device) => self.outputs.hotplug(device),
+            _ => {}
+        }
+        let (layout, now) = (self.state.nodes().layout, clock::now());
+        // What time has changed until now is seen to with any event, and there is no tick for it any more.
+        let due = self.state.next_deadline().is_some_and(|at| at <= now);
+        let told = self.state.apply(event, now);
+        self.outputs.nodes_changed(&self.state, &told);
+        // Nearly all rounds only confirm what is known, and a name is said again with each renewal.
+        let confirms = match event {
+            Event::Probe(Probe::Nodes(rounds)) => {
+                self.outputs.round_trips(&self.state, rounds);
+                true
+            }
+            Event::Dhcp(Dhcp::CallsItself { .. }) => layout == self.state.nodes().layout,
+            _ => false,
+        };
+        let news = due || !confirms || !told.is_empty();
+        transitions.extend(told);
+        news
+    }
+
+    /// Works out what should be true and hands it to everybody it concerns; the network half first.
+    async fn publish(&mut self, transitions: &[Transition]) {
+        if !self.state.is_synced() {
+            self.untold = transitions.to_vec();
+            return;
+        }
+        let settings = &self.options.settings;
+        let desired = decide(settings, &self.state);
+        if let Some(standing) = acknowledge::still_standing(&self.state, &desired) {
+            let known = self.state.acknowledged().len();
+            self.state.apply(&Event::Acknowledgement(standing), clock::now());
+            if self.state.acknowledged().len() != known {
+                self.remember();
+            }
+        }
+        let settings = &self.options.settings;
+        let before = self.desired.as_ref();
+        self.outputs.order(&desired);
+        let firewall_port = self.outputs.firewall_port();
+        if before.is_none() {
+            // The first rules are in the kernel, and watched, before anything is drawn or said.
+            self.plans.publish(settings, &self.state, &desired, firewall_port);
+            yield_now().await;
+            // Before any board is heard: who had a name has it.
+            let Options { run_directory, state_directory, .. } = &self.options;
+            let files = [dhcp::leases(run_directory), dhcp::copied_leases(state_directory)];
+            self.state.restore_names(&leases::kept(&files));
+            self.plans.begin_the_rest();
+        }
+        self.outputs.show(settings, &self.state, &desired);
+        for record in journal::records(transitions, before, &desired, &self.state) {
+            self.journal.write(&record);
+        }
+        self.plans.publish(settings, &self.state, &desired, firewall_port);
+        self.desired = Some(desired);
+        if transitions.contains(&Transition::PowerOffOrdered) {
+            self.power_off();
+        }
+    }
+
+    /// READY when the rule set is in the kernel and forwarding is set on every port that exists. Addresses and routes that the
+    /// kernel does not take are told, and do not keep everybody who waits for us.
+    fn check_start(&mut self) -> Result<(), Fatal> {
+        if self.ready || !self.state.is_synced() {
+            return Ok(());
+        }
+        let reports = self.state.outputs();
+        for output in [Output::Firewall, Output::Link] {
+            match reports.error(output) {
+                Some(error) if error.kind == ApplyErrorKind::Unsupported => {
+                    return Err(Fatal::Unsupported(error.message.clone()));
+                }
+                Some(error) if error.kind == ApplyErrorKind::Denied => {
+                    return Err(Fatal::Denied(error.message.clone()));
+                }
+                // One that was just killed may need a moment to let go.
+                Some(error) if error.kind == ApplyErrorKind::Held && self.age() >= LETTING_GO => {
+                    return Err(Fatal::Held(error.message.clone()));
+                }
+                _ => {}
+            }
+        }
+        let stands = reports.is_well(Output::Firewall) && self.state.is_forwarding_set();
+        if !self.options.settings.gateway.enabled || stands {
+            self.ready = true;
+            service_manager::ready();
+            malloc::trim();
+        }
+        Ok(())
+    }
+
+    fn age(&self) -> Duration {
+        self.state.now().saturating_since(self.state.started())
+    }
+
+    fn source_failed(&mut self, failure: &Failure) -> Result<(), Fatal> {
+        if failure.essential {
+            return Err(Fatal::CannotCreate(format!("{}: {}", failure.source, failure.error)));
+        }
+        self.journal.write(&journal::source_failed(failure.source, &failure.error.to_string()));
+        Ok(())
+    }
+
+    /// The end. A restart leaves everything as it is: the next instance adopts it.
+    async fn stop(mut self, stop: Stop) {
+        // Who waits for room in it would never end.
+        self.queue.close();
+        service_manager::stopping();
+        self.journal.write(&journal::stopping(stop));
+        self.drained.finish().await;
+        self.known.finish().await;
+        let settings = &self.options.settings;
+        let remove = settings.gateway.on_stop == OnStop::Remove && stop == Stop::Terminated;
+        let errors = self.outputs.stop(stop, remove, &self.options.state_directory, settings.lcd.geometry).await;
+        for error in errors {
+            self.journal.write(&journal::not_put_back(&error));
+        }
+    }
+}
+
+/// Anybody on the cluster port can cause as many of these as they like.
+const fn is_of_strangers(event: &Event) -> bool {
+    matches!(event, Event::Neighbour(_) | Event::Lease(_) | Event::Dhcp(Dhcp::CallsItself { .. } | Dhcp::Said(_)))
+}
+
+/// A moment of the boot clock as one that the runtime can wait for.
+fn timer(deadline: Instant) -> Timer {
+    Timer::now() + deadline.saturating_since(clock::now())
+}

@@ -1,0 +1,246 @@
+//! All outputs: the appliers of the network half, the panel, the status socket.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::config::Settings;
+use crate::decide::Desired;
+use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Hotplug, Mac, Output, Round, Stop};
+use crate::facts::{State, Transition};
+use crate::panel::playlist::Playlist;
+use crate::panel::{Geometry, Signal};
+use crate::reconcile::error::TooLong;
+use crate::reconcile::panel::display::{self, DisplayHandle};
+use crate::reconcile::panel::indicator::{self, IndicatorHandle};
+use crate::reconcile::service_manager;
+use crate::reconcile::status::{self as status_socket, StatusError, StatusHandle};
+use crate::socket::bind;
+use crate::view::panel::{led, page};
+use crate::view::{status, status_line};
+use crate::watch::dhcp::Questions;
+
+use super::dnsmasq_files::Service;
+use super::reconcilers::Appliers;
+use super::{Fatal, Options};
+use crate::reconcile::dhcp::Reply;
+
+/// The panel's last frame is waited for no longer.
+const LAST_FRAME: Duration = Duration::from_millis(1500);
+/// The network half is waited for no longer.
+const PUT_BACK: Duration = Duration::from_secs(2);
+/// The setting that says where the status socket is.
+const STATUS_SOCKET: &str = "status.socket";
+
+/// Display and LED.
+#[derive(Debug)]
+struct Panel {
+    display: DisplayHandle,
+    indicator: IndicatorHandle,
+}
+
+/// Handles of everything that shows or does something.
+#[derive(Debug)]
+pub struct Outputs {
+    /// `None` while the gateway is switched off
+    appliers: Option<Appliers>,
+    service: Service,
+    /// begins with the first thing to show: the first rules do not wait for its threads
+    panel: Option<Panel>,
+    status: StatusHandle,
+    events: mpsc::Sender<Event>,
+    /// the layout of the nodes that the status socket knows
+    layout_told: Option<u64>,
+    status_line: String,
+    /// as last handed to the panel: an equal value wakes nobody
+    playlist: Option<Playlist>,
+    lights: Option<Vec<Signal>>,
+}
+
+impl Outputs {
+    /// Starts them all; nothing is touched before the first value.
+    ///
+    /// # Errors
+    /// The kernel or a missing capability forbids what is needed, or the status socket cannot be made.
+    pub fn spawn(options: &Options, events: &mpsc::Sender<Event>, asked: Questions) -> Result<Self, Fatal> {
+        let (settings, state_directory) = (&options.settings, &options.state_directory);
+        let appliers = match settings.gateway.enabled {
+            true => Some(Appliers::spawn(state_directory, events).map_err(fatal)?),
+            false => None,
+        };
+        let socket = &settings.status.socket;
+        let status = status_socket::spawn(settings.status.clone(), events.clone()).map_err(|error| {
+            let remedy = bind::remedy(&error, STATUS_SOCKET);
+            Fatal::CannotCreate(format!("the status socket {} cannot be made: {error}; {remedy}", socket.display()))
+        })?;
+        Ok(Self {
+            appliers,
+            service: Service::spawn(&options.run_directory, state_directory, events, asked),
+            panel: None,
+            status,
+            events: events.clone(),
+            layout_told: None,
+            status_line: String::new(),
+            playlist: None,
+            lights: None,
+        })
+    }
+
+    /// The main loop lives, and will say so again within `term`.
+    pub fn renew_lease(&self) {
+        if let Some(panel) = &self.panel {
+            panel.display.renew_lease();
+            panel.indicator.renew_lease();
+        }
+    }
+
+    /// A device of the panel may have come: try now.
+    pub fn hotplug(&self, device: &Hotplug) {
+        match (&self.panel, device) {
+            (Some(panel), Hotplug::Display) => panel.display.hotplug(),
+            (Some(panel), Hotplug::Indicator) => panel.indicator.hotplug(),
+            (None, _) => {}
+        }
+    }
+
+    /// The next page now, and for longer.
+    pub fn next_page(&self) {
+        if let Some(panel) = &self.panel {
+            panel.display.turn();
+        }
+    }
+
+    /// An essential applier that has not answered for too long.
+    pub fn overdue(&self) -> Option<Output> {
+        self.appliers.as_ref()?.overdue()
+    }
+
+    /// Netlink port of the firewall's applier; 0 while there is none.
+    pub fn firewall_port(&self) -> u32 {
+        self.appliers.as_ref().map_or(0, Appliers::firewall_port)
+    }
+
+    /// Orders what should be true of the network.
+    pub fn order(&self, desired: &Desired) {
+        if let (Some(appliers), Some(plan)) = (&self.appliers, &desired.gateway) {
+            appliers.publish(plan);
+        }
+    }
+
+    /// Shows what is true: first on the panel, where somebody waits for an address.
+    pub fn show(&mut self, settings: &Settings, state: &State, desired: &Desired) {
+        let panel = self.panel.get_or_insert_with(|| Panel {
+            display: display::spawn(settings.lcd.clone(), self.events.clone()),
+            indicator: indicator::spawn(settings.led.clone(), self.events.clone()),
+        });
+        let playlist = page::playlist(settings, state, desired);
+        if self.playlist.as_ref() != Some(&playlist) {
+            panel.display.show(playlist.clone());
+            self.playlist = Some(playlist);
+        }
+        let lights = led::lights(settings, state, desired);
+        if self.lights.as_ref() != Some(&lights) {
+            panel.indicator.show(lights.clone());
+            self.lights = Some(lights);
+        }
+        self.service.publish(settings, state, desired.service.as_ref());
+        let layout = Some(state.nodes().layout);
+        if std::mem::replace(&mut self.layout_told, layout) != layout {
+            self.status.nodes(status::nodes(state));
+        }
+        self.status.publish(status::snapshot(settings, state, desired));
+        let line = status_line(state, desired);
+        if self.status_line != line {
+            service_manager::status(&line);
+            self.status_line = line;
+        }
+    }
+
+    /// The records of the nodes whose health is another, or that have booted further.
+    pub fn nodes_changed(&self, state: &State, told: &[Transition]) {
+        for transition in told {
+            if let Transition::NodeHealth { name, .. } | Transition::NodeStage { name } = transition {
+                status::node(state, name).into_iter().for_each(|node| self.status.node(node));
+            }
+        }
+    }
+
+    /// Round trips of the nodes in `rounds`; they wake nobody.
+    pub fn round_trips(&self, state: &State, rounds: &[Round]) {
+        let nodes = rounds.iter().filter_map(|round| state.nodes().get(round.node));
+        self.status.round_trips(nodes.map(|node| (node.id, node.rtt)));
+    }
+
+    /// New settings: the panel's hardware may be another; nodes may have come and gone. Tells how it goes with the
+    /// status socket, which may have to move, or to be made again where somebody took its file away.
+    pub fn reconfigure(&mut self, before: &Settings, now: &Settings) -> ApplyReport {
+        if let Some(panel) = &self.panel {
+            if before.lcd != now.lcd {
+                panel.display.reconfigure(now.lcd.clone());
+            }
+            if before.led != now.led {
+                panel.indicator.reconfigure(now.led.clone());
+            }
+        }
+        // Not what the settings said before: that may not have come about.
+        let (wanted, held) = (&now.status.socket, self.status.path().to_owned());
+        let stays = *wanted == held && held.exists();
+        let moved = if stays { Ok(()) } else { self.status.relocate(wanted) };
+        let result = moved.map(|()| Applied::Done).map_err(|error| {
+            let remedy = bind::remedy(&error, STATUS_SOCKET);
+            StatusError::NotMoved { wanted: wanted.clone(), held, error, remedy }.into()
+        });
+        ApplyReport { output: Output::Status, result }
+    }
+
+    /// Switches the network half on, or off: then everything of ours is taken away. Tells what could not be done.
+    pub async fn switch(&mut self, enabled: bool, state_directory: &Path) -> Vec<ApplyError> {
+        if enabled && self.appliers.is_none() {
+            match Appliers::spawn(state_directory, &self.events) {
+                Ok(appliers) => self.appliers = Some(appliers),
+                Err(error) => return vec![error],
+            }
+        }
+        match self.appliers.take_if(|_| !enabled) {
+            Some(appliers) => take_away(appliers, state_directory).await,
+            None => Vec::new(),
+        }
+    }
+
+    /// Forgets the address of a board that does not come back; `reply` hears when that is on the disk.
+    pub fn forget(&self, mac: Mac, reply: Reply) {
+        self.service.forget(mac, reply);
+    }
+
+    /// Ends the panel and, if wanted, takes the gateway away. Tells what could not be put back.
+    pub async fn stop(self, stop: Stop, remove: bool, state_directory: &Path, geometry: Geometry) -> Vec<ApplyError> {
+        let last = (stop != Stop::Restart).then(|| page::last_words(geometry, Some(stop)));
+        let service = tokio::spawn(self.service.stop());
+        let stop = |(frame, panel): (_, Panel)| (panel.display.stop((frame, true)), panel.indicator.stop(()));
+        let panel = last.zip(self.panel).map(stop);
+        let errors = match self.appliers.filter(|_| remove) {
+            Some(appliers) => take_away(appliers, state_directory).await,
+            None => Vec::new(),
+        };
+        if let Some((display, indicator)) = panel {
+            let _ = timeout(LAST_FRAME, async { (display.await, indicator.await) }).await;
+        }
+        let _ = timeout(LAST_FRAME, service).await;
+        errors
+    }
+}
+
+/// Waited for, so that nobody puts anything there again meanwhile.
+async fn take_away(appliers: Appliers, state_directory: &Path) -> Vec<ApplyError> {
+    timeout(PUT_BACK, appliers.remove(state_directory)).await.unwrap_or_else(|_| vec![TooLong.into()])
+}
+
+fn fatal(error: ApplyError) -> Fatal {
+    match error.kind {
+        ApplyErrorKind::Denied => Fatal::Denied(error.message),
+        ApplyErrorKind::Unsupported => Fatal::Unsupported(error.message),
+        _ => Fatal::CannotCreate(error.message),
+    }
+}

@@ -1,0 +1,77 @@
+//! The settings, read again while everything runs: in a thread of their own, for the file system that they are on may not
+//! answer.
+
+use std::sync::Arc;
+
+use super::{Daemon, malloc};
+use crate::clock;
+use crate::config::Settings;
+use crate::event::{Event, Vital};
+use crate::facts::Transition;
+use crate::files::reading;
+use crate::reconcile::{link, service_manager};
+use crate::view::journal;
+use crate::watch::host::name;
+
+/// The settings as they were read, or every fault of them; and what the head's own files held then.
+pub(super) type Loaded = (Result<Settings, String>, Option<Vital>);
+
+impl Daemon {
+    /// Begins to read the settings again. While a reading goes on another only makes it be done once more.
+    pub(super) fn begin_reload(&mut self) {
+        // Before the first READY a reload is part of the start.
+        if self.ready {
+            service_manager::reloading();
+        }
+        if std::mem::replace(&mut self.reading, true) {
+            self.read_again = true;
+            return;
+        }
+        let (load, loaded) = (Arc::clone(&self.options.load), self.loaded.0.clone());
+        tokio::task::spawn_blocking(move || {
+            let read = (load(), reading::within(reading::PATIENCE, name::read).ok());
+            let _ = loaded.blocking_send(read);
+        });
+    }
+
+    /// Takes the settings that were read. Those that are not right change nothing.
+    pub(super) async fn finish_reload(&mut self, (loaded, head): Loaded) -> Vec<Transition> {
+        self.reading = false;
+        if std::mem::take(&mut self.read_again) {
+            self.begin_reload();
+            return Vec::new();
+        }
+        let transitions = match loaded {
+            Ok(settings) => {
+                let moved = self.outputs.reconfigure(&self.options.settings, &settings);
+                self.plans.renew_control();
+                let enabled = settings.gateway.enabled;
+                for error in self.outputs.switch(enabled, &self.options.state_directory).await {
+                    self.journal.write(&journal::not_put_back(&error));
+                }
+                self.options.settings = Arc::new(malloc::together(&settings));
+                // Another port may be the cluster's from now on.
+                let added = Vital::Added(link::added(&self.options.state_directory));
+                self.state.apply(&Event::Vital(added), clock::now());
+                let opened = Vital::Opened(link::opened(&self.options.state_directory));
+                self.state.apply(&Event::Vital(opened), clock::now());
+                let mut transitions = self.state.reload(Arc::clone(&self.options.settings), clock::now());
+                if let Some(head) = head {
+                    transitions.extend(self.state.apply(&Event::Vital(head), clock::now()));
+                }
+                transitions.extend(self.state.apply(&Event::Applied(moved), clock::now()));
+                drop(settings);
+                malloc::trim();
+                transitions
+            }
+            Err(faults) => {
+                self.journal.write(&journal::settings_refused(&faults));
+                Vec::new()
+            }
+        };
+        if self.ready {
+            service_manager::ready();
+        }
+        transitions
+    }
+}

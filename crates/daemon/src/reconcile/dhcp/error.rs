@@ -1,0 +1,43 @@
+//! Why dnsmasq does not serve the nodes.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::event::ApplyErrorKind;
+use crate::reconcile::error::{OutputError, into_apply_error};
+
+/// An error of the server of addresses and names.
+#[derive(Debug, thiserror::Error)]
+pub enum DnsmasqError {
+    #[error(
+        "dnsmasq is not installed, so the nodes get no addresses and names from here: sudo apt install dnsmasq-base"
+    )]
+    NotInstalled,
+    #[error("{} cannot be started", program.display())]
+    NotStarted { program: PathBuf, source: io::Error },
+    #[error("dnsmasq's files cannot be written")]
+    NotWritten(#[from] io::Error),
+    /// `how` its process ended
+    #[error("dnsmasq does not start: {why} ({how})")]
+    EndsAtOnce { why: String, how: String },
+    /// who has it is hidden from the unit's sandbox, and not from root
+    #[error("another program has port 67 (DHCP), so dnsmasq cannot start, and nodes get neither addresses nor names")]
+    DhcpPortTaken,
+    #[error("dnsmasq does not start: it has not said so within {seconds} s")]
+    StartsTooLong { seconds: u64 },
+    #[error("dnsmasq ends again and again ({how}), last with: {why}")]
+    EndsAgain { why: String, how: String },
+    #[error("dnsmasq hangs ({why}), so nodes get neither addresses nor names: it is killed and started again")]
+    Hangs { why: String },
+}
+
+impl OutputError for DnsmasqError {
+    fn kind(&self) -> ApplyErrorKind {
+        match self {
+            Self::NotInstalled => ApplyErrorKind::Absent,
+            _ => ApplyErrorKind::Failed,
+        }
+    }
+}
+
+into_apply_error!(DnsmasqError);

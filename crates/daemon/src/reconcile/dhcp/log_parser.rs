@@ -1,0 +1,239 @@
+//! dnsmasq's log lines: what is worth a record, and what is a fact.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use tokio::time::Instant;
+
+use super::log_limit::Restraint;
+use crate::event::{Dhcp, Event, Mac, Said, Saying};
+use crate::watch::dhcp::leases::file::{Entry, Leases};
+
+/// Words by which a complaint is known; dnsmasq gives no priority with its lines.
+const COMPLAINTS: [&str; 13] = [
+    "failed",
+    "cannot",
+    "could not",
+    "error",
+    "no address",
+    "not giving",
+    "duplicate",
+    "Maximum number",
+    "ignoring",
+    "bad ",
+    "inconsistent",
+    "out of",
+    "reached",
+];
+/// Complaints that are none: of what nodes do as a matter of course.
+const COMMONPLACE: [&str; 4] = ["not found", "aborted", "Early terminate", "ignoring query"];
+
+/// Listens to one dnsmasq after the other.
+#[derive(Debug, Default)]
+pub struct Listener {
+    /// addresses told already, of those that have one now: a renewal is no news
+    known: BTreeMap<Mac, Ipv4Addr>,
+    /// names that were not given: said again for each lease whenever the files are read
+    not_given: BTreeSet<String>,
+    restraint: Restraint,
+}
+
+/// So many are remembered; then they are said again.
+const NOT_GIVEN: usize = 1000;
+
+impl Listener {
+    /// These leases were given before.
+    pub fn remember(&mut self, leases: &Leases) {
+        for entry in &leases.entries {
+            self.known.insert(entry.mac, entry.address);
+        }
+    }
+
+    /// Returns what is new among the leases that are given now. dnsmasq says so too, but with a line for each renewal
+    /// as well: how many those are the nodes decide.
+    pub fn given(&mut self, leases: &Leases) -> Vec<Event> {
+        let news = leases.entries.iter().filter(|entry| self.known.get(&entry.mac) != Some(&entry.address));
+        let said = news.map(|Entry { mac, address, host_name, .. }| {
+            let name = host_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+            let text = format!("{mac}{name} has the address {address}");
+            let said = Said { what: Saying::Leased, text, mac: Some(*mac), address: Some(*address) };
+            Event::Dhcp(Dhcp::Said(said))
+        });
+        let said = said.collect();
+        let mut now: Vec<(Mac, Ipv4Addr)> = leases.entries.iter().map(|entry| (entry.mac, entry.address)).collect();
+        now.sort_by_key(|(mac, _)| *mac);
+        self.known = BTreeMap::from_iter(now);
+        said
+    }
+
+    /// What a line says, if it is worth knowing and not said too often already.
+    pub fn hear(&mut self, line: &str) -> Option<Event> {
+        match self.understand(line)? {
+            Event::Dhcp(Dhcp::Said(said)) => {
+                self.restraint.pass(said, Instant::now()).map(|said| Event::Dhcp(Dhcp::Said(said)))
+            }
+            other => Some(other),
+        }
+    }
+
+    fn understand(&mut self, line: &str) -> Option<Event> {
+        let (part, text) = split(line)?;
+        let dhcp = match part {
+            "dhcp" => self.address(text),
+            "tftp" => file(text),
+            _ => None,
+        };
+        let mut trouble = || {
+            let complains = COMPLAINTS.iter().any(|word| text.contains(word));
+            let commonplace = COMMONPLACE.iter().any(|word| text.contains(word));
+            (complains && !commonplace && !self.was_said(text)).then(|| trouble(format!("dnsmasq: {text}")))
+        };
+        match dhcp {
+            Some(heard) => heard,
+            None => trouble(),
+        }
+    }
+
+    /// That a name was not given is told once.
+    fn was_said(&mut self, text: &str) -> bool {
+        if !text.starts_with("not giving") {
+            return false;
+        }
+        if self.not_given.len() >= NOT_GIVEN {
+            self.not_given.clear();
+        }
+        !self.not_given.insert(text.to_owned())
+    }
+
+    /// `Some(None)`: understood, and no news.
+    fn address(&self, text: &str) -> Option<Option<Event>> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let (verb, rest) = words.split_first()?;
+        let verb = verb.split('(').next().unwrap_or_default();
+        let address = rest.iter().find_map(|word| word.parse::<Ipv4Addr>().ok());
+        let mac = rest.iter().find_map(|word| word.parse::<Mac>().ok());
+        let said = |what, text: String| Some(Event::Dhcp(Dhcp::Said(Said { what, text, mac, address })));
+        match (verb, mac, address) {
+            ("DHCPNAK" | "DHCPDECLINE", Some(mac), Some(address)) => {
+                let why = rest.get(2..).unwrap_or_default().join(" ");
+                let text = match verb {
+                    "DHCPNAK" => format!("{mac} may not have {address}: {why}"),
+                    _ => format!("{mac} does not take {address}: somebody uses it already"),
+                };
+                Some(said(Saying::Refused, text))
+            }
+            ("DHCPDISCOVER" | "DHCPREQUEST", Some(mac), _) if text.contains("no address") => {
+                // One that it asks for is not its own.
+                let text = format!("there is no address left for {mac}: widen cluster.dhcp.range");
+                let said = Said { what: Saying::Exhausted, text, mac: Some(mac), address: None };
+                Some(Some(Event::Dhcp(Dhcp::Said(said))))
+            }
+            ("DHCPDISCOVER" | "DHCPOFFER" | "DHCPREQUEST" | "DHCPACK" | "DHCPRELEASE" | "DHCPINFORM", _, _) => {
+                Some(None)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A record of trouble.
+pub fn trouble(text: String) -> Event {
+    Event::Dhcp(Dhcp::Said(Said { what: Saying::Trouble, text, mac: None, address: None }))
+}
+
+/// `sent FILE to ADDRESS`: a node boots.
+fn file(text: &str) -> Option<Option<Event>> {
+    let (file, address) = text.strip_prefix("sent ")?.rsplit_once(" to ")?;
+    let address = address.parse().ok()?;
+    Some(Some(Event::Dhcp(Dhcp::Boots { address, file: file.to_owned() })))
+}
+
+/// `… dnsmasq-dhcp[123]: text`, with or without date and number: (`dhcp`, text). The part is empty for DNS and the rest.
+pub fn split(line: &str) -> Option<(&str, &str)> {
+    let (_, rest) = line.split_once("dnsmasq")?;
+    let (head, text) = rest.split_once(": ")?;
+    let part = head.split('[').next().unwrap_or_default();
+    Some((part.trim_start_matches('-'), text.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::dhcp::leases::file;
+
+    fn heard(listener: &mut Listener, line: &str) -> Option<(Saying, String)> {
+        match listener.hear(line)? {
+            Event::Dhcp(Dhcp::Said(said)) => Some((said.what, said.text)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_address_is_told_once_and_its_renewals_are_not() {
+        let mut listener = Listener::default();
+        let mut given = |lines: &str| -> Vec<String> {
+            let told = listener.given(&file::parse(lines.as_bytes()));
+            let text = |event| match event {
+                Event::Dhcp(Dhcp::Said(Said { what: Saying::Leased, text, .. })) => text,
+                other => panic!("{other:?}"),
+            };
+            told.into_iter().map(text).collect()
+        };
+        let line = "1000 b8:27:eb:00:00:01 192.168.50.101 rpi1 *\n";
+        assert_eq!(given(line), ["b8:27:eb:00:00:01 (rpi1) has the address 192.168.50.101"]);
+        assert!(
+            given(&line.replace("1000", "4600").replace("rpi1", "rpi9")).is_empty(),
+            "a renewal, with another name"
+        );
+        assert_eq!(given(&line.replace(".101", ".102")).len(), 1, "another address is news");
+        assert!(given("").is_empty());
+        assert_eq!(given(&line.replace(".101", ".102")).len(), 1, "so is one that was given back");
+        assert_eq!(listener.known.len(), 1, "who has none any more is forgotten");
+    }
+
+    #[test]
+    fn refusals_and_want_are_told_with_their_reason() {
+        let mut listener = Listener::default();
+        let line = "dnsmasq-dhcp[1]: DHCPNAK(eth0) 192.168.50.101 b8:27:eb:00:00:01 wrong network";
+        let (what, text) = heard(&mut listener, line).unwrap();
+        assert_eq!(what, Saying::Refused);
+        assert!(text.ends_with("may not have 192.168.50.101: wrong network"), "{text}");
+        let line = "dnsmasq-dhcp[1]: DHCPDISCOVER(eth0) 192.168.50.7 b8:27:eb:00:00:01 no address available";
+        let Some(Event::Dhcp(Dhcp::Said(want))) = listener.hear(line) else { panic!("it is not told") };
+        assert_eq!((want.what, want.mac.is_some(), want.address), (Saying::Exhausted, true, None));
+        assert!(want.text.contains("cluster.dhcp.range"), "{}", want.text);
+    }
+
+    #[test]
+    fn a_node_does_not_fill_the_journal() {
+        let mut listener = Listener::default();
+        let line = "dnsmasq-dhcp[1]: DHCPNAK(eth0) 192.168.50.101 b8:27:eb:00:00:01 wrong network";
+        assert_eq!((0..300).filter_map(|_| listener.hear(line)).count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_was_sent_is_a_fact() {
+        let mut listener = Listener::default();
+        let told = listener.hear("dnsmasq-tftp[1]: sent /srv/tftp/boot code.bin to 192.168.50.101");
+        let file = "/srv/tftp/boot code.bin".to_owned();
+        assert_eq!(told, Some(Event::Dhcp(Dhcp::Boots { address: "192.168.50.101".parse().unwrap(), file })));
+        assert_eq!(listener.hear("dnsmasq-tftp[1]: file /srv/tftp/bootsig.bin not found for 192.168.50.101"), None);
+    }
+
+    #[test]
+    fn routine_is_no_news_and_complaints_are() {
+        let mut listener = Listener::default();
+        for line in [
+            "dnsmasq[1]: started, version 2.90 cachesize 150",
+            "dnsmasq-dhcp[1]: DHCPDISCOVER(eth0) b8:27:eb:00:00:01",
+            "dnsmasq[1]: using nameserver 10.99.0.1#53",
+            "dnsmasq[1]: read /run/bramblegate/dnsmasq/names - 3 names",
+            "",
+        ] {
+            assert_eq!(listener.hear(line), None, "{line}");
+        }
+        let line = "dnsmasq-dhcp[1]: not giving name rpi1 to the DHCP lease of 192.168.50.101 because …";
+        assert_eq!(heard(&mut listener, line).unwrap().0, Saying::Trouble);
+        assert_eq!(heard(&mut listener, line), None, "it says so each time it reads its files");
+    }
+}

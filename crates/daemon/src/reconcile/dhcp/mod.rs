@@ -1,0 +1,99 @@
+//! Runs dnsmasq for the nodes: gives it its files, listens to it, starts it again when it dies, keeps its leases.
+
+mod child;
+mod error;
+mod folder;
+mod lease_store;
+mod log_limit;
+mod log_parser;
+mod port;
+mod pulse;
+mod reclaim;
+mod remembered;
+mod supervisor;
+mod transfers;
+
+use std::path::{Path, PathBuf};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::event::{Event, Mac};
+use crate::sync::publish;
+use crate::view::dhcp::Files;
+use crate::watch::dhcp::Questions;
+use supervisor::Supervisor;
+
+pub use child::program;
+
+/// The folder of its files.
+pub fn folder(run_directory: &Path) -> PathBuf {
+    run_directory.join("dnsmasq")
+}
+
+/// The file in which dnsmasq has its leases.
+pub fn leases(run_directory: &Path) -> PathBuf {
+    folder(run_directory).join("leases")
+}
+
+/// The file in which they outlive a power cut.
+pub fn copied_leases(state_directory: &Path) -> PathBuf {
+    state_directory.join("dnsmasq.leases")
+}
+
+/// The task that runs dnsmasq.
+#[derive(Debug)]
+pub struct DnsmasqHandle {
+    desired: watch::Sender<Option<Files>>,
+    forgotten: mpsc::UnboundedSender<Forgotten>,
+    task: JoinHandle<()>,
+}
+
+/// Who waits for an order to be carried out.
+pub type Reply = oneshot::Sender<Result<(), String>>;
+
+/// A board whose address is to be forgotten.
+type Forgotten = (Mac, Reply);
+
+/// Starts the task; nothing is served before the first [`DnsmasqHandle::publish`].
+/// `asked` counts what nodes ask for on the wire.
+pub fn spawn(
+    run_directory: &Path,
+    state_directory: &Path,
+    events: mpsc::Sender<Event>,
+    asked: Questions,
+) -> DnsmasqHandle {
+    let (desired, receiver) = watch::channel(None);
+    let (forgotten, orders) = mpsc::unbounded_channel();
+    let supervisor = Supervisor::new(folder(run_directory), state_directory, events, asked);
+    DnsmasqHandle { desired, forgotten, task: tokio::spawn(supervisor.run(receiver, orders)) }
+}
+
+impl DnsmasqHandle {
+    /// What is to be served; an equal value wakes nobody.
+    pub fn publish(&self, files: Option<Files>) {
+        publish(&self.desired, files);
+    }
+
+    /// Forgets a board's address, and ends its lease; `reply` hears when that is on the disk.
+    pub fn forget(&self, mac: Mac, reply: Reply) {
+        let _ = self.forgotten.send((mac, reply));
+    }
+
+    /// Ends dnsmasq.
+    pub async fn stop(self) {
+        drop(self.desired);
+        let _ = self.task.await;
+    }
+}
+
+/// Takes the files away that a daemon which died has left.
+///
+/// # Errors
+/// As the file system says.
+pub fn remove(run_directory: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(folder(run_directory)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

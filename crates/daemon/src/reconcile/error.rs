@@ -1,0 +1,130 @@
+//! What the errors of the appliers have in common. Each subject has a type of its own (`FirewallError`, `LinkError`, …); the
+//! words for users are made of it here.
+
+use std::error::Error;
+
+use rustix::io::Errno;
+
+use crate::event::{ApplyError, ApplyErrorKind};
+use crate::supervise::Panic;
+use bramblegate_netlink::NetlinkError;
+
+/// An error of one output.
+pub trait OutputError: Error {
+    /// Returns how the event that reports it is treated.
+    fn kind(&self) -> ApplyErrorKind;
+
+    /// Returns what helps, where it is known.
+    fn remedy(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// Returns an error as an event carries it: what went wrong, its cause after a colon, and the remedy.
+pub fn reported(error: &dyn OutputError) -> ApplyError {
+    let mut message = error.to_string();
+    // One level only: an error's words name what caused it in turn.
+    if let Some(cause) = error.source() {
+        message += &format!(": {cause}");
+    }
+    if let Some(remedy) = error.remedy() {
+        message += &format!("; {remedy}");
+    }
+    ApplyError { kind: error.kind(), message }
+}
+
+/// Lets `?` make an [`ApplyError`] of these.
+macro_rules! into_apply_error {
+    ($($error:ty),*) => {
+        $(impl From<$error> for $crate::event::ApplyError {
+            fn from(error: $error) -> Self {
+                $crate::reconcile::error::reported(&error)
+            }
+        })*
+    };
+}
+pub(crate) use into_apply_error;
+
+/// A request by rtnetlink that was refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct Refused {
+    /// what was tried: "eth1: cannot set arp_ignore=1"
+    what: String,
+    source: NetlinkError,
+}
+
+impl Refused {
+    pub fn new(what: impl Into<String>, source: NetlinkError) -> Self {
+        Self { what: what.into(), source }
+    }
+}
+
+impl OutputError for Refused {
+    fn kind(&self) -> ApplyErrorKind {
+        match self.source.errno() {
+            Some(Errno::PERM | Errno::ACCESS) => ApplyErrorKind::Denied,
+            Some(Errno::NODEV | Errno::NETDOWN) => ApplyErrorKind::Absent,
+            Some(Errno::OPNOTSUPP) => ApplyErrorKind::Unsupported,
+            _ => ApplyErrorKind::Failed,
+        }
+    }
+
+    fn remedy(&self) -> Option<&'static str> {
+        (self.kind() == ApplyErrorKind::Denied).then_some("CAP_NET_ADMIN is needed")
+    }
+}
+
+/// An applier or a thread that panicked; a new one takes its place.
+#[derive(Debug, thiserror::Error)]
+#[error("{who} panicked and begins again: {text}")]
+pub struct Panicked {
+    who: String,
+    text: String,
+}
+
+impl Panicked {
+    /// `who` begins again; `panic`: how it ended.
+    pub fn new(who: impl Into<String>, panic: &Panic) -> Self {
+        Self { who: who.into(), text: panic.to_string() }
+    }
+}
+
+impl OutputError for Panicked {
+    fn kind(&self) -> ApplyErrorKind {
+        ApplyErrorKind::Failed
+    }
+}
+
+/// Everything was to be put back at the end, and it took too long.
+#[derive(Debug, thiserror::Error)]
+#[error("putting everything back took too long: run `bramblegate off`")]
+pub struct TooLong;
+
+impl OutputError for TooLong {
+    fn kind(&self) -> ApplyErrorKind {
+        ApplyErrorKind::Failed
+    }
+}
+
+into_apply_error!(Refused, Panicked, TooLong);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_names_what_was_tried_why_it_failed_and_what_helps() {
+        let refused = |errno| {
+            ApplyError::from(Refused::new("eth1: cannot be switched on", NetlinkError::Refused { errno, reason: None }))
+        };
+        let denied = refused(Errno::PERM);
+        assert_eq!(denied.kind, ApplyErrorKind::Denied);
+        let words = std::io::Error::from(Errno::PERM);
+        assert_eq!(denied.message, format!("eth1: cannot be switched on: {words}; CAP_NET_ADMIN is needed"));
+        assert_eq!(refused(Errno::NODEV).kind, ApplyErrorKind::Absent);
+        assert!(!refused(Errno::NODEV).message.contains("CAP_NET_ADMIN"));
+        let panicked = ApplyError::from(Panicked::new("routing", &Panic::of(&"unlucky")));
+        assert_eq!(panicked.message, "routing panicked and begins again: unlucky");
+    }
+}

@@ -1,0 +1,281 @@
+//! A rule set as one transaction of nf_tables messages, with libnftnl.
+
+use std::alloc::{Layout, handle_alloc_error};
+use std::ffi::{CString, c_char, c_void};
+use std::ptr::NonNull;
+
+use nftnl::nftnl_sys as sys;
+use nftnl::{Batch, Chain as KernelChain, ChainType, Hook as KernelHook, MsgType, NlMsg, Policy, ProtoFamily};
+use nftnl::{Rule as KernelRule, Table};
+
+use super::elements::{Element, elements, of_key};
+use super::expr::{fill, set_of, text};
+use super::sets::{ELEMENTS_EACH, RawElements, RawSet};
+use crate::decide::firewall::{Base, ChainKind, FlowTable, Hook, Ruleset, SetUpdate, TABLE, TABLE_COMMENT};
+
+/// `NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST`
+pub const OWNED: u32 = 0x2 | 0x4;
+/// `NFT_MSG_DELTABLE`, `NFT_MSG_NEWTABLE`, `NFT_MSG_NEWFLOWTABLE`
+const DELETE_TABLE: u16 = 2;
+const NEW_TABLE: u16 = 0;
+const NEW_FLOW_TABLE: u16 = 22;
+/// One page of the batch; it grows by pages.
+const PAGE: u32 = 32 * 1024;
+
+/// What a message of the transaction is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Label {
+    /// beginning or end of the transaction
+    Batch,
+    Removal,
+    Table,
+    FlowTable,
+    /// index of the set or its update; its elements too
+    Set(usize),
+    /// index of the chain
+    Chain(usize),
+    /// indices of the chain and of the rule in it; its set too
+    Rule(usize, usize),
+}
+
+/// A transaction, ready to be sent in one system call.
+#[derive(Debug, Clone)]
+pub struct Encoded {
+    pub bytes: Vec<u8>,
+    /// what each message is about, in order; the first and the last are the bounds of the transaction
+    pub labels: Vec<Label>,
+}
+
+/// The transaction that replaces our table by `ruleset`, whether there is one or not: a table that has just been added can
+/// be deleted on every kernel (`NFT_MSG_DESTROYTABLE` came with 6.3). `owned` asks for the flags owner and persist.
+pub fn encode(ruleset: &Ruleset, owned: bool) -> Encoded {
+    let mut writer = Writer::new();
+    writer.add(&RawTable::new(NEW_TABLE, None, None), Label::Removal);
+    writer.add(&RawTable::new(DELETE_TABLE, None, None), Label::Removal);
+    let flags = if owned { OWNED } else { 0 };
+    writer.add(&RawTable::new(NEW_TABLE, Some(flags), Some(TABLE_COMMENT)), Label::Table);
+    if let Some(table) = &ruleset.flow_table {
+        writer.add(&RawFlowTable::new(table), Label::FlowTable);
+    }
+    let table = Table::new(text(TABLE), ProtoFamily::Inet);
+    let chains: Vec<KernelChain<'_>> = ruleset.chains.iter().map(|chain| kernel_chain(chain, &table)).collect();
+    for (index, chain) in chains.iter().enumerate() {
+        writer.add(chain, Label::Chain(index));
+    }
+    let mut set_id = 0;
+    // After the chains, which their elements may go to.
+    for (index, set) in ruleset.sets.iter().enumerate() {
+        set_id += 1;
+        writer.add(&RawSet::new(set, set_id), Label::Set(index));
+        writer.elements(&set.name, elements(&set.elements, set.interval), false, Label::Set(index));
+    }
+    for (chain_index, (chain, kernel_chain)) in ruleset.chains.iter().zip(&chains).enumerate() {
+        for (index, rule) in chain.rules.iter().enumerate() {
+            let label = Label::Rule(chain_index, index);
+            set_id += 1;
+            let set = set_of(rule, set_id, &table);
+            if let Some(set) = &set {
+                writer.add(set, label);
+                set.elems_iter().for_each(|elements| writer.add(&elements, label));
+            }
+            let mut kernel_rule = KernelRule::new(kernel_chain);
+            fill(&mut kernel_rule, rule, set.as_ref(), &ruleset.sets);
+            // Too long a comment is left out: comments are for people, the rule is not.
+            let _ = kernel_rule.set_comment(text(&rule.comment));
+            writer.add(&kernel_rule, label);
+        }
+    }
+    writer.finish()
+}
+
+/// Returns the transaction that changes elements of sets, and nothing else.
+pub fn encode_updates(updates: &[SetUpdate]) -> Encoded {
+    let mut writer = Writer::new();
+    for (index, update) in updates.iter().enumerate() {
+        let gone = update.remove.iter().flat_map(|key| of_key(key, update.interval, None));
+        writer.elements(&update.set, gone, true, Label::Set(index));
+        writer.elements(&update.set, elements(&update.add, update.interval), false, Label::Set(index));
+    }
+    writer.finish()
+}
+
+/// The transaction that takes our table away; refused with `ENOENT` when it is not there.
+pub fn encode_removal() -> Encoded {
+    let mut writer = Writer::new();
+    writer.add(&RawTable::new(DELETE_TABLE, None, None), Label::Removal);
+    writer.finish()
+}
+
+fn kernel_chain<'a>(chain: &crate::decide::firewall::Chain, table: &'a Table) -> KernelChain<'a> {
+    let mut kernel = KernelChain::new(text(chain.name), table);
+    if let Some(Base { kind, hook, priority }) = chain.base {
+        let hook = match hook {
+            Hook::Input => KernelHook::In,
+            Hook::Output => KernelHook::Out,
+            Hook::Forward => KernelHook::Forward,
+            Hook::Prerouting => KernelHook::PreRouting,
+            Hook::Postrouting => KernelHook::PostRouting,
+        };
+        kernel.set_hook(hook, priority);
+        kernel.set_type(match kind {
+            ChainKind::Filter => ChainType::Filter,
+            ChainKind::Route => ChainType::Route,
+            ChainKind::Nat => ChainType::Nat,
+        });
+        kernel.set_policy(Policy::Accept);
+    }
+    kernel
+}
+
+struct Writer {
+    batch: Batch,
+    labels: Vec<Label>,
+}
+
+impl Writer {
+    fn new() -> Self {
+        Self { batch: Batch::with_page_size(PAGE), labels: vec![Label::Batch] }
+    }
+
+    fn add(&mut self, message: &impl NlMsg, label: Label) {
+        self.batch.add(message, MsgType::Add);
+        self.labels.push(label);
+    }
+
+    /// Adds elements to a set, or removes them, in as many messages as it takes.
+    fn elements(&mut self, set: &str, elements: impl IntoIterator<Item = Element>, remove: bool, label: Label) {
+        let elements: Vec<Element> = elements.into_iter().collect();
+        for some in elements.chunks(ELEMENTS_EACH) {
+            self.add(&RawElements::new(set, some, remove), label);
+        }
+    }
+
+    /// Joins the pages, numbers the messages by their place (from 1), and asks for one acknowledgement only: that of the
+    /// last message before the end. Errors are told in any case; a thousand successes would fill the socket.
+    fn finish(mut self) -> Encoded {
+        self.labels.push(Label::Batch);
+        let mut bytes = Vec::new();
+        self.batch.finalize().iter().for_each(|page| bytes.extend_from_slice(page));
+        let last = self.labels.len().saturating_sub(2);
+        let mut rest = bytes.as_mut_slice();
+        let mut index = 0;
+        while let Some([l0, l1, l2, l3, _, _, f0, f1, s0, s1, s2, s3, ..]) = rest.first_chunk_mut::<16>() {
+            let length = u32::from_ne_bytes([*l0, *l1, *l2, *l3]) as usize;
+            let flags = u16::from_ne_bytes([*f0, *f1]) & !(libc::NLM_F_ACK as u16);
+            let flags = if index == last { flags | libc::NLM_F_ACK as u16 } else { flags };
+            [*f0, *f1] = flags.to_ne_bytes();
+            index += 1;
+            [*s0, *s1, *s2, *s3] = (index as u32).to_ne_bytes();
+            let Some((_, after)) = rest.split_at_mut_checked(length.max(16).next_multiple_of(4)) else { break };
+            rest = after;
+        }
+        Encoded { bytes, labels: self.labels }
+    }
+}
+
+/// A message about our table with a command and flags that the `nftnl` crate does not have.
+struct RawTable {
+    table: NonNull<sys::nftnl_table>,
+    command: u16,
+}
+
+impl RawTable {
+    fn new(command: u16, flags: Option<u32>, comment: Option<&str>) -> Self {
+        // SAFETY: no arguments; the pointer is checked before it is used.
+        let table = allocated(unsafe { sys::nftnl_table_alloc() });
+        let raw = table.as_ptr();
+        // SAFETY: `raw` is a table of libnftnl's, which copies what the pointers point to; lengths are those of the data.
+        unsafe {
+            sys::nftnl_table_set_u32(raw, sys::NFTNL_TABLE_FAMILY as u16, libc::NFPROTO_INET as u32);
+            sys::nftnl_table_set_str(raw, sys::NFTNL_TABLE_NAME as u16, text(TABLE).as_ptr());
+            if let Some(flags) = flags {
+                sys::nftnl_table_set_u32(raw, sys::NFTNL_TABLE_FLAGS as u16, flags);
+            }
+            if let Some(comment) = comment {
+                let data = comment_data(comment);
+                let attribute = sys::NFTNL_TABLE_USERDATA as u16;
+                sys::nftnl_table_set_data(raw, attribute, data.as_ptr().cast(), data.len() as u32);
+            }
+        }
+        Self { table, command }
+    }
+}
+
+/// A comment as nft keeps it in userdata: type 0, length, text with its zero (`libnftnl/udata.h`).
+pub fn comment_data(comment: &str) -> Vec<u8> {
+    let text = comment.as_bytes().get(..comment.len().min(127)).unwrap_or_default();
+    let mut data = vec![0, text.len() as u8 + 1];
+    data.extend(text);
+    data.push(0);
+    data
+}
+
+// SAFETY: writes one message of at most a few hundred bytes into the batch's buffer, which has 64 KiB to spare.
+unsafe impl NlMsg for RawTable {
+    unsafe fn write(&self, buffer: *mut c_void, sequence: u32, _: MsgType) {
+        // SAFETY: the caller gives room for a message; the table is valid.
+        unsafe {
+            let header = header(buffer, self.command, 0, sequence);
+            sys::nftnl_table_nlmsg_build_payload(header, self.table.as_ptr());
+        }
+    }
+}
+
+impl Drop for RawTable {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new`, freed once.
+        unsafe { sys::nftnl_table_free(self.table.as_ptr()) };
+    }
+}
+
+struct RawFlowTable(NonNull<sys::nftnl_flowtable>);
+
+impl RawFlowTable {
+    fn new(wanted: &FlowTable) -> Self {
+        // SAFETY: no arguments; the pointer is checked before it is used.
+        let table = allocated(unsafe { sys::nftnl_flowtable_alloc() });
+        let raw = table.as_ptr();
+        let names: Vec<CString> = wanted.devices.iter().map(|name| text(name)).collect();
+        let mut devices: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+        devices.push(std::ptr::null());
+        // SAFETY: `raw` is a flow table of libnftnl's, which copies the strings; the array ends with null.
+        unsafe {
+            sys::nftnl_flowtable_set_u32(raw, sys::NFTNL_FLOWTABLE_FAMILY as u16, libc::NFPROTO_INET as u32);
+            sys::nftnl_flowtable_set_str(raw, sys::NFTNL_FLOWTABLE_TABLE as u16, text(TABLE).as_ptr());
+            sys::nftnl_flowtable_set_str(raw, sys::NFTNL_FLOWTABLE_NAME as u16, text(wanted.name).as_ptr());
+            sys::nftnl_flowtable_set_u32(raw, sys::NFTNL_FLOWTABLE_HOOKNUM as u16, libc::NF_NETDEV_INGRESS as u32);
+            sys::nftnl_flowtable_set_s32(raw, sys::NFTNL_FLOWTABLE_PRIO as u16, 0);
+            sys::nftnl_flowtable_set_array(raw, sys::NFTNL_FLOWTABLE_DEVICES as u16, devices.as_mut_ptr());
+        }
+        Self(table)
+    }
+}
+
+// SAFETY: writes one message of a few hundred bytes into the batch's buffer, which has 64 KiB to spare.
+unsafe impl NlMsg for RawFlowTable {
+    unsafe fn write(&self, buffer: *mut c_void, sequence: u32, _: MsgType) {
+        // SAFETY: the caller gives room for a message; the flow table is valid.
+        unsafe {
+            let header = header(buffer, NEW_FLOW_TABLE, libc::NLM_F_CREATE as u16, sequence);
+            sys::nftnl_flowtable_nlmsg_build_payload(header, self.0.as_ptr());
+        }
+    }
+}
+
+impl Drop for RawFlowTable {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new`, freed once.
+        unsafe { sys::nftnl_flowtable_free(self.0.as_ptr()) };
+    }
+}
+
+/// # Safety
+/// `buffer` has room for a message.
+pub(super) unsafe fn header(buffer: *mut c_void, command: u16, flags: u16, sequence: u32) -> *mut libc::nlmsghdr {
+    // SAFETY: the caller's promise.
+    unsafe { sys::nftnl_nlmsg_build_hdr(buffer.cast(), command, libc::NFPROTO_INET as u16, flags, sequence) }
+}
+
+pub(super) fn allocated<T>(pointer: *mut T) -> NonNull<T> {
+    NonNull::new(pointer).unwrap_or_else(|| handle_alloc_error(Layout::new::<[u64; 8]>()))
+}

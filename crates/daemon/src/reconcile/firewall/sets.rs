@@ -1,0 +1,233 @@
+//! Named sets, maps and their elements as messages of nf_tables, with libnftnl. (The `nftnl` crate
+//! knows sets of one field, and no maps.)
+
+use std::ffi::c_void;
+use std::ptr::NonNull;
+
+use nftnl::nftnl_sys::{self as sys, libc};
+use nftnl::{MsgType, NlMsg};
+
+use super::elements::{Element, ElementData, OPEN};
+use super::encode::{allocated, header};
+use super::expr::text;
+use crate::decide::firewall::{DataKind, Kind, Set, TABLE};
+
+/// `NFT_SET_CONCAT`: intervals of several fields (kernel ≥ 5.6)
+const CONCAT: u32 = 0x80;
+/// nft's number of a concatenation: those of its fields, six bits each (`TYPE_BITS` of nftables'
+/// `datatype.h`)
+const TYPE_BITS: u32 = 6;
+/// Of `libnftnl/udata.h`: `NFTNL_UDATA_SET_KEYBYTEORDER`, `…_DATABYTEORDER`
+const KEY_ORDER: u8 = 0;
+const DATA_ORDER: u8 = 1;
+/// nft's `enum byteorder`, by which it reads elements
+const ORDER_NONE: u32 = 0;
+const ORDER_HOST: u32 = 1;
+const ORDER_NETWORK: u32 = 2;
+/// Elements of one message: its attribute holds 64 KiB, and an element of ours less than 250 bytes.
+pub const ELEMENTS_EACH: usize = 200;
+
+/// A set of the kernel, without elements.
+pub struct RawSet(NonNull<sys::nftnl_set>);
+
+impl RawSet {
+    /// `id` must be its own within the batch.
+    pub fn new(wanted: &Set, id: u32) -> Self {
+        let set = named(&wanted.name);
+        let raw = set.0.as_ptr();
+        let userdata = userdata(wanted);
+        // SAFETY: `raw` is a set of libnftnl's, which copies what the pointers point to; lengths
+        // are those of the data.
+        unsafe {
+            sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_ID as u16, id);
+            sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_FLAGS as u16, flags(wanted));
+            sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_KEY_TYPE as u16, type_of(&wanted.key));
+            sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_KEY_LEN as u16, length_of(&wanted.key));
+            match &wanted.data {
+                None => {}
+                Some(DataKind::Verdict) => {
+                    sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_DATA_TYPE as u16, libc::NFT_DATA_VERDICT);
+                }
+                Some(DataKind::Values(kinds)) => {
+                    sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_DATA_TYPE as u16, type_of(kinds));
+                    sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_DATA_LEN as u16, length_of(kinds));
+                }
+            }
+            if wanted.interval && wanted.key.len() > 1 {
+                let lengths: Vec<u8> = wanted.key.iter().map(|kind| length(*kind) as u8).collect();
+                let attribute = sys::NFTNL_SET_DESC_CONCAT as u16;
+                sys::nftnl_set_set_data(raw, attribute, lengths.as_ptr().cast(), lengths.len() as u32);
+            }
+            if let Some(size) = wanted.size {
+                sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_DESC_SIZE as u16, size);
+            }
+            if let Some(seconds) = wanted.timeout {
+                sys::nftnl_set_set_u64(raw, sys::NFTNL_SET_TIMEOUT as u16, seconds.saturating_mul(1000));
+            }
+            let attribute = sys::NFTNL_SET_USERDATA as u16;
+            sys::nftnl_set_set_data(raw, attribute, userdata.as_ptr().cast(), userdata.len() as u32);
+        }
+        set
+    }
+}
+
+/// Returns a set of libnftnl's with its name and ours.
+fn named(name: &str) -> RawSet {
+    // SAFETY: no arguments; the pointer is checked before it is used.
+    let set = allocated(unsafe { sys::nftnl_set_alloc() });
+    // SAFETY: it is a set of libnftnl's, which copies the strings.
+    unsafe {
+        sys::nftnl_set_set_u32(set.as_ptr(), sys::NFTNL_SET_FAMILY as u16, libc::NFPROTO_INET as u32);
+        sys::nftnl_set_set_str(set.as_ptr(), sys::NFTNL_SET_TABLE as u16, text(TABLE).as_ptr());
+        sys::nftnl_set_set_str(set.as_ptr(), sys::NFTNL_SET_NAME as u16, text(name).as_ptr());
+    }
+    RawSet(set)
+}
+
+fn flags(set: &Set) -> u32 {
+    let flags = [
+        (set.constant, libc::NFT_SET_CONSTANT as u32),
+        (set.interval, libc::NFT_SET_INTERVAL as u32),
+        (set.interval && set.key.len() > 1, CONCAT),
+        (set.dynamic, libc::NFT_SET_EVAL as u32),
+        (set.timeout.is_some(), libc::NFT_SET_TIMEOUT as u32),
+        (set.data.is_some(), libc::NFT_SET_MAP as u32),
+    ];
+    flags.iter().filter(|(wanted, _)| *wanted).fold(0, |all, (_, flag)| all | flag)
+}
+
+/// Returns nft's number of a type, by which it lists elements (`enum datatypes` of nftables'
+/// `datatype.h`).
+fn type_of(kinds: &[Kind]) -> u32 {
+    let number = |kind: &Kind| match kind {
+        Kind::Ipv4 => 7,
+        Kind::Ipv6 => 8,
+        Kind::Transport => 12,
+        Kind::Port => 13,
+        Kind::Interface => 41,
+    };
+    kinds.iter().fold(0, |all, kind| all << TYPE_BITS | number(kind))
+}
+
+/// Returns the bytes of a field.
+const fn length(kind: Kind) -> u32 {
+    match kind {
+        Kind::Ipv4 => 4,
+        Kind::Ipv6 => 16,
+        Kind::Port => 2,
+        Kind::Transport => 1,
+        Kind::Interface => libc::IFNAMSIZ as u32,
+    }
+}
+
+/// Returns the bytes of a key: several fields fill registers of four bytes each.
+fn length_of(kinds: &[Kind]) -> u32 {
+    match kinds {
+        [one] => length(*one),
+        fields => fields.iter().map(|kind| length(*kind).next_multiple_of(4)).sum(),
+    }
+}
+
+/// Returns what nft keeps with a set: in which order the bytes of its elements are.
+fn userdata(set: &Set) -> Vec<u8> {
+    let order = |kinds: &[Kind]| match kinds {
+        [Kind::Interface] => ORDER_HOST,
+        [_] => ORDER_NETWORK,
+        _ => ORDER_NONE,
+    };
+    let mut data = entry(KEY_ORDER, order(&set.key));
+    if let Some(kind) = &set.data {
+        let values = if let DataKind::Values(kinds) = kind { order(kinds) } else { ORDER_NONE };
+        data.extend(entry(DATA_ORDER, values));
+    }
+    data
+}
+
+/// A number in userdata: type, length, value.
+fn entry(kind: u8, value: u32) -> Vec<u8> {
+    [[kind, 4].as_slice(), &value.to_ne_bytes()].concat()
+}
+
+// SAFETY: writes one message of a few hundred bytes into the batch's buffer, which has 64 KiB to
+// spare.
+unsafe impl NlMsg for RawSet {
+    unsafe fn write(&self, buffer: *mut c_void, sequence: u32, _: MsgType) {
+        // SAFETY: the caller gives room for a message; the set is valid.
+        unsafe {
+            let header = header(buffer, libc::NFT_MSG_NEWSET as u16, libc::NLM_F_CREATE as u16, sequence);
+            sys::nftnl_set_nlmsg_build_payload(header, self.0.as_ptr());
+        }
+    }
+}
+
+impl Drop for RawSet {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `named`, freed once, with the elements that were added.
+        unsafe { sys::nftnl_set_free(self.0.as_ptr()) };
+    }
+}
+
+/// A message that adds elements to a set, or removes them.
+pub struct RawElements {
+    set: RawSet,
+    command: u16,
+}
+
+impl RawElements {
+    /// At most [`ELEMENTS_EACH`] of them.
+    pub fn new(set: &str, elements: &[Element], remove: bool) -> Self {
+        let set = named(set);
+        for element in elements {
+            let raw = raw_element(element);
+            // SAFETY: both are libnftnl's; the set takes the element over.
+            unsafe { sys::nftnl_set_elem_add(set.0.as_ptr(), raw.as_ptr()) };
+        }
+        let command = if remove { libc::NFT_MSG_DELSETELEM } else { libc::NFT_MSG_NEWSETELEM };
+        Self { set, command: command as u16 }
+    }
+}
+
+fn raw_element(element: &Element) -> NonNull<sys::nftnl_set_elem> {
+    // SAFETY: no arguments; the pointer is checked before it is used.
+    let raw = allocated(unsafe { sys::nftnl_set_elem_alloc() });
+    let set = |attribute: u32, bytes: &[u8]| {
+        // SAFETY: `raw` is an element of libnftnl's, which copies the bytes: at most 64, the room
+        // that it has for them.
+        unsafe {
+            sys::nftnl_set_elem_set(raw.as_ptr(), attribute as u16, bytes.as_ptr().cast(), bytes.len() as u32);
+        }
+    };
+    set(sys::NFTNL_SET_ELEM_KEY, &element.key);
+    if let Some(end) = &element.key_end {
+        set(sys::NFTNL_SET_ELEM_KEY_END, end);
+    }
+    if !element.begins {
+        set(sys::NFTNL_SET_ELEM_FLAGS, &(libc::NFT_SET_ELEM_INTERVAL_END as u32).to_ne_bytes());
+    }
+    if element.open {
+        set(sys::NFTNL_SET_ELEM_USERDATA, &OPEN);
+    }
+    match &element.data {
+        None => {}
+        Some(ElementData::Value(bytes)) => set(sys::NFTNL_SET_ELEM_DATA, bytes),
+        Some(ElementData::Verdict(code, chain)) => {
+            set(sys::NFTNL_SET_ELEM_VERDICT, &code.to_ne_bytes());
+            if let Some(chain) = chain {
+                set(sys::NFTNL_SET_ELEM_CHAIN, text(chain).as_bytes_with_nul());
+            }
+        }
+    }
+    raw
+}
+
+// SAFETY: writes one message of less than 64 KiB into the batch's buffer, which has that much to
+// spare.
+unsafe impl NlMsg for RawElements {
+    unsafe fn write(&self, buffer: *mut c_void, sequence: u32, _: MsgType) {
+        // SAFETY: the caller gives room for a message; the set is valid.
+        unsafe {
+            let header = header(buffer, self.command, libc::NLM_F_CREATE as u16, sequence);
+            sys::nftnl_set_elems_nlmsg_build_payload(header, self.set.0.as_ptr());
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Details for whoever looks for a fault, as the parts of the program give them to `tracing`: written where the journal's
+//! records go, and under the same limit. Without `RUST_LOG` nothing listens, and each costs one comparison.
+
+use std::fmt::{Debug, Write};
+use std::sync::Arc;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::{EnvFilter, registry};
+
+use super::Journal;
+use crate::view::journal::{self, Priority};
+
+/// The variable that says which details are wanted.
+const VARIABLE: &str = "RUST_LOG";
+
+/// Writes details from now on, if the environment asks for them. Once for a process: a second call changes nothing.
+pub fn write_details(journal: &Arc<Journal>) {
+    let Some(wanted) = std::env::var(VARIABLE).ok().filter(|wanted| !wanted.is_empty()) else { return };
+    match EnvFilter::try_new(&wanted) {
+        Ok(filter) => {
+            let subscriber = registry().with(filter).with(Details(Arc::clone(journal)));
+            // Somebody else who listens in this process goes on.
+            drop(tracing::subscriber::set_global_default(subscriber));
+        }
+        Err(error) => {
+            let text = format!(
+                "{VARIABLE}={wanted} is not understood: {error}; write {VARIABLE}=debug, or {VARIABLE}=dnsmasq=trace for one \
+                 part"
+            );
+            journal.write(&journal::detail(Priority::Warning, module_path!(), text));
+        }
+    }
+}
+
+/// Turns events of `tracing` into records.
+struct Details(Arc<Journal>);
+
+impl<S: Subscriber> Layer<S> for Details {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut text = Text::default();
+        event.record(&mut text);
+        let (target, priority) = (event.metadata().target(), priority(*event.metadata().level()));
+        self.0.write(&journal::detail(priority, target, format!("{target}: {}{}", text.message, text.fields)));
+    }
+}
+
+const fn priority(level: Level) -> Priority {
+    match level {
+        Level::ERROR => Priority::Error,
+        Level::WARN => Priority::Warning,
+        Level::INFO => Priority::Info,
+        Level::DEBUG | Level::TRACE => Priority::Debug,
+    }
+}
+
+/// One line: the message, then the other fields as `name=value`.
+#[derive(Default)]
+struct Text {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        // Writing to a string cannot fail.
+        let _ = if field.name() == "message" {
+            write!(self.message, "{value:?}")
+        } else {
+            write!(self.fields, " {}={value:?}", field.name())
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::{debug, trace, warn};
+
+    use super::super::tests::{Fake, decode, value};
+    use super::*;
+
+    fn listen(journal: &Arc<Journal>, filter: &str, work: impl FnOnce()) {
+        let subscriber = registry().with(EnvFilter::new(filter)).with(Details(Arc::clone(journal)));
+        tracing::subscriber::with_default(subscriber, work);
+    }
+
+    #[test]
+    fn what_is_asked_for_is_written_with_its_part_of_the_program() {
+        let fake = Fake::new("details");
+        listen(&Arc::new(fake.journal()), "debug", || {
+            trace!("not asked for");
+            debug!(port = 7, why = %"gone\nfor good", "lost");
+        });
+        let fields = decode(&fake.receive());
+        assert_eq!(value(&fields, "TARGET"), module_path!());
+        assert_eq!(value(&fields, "MESSAGE"), format!("{}: lost port=7 why=gone\nfor good", module_path!()));
+        assert_eq!(value(&fields, "PRIORITY"), "7");
+        assert!(fake.is_empty());
+    }
+
+    #[test]
+    fn a_flood_of_details_is_limited_as_records_are() {
+        let fake = Fake::new("flood-of-details");
+        let journal = fake.journal();
+        journal.expect(0);
+        let mut count = 0;
+        listen(&Arc::new(journal), "debug", || {
+            for number in 0..2000 {
+                debug!(number, "again");
+                count += usize::from(!fake.is_empty());
+            }
+        });
+        assert!((200..400).contains(&count), "{count} of 2000");
+    }
+
+    #[test]
+    fn nothing_is_written_when_nobody_asks() {
+        let fake = Fake::new("no-details");
+        let _journal = fake.journal();
+        warn!("nobody listens");
+        assert!(fake.is_empty());
+    }
+}

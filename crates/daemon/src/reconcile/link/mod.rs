@@ -1,0 +1,321 @@
+//! Interface settings and addresses: read, compare, then write.
+//!
+//! Settings of all ports come before any address: without `arp_ignore` on the uplink the head would answer the venue's
+//! ARP for an address of the cluster.
+
+mod conf;
+mod error;
+mod faults;
+mod previous;
+
+use std::path::{Path, PathBuf};
+
+use ::rtnetlink::AddressMessageBuilder;
+use bramblegate_netlink::packet::address::{AddressAttribute, AddressMessage};
+use bramblegate_netlink::rtnetlink::{self, Listing};
+use bramblegate_netlink::{Message, NetlinkError};
+use ipnet::{IpNet, Ipv4Net};
+use rustix::io::Errno;
+use tracing::debug;
+
+use crate::decide::{LinkPlan, PortPlan, ROUTE_PROTOCOL};
+use crate::event::{Address, Applied, ApplyError, Change, Event, LinkIndex, Output};
+use crate::reconcile::Sink;
+use crate::reconcile::error::Refused;
+use crate::reconcile::rtnl::{ADD, Request, Rtnl};
+use crate::watch::link;
+
+use conf::Conf;
+pub use error::LinkError;
+use faults::Faults;
+use previous::Previous;
+
+/// Brings ports to their [`PortPlan`].
+#[derive(Debug)]
+pub struct LinkSink {
+    rtnl: Rtnl,
+    previous: Previous,
+    /// ports changed by this run: what leaves the plan is put back; `None` before the first plan
+    held: Option<Vec<(LinkIndex, String)>>,
+}
+
+/// A port as it is.
+#[derive(Debug, Clone)]
+struct Port {
+    index: LinkIndex,
+    name: String,
+    up: bool,
+    conf: Option<Conf>,
+}
+
+/// An address as it is, and whether it carries our mark (`IFA_PROTO`, kernel ≥ 5.18).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Held {
+    index: LinkIndex,
+    address: Ipv4Net,
+    marked: bool,
+}
+
+impl LinkSink {
+    /// Remembers what it changes in `previous.json` of this directory (`$STATE_DIRECTORY`).
+    pub fn new(state_directory: &Path) -> Self {
+        Self { rtnl: Rtnl::default(), previous: Previous::open(state_directory), held: None }
+    }
+
+    fn apply_all(&mut self, plan: &LinkPlan) -> Result<Applied, ApplyError> {
+        let ports = read_ports(&mut self.rtnl)?;
+        self.previous.forget_gone(&ports.iter().map(|port| port.name.as_str()).collect());
+        let mut faults = Faults::default();
+        let mut here = Vec::new();
+        for wanted in &plan.ports {
+            match ports.iter().find(|port| port.index == wanted.index) {
+                Some(port) => here.push((wanted, port)),
+                None => faults.gone(&wanted.name),
+            }
+        }
+        for (wanted, port) in &here {
+            self.set_conf(wanted, port, &mut faults);
+        }
+        let addresses = read_addresses(&mut self.rtnl)?;
+        for (wanted, port) in &here {
+            let mine: Vec<_> = addresses.iter().filter(|held| held.index == port.index).copied().collect();
+            self.set_addresses(wanted, port, &mine, &mut faults);
+        }
+        self.let_go(plan, &ports, &addresses);
+        self.previous.catch_up();
+        let unkept = self.previous.unkept().map(str::to_owned);
+        faults.result(unkept)
+    }
+
+    /// Puts back what this run and earlier ones changed: settings as they were, addresses that were added. Links stay up.
+    /// Says what it did, one line each. Without a record it still removes addresses that carry our mark.
+    ///
+    /// # Errors
+    /// The first thing that could not be put back; the rest is tried all the same.
+    pub fn put_back(self) -> Result<Vec<String>, LinkError> {
+        let Self { mut rtnl, mut previous, .. } = self;
+        let ports = read_ports(&mut rtnl)?;
+        let addresses = read_addresses(&mut rtnl)?;
+        // The record may be another user's; the kernel's word is not.
+        if keeps_marks(&rustix::system::uname().release().to_string_lossy()) {
+            for held in addresses.iter().filter(|held| !held.marked) {
+                ports
+                    .iter()
+                    .filter(|port| port.index == held.index)
+                    .for_each(|port| previous.disown(&port.name, held.address));
+            }
+        }
+        let mut done = Vec::new();
+        let mut failure = None;
+        // All addresses first: an uplink that answers for any address again must not do so for one of the cluster.
+        let mut note = |result: Result<Vec<String>, LinkError>| match result {
+            Ok(lines) => done.extend(lines),
+            Err(error) => failure = failure.take().or(Some(error)),
+        };
+        for port in &ports {
+            note(put_back_addresses(&mut rtnl, &mut previous, &port.name, port, &addresses));
+        }
+        for port in &ports {
+            note(put_back_conf(&mut rtnl, &previous, &port.name, port));
+        }
+        match failure {
+            Some(error) => Err(error),
+            None => previous.remove().map(|()| done),
+        }
+    }
+
+    fn set_conf(&mut self, wanted: &PortPlan, port: &Port, faults: &mut Faults) {
+        let mut changes = conf::changes(&wanted.conf, port.conf.as_ref());
+        // Set by us in another role, or while the venue used the cluster's network: not ours to keep any more.
+        let released = conf::released(&wanted.conf, &self.previous.conf(&port.name));
+        if changes.is_empty() && released.is_empty() {
+            return;
+        }
+        if let Some(conf) = &port.conf {
+            self.previous.remember_conf(&port.name, &changes, conf);
+        }
+        changes.extend(&released);
+        match conf::write(&mut self.rtnl, port.index, &changes) {
+            Ok(()) => self.previous.forget_conf(&port.name, &released),
+            Err(error) => faults.settings_refused(&port.name, &changes, error),
+        }
+    }
+
+    fn set_addresses(&mut self, wanted: &PortPlan, port: &Port, held: &[Held], faults: &mut Faults) {
+        if wanted.up && !port.up {
+            let sent = self.rtnl.carry_out(&rtnetlink::set_up(port.index));
+            let refused = |error| Refused::new(format!("{}: cannot be switched on", port.name), error).into();
+            faults.note(sent.map_err(refused));
+        }
+        for &address in wanted.addresses.iter().filter(|&address| !held.iter().any(|held| held.address == *address)) {
+            if faults.permit(&port.name, address) {
+                faults.note(self.add_address(port, address));
+            }
+        }
+        // Also of an earlier run, with other settings.
+        for held in held.iter().filter(|held| !wanted.addresses.contains(&held.address)) {
+            if held.marked || self.previous.added(&port.name, held.address) {
+                faults.note(give_back(&mut self.rtnl, &mut self.previous, port, held.address));
+            }
+        }
+    }
+
+    fn add_address(&mut self, port: &Port, address: Ipv4Net) -> Result<(), LinkError> {
+        self.previous.remember_address(&port.name, address);
+        let message = address_message(port.index, address);
+        match self.rtnl.send(Request::NewAddress, &message, ADD) {
+            Err(error) if error.errno() == Some(Errno::EXIST) => {
+                self.previous.forget_address(&port.name, address);
+                Ok(())
+            }
+            result => {
+                let what = || format!("{}: cannot be given the address {address}", port.name);
+                Ok(result.map_err(|error| Refused::new(what(), error))?)
+            }
+        }
+    }
+
+    /// Ports that were in the plan and are no longer: put back, as far as it goes. The first time that may be any port: an
+    /// earlier run may have had other settings.
+    fn let_go(&mut self, plan: &LinkPlan, ports: &[Port], addresses: &[Held]) {
+        let all = || ports.iter().map(|port| (port.index, port.name.clone())).collect();
+        let held = self.held.take().unwrap_or_else(all);
+        for (index, name) in held.iter().filter(|(index, _)| !plan.ports.iter().any(|port| port.index == *index)) {
+            if let Some(port) = ports.iter().find(|port| port.index == *index) {
+                // A port that does not take it back is not a fault of those that stay; `off` tries again.
+                let result = put_back_addresses(&mut self.rtnl, &mut self.previous, name, port, addresses)
+                    .and_then(|_| put_back_conf(&mut self.rtnl, &self.previous, name, port));
+                if let Err(error) = result {
+                    debug!(port = %name, %error, "a port was not put back as it was");
+                }
+            }
+        }
+        self.held = Some(plan.ports.iter().map(|port| (port.index, port.name.clone())).collect());
+    }
+}
+
+impl Sink for LinkSink {
+    type Desired = LinkPlan;
+    const OUTPUT: Output = Output::Link;
+
+    async fn apply(&mut self, desired: &LinkPlan) -> Result<Applied, ApplyError> {
+        self.apply_all(desired)
+    }
+}
+
+/// The addresses that we gave to ports since the machine started and have not taken away, by port.
+pub fn added(state_directory: &Path) -> Vec<(String, Ipv4Net)> {
+    Previous::open(state_directory).all_added()
+}
+
+/// Returns the names of the ports on which forwarding was off before we switched it on, in any run since the machine started.
+pub fn opened(state_directory: &Path) -> Vec<String> {
+    Previous::open(state_directory).opened()
+}
+
+/// The file that remembers; for messages.
+pub fn record(state_directory: &Path) -> PathBuf {
+    previous::path(state_directory)
+}
+
+/// Whether a kernel of this release keeps our mark on addresses (`IFA_PROTO`, since 5.18), so that one without it is not ours.
+fn keeps_marks(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
+    numbers.next().zip(numbers.next()).is_some_and(|version| version >= (5, 18))
+}
+
+fn put_back_addresses(
+    rtnl: &mut Rtnl,
+    previous: &mut Previous,
+    name: &str,
+    port: &Port,
+    addresses: &[Held],
+) -> Result<Vec<String>, LinkError> {
+    let mut done = Vec::new();
+    for held in addresses.iter().filter(|held| held.index == port.index) {
+        if held.marked || previous.added(name, held.address) {
+            give_back(rtnl, previous, port, held.address)?;
+            done.push(format!("{name}: removed the address {}", held.address));
+        }
+    }
+    Ok(done)
+}
+
+fn put_back_conf(rtnl: &mut Rtnl, previous: &Previous, name: &str, port: &Port) -> Result<Vec<String>, LinkError> {
+    let mut before = previous.conf(name);
+    // Somebody wants all ports to forward, who perhaps came after us.
+    before.forwarding = before.forwarding.filter(|forwarded| *forwarded || !link::is_forwarding_everywhere());
+    let changes = conf::changes(&before, port.conf.as_ref());
+    if changes.is_empty() {
+        return Ok(Vec::new());
+    }
+    conf::write(rtnl, port.index, &changes)
+        .map_err(|error| Refused::new(format!("{name}: cannot put back {}", conf::named(&changes)), error))?;
+    Ok(vec![format!("{name}: put back {}", conf::named(&changes))])
+}
+
+/// Takes an address away without taking others of its subnet along (`promote_secondaries`), and forgets it: who adds it to
+/// this port later is somebody else.
+fn give_back(rtnl: &mut Rtnl, previous: &mut Previous, port: &Port, address: Ipv4Net) -> Result<(), LinkError> {
+    let promote = |value| vec![conf::Change { setting: conf::PROMOTE_SECONDARIES, value }];
+    let alters = port.conf.as_ref().and_then(|conf| conf.get(conf::PROMOTE_SECONDARIES)) == Some(0);
+    let tell =
+        |error: NetlinkError| Refused::new(format!("{}: cannot give back the address {address}", port.name), error);
+    if alters {
+        conf::write(rtnl, port.index, &promote(1)).map_err(tell)?;
+    }
+    let removed = rtnl.send(Request::DelAddress, &address_message(port.index, address), 0);
+    if alters {
+        conf::write(rtnl, port.index, &promote(0)).map_err(tell)?;
+    }
+    match removed {
+        Err(error) if error.errno() != Some(Errno::ADDRNOTAVAIL) => Err(tell(error).into()),
+        _ => {
+            previous.forget_address(&port.name, address);
+            Ok(())
+        }
+    }
+}
+
+fn address_message(index: LinkIndex, address: Ipv4Net) -> AddressMessage {
+    let builder = AddressMessageBuilder::<std::net::Ipv4Addr>::new().index(index);
+    let mut message = builder.address(address.addr(), address.prefix_len()).build();
+    message.attributes.push(AddressAttribute::Protocol(ROUTE_PROTOCOL.into()));
+    message
+}
+
+fn read_ports(rtnl: &mut Rtnl) -> Result<Vec<Port>, LinkError> {
+    Ok(rtnl.dump(Listing::Links, port).map_err(|error| Refused::new("cannot list the interfaces", error))?)
+}
+
+fn port(message: &Message<'_>) -> Option<Port> {
+    let mut events = Vec::new();
+    link::parse(message, &mut events);
+    let Event::Link(Change::Present(link)) = events.into_iter().next()? else { return None };
+    Some(Port { index: link.index, name: link.name, up: link.up, conf: Conf::read(message) })
+}
+
+fn read_addresses(rtnl: &mut Rtnl) -> Result<Vec<Held>, LinkError> {
+    let events = rtnl.events(Listing::Addresses).map_err(|error| Refused::new("cannot list the addresses", error))?;
+    Ok(events.into_iter().filter_map(held).collect())
+}
+
+fn held(event: Event) -> Option<Held> {
+    match event {
+        Event::Address(Change::Present(Address { index, address: IpNet::V4(address), protocol, .. })) => {
+            Some(Held { index, address, marked: protocol == ROUTE_PROTOCOL })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::keeps_marks;
+
+    #[test]
+    fn marks_are_known_since_their_release() {
+        assert!(["5.18.0", "6.1.0-37-amd64", "6.12.25+rpt-rpi-v8", "10.0"].iter().all(|release| keeps_marks(release)));
+        assert!(!["5.17.9", "5.10.0-8-arm64", "4.19", "", "odd"].iter().any(|release| keeps_marks(release)));
+    }
+}

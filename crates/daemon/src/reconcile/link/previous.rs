@@ -1,0 +1,308 @@
+//! What ports were like before we changed them: `previous.json` in `$STATE_DIRECTORY`, so that `off` can put it back
+//! also when the daemon is dead. Settings do not outlive a boot, so neither does the record.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use super::conf::{self, Change, Conf};
+use super::error::LinkError;
+use crate::decide::InterfaceConf;
+use crate::files::folder::{self, Folder};
+
+const SCHEMA: u32 = 1;
+/// Of the state folder where nobody has made it.
+const STATE_MODE: u32 = 0o750;
+/// No machine has more ports, and no port more addresses of ours: a record beyond that is not ours.
+const MOST_PORTS: usize = 1024;
+const MOST_ADDRESSES: usize = 64;
+/// Ports that are gone and still known.
+const MOST_GONE: usize = 32;
+
+/// The record and its file.
+#[derive(Debug)]
+pub struct Previous {
+    path: PathBuf,
+    record: Record,
+    /// why the file does not hold the record
+    unkept: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+struct Record {
+    schema: u32,
+    /// `/proc/sys/kernel/random/boot_id`
+    boot: String,
+    /// by name
+    ports: BTreeMap<String, Port>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+struct Port {
+    /// values before our first change of this boot, by their names in `/proc/sys/net/ipv4/conf`
+    conf: BTreeMap<String, u32>,
+    /// addresses that we added
+    added: BTreeSet<String>,
+}
+
+impl Record {
+    /// The record without what we never write: it lies in a folder of the service's user, and root carries it out.
+    fn within_bounds(mut self) -> Self {
+        self.ports.retain(|name, port| {
+            port.conf.retain(|name, value| conf::number(name).is_some_and(|setting| *value <= conf::highest(setting)));
+            port.added.retain(|text| text.parse::<Ipv4Net>().is_ok_and(|address| can_be_ours(&address)));
+            is_port_name(name) && port.added.len() <= MOST_ADDRESSES
+        });
+        if self.ports.len() > MOST_PORTS {
+            self.ports.clear();
+        }
+        self
+    }
+}
+
+/// A name that the kernel gives a port (`dev_valid_name`).
+fn is_port_name(name: &str) -> bool {
+    let fine = |c: char| !c.is_whitespace() && !matches!(c, '/' | ':');
+    (1..16).contains(&name.len()) && name != "lo" && !matches!(name, "." | "..") && name.chars().all(fine)
+}
+
+/// An address that a cluster's port can be given by the settings.
+fn can_be_ours(address: &Ipv4Net) -> bool {
+    let host = address.addr();
+    !(host.is_loopback() || host.is_unspecified() || host.is_multicast() || host.is_broadcast())
+}
+
+pub fn path(state_directory: &Path) -> PathBuf {
+    state_directory.join("previous.json")
+}
+
+impl Previous {
+    /// Reads the record of this boot; an unreadable one or one of an earlier boot counts as empty.
+    pub fn open(state_directory: &Path) -> Self {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+        let path = path(state_directory);
+        let read = folder::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+        let record = read.filter(|record| record.schema == SCHEMA && record.boot == boot);
+        let record =
+            record.map(Record::within_bounds).unwrap_or(Record { schema: SCHEMA, boot, ports: BTreeMap::new() });
+        Self { path, record, unkept: None }
+    }
+
+    /// Forgets ports that are gone, when they are many: an adapter may come under ever new names. One that comes back is new to the
+    /// kernel, and has its settings from before us; one that is only renamed for a while is still known.
+    pub fn forget_gone(&mut self, here: &BTreeSet<&str>) {
+        let is_gone = |name: &String| !here.contains(name.as_str());
+        if self.record.ports.keys().filter(|name| is_gone(name)).count() > MOST_GONE {
+            self.record.ports.retain(|name, _| !is_gone(name));
+            self.save();
+        }
+    }
+
+    /// Why what this run knows is not in the file: the disk is full, say, or may not be written.
+    pub fn unkept(&self) -> Option<&str> {
+        self.unkept.as_deref()
+    }
+
+    /// Tries again to write what could not be written.
+    pub fn catch_up(&mut self) {
+        if self.unkept.is_some() {
+            self.save();
+        }
+    }
+
+    /// Notes the values that `changes` will overwrite, unless that port's are known already.
+    pub fn remember_conf(&mut self, name: &str, changes: &[Change], now: &Conf) {
+        let mut altered = false;
+        let port = self.record.ports.entry(name.to_owned()).or_default();
+        for change in changes {
+            if let Some(value) = now.get(change.setting) {
+                port.conf.entry(conf::name(change.setting).to_owned()).or_insert_with(|| {
+                    altered = true;
+                    value
+                });
+            }
+        }
+        if altered {
+            self.save();
+        }
+    }
+
+    /// Forgets settings that have been put back.
+    pub fn forget_conf(&mut self, name: &str, changes: &[Change]) {
+        let Some(port) = self.record.ports.get_mut(name).filter(|_| !changes.is_empty()) else { return };
+        for change in changes {
+            port.conf.remove(conf::name(change.setting));
+        }
+        self.save();
+    }
+
+    pub fn remember_address(&mut self, name: &str, address: Ipv4Net) {
+        if self.record.ports.entry(name.to_owned()).or_default().added.insert(address.to_string()) {
+            self.save();
+        }
+    }
+
+    pub fn forget_address(&mut self, name: &str, address: Ipv4Net) {
+        if self.record.ports.get_mut(name).is_some_and(|port| port.added.remove(&address.to_string())) {
+            self.save();
+        }
+    }
+
+    /// Takes an address out of what this run knows; the file stays as it is.
+    pub fn disown(&mut self, name: &str, address: Ipv4Net) {
+        if let Some(port) = self.record.ports.get_mut(name) {
+            port.added.remove(&address.to_string());
+        }
+    }
+
+    pub fn added(&self, name: &str, address: Ipv4Net) -> bool {
+        self.record.ports.get(name).is_some_and(|port| port.added.contains(&address.to_string()))
+    }
+
+    /// All of them, by port.
+    pub fn all_added(&self) -> Vec<(String, Ipv4Net)> {
+        let ports = self.record.ports.iter();
+        ports
+            .flat_map(|(name, port)| port.added.iter().filter_map(|text| Some((name.clone(), text.parse().ok()?))))
+            .collect()
+    }
+
+    /// Returns the names of the ports on which forwarding was off before us.
+    pub fn opened(&self) -> Vec<String> {
+        let off = |port: &Port| port.conf.get(conf::name(conf::FORWARDING)) == Some(&0);
+        self.record.ports.iter().filter(|(_, port)| off(port)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The settings as they were, as far as we changed them.
+    pub fn conf(&self, name: &str) -> InterfaceConf {
+        let value = |setting| {
+            let port = self.record.ports.get(name)?;
+            port.conf.get(conf::name(setting)).copied().filter(|value| *value <= conf::highest(setting))
+        };
+        let small = |setting| value(setting).and_then(|value| u8::try_from(value).ok());
+        InterfaceConf {
+            forwarding: value(conf::FORWARDING).map(|value| value != 0),
+            arp_ignore: small(conf::ARP_IGNORE),
+            arp_announce: small(conf::ARP_ANNOUNCE),
+            rp_filter: small(conf::RP_FILTER),
+            accept_local: value(conf::ACCEPT_LOCAL).map(|value| value != 0),
+            ignore_routes_with_linkdown: value(conf::IGNORE_ROUTES_WITH_LINKDOWN).map(|value| value != 0),
+            accept_redirects: small(conf::ACCEPT_REDIRECTS),
+            send_redirects: small(conf::SEND_REDIRECTS),
+            accept_source_route: small(conf::ACCEPT_SOURCE_ROUTE),
+        }
+    }
+
+    /// Everything has been put back.
+    pub fn remove(self) -> Result<(), LinkError> {
+        folder::remove(&self.path).map_err(|source| LinkError::RecordStays { path: self.path, source })
+    }
+
+    /// A full or read-only disk must not keep the nodes from the internet: what cannot be written is still known to this
+    /// run, and our addresses carry our mark. It is said, and tried again.
+    fn save(&mut self) {
+        let result = self.write();
+        self.unkept = result.err().map(|error| format!("{} cannot be written: {error}", self.path.display()));
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let text = serde_json::to_vec_pretty(&self.record)?;
+        if let Some(above) = self.path.parent() {
+            Folder::make(above, STATE_MODE)?;
+        }
+        folder::replace(&self.path, text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn adapters_under_ever_new_names_do_not_fill_the_record() {
+        let held = tempfile::tempdir().unwrap();
+        let directory = held.path().to_owned();
+        let address: Ipv4Net = "192.168.50.1/24".parse().unwrap();
+        let mut previous = Previous::open(&directory);
+        let rounds = 3 * MOST_GONE;
+        for number in 0..rounds {
+            let adapter = format!("usb{number}");
+            previous.remember_address("eth0", address);
+            previous.remember_address(&adapter, address);
+            previous.forget_gone(&BTreeSet::from(["eth0", adapter.as_str()]));
+        }
+        assert!(previous.added("eth0", address) && previous.added(&format!("usb{}", rounds - 1), address));
+        let kept = Previous::open(&directory).record.ports.len();
+        assert!(kept <= MOST_GONE + 2, "{kept} ports are kept");
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    /// The record lies where the service's user writes, and root puts back what it says.
+    #[test]
+    fn what_we_never_write_is_not_put_back() {
+        let held = tempfile::tempdir().unwrap();
+        let directory = held.path().to_owned();
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        let conf = r#"{"arp_ignore":255,"rp_filter":7,"accept_local":1,"forwarding":2,"disable_policy":1}"#;
+        let ports = format!(
+            r#""eth1":{{"conf":{conf},"added":["127.0.0.1/8","192.168.50.1/24","x"]}},"../all":{{"conf":{conf},"added":[]}},"lo":{{"conf":{conf},"added":["192.168.50.1/24"]}}"#
+        );
+        let text = format!(r#"{{"schema":1,"boot":"{}","ports":{{{ports}}}}}"#, boot.trim());
+        fs::write(path(&directory), text).unwrap();
+        let previous = Previous::open(&directory);
+        fs::remove_dir_all(directory).unwrap();
+        assert_eq!(previous.conf("eth1"), InterfaceConf { accept_local: Some(true), ..InterfaceConf::default() });
+        assert_eq!(previous.all_added(), [("eth1".to_owned(), "192.168.50.1/24".parse().unwrap())]);
+        assert_eq!(previous.record.ports.len(), 1);
+    }
+
+    #[test]
+    fn an_address_of_ours_is_known_after_a_restart_and_an_older_boot_is_not_believed() {
+        let held = tempfile::tempdir().unwrap();
+        let directory = held.path().to_owned();
+        let address = "192.168.50.1/24".parse().unwrap();
+        let mut previous = Previous::open(&directory);
+        previous.remember_address("eth0", address);
+        assert!(Previous::open(&directory).added("eth0", address));
+        assert_eq!(Previous::open(&directory).all_added(), [("eth0".to_owned(), address)]);
+        previous.record.boot = "another".into();
+        previous.save();
+        assert!(!Previous::open(&directory).added("eth0", address));
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_said_and_written_later() {
+        let held = tempfile::tempdir().unwrap();
+        let directory = held.path().to_owned();
+        let place = directory.join("state");
+        fs::write(&place, "a file where the folder should be").unwrap();
+        let address = "192.168.50.1/24".parse().unwrap();
+        let mut previous = Previous::open(&place);
+        previous.remember_address("eth0", address);
+        assert!(previous.unkept().unwrap().contains("state/previous.json cannot be written"));
+        assert!(previous.added("eth0", address), "this run knows it");
+        fs::remove_file(&place).unwrap();
+        previous.catch_up();
+        assert_eq!(previous.unkept(), None);
+        assert!(Previous::open(&place).added("eth0", address), "the folder is made");
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn the_first_value_seen_is_the_one_to_put_back() {
+        let held = tempfile::tempdir().unwrap();
+        let directory = held.path().to_owned();
+        let mut previous = Previous::open(&directory);
+        let change = [Change { setting: conf::RP_FILTER, value: 2 }];
+        previous.remember_conf("eth1", &change, &Conf::of(&[(conf::RP_FILTER, 1)]));
+        previous.remember_conf("eth1", &change, &Conf::of(&[(conf::RP_FILTER, 2)]));
+        let put_back = Previous::open(&directory).conf("eth1");
+        assert_eq!(put_back, InterfaceConf { rp_filter: Some(1), ..InterfaceConf::default() });
+        fs::remove_dir_all(directory).unwrap();
+    }
+}

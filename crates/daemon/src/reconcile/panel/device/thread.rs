@@ -1,0 +1,152 @@
+//! The thread of an ornament: its orders, its work, and what becomes of it when it panics.
+
+use std::sync::mpsc as orders;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Lease, PanelError, Reporter};
+use crate::event::{ApplyError, Event, Output};
+use crate::reconcile::error::Panicked;
+use crate::supervise::spawn_thread;
+
+/// What the thread can be told.
+#[derive(Debug)]
+enum Order<Picture, Settings, Last> {
+    Show(Picture),
+    /// the next page, now
+    Turn,
+    Hotplug,
+    Reconfigure(Box<Settings>),
+    Stop(Last, oneshot::Sender<Result<(), ApplyError>>),
+    /// the lease lives again
+    Wake,
+}
+
+/// What it does.
+pub trait Worker {
+    /// what is to be seen
+    type Picture: Send + 'static;
+    type Settings: Send + 'static;
+    /// what is to be seen when the daemon has ended
+    type Last: Send + 'static;
+
+    /// Does what is due; how long until there is something to do again.
+    fn work(&mut self) -> Option<Duration>;
+    fn show(&mut self, picture: Self::Picture);
+    /// A person wants to see the next page of the picture, and to have time to read it.
+    fn turn(&mut self) {}
+    /// A device may have come or gone.
+    fn hotplug(&mut self);
+    fn reconfigure(&mut self, settings: Self::Settings);
+    fn finish(&mut self, last: Self::Last) -> Result<(), ApplyError>;
+    /// After a panic: nothing about the device is known.
+    fn recover(&mut self, error: ApplyError);
+}
+
+/// The way to the thread. Nothing here waits. When it is dropped the thread ends and leaves the device as it is.
+#[derive(Debug)]
+pub struct Handle<Picture, Settings, Last> {
+    orders: orders::Sender<Order<Picture, Settings, Last>>,
+    lease: Lease,
+}
+
+/// Starts the thread of the worker that `make` makes in it; `name` is the thread's, and people's.
+pub fn start<W: Worker + 'static>(
+    name: &'static str,
+    output: Output,
+    events: mpsc::Sender<Event>,
+    make: impl FnOnce(Lease, Reporter) -> W + Send + 'static,
+) -> Handle<W::Picture, W::Settings, W::Last> {
+    let (sender, receiver) = orders::channel();
+    let lease = Lease::new();
+    let mut reporter = Reporter::new(events.clone(), output);
+    let thread_lease = lease.clone();
+    let started = spawn_thread(
+        name,
+        move || make(thread_lease, Reporter::new(events, output)),
+        move |worker| run(worker, &receiver),
+        move |worker, panic| worker.recover(Panicked::new(format!("the {name}'s thread"), panic).into()),
+    );
+    if let Err(source) = started {
+        reporter.report(Err(PanelError::NoThread { name, source }.into()));
+    }
+    Handle { orders: sender, lease }
+}
+
+/// Returns when the daemon stops.
+fn run<W: Worker>(worker: &mut W, orders: &orders::Receiver<Order<W::Picture, W::Settings, W::Last>>) {
+    loop {
+        let order = match worker.work() {
+            Some(wait) => orders.recv_timeout(wait),
+            None => orders.recv().map_err(|_| orders::RecvTimeoutError::Disconnected),
+        };
+        let mut next = match order {
+            Ok(order) => Some(order),
+            Err(orders::RecvTimeoutError::Timeout) => None,
+            Err(orders::RecvTimeoutError::Disconnected) => return,
+        };
+        // The latest value wins: what has piled up during a transfer is not shown one by one.
+        while let Some(order) = next {
+            match order {
+                Order::Show(picture) => worker.show(picture),
+                Order::Turn => worker.turn(),
+                Order::Hotplug => worker.hotplug(),
+                Order::Reconfigure(settings) => worker.reconfigure(*settings),
+                Order::Wake => {}
+                Order::Stop(last, done) => {
+                    let _ = done.send(worker.finish(last));
+                    return;
+                }
+            }
+            next = orders.try_recv().ok();
+        }
+    }
+}
+
+impl<Picture, Settings, Last> Handle<Picture, Settings, Last> {
+    /// What is to be seen from now on.
+    pub fn show(&self, picture: Picture) {
+        self.order(Order::Show(picture));
+    }
+
+    /// A person wants to see the next page.
+    pub fn turn(&self) {
+        self.order(Order::Turn);
+    }
+
+    /// Shows that the main loop lives. Without this for [`LEASE`](super::LEASE) the device shows that it does not.
+    pub fn renew_lease(&self) {
+        if self.lease.renew() {
+            self.order(Order::Wake);
+        }
+    }
+
+    /// A device may have come: try now.
+    pub fn hotplug(&self) {
+        self.order(Order::Hotplug);
+    }
+
+    pub fn reconfigure(&self, settings: Settings) {
+        self.order(Order::Reconfigure(Box::new(settings)));
+    }
+
+    /// Shows a last picture and ends the thread. The answer comes when the device has taken it, or at once when there is none;
+    /// wait for it only so long: a stuck bus never answers.
+    pub fn stop(self, last: Last) -> oneshot::Receiver<Result<(), ApplyError>> {
+        let (done, acknowledged) = oneshot::channel();
+        self.order(Order::Stop(last, done));
+        acknowledged
+    }
+
+    /// As if the main loop had been silent for the whole of the lease.
+    #[cfg(test)]
+    pub fn fall_silent(&self) {
+        self.lease.backdate();
+    }
+
+    fn order(&self, order: Order<Picture, Settings, Last>) {
+        // The thread ends only after `stop`, which takes the handle.
+        let _ = self.orders.send(order);
+    }
+}

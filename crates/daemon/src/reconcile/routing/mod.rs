@@ -1,0 +1,314 @@
+//! Policy routing: rules and routes of ours, known by their protocol number. What others put there is never touched.
+//!
+//! Order: routes, then the rules that lead to them; then rules that are too many, then routes. At no moment does a rule
+//! of ours point at a table that is not ready.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use bramblegate_netlink::NetlinkError;
+use bramblegate_netlink::packet::AddressFamily;
+use bramblegate_netlink::packet::route::{RouteMessage, RouteProtocol, RouteScope};
+use bramblegate_netlink::packet::rule::{RuleAction, RuleAttribute, RuleMessage};
+use bramblegate_netlink::rtnetlink::Listing;
+use ipnet::IpNet;
+use rtnetlink::RouteMessageBuilder;
+use rustix::io::Errno;
+
+use crate::decide::{ROUTE_PROTOCOL, RoutingPlan};
+use crate::event::{Applied, ApplyError, ApplyErrorKind, Change, Event, Output, Route, Rule};
+use crate::reconcile::Sink;
+use crate::reconcile::error::{OutputError, Refused, into_apply_error};
+use crate::reconcile::rtnl::{ADD, REPLACE, Request, Rtnl};
+
+/// Brings rules and routes of ours to a [`RoutingPlan`].
+#[derive(Debug, Default)]
+pub struct RoutingSink {
+    rtnl: Rtnl,
+    /// the rules that were in the kernel after the last order
+    held: BTreeSet<Rule>,
+    /// when it was last told that others had taken some away
+    told: Option<Instant>,
+}
+
+/// Who takes them away again and again is told so seldom.
+const TOLD: Duration = Duration::from_secs(60);
+
+/// What to do, in this order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Diff {
+    /// with the flags of the request: add, or replace one of ours
+    routes_to_add: Vec<(Route, u16)>,
+    rules_to_add: Vec<Rule>,
+    rules_to_delete: Vec<Rule>,
+    routes_to_delete: Vec<Route>,
+}
+
+impl Sink for RoutingSink {
+    type Desired = RoutingPlan;
+    const OUTPUT: Output = Output::Routing;
+
+    async fn apply(&mut self, desired: &RoutingPlan) -> Result<Applied, ApplyError> {
+        let (rules, routes) = ours(&mut self.rtnl)?;
+        let diff = compare(desired, &rules, &routes);
+        // The kernel itself drops routes, but never a rule.
+        let held = std::mem::take(&mut self.held);
+        let undone = diff.rules_to_add.iter().any(|rule| held.contains(rule))
+            && self.told.is_none_or(|told| told.elapsed() >= TOLD);
+        if undone {
+            self.told = Some(Instant::now());
+        }
+        carry_out(&mut self.rtnl, &diff)?;
+        self.held = BTreeSet::from_iter(desired.rules.iter().map(as_kernel_rule));
+        Ok(Applied::Routing { undone })
+    }
+}
+
+/// An error of rules and routes.
+#[derive(Debug, thiserror::Error)]
+pub enum RoutingError {
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// the applier of the ports is about to add it
+    #[error("{route} waits for its source address")]
+    NoSource { route: String },
+}
+
+impl OutputError for RoutingError {
+    fn kind(&self) -> ApplyErrorKind {
+        match self {
+            Self::Refused(error) => error.kind(),
+            Self::NoSource { .. } => ApplyErrorKind::Waiting,
+        }
+    }
+
+    fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused(error) => error.remedy(),
+            Self::NoSource { .. } => None,
+        }
+    }
+}
+
+into_apply_error!(RoutingError);
+
+/// Removes all rules and routes of ours. Says what it did, one line each.
+///
+/// # Errors
+/// The kernel could not list or would not remove them.
+pub async fn restore() -> Result<Vec<String>, RoutingError> {
+    let mut rtnl = Rtnl::default();
+    let (rules, routes) = ours(&mut rtnl)?;
+    let diff = compare(&RoutingPlan::default(), &rules, &routes);
+    carry_out(&mut rtnl, &diff)?;
+    let rules = diff.rules_to_delete.iter().map(|rule| format!("removed {}", name_of_rule(rule)));
+    let routes = diff.routes_to_delete.iter().map(|route| format!("removed {}", name_of_route(route)));
+    Ok(rules.chain(routes).collect())
+}
+
+/// Rules and routes that carry our protocol number.
+fn ours(rtnl: &mut Rtnl) -> Result<(BTreeSet<Rule>, BTreeSet<Route>), RoutingError> {
+    let rules = rtnl.events(Listing::Rules).map_err(|error| Refused::new("cannot list the routing rules", error))?;
+    let routes = rtnl.events(Listing::Routes).map_err(|error| Refused::new("cannot list the routes", error))?;
+    let rules = rules.into_iter().filter_map(|event| match event {
+        Event::Rule(Change::Present(rule)) if rule.protocol == ROUTE_PROTOCOL => Some(rule),
+        _ => None,
+    });
+    let routes = routes.into_iter().filter_map(|event| match event {
+        Event::Route(Change::Present(route)) if route.protocol == ROUTE_PROTOCOL => Some(route),
+        _ => None,
+    });
+    Ok((BTreeSet::from_iter(rules), BTreeSet::from_iter(routes)))
+}
+
+/// Pure: what turns what is there into what should be.
+fn compare(plan: &RoutingPlan, rules: &BTreeSet<Rule>, routes: &BTreeSet<Route>) -> Diff {
+    let wanted_rules = BTreeSet::from_iter(plan.rules.iter().map(as_kernel_rule));
+    let wanted_routes: Vec<_> = plan.routes.iter().map(as_kernel_route).collect();
+    let mut routes_to_add: Vec<_> = wanted_routes
+        .iter()
+        .filter(|wanted| !routes.iter().any(|held| same_route(wanted, held)))
+        .map(|wanted| (wanted.clone(), if routes.iter().any(|held| key(held) == key(wanted)) { REPLACE } else { ADD }))
+        .collect();
+    // A gateway is only accepted once there is a route to it.
+    routes_to_add.sort_by_key(|(route, _)| route.gateway.is_some());
+    let superfluous = |held: &&Route| {
+        let replaced = routes_to_add.iter().any(|(wanted, _)| key(wanted) == key(held));
+        !replaced && !wanted_routes.iter().any(|wanted| same_route(wanted, held))
+    };
+    let mut routes_to_delete: Vec<_> = routes.iter().filter(superfluous).cloned().collect();
+    routes_to_delete.sort_by_key(|route| route.gateway.is_none());
+    Diff {
+        rules_to_add: wanted_rules.difference(rules).cloned().collect(),
+        rules_to_delete: rules.difference(&wanted_rules).cloned().collect(),
+        routes_to_add,
+        routes_to_delete,
+    }
+}
+
+/// Does all that can be done; the first thing that could not is told, and that something has to wait only if that is all. An
+/// uplink that has just gone does not keep the others from their routes.
+fn carry_out(rtnl: &mut Rtnl, diff: &Diff) -> Result<(), RoutingError> {
+    let mut failure = None;
+    let mut waiting = None;
+    let mut note = |what: &str, name: String, result: Result<(), NetlinkError>| {
+        if let Err(error) = result {
+            failure.get_or_insert_with(|| Refused::new(format!("cannot {what} {name}"), error).into());
+        }
+    };
+    for (route, flags) in &diff.routes_to_add {
+        match add_route(rtnl, route, *flags) {
+            Err(error) if error.errno() == Some(Errno::INVAL) && lacks_its_source(rtnl, route) => {
+                waiting.get_or_insert_with(|| RoutingError::NoSource { route: name_of_route(route) });
+            }
+            result => note("add", name_of_route(route), result),
+        }
+    }
+    for rule in &diff.rules_to_add {
+        let added = rtnl.send(Request::NewRule, &rule_message(rule), ADD);
+        note("add", name_of_rule(rule), accept(added, &[Errno::EXIST]));
+    }
+    for rule in &diff.rules_to_delete {
+        let removed = rtnl.send(Request::DelRule, &rule_message(rule), 0);
+        note("remove", name_of_rule(rule), accept(removed, &[Errno::NOENT]));
+    }
+    for route in &diff.routes_to_delete {
+        let removed = route_message(route).and_then(|message| rtnl.send(Request::DelRoute, &message, 0));
+        note("remove", name_of_route(route), accept(removed, &[Errno::SRCH, Errno::NODEV]));
+    }
+    failure.or(waiting).map_or(Ok(()), Err)
+}
+
+/// No port holds the address that the route prefers as its source: somebody has just taken it away, and the applier of the
+/// ports has not put it back yet.
+fn lacks_its_source(rtnl: &mut Rtnl, route: &Route) -> bool {
+    let Some(source) = route.preferred_source else { return false };
+    let is_source =
+        |event: &Event| matches!(event, Event::Address(Change::Present(held)) if held.address.addr() == source);
+    rtnl.events(Listing::Addresses).is_ok_and(|events| !events.iter().any(is_source))
+}
+
+/// The plain form first: with `onlink` the kernel refuses a gateway that is one of our own addresses on another port,
+/// without it one that no route leads to.
+fn add_route(rtnl: &mut Rtnl, route: &Route, flags: u16) -> Result<(), NetlinkError> {
+    let send = |rtnl: &mut Rtnl, route: &Route| rtnl.send(Request::NewRoute, &route_message(route)?, flags);
+    match send(rtnl, route) {
+        Err(error)
+            if route.gateway.is_some()
+                && !route.onlink
+                && matches!(error.errno(), Some(Errno::NETUNREACH | Errno::INVAL | Errno::HOSTUNREACH)) =>
+        {
+            send(rtnl, &Route { onlink: true, ..route.clone() }).map_err(|_| error)
+        }
+        result => result,
+    }
+}
+
+fn accept(result: Result<(), NetlinkError>, also: &[Errno]) -> Result<(), NetlinkError> {
+    match result {
+        Err(error) if error.errno().is_some_and(|errno| also.contains(&errno)) => Ok(()),
+        other => other,
+    }
+}
+
+/// What the kernel takes for one and the same route.
+fn key(route: &Route) -> (u32, IpNet, u32) {
+    (route.table, route.destination, route.metric)
+}
+
+/// Equal but for `onlink`, which is only a way to get a route accepted.
+fn same_route(a: &Route, b: &Route) -> bool {
+    let plain = |route: &Route| Route { onlink: false, ..route.clone() };
+    plain(a) == plain(b)
+}
+
+/// As the kernel will tell it: no host bits, our protocol, IPv6's default metric.
+fn as_kernel_route(route: &Route) -> Route {
+    const IP6_RT_PRIO_USER: u32 = 1024;
+    let v6 = route.destination.addr().is_ipv6();
+    let metric = if v6 && route.metric == 0 { IP6_RT_PRIO_USER } else { route.metric };
+    Route { destination: route.destination.trunc(), protocol: ROUTE_PROTOCOL, metric, ..route.clone() }
+}
+
+fn as_kernel_rule(rule: &Rule) -> Rule {
+    let network = |net: Option<IpNet>| net.map(|net| net.trunc()).filter(|net| net.prefix_len() > 0);
+    Rule {
+        source: network(rule.source),
+        destination: network(rule.destination),
+        protocol: ROUTE_PROTOCOL,
+        ..rule.clone()
+    }
+}
+
+/// Refused like the kernel would when a route mixes address families.
+fn route_message(route: &Route) -> Result<RouteMessage, NetlinkError> {
+    let mixed = |_| NetlinkError::Refused { errno: Errno::INVAL, reason: Some("address families are mixed".into()) };
+    let mut builder = RouteMessageBuilder::<IpAddr>::new()
+        .destination_prefix(route.destination.addr(), route.destination.prefix_len())
+        .map_err(|_| mixed(()))?
+        .output_interface(route.index)
+        .table_id(route.table)
+        .protocol(RouteProtocol::Other(ROUTE_PROTOCOL))
+        .scope(if route.gateway.is_some() { RouteScope::Universe } else { RouteScope::Link });
+    if route.metric != 0 {
+        builder = builder.priority(route.metric);
+    }
+    if let Some(gateway) = route.gateway {
+        builder = builder.gateway(gateway).map_err(|_| mixed(()))?;
+    }
+    if let Some(source) = route.preferred_source {
+        builder = builder.pref_source(source).map_err(|_| mixed(()))?;
+    }
+    if route.onlink {
+        builder = builder.onlink();
+    }
+    Ok(builder.build())
+}
+
+fn rule_message(rule: &Rule) -> RuleMessage {
+    let mut message = RuleMessage::default();
+    message.header.family = if rule.ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    message.header.action = RuleAction::ToTable;
+    let attributes = &mut message.attributes;
+    if let Some(net) = rule.destination {
+        message.header.dst_len = net.prefix_len();
+        attributes.push(RuleAttribute::Destination(net.addr()));
+    }
+    if let Some(net) = rule.source {
+        message.header.src_len = net.prefix_len();
+        attributes.push(RuleAttribute::Source(net.addr()));
+    }
+    attributes.extend(rule.input.clone().map(RuleAttribute::Iifname));
+    attributes.extend(rule.output.clone().map(RuleAttribute::Oifname));
+    if let Some((mark, mask)) = rule.mark {
+        attributes.extend([RuleAttribute::FwMark(mark), RuleAttribute::FwMask(mask)]);
+    }
+    attributes.extend(rule.suppress.map(|length| RuleAttribute::SuppressPrefixLen(length.into())));
+    attributes.extend([
+        RuleAttribute::Priority(rule.preference),
+        RuleAttribute::Table(rule.table),
+        RuleAttribute::Protocol(RouteProtocol::Other(ROUTE_PROTOCOL)),
+    ]);
+    message
+}
+
+fn name_of_route(route: &Route) -> String {
+    let via = route.gateway.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
+    format!("the route {}{via} by interface {} in table {}", route.destination, route.index, route.table)
+}
+
+fn name_of_rule(rule: &Rule) -> String {
+    let mut text = format!("the rule {}:", rule.preference);
+    for (word, net) in [("from", rule.source), ("to", rule.destination)] {
+        text.extend(net.map(|net| format!(" {word} {net}")));
+    }
+    for (word, port) in [("iif", &rule.input), ("oif", &rule.output)] {
+        text.extend(port.as_ref().map(|port| format!(" {word} {port}")));
+    }
+    text.extend(rule.mark.map(|(mark, mask)| format!(" fwmark {mark:#x}/{mask:#x}")));
+    format!("{text} lookup {}", rule.table)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! What is so now and what clients have not been told of it yet.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use crate::api::status::Change;
+
+use crate::event::{Instant, NodeId};
+use crate::view::status::{NodeStatus, Snapshot};
+
+/// Nodes told in one line, at most: a line stays well below what a client may fall behind.
+const NODES_IN_A_LINE: usize = 500;
+/// Nodes of a snapshot that are written at a time.
+const NODES_IN_A_PIECE: usize = 100;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Board {
+    current: Option<Snapshot>,
+    told: Option<Snapshot>,
+    nodes: Vec<NodeStatus>,
+    /// by the slot of a node's number, its place; of who has none there is another's, or one beyond the last
+    places: Vec<u32>,
+    /// somebody reads: only then is it remembered what has not been told
+    read: bool,
+    /// places of nodes to be told
+    changed: BTreeSet<usize>,
+    /// names that are no node's any more
+    removed: BTreeSet<String>,
+    /// counts up when nodes moved to other places
+    layout: u64,
+    sequence: u64,
+}
+
+/// How far a client's snapshot has been written.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cursor {
+    layout: u64,
+    next: usize,
+    begun: bool,
+}
+
+/// The next piece of a snapshot.
+#[derive(Debug)]
+pub enum Piece {
+    Part(Vec<u8>),
+    Last(Vec<u8>),
+    /// nodes were removed while it was being written
+    Broken,
+}
+
+impl Board {
+    /// Takes the whole in; (it is the first, there is something to tell).
+    pub fn publish(&mut self, snapshot: Snapshot) -> (bool, bool) {
+        let first = self.current.is_none();
+        let news = self.told.as_ref().is_none_or(|told| snapshot.is_news_after(told));
+        if first {
+            self.told = Some(snapshot.clone());
+        }
+        self.current = Some(snapshot);
+        (first, news && !first)
+    }
+
+    /// Takes one node in; whether there is something to tell.
+    pub fn set_node(&mut self, node: NodeStatus) -> bool {
+        let Some(place) = self.place(node.id) else {
+            let place = self.nodes.len();
+            note(&mut self.places, node.id, place);
+            self.note_changed(place);
+            self.removed.remove(&node.name);
+            self.nodes.push(node);
+            return true;
+        };
+        let Some(known) = self.nodes.get_mut(place) else { return false };
+        let news = !known.is_told_by(&node);
+        let before = std::mem::replace(known, node);
+        if before.name != known.name && self.read {
+            self.removed.insert(before.name);
+            self.removed.remove(&known.name);
+        }
+        if news {
+            self.note_changed(place);
+        }
+        news
+    }
+
+    /// Costs no more than it must: it is done for every node in every round.
+    pub fn set_round_trip(&mut self, id: NodeId, rtt: Option<Duration>) {
+        if let Some(node) = self.place(id).and_then(|place| self.nodes.get_mut(place)) {
+            node.rtt = rtt;
+        }
+    }
+
+    fn place(&self, id: NodeId) -> Option<usize> {
+        let place = *self.places.get(id.slot as usize)? as usize;
+        self.nodes.get(place).filter(|node| node.id == id).map(|_| place)
+    }
+
+    /// Takes all nodes in, in their order; whether there is something to tell.
+    pub fn set_nodes(&mut self, nodes: Vec<NodeStatus>) -> bool {
+        let same = |(a, b): (&NodeStatus, &NodeStatus)| (a.id, &a.name) == (b.id, &b.name);
+        let same_places = nodes.len() == self.nodes.len() && nodes.iter().zip(&self.nodes).all(same);
+        if same_places {
+            // Each is taken in, whether or not one before it was news.
+            let mut news = false;
+            for node in nodes {
+                news |= self.set_node(node);
+            }
+            return news;
+        }
+        let before = std::mem::take(&mut self.nodes);
+        let untold = std::mem::take(&mut self.changed);
+        let known: HashMap<&str, (usize, &NodeStatus)> =
+            before.iter().enumerate().map(|(place, node)| (node.name.as_str(), (place, node))).collect();
+        let is_news = |node: &NodeStatus| {
+            let known = known.get(node.name.as_str());
+            known.is_none_or(|(place, known)| untold.contains(place) || !known.is_told_by(node))
+        };
+        if self.read {
+            let changed = nodes.iter().enumerate().filter(|(_, node)| is_news(node)).map(|(place, _)| place);
+            self.changed = BTreeSet::from_iter(changed);
+            let names = BTreeSet::from_iter(nodes.iter().map(|node| node.name.as_str()));
+            self.removed.retain(|name| !names.contains(name.as_str()));
+            let gone = before.iter().map(|node| &node.name).filter(|name| !names.contains(name.as_str()));
+            self.removed.extend(gone.cloned());
+        }
+        self.places.clear();
+        for (place, node) in nodes.iter().enumerate() {
+            note(&mut self.places, node.id, place);
+        }
+        self.nodes = nodes;
+        self.layout += 1;
+        !self.changed.is_empty() || !self.removed.is_empty()
+    }
+
+    /// Forgets one node; whether there is something to tell.
+    pub fn remove_node(&mut self, name: &str) -> bool {
+        if self.nodes.iter().all(|node| node.name != name) {
+            return false;
+        }
+        let rest = self.nodes.iter().filter(|node| node.name != name).cloned().collect();
+        self.set_nodes(rest)
+    }
+
+    /// Notes that the node at this place is to be told, if anybody reads.
+    fn note_changed(&mut self, place: usize) {
+        if self.read {
+            self.changed.insert(place);
+        }
+    }
+
+    /// Begins to remember what changes: what did until now is in the snapshot that the first client gets.
+    pub fn begin_reading(&mut self) {
+        self.told.clone_from(&self.current);
+        self.changed.clear();
+        self.removed.clear();
+        self.read = true;
+    }
+
+    /// Remembers nothing more: nobody reads. What nodes do must not fill what nobody empties.
+    pub fn end_reading(&mut self) {
+        self.read = false;
+        self.changed.clear();
+        self.removed.clear();
+    }
+
+    /// How much is remembered.
+    #[cfg(test)]
+    pub fn untold(&self) -> usize {
+        self.changed.len() + self.removed.len()
+    }
+
+    /// The next line of changes, and whether there is more to tell.
+    pub fn take_line(&mut self, now: Instant) -> (Option<Vec<u8>>, bool) {
+        let Some(current) = &self.current else { return (None, false) };
+        let mut change = self.told.as_ref().map_or_else(Change::default, |told| current.change_after(told, now));
+        if !change.is_empty() {
+            self.told = Some(current.clone());
+        }
+        let places: Vec<usize> = self.changed.iter().copied().take(NODES_IN_A_LINE).collect();
+        change.nodes = places.iter().filter_map(|place| Some(self.nodes.get(*place)?.at(now))).collect();
+        change.nodes_removed = std::mem::take(&mut self.removed).into_iter().map(Into::into).collect();
+        for place in places {
+            self.changed.remove(&place);
+        }
+        let more = !self.changed.is_empty();
+        if change.is_empty() {
+            return (None, more);
+        }
+        self.sequence += 1;
+        change.seq = self.sequence;
+        (Some(crate::api::line(&change)), more)
+    }
+
+    /// The next piece of a snapshot; a client that reads slowly holds no more than a piece.
+    pub fn piece(&self, cursor: &mut Cursor, now: Instant) -> Piece {
+        let Some(current) = &self.current else { return Piece::Broken };
+        let mut text = Vec::new();
+        if !cursor.begun {
+            *cursor = Cursor { layout: self.layout, next: 0, begun: true };
+            text = current.at(now).around_nodes().0;
+        } else if cursor.layout != self.layout {
+            return Piece::Broken;
+        }
+        for node in self.nodes.iter().skip(cursor.next).take(NODES_IN_A_PIECE) {
+            if cursor.next > 0 {
+                text.push(b',');
+            }
+            // Plain data: writing it into memory does not fail.
+            let _ = serde_json::to_writer(&mut text, &node.at(now));
+            cursor.next += 1;
+        }
+        if cursor.next < self.nodes.len() {
+            return Piece::Part(text);
+        }
+        text.extend(current.at(now).around_nodes().1);
+        Piece::Last(text)
+    }
+}
+
+/// Notes at which place the node with this number is.
+fn note(places: &mut Vec<u32>, id: NodeId, place: usize) {
+    let slot = id.slot as usize;
+    if places.len() <= slot {
+        places.resize(slot + 1, u32::MAX);
+    }
+    if let Some(known) = places.get_mut(slot) {
+        *known = u32::try_from(place).unwrap_or(u32::MAX);
+    }
+}

@@ -1,0 +1,225 @@
+//! Where edges come from: lines of a GPIO chip, or a FIFO in their place.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use linux_embedded_hal::gpio_cdev::{self, EventRequestFlags, LineEventHandle, LineRequestFlags};
+use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl, mknodat};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::config::{ButtonChip, Buttons};
+use crate::watch::readable;
+
+/// `GPIOHANDLE_REQUEST_BIAS_PULL_UP` and `_PULL_DOWN` (kernel ≥ 5.5), which gpio_cdev does not name.
+const PULL_UP: u32 = 1 << 5;
+const PULL_DOWN: u32 = 1 << 6;
+/// `GPIOEVENT_EVENT_RISING_EDGE`
+const RISING: u32 = 1;
+/// `struct gpioevent_data`
+const EVENT_SIZE: usize = 16;
+
+/// A line changed its level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edge {
+    /// on a clock of the source's own
+    pub at: Duration,
+    pub line: u32,
+    pub high: bool,
+}
+
+/// The edges of several lines, in one stream.
+pub struct Lines {
+    /// of the chip or file, for errors
+    name: String,
+    edges: mpsc::Receiver<Edge>,
+    /// one for each descriptor; end with it
+    readers: JoinSet<io::Error>,
+}
+
+impl Lines {
+    /// Those that the settings name.
+    ///
+    /// # Errors
+    /// There is no such chip, a line is taken, or may not be had.
+    pub fn open(buttons: &Buttons) -> io::Result<Self> {
+        let (sender, edges) = mpsc::channel(64);
+        let mut readers = JoinSet::new();
+        let name = match &buttons.chip {
+            ButtonChip::Gpio(label) => {
+                for (line, handle) in request(label, buttons)? {
+                    readers.spawn(read_line(readable(handle)?, line, sender.clone()));
+                }
+                format!("GPIO chip {label}")
+            }
+            ButtonChip::Emulator(path) => {
+                readers.spawn(read_fifo(readable(fifo(path)?)?, sender));
+                path.display().to_string()
+            }
+        };
+        Ok(Self { name, edges, readers })
+    }
+
+    /// The next edge.
+    ///
+    /// # Errors
+    /// The chip is gone.
+    pub async fn next(&mut self) -> io::Result<Edge> {
+        tokio::select! {
+            biased;
+            Some(edge) = self.edges.recv() => Ok(edge),
+            Some(ended) = self.readers.join_next() => {
+                let error = ended.unwrap_or_else(|panic| io::Error::other(panic.to_string()));
+                Err(io::Error::new(error.kind(), format!("{}: {error}", self.name)))
+            }
+            else => Err(io::Error::other("there are no lines")),
+        }
+    }
+}
+
+/// The lines' event handles, with the pull that a button between line and ground (or supply) needs.
+fn request(label: &str, buttons: &Buttons) -> io::Result<Vec<(u32, LineEventHandle)>> {
+    let fault = |error: gpio_cdev::Error| io::Error::other(format!("GPIO chip {label}: {error}"));
+    let mut chips = gpio_cdev::chips().map_err(fault)?.filter_map(Result::ok);
+    let mut chip = chips
+        .find(|chip| chip.label() == label || chip.name() == label)
+        .ok_or_else(|| io::Error::other(format!("there is no GPIO chip labelled {label}")))?;
+    let pull = if buttons.active_low { PULL_UP } else { PULL_DOWN };
+    let pulled = LineRequestFlags::from_bits_retain(LineRequestFlags::INPUT.bits() | pull);
+    let mut handles = Vec::new();
+    for offset in [buttons.next, buttons.acknowledge, buttons.power].into_iter().flatten() {
+        let line = chip.get_line(offset).map_err(fault)?;
+        let ask = |flags| line.events(flags, EventRequestFlags::BOTH_EDGES, "bramblegate");
+        // A chip that cannot pull has a resistor beside the button.
+        let handle = ask(pulled.clone()).or_else(|_| ask(LineRequestFlags::INPUT)).map_err(fault)?;
+        fcntl_setfl(handle.as_fd(), fcntl_getfl(handle.as_fd())? | OFlags::NONBLOCK)?;
+        handles.push((offset, handle));
+    }
+    Ok(handles)
+}
+
+async fn read_line(handle: AsyncFd<LineEventHandle>, line: u32, edges: mpsc::Sender<Edge>) -> io::Error {
+    loop {
+        let mut guard = match handle.readable().await {
+            Ok(guard) => guard,
+            Err(error) => return error,
+        };
+        let mut event = [0; EVENT_SIZE];
+        match rustix::io::read(handle.get_ref().as_fd(), &mut event) {
+            Ok(EVENT_SIZE) => {
+                let (at, high) = edge_of(&event);
+                if edges.send(Edge { at, line, high }).await.is_err() {
+                    return io::ErrorKind::Interrupted.into();
+                }
+            }
+            Ok(_) => return io::ErrorKind::UnexpectedEof.into(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+            Err(error) => return error.into(),
+        }
+    }
+}
+
+/// `struct gpioevent_data`: nanoseconds, then which edge, then padding.
+fn edge_of(event: &[u8; EVENT_SIZE]) -> (Duration, bool) {
+    let stamp = event.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
+    let which = event.get(8..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u32::from_ne_bytes(*bytes));
+    (Duration::from_nanos(stamp), which == RISING)
+}
+
+/// The FIFO, made if need be. Opened for writing too: so it has no end when a writer closes it.
+fn fifo(path: &Path) -> io::Result<Fifo> {
+    let named = |error: io::Error| io::Error::other(format!("{}: {error}", path.display()));
+    match mknodat(rustix::fs::CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+        Err(error) => return Err(named(error.into())),
+    }
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).map_err(named)?;
+    Ok(Fifo(file))
+}
+
+struct Fifo(File);
+
+impl AsFd for Fifo {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Fifo {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// Lines `NS LINE LEVEL`; what is not one is passed over.
+async fn read_fifo(fifo: AsyncFd<Fifo>, edges: mpsc::Sender<Edge>) -> io::Error {
+    const LONGEST: usize = 4096;
+    let mut text = Vec::new();
+    loop {
+        let mut guard = match fifo.readable().await {
+            Ok(guard) => guard,
+            Err(error) => return error,
+        };
+        let mut chunk = [0; 512];
+        match (&fifo.get_ref().0).read(&mut chunk) {
+            Ok(length) => text.extend_from_slice(chunk.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+            Err(error) => return error,
+        }
+        while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = text.drain(..=end).collect();
+            let Some(edge) = parse(&String::from_utf8_lossy(&line)) else { continue };
+            if edges.send(edge).await.is_err() {
+                return io::ErrorKind::Interrupted.into();
+            }
+        }
+        if text.len() > LONGEST {
+            text.clear();
+        }
+    }
+}
+
+/// `NS LINE LEVEL`: nanoseconds of any clock, the line's offset, 0 or 1.
+pub fn parse(line: &str) -> Option<Edge> {
+    let mut words = line.split_whitespace();
+    let at = Duration::from_nanos(words.next()?.parse().ok()?);
+    let number = words.next()?.parse().ok()?;
+    let high = match words.next()? {
+        "0" => false,
+        "1" => true,
+        _ => return None,
+    };
+    words.next().is_none().then_some(Edge { at, line: number, high })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_kernels_event_is_read() {
+        let mut event = [0; EVENT_SIZE];
+        event[..8].copy_from_slice(&1_500_000_u64.to_ne_bytes());
+        event[8..12].copy_from_slice(&1_u32.to_ne_bytes());
+        assert_eq!(edge_of(&event), (Duration::from_micros(1500), true));
+        event[8..12].copy_from_slice(&2_u32.to_ne_bytes());
+        assert!(!edge_of(&event).1);
+    }
+
+    proptest! {
+        #[test]
+        fn an_emulated_edge_is_read_back_and_anything_else_borne(ns: u64, line: u32, high: bool, rubbish in ".*") {
+            let edge = Edge { at: Duration::from_nanos(ns), line, high };
+            prop_assert_eq!(parse(&format!("{ns} {line} {}\n", u8::from(high))), Some(edge));
+            prop_assert_eq!(parse(&format!("{ns} {line} 2")), None);
+            let _ = parse(&rubbish);
+        }
+    }
+}

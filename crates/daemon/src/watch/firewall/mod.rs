@@ -1,0 +1,346 @@
+//! Other programs and the firewall: who disturbs our table, and whose rules drop what is to get through.
+
+mod counters;
+mod disturbance;
+mod expression;
+mod foreign;
+mod legacy;
+mod packet;
+mod remedy;
+mod simulate;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::convert::Infallible;
+use std::io;
+use std::time::Duration;
+
+use bramblegate_netlink::netfilter::GROUP_NFTABLES;
+use bramblegate_netlink::{Listener, NetlinkError, Protocol, Socket, messages};
+use ipnet::Ipv4Net;
+use rustix::net::netdevice::name_to_index;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::event::{Blocker, Dropped, Event, Firewall, Traffic};
+use crate::sync::{next_aligned, reached};
+use crate::watch::ReceiverGone;
+
+use counters::Counts;
+use disturbance::Disturbance;
+pub use disturbance::Watcher;
+use packet::{Place, Port};
+
+/// Changes of other programs come in bursts (Docker writes hundreds of rules): look when it has been quiet this long, …
+const QUIET: Duration = Duration::from_millis(250);
+/// … but not later than this after the first.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Counters are read this often, …
+const COUNTERS: Duration = Duration::from_secs(60);
+/// … and this often while packets seem to get lost, …
+const COUNTERS_SUSPICIOUS: Duration = Duration::from_secs(3);
+/// … or so many times after another program changed its rules: what its chains do is not always to be read from them.
+const READINGS_AFTER_CHANGE: u8 = 3;
+
+/// What to watch. The daemon sends a new one when any of it changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FirewallWatch {
+    /// name of our table, in the family `inet`
+    pub table: &'static str,
+    /// netlink port of the firewall's applier: what it causes is no disturbance. 0: it has not begun, nothing is ours
+    pub own_port: u32,
+    pub cluster_port: Option<String>,
+    /// it is a bridge
+    pub bridge: bool,
+    pub cluster_networks: Vec<Ipv4Net>,
+    /// the head's own address there
+    pub head: Option<Ipv4Net>,
+    /// what has to get through, beside what is forwarded
+    pub traffic: Vec<Traffic>,
+    /// those that carry traffic, or could
+    pub uplinks: Vec<String>,
+    /// the port by which the nodes' traffic leaves; `None`: not known, it may be any
+    pub exit: Option<String>,
+    /// comment of the rules that count what is forwarded from the cluster; empty: do not read counters
+    pub forwarded: &'static str,
+    /// comment of the rules that count what has reached postrouting
+    pub postrouted: &'static str,
+    /// drops to report: comment of the rules, set that keeps the latest sources
+    pub drops: &'static [(&'static str, &'static str)],
+}
+
+/// Tells disturbances of our table, other tables that block us, and counters, until the receiver is gone.
+///
+/// # Errors
+/// The sockets cannot be made (no nfnetlink in the kernel, no CAP_NET_ADMIN), or the receiver is gone ([`ReceiverGone`]).
+pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<FirewallWatch>) -> io::Result<Infallible> {
+    let mut listener = Listener::new(Socket::open(Protocol::Netfilter, &[GROUP_NFTABLES])?)?;
+    let mut source = Source {
+        events,
+        requests: Socket::open(Protocol::Netfilter, &[])?,
+        watcher: Watcher::default(),
+        watch: watch.borrow_and_update().clone(),
+        blockers: Blockers::default(),
+        counts: None,
+        legacy: Vec::new(),
+        dropped: Vec::new(),
+        readings: 0,
+    };
+    source.look().await?;
+    let mut look_at = Due::default();
+    let mut count_at = source.count().await?;
+    loop {
+        tokio::select! {
+            biased;
+            // First: what waits to be heard may be about what is to be watched from now on.
+            changed = watch.changed() => {
+                changed.map_err(|_| ReceiverGone)?;
+                if source.rewatch(watch.borrow_and_update().clone()) {
+                    look_at.put_off();
+                    count_at = count_at.or_else(|| Some(next_aligned(COUNTERS)));
+                }
+            }
+            () = reached(look_at.at) => {
+                look_at = Due::default();
+                source.look().await?;
+                // Whether packets get through in spite of it, again, or no longer, is of interest now.
+                source.readings = READINGS_AFTER_CHANGE;
+                count_at = source.count().await?;
+            }
+            () = reached(count_at) => count_at = source.count().await?,
+            batch = listener.receive() => match batch {
+                Ok(batch) => if source.heard(batch).await? { look_at.put_off() },
+                Err(NetlinkError::Overrun) => { source.lost().await?; look_at.put_off() }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Looks once for chains of other programs that drop what is to get through between the ports of `watch`.
+///
+/// # Errors
+/// No nfnetlink in the kernel, or no CAP_NET_ADMIN.
+pub fn blockers_now(watch: &FirewallWatch) -> io::Result<Blockers> {
+    let mut ruleset = foreign::read(&mut Socket::open(Protocol::Netfilter, &[])?, watch.table)?;
+    legacy::add(&mut ruleset, legacy::read());
+    Ok(watch.judge(&ruleset))
+}
+
+/// Returns what the rules of `table` that drop have dropped since they were loaded, by their comments; those of which there was
+/// none are left out.
+///
+/// # Errors
+/// No nfnetlink in the kernel, or no CAP_NET_ADMIN.
+pub fn drops_now(table: &str) -> io::Result<Vec<(String, u64)>> {
+    Ok(counters::drops(&mut Socket::open(Protocol::Netfilter, &[])?, table)?)
+}
+
+/// What drops the nodes' traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Blockers {
+    /// on the way that it takes
+    pub exit: Option<Blocker>,
+    /// on ways that it would take by other uplinks
+    pub spare: Vec<(String, Blocker)>,
+    /// of what is promised beside that
+    pub traffic: Vec<(Traffic, Blocker)>,
+}
+
+/// Reads any bytes as messages of the kernel and follows packets through what they say: the door for fuzzing.
+#[doc(hidden)]
+pub fn read_any(bytes: &[u8]) {
+    let mut watcher = Watcher::default();
+    let mut ruleset = foreign::Ruleset::default();
+    for message in messages(bytes) {
+        watcher.take(&message, "bramblegate", 1);
+        if let Some((table, name, chain)) = foreign::chain(&message) {
+            ruleset.tables.entry(table).or_default().chains.insert(name, chain);
+        }
+        if let Some((table, name, rule)) = foreign::rule(&message) {
+            ruleset.tables.entry(table).or_default().chains.entry(name).or_default().rules.push(rule);
+        }
+        for table in ruleset.tables.values_mut() {
+            drop(table.sets.insert(String::new(), foreign::elements(&message, &foreign::field_widths(&message))));
+        }
+    }
+    legacy::add(&mut ruleset, legacy::parse_any(bytes));
+    let port = |name: &str, index| Port { name: name.into(), index: Some(index), bridge: false };
+    let place = Place { cluster: port("eth0", 2), uplinks: vec![port("eth1", 3)], head: None };
+    let traffic = vec![Traffic::Addresses, Traffic::Neighbours, Traffic::Venue { protocol: packet::TCP, port: 22 }];
+    FirewallWatch { traffic, ..FirewallWatch::default() }.judge_at(&place, &ruleset);
+}
+
+impl FirewallWatch {
+    /// The ports that packets pass; `None` without a cluster port.
+    fn place(&self) -> Option<Place> {
+        let port = |name: &String| Port { name: name.clone(), index: index_of(name), bridge: false };
+        let cluster = Port { bridge: self.bridge, ..port(self.cluster_port.as_ref()?) };
+        let head = self.head.or_else(|| self.cluster_networks.first().copied());
+        Some(Place { cluster, uplinks: self.uplinks.iter().map(port).collect(), head })
+    }
+
+    fn judge(&self, ruleset: &foreign::Ruleset) -> Blockers {
+        self.place().map_or_else(Blockers::default, |place| self.judge_at(&place, ruleset))
+    }
+
+    /// What the nodes and the head send takes the way out that is used, where that is known.
+    fn place_of(&self, place: &Place, traffic: Traffic) -> Place {
+        let mut place = place.clone();
+        let by_exit = matches!(traffic, Traffic::Datagrams | Traffic::Own);
+        if let Some(exit) = self.exit.as_ref().filter(|exit| by_exit && self.uplinks.contains(exit)) {
+            place.uplinks.retain(|uplink| uplink.name == *exit);
+        }
+        place
+    }
+
+    fn judge_at(&self, place: &Place, ruleset: &foreign::Ruleset) -> Blockers {
+        let mut found = Blockers::default();
+        for uplink in &place.uplinks {
+            let packets = packet::forwarded(place, uplink);
+            let Some(blocker) = simulate::blocker(ruleset, place, Traffic::Forwarding, &packets) else { continue };
+            if self.exit.as_ref().is_none_or(|exit| *exit == uplink.name) {
+                found.exit.get_or_insert(blocker);
+            } else {
+                found.spare.push((uplink.name.clone(), blocker));
+            }
+        }
+        // Of what is forwarded all is said already where not even connections are.
+        let said = |traffic: &Traffic| *traffic == Traffic::Datagrams && found.exit.is_some();
+        let promised: Vec<Traffic> = self.traffic.iter().copied().filter(|traffic| !said(traffic)).collect();
+        for traffic in &promised {
+            let place = &self.place_of(place, *traffic);
+            let blocker = simulate::blocker(ruleset, place, *traffic, &packet::packets(place, *traffic));
+            found.traffic.extend(blocker.map(|blocker| (*traffic, blocker)));
+        }
+        found
+    }
+}
+
+/// A moment that is put off by each new reason, but not for ever.
+#[derive(Debug, Clone, Copy, Default)]
+struct Due {
+    at: Option<Instant>,
+    latest: Option<Instant>,
+}
+
+impl Due {
+    fn put_off(&mut self) {
+        let now = Instant::now();
+        let latest = *self.latest.get_or_insert(now + PATIENCE);
+        self.at = Some((now + QUIET).min(latest));
+    }
+}
+
+struct Source {
+    events: mpsc::Sender<Event>,
+    requests: Socket,
+    watcher: Watcher,
+    watch: FirewallWatch,
+    /// as last told
+    blockers: Blockers,
+    counts: Option<Counts>,
+    /// what was read of iptables' older interface, which notifies nobody of changes
+    legacy: Vec<legacy::Listing>,
+    /// as last reported
+    dropped: Vec<Dropped>,
+    /// of the counters, to follow closely upon one another
+    readings: u8,
+}
+
+impl Source {
+    async fn tell(&self, event: Firewall) -> io::Result<()> {
+        Ok(self.events.send(Event::Firewall(event)).await.map_err(|_| ReceiverGone)?)
+    }
+
+    /// Takes in a batch of messages; true if another table was changed.
+    async fn heard(&mut self, batch: &[u8]) -> io::Result<bool> {
+        let mut foreign = false;
+        for message in messages(batch) {
+            match self.watcher.take(&message, self.watch.table, self.watch.own_port) {
+                Disturbance::None => {}
+                Disturbance::Foreign => foreign = true,
+                Disturbance::Ours { by } => {
+                    foreign = true;
+                    self.tell(Firewall::Disturbed { by }).await?;
+                }
+            }
+        }
+        Ok(foreign)
+    }
+
+    /// Messages were lost: is our table still there, and ours? If the kernel does not guard it, nobody can know.
+    async fn lost(&mut self) -> io::Result<()> {
+        self.watcher = Watcher::default();
+        let port = self.watch.own_port;
+        let guarded = foreign::owner(&mut self.requests, self.watch.table).is_ok_and(|owner| owner == Some(port));
+        if port != 0 && !guarded {
+            self.tell(Firewall::Disturbed { by: None }).await?;
+        }
+        Ok(())
+    }
+
+    /// True if it matters for what blocks us.
+    fn rewatch(&mut self, watch: FirewallWatch) -> bool {
+        let before = std::mem::replace(&mut self.watch, watch);
+        FirewallWatch { own_port: 0, ..before } != FirewallWatch { own_port: 0, ..self.watch.clone() }
+    }
+
+    /// Looks for chains of others that drop what is to get through; reports what is new.
+    async fn look(&mut self) -> io::Result<()> {
+        let ruleset = match self.watch.cluster_port {
+            None => Ok(foreign::Ruleset::default()),
+            Some(_) => foreign::read(&mut self.requests, self.watch.table),
+        };
+        // A listing that is refused says nothing; the next change asks again.
+        let Ok(mut ruleset) = ruleset else { return Ok(()) };
+        self.legacy = legacy::read();
+        legacy::add(&mut ruleset, self.legacy.clone());
+        let found = self.watch.judge(&ruleset);
+        let before = std::mem::replace(&mut self.blockers, found.clone());
+        if found.exit != before.exit {
+            self.tell(Firewall::Blocked(found.exit)).await?;
+        }
+        if found.spare != before.spare {
+            self.tell(Firewall::BlockedSpare(found.spare)).await?;
+        }
+        if found.traffic != before.traffic {
+            self.tell(Firewall::BlockedTraffic(found.traffic)).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the counters, tells them if they moved, and says when to read again.
+    async fn count(&mut self) -> io::Result<Option<Instant>> {
+        if self.watch.forwarded.is_empty() || self.watch.cluster_port.is_none() {
+            self.counts = None;
+            return Ok(None);
+        }
+        if legacy::read() != self.legacy {
+            self.look().await?;
+        }
+        let rules = counters::rules(&mut self.requests, self.watch.table).ok();
+        let counts = rules.as_ref().map(|rules| Counts::of(rules, &self.watch));
+        let dropped = counters::dropped(rules.as_deref().unwrap_or_default(), self.watch.drops);
+        if counters::moved(&dropped, &self.dropped) {
+            let news = counters::with_examples(&mut self.requests, &self.watch, &dropped, &self.dropped);
+            self.dropped = dropped;
+            self.tell(Firewall::Dropped(news)).await?;
+        }
+        let before = std::mem::replace(&mut self.counts, counts);
+        if let Some(Counts { forwarded, postrouted }) = counts.filter(|_| counts != before) {
+            self.tell(Firewall::Counters { forwarded, postrouted }).await?;
+        }
+        let curious = self.readings > 0;
+        self.readings = self.readings.saturating_sub(1);
+        let suspicious = curious || self.blockers.exit.is_some() || counters::suspicious(before, counts);
+        Ok(Some(if suspicious { Instant::now() + COUNTERS_SUSPICIOUS } else { next_aligned(COUNTERS) }))
+    }
+}
+
+fn index_of(name: &str) -> Option<u32> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None).ok()?;
+    name_to_index(&socket, name).ok()
+}

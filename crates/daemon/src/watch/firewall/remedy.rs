@@ -1,0 +1,235 @@
+//! What a person can do about a chain that blocks us, in the words of the program that made it. The rules let through what the
+//! nodes and the head say to each other, and of the venue's only what the settings allow.
+
+use ipnet::Ipv4Net;
+
+use super::foreign::{ARP, BRIDGE, Base, INET, IPV4, NETDEV, Table, TableName};
+use super::legacy::LEGACY_SUFFIX;
+use super::packet::{ESTABLISHED, ICMP, Packet, Stage, TCP};
+use crate::event::Traffic;
+
+/// Where a packet ends.
+#[derive(Debug)]
+pub struct Found<'a> {
+    pub name: &'a TableName,
+    pub table: &'a Table,
+    /// the hooked chain that leads there
+    pub base_name: &'a str,
+    pub base: &'a Base,
+    /// the chain that drops
+    pub culprit: &'a str,
+    /// nothing matched: it is the hooked chain's policy
+    pub by_policy: bool,
+    pub traffic: Traffic,
+    /// the cluster's network
+    pub cluster: Option<Ipv4Net>,
+    /// what of this traffic passes the hooked chain, and where it is
+    pub passing: &'a [(Stage, &'a Packet)],
+}
+
+/// "ip filter"
+pub fn table_name((family, name): &TableName) -> String {
+    let family = match *family {
+        INET => "inet",
+        IPV4 => "ip",
+        ARP => "arp",
+        NETDEV => "netdev",
+        BRIDGE => "bridge",
+        _ => "?",
+    };
+    format!("{family} {name}")
+}
+
+/// A table's name as iptables has it.
+fn plain_name<'a>(found: &Found<'a>) -> &'a str {
+    found.name.1.strip_suffix(LEGACY_SUFFIX).unwrap_or(&found.name.1)
+}
+
+/// What a rule is to let through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Clause {
+    input: Option<String>,
+    output: Option<String>,
+    what: What,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum What {
+    Everything,
+    Answers,
+    /// protocol, and a port that it comes from or goes to
+    Port(u8, &'static str, u16),
+    /// an ICMP type
+    Echo(&'static str),
+    /// what a translation of ours leads to a node
+    Redirected,
+}
+
+/// Commands that let the traffic through.
+pub fn remedy(found: &Found<'_>) -> String {
+    let clauses = clauses(found);
+    let has = |prefix: &str| found.table.chains.keys().any(|chain| chain.starts_with(prefix));
+    let theirs = |prefix: &str| found.by_policy || found.culprit.starts_with(prefix);
+    let built_in = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"].contains(&found.base_name);
+    let tables = ["filter", "nat", "mangle", "raw", "security"].contains(&plain_name(found));
+    let iptables = found.name.0 == IPV4 && built_in && tables;
+    if found.name == &(INET, "firewalld".to_owned()) {
+        return firewalld(found, &clauses);
+    }
+    if iptables && has("ufw-") && theirs("ufw-") {
+        if let Some(commands) = ufw(found, &clauses) {
+            return commands;
+        }
+    }
+    let docker = iptables && found.base_name == "FORWARD" && has("DOCKER-USER") && theirs("DOCKER");
+    let commands = clauses.iter().map(|clause| match iptables {
+        true => clause.iptables(found, if docker { "DOCKER-USER" } else { found.base_name }),
+        false => {
+            format!("nft 'insert rule {} {} {}accept'", table_name(found.name), found.base_name, clause.nft(found))
+        }
+    });
+    commands.collect::<Vec<_>>().join("; ")
+}
+
+/// One clause for each direction that passes the chain, each once.
+fn clauses(found: &Found<'_>) -> Vec<Clause> {
+    let mut clauses: Vec<Clause> = Vec::new();
+    for (stage, packet) in found.passing {
+        let clause = clause(found, *stage, packet);
+        if !clauses.contains(&clause) {
+            clauses.push(clause);
+        }
+    }
+    clauses
+}
+
+fn clause(found: &Found<'_>, stage: Stage, packet: &Packet) -> Clause {
+    use Stage::{Egress, Forward, Ingress, Output, Postrouting, Prerouting};
+    let name = |port: &Option<super::packet::Port>| port.as_ref().map(|port| port.name.clone());
+    let (input, output) = (name(&packet.input), name(&packet.output));
+    let (enters, leaves) = (
+        Clause { input, output: None, what: What::Everything },
+        Clause { input: None, output, what: What::Everything },
+    );
+    // Before connections are tracked an answer is not known as one.
+    let tracked = !matches!(stage, Ingress | Egress)
+        && (found.base.priority > super::simulate::CONNTRACK || !matches!(stage, Prerouting | Output))
+        && matches!(found.name.0, INET | IPV4);
+    let answer = packet.state == ESTABLISHED;
+    let forwarded = matches!(found.traffic, Traffic::Forwarding | Traffic::Datagrams);
+    let port = |side: &'static str| What::Port(packet.protocol, side, found.traffic.port().unwrap_or(0));
+    match (found.traffic, stage) {
+        (_, Forward) if forwarded && answer => Clause { what: What::Answers, ..leaves },
+        (_, Postrouting | Egress) if forwarded => leaves,
+        (_, _) if forwarded && answer && tracked => Clause { what: What::Answers, ..enters },
+        (_, _) if forwarded => enters,
+        // Everything is let out, and of what comes in only the answers, where they are known as such.
+        (Traffic::Own, _) if answer && tracked => Clause { what: What::Answers, ..enters },
+        (Traffic::Venue { protocol: ICMP, .. }, _) if answer => Clause { what: What::Echo("echo-reply"), ..leaves },
+        (Traffic::Venue { protocol: ICMP, .. }, _) => Clause { what: What::Echo("echo-request"), ..enters },
+        (Traffic::Venue { .. }, _) if answer && tracked => Clause { what: What::Answers, ..leaves },
+        (Traffic::Venue { .. }, _) if answer => Clause { what: port("sport"), ..leaves },
+        (Traffic::Venue { .. }, _) => Clause { what: port("dport"), ..enters },
+        (Traffic::Port { .. }, Forward) if !answer => Clause { what: What::Redirected, ..enters },
+        (Traffic::Port { .. }, Postrouting | Egress) => leaves,
+        (Traffic::Port { .. }, _) if !answer => Clause { what: port("dport"), ..enters },
+        (Traffic::Port { .. }, _) => enters,
+        _ if packet.input.is_some() => enters,
+        _ => leaves,
+    }
+}
+
+impl Clause {
+    /// The matches of a rule in nft's words, with a blank at the end.
+    fn nft(&self, found: &Found<'_>) -> String {
+        let mut text = String::new();
+        if found.name.0 == BRIDGE {
+            // A bridge's chains see its members, which may be many.
+            let cluster = found.cluster.map_or_else(String::new, |net| net.to_string());
+            return match self.input {
+                Some(_) => format!("ip saddr {{ 0.0.0.0, {cluster} }} "),
+                None => format!("ip daddr {{ 255.255.255.255, {cluster} }} "),
+            };
+        }
+        for (word, port) in [("iifname", &self.input), ("oifname", &self.output)] {
+            if let Some(port) = port {
+                text += &format!("{word} \"{port}\" ");
+            }
+        }
+        text += &match self.what {
+            What::Everything => String::new(),
+            What::Answers => "ct state established,related ".to_owned(),
+            What::Port(protocol, side, port) => format!("{} {side} {port} ", protocol_name(protocol)),
+            What::Echo(kind) => format!("icmp type {kind} "),
+            What::Redirected => "ct status dnat ".to_owned(),
+        };
+        text
+    }
+
+    fn iptables(&self, found: &Found<'_>, chain: &str) -> String {
+        let program = if found.table.legacy { "iptables-legacy" } else { "iptables" };
+        let table = match plain_name(found) {
+            "filter" => String::new(),
+            table => format!(" -t {table}"),
+        };
+        let mut text = format!("{program}{table} -I {chain}");
+        for (word, port) in [("-i", &self.input), ("-o", &self.output)] {
+            if let Some(port) = port {
+                text += &format!(" {word} {port}");
+            }
+        }
+        text += &match self.what {
+            What::Everything => String::new(),
+            What::Answers => " -m conntrack --ctstate RELATED,ESTABLISHED".to_owned(),
+            What::Port(protocol, side, port) => format!(" -p {} --{side} {port}", protocol_name(protocol)),
+            What::Echo(kind) => format!(" -p icmp --icmp-type {kind}"),
+            What::Redirected => " -m conntrack --ctstate DNAT".to_owned(),
+        };
+        text + " -j ACCEPT"
+    }
+}
+
+const fn protocol_name(protocol: u8) -> &'static str {
+    if protocol == TCP { "tcp" } else { "udp" }
+}
+
+fn firewalld(found: &Found<'_>, clauses: &[Clause]) -> String {
+    let reload = "firewall-cmd --reload";
+    let cluster = |clause: &&Clause| matches!(clause.what, What::Everything);
+    match (found.traffic, clauses.first().and_then(|clause| clause.input.as_ref())) {
+        (Traffic::Venue { protocol, port }, Some(uplink)) if protocol != ICMP => format!(
+            "firewall-cmd --permanent --zone=$(firewall-cmd --get-zone-of-interface={uplink} || firewall-cmd --get-default-zone) \
+             --add-port={port}/{}; {reload}",
+            protocol_name(protocol)
+        ),
+        _ => {
+            let trusted = clauses.iter().find(cluster).or(clauses.first());
+            let port = trusted.and_then(|clause| clause.input.as_ref().or(clause.output.as_ref()));
+            let port = port.map_or("", String::as_str);
+            format!("firewall-cmd --permanent --zone=trusted --add-interface={port}; {reload}")
+        }
+    }
+}
+
+/// `None`: ufw has no word for it.
+fn ufw(found: &Found<'_>, clauses: &[Clause]) -> Option<String> {
+    if matches!(found.traffic, Traffic::Forwarding | Traffic::Datagrams) && found.base_name == "FORWARD" {
+        let (_, packet) = found.passing.first()?;
+        // The first one is on its way out.
+        let (cluster, uplink) = (packet.input.as_ref()?, packet.output.as_ref()?);
+        return Some(format!("ufw route allow in on {} out on {}", cluster.name, uplink.name));
+    }
+    // A rule of its user's own is beaten only by one before it.
+    let verb = if found.culprit.starts_with("ufw-user") { "prepend allow" } else { "allow" };
+    let command = |clause: &Clause| match (&clause.input, &clause.output, &clause.what) {
+        (Some(input), None, What::Everything) => Some(format!("ufw {verb} in on {input}")),
+        (None, Some(output), What::Everything) => Some(format!("ufw {verb} out on {output}")),
+        (Some(input), None, What::Port(protocol, "dport", port)) => {
+            Some(format!("ufw {verb} in on {input} to any port {port} proto {}", protocol_name(*protocol)))
+        }
+        _ => None,
+    };
+    let usable = matches!(found.base_name, "INPUT" | "OUTPUT");
+    let commands: Option<Vec<String>> = clauses.iter().filter(|_| usable).map(command).collect();
+    commands.filter(|commands| !commands.is_empty()).map(|commands| commands.join("; "))
+}

@@ -1,0 +1,311 @@
+//! One look at how the machine itself is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::parse;
+use crate::event::{Head, Pressure};
+use crate::files::reading;
+use crate::watch::dhcp::boot_files;
+
+/// No clock that somebody has set is before this: 2025-01-01.
+const EARLIEST: u64 = 1_735_689_600;
+/// File systems that cannot be written to.
+const NEVER_WRITTEN: [&str; 4] = ["squashfs", "erofs", "iso9660", "cramfs"];
+
+/// Where to look.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct View {
+    pub root: PathBuf,
+    /// the files that nodes boot from
+    pub boot_folder: Option<PathBuf>,
+}
+
+/// What the sensors tell, each its part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Seen {
+    head: Head,
+    alarm: Option<bool>,
+    firmware: Option<(bool, bool)>,
+    /// why the folder cannot be used
+    pub boot_folder: Option<String>,
+    /// files in it that may not be read
+    pub boot_files: Option<String>,
+}
+
+/// What is looked at, in words, and how; each may hang without the others.
+pub(super) type Sensor = (&'static str, fn(&View, &mut Seen));
+
+pub(super) const SENSORS: [Sensor; 6] = [
+    ("the temperature", |view, seen| seen.head.temperature = temperature(&view.root)),
+    ("the supply's alarm", |view, seen| {
+        let text = voltage_alarm(&view.root).and_then(|path| reading::text(&path).ok());
+        seen.alarm = text.map(|text| text.trim() == "1");
+    }),
+    ("the firmware's state", |view, seen| {
+        let text = throttled_file(&view.root).and_then(|path| reading::text(&path).ok());
+        seen.firmware = text.as_deref().and_then(parse::throttled);
+    }),
+    ("the root file system", |view, seen| (seen.head.disk, seen.head.inodes) = room(&view.root)),
+    ("load and memory", |view, seen| machine(&view.root, &mut seen.head)),
+    ("the folder of boot files", |view, seen| {
+        let Some(folder) = view.boot_folder.as_deref() else { return };
+        seen.boot_folder = unusable(folder);
+        let closed = || boot_files::closed(folder, boot_files::may_ours);
+        seen.boot_files = seen.boot_folder.is_none().then(closed).flatten().map(|closed| closed.to_string());
+    }),
+];
+
+impl Seen {
+    /// Takes in what another sensor has seen.
+    pub fn absorb(&mut self, other: Self) {
+        let (head, more) = (&mut self.head, other.head);
+        head.temperature = head.temperature.or(more.temperature);
+        head.disk = head.disk.or(more.disk);
+        head.inodes = head.inodes.or(more.inodes);
+        head.load = head.load.or(more.load);
+        head.memory = head.memory.or(more.memory);
+        head.pressure.processor = head.pressure.processor.or(more.pressure.processor);
+        head.pressure.memory = head.pressure.memory.or(more.pressure.memory);
+        head.pressure.disk = head.pressure.disk.or(more.pressure.disk);
+        head.read_only = head.read_only.or(more.read_only);
+        head.clock_set = head.clock_set.or(more.clock_set);
+        self.alarm = self.alarm.or(other.alarm);
+        self.firmware = self.firmware.or(other.firmware);
+        self.boot_folder = self.boot_folder.take().or(other.boot_folder);
+        self.boot_files = self.boot_files.take().or(other.boot_files);
+    }
+
+    /// How the machine is, by all that was seen.
+    pub fn head(&self) -> Head {
+        let low = self.firmware.map(|(low, _)| low);
+        let sags = self.alarm.is_some() || low.is_some();
+        Head {
+            under_voltage: sags.then_some(self.alarm == Some(true) || low == Some(true)),
+            throttled: self.firmware.map(|(_, slow)| slow),
+            ..self.head
+        }
+    }
+}
+
+/// What the kernel itself counts.
+fn machine(root: &Path, head: &mut Head) {
+    let text = |path: &str| reading::text(&root.join(path)).ok();
+    let wait = |what: &str| text(&format!("proc/pressure/{what}")).as_deref().and_then(parse::pressure);
+    // Tenths are all that is shown.
+    head.load = text("proc/loadavg").as_deref().and_then(parse::load).map(|load| load / 10 * 10);
+    head.memory = text("proc/meminfo").as_deref().and_then(parse::available);
+    head.pressure = Pressure { processor: wait("cpu"), memory: wait("memory"), disk: wait("io") };
+    head.read_only =
+        read_only(&text("proc/self/mountinfo").unwrap_or_default(), &text("etc/fstab").unwrap_or_default());
+    head.clock_set = Some(is_clock_set(root, SystemTime::now()));
+}
+
+/// Why nothing below a folder can be read by us, and so by the server of boot files, which is the same user.
+fn unusable(folder: &Path) -> Option<String> {
+    let usable = fs::metadata(folder).and_then(|data| match data.is_dir() {
+        true => Ok(rustix::fs::access(folder, rustix::fs::Access::EXEC_OK)?),
+        false => Err(std::io::ErrorKind::NotADirectory.into()),
+    });
+    usable.err().map(|error| error.to_string())
+}
+
+/// Entries of a folder, in order.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> =
+        fs::read_dir(folder).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default();
+    found.sort();
+    found
+}
+
+/// Of the hottest thermal zone (Documentation/driver-api/thermal/sysfs-api.rst).
+fn temperature(root: &Path) -> Option<i32> {
+    let zones = entries(&root.join("sys/class/thermal")).into_iter();
+    zones.filter_map(|zone| parse::degrees(&reading::text(&zone.join("temp")).ok()?)).max()
+}
+
+/// `in0_lcrit_alarm` of the driver raspberrypi-hwmon: 1 while the supply is too weak. The kernel tells its changes by poll(2).
+pub(super) fn voltage_alarm(root: &Path) -> Option<PathBuf> {
+    let chips = entries(&root.join("sys/class/hwmon")).into_iter();
+    let mut ours = chips.filter(|chip| reading::text(&chip.join("name")).is_ok_and(|name| name.trim() == "rpi_volt"));
+    ours.next().map(|chip| chip.join("in0_lcrit_alarm"))
+}
+
+/// `get_throttled` of the driver raspberrypi-firmware; the folder's name has the bus's address on a Pi 5.
+pub(super) fn throttled_file(root: &Path) -> Option<PathBuf> {
+    let named = |path: &PathBuf, end: &str| {
+        path.file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| name.starts_with("soc") && name.ends_with(end))
+    };
+    let buses = entries(&root.join("sys/devices/platform")).into_iter().filter(|path| named(path, ""));
+    let firmware = buses.flat_map(|bus| entries(&bus)).filter(|path| named(path, ":firmware"));
+    firmware.map(|folder| folder.join("get_throttled")).find(|file| file.exists())
+}
+
+/// Percent of space, and of inodes, that ordinary users have left. Some file systems count no inodes.
+fn room(root: &Path) -> (Option<u8>, Option<u8>) {
+    let Ok(seen) = rustix::fs::statvfs(root) else { return (None, None) };
+    let used = seen.f_blocks.saturating_sub(seen.f_bfree);
+    (parse::share(seen.f_bavail, used.saturating_add(seen.f_bavail)), parse::share(seen.f_favail, seen.f_files))
+}
+
+/// Read-only, and meant to be written to: by what `fstab` says. `None` where nobody says what is meant.
+fn read_only(mountinfo: &str, fstab: &str) -> Option<bool> {
+    let options = parse::super_options(mountinfo)?;
+    let meant = parse::fields(fstab)?;
+    let kind = meant.get(2).copied().unwrap_or_default();
+    let never = NEVER_WRITTEN.contains(&kind) || meant.get(3).is_some_and(|options| parse::says_read_only(options));
+    Some(!never && parse::says_read_only(options))
+}
+
+/// A Pi without a clock of its own has a guessed time until the network tells it. systemd-timesyncd leaves a mark; other time
+/// servers do not, so without timesyncd a date that can be is believed.
+fn is_clock_set(root: &Path, now: SystemTime) -> bool {
+    let possible = now.duration_since(UNIX_EPOCH).is_ok_and(|since| since.as_secs() >= EARLIEST);
+    let there = |path: &str| root.join(path).exists();
+    possible && (there("dev/rtc0") || there("run/systemd/timesync/synchronized") || !there("run/systemd/timesync"))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// All sensors, one after the other.
+    fn look(root: &Path) -> Head {
+        let view = View { root: root.to_owned(), boot_folder: None };
+        let mut all = Seen::default();
+        for (_, sensor) in SENSORS {
+            let mut seen = Seen::default();
+            sensor(&view, &mut seen);
+            all.absorb(seen);
+        }
+        all.head()
+    }
+
+    pub fn put(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// A Raspberry Pi 4 in a folder.
+    pub fn tree(name: &str) -> PathBuf {
+        let root = tempfile::Builder::new().prefix(name).tempdir().unwrap().keep();
+        for (path, text) in [
+            ("proc/loadavg", "0.31 0.18 0.11 1/213 4711\n"),
+            ("proc/meminfo", "MemTotal: 1000 kB\nMemAvailable: 620 kB\n"),
+            ("proc/pressure/cpu", "some avg10=0.00 avg60=3.00 avg300=0.00 total=1\n"),
+            ("proc/pressure/io", "some avg10=0.00 avg60=0.40 avg300=0.00 total=1\n"),
+            ("proc/self/mountinfo", "24 1 179:2 / / rw shared:1 - ext4 /dev/root rw\n"),
+            ("etc/fstab", "PARTUUID=1-2 / ext4 defaults,noatime 0 1\n"),
+            ("sys/class/thermal/thermal_zone0/temp", "48312\n"),
+            ("sys/class/hwmon/hwmon0/name", "cpu_thermal\n"),
+            ("sys/class/hwmon/hwmon1/name", "rpi_volt\n"),
+            ("sys/class/hwmon/hwmon1/in0_lcrit_alarm", "0\n"),
+            ("sys/devices/platform/soc/soc:firmware/get_throttled", "0\n"),
+        ] {
+            put(&root, path, text);
+        }
+        root
+    }
+
+    fn gone(root: &Path) {
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_pi_that_is_well() {
+        let root = tree("well");
+        let head = look(&root);
+        gone(&root);
+        assert_eq!((head.temperature, head.load, head.memory), (Some(48), Some(30), Some(62)));
+        assert_eq!((head.under_voltage, head.throttled, head.read_only), (Some(false), Some(false), Some(false)));
+        let pressure = Pressure { processor: Some(3), memory: None, disk: Some(0) };
+        assert_eq!((head.pressure, head.clock_set), (pressure, Some(true)));
+        assert!(head.disk.is_some_and(|percent| percent <= 100));
+    }
+
+    #[test]
+    fn a_sensor_that_is_a_pipe_waits_for_nobody_and_the_others_are_read() {
+        let root = tree("pipe");
+        let folder = root.join("sys/class/thermal/thermal_zone1");
+        fs::create_dir_all(&folder).unwrap();
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, folder.join("temp"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let (done, seen) = std::sync::mpsc::channel();
+        let looked = root.clone();
+        std::thread::spawn(move || done.send(look(&looked)));
+        let head = seen.recv_timeout(Duration::from_secs(10));
+        gone(&root);
+        assert_eq!(head.expect("it hangs").temperature, Some(48));
+    }
+
+    #[test]
+    fn under_voltage_is_seen_by_the_driver_or_by_the_firmware() {
+        let root = tree("volt");
+        put(&root, "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n");
+        let by_driver = look(&root);
+        fs::remove_dir_all(root.join("sys/class/hwmon")).unwrap();
+        put(&root, "sys/devices/platform/soc/soc:firmware/get_throttled", "50005\n");
+        let by_firmware = look(&root);
+        gone(&root);
+        assert_eq!((by_driver.under_voltage, by_driver.throttled), (Some(true), Some(false)));
+        assert_eq!((by_firmware.under_voltage, by_firmware.throttled), (Some(true), Some(true)));
+    }
+
+    #[test]
+    fn the_firmware_of_a_pi_5_is_found() {
+        let root = tree("pi5");
+        fs::remove_dir_all(root.join("sys/devices/platform/soc")).unwrap();
+        assert_eq!(throttled_file(&root), None);
+        let file = "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled";
+        put(&root, file, "0\n");
+        let found = throttled_file(&root);
+        let expected = root.join(file);
+        gone(&root);
+        assert_eq!(found, Some(expected));
+    }
+
+    #[test]
+    fn a_card_that_gives_up_is_told_from_a_root_that_is_meant_to_be_read_only() {
+        let failed = "24 1 179:2 / / rw shared:1 - ext4 /dev/root ro,errors=remount-ro\n";
+        assert_eq!(read_only(failed, "UUID=1 / ext4 defaults 0 1\n"), Some(true));
+        assert_eq!(read_only(failed, "UUID=1 / ext4 defaults,ro 0 1\n"), Some(false));
+        assert_eq!(read_only(failed, "UUID=1 / squashfs defaults 0 1\n"), Some(false));
+        assert_eq!(read_only(failed, ""), None);
+    }
+
+    #[test]
+    fn a_clock_is_set_when_its_keeper_says_so_or_there_is_none_to_ask() {
+        let root = tree("clock");
+        let (early, late) =
+            (UNIX_EPOCH + Duration::from_secs(EARLIEST - 1), UNIX_EPOCH + Duration::from_secs(EARLIEST));
+        assert!(!is_clock_set(&root, early));
+        assert!(is_clock_set(&root, late));
+        fs::create_dir_all(root.join("run/systemd/timesync")).unwrap();
+        assert!(!is_clock_set(&root, late), "timesyncd has not heard from anybody");
+        put(&root, "run/systemd/timesync/synchronized", "");
+        assert!(is_clock_set(&root, late));
+        gone(&root);
+    }
+
+    #[test]
+    fn a_folder_of_boot_files_is_one_that_can_be_entered() {
+        let root = tree("boot");
+        let why = |path: &str| unusable(&root.join(path));
+        let found = (why("sys/class"), why("missing"), why("etc/fstab"));
+        gone(&root);
+        assert_eq!(found.0, None);
+        assert!(found.1.unwrap().contains("No such file"));
+        assert!(found.2.is_some(), "a file is no folder");
+    }
+
+    #[test]
+    fn a_machine_that_tells_nothing_has_no_vitals() {
+        let head = Head { clock_set: None, ..look(Path::new("/nonexistent")) };
+        assert_eq!(head, Head::default());
+    }
+}

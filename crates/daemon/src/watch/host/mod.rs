@@ -1,0 +1,217 @@
+//! The vitals of the head: how full the tables of connections ([`conntrack`]) and of neighbours ([`neighbours`]) are, whether
+//! the ports still have the settings that we gave them ([`ports`]), and how the machine itself is ([`head`]).
+//!
+//! All is looked at together, once a minute, with everything else that has that beat: a quiet machine is to sleep. What comes
+//! near its limit is looked at every ten seconds, and what the kernel tells by itself ([`triggers`]) at once.
+
+mod conntrack;
+mod head;
+pub mod name;
+mod neighbours;
+pub mod ntp;
+mod parse;
+mod ports;
+mod round;
+pub mod time;
+mod triggers;
+
+use std::convert::Infallible;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bramblegate_netlink::Socket;
+use tokio::sync::{mpsc, watch as channel};
+use tokio::task::spawn_blocking;
+use tokio::time::sleep_until;
+
+use crate::config::VitalLimits;
+use crate::event::{Event, Head, Netconf, Vital};
+use crate::sync::next_aligned;
+use head::{SENSORS, Seen, View};
+pub use neighbours::Neighbours;
+use ports::Ports;
+use round::Rounds;
+use triggers::Watch;
+
+pub use conntrack::usage;
+
+/// Far from every limit the vitals are looked at this often, …
+const CALM: Duration = Duration::from_secs(60);
+/// … and near one this often.
+const NEAR: Duration = Duration::from_secs(10);
+/// Degrees, and percent, that are near.
+const WARM: i32 = 10;
+const CLOSE: u8 = 5;
+
+/// What is to be looked at.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct VitalsPlan {
+    /// how full the kernel's tables are too
+    pub tables: bool,
+    /// what ports are to be set to: told where they are not
+    pub ports: Vec<Netconf>,
+    pub limits: Option<VitalLimits>,
+    /// the files that nodes boot from
+    pub boot_folder: Option<PathBuf>,
+}
+
+/// Tells each vital when it has changed.
+///
+/// # Errors
+/// The receiver is gone, or nobody holds the plan any more (`BrokenPipe`).
+pub async fn run(events: mpsc::Sender<Event>, mut plan: channel::Receiver<VitalsPlan>) -> io::Result<Infallible> {
+    let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
+    let root = Path::new("/");
+    let (mut looks, mut rounds) = (Looks::default(), Rounds::default());
+    let mut ports = Ports::default();
+    let watch = Watch::new(root).await;
+    loop {
+        let wanted = plan.borrow_and_update().clone();
+        let Some(limits) = wanted.limits else {
+            plan.changed().await.map_err(|_| gone())?;
+            continue;
+        };
+        // The next look begins when this one has ended: each sensor that hangs is one thread, and the daemon lives on.
+        let view = View { root: root.to_owned(), boot_folder: wanted.boot_folder };
+        let seen = rounds.look(&view, &SENSORS).await?;
+        let tables;
+        (looks, tables) = spawn_blocking(move || {
+            let tables = if wanted.tables { looks.tables() } else { Tables::default() };
+            (looks, tables)
+        })
+        .await?;
+        let (news, near) = looks.take(&seen, tables, rounds.hanging(), &limits);
+        for vital in news {
+            events.send(Event::Vital(vital)).await.map_err(|_| gone())?;
+        }
+        for undone in ports.undone(&wanted.ports) {
+            events.send(Event::Netconf(undone)).await.map_err(|_| gone())?;
+        }
+        tokio::select! {
+            () = sleep_until(next_aligned(if near { NEAR } else { CALM })) => {}
+            () = watch.rings() => {}
+            changed = plan.changed() => changed.map_err(|_| gone())?,
+        }
+    }
+}
+
+/// How full the kernel's tables are: (entries, size).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Tables {
+    conntrack: Option<(u32, u32)>,
+    neighbours: Option<(u32, u32)>,
+}
+
+/// What was told last.
+#[derive(Default)]
+struct Looks {
+    socket: Option<Socket>,
+    neighbours: Neighbours,
+    told: Tables,
+    head: Option<Head>,
+    hanging: Vec<&'static str>,
+    boot_folder: Option<String>,
+    boot_files: Option<String>,
+}
+
+impl Looks {
+    fn tables(&mut self) -> Tables {
+        Tables { conntrack: conntrack::usage_by(&mut self.socket).ok(), neighbours: self.neighbours.usage() }
+    }
+
+    /// Returns what is news of what was seen, and whether something is near its limit.
+    fn take(
+        &mut self,
+        seen: &Seen,
+        tables: Tables,
+        hanging: Vec<&'static str>,
+        limits: &VitalLimits,
+    ) -> (Vec<Vital>, bool) {
+        let mut news = Vec::new();
+        if let Some((count, max)) = differing(&mut self.told.conntrack, tables.conntrack) {
+            news.push(Vital::Conntrack { count, max });
+        }
+        if let Some((count, max)) = differing(&mut self.told.neighbours, tables.neighbours) {
+            news.push(Vital::Neighbours { count, max });
+        }
+        let head = seen.head();
+        if self.head != Some(head) {
+            self.head = Some(head);
+            news.push(Vital::Head(head));
+        }
+        if self.boot_folder != seen.boot_folder {
+            self.boot_folder.clone_from(&seen.boot_folder);
+            news.push(Vital::BootFolder(seen.boot_folder.clone()));
+        }
+        if self.boot_files != seen.boot_files {
+            self.boot_files.clone_from(&seen.boot_files);
+            news.push(Vital::BootFiles(seen.boot_files.clone()));
+        }
+        if self.hanging != hanging {
+            self.hanging.clone_from(&hanging);
+            news.push(Vital::Hanging(hanging));
+        }
+        (news, tables.conntrack.is_some_and(conntrack::half_full) || is_near(&head, limits))
+    }
+}
+
+/// How full a table is, if that is news.
+fn differing(told: &mut Option<(u32, u32)>, now: Option<(u32, u32)>) -> Option<(u32, u32)> {
+    let news = now.filter(|now| told.is_none_or(|told| conntrack::differs(told, *now)))?;
+    *told = Some(news);
+    Some(news)
+}
+
+/// Something that can change quickly is near its limit, or beyond. (A disk does not fill up in seconds.)
+fn is_near(head: &Head, limits: &VitalLimits) -> bool {
+    let waits = [head.pressure.processor, head.pressure.memory, head.pressure.disk];
+    // The share of the last minute: from half of the limit to the limit it takes half a minute at least.
+    let waiting = limits.pressure.map(|limit| limit / 2);
+    let few = |free: Option<u8>, limit: Option<u8>| free.zip(limit).is_some_and(|(free, limit)| free < limit + CLOSE);
+    head.temperature.is_some_and(|degrees| degrees >= limits.temperature - WARM)
+        || head.under_voltage == Some(true)
+        || head.throttled == Some(true)
+        || few(head.memory, limits.memory)
+        || waits.iter().flatten().any(|wait| waiting.is_some_and(|from| *wait >= from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Pressure;
+
+    const LIMITS: VitalLimits = VitalLimits { temperature: 80, memory: Some(10), disk: Some(10), pressure: Some(80) };
+
+    #[test]
+    fn what_comes_near_its_limit_is_looked_at_often_and_a_full_disk_is_not() {
+        let well = Head { temperature: Some(48), memory: Some(62), disk: Some(3), ..Head::default() };
+        assert!(!is_near(&well, &LIMITS));
+        assert!(!is_near(&Head::default(), &LIMITS));
+        assert!(is_near(&Head { temperature: Some(70), ..well }, &LIMITS));
+        assert!(is_near(&Head { memory: Some(14), ..well }, &LIMITS));
+        assert!(is_near(&Head { under_voltage: Some(true), ..well }, &LIMITS));
+        let busy = Pressure { disk: Some(40), ..Pressure::default() };
+        assert!(is_near(&Head { pressure: busy, ..well }, &LIMITS));
+        let calm = Pressure { disk: Some(39), ..Pressure::default() };
+        assert!(!is_near(&Head { pressure: calm, ..well }, &LIMITS));
+        assert!(!is_near(&Head { memory: Some(1), ..well }, &VitalLimits { memory: None, ..LIMITS }));
+    }
+
+    #[tokio::test]
+    async fn what_has_not_changed_is_told_once() {
+        let view = View { root: head::tests::tree("told-once"), boot_folder: Some("/nowhere/at/all".into()) };
+        let (mut looks, mut rounds) = (Looks::default(), Rounds::default());
+        let seen = rounds.look(&view, &SENSORS).await.unwrap();
+        let (news, near) = looks.take(&seen, Tables::default(), rounds.hanging(), &LIMITS);
+        assert!(matches!(news.as_slice(), [Vital::Head(_), Vital::BootFolder(Some(_))]) && !near, "{news:?}");
+        assert_eq!(looks.take(&seen, Tables::default(), Vec::new(), &LIMITS), (Vec::new(), false));
+        head::tests::put(&view.root, "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n");
+        let seen = rounds.look(&view, &SENSORS).await.unwrap();
+        let (news, near) = looks.take(&seen, Tables::default(), vec!["the temperature"], &LIMITS);
+        std::fs::remove_dir_all(&view.root).unwrap();
+        let [Vital::Head(head), Vital::Hanging(hanging)] = news.as_slice() else { panic!("{news:?}") };
+        assert!(head.under_voltage == Some(true) && near);
+        assert_eq!(hanging, &["the temperature"]);
+    }
+}

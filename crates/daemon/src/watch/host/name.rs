@@ -1,0 +1,230 @@
+//! The head's own name, and the ports on which its sshd listens: by its settings, whose files are watched by inotify. Who moves
+//! sshd to another port must not be locked out.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+use crate::event::{Event, Vital};
+use crate::files::inotify::Files;
+use crate::files::reading;
+
+const DEFAULT: u16 = 22;
+/// `Include` may nest; sshd allows 16 levels.
+const DEEPEST: usize = 16;
+
+/// sshd's own folder, and where it or a drop-in folder may appear.
+const FOLDERS: [&str; 2] = ["etc", "etc/ssh"];
+/// Units by which systemd may listen for sshd, and where those that are in use are named.
+const UNITS: [&str; 2] = ["ssh.socket", "sshd.socket"];
+const WANTS: &str = "etc/systemd/system/sockets.target.wants";
+/// Where units lie, the least important first.
+const UNIT_FOLDERS: [&str; 4] =
+    ["usr/lib/systemd/system", "run/systemd/generator", "run/systemd/system", "etc/systemd/system"];
+
+/// Tells it at the start, and each change of the files.
+///
+/// # Errors
+/// No inotify to be had, or the receiver is gone (`BrokenPipe`).
+pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
+    let root = Path::new("/");
+    let files = Files::new()?;
+    let mut told = None;
+    loop {
+        let drop_ins = |folder: &str| UNITS.map(|unit| root.join(folder).join(format!("{unit}.d")));
+        let folders = FOLDERS.iter().chain(&UNIT_FOLDERS).chain([&WANTS]).map(|folder| root.join(folder));
+        // What is included may be on a file system that does not answer.
+        let (now, included) = spawn_blocking(|| (read(), sshd(Path::new("/")).folders)).await?;
+        for folder in folders.chain(UNIT_FOLDERS.into_iter().flat_map(drop_ins)).chain(included) {
+            files.folder(&folder);
+        }
+        if told.as_ref() != Some(&now) {
+            events.send(Event::Vital(now.clone())).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+            told = Some(now);
+        }
+        files.changed().await?;
+    }
+}
+
+/// [`Vital::Host`] as it is now.
+pub fn read() -> Vital {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Vital::Host { name, ssh_ports: ssh_ports(Path::new("/")) }
+}
+
+/// What sshd's settings say.
+#[derive(Default)]
+struct Sshd {
+    ports: BTreeSet<u16>,
+    /// in which more of them would be found
+    folders: BTreeSet<PathBuf>,
+}
+
+fn sshd(root: &Path) -> Sshd {
+    let mut found = Sshd::default();
+    sshd_config(root, &root.join("etc/ssh/sshd_config"), &mut found, DEEPEST);
+    found
+}
+
+/// TCP ports of sshd's settings and, where systemd listens for it, of `ssh.socket`; 22 when none are said.
+pub fn ssh_ports(root: &Path) -> Vec<u16> {
+    let mut ports = sshd(root).ports;
+    if ports.is_empty() {
+        ports.insert(DEFAULT);
+    }
+    for unit in UNITS {
+        if root.join(WANTS).join(unit).symlink_metadata().is_ok() {
+            ports.extend(socket_unit(root, unit));
+        }
+    }
+    ports.into_iter().collect()
+}
+
+/// `Port N` and the ports of `ListenAddress`, also from included files (sshd_config(5)).
+fn sshd_config(root: &Path, file: &Path, found: &mut Sshd, depth: usize) {
+    let Ok(text) = reading::text(file) else { return };
+    for (keyword, argument) in text.lines().filter_map(directive) {
+        match keyword.as_str() {
+            "port" => found.ports.extend(argument.parse::<u16>().ok()),
+            "listenaddress" => found.ports.extend(port_of(argument)),
+            "include" if depth > 0 => {
+                for pattern in argument.split_whitespace() {
+                    let Some((folder, name)) = included(root, pattern) else { continue };
+                    for file in files_named(&folder, &name) {
+                        sshd_config(root, &file, found, depth - 1);
+                    }
+                    found.folders.insert(folder);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A keyword in lower case and what follows it; `Keyword=value` is allowed too.
+fn directive(line: &str) -> Option<(String, &str)> {
+    let line = line.split('#').next()?.trim();
+    let (keyword, argument) = line.split_once(|c: char| c.is_whitespace() || c == '=')?;
+    Some((keyword.to_ascii_lowercase(), argument.trim_matches(|c: char| c.is_whitespace() || c == '=' || c == '"')))
+}
+
+/// The port of `HOST:PORT` or `[ADDRESS]:PORT`; a bare IPv6 address has none.
+fn port_of(argument: &str) -> Option<u16> {
+    let address = argument.split_whitespace().next()?;
+    let (host, port) = address.rsplit_once(':')?;
+    let alone = host.starts_with('[') || !host.contains(':');
+    port.parse().ok().filter(|_| alone)
+}
+
+/// Where a pattern looks, and for what; a relative one in `/etc/ssh`.
+fn included(root: &Path, pattern: &str) -> Option<(PathBuf, String)> {
+    let pattern = Path::new("/etc/ssh").join(pattern.trim_matches('"'));
+    let (folder, name) = (pattern.parent()?, pattern.file_name()?.to_str()?);
+    Some((root.join(folder.strip_prefix("/").unwrap_or(folder)), name.to_owned()))
+}
+
+/// The files that a name, perhaps with one `*`, means.
+fn files_named(folder: &Path, name: &str) -> Vec<PathBuf> {
+    match name.split_once('*') {
+        Some((before, after)) => files_in(folder, before, after),
+        None => vec![folder.join(name)],
+    }
+}
+
+fn files_in(directory: &Path, before: &str, after: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries
+        .filter(|entry| {
+            entry.file_name().to_str().is_some_and(|name| name.starts_with(before) && name.ends_with(after))
+        })
+        .map(|entry| entry.path())
+        .collect();
+    files.sort();
+    files
+}
+
+/// `ListenStream=` of a unit and its drop-ins, the most important first found; an empty one forgets those before it.
+fn socket_unit(root: &Path, unit: &str) -> BTreeSet<u16> {
+    let whole = UNIT_FOLDERS.iter().rev().map(|place| root.join(place).join(unit)).find(|path| path.exists());
+    let drop_ins =
+        UNIT_FOLDERS.iter().flat_map(|place| files_in(&root.join(place).join(format!("{unit}.d")), "", ".conf"));
+    let mut ports = BTreeSet::new();
+    for file in whole.into_iter().chain(drop_ins) {
+        let text = reading::text(&file).unwrap_or_default();
+        for value in text.lines().filter_map(|line| line.trim().strip_prefix("ListenStream=")) {
+            if value.trim().is_empty() {
+                ports.clear();
+            }
+            let port = value.rsplit(':').next().and_then(|port| port.trim().parse::<u16>().ok());
+            ports.extend(port);
+        }
+    }
+    ports
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Root(PathBuf, #[expect(dead_code, reason = "removed when dropped")] tempfile::TempDir);
+
+    impl Root {
+        fn with(name: &str, files: &[(&str, &str)]) -> Self {
+            let held = tempfile::Builder::new().prefix(name).tempdir().unwrap();
+            let root = held.path().to_owned();
+            for (path, text) in files {
+                let path = root.join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text).unwrap();
+            }
+            Self(root, held)
+        }
+    }
+
+    #[test]
+    fn a_machine_without_a_word_about_it_listens_on_22() {
+        assert_eq!(ssh_ports(&Root::with("none", &[("etc/ssh/sshd_config", "#Port 22\n")]).0), [22]);
+    }
+
+    #[test]
+    fn ports_are_found_in_the_main_file_and_its_drop_ins() {
+        let root = Root::with(
+            "drop-ins",
+            &[
+                ("etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\nport = 2222\nListenAddress ::1\n"),
+                ("etc/ssh/sshd_config.d/10-own.conf", "ListenAddress [::]:2022\nListenAddress 0.0.0.0:2023\n"),
+                ("etc/ssh/sshd_config.d/10-own.conf.bak", "Port 1\n"),
+            ],
+        );
+        assert_eq!(ssh_ports(&root.0), [2022, 2023, 2222]);
+    }
+
+    #[test]
+    fn the_folders_of_included_files_are_known_though_they_are_empty() {
+        let root = Root::with("folders", &[("etc/ssh/sshd_config", "Include /etc/own/*.conf more\n")]);
+        let folders: Vec<_> = sshd(&root.0).folders.into_iter().collect();
+        assert_eq!(folders, [root.0.join("etc/own"), root.0.join("etc/ssh")]);
+    }
+
+    #[test]
+    fn a_file_that_includes_itself_ends() {
+        let root = Root::with("loop", &[("etc/ssh/sshd_config", "Include sshd_config\nPort 2222\n")]);
+        assert_eq!(ssh_ports(&root.0), [2222]);
+    }
+
+    #[test]
+    fn a_socket_unit_counts_when_it_is_enabled_and_its_drop_in_replaces_its_port() {
+        let unit = ("usr/lib/systemd/system/ssh.socket", "[Socket]\nListenStream=22\n");
+        let drop_in =
+            ("etc/systemd/system/ssh.socket.d/port.conf", "[Socket]\nListenStream=\nListenStream=0.0.0.0:2200\n");
+        let config = ("etc/ssh/sshd_config", "Port 2222\n");
+        assert_eq!(ssh_ports(&Root::with("disabled", &[unit, drop_in, config]).0), [2222]);
+        let enabled = ("etc/systemd/system/sockets.target.wants/ssh.socket", "");
+        assert_eq!(ssh_ports(&Root::with("enabled", &[unit, drop_in, config, enabled]).0), [2200, 2222]);
+    }
+}

@@ -1,0 +1,267 @@
+//! Who is heard on the cluster port: the kernel's table of neighbours (`RTM_NEWNEIGH`,
+//! `RTNLGRP_NEIGH`).
+//!
+//! The kernel announces each step of each entry's life, a few a minute for each node that is
+//! probed. It drops itself what concerns another port or is no verdict ([`filter::neighbours`]); of
+//! the rest only what changes an entry in our own copy becomes an event; and the socket is read at
+//! most twenty times a second, in a storm four times, so that a storm of ten thousand nodes is a
+//! few large readings.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use bramblegate_netlink::packet::AddressFamily;
+use bramblegate_netlink::packet::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourHeader, NeighbourMessage, NeighbourState,
+};
+use bramblegate_netlink::rtnetlink::{self, Listing, group, kind};
+use bramblegate_netlink::{Listener, Message, NetlinkError, Protocol, Request, Socket, filter, messages};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep};
+
+use super::link::emit;
+use crate::event::{Change, Event, LinkIndex, Mac, Neighbour};
+use crate::pace::Pace;
+use crate::watch::ReceiverGone;
+
+/// The states that are verdicts: an entry in one of them is there, or has failed.
+const VERDICTS: [NeighbourState; 4] =
+    [NeighbourState::Reachable, NeighbourState::Stale, NeighbourState::Permanent, NeighbourState::Failed];
+
+/// After the first message the rest of a storm is waited for.
+const PAUSE: Duration = Duration::from_millis(50);
+/// The same after a batch of more messages than this: the kernel's buffer takes some 19,000 a second
+/// so long, and more cost a listing.
+const LONG_PAUSE: Duration = Duration::from_millis(250);
+const MANY: usize = 48;
+/// A listing that changed in the middle is taken again after this.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Returns what one message says of a neighbour on `port`. `None`: it is about another port, not
+/// IPv4, or a step on the way to a verdict (incomplete, delay, probe), which is no news.
+pub fn neighbour(message: &Message<'_>, port: LinkIndex) -> Option<Change<Neighbour>> {
+    if !matches!(message.kind, kind::NEW_NEIGHBOUR | kind::DEL_NEIGHBOUR) {
+        return None;
+    }
+    let read = rtnetlink::neighbour(message)?;
+    let header = &read.header;
+    if header.ifindex != port || header.family != AddressFamily::Inet || header.flags.contains(NeighbourFlags::Proxy) {
+        return None;
+    }
+    let gone = message.kind == kind::DEL_NEIGHBOUR || header.state == NeighbourState::Failed;
+    if !gone && !VERDICTS.contains(&header.state) {
+        return None;
+    }
+    let (mut address, mut mac) = (None, None);
+    for attribute in read.attributes() {
+        match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => address = Some(IpAddr::V4(v4)),
+            NeighbourAttribute::LinkLayerAddress(bytes) => mac = bytes.try_into().ok().map(Mac),
+            _ => {}
+        }
+    }
+    let reachable = !gone && header.state != NeighbourState::Stale;
+    let found = Neighbour { index: port, address: address?, mac: mac.filter(|_| !gone), reachable };
+    if gone {
+        return Some(Change::Gone(found));
+    }
+    found.mac.map(|_| Change::Present(found))
+}
+
+/// The states of [`VERDICTS`] as the kernel numbers them, one bit each (`NUD_*`).
+fn verdicts() -> u16 {
+    VERDICTS.into_iter().map(u16::from).fold(0, |all, state| all | state)
+}
+
+/// Returns the message about the entry of this address.
+pub fn neighbour_message(port: LinkIndex, address: Ipv4Addr) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header = NeighbourHeader { family: AddressFamily::Inet, ifindex: port, ..NeighbourHeader::default() };
+    message.attributes.push(NeighbourAttribute::Destination(address.into()));
+    message
+}
+
+/// Returns whether an entry names a board that the kernel found by itself.
+fn is_remembered(message: &Message<'_>) -> bool {
+    use NeighbourState::{Failed, Incomplete, Noarp, None, Permanent};
+    let state = rtnetlink::neighbour(message).map(|read| read.header.state);
+    state.is_some_and(|state| !matches!(state, Failed | Incomplete | Noarp | None | Permanent))
+}
+
+/// Deletes the kernel's memory of which board has this address, so that the next packet to it is
+/// preceded by a broadcast question. The kernel itself asks the board that it remembers first, for
+/// half a minute after it was last heard. What an administrator wrote stays; so does everything on a
+/// kernel before 5.0, which answers no question about one entry.
+///
+/// # Errors
+/// There is no such entry (`ENOENT`), the kernel refused, or the socket failed.
+pub fn resolve_anew(requests: &mut Socket, port: LinkIndex, address: Ipv4Addr) -> Result<(), NetlinkError> {
+    let message = neighbour_message(port, address);
+    let mut remembered = false;
+    requests.request(&Request::new(kind::GET_NEIGHBOUR, &message), |answer| remembered = is_remembered(answer))?;
+    if remembered { requests.request(&Request::new(kind::DEL_NEIGHBOUR, &message), |_| {}) } else { Ok(()) }
+}
+
+/// At an address at which a board was heard another one may be so many times in a row, …
+const MOVES: u32 = 64;
+/// … and once in each interval after that: whoever sends from ever other hardware addresses changes
+/// each entry once a second.
+const MOVE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What was told last, so that only changes are told.
+#[derive(Debug)]
+struct Table {
+    port: Option<LinkIndex>,
+    known: BTreeMap<IpAddr, Neighbour>,
+    moves: Pace,
+}
+
+impl Table {
+    fn new(now: Instant) -> Self {
+        Self { port: None, known: BTreeMap::new(), moves: Pace::new(MOVES, MOVE_INTERVAL, now) }
+    }
+
+    /// Returns whether a message is to be passed over: another board is at its address, and that
+    /// happens too often. It is listed when the flood is over.
+    fn passes_over(&mut self, change: &Change<Neighbour>, now: Instant) -> bool {
+        let Change::Present(told) = change else { return false };
+        let moved = self.known.get(&told.address).is_some_and(|known| known.mac != told.mac);
+        moved && !self.moves.try_take(now)
+    }
+
+    /// Takes one message's word in; whether it is news.
+    fn take(&mut self, change: &Change<Neighbour>) -> bool {
+        match change {
+            Change::Present(now) => self.known.insert(now.address, now.clone()).as_ref() != Some(now),
+            Change::Gone(gone) => self.known.remove(&gone.address).is_some(),
+        }
+    }
+
+    /// Takes a whole listing in; what is news, what has gone first.
+    fn replace(&mut self, port: Option<LinkIndex>, listed: BTreeMap<IpAddr, Neighbour>) -> Vec<Change<Neighbour>> {
+        let before = std::mem::replace(&mut self.known, listed);
+        let moved = std::mem::replace(&mut self.port, port) != port;
+        let stays = |known: &Neighbour| !moved && self.known.contains_key(&known.address);
+        let gone = before.values().filter(|known| !stays(known)).cloned().map(Change::Gone);
+        let news = self.known.values().filter(|now| moved || before.get(&now.address) != Some(now));
+        gone.chain(news.cloned().map(Change::Present)).collect()
+    }
+}
+
+/// Emits the neighbours on the port that `port` names, and every change of them, until the receiver
+/// is gone.
+///
+/// # Errors
+/// The sockets cannot be made or read, or the receiver is gone ([`ReceiverGone`]).
+pub async fn run(mut port: watch::Receiver<Option<LinkIndex>>, events: mpsc::Sender<Event>) -> io::Result<Infallible> {
+    let socket = Socket::open(Protocol::Route, &[group::NEIGHBOUR])?;
+    let first = *port.borrow_and_update();
+    socket.attach(&filter::neighbours(first, verdicts()))?;
+    let mut listener = Listener::new(socket)?;
+    let mut requests = Socket::open(Protocol::Route, &[])?;
+    let mut table = Table::new(Instant::now());
+    let mut whole = list(&mut requests, &mut table, first, &events).await?;
+    loop {
+        let batch = tokio::select! {
+            batch = listener.receive(), if table.port.is_some() => batch,
+            changed = port.changed() => {
+                changed.map_err(|_| ReceiverGone)?;
+                let now = *port.borrow_and_update();
+                listener.socket().attach(&filter::neighbours(now, verdicts()))?;
+                listener.discard();
+                whole = list(&mut requests, &mut table, now, &events).await?;
+                continue;
+            }
+            () = sleep(AGAIN), if !whole => {
+                whole = again(&mut requests, &mut table, &events).await?;
+                continue;
+            }
+        };
+        match batch {
+            Ok(batch) => {
+                let many = messages(batch).nth(MANY).is_some();
+                whole &= take(batch, &mut table, &events).await?;
+                listener.rest();
+                sleep(if many { LONG_PAUSE } else { PAUSE }).await;
+            }
+            Err(NetlinkError::Overrun) => whole = again(&mut requests, &mut table, &events).await?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Takes a batch of messages in. `false`: not all of it was taken.
+async fn take(batch: &[u8], table: &mut Table, events: &mpsc::Sender<Event>) -> Result<bool, ReceiverGone> {
+    let Some(port) = table.port else { return Ok(true) };
+    let (mut all, now) = (true, Instant::now());
+    // What was known before the batch of those that it is about, and the last word on them.
+    let mut news: BTreeMap<IpAddr, (Option<Neighbour>, Change<Neighbour>)> = BTreeMap::new();
+    for change in messages(batch).filter_map(|message| neighbour(&message, port)) {
+        if table.passes_over(&change, now) {
+            all = false;
+            continue;
+        }
+        let address = address_of(&change);
+        let before = table.known.get(&address).cloned();
+        if table.take(&change) {
+            match news.entry(address) {
+                Entry::Occupied(mut known) => known.get_mut().1 = change,
+                Entry::Vacant(place) => {
+                    place.insert((before, change));
+                }
+            }
+        }
+    }
+    for (address, (before, last)) in news {
+        if table.known.get(&address) != before.as_ref() {
+            emit(events, Event::Neighbour(last)).await?;
+        }
+    }
+    Ok(all)
+}
+
+fn address_of(change: &Change<Neighbour>) -> IpAddr {
+    let (Change::Present(neighbour) | Change::Gone(neighbour)) = change;
+    neighbour.address
+}
+
+/// Lists anew.
+async fn again(requests: &mut Socket, table: &mut Table, events: &mpsc::Sender<Event>) -> io::Result<bool> {
+    let port = table.port;
+    list(requests, table, port, events).await
+}
+
+/// Lists the port's neighbours and emits how they differ from what was known. `false`: something
+/// may be missing.
+async fn list(
+    requests: &mut Socket,
+    table: &mut Table,
+    port: Option<LinkIndex>,
+    events: &mpsc::Sender<Event>,
+) -> io::Result<bool> {
+    let mut listed = BTreeMap::new();
+    let mut whole = true;
+    if let Some(port) = port {
+        let dump = requests.dump(&Listing::Neighbours(port).request(), |message| neighbour(message, port))?;
+        whole = dump.whole;
+        listed.extend(dump.items.into_iter().filter_map(there).map(|neighbour| (neighbour.address, neighbour)));
+    }
+    for change in table.replace(port, listed) {
+        emit(events, Event::Neighbour(change)).await?;
+    }
+    Ok(whole)
+}
+
+fn there(change: Change<Neighbour>) -> Option<Neighbour> {
+    match change {
+        Change::Present(neighbour) => Some(neighbour),
+        Change::Gone(_) => None,
+    }
+}

@@ -1,0 +1,182 @@
+//! An ARP request (RFC 826) in the form of an address probe (RFC 5227: no sender address), on the cluster port: answered
+//! by a node whose firewall lets nothing else through, and before it has services.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use socket2::{SockFilter, Socket, Type};
+use tracing::debug;
+
+use super::batch::{Inbox, SENT_AT_ONCE, prepare, send, wall};
+use super::icmp::is_full;
+use super::{Answer, Key, Probe, Question};
+use crate::event::{LinkIndex, Mac};
+use crate::packet::{self, ETHERTYPE_ARP};
+
+/// Ethernet, IPv4, lengths 6 and 4
+const TYPES: [u8; 6] = [0, 1, 8, 0, 6, 4];
+const REQUEST: u8 = 1;
+const REPLY: u8 = 2;
+const LENGTH: usize = 28;
+/// For bursts of replies.
+const ROOM: usize = 4 << 20;
+
+/// `arp`
+#[derive(Debug, Default)]
+pub struct ArpProbe {
+    wire: Option<Wire>,
+    denied: bool,
+    inbox: Inbox,
+    /// of each address what was asked last, of which board, and when: a reply says no more than who sends it; forgotten when
+    /// the port is opened anew, and so bounded by the addresses of its nodes
+    asked: HashMap<[u8; 4], Asked>,
+}
+
+/// One question that waits for its answer.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    key: Key,
+    /// whose answer alone counts
+    mac: Option<Mac>,
+    at: Duration,
+}
+
+/// A packet socket on one port.
+#[derive(Debug)]
+struct Wire {
+    socket: Socket,
+    port: String,
+    index: LinkIndex,
+    /// as it was when somebody was asked last: a port that changes it is still the same port
+    mac: Mac,
+}
+
+impl Wire {
+    fn open(port: &str) -> io::Result<Self> {
+        let (socket, index) = packet::open_at(port, Type::DGRAM, ETHERTYPE_ARP, &replies())?;
+        let mac = packet::own_mac(&socket).ok_or(io::ErrorKind::NotFound)?;
+        prepare(&socket, ROOM);
+        Ok(Self { socket, port: port.to_owned(), index, mac })
+    }
+}
+
+/// Asks who has an address, without an own one (RFC 5227, 2.1.1).
+pub fn request(Mac(ours): Mac, node: [u8; 4]) -> [u8; LENGTH] {
+    let mut packet = [0; LENGTH];
+    let fields = TYPES.into_iter().chain([0, REQUEST]).chain(ours).chain([0; 4]).chain([0; 6]).chain(node);
+    packet.iter_mut().zip(fields).for_each(|(place, byte)| *place = byte);
+    packet
+}
+
+/// Returns the address and the board of a reply to us.
+pub(super) fn reply(packet: &[u8], Mac(ours): Mac) -> Option<([u8; 4], Mac)> {
+    let packet = packet.first_chunk::<LENGTH>()?;
+    let to_us =
+        packet.starts_with(&TYPES) && packet.get(6..8) == Some(&[0, REPLY]) && packet.get(18..24) == Some(&ours);
+    let sender = || Some((*packet.get(14..)?.first_chunk()?, Mac(*packet.get(8..)?.first_chunk()?)));
+    to_us.then(sender).flatten()
+}
+
+/// Lets replies through (classic BPF, as in `linux/filter.h`): of requests, which any board sends as often as it likes, none
+/// wakes us.
+fn replies() -> [SockFilter; 4] {
+    const LOAD_HALF: u16 = 0x28;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    [
+        SockFilter::new(LOAD_HALF, 0, 0, 6),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, REPLY.into()),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ]
+}
+
+impl ArpProbe {
+    fn wire(&mut self, port: &str) -> Option<&Wire> {
+        let held = self.wire.take().filter(|wire| wire.port == port);
+        self.wire = held.and_then(|wire| Some(Wire { mac: packet::own_mac(&wire.socket)?, ..wire }));
+        if self.wire.is_none() {
+            let opened = Wire::open(port);
+            self.denied = opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+            self.wire = opened.inspect_err(|error| debug!(%error, "no socket for ARP")).ok();
+            self.asked.clear();
+        }
+        self.wire.as_ref()
+    }
+}
+
+impl Probe for ArpProbe {
+    fn ask(&mut self, questions: &[Question<'_>], port: &str) -> usize {
+        let Some(wire) = self.wire(port) else { return questions.len() };
+        let to = packet::address(wire.index, ETHERTYPE_ARP, Mac([0xff; 6]));
+        let (mut taken, mut went) = (0, Vec::new());
+        for chunk in questions.chunks(SENT_AT_ONCE) {
+            let now = wall();
+            let packets: Vec<_> = chunk.iter().map(|q| (request(wire.mac, q.address.octets()), to.clone())).collect();
+            match send(&wire.socket, &packets) {
+                Ok(sent) => {
+                    let asked = |q: &Question<'_>| (q.address.octets(), Asked { key: q.key, mac: q.mac, at: now });
+                    went.extend(chunk.iter().take(sent).map(asked));
+                    taken += sent;
+                    if sent < chunk.len() {
+                        break;
+                    }
+                }
+                Err(error) if is_full(&error) => break,
+                Err(_) => taken += chunk.len(),
+            }
+        }
+        if went.is_empty() && taken > 0 {
+            // The interface went away under the socket.
+            self.wire = None;
+        }
+        self.asked.extend(went);
+        taken
+    }
+
+    fn answers(&mut self, told: &mut Vec<Answer>) {
+        let Self { wire: Some(wire), inbox, asked, .. } = self else { return };
+        inbox.read(&wire.socket, |datagram| {
+            let Some((node, mac)) = reply(datagram.bytes, wire.mac) else { return };
+            // Another board at the node's address does not make the node live; that it is there is an alert of its own.
+            let is_its_own = asked.get(&node).is_some_and(|asked| asked.mac.is_none_or(|known| known == mac));
+            if let Some(Asked { key, at, .. }) = is_its_own.then(|| asked.remove(&node)).flatten() {
+                let rtt = datagram.at.checked_sub(at);
+                told.push(Answer { key, rtt, from: Some(Ipv4Addr::from(node)) });
+            }
+        });
+    }
+
+    fn is_denied(&self) -> bool {
+        self.denied
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
+
+    #[test]
+    fn a_reply_counts_when_it_is_for_us() {
+        let mut packet = request(Mac([2, 0, 0, 0, 0, 9]), [0; 4]);
+        packet[7] = REPLY;
+        packet[14..18].copy_from_slice(&[192, 168, 50, 11]);
+        packet[18..24].copy_from_slice(&OURS.0);
+        assert_eq!(reply(&packet, OURS), Some(([192, 168, 50, 11], Mac([2, 0, 0, 0, 0, 9]))));
+        assert_eq!(reply(&packet, Mac([2, 0, 0, 0, 0, 2])), None);
+        packet[7] = REQUEST;
+        assert_eq!(reply(&packet, OURS), None);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_packets_never_panic(packet in proptest::collection::vec(any::<u8>(), 0..64)) {
+            reply(&packet, OURS);
+        }
+    }
+}

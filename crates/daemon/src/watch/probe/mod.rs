@@ -1,0 +1,176 @@
+//! Probes: is the internet behind an uplink, and do the nodes live?
+//!
+//! A new kind of health probe is a file here with an `impl Probe`, and a line in [`PROBES`].
+
+mod arp;
+mod batch;
+mod dns;
+mod echo;
+pub mod http;
+mod icmp;
+mod node;
+mod resolution;
+mod rounds;
+mod stream;
+mod tcp;
+mod uplink;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{NodeProbe, UplinkProbe};
+use crate::event::{LinkIndex, Mac, NodeId};
+
+/// What is to be asked of the uplinks. An equal plan disturbs nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UplinkProbePlan {
+    pub targets: Vec<UplinkTarget>,
+    pub probe: UplinkProbe,
+}
+
+impl Default for UplinkProbePlan {
+    fn default() -> Self {
+        Self { targets: Vec::new(), probe: UplinkProbe::Off }
+    }
+}
+
+/// One uplink with an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UplinkTarget {
+    pub index: LinkIndex,
+    /// the interface's name; everything is bound to it
+    pub name: String,
+    /// the uplink's address; its family decides whether IPv4 or IPv6 is tried
+    pub source: IpAddr,
+    /// asked for the host of the probe, bound to the uplink (but for those on the loopback)
+    pub resolvers: Vec<IpAddr>,
+    /// counts up with each change of address or route: asked again at once
+    pub generation: u64,
+}
+
+/// Which nodes to ask, and how often. An equal plan disturbs nothing; comparing it with itself costs nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeProbePlan {
+    pub nodes: Arc<Vec<NodeTarget>>,
+    /// from the beginning of one round to that of the next
+    pub interval: Duration,
+    /// a round's longest wait for an answer
+    pub timeout: Duration,
+    /// the cluster port's name; without one nobody is asked. Only ARP is bound to it: all else goes the way that everybody's
+    /// packets go, so that what leads them elsewhere is seen
+    pub port: Option<String>,
+}
+
+/// A node and what it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeTarget {
+    pub node: NodeId,
+    pub address: Ipv4Addr,
+    /// the board that the settings name: where a probe sees who answers, no other's answer counts
+    pub mac: Option<Mac>,
+    /// all of them must be answered; shared by the nodes that are asked the same
+    pub probes: Arc<[NodeProbe]>,
+    /// its round's longest wait for an answer, in ms, in place of the plan's; may be longer than the interval. 0: the plan's
+    pub timeout: u32,
+}
+
+/// Which question an answer belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    pub node: NodeId,
+    /// counts up with every round that begins
+    pub turn: u32,
+    /// place in the node's probes
+    pub probe: u8,
+    /// 0 is the first try
+    pub nth: u8,
+}
+
+/// One question to one node.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    pub key: Key,
+    pub address: Ipv4Addr,
+    /// [`NodeTarget::mac`]
+    pub mac: Option<Mac>,
+    pub probe: &'a NodeProbe,
+    /// what is answered later than this is not waited for
+    pub within: Duration,
+}
+
+/// An answer that says that the node is well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    pub key: Key,
+    /// `None` when a clock that was set in between made it meaningless
+    pub rtt: Option<Duration>,
+    /// who answered, where that has to be compared with who was asked
+    pub from: Option<Ipv4Addr>,
+}
+
+/// One way to ask nodes whether they live. Who is asked when, and again, is the business of [`rounds`].
+pub trait Probe: Send {
+    /// Asks without waiting. How many of the questions, from the first on, were taken; for the others there was no room, and
+    /// they come again a moment later. `port`: the cluster's, for what is asked on the wire itself.
+    fn ask(&mut self, questions: &[Question<'_>], port: &str) -> usize;
+
+    /// Adds what was answered since it was called last, without waiting.
+    fn answers(&mut self, told: &mut Vec<Answer>);
+
+    /// Nothing could be asked the last time: the right to is missing, so silence says nothing of the nodes.
+    fn is_denied(&self) -> bool {
+        false
+    }
+}
+
+/// A kind of probe.
+pub struct Kind {
+    pub name: &'static str,
+    /// does this setting ask for it?
+    pub takes: fn(&NodeProbe) -> bool,
+    pub make: fn() -> Box<dyn Probe>,
+}
+
+impl std::fmt::Debug for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kind").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// All kinds of node probes.
+pub static PROBES: [Kind; 4] = [
+    Kind { name: "arp", takes: |probe| matches!(probe, NodeProbe::Arp), make: || Box::<arp::ArpProbe>::default() },
+    Kind { name: "icmp", takes: |probe| matches!(probe, NodeProbe::Icmp), make: || Box::<icmp::IcmpProbe>::default() },
+    Kind {
+        name: "tcp",
+        takes: |probe| matches!(probe, NodeProbe::Tcp(_)),
+        make: || Box::new(stream::Streams::new(tcp::is_well)),
+    },
+    Kind {
+        name: "http",
+        takes: |probe| matches!(probe, NodeProbe::Http { .. }),
+        make: || Box::new(stream::Streams::new(http::is_well)),
+    },
+];
+
+pub(crate) use arp::request as arp_request;
+pub use node::run as run_nodes;
+pub use uplink::run as run_uplinks;
+
+/// Reads any bytes as what nodes answer to ARP and ICMP: the door for fuzzing.
+#[doc(hidden)]
+pub fn read_any(bytes: &[u8]) {
+    arp::reply(bytes, Mac([2; 6]));
+    echo::reply(bytes, false, [7; 8]);
+    echo::reply(bytes, true, [7; 8]);
+    let seal = icmp::Seal::default();
+    echo::answer(bytes, false).and_then(|(_, payload)| icmp::read(payload, &seal, Ipv4Addr::LOCALHOST));
+}
+
+/// Returns a number that others cannot guess, for query ids and cookies: the kernel's (getrandom(2)). Without that call, which
+/// every kernel since 3.17 has, one that others can hardly guess.
+pub fn unguessable() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    getrandom::u64().unwrap_or_else(|_| RandomState::new().hash_one(0))
+}

@@ -1,0 +1,38 @@
+//! Has the kernel look anew for the boards of nodes that do not answer: another board may have the address now, which says
+//! nothing by itself, and the kernel would go on sending to the one that it remembers.
+
+use std::net::Ipv4Addr;
+
+use bramblegate_netlink::{Protocol, Socket};
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+
+use crate::event::LinkIndex;
+use crate::watch::link::resolve_anew;
+
+/// Holds the socket to the kernel, opened when first needed.
+#[derive(Default)]
+pub struct Resolution(Option<Socket>);
+
+impl Resolution {
+    /// Makes the kernel forget the boards at these addresses behind `port`. What it refuses is left as it is: then the kernel
+    /// finds out by itself, in half a minute.
+    pub fn begin_anew(&mut self, port: &str, addresses: &[Ipv4Addr]) {
+        let Some(index) = index_of(port).filter(|_| !addresses.is_empty()) else { return };
+        let connection = match &mut self.0 {
+            Some(connection) => connection,
+            none => match Socket::open(Protocol::Route, &[]) {
+                Ok(opened) => none.insert(opened),
+                Err(_) => return,
+            },
+        };
+        for address in addresses {
+            let _ = resolve_anew(connection, index, *address);
+        }
+    }
+}
+
+fn index_of(port: &str) -> Option<LinkIndex> {
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None).ok()?;
+    name_to_index(&socket, port).ok()
+}

@@ -1,0 +1,241 @@
+//! How far has the DHCP client of an uplink come that has no IPv4 address? Heard on the wire, from both ends; nothing is sent.
+//!
+//! A filter in the kernel picks DHCP out, and an uplink with an address is not listened to: traffic costs nothing there.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::net::{RecvFlags, recv};
+use socket2::{SockFilter, Socket, Type};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::debug;
+
+use crate::event::{Acquisition, Event, LinkIndex, Mac, PortalSource, PortalUrl, UplinkNews};
+use crate::packet;
+use crate::sync::next_aligned;
+use crate::watch::dhcp::message::{self, Answer, Question};
+use crate::watch::dhcp::{FRAME, talk};
+use crate::watch::readable;
+use crate::watch::uplink::clients::{self, Manager};
+
+/// A client asks several times in this time after the carrier came.
+const FIRST_LOOK: Duration = Duration::from_secs(9);
+/// After that the machine is looked at again this often for a client that does not ask.
+const LOOK: Duration = Duration::from_secs(60);
+/// A port that went away is told by netlink too; until then.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// An uplink with a carrier and without an IPv4 address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListeningPlan {
+    pub index: LinkIndex,
+    pub name: String,
+    pub mac: Mac,
+}
+
+/// Listens to the ports of the plan; tells [`UplinkNews::Acquisition`] when it is another, and a portal that an answer names.
+///
+/// # Errors
+/// A channel is closed (`BrokenPipe`), or no packet socket is to be had (`CAP_NET_RAW`).
+pub async fn run(mut plan: watch::Receiver<Vec<ListeningPlan>>, events: mpsc::Sender<Event>) -> io::Result<Infallible> {
+    let mut tasks = JoinSet::new();
+    let mut running: Vec<(ListeningPlan, AbortHandle)> = Vec::new();
+    loop {
+        let ports = plan.borrow_and_update().clone();
+        running.retain(|(port, task)| {
+            let wanted = ports.contains(port);
+            if !wanted {
+                task.abort();
+            }
+            wanted
+        });
+        for port in ports {
+            if !running.iter().any(|(known, _)| *known == port) {
+                let task = tasks.spawn(listen(port.clone(), events.clone()));
+                running.push((port, task));
+            }
+        }
+        tokio::select! {
+            changed = plan.changed() => changed.map_err(|_| io::ErrorKind::BrokenPipe)?,
+            Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
+                if let Ok(Err(error)) = ended {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+/// Listens to one port for as long as it is there.
+async fn listen(port: ListeningPlan, events: mpsc::Sender<Event>) -> io::Result<()> {
+    loop {
+        match hear(&port, &events).await {
+            Err(error) if packet::is_port_gone(&error) => {
+                debug!(port = %port.name, %error, "the port is not heard for now");
+                sleep(PAUSE).await;
+            }
+            Err(error) => return Err(error),
+            Ok(never) => match never {},
+        }
+    }
+}
+
+async fn hear(port: &ListeningPlan, events: &mpsc::Sender<Event>) -> io::Result<Infallible> {
+    let wire = readable(packet::open(Type::RAW, packet::ETHERTYPE_ALL, port.index, &dhcp_alone())?)?;
+    let mut talk = Talk::default();
+    let (mut known, mut portal) = (None, None);
+    let mut look = Instant::now() + FIRST_LOOK;
+    loop {
+        tokio::select! {
+            heard = next(&wire) => talk.take(&heard?, port.mac),
+            () = sleep_until(look) => {
+                look = next_aligned(LOOK);
+                talk.client = Some(is_client_there(Path::new("/"), port, &wire));
+            }
+        }
+        let send = |news| async { events.send(Event::Uplink(news)).await.map_err(|_| io::ErrorKind::BrokenPipe) };
+        if portal != talk.portal {
+            portal.clone_from(&talk.portal);
+            send(UplinkNews::Portal { index: port.index, by: PortalSource::Lease, url: portal.clone() }).await?;
+        }
+        let state = talk.acquisition();
+        if state != known {
+            known = state;
+            send(UplinkNews::Acquisition { index: port.index, state }).await?;
+        }
+    }
+}
+
+/// Returns the next frame.
+async fn next(wire: &AsyncFd<Socket>) -> io::Result<Vec<u8>> {
+    let mut frame = [0; FRAME];
+    loop {
+        let mut guard = wire.readable().await?;
+        match recv(wire.get_ref(), &mut frame[..], RecvFlags::DONTWAIT) {
+            Ok((length, _)) => return Ok(frame.get(..length).unwrap_or_default().to_vec()),
+            Err(rustix::io::Errno::AGAIN) => guard.clear_ready(),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Returns whether a client has a socket on the port, or a manager's files say that it asks there.
+fn is_client_there(root: &Path, port: &ListeningPlan, ours: &AsyncFd<Socket>) -> bool {
+    let ours = rustix::fs::fstat(ours.get_ref().as_fd()).map(|stat| stat.st_ino.to_string()).unwrap_or_default();
+    let sockets = clients::packet_sockets(root);
+    let listens = sockets.iter().any(|socket| socket.index == port.index && socket.inode != ours);
+    listens || Manager::ALL.into_iter().any(|manager| manager.asks(root, port.index, &port.name))
+}
+
+/// What has been said so far. Pure.
+#[derive(Debug, Default)]
+struct Talk {
+    heard: Option<Acquisition>,
+    /// the client's last question asks whether IPv6 only is preferred here
+    asked_for_ipv6_only: bool,
+    portal: Option<PortalUrl>,
+    /// a client is on this machine; `None`: not looked yet
+    client: Option<bool>,
+}
+
+impl Talk {
+    /// Takes a frame in, of this machine's client or of a server.
+    fn take(&mut self, frame: &[u8], ours: Mac) {
+        if let Some(Question { mac, kind, ipv6_only }) = message::question(frame).filter(|asked| asked.mac == ours) {
+            debug_assert_eq!(mac, ours);
+            match kind {
+                message::DECLINE => self.heard = Some(Acquisition::Declined),
+                message::DISCOVER | message::REQUEST => {
+                    self.asked_for_ipv6_only = ipv6_only;
+                    // A question that is put again does not undo what a server has said to it.
+                    self.heard = self.heard.or(Some(Acquisition::Unanswered));
+                }
+                _ => {}
+            }
+        }
+        let Some(Answer { kind, server, ipv6_only, portal, .. }) = message::answer(frame, ours) else { return };
+        self.portal = portal.or_else(|| self.portal.take());
+        self.heard = match kind {
+            message::NAK => Some(Acquisition::Refused { server }),
+            message::OFFER if ipv6_only && self.asked_for_ipv6_only => Some(Acquisition::Ipv6Only { server }),
+            message::OFFER | message::ACK => Some(Acquisition::Offered { server }),
+            _ => self.heard,
+        };
+    }
+
+    fn acquisition(&self) -> Option<Acquisition> {
+        let silent = |there| if there { Acquisition::Waiting } else { Acquisition::NoClient };
+        self.heard.or_else(|| self.client.map(silent))
+    }
+}
+
+/// [`talk`] behind a look at the kind of frame: a socket that hears what goes out hears all kinds.
+fn dhcp_alone() -> Vec<SockFilter> {
+    // BPF_LD | BPF_H | BPF_ABS; BPF_JMP | BPF_JEQ | BPF_K, to the last, which refuses
+    let talk = talk();
+    let to_last = u8::try_from(talk.len() - 1).unwrap_or(u8::MAX);
+    let kind = [SockFilter::new(0x28, 0, 0, 12), SockFilter::new(0x15, 0, to_last, u32::from(packet::ETHERTYPE_IPV4))];
+    kind.into_iter().chain(talk).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::dhcp::message::tests::{OURS, answer, question};
+
+    const SERVER: [u8; 6] = [54, 4, 192, 168, 1, 1];
+
+    /// Frames one after the other, and what is known after each.
+    fn heard(frames: &[Vec<u8>]) -> Vec<Option<Acquisition>> {
+        let mut talk = Talk::default();
+        let known = frames.iter().map(|frame| {
+            talk.take(frame, OURS);
+            talk.acquisition()
+        });
+        known.collect()
+    }
+
+    #[test]
+    fn each_side_of_the_talk_is_heard() {
+        let server = [192, 168, 1, 1].into();
+        let discover = question(message::DISCOVER, &[55, 2, 1, 3]);
+        let wants = question(message::DISCOVER, &[55, 3, 1, 3, 108]);
+        let offer = answer(message::OFFER, [192, 168, 1, 20], &SERVER);
+        let ipv6_only = answer(message::OFFER, [192, 168, 1, 20], &[&SERVER[..], &[108, 4, 0, 0, 1, 44]].concat());
+        let nak = answer(message::NAK, [0; 4], &SERVER);
+        let decline = question(message::DECLINE, &[]);
+        let table = [
+            (vec![discover.clone()], Acquisition::Unanswered),
+            (vec![discover.clone(), offer.clone()], Acquisition::Offered { server }),
+            (vec![discover.clone(), ipv6_only.clone()], Acquisition::Offered { server }),
+            (vec![wants.clone(), ipv6_only.clone()], Acquisition::Ipv6Only { server }),
+            (vec![wants.clone(), ipv6_only.clone(), wants.clone()], Acquisition::Ipv6Only { server }),
+            (vec![wants.clone(), offer.clone()], Acquisition::Offered { server }),
+            (vec![question(message::REQUEST, &[]), nak], Acquisition::Refused { server }),
+            (vec![discover.clone(), offer, decline], Acquisition::Declined),
+        ];
+        for (frames, expected) in table {
+            assert_eq!(heard(&frames).last().copied().flatten(), Some(expected));
+        }
+        // Another board's talk, and a server's to it, are none of ours.
+        let mut others = discover;
+        others[70..76].fill(7);
+        let mut to_others = ipv6_only;
+        to_others[70..76].fill(7);
+        assert_eq!(heard(&[others, to_others]), [None, None]);
+    }
+
+    #[test]
+    fn who_says_nothing_is_there_or_not() {
+        let with = |client| Talk { client, ..Talk::default() }.acquisition();
+        assert_eq!(with(None), None);
+        assert_eq!(with(Some(true)), Some(Acquisition::Waiting));
+        assert_eq!(with(Some(false)), Some(Acquisition::NoClient));
+    }
+}

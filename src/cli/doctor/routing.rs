@@ -1,0 +1,54 @@
+//! Routing rules of others that lead the cluster's packets astray, and addresses of the head that others have too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Finding, Patient};
+use crate::clock;
+use crate::decide::alert::Subject;
+use crate::decide::{self, ROUTE_PROTOCOL};
+use crate::event::{AlertCode, Dump, Event, Vital};
+use crate::event_loop::way_out;
+use crate::facts::State;
+
+/// Longer than a way may be wrong without a word.
+const SETTLED: Duration = Duration::from_secs(5);
+/// What only the gateway hears, as it listens all the time.
+const HEARD: [AlertCode; 2] = [AlertCode::GatewayAddressTaken, AlertCode::UplinkAddressTaken];
+
+/// The kernel is asked, as the gateway does. Without our own rules only what names a rule of others counts.
+pub fn rules(patient: &Patient<'_>) -> Vec<Finding> {
+    let settings = Arc::new(patient.settings.clone());
+    let now = clock::now();
+    let mut state = State::new(Arc::clone(&settings), now);
+    let network = patient.machine.network();
+    for event in std::iter::once(Event::Dump(Dump::Begin)).chain(network).chain([Event::Dump(Dump::End)]) {
+        state.apply(&event, now);
+    }
+    let Some(plan) = way_out(&settings, &state, &decide::decide(&settings, &state)) else { return Vec::new() };
+    state.apply(&Event::Vital(Vital::Astray(patient.machine.astray(&plan.ways))), now);
+    state.apply(&Event::Tick, now + SETTLED);
+    let ours = state.facts().rules().iter().any(|rule| rule.protocol == ROUTE_PROTOCOL);
+    let alerts =
+        decide::decide(&settings, &state).alerts.into_iter().filter(|alert| alert.code == AlertCode::GatewayRule);
+    let certain = alerts.filter(|alert| ours || alert.subject != Subject::Whole);
+    certain.map(|alert| finding(alert.code, &alert.text)).collect()
+}
+
+/// What a gateway that runs has heard.
+pub fn addresses(patient: &Patient<'_>) -> Vec<Finding> {
+    let status = patient.machine.status(&patient.settings.status.socket).unwrap_or_default();
+    let heard = status.alerts.iter().filter_map(|alert| {
+        let code = HEARD.into_iter().find(|code| alert.code == code.name())?;
+        Some(finding(code, &alert.text))
+    });
+    heard.collect()
+}
+
+/// Makes a finding of an alert, whose remedy stands after a colon.
+fn finding(code: AlertCode, text: &str) -> Finding {
+    match text.split_once(": ") {
+        Some((what, remedy)) => Finding::new(code, what, remedy),
+        None => Finding::of(code, text),
+    }
+}

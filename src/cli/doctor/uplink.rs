@@ -1,0 +1,189 @@
+//! The uplinks: who asks for their addresses, why one has none, and what a portal or a server says.
+
+use ipnet::IpNet;
+
+use super::clients::{self, Client};
+use super::{Finding, FindingCode, Patient, Rank};
+use crate::api::Word;
+use crate::api::status::{DhcpProgress, Snapshot, Uplink, UplinkState};
+use crate::cli::machine::Machine;
+use crate::event::{AlertCode, PortalUrl};
+use crate::watch::uplink::clients::Manager;
+
+/// Two clients on one uplink get two leases, and take each other's routes away.
+pub fn two_clients(patient: &Patient<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for port in patient.uplinks() {
+        let clients = clients::of_port(patient.machine, &port);
+        let [first, others @ ..] = clients.as_slice() else { continue };
+        for other in others {
+            let text = format!(
+                "{first} and {other} both ask for an address on the uplink {port}: it gets two, and the one removes the other's routes; let {first} do it alone"
+            );
+            findings.push(Finding::new(FindingCode::UplinkTwoClients, text, first.stays_instead_of(other, &port)));
+        }
+    }
+    findings
+}
+
+/// Why an uplink with a cable has no IPv4 address, what is known of its lease, and where its portal is.
+pub fn addresses(patient: &Patient<'_>) -> Vec<Finding> {
+    let status = patient.machine.status(&patient.settings.status.socket);
+    let mut findings = switched_off(patient);
+    for port in patient.uplinks() {
+        let told = status.as_ref().and_then(|status| uplink(status, &port));
+        findings.extend(portal(patient, &port, told));
+        if patient.machine.read(&format!("/sys/class/net/{port}/carrier")).as_deref() != Some("1") {
+            continue;
+        }
+        let held = patient.machine.addresses(&port);
+        let answers = |net: &&IpNet| match net {
+            IpNet::V4(net) => !net.addr().is_link_local() && net.addr().octets().first_chunk() != Some(&[192, 0, 0]),
+            IpNet::V6(_) => false,
+        };
+        if held.iter().any(|net| answers(&net)) {
+            findings.extend(told.and_then(|told| not_renewed(&port, told)));
+        } else {
+            findings.push(without_ipv4(patient, &port, told, &held));
+        }
+    }
+    findings
+}
+
+/// Finds uplinks that are administratively down. Where another one has a carrier that may be meant so: a hint.
+fn switched_off(patient: &Patient<'_>) -> Vec<Finding> {
+    let uplinks = patient.uplinks();
+    let read = |port: &str, file: &str| patient.machine.read(&format!("/sys/class/net/{port}/{file}"));
+    let carries = uplinks.iter().any(|port| read(port, "carrier").as_deref() == Some("1"));
+    let off = uplinks.iter().filter(|port| read(port, "flags").is_some_and(|flags| !is_up(&flags)));
+    off.map(|port| {
+        let text = format!("the uplink {port} is switched off (administratively down), so it sees no cable or network");
+        let rank = if carries { Rank::Hint } else { Rank::Finding };
+        let remedy = switch_on(patient.machine, port);
+        Finding::new(FindingCode::UplinkOff, text, remedy).ranked(rank)
+    })
+    .collect()
+}
+
+/// Returns whether the flags of `/sys/class/net/PORT/flags` ("0x1003") hold `IFF_UP` (netdevice(7)).
+fn is_up(flags: &str) -> bool {
+    let digits = flags.trim().trim_start_matches("0x");
+    u32::from_str_radix(digits, 16).is_ok_and(|flags| flags & 1 != 0)
+}
+
+/// Returns the command that switches a port on: its manager's, which else leaves it down. A radio may be blocked beside that.
+fn switch_on(machine: &Machine, port: &str) -> String {
+    let command = clients::switch_on(machine, port);
+    let radio = port.starts_with("wl") || machine.exists(&format!("/sys/class/net/{port}/phy80211"));
+    let blocked = if radio { "; if that is refused, `sudo rfkill unblock wifi` before it" } else { "" };
+    format!("`{command}`{blocked}")
+}
+
+/// What the daemon says of one uplink.
+fn uplink<'s>(status: &'s Snapshot, port: &str) -> Option<&'s Uplink> {
+    status.uplinks.iter().find(|uplink| uplink.interface.as_deref() == Some(port))
+}
+
+fn without_ipv4(patient: &Patient<'_>, port: &str, told: Option<&Uplink>, held: &[IpNet]) -> Finding {
+    let machine = patient.machine;
+    let clients = clients::of_port(machine, port);
+    let reached = held.iter().any(|net| matches!(net, IpNet::V6(net) if !net.addr().is_unicast_link_local()));
+    // An uplink with IPv6 is reached: nothing is wrong, but the nodes have no way out.
+    let rank = if reached { Rank::Hint } else { Rank::Finding };
+    let finding = |code, text: String, remedy: String| Finding::new(code, text, remedy).ranked(rank);
+    let Some(client) = clients.first() else {
+        let text = format!(
+            "the uplink {port} has a carrier and no IPv4 address, and nothing on this machine asks for one there"
+        );
+        return finding(FindingCode::UplinkNoClient, text, clients::start(machine, port));
+    };
+    // A word that is not known here is as if the daemon had heard nothing.
+    let progress = told.and_then(|told| told.dhcp.as_ref());
+    match progress.and_then(Word::known) {
+        Some(DhcpProgress::Ipv6Only) => {
+            let after = match client {
+                Client::Managed(Manager::Networkd) => "asks for IPv4 only after five minutes",
+                _ => "takes no IPv4 address for as long as the server says so",
+            };
+            let text = format!(
+                "the venue's DHCP server asks for IPv6 only on {port} (option 108), and {client} is set to obey: it {after}"
+            );
+            finding(FindingCode::UplinkIpv6Only, text, client.heed_no_option_108(machine, port))
+        }
+        Some(DhcpProgress::Offered) => finding(
+            FindingCode::UplinkNotTaken,
+            format!("a DHCP server offers an address on {port}, and {client} does not take it"),
+            format!("see what it says: `journalctl -b --no-pager -n 50 -u {}`", unit(client)),
+        ),
+        Some(DhcpProgress::Refused | DhcpProgress::Declined) => finding(
+            FindingCode::UplinkRefused,
+            format!("the venue's DHCP server and {client} do not agree on an address for {port}"),
+            format!("ask anew: `{}`", client.again(port)),
+        ),
+        None | Some(DhcpProgress::Waiting) if client.heeds_option_108(machine, port) => {
+            let text = format!(
+                "{client} is set to obey option 108 on {port} and asks for nothing now: a DHCP server that asks for IPv6 only may have answered before the gateway listened (`sudo bramblegate doctor --try` shows it)"
+            );
+            finding(FindingCode::UplinkIpv6Only, text, client.heed_no_option_108(machine, port))
+        }
+        Some(DhcpProgress::Waiting) => finding(
+            FindingCode::UplinkWaiting,
+            format!("{client} looks after the uplink {port} and asks for nothing now"),
+            format!("ask anew: `{}`", client.again(port)),
+        ),
+        Some(DhcpProgress::Unanswered) => finding(
+            FindingCode::UplinkNoDhcp,
+            format!("{client} asks for an address on {port}, and no DHCP server answers"),
+            "`sudo bramblegate doctor --try` asks by itself; else try another socket of the venue".to_owned(),
+        ),
+        _ => {
+            let text = format!("{client} looks after the uplink {port}, which has a carrier and no IPv4 address");
+            Finding::of(FindingCode::UplinkNoAddress, text).ranked(rank)
+        }
+    }
+}
+
+/// The unit under which a client's words are in the journal.
+fn unit(client: &Client) -> &str {
+    match client {
+        Client::Managed(Manager::NetworkManager) => "NetworkManager",
+        Client::Managed(Manager::Networkd) => "systemd-networkd",
+        Client::Managed(Manager::Dhcpcd) => "dhcpcd",
+        Client::Alone(process) => &process.name,
+    }
+}
+
+fn not_renewed(port: &str, told: &Uplink) -> Option<Finding> {
+    let late = told.not_renewed_s?;
+    let left = told.lease_left_s.unwrap_or(0);
+    let address = told.address.map_or_else(|| "its address".to_owned(), |address| address.to_string());
+    let text = format!(
+        "the lease of {address} on {port} has not been renewed for {late} s: it ends in {left} s, and answers until then"
+    );
+    let remedy = "look whether the venue's router is on; `sudo bramblegate doctor --try` asks its DHCP server";
+    Some(Finding::new(AlertCode::UplinkLeaseNotRenewed, text, remedy))
+}
+
+/// A portal, by the daemon's probe or by dhcpcd's lease.
+fn portal(patient: &Patient<'_>, port: &str, told: Option<&Uplink>) -> Option<Finding> {
+    if told.is_some_and(|told| told.state == UplinkState::Online) {
+        return None;
+    }
+    let by_daemon = told.and_then(|told| PortalUrl::read(told.portal_url.as_deref()?));
+    let url = by_daemon.or_else(|| leased_portal(patient, port))?;
+    Some(Finding::new(
+        AlertCode::UplinkPortal,
+        format!("the venue of {port} has a captive portal at {url}"),
+        format!("open {url} in a browser behind the gateway, and accept its terms"),
+    ))
+}
+
+/// dhcpcd (from 10 on) keeps in its lease what it asked for (`option captive_portal_uri`).
+fn leased_portal(patient: &Patient<'_>, port: &str) -> Option<PortalUrl> {
+    if !clients::of_port(patient.machine, port).contains(&Client::Managed(Manager::Dhcpcd)) {
+        return None;
+    }
+    let lease = patient.machine.run("dhcpcd", &["-4", "-U", port])?;
+    let line = lease.lines().find_map(|line| line.trim().strip_prefix("captive_portal_uri="))?;
+    PortalUrl::read(line.trim_matches(['\'', '"']))
+}
