@@ -14,7 +14,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("panel", &[]),
     ("board", &["panel"]),
     ("config", &["board", "panel"]),
-    // A crate too, which `source` and `sink` name by its whole name.
+    // A crate too, which `source` and `reconciler` name by its whole name.
     ("netlink", &[]),
     ("event", &["api", "config", "panel"]),
     ("dns", &[]),
@@ -107,19 +107,19 @@ const MOST_LINES: usize = 800;
 
 /// One source file without its comments and tests.
 struct Source {
-    /// below `src/`: `sink/firewall/encode.rs`
+    /// below `src/`: `reconciler/firewall/encode.rs`
     path: String,
     text: String,
     lines: usize,
 }
 
 impl Source {
-    /// The room it belongs to: `sink` for `sink/firewall.rs`, `event` for `event.rs`.
+    /// The room it belongs to: `reconciler` for `reconciler/firewall.rs`, `event` for `event.rs`.
     fn room(&self) -> &str {
         self.path.split(['/', '.']).next().unwrap_or_default()
     }
 
-    /// Names of the module: `["sink", "firewall", "encode"]`.
+    /// Names of the module: `["reconciler", "firewall", "encode"]`.
     fn module(&self) -> Vec<&str> {
         self.path.trim_end_matches(".rs").split('/').filter(|name| *name != "mod").collect()
     }

@@ -58,7 +58,7 @@ fn good_files_print_as_expected() {
 }
 
 #[test]
-fn bad_files_get_every_fault_told() {
+fn bad_files_get_every_fault_reported() {
     compare_folder("bad");
 }
 

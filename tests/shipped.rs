@@ -29,8 +29,8 @@ fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
 /// What `bramblegate check` says against a file; `None` if nothing.
 fn complaint(path: &Path) -> Option<String> {
     let output = Command::new(env!("CARGO_BIN_EXE_bramblegate")).arg("check").arg("-c").arg(path).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output.status.code() != Some(0)).then(|| format!("{}: {}\n{said}", path.display(), output.status))
+    let logged = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code() != Some(0)).then(|| format!("{}: {}\n{logged}", path.display(), output.status))
 }
 
 fn check_texts(name: &str, texts: &[(String, String)]) {
@@ -72,8 +72,8 @@ fn every_good_settings_file_is_good() {
 #[test]
 fn every_bad_settings_file_is_refused_with_78() {
     for path in files("tests/settings/bad", "toml") {
-        let said = complaint(&path).unwrap_or_else(|| panic!("{} is taken", path.display()));
-        assert!(said.contains("78"), "{said}");
+        let logged = complaint(&path).unwrap_or_else(|| panic!("{} is taken", path.display()));
+        assert!(logged.contains("78"), "{logged}");
     }
 }
 

@@ -101,7 +101,7 @@ fn drop_ins_that_are_no_files_are_named_with_their_remedy() {
 }
 
 #[test]
-fn doctor_tells_of_settings_that_cannot_be_read_and_blocks() {
+fn doctor_reports_of_settings_that_cannot_be_read_and_blocks() {
     let folder = Folder::new();
     let output = with("doctor", "-c", &folder.path("none.toml"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -115,23 +115,23 @@ fn doctor_tells_of_settings_that_cannot_be_read_and_blocks() {
 
 /// `bramblegate detect > bramblegate.toml` where there is no room must not leave half a file and call it well.
 #[test]
-fn what_cannot_be_written_is_said() {
+fn what_cannot_be_written_is_reported() {
     let folder = Folder::new();
     let settings = format!("-c {}", folder.path("settings.toml").display());
     let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
     let socket = somebody(&folder, SNAPSHOT.as_bytes(), true);
-    let told = format!("--socket {}", socket.display());
+    let reported = format!("--socket {}", socket.display());
     for words in [
         "detect".to_owned(),
         format!("print settings {settings}"),
         format!("print ruleset {settings}"),
         format!("print dnsmasq {settings}"),
-        format!("status {told}"),
-        format!("status --json {told}"),
-        format!("panel --once {told}"),
-        format!("nodes list {told}"),
-        format!("nodes hosts {told}"),
-        format!("ssh-config {told}"),
+        format!("status {reported}"),
+        format!("status --json {reported}"),
+        format!("panel --once {reported}"),
+        format!("nodes list {reported}"),
+        format!("nodes hosts {reported}"),
+        format!("ssh-config {reported}"),
     ] {
         let output = verb(&words).stdout(full()).output().unwrap();
         assert_eq!(output.status.code(), Some(71), "{words}: {}", complaint(&output));
@@ -196,7 +196,7 @@ fn a_watch_ends_with_its_reader_though_nothing_happens() {
 }
 
 #[test]
-fn whoever_answers_at_the_socket_and_is_no_daemon_is_told_from_one() {
+fn whoever_answers_at_the_socket_and_is_no_daemon_is_reported_from_one() {
     let folder = Folder::new();
     for says in [&b""[..], b"hello\n", b"\xff\xfe\n", b"{\"a\":1}\n", b"[1]\n", b"{\"type\":"] {
         let socket = somebody(&folder, says, false);

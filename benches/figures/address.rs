@@ -103,7 +103,7 @@ fn compile() -> Result<PathBuf> {
 
 fn start(head: &Head, contender: Contender, log: &Path, floor: &Path) -> Result<Running> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/lcd.py");
-    let said = file("contender.log");
+    let logged = file("contender.log");
     let mut command: Command;
     match contender {
         Contender::Ours => {
@@ -122,7 +122,7 @@ fn start(head: &Head, contender: Contender, log: &Path, floor: &Path) -> Result<
             command.args(if contender == Contender::Poll { &["poll", "1"][..] } else { &["monitor"] });
         }
     }
-    spawn(&mut command, &said)
+    spawn(&mut command, &logged)
 }
 
 /// The address 10.99.0.LAST.
@@ -219,8 +219,8 @@ fn see(log: &Path, since: u128, wanted: impl Fn(&[String]) -> bool) -> Result<Se
             return Ok(seen);
         }
     }
-    let said = std::fs::read_to_string(file("address.journal")).unwrap_or_default();
-    Err(Error(format!("the glass was not as wanted in 3 s; the gateway's journal:\n{said}")))
+    let logged = std::fs::read_to_string(file("address.journal")).unwrap_or_default();
+    Err(Error(format!("the glass was not as wanted in 3 s; the gateway's journal:\n{logged}")))
 }
 
 /// By the list of ports that are up, since `/sys` shows those of another namespace here.

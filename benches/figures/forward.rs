@@ -161,11 +161,11 @@ impl Net {
             "table ip sink {\n\tchain prerouting {\n\t\ttype filter hook prerouting priority -300;\n\
              \t\tudp dport 9 drop\n\t}\n}\n",
         )?;
-        let sink = load(way, &head)?;
+        let reconciler = load(way, &head)?;
         let (received, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         serve(&venue, received.clone(), stop.clone())?;
         let bulk = node.on(|| TcpStream::connect(SocketAddr::from((VENUE, 5001))))?.map_err(fail(name))?;
-        Ok(Self { name, way, node, venue, _head: head, _sink: sink, bulk, received, stop })
+        Ok(Self { name, way, node, venue, _head: head, _sink: reconciler, bulk, received, stop })
     }
 
     /// Bits that arrive in a second.
@@ -246,9 +246,10 @@ fn load(way: Way, head: &Namespace) -> Result<Option<FirewallSink>> {
                 ..RulesetInput::default()
             };
             head.on(move || {
-                let mut sink = FirewallSink::new();
-                sink.load(&build(&input), true)
-                    .map(|_| Some(sink))
+                let mut reconciler = FirewallSink::new();
+                reconciler
+                    .load(&build(&input), true)
+                    .map(|_| Some(reconciler))
                     .map_err(|error| Error(bramblegate::event::ApplyError::from(error).message))
             })?
         }

@@ -104,13 +104,13 @@ impl Namespace {
     ) -> Result<std::thread::JoinHandle<T>> {
         let path = format!("/run/netns/{}", self.0);
         let namespace = fs::File::open(&path).map_err(fail(&path))?;
-        let (tell, told) = std::sync::mpsc::channel();
+        let (report, reported) = std::sync::mpsc::channel();
         let handle = std::thread::spawn(move || {
             let kind = Some(LinkNameSpaceType::Network);
-            let _ = tell.send(rustix::thread::move_into_link_name_space(namespace.as_fd(), kind));
+            let _ = report.send(rustix::thread::move_into_link_name_space(namespace.as_fd(), kind));
             work()
         });
-        told.recv().map_err(fail("setns"))?.map_err(fail("setns"))?;
+        reported.recv().map_err(fail("setns"))?.map_err(fail("setns"))?;
         Ok(handle)
     }
 }
@@ -211,8 +211,8 @@ impl Head {
         let mut buffer = [0; 4096];
         loop {
             let Ok(length) = socket.recv(&mut buffer) else {
-                let said = fs::read_to_string(&log).unwrap_or_default();
-                return Err(Error(format!("the gateway did not become ready in 10 s; it said:\n{}", said.trim())));
+                let logged = fs::read_to_string(&log).unwrap_or_default();
+                return Err(Error(format!("the gateway did not become ready in 10 s; it said:\n{}", logged.trim())));
             };
             if buffer[..length].windows(7).any(|window| window == b"READY=1") {
                 return Ok(running);

@@ -65,16 +65,16 @@ fn take_turns(first: bool) -> Result<(f64, f64, f64)> {
     let path = path.to_string_lossy();
     let wrong = |error: bramblegate::reconcile::firewall::FirewallError| Error(error.to_string());
     let (mut ours, mut theirs, mut kernel) = (Vec::new(), Vec::new(), Vec::new());
-    let mut sink = FirewallSink::new();
+    let mut reconciler = FirewallSink::new();
     for _ in 0..ROUNDS {
         if first {
             spawned("nft", &["flush", "ruleset"])?;
-            sink = FirewallSink::new();
+            reconciler = FirewallSink::new();
         } else {
-            sink.load(&ruleset, false).map_err(wrong)?;
+            reconciler.load(&ruleset, false).map_err(wrong)?;
         }
         let begin = Instant::now();
-        sink.load(&ruleset, false).map_err(wrong)?;
+        reconciler.load(&ruleset, false).map_err(wrong)?;
         ours.push(ms(begin.elapsed()));
         if first {
             spawned("nft", &["flush", "ruleset"])?;

@@ -312,7 +312,7 @@ impl Decided {
         self.now = self.now + Duration::from_millis(300);
         let round = Round { node: self.node, rtt: self.up.then_some(Duration::from_micros(300)), first_lost: !self.up };
         let begin = Instant::now();
-        let told = self.state.apply(&Event::Probe(Probe::Nodes(vec![round])), self.now);
+        let reported = self.state.apply(&Event::Probe(Probe::Nodes(vec![round])), self.now);
         let desired = decide(&self.settings, &self.state);
         let (settings, state) = (&self.settings, &self.state);
         let rendered = (
@@ -322,7 +322,7 @@ impl Decided {
             view::status_line(state, &desired),
         );
         let passed = begin.elapsed();
-        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(reported.len(), 1, "{reported:?}");
         drop(rendered);
         passed
     }

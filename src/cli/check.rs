@@ -23,7 +23,7 @@ pub struct Args {
 
 /// Exit 0 with one line, or 78 with every fault.
 pub fn main(args: Args) -> ExitCode {
-    let merged = match settings::load_or_tell(&args.config.config) {
+    let merged = match settings::load_or_report(&args.config.config) {
         Ok(merged) => merged,
         Err(code) => return code,
     };

@@ -42,10 +42,10 @@ pub struct Args {
 pub fn main(args: Args) -> ExitCode {
     let socket = args.socket.unwrap_or_else(status::configured_socket);
     if args.once {
-        return told(&socket, live::once(&socket));
+        return reported(&socket, live::once(&socket));
     }
     if !(std::io::stdout().is_terminal() && std::io::stdin().is_terminal()) {
-        return told(&socket, live::lines(&socket));
+        return reported(&socket, live::lines(&socket));
     }
     if std::env::var_os(DRAWING).is_some() {
         live::run(&socket);
@@ -53,7 +53,7 @@ pub fn main(args: Args) -> ExitCode {
     }
     // Before the screen is taken over: a mistake is told where it stays to be read.
     if let Err(error) = StatusClient::connect(&socket) {
-        return told(&socket, Err(error));
+        return reported(&socket, Err(error));
     }
     match terminal::guard(DRAWING) {
         Ok(code) => ExitCode::from(code),
@@ -64,7 +64,7 @@ pub fn main(args: Args) -> ExitCode {
     }
 }
 
-fn told(socket: &Path, result: Result<u8, Error>) -> ExitCode {
+fn reported(socket: &Path, result: Result<u8, Error>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

@@ -59,7 +59,7 @@ pub enum What {
 
 /// Exit 0; 78 when the settings or the facts are not right; 71 when the kernel tells nothing, or nothing can be written.
 pub fn main(args: Args) -> ExitCode {
-    let merged = match settings::load_or_tell(&args.config.config) {
+    let merged = match settings::load_or_report(&args.config.config) {
         Ok(merged) => merged,
         Err(code) => return code,
     };

@@ -61,7 +61,7 @@ fn unreachable(main: &Path, error: &io::Error) -> Fault {
 ///
 /// # Errors
 /// 78.
-pub fn load_or_tell(main: &Path) -> Result<Merged, ExitCode> {
+pub fn load_or_report(main: &Path) -> Result<Merged, ExitCode> {
     load(main).map_err(|faults| {
         for fault in &faults {
             output::err(&format!("{fault}\n"));
@@ -223,11 +223,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_cannot_write_the_settings_is_told_what_helps() {
-        let said = |errno: rustix::io::Errno| not_written(Path::new("/etc/nodes.toml"), &errno.into());
-        assert!(said(rustix::io::Errno::ACCESS).ends_with("run it as root, with sudo"));
-        assert!(said(rustix::io::Errno::ROFS).contains("remount,rw"));
-        assert!(said(rustix::io::Errno::NOSPC).contains("df -h"));
-        assert_eq!(said(rustix::io::Errno::IO), "/etc/nodes.toml: Input/output error (os error 5)");
+    fn who_cannot_write_the_settings_is_reported_what_helps() {
+        let logged = |errno: rustix::io::Errno| not_written(Path::new("/etc/nodes.toml"), &errno.into());
+        assert!(logged(rustix::io::Errno::ACCESS).ends_with("run it as root, with sudo"));
+        assert!(logged(rustix::io::Errno::ROFS).contains("remount,rw"));
+        assert!(logged(rustix::io::Errno::NOSPC).contains("df -h"));
+        assert_eq!(logged(rustix::io::Errno::IO), "/etc/nodes.toml: Input/output error (os error 5)");
     }
 }

@@ -244,7 +244,7 @@ fn start(machine: &Machine) -> ExitCode {
 /// What `doctor` finds right after.
 fn disturbances(machine: &Machine) {
     let Ok(merged) = settings::load(Path::new(DEFAULT_FILE)) else { return };
-    let findings = doctor::examine(&doctor::Patient { machine, settings: &merged.settings });
+    let findings = doctor::examine(&doctor::CheckContext { machine, settings: &merged.settings });
     if !findings.is_empty() {
         output::err(&doctor::report(&findings, doctor::CHECKS.len()));
     }
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_served_unless_something_speaks_against_it_or_somebody_says_no() {
+    fn addresses_are_served_unless_something_speaks_against_it_or_somebody_reports_no() {
         let proposed = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         assert_eq!(served(None, true, &[]), (proposed(&[]), true), "--yes asks nothing");
         assert_eq!(served(Some("no dnsmasq"), true, &[]), (proposed(&[]), false));

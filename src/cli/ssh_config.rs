@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::nodes::known::Known;
-use super::nodes::{code, tell};
+use super::nodes::{code, report};
 use super::{exit, output, settings};
 use crate::watch::host::name;
 
@@ -51,7 +51,7 @@ pub fn main(args: Args) -> ExitCode {
     }
     let known = match Known::look(args.socket, &args.config.config) {
         Ok(known) => known,
-        Err(unknown) => return tell("ssh-config", &unknown),
+        Err(unknown) => return report("ssh-config", &unknown),
     };
     if known.nodes.iter().all(|node| node.address.is_none()) {
         output::err("bramblegate ssh-config: no node has an address yet: `bramblegate nodes` lists them\n");

@@ -5,11 +5,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod evening;
 mod file;
 mod kernel;
 mod outputs;
 mod picture;
+mod simulation;
 mod words;
 
 use std::fs;
@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use evening::Evening;
 use file::Case;
+use simulation::Simulation;
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -47,11 +47,11 @@ pub fn updating() -> bool {
 fn play(path: &Path) -> Result<(), Failed> {
     let text = fs::read_to_string(path)?;
     let case = Case::read(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    let mut evening = Evening::begin(&case)?;
+    let mut sim = Simulation::begin(&case)?;
     let mut seen = Vec::new();
     for moment in &case.moments {
-        let told = evening.play(moment).map_err(|error| format!("{}: at {}: {error}", path.display(), moment.at))?;
-        seen.push(told);
+        let reported = sim.play(moment).map_err(|error| format!("{}: at {}: {error}", path.display(), moment.at))?;
+        seen.push(reported);
     }
     if updating() {
         let updated = case.with_expectations(&seen);

@@ -28,7 +28,7 @@ impl Outputs {
     /// Names each output that changed, with its new text; of the rule set, only the lines that changed.
     pub fn changes(&mut self, state: &State, journal: &[String]) -> String {
         let desired = decide::decide(state.settings(), state);
-        let mut told = String::new();
+        let mut reported = String::new();
         for (name, text) in all(state, &desired) {
             let before = self.known.insert(name, text.clone());
             let first = before.is_none();
@@ -36,7 +36,7 @@ impl Outputs {
             if before == text || name == "rules" && first && !self.whole_rules || name == "status" && first {
                 continue;
             }
-            told += &match name {
+            reported += &match name {
                 "rules" => block(name, &difference(&before, &text)),
                 "status" => block(name, &news(&before, &text)),
                 _ if text.is_empty() => block(name, "none"),
@@ -44,9 +44,9 @@ impl Outputs {
             };
         }
         if !journal.is_empty() {
-            told += &block("journal", &journal.join("\n"));
+            reported += &block("journal", &journal.join("\n"));
         }
-        if told.is_empty() { "nothing changes\n".to_owned() } else { told }
+        if reported.is_empty() { "nothing changes\n".to_owned() } else { reported }
     }
 }
 

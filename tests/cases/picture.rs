@@ -10,8 +10,8 @@ use bramblegate::panel::charset::HEARTBEAT;
 use bramblegate::panel::{Charset, Frame, Signal};
 use libtest_mimic::Failed;
 
-use crate::evening::Evening;
 use crate::file::Case;
+use crate::simulation::Simulation;
 use crate::updating;
 
 const BEGIN: &str = "<!-- picture: begin";
@@ -21,11 +21,11 @@ const END: &str = "<!-- picture: end -->";
 pub fn compare() -> Result<(), Failed> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let case = Case::read(&fs::read_to_string(root.join("tests/cases/arrive.toml"))?)?;
-    let mut evening = Evening::begin(&case)?;
+    let mut sim = Simulation::begin(&case)?;
     for moment in &case.moments {
-        evening.play(moment)?;
+        sim.play(moment)?;
     }
-    let (mut frame, light, severity) = evening.face();
+    let (mut frame, light, severity) = sim.face();
     let geometry = frame.geometry();
     frame.set(usize::from(geometry.rows) - 1, usize::from(geometry.columns) - 1, HEARTBEAT);
     let drawn = format!("```text\n{}```\n", picture(&frame, light, severity));

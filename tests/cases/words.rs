@@ -50,7 +50,7 @@ use bramblegate::decide::ROUTE_PROTOCOL;
 use bramblegate::event::{
     Acquisition, Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button, Change, Conflict, Dhcp,
     Dropped, Dump, Event, Firewall, Head, Lease, Link, LinkIndex, Mac, Neighbour, Netconf, Order, Output, PortalSource,
-    PortalUrl, Probe, Reachability, Round, Route, Said, Saying, Stop, Traffic, UplinkNews, Vital,
+    PortalUrl, Probe, Reachability, Round, Route, ServerLog, ServerLogKind, Stop, Traffic, UplinkNews, Vital,
 };
 use bramblegate::facts::node::Nodes;
 use ipnet::IpNet;
@@ -269,8 +269,8 @@ impl Reader {
     fn neighbour(&self, words: &mut Words<'_>) -> Result<Change<Neighbour>> {
         let (gone, old) = (words.flag("gone"), words.flag("old"));
         let (index, address, mac) = (self.index(words.next()?)?, words.parse()?, Some(mac(words)?));
-        let told = Neighbour { index, address, mac, reachable: !gone && !old };
-        Ok(if gone { Change::Gone(told) } else { Change::Present(told) })
+        let reported = Neighbour { index, address, mac, reachable: !gone && !old };
+        Ok(if gone { Change::Gone(reported) } else { Change::Present(reported) })
     }
 
     fn dhcp(&self, words: &mut Words<'_>) -> Result<Dhcp> {
@@ -284,9 +284,9 @@ impl Reader {
             }
             "held" => Dhcp::Held { index, seconds: words.parse()? },
             "full" => {
-                let (mac, what) = (mac(words)?, Saying::Exhausted);
+                let (mac, what) = (mac(words)?, ServerLogKind::Exhausted);
                 let text = format!("there is no address left for {mac}: widen cluster.dhcp.range");
-                Dhcp::Said(Said { what, text, mac: Some(mac), address: None })
+                Dhcp::ServerLog(ServerLog { what, text, mac: Some(mac), address: None })
             }
             other => return Err(format!("{other:?}?")),
         })

@@ -54,7 +54,7 @@ fn not_renewed(stage: &mut Stage) {
     stage.until("a lease", 40, is_leased);
     stage.stop("server");
     let begin = Instant::now();
-    let (mut deprecated, mut said) = (None, None);
+    let (mut deprecated, mut logged) = (None, None);
     loop {
         assert!(begin.elapsed() < Duration::from_secs(100), "the lease of 24 s does not end");
         let before = stage.held();
@@ -80,20 +80,20 @@ fn not_renewed(stage: &mut Stage) {
                     .contains("uplink-lease-not-renewed: the lease of 10.99.0.162/24 on eth1 has not been renewed for"),
                 "{doctor}"
             );
-            said.get_or_insert(begin.elapsed());
+            logged.get_or_insert(begin.elapsed());
         }
         std::thread::sleep(Duration::from_millis(300));
     }
-    assert_eq!(deprecated.is_some(), said.is_some(), "deprecated {deprecated:?}, said {said:?}");
+    assert_eq!(deprecated.is_some(), logged.is_some(), "deprecated {deprecated:?}, said {logged:?}");
     if stage.client.kind == Kind::Dhcpcd {
-        assert!(said.is_some(), "dhcpcd prefers an address until T2");
+        assert!(logged.is_some(), "dhcpcd prefers an address until T2");
     }
     println!("deprecated {deprecated:?}, gone {:?} after the server", begin.elapsed());
     let seen =
         stage.until("nobody answers", 30, |seen| seen.row1() == "NO DHCP" && seen.text("/uplink/dhcp") == "unanswered");
     let text = seen.alert("uplink-none").unwrap();
     assert!(
-        ["no server has answered yet", "no DHCP server answers"].iter().any(|said| text.starts_with(said)),
+        ["no server has answered yet", "no DHCP server answers"].iter().any(|logged| text.starts_with(logged)),
         "{text}"
     );
 }
@@ -116,8 +116,8 @@ fn no_server(stage: &mut Stage) {
         stage.until("it is said", 40, |seen| seen.row1() == "NO DHCP" && seen.text("/uplink/dhcp") == "unanswered");
     let text = seen.alert("uplink-none").unwrap();
     assert!(text.starts_with("no server has answered yet on eth1"), "{text}");
-    let said = |seen: &Seen| seen.alert("uplink-none").is_some_and(|text| text.starts_with("no DHCP server answers"));
-    stage.until("no server is that slow", 40, said);
+    let logged = |seen: &Seen| seen.alert("uplink-none").is_some_and(|text| text.starts_with("no DHCP server answers"));
+    stage.until("no server is that slow", 40, logged);
     assert_eq!(seen.text("/uplink/address"), "null");
     let doctor = stage.doctor();
     assert!(doctor.contains("uplink-no-dhcp:") && doctor.contains("no DHCP server answers"), "{doctor}");
@@ -176,9 +176,9 @@ fn option_108_with_ipv6(stage: &mut Stage) {
         stage.until("a lease all the same", 40, is_leased);
         return;
     }
-    let said =
+    let logged =
         |seen: &Seen| seen.alert("uplink-no-ipv4").is_some_and(|text| text.contains("asks for IPv6 only (option 108)"));
-    stage.until("the reason is said", 60, |seen| has_ipv6(seen) && said(seen));
+    stage.until("the reason is said", 60, |seen| has_ipv6(seen) && logged(seen));
     let doctor = stage.doctor();
     assert!(doctor.contains("hint     uplink-ipv6-only:"), "{doctor}");
 }

@@ -21,9 +21,9 @@ pub fn play(release: &str) {
     let found = nft("--version");
     assert!(found.starts_with(version), "{found}");
     for ruleset in [usual(), every_kind()] {
-        let mut sink = FirewallSink::new();
+        let mut reconciler = FirewallSink::new();
         for protect in [true, false] {
-            sink.load(&ruleset, protect).unwrap_or_else(|error| panic!("{error}"));
+            reconciler.load(&ruleset, protect).unwrap_or_else(|error| panic!("{error}"));
             let listed = nft("list table inet bramblegate");
             assert_same(&lines(&listed), &lines(&ruleset.kernel(false).to_string()));
             keeps_names(&listed, &ruleset);

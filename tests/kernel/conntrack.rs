@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use bramblegate::decide::ConntrackPlan;
 use bramblegate::decide::firewall::{ForwardedPort, Transport};
 use bramblegate::event::Applied;
-use bramblegate::reconcile::Sink;
+use bramblegate::reconcile::Reconciler;
 use bramblegate::reconcile::firewall::conntrack::{self, ConntrackSink};
 use bramblegate::watch::host;
 use libtest_mimic::Trial;

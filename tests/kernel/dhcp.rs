@@ -83,7 +83,7 @@ impl Cable {
     fn asking_of(&self, generation: u64) -> Asking {
         let mac = "02:00:00:00:00:01".parse().unwrap();
         let (index, ours) = (index_of("cluster"), vec![Ipv4Addr::new(10, 77, 0, 2)]);
-        let port = DhcpWatchPlan { index, name: "cluster".into(), mac, generation, ours, strangers: 0 };
+        let port = DhcpWatchPlan { index, name: "cluster".into(), mac, generation, ours, unknown_clients: 0 };
         let (plan, wanted) = watch::channel(Some(port));
         let (sender, events) = mpsc::channel(64);
         let task = tokio::spawn({
@@ -138,7 +138,7 @@ struct Asking {
 
 impl Asking {
     /// What is told next, and how many seconds after the beginning.
-    async fn told(&mut self, within: u64) -> Option<(Dhcp, f64)> {
+    async fn reported(&mut self, within: u64) -> Option<(Dhcp, f64)> {
         match timeout(Duration::from_secs(within), self.events.recv()).await {
             Ok(Some(Event::Dhcp(dhcp))) => {
                 let after = self.begin.elapsed().as_secs_f64();
@@ -204,8 +204,8 @@ fn silence() {
     let venue = Capture::at(&cable.far, "venue", cable.file("venue.pcap"));
     block_on(async {
         let mut asking = cable.asking();
-        let (told, after) = asking.told(10).await.unwrap();
-        assert_eq!(told, alone());
+        let (reported, after) = asking.reported(10).await.unwrap();
+        assert_eq!(reported, alone());
         assert!((3.9..4.5).contains(&after), "after {after} s");
         // tcpdump is told a moment later.
         sleep(Duration::from_millis(300)).await;
@@ -227,8 +227,8 @@ fn quick_dnsmasq() {
     let cable = Cable::new();
     let _server = cable.dnsmasq(&["--no-ping"]);
     block_on(async {
-        let (told, after) = cable.asking().told(10).await.unwrap();
-        assert_eq!(told, foreign());
+        let (reported, after) = cable.asking().reported(10).await.unwrap();
+        assert_eq!(reported, foreign());
         assert!(after < 0.5, "after {after} s");
     });
 }
@@ -237,8 +237,8 @@ fn slow_dnsmasq() {
     let cable = Cable::new();
     let _server = cable.dnsmasq(&[]);
     block_on(async {
-        let (told, after) = cable.asking().told(10).await.unwrap();
-        assert_eq!(told, foreign(), "and not alone before");
+        let (reported, after) = cable.asking().reported(10).await.unwrap();
+        assert_eq!(reported, foreign(), "and not alone before");
         assert!((2.5..4.0).contains(&after), "after {after} s");
     });
 }
@@ -257,8 +257,8 @@ fn udhcpd() {
     command.args(["netns", "exec", cable.far.name(), "busybox", "udhcpd", "-f"]).arg(&settings);
     let _server = Server(command.stderr(Stdio::null()).spawn().unwrap());
     block_on(async {
-        let (told, _) = cable.asking().told(10).await.unwrap();
-        assert_eq!(told, foreign());
+        let (reported, _) = cable.asking().reported(10).await.unwrap();
+        assert_eq!(reported, foreign());
     });
 }
 
@@ -273,11 +273,11 @@ fn own_server() {
         std::fs::write(&script, "#!/bin/sh\ntrue\n").unwrap();
         sh(&format!("chmod +x {}", script.display()));
         let node = format!("busybox udhcpc -B -i far -n -q -t 3 -T 1 -s {} 2>&1", script.display());
-        let said = cable.far.sh(&node);
-        assert!(said.contains("lease of 10.77.0."), "the node has its lease of us: {said}");
-        assert_eq!(asking.told(10).await.unwrap().0, alone());
+        let logged = cable.far.sh(&node);
+        assert!(logged.contains("lease of 10.77.0."), "the node has its lease of us: {logged}");
+        assert_eq!(asking.reported(10).await.unwrap().0, alone());
         cable.far.sh(&node);
-        assert_eq!(asking.told(2).await, None);
+        assert_eq!(asking.reported(2).await, None);
     });
 }
 
@@ -285,17 +285,17 @@ fn restart() {
     let cable = Cable::new();
     block_on(async {
         let mut first = cable.asking();
-        assert_eq!(first.told(10).await.unwrap().0, alone());
+        assert_eq!(first.reported(10).await.unwrap().0, alone());
         first.task.abort();
         let mut second = cable.asking();
-        let (told, after) = second.told(1).await.expect("at once");
-        assert_eq!(told, alone());
+        let (reported, after) = second.reported(1).await.expect("at once");
+        assert_eq!(reported, alone());
         assert!(after < 0.3, "after {after} s");
-        assert_eq!(second.told(6).await, None, "asked all the same, and nothing new");
+        assert_eq!(second.reported(6).await, None, "asked all the same, and nothing new");
         second.task.abort();
         sh("ip link set cluster down; ip link set cluster up");
-        let (told, after) = cable.asking().told(10).await.unwrap();
-        assert_eq!(told, alone());
+        let (reported, after) = cable.asking().reported(10).await.unwrap();
+        assert_eq!(reported, alone());
         assert!(after > 3.9, "another plugging is asked about first: after {after} s");
     });
 }
@@ -304,15 +304,15 @@ fn server_came_meanwhile() {
     let cable = Cable::new();
     block_on(async {
         let mut first = cable.asking();
-        assert_eq!(first.told(10).await.unwrap().0, alone());
+        assert_eq!(first.reported(10).await.unwrap().0, alone());
         first.task.abort();
         let _server = cable.dnsmasq(&["--no-ping"]);
         let mut second = cable.asking();
-        assert_eq!(second.told(1).await.unwrap().0, alone(), "as it was known");
-        assert_eq!(second.told(2).await.unwrap().0, foreign(), "and then as it is");
+        assert_eq!(second.reported(1).await.unwrap().0, alone(), "as it was known");
+        assert_eq!(second.reported(2).await.unwrap().0, foreign(), "and then as it is");
         second.task.abort();
-        let (told, _) = cable.asking().told(5).await.unwrap();
-        assert_eq!(told, foreign(), "and that is what is remembered");
+        let (reported, _) = cable.asking().reported(5).await.unwrap();
+        assert_eq!(reported, foreign(), "and that is what is remembered");
     });
 }
 
@@ -322,10 +322,10 @@ fn moved() {
     let mut server = None;
     block_on(async {
         let mut asking = cable.asking();
-        assert_eq!(asking.told(3).await, None);
+        assert_eq!(asking.reported(3).await, None);
         cable.far.sh("ip link set far down; ip link set far up; ip addr replace 10.77.0.1/24 dev far");
         server = Some(cable.dnsmasq(&["--no-ping"]));
-        assert_eq!(asking.told(3).await.unwrap().0, foreign(), "the silence before does not count");
+        assert_eq!(asking.reported(3).await.unwrap().0, foreign(), "the silence before does not count");
     });
 }
 
@@ -333,7 +333,7 @@ fn made_anew() {
     let cable = Cable::new();
     block_on(async {
         let mut asking = cable.asking();
-        assert_eq!(asking.told(10).await.unwrap().0, alone());
+        assert_eq!(asking.reported(10).await.unwrap().0, alone());
         sh("ip link del cluster");
         sleep(Duration::from_millis(700)).await;
         cable.plug();
@@ -342,10 +342,10 @@ fn made_anew() {
             let port = plan.as_mut().unwrap();
             (port.index, port.generation) = (index_of("cluster"), 1);
         });
-        assert_eq!(asking.told(5).await.unwrap().0, foreign());
+        assert_eq!(asking.reported(5).await.unwrap().0, foreign());
         assert!(!asking.task.is_finished(), "a port that goes is no fault");
         asking.plan.send_replace(None);
-        assert_eq!(asking.told(1).await, None);
+        assert_eq!(asking.reported(1).await, None);
     });
 }
 
@@ -363,15 +363,15 @@ fn overheard() {
     node.sh("ip link set eth0 up");
     block_on(async {
         let mut asking = cable.asking();
-        assert_eq!(asking.told(10).await.unwrap().0, alone());
+        assert_eq!(asking.reported(10).await.unwrap().0, alone());
         cable.far.sh("ip addr add 10.77.0.1/24 dev switch");
         let mut command = Command::new("ip");
         command.args(["netns", "exec", cable.far.name()]);
         let leases = cable.file("switch.leases");
         let _server = dnsmasq(&mut command, "switch", "10.77.0.50,10.77.0.99,2m", &leases, &["--no-ping"]);
-        assert_eq!(asking.told(1).await, None, "nobody asks, nobody answers");
+        assert_eq!(asking.reported(1).await, None, "nobody asks, nobody answers");
         node.try_sh("busybox udhcpc -B -i eth0 -n -q -t 1 -T 1 -s /bin/true 2>&1");
-        match asking.told(2).await {
+        match asking.reported(2).await {
             Some((Dhcp::Foreign { server, .. }, _)) => assert_eq!(server, Ipv4Addr::new(10, 77, 0, 1)),
             other => panic!("{other:?}"),
         }
@@ -402,12 +402,12 @@ fn forged() {
     let cable = Cable::new();
     block_on_within(Duration::from_secs(40), async {
         let mut asking = cable.asking();
-        assert_eq!(asking.told(10).await.unwrap().0, alone());
+        assert_eq!(asking.reported(10).await.unwrap().0, alone());
         let wire = Capture::at(&cable.far, "far", cable.file("forged.pcap"));
         for number in 0..200_u32 {
             forge(&cable, number.to_be_bytes());
         }
-        assert_eq!(asking.told(6).await, None, "nobody answers us: nobody is there");
+        assert_eq!(asking.reported(6).await, None, "nobody answers us: nobody is there");
         let asked = wire.text().matches("length 1: Discover").count();
         assert!((1..=4).contains(&asked), "asked, and not for each of them: {asked}");
     });
@@ -426,14 +426,14 @@ fn spanning_tree() {
     block_on_within(Duration::from_secs(60), async {
         let mut asking = cable.asking_of(0);
         cable.far.sh("ip link set far master switch; ip link set far up");
-        let (told, after) = asking.told(4).await.unwrap();
+        let (reported, after) = asking.reported(4).await.unwrap();
         // What is left of the wait when the first frame of the tree is seen; a busy machine sees a later one.
-        assert!(matches!(told, Dhcp::Held { seconds: 5..=10, .. }), "{told:?} after {after}");
-        let (told, after) = asking.told(20).await.unwrap();
+        assert!(matches!(reported, Dhcp::Held { seconds: 5..=10, .. }), "{reported:?} after {after}");
+        let (reported, after) = asking.reported(20).await.unwrap();
         let by = Ipv4Addr::new(10, 77, 0, 1);
         assert!(
-            matches!(told, Dhcp::Foreign { server, .. } if server == by),
-            "{told:?} after {after} s, never alone before"
+            matches!(reported, Dhcp::Foreign { server, .. } if server == by),
+            "{reported:?} after {after} s, never alone before"
         );
         asking.task.abort();
 
@@ -441,9 +441,9 @@ fn spanning_tree() {
         drop(server);
         cable.far.sh("ip link set far down; ip link set far up");
         let mut asking = cable.asking_of(1);
-        assert!(matches!(asking.told(4).await.unwrap().0, Dhcp::Held { .. }));
-        let (told, after) = asking.told(20).await.unwrap();
-        assert_eq!(told, alone());
+        assert!(matches!(asking.reported(4).await.unwrap().0, Dhcp::Held { .. }));
+        let (reported, after) = asking.reported(20).await.unwrap();
+        assert_eq!(reported, alone());
         assert!((11.0..17.5).contains(&after), "after {after} s");
     });
 }
@@ -468,15 +468,15 @@ fn choice_overheard() {
     };
     block_on(async {
         let mut asking = cable.asking();
-        assert_eq!(asking.told(10).await.unwrap().0, alone());
+        assert_eq!(asking.reported(10).await.unwrap().0, alone());
         say([10, 77, 0, 2]);
-        assert_eq!(asking.told(1).await, None, "it took our own offer");
+        assert_eq!(asking.reported(1).await, None, "it took our own offer");
         say([10, 77, 0, 99]);
-        assert_eq!(asking.told(6).await, None, "that server does not answer us");
+        assert_eq!(asking.reported(6).await, None, "that server does not answer us");
         let _server = cable.dnsmasq(&["--no-ping"]);
         sleep(Duration::from_secs(5)).await;
         say([10, 77, 0, 1]);
-        assert_eq!(asking.told(2).await.map(|(told, _)| told), Some(foreign()), "that one does");
+        assert_eq!(asking.reported(2).await.map(|(reported, _)| reported), Some(foreign()), "that one does");
     });
 }
 
@@ -485,12 +485,12 @@ fn stranger() {
     let cable = Cable::new();
     block_on_within(Duration::from_secs(90), async {
         let mut asking = cable.asking();
-        assert_eq!(asking.told(10).await.unwrap().0, alone());
+        assert_eq!(asking.reported(10).await.unwrap().0, alone());
         sleep(Duration::from_secs(58)).await;
         let _server = cable.dnsmasq(&["--no-ping"]);
-        assert_eq!(asking.told(2).await, None, "nobody asks, nobody answers");
-        asking.plan.send_modify(|plan| plan.as_mut().unwrap().strangers += 1);
-        assert_eq!(asking.told(1).await.map(|(told, _)| told), Some(foreign()));
+        assert_eq!(asking.reported(2).await, None, "nobody asks, nobody answers");
+        asking.plan.send_modify(|plan| plan.as_mut().unwrap().unknown_clients += 1);
+        assert_eq!(asking.reported(1).await.map(|(reported, _)| reported), Some(foreign()));
     });
 }
 
@@ -499,10 +499,10 @@ fn goes() {
     let server = cable.dnsmasq(&["--no-ping"]);
     block_on(async {
         let mut asking = cable.asking();
-        assert_eq!(asking.told(5).await.unwrap().0, foreign());
+        assert_eq!(asking.reported(5).await.unwrap().0, foreign());
         drop(server);
-        let (told, after) = asking.told(45).await.unwrap();
-        assert_eq!(told, alone());
+        let (reported, after) = asking.reported(45).await.unwrap();
+        assert_eq!(reported, alone());
         assert!((33.0..38.0).contains(&after), "after {after} s");
     });
 }
@@ -515,9 +515,9 @@ fn unasked() {
         fewer.effective.remove(CapabilitySet::NET_RAW);
         set_capabilities(None, fewer).unwrap();
         let mut asking = cable.asking();
-        let told = asking.told(5).await.unwrap().0;
+        let reported = asking.reported(5).await.unwrap().0;
         set_capabilities(None, held).unwrap();
-        assert!(matches!(&told, Dhcp::Unasked { why, .. } if why.contains("not permitted")), "{told:?}");
+        assert!(matches!(&reported, Dhcp::Unasked { why, .. } if why.contains("not permitted")), "{reported:?}");
         let error = asking.task.await.unwrap().unwrap();
         assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
     });

@@ -20,14 +20,14 @@ use crate::roles::stray;
 
 pub fn tests() -> Vec<Trial> {
     vec![
-        trial("disturbance::a_foreign_flush_is_told_with_its_culprit", a_foreign_flush_is_told_with_its_culprit),
+        trial("disturbance::a_foreign_flush_is_told_with_its_culprit", a_foreign_flush_is_reported_with_its_culprit),
         trial("disturbance::our_own_changes_are_none", our_own_changes_are_none),
-        trial("disturbance::a_rule_put_into_our_table_is_told", a_rule_put_into_our_table_is_told),
+        trial("disturbance::a_rule_put_into_our_table_is_told", a_rule_put_into_our_table_is_reported),
         trial("disturbance::dockers_drop_is_named_and_its_remedy_helps", dockers_drop_is_named_and_its_remedy_helps),
         trial("disturbance::a_reject_behind_a_map_of_states_is_named", a_reject_behind_a_map_of_states_is_named),
-        trial("disturbance::a_drop_at_input_is_told_and_taken_back", a_drop_at_input_is_told_and_taken_back),
+        trial("disturbance::a_drop_at_input_is_told_and_taken_back", a_drop_at_input_is_reported_and_taken_back),
         trial("disturbance::counters_are_read_back", counters_are_read_back),
-        trial("disturbance::what_we_drop_is_told_with_an_example", what_we_drop_is_told_with_an_example),
+        trial("disturbance::what_we_drop_is_told_with_an_example", what_we_drop_is_reported_with_an_example),
         trial(
             "disturbance::what_is_dropped_at_postrouting_is_counted_soon",
             what_is_dropped_at_postrouting_is_counted_soon,
@@ -83,31 +83,31 @@ fn rules() -> RulesetInput {
     RulesetInput { uplinks: vec!["eth1".into()], ..home() }
 }
 
-fn a_foreign_flush_is_told_with_its_culprit() {
-    let mut sink = FirewallSink::new();
-    load(&mut sink, &build(&rules()), false);
-    let mut ear = Ear::new(sink.port().unwrap());
+fn a_foreign_flush_is_reported_with_its_culprit() {
+    let mut reconciler = FirewallSink::new();
+    load(&mut reconciler, &build(&rules()), false);
+    let mut ear = Ear::new(reconciler.port().unwrap());
     sh("nft flush ruleset");
     let Some(Firewall::Disturbed { by: Some(by) }) = ear.next(1000) else { panic!("not told") };
     assert!(by.starts_with("nft ("), "{by}");
-    load(&mut sink, &build(&rules()), false);
+    load(&mut reconciler, &build(&rules()), false);
     assert_eq!(ear.next(500), None, "repairing is no disturbance");
 }
 
 fn our_own_changes_are_none() {
-    let mut sink = FirewallSink::new();
-    let mut ear = Ear::new(sink.port().unwrap());
+    let mut reconciler = FirewallSink::new();
+    let mut ear = Ear::new(reconciler.port().unwrap());
     for protect in [false, true, true] {
-        load(&mut sink, &build(&rules()), protect);
+        load(&mut reconciler, &build(&rules()), protect);
     }
     sh("nft add table ip other; nft delete table ip other; nft flush ruleset");
     assert_eq!(ear.next(700), None);
 }
 
-fn a_rule_put_into_our_table_is_told() {
-    let mut sink = FirewallSink::new();
-    load(&mut sink, &build(&rules()), false);
-    let mut ear = Ear::new(sink.port().unwrap());
+fn a_rule_put_into_our_table_is_reported() {
+    let mut reconciler = FirewallSink::new();
+    load(&mut reconciler, &build(&rules()), false);
+    let mut ear = Ear::new(reconciler.port().unwrap());
     sh("nft insert rule inet bramblegate forward drop");
     assert!(matches!(ear.next(1000), Some(Firewall::Disturbed { by: Some(_) })));
 }
@@ -120,9 +120,9 @@ fn blocked(ear: &mut Ear) -> Blocker {
 }
 
 fn dockers_drop_is_named_and_its_remedy_helps() {
-    let mut sink = FirewallSink::new();
-    load(&mut sink, &build(&rules()), true);
-    let mut ear = Ear::new(sink.port().unwrap());
+    let mut reconciler = FirewallSink::new();
+    load(&mut reconciler, &build(&rules()), true);
+    let mut ear = Ear::new(reconciler.port().unwrap());
     sh("iptables-nft -N DOCKER-USER; iptables-nft -A DOCKER-USER -j RETURN; iptables-nft -P FORWARD DROP
         iptables-nft -A FORWARD -j DOCKER-USER
         iptables-nft -A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
@@ -167,7 +167,7 @@ END");
     assert_eq!(ear.next(3000), Some(Firewall::Blocked(None)), "{}", blocker.remedy);
 }
 
-fn a_drop_at_input_is_told_and_taken_back() {
+fn a_drop_at_input_is_reported_and_taken_back() {
     let mut ear = Ear::new(0);
     sh(
         "nft 'add table ip t; add chain ip t i { type filter hook input priority 0; }; add rule ip t i udp dport 53 drop'",
@@ -194,11 +194,11 @@ fn forwarded(ear: &mut Ear) -> (u64, u64) {
 }
 
 /// Boards of a second subnet on the cluster port, somebody at the venue with an address of the cluster, and the ordinary noise.
-fn what_we_drop_is_told_with_an_example() {
+fn what_we_drop_is_reported_with_an_example() {
     let lab = Lab::new();
-    let mut sink = FirewallSink::new();
-    load(&mut sink, &build(&rules()), true);
-    let mut ear = Ear::new(sink.port().unwrap());
+    let mut reconciler = FirewallSink::new();
+    load(&mut reconciler, &build(&rules()), true);
+    let mut ear = Ear::new(reconciler.port().unwrap());
     sh("ip addr add 192.168.60.1/24 dev eth0");
     lab.node.sh("ip addr add 192.168.60.7/24 dev eth0");
     lab.venue.sh(&format!("ip route add 192.168.50.0/24 via {HEAD}; ip addr add 192.168.50.77/32 dev lo"));
@@ -208,7 +208,7 @@ fn what_we_drop_is_told_with_an_example() {
     lab.node.run(|| [0x12, 0x11, 0x04].map(|flags| stray(NODE, VENUE, 5000, flags))).join().unwrap();
     // A change of another program's has the counters read soon.
     sh("nft add table ip other");
-    let told = (0..10).find_map(|_| match ear.next(5000) {
+    let reported = (0..10).find_map(|_| match ear.next(5000) {
         Some(Firewall::Dropped(dropped)) => Some(dropped),
         _ => None,
     });
@@ -217,10 +217,10 @@ fn what_we_drop_is_told_with_an_example() {
         packets,
         example: example.map(|address| address.parse().unwrap()),
     };
-    let mut told = told.unwrap();
-    told.retain(|rule| rule.packets > 0);
+    let mut reported = reported.unwrap();
+    reported.retain(|rule| rule.packets > 0);
     assert_eq!(
-        told,
+        reported,
         [
             dropped(COMMENT_NOT_OURS, 3, Some("192.168.60.7")),
             dropped(COMMENT_SPOOFED, 2, Some("192.168.50.77")),
@@ -235,10 +235,10 @@ fn what_we_drop_is_told_with_an_example() {
 
 fn counters_are_read_back() {
     let lab = Lab::new();
-    let mut sink = FirewallSink::new();
-    load(&mut sink, &build(&rules()), true);
+    let mut reconciler = FirewallSink::new();
+    load(&mut reconciler, &build(&rules()), true);
     lab.node.sh(&format!("ping -n -c 3 -i 0.2 -W 1 {VENUE}"));
-    let mut ear = Ear::new(sink.port().unwrap());
+    let mut ear = Ear::new(reconciler.port().unwrap());
     // The first reading was taken by `new`; a blocker makes the next ones come often.
     sh("iptables-nft -P FORWARD DROP");
     lab.node.sh(&format!("ping -n -c 2 -i 0.2 -W 1 {VENUE} || true"));
@@ -249,9 +249,9 @@ fn counters_are_read_back() {
 /// A drop by what no look knows, behind the decision where to send: the counters tell, and soon.
 fn what_is_dropped_at_postrouting_is_counted_soon() {
     let lab = Lab::new();
-    let mut sink = FirewallSink::new();
-    load(&mut sink, &build(&rules()), true);
-    let mut ear = Ear::new(sink.port().unwrap());
+    let mut reconciler = FirewallSink::new();
+    load(&mut reconciler, &build(&rules()), true);
+    let mut ear = Ear::new(reconciler.port().unwrap());
     sh("nft add table ip other; nft add chain ip other p '{ type filter hook postrouting priority 0; }'
         nft add rule ip other p meta mark 0 drop");
     // The first reading follows when it has been quiet for a moment.
@@ -264,8 +264,8 @@ fn what_is_dropped_at_postrouting_is_counted_soon() {
 fn a_dropped_packet_is_counted_before_it_is() {
     let lab = Lab::new();
     sh("nft add table ip other; nft add chain ip other f '{ type filter hook forward priority 0; policy drop; }'");
-    let mut sink = FirewallSink::new();
-    load(&mut sink, &build(&rules()), true);
+    let mut reconciler = FirewallSink::new();
+    load(&mut reconciler, &build(&rules()), true);
     lab.node.sh(&format!("ping -n -c 2 -i 0.2 -W 1 {VENUE} || true"));
     let listing = sh("nft list chain inet bramblegate cluster_to_uplink");
     assert!(listing.lines().any(|line| line.contains(COMMENT_FORWARDED) && line.contains("packets 2 ")), "{listing}");

@@ -13,7 +13,7 @@ pub fn tests() -> Vec<Trial> {
         trial("doctor::a_foreign_drop_blocks_until_it_is_gone", a_foreign_drop_blocks_until_it_is_gone),
         trial("doctor::who_has_port_53_is_named", who_has_port_53_is_named),
         trial("doctor::it_asks_the_venues_servers_and_our_own", it_asks_the_venues_servers_and_our_own),
-        trial("doctor::a_server_that_is_silent_is_said", a_server_that_is_silent_is_said),
+        trial("doctor::a_server_that_is_silent_is_said", a_server_that_is_silent_is_reported),
         trial("doctor::every_remedy_helps", every_remedy_helps),
         trial("doctor::a_port_without_a_role_is_named", a_port_without_a_role_is_named),
         trial("doctor::a_rule_that_takes_the_clusters_subnet_is_named", rule_takes_the_subnet),
@@ -135,21 +135,21 @@ fn it_asks_the_venues_servers_and_our_own() {
     let _own = start(&format!("dnsmasq {options} --listen-address=192.168.50.1 --except-interface=lo"));
     std::thread::sleep(Duration::from_millis(500));
     let (_, text) = try_it(&file);
-    for said in [
+    for logged in [
         "Asking on up0 for a DHCP server (a DISCOVER; what is offered is not taken)",
         "up0: the DHCP server 10.99.0.1 offers 10.99.0.5",
         "and asks for IPv6 only (option 108), with a captive portal at http://login.hotel/",
         "the resolver 10.99.0.1 resolves probe.example (addresses: 1)",
         "the head's dnsmasq resolves probe.example (addresses: 1)",
     ] {
-        assert!(text.contains(said), "{said:?} is not in\n{text}");
+        assert!(text.contains(logged), "{logged:?} is not in\n{text}");
     }
     let leases = std::fs::read_to_string("/run/v.leases").unwrap_or_default();
     assert!(leases.trim().is_empty(), "nothing was taken: {leases}");
     std::fs::remove_file(file).unwrap();
 }
 
-fn a_server_that_is_silent_is_said() {
+fn a_server_that_is_silent_is_reported() {
     let file = head("silent");
     std::fs::write(&file, format!("{SETTINGS}{TRY_SETTINGS}")).unwrap();
     let _far = venue();

@@ -72,8 +72,8 @@ pub fn listing() -> Vec<String> {
     lines(&sh("nft list table inet bramblegate"))
 }
 
-pub fn load(sink: &mut FirewallSink, ruleset: &Ruleset, protect: bool) -> Applied {
-    sink.load(ruleset, protect).unwrap_or_else(|error| panic!("{error}"))
+pub fn load(reconciler: &mut FirewallSink, ruleset: &Ruleset, protect: bool) -> Applied {
+    reconciler.load(ruleset, protect).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn the_listing_is_the_printed_text() {
@@ -84,11 +84,11 @@ fn the_listing_is_the_printed_text() {
     };
     for (input, protect) in [(home(), true), (odd, false), (RulesetInput::default(), true)] {
         let ruleset = build(&input);
-        let mut sink = FirewallSink::new();
-        let applied = load(&mut sink, &ruleset, protect);
+        let mut reconciler = FirewallSink::new();
+        let applied = load(&mut reconciler, &ruleset, protect);
         assert!(matches!(applied, Applied::Firewall { flow_table: None, .. }));
         assert_same(&listing(), &lines(&ruleset.kernel(false).to_string()));
-        sink.remove().unwrap();
+        reconciler.remove().unwrap();
         let (ok, output) = feed("nft -f -", &ruleset.to_string());
         assert!(ok, "{output}");
         assert_same(&listing(), &lines(&ruleset.kernel(false).to_string()));
@@ -97,8 +97,8 @@ fn the_listing_is_the_printed_text() {
 
 /// What a process of its own does for these tests.
 pub fn help(name: &str) {
-    let mut sink = FirewallSink::new();
-    match sink.load(&build(&home()), true) {
+    let mut reconciler = FirewallSink::new();
+    match reconciler.load(&build(&home()), true) {
         Ok(_) => println!("owned"),
         Err(error) => println!("{:?}: {error}", error.kind()),
     }
@@ -112,8 +112,8 @@ fn exists() -> bool {
 }
 
 fn a_protected_table_outlives_a_foreign_flush() {
-    let mut sink = FirewallSink::new();
-    let applied = load(&mut sink, &build(&home()), true);
+    let mut reconciler = FirewallSink::new();
+    let applied = load(&mut reconciler, &build(&home()), true);
     assert_eq!(
         applied,
         Applied::Firewall { masquerade: true, owned: true, flow_table: None, rejects: Some(true), adopted: false }
@@ -128,15 +128,15 @@ fn a_protected_table_outlives_a_foreign_flush() {
 }
 
 fn an_unprotected_table_is_flushed_and_comes_back() {
-    let mut sink = FirewallSink::new();
-    let applied = load(&mut sink, &build(&home()), false);
+    let mut reconciler = FirewallSink::new();
+    let applied = load(&mut reconciler, &build(&home()), false);
     assert_eq!(
         applied,
         Applied::Firewall { masquerade: true, owned: false, flow_table: None, rejects: Some(true), adopted: false }
     );
     sh("nft flush ruleset");
     assert!(!exists());
-    load(&mut sink, &build(&home()), false);
+    load(&mut reconciler, &build(&home()), false);
     assert_same(&listing(), &lines(&build(&home()).kernel(false).to_string()));
 }
 
@@ -160,8 +160,8 @@ fn is_guarded() -> bool {
 }
 
 fn a_guarded_table_comes_back_by_itself() {
-    let mut sink = FirewallSink::guarding();
-    load(&mut sink, &build(&home()), false);
+    let mut reconciler = FirewallSink::guarding();
+    load(&mut reconciler, &build(&home()), false);
     let whole = lines(&build(&home()).kernel(false).to_string());
     for attack in ["flush ruleset", "delete table inet bramblegate", "insert rule inet bramblegate forward drop"] {
         sh(&format!("nft {attack}"));
@@ -173,21 +173,21 @@ fn a_guarded_table_comes_back_by_itself() {
 }
 
 fn a_guard_lets_go_of_what_is_removed() {
-    let mut sink = FirewallSink::guarding();
-    load(&mut sink, &build(&home()), false);
+    let mut reconciler = FirewallSink::guarding();
+    load(&mut reconciler, &build(&home()), false);
     assert!(soon(is_guarded));
-    load(&mut sink, &build(&home()), true);
+    load(&mut reconciler, &build(&home()), true);
     assert!(soon(|| !is_guarded()), "the kernel does it now");
-    load(&mut sink, &build(&home()), false);
-    sink.remove().unwrap();
+    load(&mut reconciler, &build(&home()), false);
+    reconciler.remove().unwrap();
     assert!(soon(|| !is_guarded()));
     assert!(!exists(), "nobody has put back what we took away ourselves");
 }
 
 fn protection_can_be_switched_off_and_on() {
-    let mut sink = FirewallSink::new();
+    let mut reconciler = FirewallSink::new();
     for protect in [true, false, true] {
-        let applied = load(&mut sink, &build(&home()), protect);
+        let applied = load(&mut reconciler, &build(&home()), protect);
         assert!(matches!(applied, Applied::Firewall { owned, .. } if owned == protect), "{applied:?}");
     }
 }
@@ -198,9 +198,9 @@ fn an_orphan_of_a_killed_daemon_is_adopted() {
     daemon.kill().unwrap();
     daemon.wait().unwrap();
     assert!(exists(), "NAT outlives the daemon");
-    let mut sink = FirewallSink::new();
+    let mut reconciler = FirewallSink::new();
     for _ in 0..2 {
-        let applied = load(&mut sink, &build(&home()), true);
+        let applied = load(&mut reconciler, &build(&home()), true);
         assert_eq!(
             applied,
             Applied::Firewall { masquerade: true, owned: true, flow_table: None, rejects: Some(true), adopted: true }
@@ -211,8 +211,8 @@ fn an_orphan_of_a_killed_daemon_is_adopted() {
 fn the_table_of_a_living_daemon_is_left_alone() {
     let (mut daemon, line) = start_helper("own the table", &[]);
     assert_eq!(line, "owned\n");
-    let mut sink = FirewallSink::new();
-    for error in [sink.load(&build(&home()), true).unwrap_err(), sink.remove().unwrap_err()] {
+    let mut reconciler = FirewallSink::new();
+    for error in [reconciler.load(&build(&home()), true).unwrap_err(), reconciler.remove().unwrap_err()] {
         let error = ApplyError::from(error);
         assert_eq!(error.kind, ApplyErrorKind::Failed);
         assert!(
@@ -222,13 +222,13 @@ fn the_table_of_a_living_daemon_is_left_alone() {
     }
     daemon.kill().unwrap();
     daemon.wait().unwrap();
-    load(&mut sink, &build(&home()), true);
+    load(&mut reconciler, &build(&home()), true);
 }
 
 fn a_foreign_table_of_our_name_is_replaced() {
     sh("nft add table inet bramblegate; nft add chain inet bramblegate theirs");
-    let mut sink = FirewallSink::new();
-    let applied = load(&mut sink, &build(&home()), true);
+    let mut reconciler = FirewallSink::new();
+    let applied = load(&mut reconciler, &build(&home()), true);
     assert!(matches!(applied, Applied::Firewall { adopted: false, owned: true, .. }), "{applied:?}");
     assert_same(&listing(), &lines(&build(&home()).kernel(false).to_string()));
 }
@@ -237,22 +237,22 @@ fn a_thousand_rules_go_in_one_transaction() {
     let allow: Vec<Allow> = (10_000..11_000).map(|port| Allow::Tcp(port, port)).collect();
     let many = build(&RulesetInput { allow, ..home() });
     assert!(many.len() > 1000);
-    let mut sink = FirewallSink::new();
+    let mut reconciler = FirewallSink::new();
     for _ in 0..5 {
-        load(&mut sink, &many, true);
+        load(&mut reconciler, &many, true);
     }
     assert_same(&listing(), &lines(&many.kernel(false).to_string()));
-    load(&mut sink, &build(&home()), true);
+    load(&mut reconciler, &build(&home()), true);
     assert_same(&listing(), &lines(&build(&home()).kernel(false).to_string()));
 }
 
 fn a_refused_rule_is_named_and_nothing_is_changed() {
-    let mut sink = FirewallSink::new();
-    load(&mut sink, &build(&home()), true);
+    let mut reconciler = FirewallSink::new();
+    load(&mut reconciler, &build(&home()), true);
     let mut broken = build(&RulesetInput { uplinks: vec!["usb0".into()], ..home() });
     let hiding = broken.chains.iter_mut().find(|chain| chain.name == HIDING).unwrap();
     hiding.rules.last_mut().unwrap().action = Action::Goto("nowhere");
-    let error = sink.load(&broken, true).unwrap_err();
+    let error = reconciler.load(&broken, true).unwrap_err();
     assert!(error.to_string().contains("ip saddr 192.168.50.0/24 counter goto nowhere"), "{error}");
     assert_same(&listing(), &lines(&build(&home()).kernel(false).to_string()));
 }
@@ -267,31 +267,33 @@ fn a_missing_capability_is_named() {
 fn a_flow_table_is_used_or_done_without() {
     sh("ip link add eth0 type veth peer name a; ip link add eth1 type veth peer name b");
     let fast = build(&RulesetInput { flow_table_devices: vec!["eth0".into(), "eth1".into()], ..home() });
-    let mut sink = FirewallSink::new();
+    let mut reconciler = FirewallSink::new();
     for _ in 0..2 {
-        let Applied::Firewall { flow_table, masquerade: true, .. } = load(&mut sink, &fast, true) else { panic!() };
+        let Applied::Firewall { flow_table, masquerade: true, .. } = load(&mut reconciler, &fast, true) else {
+            panic!()
+        };
         let loaded = if flow_table.expect("one was wanted") { fast.clone() } else { fast.without_flow_table() };
         assert_same(&listing(), &lines(&loaded.kernel(false).to_string()));
     }
 }
 
 fn what_is_off_leaves_nothing() {
-    let mut sink = FirewallSink::new();
-    load(&mut sink, &build(&home()), true);
-    sink.remove().unwrap();
+    let mut reconciler = FirewallSink::new();
+    load(&mut reconciler, &build(&home()), true);
+    reconciler.remove().unwrap();
     assert!(!exists());
-    sink.remove().expect("nothing there is no fault");
+    reconciler.remove().expect("nothing there is no fault");
 }
 
 fn replacing_is_many_times_faster_than_nft() {
     let ruleset = build(&home());
     let text = ruleset.to_string();
-    let mut sink = FirewallSink::new();
-    load(&mut sink, &ruleset, false);
+    let mut reconciler = FirewallSink::new();
+    load(&mut reconciler, &ruleset, false);
     let (mut ours, mut theirs, mut sent) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..15 {
         let begin = Instant::now();
-        load(&mut sink, &ruleset, false);
+        load(&mut reconciler, &ruleset, false);
         ours.push(begin.elapsed());
         let begin = Instant::now();
         std::hint::black_box(encode(&ruleset, false));

@@ -225,10 +225,10 @@ struct Serving {
 impl Serving {
     /// `port` is the cluster's.
     fn new(lab: Lab, port: &str) -> Self {
-        let mut sink = FirewallSink::new();
+        let mut reconciler = FirewallSink::new();
         let input =
             RulesetInput { cluster_port: Some(port.into()), uplinks: vec!["eth1".into()], dead: Vec::new(), ..home() };
-        load(&mut sink, &build(&input), true);
+        load(&mut reconciler, &build(&input), true);
         let folder = PathBuf::from(sh("mktemp -d").trim());
         std::fs::write(folder.join("file"), "boot").unwrap();
         let shown = folder.display();
@@ -261,7 +261,7 @@ impl Serving {
         lab.node.run(|| greet(TcpListener::bind("0.0.0.0:22").unwrap())).join().unwrap();
         lab.venue.run(|| greet(TcpListener::bind("0.0.0.0:7").unwrap())).join().unwrap();
         lab.venue.run(|| echo(UdpSocket::bind("0.0.0.0:53").unwrap())).join().unwrap();
-        let serving = Self { lab, _sink: sink, dnsmasq, folder };
+        let serving = Self { lab, _sink: reconciler, dnsmasq, folder };
         for _ in 0..100 {
             if serving.failing(&ALL).is_empty() {
                 return serving;
@@ -324,8 +324,8 @@ impl Serving {
         let named = named(watch);
         let traffics: Vec<Traffic> = named.iter().map(|(traffic, _)| *traffic).collect();
         // Where no connection of the nodes gets out, that says it all.
-        let said = |traffic: &Traffic| *traffic == Datagrams && case.dropped.contains(&Forwarding);
-        let expected: Vec<Traffic> = case.dropped.iter().copied().filter(|traffic| !said(traffic)).collect();
+        let logged = |traffic: &Traffic| *traffic == Datagrams && case.dropped.contains(&Forwarding);
+        let expected: Vec<Traffic> = case.dropped.iter().copied().filter(|traffic| !logged(traffic)).collect();
         assert_eq!(sorted(&traffics), sorted(&expected), "named: {named:?} of {}", case.rules);
         // A remedy may bring the next chain to light.
         for _ in 0..6 {

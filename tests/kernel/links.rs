@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bramblegate::decide::{InterfaceConf, LinkPlan, PortPlan, ROUTE_PROTOCOL};
 use bramblegate::event::{Applied, ApplyErrorKind, Change, Event};
-use bramblegate::reconcile::Sink;
+use bramblegate::reconcile::Reconciler;
 use bramblegate::reconcile::link::{LinkSink, record};
 use bramblegate::watch::link;
 use libtest_mimic::Trial;
@@ -107,8 +107,8 @@ fn set_and_restore() {
         assert_eq!(addresses("cluster"), "192.168.50.1/24");
         assert!(sh("ip -o link show cluster").contains("state UP"));
         let marked = link::snapshot().unwrap().into_iter().any(|event| match event {
-            Event::Address(Change::Present(told)) => {
-                told.protocol == ROUTE_PROTOCOL && told.index == index_of("cluster")
+            Event::Address(Change::Present(reported)) => {
+                reported.protocol == ROUTE_PROTOCOL && reported.index == index_of("cluster")
             }
             _ => false,
         });
@@ -127,10 +127,10 @@ fn others_stay() {
     sh("ip addr add 192.168.50.1/24 dev cluster; ip addr add 192.168.50.9/24 dev cluster");
     let directory = Directory::new();
     block_on(async {
-        let mut sink = LinkSink::new(&directory.0);
-        sink.apply(&plan(vec![port("cluster", &["192.168.50.1/24", "10.213.50.1/24"])])).await.unwrap();
+        let mut reconciler = LinkSink::new(&directory.0);
+        reconciler.apply(&plan(vec![port("cluster", &["192.168.50.1/24", "10.213.50.1/24"])])).await.unwrap();
         sh("ip addr add 10.213.50.7/24 dev cluster");
-        sink.apply(&plan(vec![port("cluster", &["172.30.50.1/24"])])).await.unwrap();
+        reconciler.apply(&plan(vec![port("cluster", &["172.30.50.1/24"])])).await.unwrap();
         // .1 was there before us, and .7 of the subnet that went was never ours.
         assert_eq!(addresses("cluster"), "10.213.50.7/24 172.30.50.1/24 192.168.50.1/24 192.168.50.9/24");
         LinkSink::new(&directory.0).put_back().unwrap();
@@ -143,8 +143,8 @@ fn missing_port() {
     let directory = Directory::new();
     block_on(async {
         let gone = PortPlan { index: 4711, name: "usb0".into(), ..port("uplink", &["10.1.1.1/24"]) };
-        let mut sink = LinkSink::new(&directory.0);
-        let error = sink.apply(&plan(vec![gone, port("cluster", &["192.168.50.1/24"])])).await.unwrap_err();
+        let mut reconciler = LinkSink::new(&directory.0);
+        let error = reconciler.apply(&plan(vec![gone, port("cluster", &["192.168.50.1/24"])])).await.unwrap_err();
         assert_eq!(error.kind, ApplyErrorKind::Absent);
         assert!(error.message.contains("usb0"), "{error}");
         assert_eq!(addresses("cluster"), "192.168.50.1/24");
@@ -158,15 +158,15 @@ fn odd_uplink() {
     sh("ip link set lo mtu 60");
     let directory = Directory::new();
     block_on(async {
-        let mut sink = LinkSink::new(&directory.0);
+        let mut reconciler = LinkSink::new(&directory.0);
         let wanted = plan(vec![port("lo", &[]), port("uplink", &[]), port("cluster", &["192.168.50.1/24"])]);
-        let error = sink.apply(&wanted).await.unwrap_err();
+        let error = reconciler.apply(&wanted).await.unwrap_err();
         assert_eq!(error.kind, ApplyErrorKind::Absent, "{error}");
         assert!(error.message.contains("lo: "), "{error}");
         assert_eq!((conf("uplink"), conf("cluster")), ("1 1 2 2 0 0 0".into(), "1 1 2 2 0 0 0".into()));
         assert_eq!(addresses("cluster"), "192.168.50.1/24");
         sh("ip link set lo mtu 1500");
-        assert_eq!(sink.apply(&wanted).await, Ok(Applied::Link { unkept: None }));
+        assert_eq!(reconciler.apply(&wanted).await, Ok(Applied::Link { unkept: None }));
         assert_eq!(conf("lo"), "1 1 2 2 0 0 0");
     });
 }
@@ -176,10 +176,10 @@ fn leaves_the_plan() {
     let directory = Directory::new();
     let before = conf("uplink");
     block_on(async {
-        let mut sink = LinkSink::new(&directory.0);
+        let mut reconciler = LinkSink::new(&directory.0);
         let (cluster, uplink) = (port("cluster", &["192.168.50.1/24"]), port("uplink", &[]));
-        sink.apply(&plan(vec![cluster.clone(), uplink])).await.unwrap();
-        sink.apply(&plan(vec![cluster])).await.unwrap();
+        reconciler.apply(&plan(vec![cluster.clone(), uplink])).await.unwrap();
+        reconciler.apply(&plan(vec![cluster])).await.unwrap();
         assert_eq!((conf("uplink"), conf("cluster")), (before, "1 1 2 2 0 0 0".into()));
     });
 }
@@ -189,11 +189,11 @@ fn forwarding_that_others_want_stays() {
     ports();
     let directory = Directory::new();
     block_on(async {
-        let mut sink = LinkSink::new(&directory.0);
+        let mut reconciler = LinkSink::new(&directory.0);
         let (cluster, uplink) = (port("cluster", &["192.168.50.1/24"]), port("uplink", &[]));
-        sink.apply(&plan(vec![cluster.clone(), uplink])).await.unwrap();
+        reconciler.apply(&plan(vec![cluster.clone(), uplink])).await.unwrap();
         sh("echo 1 > /proc/sys/net/ipv4/ip_forward");
-        sink.apply(&plan(vec![cluster])).await.unwrap();
+        reconciler.apply(&plan(vec![cluster])).await.unwrap();
         assert_eq!(conf("uplink"), "1 0 0 0 1 1 1", "it has left the plan");
         LinkSink::new(&directory.0).put_back().unwrap();
         assert_eq!((conf("uplink"), conf("cluster")), ("1 0 0 0 1 1 1".into(), "1 0 0 0 1 1 1".into()));
@@ -239,17 +239,17 @@ fn leaves_open() {
     open.conf = InterfaceConf { rp_filter: None, ignore_routes_with_linkdown: None, ..open.conf };
     let open = plan(vec![open]);
     block_on(async {
-        let mut sink = LinkSink::new(&directory.0);
-        sink.apply(&plan(vec![port("cluster", &["192.168.50.1/24"])])).await.unwrap();
+        let mut reconciler = LinkSink::new(&directory.0);
+        reconciler.apply(&plan(vec![port("cluster", &["192.168.50.1/24"])])).await.unwrap();
         assert_eq!(read(), "2 1");
-        sink.apply(&open).await.unwrap();
+        reconciler.apply(&open).await.unwrap();
         assert_eq!(read(), "1 0");
         assert_eq!(conf("cluster"), "1 1 2 1 0 0 0", "the rest stays");
         // From now on it is anybody's.
         sh("echo 0 > /proc/sys/net/ipv4/conf/cluster/rp_filter");
-        sink.apply(&open).await.unwrap();
+        reconciler.apply(&open).await.unwrap();
         assert_eq!(read(), "0 0");
-        sink.apply(&plan(vec![port("cluster", &["192.168.50.1/24"])])).await.unwrap();
+        reconciler.apply(&plan(vec![port("cluster", &["192.168.50.1/24"])])).await.unwrap();
         // A restart in between.
         LinkSink::new(&directory.0).apply(&open).await.unwrap();
         assert_eq!(read(), "0 0");
@@ -260,12 +260,12 @@ fn given_back() {
     ports();
     let directory = Directory::new();
     block_on(async {
-        let mut sink = LinkSink::new(&directory.0);
+        let mut reconciler = LinkSink::new(&directory.0);
         let mut wanted = plan(vec![port("cluster", &["192.168.50.1/24"])]);
-        sink.apply(&wanted).await.unwrap();
+        reconciler.apply(&wanted).await.unwrap();
         sh("ip addr flush dev cluster; echo 0 > /proc/sys/net/ipv4/conf/cluster/forwarding");
         wanted.revision += 1;
-        sink.apply(&wanted).await.unwrap();
+        reconciler.apply(&wanted).await.unwrap();
         assert_eq!((addresses("cluster"), conf("cluster")), ("192.168.50.1/24".into(), "1 1 2 2 0 0 0".into()));
     });
 }

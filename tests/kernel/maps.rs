@@ -10,7 +10,7 @@ use bramblegate::decide::firewall::{
     Action, ChainKind, Data, DataKind, Elements, Family, Hook, Item, Kind, Match, Ruleset, Set, Transport, build,
 };
 use bramblegate::event::Applied;
-use bramblegate::reconcile::Sink;
+use bramblegate::reconcile::Reconciler;
 use bramblegate::reconcile::firewall::FirewallSink;
 use libtest_mimic::Trial;
 use proptest::prelude::*;
@@ -42,10 +42,10 @@ fn printed(ruleset: &Ruleset) -> Vec<String> {
 }
 
 /// Applies as the daemon's loop does.
-fn apply(sink: &mut FirewallSink, ruleset: &Ruleset, revision: u64) -> Applied {
+fn apply(reconciler: &mut FirewallSink, ruleset: &Ruleset, revision: u64) -> Applied {
     let plan = FirewallPlan { ruleset: ruleset.clone(), protect: false, revision };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(sink.apply(&plan)).unwrap_or_else(|error| panic!("{error}"))
+    runtime.block_on(reconciler.apply(&plan)).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The kernel's number of our table: one that is replaced gets a new one.
@@ -62,12 +62,12 @@ fn number() -> String {
 
 fn every_kind_is_listed_as_it_is_printed() {
     let ruleset = every_kind();
-    let mut sink = FirewallSink::new();
+    let mut reconciler = FirewallSink::new();
     for protect in [true, false] {
-        load(&mut sink, &ruleset, protect);
+        load(&mut reconciler, &ruleset, protect);
         assert_same(&listing(), &printed(&ruleset));
     }
-    sink.remove().unwrap();
+    reconciler.remove().unwrap();
     let (ok, output) = feed("nft -f -", &ruleset.to_string());
     assert!(ok, "{output}");
     assert_same(&listing(), &printed(&ruleset));
@@ -93,10 +93,10 @@ fn with_way_back(lab: &Lab) {
 fn packets_take_the_verdict_of_a_map() {
     let lab = Lab::new();
     with_way_back(&lab);
-    let mut sink = FirewallSink::new();
+    let mut reconciler = FirewallSink::new();
     for (leads_to, through, counts) in [("accept", true, 0), ("drop", false, 0), ("goto counted", true, 2)] {
         let ruleset = judged(&[&format!("{NODE} : {leads_to}")]);
-        apply(&mut sink, &ruleset, 0);
+        apply(&mut reconciler, &ruleset, 0);
         assert_eq!(ping(&lab.node, crate::packets::VENUE), through, "{leads_to}");
         let chain = sh("nft list chain inet bramblegate counted");
         assert!(chain.contains(&format!("packets {counts} ")), "{leads_to}: {chain}");
@@ -156,11 +156,11 @@ fn connections_go_where_a_map_leads_them() {
         let nat = chain("turned", Some((ChainKind::Nat, Hook::Prerouting, -100)), rules);
         Ruleset { flow_table: None, sets: vec![backends, backends_6, to_node], chains: vec![nat] }
     };
-    let mut sink = FirewallSink::new();
+    let mut reconciler = FirewallSink::new();
     let service = SocketAddr::new(HEAD.parse().unwrap(), 80);
     assert_eq!(greeting(&lab.venue, service), None, "nobody listens there");
     for backend in [(NODE, 8080), ("192.168.50.12", 8081)] {
-        apply(&mut sink, &led(&format!("{} . {}", backend.0, backend.1)), 0);
+        apply(&mut reconciler, &led(&format!("{} . {}", backend.0, backend.1)), 0);
         assert_eq!(greeting(&lab.venue, service), Some(format!("{}:{}", backend.0, backend.1)));
     }
     let by_port = SocketAddr::new(HEAD.parse().unwrap(), 8081);
@@ -174,9 +174,9 @@ fn connections_go_where_a_map_leads_them() {
 fn new_elements_leave_rules_and_packets_alone() {
     let lab = Lab::new();
     with_way_back(&lab);
-    let mut sink = FirewallSink::new();
+    let mut reconciler = FirewallSink::new();
     let node = format!("{NODE} : goto counted");
-    apply(&mut sink, &judged(&[&node]), 0);
+    apply(&mut reconciler, &judged(&[&node]), 0);
     let before = number();
     let name = lab.node.name().to_owned();
     let venue = crate::packets::VENUE;
@@ -185,7 +185,7 @@ fn new_elements_leave_rules_and_packets_alone() {
     while !echo.is_finished() {
         let others = [format!("10.0.0.{} : drop", changes % 200), format!("10.1.0.{} : goto counted", changes % 7)];
         let ruleset = judged(&[&node, &others[0], &others[1]]);
-        apply(&mut sink, &ruleset, 0);
+        apply(&mut reconciler, &ruleset, 0);
         changes += 1;
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -195,24 +195,24 @@ fn new_elements_leave_rules_and_packets_alone() {
     assert_eq!(number(), before, "the table is the same");
     let chain = sh("nft list chain inet bramblegate counted");
     assert!(chain.contains("packets 500 "), "no counter began anew: {chain}");
-    apply(&mut sink, &judged(&[&node]), 0);
+    apply(&mut reconciler, &judged(&[&node]), 0);
     assert_same(&listing(), &printed(&judged(&[&node])));
     assert_eq!(number(), before);
-    apply(&mut sink, &judged(&[&node]), 1);
+    apply(&mut reconciler, &judged(&[&node]), 1);
     assert_ne!(number(), before, "somebody touched the table: it is replaced as a whole");
 }
 
 fn an_element_of_somebody_else_is_taken_out() {
-    let mut sink = FirewallSink::new();
+    let mut reconciler = FirewallSink::new();
     let (first, second) = (judged(&["10.0.0.1 : drop"]), judged(&["10.0.0.2 : drop"]));
-    apply(&mut sink, &first, 0);
-    let mut ear = Ear::new(sink.port().unwrap());
-    apply(&mut sink, &second, 0);
+    apply(&mut reconciler, &first, 0);
+    let mut ear = Ear::new(reconciler.port().unwrap());
+    apply(&mut reconciler, &second, 0);
     assert_eq!(ear.next(300), None, "a change of ours is no disturbance");
     sh("nft add element inet bramblegate by_node '{ 10.0.0.9 : accept }'");
     let Some(bramblegate::event::Firewall::Disturbed { by: Some(by) }) = ear.next(1000) else { panic!("not noticed") };
     assert!(by.starts_with("nft ("), "{by}");
-    apply(&mut sink, &second, 1);
+    apply(&mut reconciler, &second, 1);
     assert_same(&listing(), &printed(&second));
     // Not noticed yet when the next change comes: the kernel refuses it, or what is read back is
     // not the plan.
@@ -221,9 +221,9 @@ fn an_element_of_somebody_else_is_taken_out() {
         "add element inet bramblegate by_node '{ 10.0.0.9 : drop }'",
     ] {
         sh(&format!("nft {theirs}"));
-        apply(&mut sink, &first, 1);
+        apply(&mut reconciler, &first, 1);
         assert_same(&listing(), &printed(&first));
-        apply(&mut sink, &second, 1);
+        apply(&mut reconciler, &second, 1);
     }
 }
 
@@ -234,19 +234,19 @@ fn what_has_expired_is_not_removed_again() {
         let forward = chain("forward", Some((ChainKind::Filter, Hook::Forward, 0)), rules);
         Ruleset { flow_table: None, sets: vec![set], chains: vec![forward] }
     };
-    let mut sink = FirewallSink::new();
-    apply(&mut sink, &timed(&["10.0.0.1", "10.0.0.2"]), 0);
+    let mut reconciler = FirewallSink::new();
+    apply(&mut reconciler, &timed(&["10.0.0.1", "10.0.0.2"]), 0);
     assert!(listing().join("\n").contains("{ 10.0.0.1, 10.0.0.2 }"));
     let before = number();
     std::thread::sleep(Duration::from_millis(1300));
-    apply(&mut sink, &timed(&["10.0.0.3"]), 0);
+    apply(&mut reconciler, &timed(&["10.0.0.3"]), 0);
     assert_eq!(number(), before, "the table is the same");
     assert_same(&listing(), &printed(&timed(&["10.0.0.3"])));
 }
 
 fn a_refused_set_is_named() {
-    let mut sink = FirewallSink::new();
-    load(&mut sink, &build(&home()), false);
+    let mut reconciler = FirewallSink::new();
+    load(&mut reconciler, &build(&home()), false);
     let faults = [
         set("ranges", &[PORT], &["80-90"]),
         set("mixed", &[ADDRESS], &["fd00::1"]),
@@ -254,7 +254,7 @@ fn a_refused_set_is_named() {
     ];
     for fault in faults {
         let name = format!("set {}", fault.name);
-        let error = sink.load(&Ruleset { sets: vec![fault], ..judged(&[]) }, false).unwrap_err();
+        let error = reconciler.load(&Ruleset { sets: vec![fault], ..judged(&[]) }, false).unwrap_err();
         assert!(error.to_string().contains(&name), "{error}");
         assert_same(&listing(), &printed(&build(&home())));
     }
@@ -274,16 +274,16 @@ fn one_element_of_thousands_is_changed_quickly() {
         ruleset.sets.push(Set { elements, ..map("backends", &both, values(&both), &[]) });
         ruleset
     };
-    let mut sink = FirewallSink::new();
-    apply(&mut sink, &many(0), 0);
+    let mut reconciler = FirewallSink::new();
+    apply(&mut reconciler, &many(0), 0);
     let (mut updated, mut replaced) = (Vec::new(), Vec::new());
     for round in 1..8 {
         let ruleset = many(round);
         let begin = Instant::now();
-        apply(&mut sink, &ruleset, u64::from(round - 1));
+        apply(&mut reconciler, &ruleset, u64::from(round - 1));
         updated.push(begin.elapsed());
         let begin = Instant::now();
-        apply(&mut sink, &ruleset, u64::from(round));
+        apply(&mut reconciler, &ruleset, u64::from(round));
         replaced.push(begin.elapsed());
     }
     [&mut updated, &mut replaced].into_iter().for_each(|times| times.sort());
@@ -385,26 +385,26 @@ fn check(cases: u32, property: impl Fn(Set, Elements)) {
 fn any_set_is_read_back_as_it_was_sent() {
     check(40, |set, _| {
         let ruleset = around(set);
-        let mut sink = FirewallSink::new();
+        let mut reconciler = FirewallSink::new();
         // It compares what the kernel holds with what was sent.
-        load(&mut sink, &ruleset, false);
+        load(&mut reconciler, &ruleset, false);
         assert_same(&listing(), &printed(&ruleset));
         let (ok, output) = feed("nft -c -f -", &ruleset.to_string());
         assert!(ok, "{output}");
-        sink.remove().unwrap();
+        reconciler.remove().unwrap();
     });
 }
 
 fn any_change_of_elements_is_the_plan_after_it() {
     check(40, |set, later| {
-        let mut sink = FirewallSink::new();
+        let mut reconciler = FirewallSink::new();
         let after = around(Set { elements: later, ..set.clone() });
         let first = around(set);
-        apply(&mut sink, &first, 0);
+        apply(&mut reconciler, &first, 0);
         let before = number();
-        apply(&mut sink, &after, 0);
+        apply(&mut reconciler, &after, 0);
         assert_eq!(number() == before, after != first, "an equal plan is applied anew as a whole");
         assert_same(&listing(), &printed(&after));
-        sink.remove().unwrap();
+        reconciler.remove().unwrap();
     });
 }

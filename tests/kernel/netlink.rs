@@ -264,11 +264,11 @@ fn each_address() {
                 .address([10, 1, i, 1].into(), 24)
                 .build();
             rtnl.send(bramblegate::reconcile::rtnl::Request::NewAddress, &message, 0x600).unwrap();
-            let told = timeout(Duration::from_secs(10), events.recv()).await.expect("told soon");
+            let reported = timeout(Duration::from_secs(10), events.recv()).await.expect("told soon");
             let expected = format!("10.1.{i}.1/24");
             assert!(
-                matches!(&told, Some(Event::Address(Change::Present(a))) if a.address.to_string() == expected),
-                "{expected}: {told:?}"
+                matches!(&reported, Some(Event::Address(Change::Present(a))) if a.address.to_string() == expected),
+                "{expected}: {reported:?}"
             );
         }
         assert_eq!(view.listings, 1, "only the first");

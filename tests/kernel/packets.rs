@@ -61,9 +61,9 @@ pub fn rules() -> RulesetInput {
 }
 
 pub fn started(input: &RulesetInput) -> FirewallSink {
-    let mut sink = FirewallSink::new();
-    load(&mut sink, &build(input), true);
-    sink
+    let mut reconciler = FirewallSink::new();
+    load(&mut reconciler, &build(input), true);
+    reconciler
 }
 
 /// Packets that the rules with this comment have counted.
@@ -132,9 +132,9 @@ fn the_venue_reaches_only_what_is_allowed() {
     sh(&format!("ping -n -c 1 -W 1 {VENUE}"));
 }
 
-fn started_without_icmp(mut sink: FirewallSink) -> FirewallSink {
-    load(&mut sink, &build(&RulesetInput { allow: vec![], ..rules() }), true);
-    sink
+fn started_without_icmp(mut reconciler: FirewallSink) -> FirewallSink {
+    load(&mut reconciler, &build(&RulesetInput { allow: vec![], ..rules() }), true);
+    reconciler
 }
 
 fn an_open_session_survives_the_first_start() {
@@ -233,12 +233,12 @@ fn other_networks_of_the_head_are_not_judged() {
 
 fn replacing_the_rules_loses_no_packet() {
     let lab = Lab::new();
-    let mut sink = started(&rules());
+    let mut reconciler = started(&rules());
     let name = lab.node.name().to_owned();
     let echo = std::thread::spawn(move || sh(&format!("ip netns exec {name} ping -n -q -i 0.002 -c 1000 {VENUE}")));
     let mut replaced = 0;
     while !echo.is_finished() {
-        load(&mut sink, &build(&rules()), true);
+        load(&mut reconciler, &build(&rules()), true);
         replaced += 1;
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -271,13 +271,13 @@ fn a_killed_daemon_and_its_heir_lose_no_packet() {
 
 fn a_connection_survives_a_foreign_flush() {
     let lab = Lab::new();
-    let mut sink = started(&rules());
+    let mut reconciler = started(&rules());
     let result = echoes_during(&lab, || drop(sh("nft flush ruleset")));
     assert!(result.contains(" 0% packet loss"), "protected: {result}");
-    load(&mut sink, &build(&rules()), false);
+    load(&mut reconciler, &build(&rules()), false);
     let result = echoes_during(&lab, || {
         sh("nft flush ruleset");
-        load(&mut sink, &build(&rules()), false);
+        load(&mut reconciler, &build(&rules()), false);
     });
     // Without a NAT chain the kernel translates nothing: what passes between flush and repair is lost, and no more.
     let received: u32 = result.split(" received").next().unwrap().rsplit(' ').next().unwrap().parse().unwrap();

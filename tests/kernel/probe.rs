@@ -23,7 +23,7 @@ use crate::netlink::block_on;
 
 pub fn tests() -> Vec<Trial> {
     vec![
-        trial("probe::online_portal_and_nothing_are_told_apart", told_apart),
+        trial("probe::online_portal_and_nothing_are_told_apart", reported_apart),
         trial("probe::each_uplink_is_asked_by_itself_though_both_have_the_same_addresses", same_addresses),
         trial("probe::a_ping_probe_finds_its_host_or_nothing", ping),
         trial("probe::nodes_answer_and_a_dead_one_is_noticed_at_once", nodes),
@@ -37,19 +37,19 @@ pub fn tests() -> Vec<Trial> {
 pub fn elsewhere(name: &str, here: &str, set_up: impl FnOnce() + Send + 'static) {
     let there = format!("{name}-peer");
     sh(&format!("ip link add {here} type veth peer name {there}; ip link set {here} up"));
-    let (tell, told) = std::sync::mpsc::channel();
+    let (report, reported) = std::sync::mpsc::channel();
     let (go, started) = std::sync::mpsc::channel();
     let (ready, is_ready) = std::sync::mpsc::channel();
     spawn(move || {
         own_network();
-        tell.send(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
+        report.send(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
         started.recv().unwrap();
         set_up();
         ready.send(()).unwrap();
         // The namespace lives as long as its last thread and the cable in it.
         std::thread::sleep(Duration::from_secs(90));
     });
-    let thread = told.recv().unwrap();
+    let thread = reported.recv().unwrap();
     sh(&format!("ip link set {there} netns {thread}"));
     go.send(()).unwrap();
     is_ready.recv_timeout(Duration::from_secs(10)).unwrap();
@@ -142,7 +142,7 @@ impl Asking {
     }
 }
 
-fn told_apart() {
+fn reported_apart() {
     let mode = Arc::new(AtomicU8::new(ONLINE));
     venue("hotel", "uplink", &mode);
     sh("ip addr add 10.9.0.2/24 dev uplink");
@@ -153,12 +153,12 @@ fn told_apart() {
         let first = Instant::now();
         assert_eq!(asking.answer().await, (index, Reachability::Online));
         assert!(first.elapsed() > Duration::from_millis(900), "asked again after a second");
-        for (is, said) in
+        for (is, logged) in
             [(PORTAL, Reachability::Portal), (SILENT, Reachability::Nothing), (ONLINE, Reachability::Online)]
         {
             mode.store(is, Ordering::Relaxed);
             asking.again();
-            assert_eq!(asking.answer().await, (index, said));
+            assert_eq!(asking.answer().await, (index, logged));
         }
         assert_eq!(asking.portal.as_ref().map(PortalUrl::as_str), Some("http://login/"));
         sh("ip link set uplink down");

@@ -20,7 +20,7 @@ pub fn tests() -> Vec<Trial> {
         trial("roles::nodes_behind_a_renamed_port_stay_closed", nodes_behind_a_renamed_port_stay_closed),
         trial("roles::nobody_shows_the_head_another_way", nobody_shows_the_head_another_way),
         trial("roles::a_node_is_no_ipv6_router_of_the_head", a_node_is_no_ipv6_router_of_the_head),
-        trial("roles::a_scan_does_not_tell_what_listens", a_scan_does_not_tell_what_listens),
+        trial("roles::a_scan_does_not_tell_what_listens", a_scan_does_not_report_what_listens),
         trial("roles::the_cluster_subnet_behind_the_venue_connects", the_cluster_subnet_behind_the_venue_connects),
         trial("roles::dhcpv6_answers_from_any_address_are_taken", dhcpv6_answers_from_any_address_are_taken),
     ]
@@ -93,7 +93,7 @@ fn only_ports_of_the_heads_own_are_open() {
         let listener = TcpListener::bind((NODE, 22)).unwrap();
         listener.incoming().take(20).for_each(drop);
     });
-    let mut sink = started(&rules());
+    let mut reconciler = started(&rules());
     let list = |name: &str| vec![name.to_owned()];
     for (name, made, input, open) in [
         ("up9", Made::Cable, rules(), false),
@@ -107,7 +107,7 @@ fn only_ports_of_the_heads_own_are_open() {
         ("vethd1f0c3a", Made::Cable, rules(), true),
         ("cali0123", Made::Cable, rules(), true),
     ] {
-        load(&mut sink, &build(&input), true);
+        load(&mut reconciler, &build(&input), true);
         let side = Side::new(name, made);
         let found = side.reaches();
         assert_eq!(found.len(), if open { 4 } else { 0 }, "{name} ({made:?}): {found:?}");
@@ -124,7 +124,7 @@ fn only_ports_of_the_heads_own_are_open() {
 fn nodes_behind_a_renamed_port_stay_closed() {
     let lab = Lab::new();
     lab.venue.sh(&format!("ip route add default via {HEAD}"));
-    let mut sink = started(&rules());
+    let mut reconciler = started(&rules());
     sh("ip link set eth0 down; ip link set eth0 name lan5; ip link set lan5 up");
     let unknown = vec!["lan5".to_owned()];
     for input in [
@@ -132,7 +132,7 @@ fn nodes_behind_a_renamed_port_stay_closed() {
         RulesetInput { cluster_port: None, ..rules() },
         RulesetInput { cluster_port: None, overlap_routed: true, unknown, ..rules() },
     ] {
-        load(&mut sink, &build(&input), true);
+        load(&mut reconciler, &build(&input), true);
         assert!(!ping(&lab.venue, NODE), "{input:?}");
         assert!(ping(&lab.node, VENUE), "what the node begins is answered");
     }
@@ -149,18 +149,18 @@ fn an_uplink_leads_nowhere_but_to_the_nodes() {
     other.sh("ip addr add 10.77.0.1/24 dev eth0; ip link set eth0 up; ip route add default via 10.77.0.5");
     lab.venue.sh(&format!("ip route add default via {HEAD}"));
     let uplinks = || vec!["eth1".to_owned(), "eth2".to_owned()];
-    let mut sink = started(&RulesetInput { uplinks: uplinks(), ..rules() });
+    let mut reconciler = started(&RulesetInput { uplinks: uplinks(), ..rules() });
     assert!(ping(&lab.venue, "10.77.0.1") && ping(&lab.venue, "172.22.0.2"), "as it was before us");
     let for_us = RulesetInput { uplinks: uplinks(), forwarded_for_us: uplinks(), ..rules() };
     for input in [for_us.clone(), RulesetInput { cluster_port: None, ..for_us.clone() }] {
-        load(&mut sink, &build(&input), true);
+        load(&mut reconciler, &build(&input), true);
         assert!(!ping(&lab.venue, "10.77.0.1"), "from one venue to another");
         assert!(!ping(&other, VENUE), "and back");
         assert!(!ping(&lab.venue, "172.22.0.2"), "to another network of the head");
         assert!(counted("the venue does not reach other networks through the head") >= 6);
         assert!(ping(&own.far, VENUE), "which reaches the venue, with its answers");
     }
-    load(&mut sink, &build(&for_us), true);
+    load(&mut reconciler, &build(&for_us), true);
     assert!(ping(&lab.node, VENUE) && ping(&lab.node, "10.77.0.1"), "the nodes reach both");
 }
 
@@ -219,15 +219,15 @@ fn nobody_shows_the_head_another_way() {
         std::thread::sleep(Duration::from_millis(50));
         sh("ip route get 203.0.113.80")
     };
-    let mut sink = started(&rules());
+    let mut reconciler = started(&rules());
     let way = send();
     assert!(way.contains("via 10.99.0.1 ") && !way.contains("redirected"), "{way}");
     assert_eq!(counted("a stranger gives the head no routes (IPv4)"), 1);
     // That the kernel would have followed it, and that the head itself sends none.
-    sink.remove().unwrap();
+    reconciler.remove().unwrap();
     let way = send();
     assert!(way.contains("via 10.99.0.66 "), "without rules: {way}");
-    load(&mut sink, &build(&rules()), true);
+    load(&mut reconciler, &build(&rules()), true);
     lab.venue.sh(&format!("ip route add 10.99.7.0/24 via {HEAD}"));
     sh("ip route add 10.99.7.0/24 via 10.99.0.1");
     let _ = lab.venue.try_sh("ping -n -c 2 -i 0.2 -W 1 10.99.7.7");
@@ -280,7 +280,7 @@ fn a_node_is_no_ipv6_router_of_the_head() {
 }
 
 /// A stray segment of no session: whatever listens, or does not, the answer is the same.
-fn a_scan_does_not_tell_what_listens() {
+fn a_scan_does_not_report_what_listens() {
     let lab = Lab::new();
     let _bound = TcpListener::bind((HEAD, 9000)).unwrap();
     let _all = TcpListener::bind(("0.0.0.0", 9001)).unwrap();

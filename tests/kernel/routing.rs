@@ -4,7 +4,7 @@ use bramblegate::decide::{MARK_CLUSTER, MARK_ELSEWHERE, ROUTE_PROTOCOL, RULE_PRE
 use bramblegate::decide::{TABLE_CLUSTER, TABLE_UPLINK};
 use bramblegate::event::{Applied, ApplyErrorKind, Astray, Change, Event, Flow, LinkIndex, Route, Rule, Way};
 use bramblegate::netlink::{Protocol, Socket};
-use bramblegate::reconcile::Sink;
+use bramblegate::reconcile::Reconciler;
 use bramblegate::reconcile::routing::{RoutingSink, restore};
 use bramblegate::watch::link::snapshot;
 use bramblegate::watch::routing::{DESTINATION, astray, way_out};
@@ -92,20 +92,24 @@ fn comes_and_goes() {
     sh("ip rule add pref 5105 from 10.0.0.0/8 lookup 77; ip route add 10.7.0.0/16 via 192.168.50.9 table 77");
     block_on(async {
         let plan = overlap(cluster, uplink, "192.168.50.254");
-        assert_eq!(RoutingSink::default().apply(&plan).await, Ok(Applied::Routing { undone: false }));
+        assert_eq!(RoutingSink::default().apply(&plan).await, Ok(Applied::Routing { drifted: false }));
         let first = ours();
         assert_eq!(first.lines().count(), 6, "{first}");
-        assert_eq!(RoutingSink::default().apply(&plan).await, Ok(Applied::Routing { undone: false }));
+        assert_eq!(RoutingSink::default().apply(&plan).await, Ok(Applied::Routing { drifted: false }));
         assert_eq!(ours(), first, "the second time there is nothing to do");
-        let mut sink = RoutingSink::default();
-        for (done, undone) in [("true", false), ("ip rule del pref 5101", true), ("ip route flush table 50980", false)]
+        let mut reconciler = RoutingSink::default();
+        for (done, drifted) in [("true", false), ("ip rule del pref 5101", true), ("ip route flush table 50980", false)]
         {
             sh(done);
-            assert_eq!(sink.apply(&plan).await, Ok(Applied::Routing { undone }), "{done}");
+            assert_eq!(reconciler.apply(&plan).await, Ok(Applied::Routing { drifted }), "{done}");
             assert_eq!(ours(), first, "{done}");
         }
-        sink.apply(&RoutingPlan::default()).await.unwrap();
-        assert_eq!(sink.apply(&plan).await, Ok(Applied::Routing { undone: false }), "nobody else took them away");
+        reconciler.apply(&RoutingPlan::default()).await.unwrap();
+        assert_eq!(
+            reconciler.apply(&plan).await,
+            Ok(Applied::Routing { drifted: false }),
+            "nobody else took them away"
+        );
         assert!(sh("ip route get 192.168.50.11").contains("dev cluster"));
         assert!(sh("ip route get 192.168.50.30 from 192.168.50.77").contains("dev uplink"));
         assert!(sh("ip route get 198.41.0.4 from 192.168.50.77").contains("via 192.168.50.254 dev uplink"));
@@ -119,9 +123,9 @@ fn comes_and_goes() {
 fn new_gateway() {
     let (cluster, uplink) = ports();
     block_on(async {
-        let mut sink = RoutingSink::default();
-        sink.apply(&overlap(cluster, uplink, "192.168.50.254")).await.unwrap();
-        sink.apply(&overlap(cluster, uplink, "192.168.50.253")).await.unwrap();
+        let mut reconciler = RoutingSink::default();
+        reconciler.apply(&overlap(cluster, uplink, "192.168.50.254")).await.unwrap();
+        reconciler.apply(&overlap(cluster, uplink, "192.168.50.253")).await.unwrap();
         assert!(!ours().contains("192.168.50.254"), "{}", ours());
         assert!(ours().contains("default via 192.168.50.253"), "{}", ours());
     });
@@ -162,16 +166,16 @@ fn missing_source() {
     plan.routes.insert(from("192.168.50.1"));
     sh("ip addr flush dev cluster");
     block_on(async {
-        let mut sink = RoutingSink::default();
-        let error = sink.apply(&plan).await.unwrap_err();
+        let mut reconciler = RoutingSink::default();
+        let error = reconciler.apply(&plan).await.unwrap_err();
         assert_eq!(error.kind, ApplyErrorKind::Waiting, "{error}");
         assert_eq!(ours().lines().count(), 5, "the rest is there: {}", ours());
         sh("ip addr add 192.168.50.1/24 dev cluster");
-        assert_eq!(sink.apply(&plan).await, Ok(Applied::Routing { undone: false }));
+        assert_eq!(reconciler.apply(&plan).await, Ok(Applied::Routing { drifted: false }));
         assert!(ours().contains("192.168.50.0/24 dev cluster table 50980 scope link src 192.168.50.1"), "{}", ours());
         plan.routes.insert(route(TABLE_CLUSTER, 4711, "10.0.0.0/8", None));
         sh("ip addr flush dev cluster");
-        let error = sink.apply(&plan).await.unwrap_err();
+        let error = reconciler.apply(&plan).await.unwrap_err();
         assert_eq!(error.kind, ApplyErrorKind::Absent, "what has another cause is told: {error}");
     });
 }
@@ -210,11 +214,11 @@ fn known_again() {
     }
     let monitor = || sh("ip -d rule show | grep 'proto 98'");
     block_on(async {
-        let mut sink = RoutingSink::default();
-        sink.apply(&plan).await.unwrap();
+        let mut reconciler = RoutingSink::default();
+        reconciler.apply(&plan).await.unwrap();
         let first = monitor();
         assert_eq!(first.lines().count(), plan.rules.len(), "{first}");
-        assert_eq!(sink.apply(&plan).await, Ok(Applied::Routing { undone: false }), "all are known again");
+        assert_eq!(reconciler.apply(&plan).await, Ok(Applied::Routing { drifted: false }), "all are known again");
         assert_eq!(monitor(), first);
         assert_eq!(restore().await.unwrap().len(), plan.rules.len() + plan.routes.len());
         assert_eq!(ours(), "");

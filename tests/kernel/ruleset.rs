@@ -39,10 +39,10 @@ fn any_rule_set_is_encoded_whole() {
 fn any_rule_set_is_listed_as_it_is_printed() {
     check(40, false, |input| {
         let ruleset = build(&input);
-        let mut sink = FirewallSink::new();
-        load(&mut sink, &ruleset, false);
+        let mut reconciler = FirewallSink::new();
+        load(&mut reconciler, &ruleset, false);
         let listed = listing();
-        sink.remove().unwrap();
+        reconciler.remove().unwrap();
         assert_same(&listed, &lines(&ruleset.kernel(false).to_string()));
     });
 }
@@ -60,13 +60,13 @@ fn whole_transaction(input: &RulesetInput, encoded: &Encoded) {
     for (message, label) in read.iter().zip(&encoded.labels) {
         whole(&message.payload[4..]);
         let (Label::Rule(chain, rule), NEW_RULE) = (label, message.kind) else { continue };
-        let (chain, told) = (&ruleset.chains[*chain], message.attributes());
-        assert_eq!((told.text(1).as_deref(), told.text(2).as_deref()), (Some(TABLE), Some(chain.name)));
+        let (chain, reported) = (&ruleset.chains[*chain], message.attributes());
+        assert_eq!((reported.text(1).as_deref(), reported.text(2).as_deref()), (Some(TABLE), Some(chain.name)));
         let comment = [&[0, chain.rules[*rule].comment.len() as u8 + 1], chain.rules[*rule].comment.as_bytes(), &[0]];
-        assert_eq!(told.value(7), Some(comment.concat().as_slice()));
+        assert_eq!(reported.value(7), Some(comment.concat().as_slice()));
         // what is tested, if anything is; the counter; the verdict
         let least = 2 + usize::from(!chain.rules[*rule].matches.is_empty());
-        assert!(told.nest(4).count() >= least, "{}", chain.rules[*rule]);
+        assert!(reported.nest(4).count() >= least, "{}", chain.rules[*rule]);
         rules += 1;
     }
     assert_eq!(rules, ruleset.len(), "no rule is missing");

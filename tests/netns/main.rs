@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use bramblegate_lab::play::{Audience, play};
+use bramblegate_lab::play::{Observer, play};
 use bramblegate_lab::{Error, Result, Venue, World, inside, serve};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -146,7 +146,7 @@ struct Notes {
     start: Instant,
 }
 
-impl Audience for Notes {
+impl Observer for Notes {
     fn caption(&mut self, text: &str) {
         println!("{:6.2} {text}", self.start.elapsed().as_secs_f32());
     }

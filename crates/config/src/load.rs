@@ -176,10 +176,10 @@ fn in_order(mut faults: Vec<Fault>, sources: &Sources) -> Vec<Fault> {
 
 /// The first faults of one place, and how many more there are.
 fn few(faults: &[Fault]) -> Vec<Fault> {
-    let (told, more) = faults.split_at(faults.len().min(MOST_OF_A_PLACE));
+    let (reported, more) = faults.split_at(faults.len().min(MOST_OF_A_PLACE));
     let rest = more.first().map(|fault| {
         let message = format!("and {} more faults here", more.len());
         Fault { message, remedy: "put those above right first".to_owned(), ..fault.clone() }
     });
-    told.iter().cloned().chain(rest).collect()
+    reported.iter().cloned().chain(rest).collect()
 }

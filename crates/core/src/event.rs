@@ -23,7 +23,7 @@ pub use crate::config::Mac;
 use crate::panel::DeviceError;
 
 pub use alert::{Acknowledgement, AlertCode, AlertId, Severity};
-pub use dhcp::{Dhcp, Lease, Said, Saying};
+pub use dhcp::{Dhcp, Lease, ServerLog, ServerLogKind};
 pub use link::{Address, Flow, Link, LinkIndex, Neighbour, Netconf, Route, Rule};
 pub use uplink::{Acquisition, PortalSource, PortalUrl, UplinkNews};
 
@@ -257,7 +257,7 @@ pub enum Applied {
     /// rules and routes are in the kernel
     Routing {
         /// somebody else had taken rules away that this run had put there
-        undone: bool,
+        drifted: bool,
     },
     /// entries deleted from connection tracking
     Conntrack { deleted: u32 },

@@ -11,7 +11,7 @@ use super::world::World;
 use super::{Error, Result, watch, while_doing, wiring};
 
 /// Who follows the play: a test, or the demo with a person before it.
-pub trait Audience {
+pub trait Observer {
     /// Something happens now.
     fn caption(&mut self, text: &str);
 
@@ -26,7 +26,7 @@ pub trait Audience {
 }
 
 /// Plays all moments. With `in_time`, none begins before its time. Ends early when something expected was not seen.
-pub fn play(world: &mut World, venue: &Venue, in_time: bool, audience: &mut dyn Audience) -> Result<()> {
+pub fn play(world: &mut World, venue: &Venue, in_time: bool, audience: &mut dyn Observer) -> Result<()> {
     let start = Instant::now();
     for moment in &venue.moments {
         while in_time && start.elapsed() < moment.at {
@@ -42,7 +42,7 @@ pub fn play(world: &mut World, venue: &Venue, in_time: bool, audience: &mut dyn 
 }
 
 /// Steps, then expectations; false if the audience left.
-fn moment_of(world: &mut World, moment: &Moment, audience: &mut dyn Audience) -> Result<bool> {
+fn moment_of(world: &mut World, moment: &Moment, audience: &mut dyn Observer) -> Result<bool> {
     for step in &moment.steps {
         audience.caption(&step.say.clone().unwrap_or_else(|| step.action.to_string()));
         world.act(&step.action)?;
@@ -67,7 +67,7 @@ enum Outcome {
     Left,
 }
 
-fn wait_for(world: &mut World, expect: &Expect, audience: &mut dyn Audience) -> Result<Outcome> {
+fn wait_for(world: &mut World, expect: &Expect, audience: &mut dyn Observer) -> Result<Outcome> {
     let deadline = Instant::now() + expect.within;
     let mut since: Option<Instant> = None;
     loop {
@@ -88,7 +88,7 @@ fn wait_for(world: &mut World, expect: &Expect, audience: &mut dyn Audience) -> 
     }
 }
 
-fn glance(world: &mut World, audience: &mut dyn Audience) -> bool {
+fn glance(world: &mut World, audience: &mut dyn Observer) -> bool {
     sleep(Duration::from_millis(40));
     let status = world.status().ok();
     audience.look(world, status.as_ref())
@@ -148,9 +148,9 @@ fn unmet_panel(world: &World, status: &Snapshot, expect: &Expect) -> Option<Stri
     if expect.row1.is_none() && expect.panel.is_none() {
         return None;
     }
-    let told = watch::lcd(status);
+    let reported = watch::lcd(status);
     if let Some(wanted) = &expect.row1 {
-        let row = told.first().map(|line| line.trim_end()).unwrap_or_default();
+        let row = reported.first().map(|line| line.trim_end()).unwrap_or_default();
         if !super::file::glob(wanted, row) {
             return Some(format!("row 1 is \"{row}\", not \"{wanted}\""));
         }
@@ -162,8 +162,8 @@ fn unmet_panel(world: &World, status: &Snapshot, expect: &Expect) -> Option<Stri
         }
     }
     let wanted = expect.panel.as_ref()?;
-    let found = told.iter().any(|line| super::file::glob(wanted, line.trim_end()));
-    (!found).then(|| format!("the panel shows {told:?}, not \"{wanted}\""))
+    let found = reported.iter().any(|line| super::file::glob(wanted, line.trim_end()));
+    (!found).then(|| format!("the panel shows {reported:?}, not \"{wanted}\""))
 }
 
 /// Tries something from one of the places.

@@ -118,12 +118,12 @@ fn talk(target: &str, seconds: &str) -> Result<()> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(while_doing(target))?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(while_doing("socket"))?;
     for round in 0..rounds {
-        let said = round.to_be_bytes();
+        let logged = round.to_be_bytes();
         let mut heard = [0; 4];
         let broken = || format!("round {round} of {rounds}");
-        stream.write_all(&said).map_err(while_doing(broken()))?;
+        stream.write_all(&logged).map_err(while_doing(broken()))?;
         stream.read_exact(&mut heard).map_err(while_doing(broken()))?;
-        if heard != said {
+        if heard != logged {
             return Err(Error(format!("{}: heard {heard:?}", broken())));
         }
         std::thread::sleep(Duration::from_millis(50));

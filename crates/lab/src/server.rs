@@ -103,8 +103,8 @@ fn dnsmasq_lines(network: &Network, dhcp: &Dhcp, hosts: &[Host]) -> String {
     if let Some(netmask) = dhcp.netmask {
         let _ = writeln!(text, "dhcp-option=1,{netmask}");
     }
-    for (option, told) in [(3, dhcp.router), (6, dhcp.resolver)] {
-        let _ = match told.unwrap_or(Some(router.addr())) {
+    for (option, reported) in [(3, dhcp.router), (6, dhcp.resolver)] {
+        let _ = match reported.unwrap_or(Some(router.addr())) {
             Some(address) => writeln!(text, "dhcp-option={option},{address}"),
             None => writeln!(text, "dhcp-option={option}"),
         };
@@ -136,8 +136,8 @@ fn udhcpd(venue: &str, network: &Network, dhcp: &Dhcp, hosts: &[Host]) -> Result
     if let Some(netmask) = netmask {
         let _ = writeln!(text, "option subnet {netmask}");
     }
-    for (option, told) in [("router", dhcp.router), ("dns", dhcp.resolver)] {
-        if let Some(address) = told.unwrap_or(router) {
+    for (option, reported) in [("router", dhcp.router), ("dns", dhcp.resolver)] {
+        if let Some(address) = reported.unwrap_or(router) {
             let _ = writeln!(text, "option {option} {address}");
         }
     }

@@ -14,7 +14,7 @@ pub fn run(program: &str, arguments: &[&str]) -> Result<String> {
         .stdin(Stdio::null())
         .output()
         .map_err(while_doing(format!("cannot start {program}")))?;
-    told(&format!("{program} {}", arguments.join(" ")), output)
+    reported(&format!("{program} {}", arguments.join(" ")), output)
 }
 
 /// Runs a program to its end with `input` on its standard input.
@@ -30,7 +30,7 @@ pub fn feed(program: &str, arguments: &[&str], input: &str) -> Result<String> {
         stdin.write_all(input.as_bytes()).map_err(while_doing(format!("{program} does not read")))?;
     }
     let output = child.wait_with_output().map_err(while_doing(format!("waiting for {program}")))?;
-    told(&format!("{program} {} with input\n{input}", arguments.join(" ")), output)
+    reported(&format!("{program} {} with input\n{input}", arguments.join(" ")), output)
 }
 
 /// Runs lines of `ip` commands in one go, in the world's namespace `namespace` or, with an empty name, in the outer one.
@@ -115,7 +115,7 @@ impl Drop for Running {
     }
 }
 
-fn told(what: &str, output: Output) -> Result<String> {
+fn reported(what: &str, output: Output) -> Result<String> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

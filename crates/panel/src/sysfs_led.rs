@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_led_that_is_only_on_or_off_says_so() {
+    fn an_led_that_is_only_on_or_off_reports_so() {
         let folder = Folder::new("onoff", &[("max_brightness", "1")]);
         assert!(!SysfsLed::open(&folder.0, "led").unwrap().dimmable());
     }

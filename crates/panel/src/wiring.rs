@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_wiring_is_told() {
+    fn a_wrong_wiring_is_reported() {
         let clash = Wiring { e: 0, ..Wiring::default() };
         assert_eq!(clash.check(), Err("e and rs are both on bit 0".to_owned()));
         let outside = Wiring { rs: 8, ..Wiring::default() };

@@ -27,7 +27,7 @@ impl Proposal {
         self.values.push((key, value));
     }
 
-    fn say(&mut self, reason: impl Into<String>) {
+    fn note(&mut self, reason: impl Into<String>) {
         self.reasons.push(reason.into());
     }
 }
@@ -37,7 +37,7 @@ pub fn decide(found: &Found, board: &Board) -> Proposal {
     let mut proposal = Proposal { values: Vec::new(), reasons: Vec::new(), certain: true };
     proposal.set("board", text("auto"));
     let how = if found.device_tree { "by the device tree" } else { "there is no device tree" };
-    proposal.say(format!("board: {} ({}), {how}", board.name, board.description));
+    proposal.note(format!("board: {} ({}), {how}", board.name, board.description));
     ports(found, board, &mut proposal);
     subnet(found, &mut proposal);
     panel(found, board, &mut proposal);
@@ -65,24 +65,24 @@ fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
         };
         let way_out =
             if found.default_route.as_ref() == Some(&port.name) { ", the way to the internet now" } else { "" };
-        proposal.say(format!("port {}: {}, {}, {carrier}{way_out}", port.name, port.kind.words(), port.mac));
+        proposal.note(format!("port {}: {}, {}, {carrier}{way_out}", port.name, port.kind.words(), port.mac));
         if let Some(master) = &port.master {
             proposal
-                .say(format!("port {} is a port of {master}: name {master} in its place, if you use it", port.name));
+                .note(format!("port {} is a port of {master}: name {master} in its place, if you use it", port.name));
         }
     }
     let cluster = cluster_port(found, board);
     let others: Vec<&Port> = found.ports.iter().filter(|port| Some(*port) != cluster).collect();
     let name = match cluster {
         Some(port) => {
-            proposal.say(format!("cluster: {}, {}", port.name, why(port, found, board)));
+            proposal.note(format!("cluster: {}, {}", port.name, why(port, found, board)));
             port.name.clone()
         }
         None => {
             let taken = |name: &String| found.ports.iter().any(|port| port.name == *name) || name.contains('*');
             let name = board.ports.cluster.iter().find(|name| !taken(name)).cloned().unwrap_or_else(|| spare(&others));
             proposal
-                .say(format!("cluster: no wired port is left for the nodes; {name} stands there until you change it"));
+                .note(format!("cluster: no wired port is left for the nodes; {name} stands there until you change it"));
             proposal.certain = false;
             name
         }
@@ -97,9 +97,9 @@ fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
         if names.is_empty() {
             names = ["usb*", "wl*"].map(str::to_owned).to_vec();
         }
-        proposal.say(format!("uplinks: no other port is there now; {} would do once they come", names.join(", ")));
+        proposal.note(format!("uplinks: no other port is there now; {} would do once they come", names.join(", ")));
     } else {
-        proposal.say(format!("uplinks: {}, in this order", names.join(", ")));
+        proposal.note(format!("uplinks: {}, in this order", names.join(", ")));
     }
     proposal.set("uplink.interfaces", list(&names));
     proposal.set("cluster.interface", text(&name));
@@ -149,7 +149,7 @@ fn subnet(found: &Found, proposal: &mut Proposal) {
     let free = candidates.iter().copied().find(|candidate| clash(candidate).is_none());
     let chosen = free.unwrap_or("192.168.50.1/24");
     if let Some((net, port)) = taken.filter(|_| free != Some("192.168.50.1/24")) {
-        proposal.say(format!("cluster: {port} uses {net}, so the cluster is {chosen}"));
+        proposal.note(format!("cluster: {port} uses {net}, so the cluster is {chosen}"));
     }
     proposal.set("cluster.address", text(chosen));
 }
@@ -158,26 +158,26 @@ fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
     let mut first = None;
     for bus in &found.busses {
         for (address, text, remedy) in &bus.held {
-            proposal.say(format!("{text}: {remedy}"));
+            proposal.note(format!("{text}: {remedy}"));
             first.get_or_insert((bus.device.clone(), *address));
         }
         match &bus.answers {
-            Err(error) => proposal.say(format!("{} ({}): cannot be read: {error}", bus.device, bus.name)),
+            Err(error) => proposal.note(format!("{} ({}): cannot be read: {error}", bus.device, bus.name)),
             Ok(answers) if answers.is_empty() => {
-                proposal.say(format!("{} ({}): no expander answers", bus.device, bus.name));
+                proposal.note(format!("{} ({}): no expander answers", bus.device, bus.name));
             }
             Ok(answers) => {
                 for (address, byte) in answers {
                     let kind = if *address >= 0x38 { "PCF8574A" } else { "PCF8574, or an MCP23008 or MCP23017" };
                     proposal
-                        .say(format!("{} ({}): {address:#04x} answers {byte:#04x}: a {kind}", bus.device, bus.name));
+                        .note(format!("{} ({}): {address:#04x} answers {byte:#04x}: a {kind}", bus.device, bus.name));
                     first.get_or_insert((bus.device.clone(), *address));
                 }
             }
         }
     }
     if let Some((device, address)) = first {
-        proposal.say(format!("lcd: {device} {address:#04x}, wiring \"{}\" as most have it; `bramblegate detect --try {address:#04x}` finds out", board.lcd.wiring));
+        proposal.note(format!("lcd: {device} {address:#04x}, wiring \"{}\" as most have it; `bramblegate detect --try {address:#04x}` finds out", board.lcd.wiring));
         proposal.set("lcd.bus", text(&device));
         proposal.set("lcd.address", format!("{address:#04x}"));
     } else {
@@ -186,7 +186,7 @@ fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
         } else {
             ""
         };
-        proposal.say(format!("lcd: no display was found, the board's own value stands: {}{remedy}", board.lcd.bus));
+        proposal.note(format!("lcd: no display was found, the board's own value stands: {}{remedy}", board.lcd.bus));
     }
 }
 
@@ -195,22 +195,22 @@ fn light(found: &Found, board: &Board, proposal: &mut Proposal) {
         [] if !found.detached.is_empty() => {
             for stick in &found.detached {
                 let (text, remedy) = stick.explain();
-                proposal.say(format!("led: {text}: {remedy}"));
+                proposal.note(format!("led: {text}: {remedy}"));
             }
         }
-        [] => proposal.say("led: no BlinkStick is plugged in"),
-        [one] => proposal.say(format!("led: BlinkStick {one}")),
+        [] => proposal.note("led: no BlinkStick is plugged in"),
+        [one] => proposal.note(format!("led: BlinkStick {one}")),
         [first, ..] => {
-            proposal.say(format!("led: BlinkSticks {}; the first is taken", found.sticks.join(", ")));
+            proposal.note(format!("led: BlinkSticks {}; the first is taken", found.sticks.join(", ")));
             proposal.set("led.device", text(&format!("blinkstick:{first}")));
         }
     }
     match &board.led.kernel {
         Some(kernel) if found.leds.contains(kernel) => {
-            proposal.say(format!("led: the board's own LED {kernel} without one"))
+            proposal.note(format!("led: the board's own LED {kernel} without one"))
         }
         Some(kernel) => {
-            proposal.say(format!("led: the board should have a LED {kernel}, and has: {}", found.leds.join(", ")));
+            proposal.note(format!("led: the board should have a LED {kernel}, and has: {}", found.leds.join(", ")));
         }
         None => {}
     }

@@ -40,7 +40,7 @@ fn the_cable_that_leads_to_the_internet_now_stays_an_uplink() {
 }
 
 #[test]
-fn what_is_missing_is_filled_in_and_said() {
+fn what_is_missing_is_filled_in_and_reported() {
     for (board, ports) in [
         ("generic-pc", vec![]),
         ("generic-pc", vec![port("enp1s0", PortKind::Wired)]),
@@ -146,7 +146,7 @@ impl Folder {
 }
 
 #[test]
-fn ports_are_told_apart_by_sysfs() {
+fn ports_are_reported_apart_by_sysfs() {
     let folder = Folder::new("ports");
     let root = &folder.0;
     for (name, kind) in

@@ -8,7 +8,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::clients;
-use super::{Finding, FindingCode, Patient, presumed};
+use super::{CheckContext, Finding, FindingCode, presumed};
 use crate::cli::machine::Machine;
 use crate::cli::{output, settings};
 use crate::config::{Settings, UplinkProbe};
@@ -29,10 +29,10 @@ const NAME: &str = "connectivitycheck.gstatic.com";
 pub fn ask(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
     let loaded = settings::load(file).map(|merged| merged.settings).ok();
     let Some(settings) = loaded.or_else(|| presumed::settings(machine)) else { return (Vec::new(), 0) };
-    let patient = Patient { machine, settings: &settings };
+    let context = CheckContext { machine, settings: &settings };
     let name = name(&settings);
     let (mut findings, mut asked) = (Vec::new(), 0);
-    for port in patient.uplinks().iter().filter(|port| has_carrier(machine, port)) {
+    for port in context.uplinks().iter().filter(|port| has_carrier(machine, port)) {
         output::err(&format!("Asking on {port} for a DHCP server (a DISCOVER; what is offered is not taken)\n"));
         findings.extend(dhcp(port));
         asked += 1;
@@ -99,14 +99,14 @@ fn venue_resolvers(machine: &Machine, port: &str) -> Vec<IpAddr> {
 }
 
 /// What a resolver says to a question.
-enum Said {
+enum ServerLog {
     Addresses(usize),
     /// it answers, and knows none
     None,
 }
 
 /// Asks one server for the IPv4 addresses of a name.
-fn question(server: IpAddr, from: IpAddr, port: Option<&str>, name: &str) -> io::Result<Said> {
+fn question(server: IpAddr, from: IpAddr, port: Option<&str>, name: &str) -> io::Result<ServerLog> {
     let socket = UdpSocket::bind(SocketAddr::new(from, 0))?;
     SockRef::from(&socket).bind_device(port.map(str::as_bytes))?;
     socket.set_read_timeout(Some(WAIT))?;
@@ -120,19 +120,19 @@ fn question(server: IpAddr, from: IpAddr, port: Option<&str>, name: &str) -> io:
     let answer = answer.get(..length).unwrap_or_default();
     // Whatever answers our question is there; a refusal is an answer too.
     match dns::addresses(answer, id) {
-        Some(found) if !found.is_empty() => Ok(Said::Addresses(found.len())),
-        _ => Ok(Said::None),
+        Some(found) if !found.is_empty() => Ok(ServerLog::Addresses(found.len())),
+        _ => Ok(ServerLog::None),
     }
 }
 
 fn resolver(port: &str, server: IpAddr, name: &str) -> Option<Finding> {
     let from = if server.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
     let (text, remedy) = match question(server, from, Some(port), name) {
-        Ok(Said::Addresses(count)) => {
+        Ok(ServerLog::Addresses(count)) => {
             output::out(&format!("well     {port}: the resolver {server} resolves {name} (addresses: {count})\n"));
             return None;
         }
-        Ok(Said::None) => (
+        Ok(ServerLog::None) => (
             format!("the venue's resolver {server} answers by {port} and knows no address of {name}"),
             "log in at the venue's portal if there is one; else name a resolver of your own to the DHCP client",
         ),
@@ -147,11 +147,11 @@ fn resolver(port: &str, server: IpAddr, name: &str) -> Option<Finding> {
 fn own(address: Ipv4Addr, name: &str) -> Option<Finding> {
     let address = IpAddr::V4(address);
     match question(address, address, None, name) {
-        Ok(Said::Addresses(count)) => {
+        Ok(ServerLog::Addresses(count)) => {
             output::out(&format!("well     the head's dnsmasq resolves {name} (addresses: {count})\n"));
             None
         }
-        Ok(Said::None) => {
+        Ok(ServerLog::None) => {
             let text = format!("the head's dnsmasq answers at {address}, and knows no address of {name}");
             Some(Finding::of(FindingCode::GatewayNames, text))
         }

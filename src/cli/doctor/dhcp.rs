@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use super::{Finding, FindingCode, Patient};
+use super::{CheckContext, Finding, FindingCode};
 use crate::cli::machine::Machine;
 use crate::config::TimeServer;
 use crate::event::{AlertCode, Vital};
@@ -19,15 +19,15 @@ const USER: &str = "bramblegate";
 const HIDDEN: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
 
 /// Nodes without a clock of their own are told nobody to ask: the head serves no time, and asks by names alone.
-pub fn time(patient: &Patient<'_>) -> Vec<Finding> {
-    let (cluster, machine) = (&patient.settings.cluster, patient.machine);
+pub fn time(context: &CheckContext<'_>) -> Vec<Finding> {
+    let (cluster, machine) = (&context.settings.cluster, context.machine);
     let auto = cluster.dhcp.as_ref().is_some_and(|dhcp| dhcp.ntp == TimeServer::Auto);
     let Vital::Time { served, servers } = time::read(&machine.path("/")) else { return Vec::new() };
-    if served && auto && patient.settings.gateway.enabled {
-        return unserved(patient);
+    if served && auto && context.settings.gateway.enabled {
+        return unserved(context);
     }
-    let told = served || servers.iter().any(|server| !server.is_loopback());
-    if !patient.settings.gateway.enabled || !auto || told {
+    let reported = served || servers.iter().any(|server| !server.is_loopback());
+    if !context.settings.gateway.enabled || !auto || reported {
         return Vec::new();
     }
     let nets = std::iter::once(&cluster.address).chain(&cluster.alternatives);
@@ -46,9 +46,9 @@ pub fn time(patient: &Patient<'_>) -> Vec<Finding> {
 }
 
 /// A time server that listens, and of which the nodes get no time.
-fn unserved(patient: &Patient<'_>) -> Vec<Finding> {
-    let address = patient.settings.cluster.address;
-    let (text, line) = match patient.machine.time_answer(address.addr()) {
+fn unserved(context: &CheckContext<'_>) -> Vec<Finding> {
+    let address = context.settings.cluster.address;
+    let (text, line) = match context.machine.time_answer(address.addr()) {
         TimeAnswer::Serves | TimeAnswer::NoAddress => return Vec::new(),
         TimeAnswer::Silent => ("does not answer the cluster's addresses", format!("allow {}", address.trunc())),
         TimeAnswer::Unsynchronised => {
@@ -66,15 +66,15 @@ fn unserved(patient: &Patient<'_>) -> Vec<Finding> {
 }
 
 /// Finds that the folder of boot files is not there, or it or files in it are closed to the daemon's user.
-pub fn boot_folder(patient: &Patient<'_>) -> Vec<Finding> {
-    let cluster = &patient.settings.cluster;
-    let Some(netboot) = cluster.netboot.as_ref().filter(|_| patient.settings.gateway.enabled && cluster.dhcp.is_some())
+pub fn boot_folder(context: &CheckContext<'_>) -> Vec<Finding> {
+    let cluster = &context.settings.cluster;
+    let Some(netboot) = cluster.netboot.as_ref().filter(|_| context.settings.gateway.enabled && cluster.dhcp.is_some())
     else {
         return Vec::new();
     };
     let root = netboot.root.display().to_string();
     let found = |text: String, remedy: String| vec![Finding::new(AlertCode::GatewayNetboot, text, remedy)];
-    if !patient.machine.path(&root).is_dir() {
+    if !context.machine.path(&root).is_dir() {
         let remedy = format!("`sudo mkdir -p {root}`, and put the boot files there; or correct cluster.netboot.root");
         return found(format!("no node can boot: the folder {root} is not there"), remedy);
     }
@@ -84,14 +84,14 @@ pub fn boot_folder(patient: &Patient<'_>) -> Vec<Finding> {
             "move the folder to /srv/tftp, say, and correct cluster.netboot.root".to_owned(),
         );
     }
-    let Some(user) = User::read(patient.machine) else { return Vec::new() };
-    if let Some(folder) = shut(patient.machine, &netboot.root, &user) {
+    let Some(user) = User::read(context.machine) else { return Vec::new() };
+    if let Some(folder) = shut(context.machine, &netboot.root, &user) {
         return found(
             format!("no node can boot from {root}: user {USER} may not enter {folder}"),
             format!("`sudo chmod o+rx {folder}`"),
         );
     }
-    let below = patient.machine.path(&root);
+    let below = context.machine.path(&root);
     let Some(closed) = boot_files::closed(&below, |_, data| user.may_use(data)) else { return Vec::new() };
     // As the user calls it, also where doctor looks at another root.
     let named = closed.to_string().replacen(&below.display().to_string(), &root, 1);

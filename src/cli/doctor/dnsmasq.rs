@@ -1,6 +1,6 @@
 //! Is the dnsmasq that we start one with published holes? Its packets come from nodes.
 
-use super::{Finding, FindingCode, Patient};
+use super::{CheckContext, Finding, FindingCode};
 
 /// What Debian's security tracker says (<https://security-tracker.debian.org/tracker/source-package/dnsmasq>), with the packages'
 /// own changelogs: of which release, from which version on they are closed, and which they are. `None`: not closed there.
@@ -16,11 +16,11 @@ const SIX: &str = "CVE-2026-2291, CVE-2026-4890 to -4893, CVE-2026-5172";
 const TWO: &str = "CVE-2026-12725, CVE-2026-12969";
 
 /// Names the holes of the dnsmasq that is installed, where nodes are served by it.
-pub fn holes(patient: &Patient<'_>) -> Vec<Finding> {
-    if patient.settings.cluster.dhcp.is_none() {
+pub fn holes(context: &CheckContext<'_>) -> Vec<Finding> {
+    if context.settings.cluster.dhcp.is_none() {
         return Vec::new();
     }
-    let machine = patient.machine;
+    let machine = context.machine;
     let release = machine.read("/etc/os-release").unwrap_or_default();
     let release =
         release.lines().find_map(|line| line.strip_prefix("VERSION_ID=")).unwrap_or_default().trim_matches('"');

@@ -1,6 +1,6 @@
 //! Rules of other programs: drops in our way, masquerades of old, copies of our table.
 
-use super::{Finding, FindingCode, Patient, Rank};
+use super::{CheckContext, Finding, FindingCode, Rank};
 use crate::cli::machine::Machine;
 use crate::decide::firewall::TABLE;
 use crate::decide::firewall::traffic;
@@ -15,29 +15,29 @@ const SAVED_IPTABLES: [&str; 4] =
 
 /// Another table's chain that drops what goes between the cluster and an uplink, or what the head promises to nodes and venue:
 /// it blocks the gateway where it is on the way out that is used, or where nodes are cut off from the head.
-pub fn foreign_drop(patient: &Patient<'_>) -> Vec<Finding> {
-    let mut uplinks = patient.uplinks();
+pub fn foreign_drop(context: &CheckContext<'_>) -> Vec<Finding> {
+    let mut uplinks = context.uplinks();
     if uplinks.is_empty() {
         // none is there now: ask for one that would come
         uplinks = vec!["uplink".to_owned()];
     }
-    let port = patient.cluster_port();
-    let net = patient.settings.cluster.address;
+    let port = context.cluster_port();
+    let net = context.settings.cluster.address;
     let node = net.hosts().find(|host| *host != net.addr());
-    let Vital::Time { served, .. } = time::read(&patient.machine.path("/")) else { return Vec::new() };
-    let ssh_ports = name::ssh_ports(&patient.machine.path("/"));
+    let Vital::Time { served, .. } = time::read(&context.machine.path("/")) else { return Vec::new() };
+    let ssh_ports = name::ssh_ports(&context.machine.path("/"));
     let watch = FirewallWatch {
         table: TABLE,
-        bridge: port.as_ref().is_some_and(|port| patient.machine.exists(&format!("/sys/class/net/{port}/bridge"))),
+        bridge: port.as_ref().is_some_and(|port| context.machine.exists(&format!("/sys/class/net/{port}/bridge"))),
         head: Some(net),
-        traffic: traffic::promised(patient.settings, net, served, &ssh_ports, &[]),
-        exit: port.as_ref().zip(node).and_then(|(port, node)| patient.machine.way_out(port, node)),
+        traffic: traffic::promised(context.settings, net, served, &ssh_ports, &[]),
+        exit: port.as_ref().zip(node).and_then(|(port, node)| context.machine.way_out(port, node)),
         cluster_port: Some(port.unwrap_or_else(|| "cluster".to_owned())),
         cluster_networks: vec![net],
         uplinks,
         ..FirewallWatch::default()
     };
-    let found = patient.machine.blockers(&watch);
+    let found = context.machine.blockers(&watch);
     let or = |name: Option<String>| name.unwrap_or_else(|| "unknown".to_owned());
     let text = |table, chain| format!("table {}, chain {} drops what the cluster forwards", or(table), or(chain));
     let blocking = found.exit.map(|Blocker { table, chain, remedy }| {
@@ -56,13 +56,13 @@ pub fn foreign_drop(patient: &Patient<'_>) -> Vec<Finding> {
 }
 
 /// A saved rule set that holds our table breaks the next `systemctl reload nftables`: the table is ours alone.
-pub fn saved_table(patient: &Patient<'_>) -> Vec<Finding> {
+pub fn saved_table(context: &CheckContext<'_>) -> Vec<Finding> {
     let more = ["/etc/nftables.d", "/etc/nftables"]
         .into_iter()
-        .flat_map(|folder| patient.machine.list(folder).into_iter().map(move |name| format!("{folder}/{name}")));
+        .flat_map(|folder| context.machine.list(folder).into_iter().map(move |name| format!("{folder}/{name}")));
     let files = SAVED.iter().map(|file| (*file).to_owned()).chain(more);
     let holds = |file: &String| {
-        let text = patient.machine.read(file).unwrap_or_default();
+        let text = context.machine.read(file).unwrap_or_default();
         text.lines().any(|line| {
             let words: Vec<&str> = line.split_whitespace().collect();
             matches!(words.as_slice(), ["table", "inet", "bramblegate", ..])
@@ -79,10 +79,10 @@ pub fn saved_table(patient: &Patient<'_>) -> Vec<Finding> {
 }
 
 /// A MASQUERADE rule of an older set-up, in the kernel or in a file that is loaded at the start.
-pub fn old_masquerade(patient: &Patient<'_>) -> Vec<Finding> {
+pub fn old_masquerade(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in SAVED_IPTABLES.iter().chain(&SAVED) {
-        let text = patient.machine.read(file).unwrap_or_default();
+        let text = context.machine.read(file).unwrap_or_default();
         if let Some((number, line)) = first(&text, ours_not) {
             findings.push(Finding::new(
                 FindingCode::GatewayMasqueradeSaved,
@@ -92,7 +92,7 @@ pub fn old_masquerade(patient: &Patient<'_>) -> Vec<Finding> {
         }
     }
     for (program, command) in [("iptables-nft-save", "iptables-nft"), ("iptables-legacy-save", "iptables-legacy")] {
-        let text = saved_nat(patient.machine, program);
+        let text = saved_nat(context.machine, program);
         if let Some((_, line)) = first(&text, |line| line.starts_with("-A POSTROUTING") && ours_not(line)) {
             findings.push(Finding::new(
                 FindingCode::GatewayMasqueradeOld,

@@ -1,29 +1,29 @@
 //! Forwarded ports that a program of the head listens on as well.
 
 use super::sockets::listeners;
-use super::{Finding, Patient};
+use super::{CheckContext, Finding};
 use crate::config::{Allow, Forward, Transport};
 use crate::decide::forward::{name, target};
 use crate::event::AlertCode;
 use crate::watch::host::name;
 
 /// Who listens where a forward takes what comes from the venue.
-pub fn hidden_listeners(patient: &Patient<'_>) -> Vec<Finding> {
+pub fn hidden_listeners(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if patient.settings.forwards.is_empty() {
+    if context.settings.forwards.is_empty() {
         return findings;
     }
-    let listeners = listeners(patient.machine);
-    for forward in &patient.settings.forwards {
+    let listeners = listeners(context.machine);
+    for forward in &context.settings.forwards {
         let tcp = forward.transport == Transport::Tcp;
         let here = listeners
             .iter()
             .find(|listener| listener.tcp == tcp && listener.port == forward.listen && !listener.address.is_loopback());
         let Some(listener) = here else {
-            findings.extend(instead_of_ssh(patient, forward));
+            findings.extend(instead_of_ssh(context, forward));
             continue;
         };
-        let who = listener.owner(patient.machine).map_or_else(|| "a program".to_owned(), |who| who.to_string());
+        let who = listener.owner(context.machine).map_or_else(|| "a program".to_owned(), |who| who.to_string());
         let (port, to) = (name(forward), target(forward));
         findings.push(Finding::new(
             AlertCode::NodeForwardHides,
@@ -35,9 +35,9 @@ pub fn hidden_listeners(patient: &Patient<'_>) -> Vec<Finding> {
 }
 
 /// `uplink.allow` lets ssh in, and the forward leads it away; also where nobody sees sshd listen now.
-fn instead_of_ssh(patient: &Patient<'_>, forward: &Forward) -> Option<Finding> {
-    let allowed = patient.settings.uplink.allow.contains(&Allow::Ssh);
-    let ssh = |port| port == 22 || name::ssh_ports(&patient.machine.path("/")).contains(&port);
+fn instead_of_ssh(context: &CheckContext<'_>, forward: &Forward) -> Option<Finding> {
+    let allowed = context.settings.uplink.allow.contains(&Allow::Ssh);
+    let ssh = |port| port == 22 || name::ssh_ports(&context.machine.path("/")).contains(&port);
     (allowed && forward.transport == Transport::Tcp && ssh(forward.listen)).then(|| {
         let (port, to) = (name(forward), target(forward));
         Finding::new(

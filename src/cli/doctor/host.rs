@@ -1,21 +1,21 @@
 //! The head node itself: ports, subnets, connection tracking, file system.
 
-use super::{Finding, FindingCode, Patient};
+use super::{CheckContext, Finding, FindingCode};
 use crate::event::AlertCode;
 
 /// The cluster's port is there, and neither it nor an uplink is a port of a bridge or bond.
-pub fn ports(patient: &Patient<'_>) -> Vec<Finding> {
+pub fn ports(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let cluster = patient.cluster_port();
+    let cluster = context.cluster_port();
     if cluster.is_none() {
-        let wanted = &patient.settings.cluster.interface;
+        let wanted = &context.settings.cluster.interface;
         findings.push(Finding::new(
             AlertCode::GatewayPortAbsent,
             format!("the cluster port {wanted} is not in this machine now"),
             "plug it in, or correct cluster.interface; `bramblegate detect` lists the ports",
         ));
     }
-    let uplinks = patient.uplinks();
+    let uplinks = context.uplinks();
     if uplinks.is_empty() {
         findings.push(Finding::new(
             AlertCode::UplinkNone,
@@ -27,10 +27,10 @@ pub fn ports(patient: &Patient<'_>) -> Vec<Finding> {
     let ports: Vec<String> = uplinks.iter().chain(&cluster).cloned().collect();
     let uplinks = uplinks.into_iter().map(coded(AlertCode::UplinkEnslaved));
     for (code, name) in cluster.into_iter().map(coded(AlertCode::GatewayPortEnslaved)).chain(uplinks) {
-        let master = patient.machine.link(&format!("/sys/class/net/{name}/master"));
+        let master = context.machine.link(&format!("/sys/class/net/{name}/master"));
         let master = master.as_deref().and_then(|link| link.rsplit('/').next());
         // A glob may match what is in a bridge that is named already.
-        let fine = |master: &&str| ports.iter().any(|port| port == master) && !patient.is_uplink_by_name(&name);
+        let fine = |master: &&str| ports.iter().any(|port| port == master) && !context.is_uplink_by_name(&name);
         if let Some(master) = master.filter(|master| !fine(master)) {
             findings.push(Finding::new(
                 code,
@@ -43,9 +43,9 @@ pub fn ports(patient: &Patient<'_>) -> Vec<Finding> {
 }
 
 /// A default route on the cluster's port leads what the nodes send back to them, at the latest when the uplink's is gone.
-pub fn default_route(patient: &Patient<'_>) -> Vec<Finding> {
-    let cluster = patient.cluster_port();
-    let routes = patient.machine.routes();
+pub fn default_route(context: &CheckContext<'_>) -> Vec<Finding> {
+    let cluster = context.cluster_port();
+    let routes = context.machine.routes();
     let default = |(net, port): &&(ipnet::Ipv4Net, String)| net.prefix_len() == 0 && Some(port) == cluster.as_ref();
     let finding = |(_, port): &(ipnet::Ipv4Net, String)| {
         Finding::new(
@@ -58,10 +58,10 @@ pub fn default_route(patient: &Patient<'_>) -> Vec<Finding> {
 }
 
 /// Another port uses (a part of) the cluster's subnet.
-pub fn overlap(patient: &Patient<'_>) -> Vec<Finding> {
-    let net = patient.settings.cluster.address.trunc();
-    let cluster = patient.cluster_port();
-    let routes = patient.machine.routes().into_iter();
+pub fn overlap(context: &CheckContext<'_>) -> Vec<Finding> {
+    let net = context.settings.cluster.address.trunc();
+    let cluster = context.cluster_port();
+    let routes = context.machine.routes().into_iter();
     let clash = routes.filter(|(other, port)| {
         let overlaps = other.contains(&net.network()) || net.contains(&other.network());
         other.prefix_len() > 0 && overlaps && Some(port) != cluster.as_ref()
@@ -78,9 +78,9 @@ pub fn overlap(patient: &Patient<'_>) -> Vec<Finding> {
 }
 
 /// The table of connections is nearly full.
-pub fn conntrack(patient: &Patient<'_>) -> Vec<Finding> {
+pub fn conntrack(context: &CheckContext<'_>) -> Vec<Finding> {
     let number = |name: &str| -> Option<u64> {
-        patient.machine.read(&format!("/proc/sys/net/netfilter/{name}"))?.trim().parse().ok()
+        context.machine.read(&format!("/proc/sys/net/netfilter/{name}"))?.trim().parse().ok()
     };
     let (Some(count), Some(max)) = (number("nf_conntrack_count"), number("nf_conntrack_max")) else {
         return Vec::new();
@@ -100,12 +100,12 @@ pub fn conntrack(patient: &Patient<'_>) -> Vec<Finding> {
 
 /// The kernel's table of neighbours is nearly full, or smaller than the cluster: who finds no room in it is neither reached nor
 /// given an address.
-pub fn neighbours(patient: &Patient<'_>) -> Vec<Finding> {
-    let limit = patient.machine.read("/proc/sys/net/ipv4/neigh/default/gc_thresh3");
+pub fn neighbours(context: &CheckContext<'_>) -> Vec<Finding> {
+    let limit = context.machine.read("/proc/sys/net/ipv4/neigh/default/gc_thresh3");
     let Some(limit) = limit.and_then(|text| text.trim().parse::<usize>().ok()) else { return Vec::new() };
     // The first line is a heading.
-    let held = patient.machine.read("/proc/net/arp").map_or(0, |table| table.lines().skip(1).count());
-    let nodes = patient.settings.nodes.len();
+    let held = context.machine.read("/proc/net/arp").map_or(0, |table| table.lines().skip(1).count());
+    let nodes = context.settings.nodes.len();
     let wanted = held.max(nodes);
     if wanted * 10 < limit * 9 {
         return Vec::new();
@@ -122,8 +122,8 @@ pub fn neighbours(patient: &Patient<'_>) -> Vec<Finding> {
 }
 
 /// The root file system is an overlay in memory, as Raspberry Pi OS offers it.
-pub fn overlay(patient: &Patient<'_>) -> Vec<Finding> {
-    if !overlay_root(patient.machine) {
+pub fn overlay(context: &CheckContext<'_>) -> Vec<Finding> {
+    if !overlay_root(context.machine) {
         return Vec::new();
     }
     let text = "the root file system is an overlay in memory: settings, leases and what was acknowledged are lost at power-off";

@@ -1,10 +1,10 @@
 //! Scripts that made a gateway or a status display before this one did.
 
-use super::{Finding, FindingCode, Patient};
+use super::{CheckContext, Finding, FindingCode};
 
 /// rc.local and cron lines that set up forwarding, NAT, a display or an LED.
-pub fn scripts(patient: &Patient<'_>) -> Vec<Finding> {
-    let machine = patient.machine;
+pub fn scripts(context: &CheckContext<'_>) -> Vec<Finding> {
+    let machine = context.machine;
     let cron =
         machine.list("/var/spool/cron/crontabs").into_iter().map(|name| format!("/var/spool/cron/crontabs/{name}"));
     let cron_d = machine.list("/etc/cron.d").into_iter().map(|name| format!("/etc/cron.d/{name}"));

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use super::{Finding, Patient};
+use super::{CheckContext, Finding};
 use crate::clock;
 use crate::event::{AlertCode, Dump, Event};
 use crate::facts::State;
 
 /// A port that has an address and no role is closed by the rules.
-pub fn unknown_ports(patient: &Patient<'_>) -> Vec<Finding> {
-    if !patient.settings.gateway.enabled {
+pub fn unknown_ports(context: &CheckContext<'_>) -> Vec<Finding> {
+    if !context.settings.gateway.enabled {
         return Vec::new();
     }
-    let mut state = State::new(Arc::new(patient.settings.clone()), clock::now());
-    let network = patient.machine.network();
+    let mut state = State::new(Arc::new(context.settings.clone()), clock::now());
+    let network = context.machine.network();
     for event in std::iter::once(Event::Dump(Dump::Begin)).chain(network).chain([Event::Dump(Dump::End)]) {
         state.apply(&event, clock::now());
     }
@@ -33,8 +33,8 @@ pub fn unknown_ports(patient: &Patient<'_>) -> Vec<Finding> {
 }
 
 /// What our rules dropped since they were loaded: most of it is what they are for.
-pub fn drops(patient: &Patient<'_>) -> Vec<Finding> {
-    let dropped = patient.machine.drops();
+pub fn drops(context: &CheckContext<'_>) -> Vec<Finding> {
+    let dropped = context.machine.drops();
     if dropped.is_empty() {
         return Vec::new();
     }

@@ -85,12 +85,12 @@ impl Finding {
 
 /// What a check looks at.
 #[derive(Debug)]
-pub struct Patient<'a> {
+pub struct CheckContext<'a> {
     pub machine: &'a Machine,
     pub settings: &'a Settings,
 }
 
-impl Patient<'_> {
+impl CheckContext<'_> {
     /// Names of the machine's ports that a pattern of the settings means.
     fn ports(&self, pattern: &PortPattern) -> Vec<String> {
         let mut names = self.machine.list("/sys/class/net");
@@ -146,7 +146,7 @@ pub fn matches(pattern: &str, name: &str) -> bool {
     Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(name))
 }
 
-type Check = fn(&Patient<'_>) -> Vec<Finding>;
+type Check = fn(&CheckContext<'_>) -> Vec<Finding>;
 
 /// All checks, in the order in which they are told.
 pub static CHECKS: &[(&str, Check)] = &[
@@ -183,8 +183,8 @@ pub static CHECKS: &[(&str, Check)] = &[
 ];
 
 /// Runs all checks.
-pub fn examine(patient: &Patient<'_>) -> Vec<Finding> {
-    CHECKS.iter().flat_map(|(_, check)| check(patient)).collect()
+pub fn examine(context: &CheckContext<'_>) -> Vec<Finding> {
+    CHECKS.iter().flat_map(|(_, check)| check(context)).collect()
 }
 
 /// Exit 0 clean, 1 findings, 2 the gateway is blocked.
@@ -206,7 +206,7 @@ pub fn main(args: Args) -> ExitCode {
 /// All findings, and how many checks were made: where there are no settings yet, with those that `detect` would propose.
 fn look(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
     let faults = match settings::load(file) {
-        Ok(merged) => return (examine(&Patient { machine, settings: &merged.settings }), CHECKS.len()),
+        Ok(merged) => return (examine(&CheckContext { machine, settings: &merged.settings }), CHECKS.len()),
         Err(faults) => faults,
     };
     let bad = |fault: &dyn ToString| {
@@ -220,7 +220,7 @@ fn look(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
         file.display()
     );
     let none = Finding::new(FindingCode::HostSettings, text, "sudo bramblegate setup");
-    let others = examine(&Patient { machine, settings: &settings });
+    let others = examine(&CheckContext { machine, settings: &settings });
     (std::iter::once(none).chain(others).collect(), CHECKS.len() + 1)
 }
 

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use super::sockets::holders;
-use super::{Finding, FindingCode, Patient};
+use super::{CheckContext, Finding, FindingCode};
 use crate::config::{LcdBus, LedDevice};
 use crate::panel::claimed::{self, DetachedStick};
 
@@ -11,21 +11,21 @@ use crate::panel::claimed::{self, DetachedStick};
 const GROUPS: [&str; 3] = ["bramblegate", "i2c", "gpio"];
 
 /// The service may open what the settings name.
-pub fn rights(patient: &Patient<'_>) -> Vec<Finding> {
+pub fn rights(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let Some(device) = patient.i2c_device() {
-        if patient.machine.exists(&device) {
-            findings.extend(usable(patient, &device, FindingCode::LcdDenied));
+    if let Some(device) = context.i2c_device() {
+        if context.machine.exists(&device) {
+            findings.extend(usable(context, &device, FindingCode::LcdDenied));
         } else {
             findings.push(Finding::of(FindingCode::LcdAbsent, format!("there is no {device}")));
         }
     }
-    if matches!(patient.settings.lcd.bus, LcdBus::Gpio { .. }) {
-        let chips = patient.machine.list("/dev").into_iter().filter(|name| name.starts_with("gpiochip"));
-        findings.extend(chips.filter_map(|chip| usable(patient, &format!("/dev/{chip}"), FindingCode::LcdDenied)));
+    if matches!(context.settings.lcd.bus, LcdBus::Gpio { .. }) {
+        let chips = context.machine.list("/dev").into_iter().filter(|name| name.starts_with("gpiochip"));
+        findings.extend(chips.filter_map(|chip| usable(context, &format!("/dev/{chip}"), FindingCode::LcdDenied)));
     }
-    if uses_stick(&patient.settings.led.device) {
-        findings.extend(sticks(patient).iter().filter_map(|device| usable(patient, device, FindingCode::LedDenied)));
+    if uses_stick(&context.settings.led.device) {
+        findings.extend(sticks(context).iter().filter_map(|device| usable(context, device, FindingCode::LedDenied)));
     }
     findings
 }
@@ -35,19 +35,19 @@ fn uses_stick(device: &LedDevice) -> bool {
 }
 
 /// Device nodes of the BlinkSticks, by the vendor and product number of their HID device.
-fn sticks(patient: &Patient<'_>) -> Vec<String> {
-    let names = patient.machine.list("/sys/class/hidraw").into_iter();
+fn sticks(context: &CheckContext<'_>) -> Vec<String> {
+    let names = context.machine.list("/sys/class/hidraw").into_iter();
     let is_stick = |name: &String| {
-        let uevent = patient.machine.read(&format!("/sys/class/hidraw/{name}/device/uevent")).unwrap_or_default();
+        let uevent = context.machine.read(&format!("/sys/class/hidraw/{name}/device/uevent")).unwrap_or_default();
         uevent.to_ascii_uppercase().contains(":000020A0:000041E5")
     };
     names.filter(is_stick).map(|name| format!("/dev/{name}")).collect()
 }
 
 /// A finding, if a device node is not open to one of the service's groups, or open to everybody.
-fn usable(patient: &Patient<'_>, device: &str, code: FindingCode) -> Option<Finding> {
-    let metadata = patient.machine.path(device).metadata().ok()?;
-    let group = group_name(patient, metadata.gid());
+fn usable(context: &CheckContext<'_>, device: &str, code: FindingCode) -> Option<Finding> {
+    let metadata = context.machine.path(device).metadata().ok()?;
+    let group = group_name(context, metadata.gid());
     let writable = metadata.mode() & 0o060 == 0o060;
     if writable && group.as_deref().is_some_and(|group| GROUPS.contains(&group)) {
         return None;
@@ -58,8 +58,8 @@ fn usable(patient: &Patient<'_>, device: &str, code: FindingCode) -> Option<Find
     Some(Finding::of(code, text))
 }
 
-fn group_name(patient: &Patient<'_>, id: u32) -> Option<String> {
-    let groups = patient.machine.read("/etc/group")?;
+fn group_name(context: &CheckContext<'_>, id: u32) -> Option<String> {
+    let groups = context.machine.read("/etc/group")?;
     let id = id.to_string();
     groups.lines().map(|line| line.split(':').collect::<Vec<_>>()).find_map(|fields| match fields.as_slice() {
         [name, _, gid, ..] if *gid == id => Some((*name).to_owned()),
@@ -68,10 +68,10 @@ fn group_name(patient: &Patient<'_>, id: u32) -> Option<String> {
 }
 
 /// Another program that has the display's bus or the stick open would write in between.
-fn holders_of(patient: &Patient<'_>, device: &str) -> Vec<Finding> {
-    let others = holders(patient.machine, device).into_iter().filter(|process| process.name != "bramblegate");
+fn holders_of(context: &CheckContext<'_>, device: &str) -> Vec<Finding> {
+    let others = holders(context.machine, device).into_iter().filter(|process| process.name != "bramblegate");
     let finding = |process: super::sockets::Process| {
-        let command = patient.machine.read(&format!("/proc/{}/cmdline", process.id)).unwrap_or_default();
+        let command = context.machine.read(&format!("/proc/{}/cmdline", process.id)).unwrap_or_default();
         let command = command.trim_end_matches('\0').replace('\0', " ");
         let code = if device.contains("hidraw") { FindingCode::LedHeld } else { FindingCode::LcdHeld };
         Finding::of(code, format!("{process} has {device} open: {command}"))
@@ -80,23 +80,23 @@ fn holders_of(patient: &Patient<'_>, device: &str) -> Vec<Finding> {
 }
 
 /// A display or a stick that is there and taken: by a driver of the kernel, or away from the kernel.
-pub fn claimed(patient: &Patient<'_>) -> Vec<Finding> {
-    let root = patient.machine.path("/");
+pub fn claimed(context: &CheckContext<'_>) -> Vec<Finding> {
+    let root = context.machine.path("/");
     let mut findings = Vec::new();
-    if let LcdBus::I2c { device, address, .. } = &patient.settings.lcd.bus {
+    if let LcdBus::I2c { device, address, .. } = &context.settings.lcd.bus {
         let held = claimed::i2c_held(&root, device, *address);
         findings.extend(held.map(|(text, remedy)| Finding::new(FindingCode::LcdHeld, text, remedy)));
     }
-    if uses_stick(&patient.settings.led.device) {
-        findings.extend(claimed::detached_sticks(&root).iter().map(|stick| detached(patient, stick)));
+    if uses_stick(&context.settings.led.device) {
+        findings.extend(claimed::detached_sticks(&root).iter().map(|stick| detached(context, stick)));
     }
     findings
 }
 
 /// Who holds the stick past the kernel's driver has to go first.
-fn detached(patient: &Patient<'_>, stick: &DetachedStick) -> Finding {
+fn detached(context: &CheckContext<'_>, stick: &DetachedStick) -> Finding {
     let (mut text, mut remedy) = stick.explain();
-    if let Some(holder) = holders(patient.machine, &stick.node).first() {
+    if let Some(holder) = holders(context.machine, &stick.node).first() {
         text += &format!("; {holder} has it open now");
         remedy = format!("`sudo kill {}`, and take it out of what starts it; then {remedy}", holder.id);
     }
@@ -104,8 +104,8 @@ fn detached(patient: &Patient<'_>, stick: &DetachedStick) -> Finding {
 }
 
 /// As [`holders_of`], for all devices that the settings use.
-pub fn held(patient: &Patient<'_>) -> Vec<Finding> {
-    let sticks = if uses_stick(&patient.settings.led.device) { sticks(patient) } else { Vec::new() };
-    let devices = patient.i2c_device().into_iter().chain(sticks);
-    devices.flat_map(|device| holders_of(patient, &device)).collect()
+pub fn held(context: &CheckContext<'_>) -> Vec<Finding> {
+    let sticks = if uses_stick(&context.settings.led.device) { sticks(context) } else { Vec::new() };
+    let devices = context.i2c_device().into_iter().chain(sticks);
+    devices.flat_map(|device| holders_of(context, &device)).collect()
 }

@@ -1,6 +1,6 @@
 //! Whether the gateway that runs has the right to send what its settings ask for.
 
-use super::{Finding, Patient};
+use super::{CheckContext, Finding};
 use crate::cli::machine::Machine;
 use crate::cli::run;
 use crate::config::{NodeProbe, UplinkProbe};
@@ -12,15 +12,15 @@ const NET_RAW: u32 = 13;
 const PING_GROUPS: &str = "/proc/sys/net/ipv4/ping_group_range";
 
 /// Probes by ICMP and ARP need a capability; one that is kept from the daemon is no fault of the nodes.
-pub fn rights(patient: &Patient<'_>) -> Vec<Finding> {
-    let machine = patient.machine;
+pub fn rights(context: &CheckContext<'_>) -> Vec<Finding> {
+    let machine = context.machine;
     let Some(process) = machine.daemon(&run::run_directory()) else { return Vec::new() };
     let Some(status) = machine.read(&format!("/proc/{process}/status")) else { return Vec::new() };
     if holds_net_raw(&status) {
         return Vec::new();
     }
-    let asks = |wanted: &NodeProbe| patient.settings.nodes.iter().any(|node| node.probes.contains(wanted));
-    let pings = asks(&NodeProbe::Icmp) || matches!(patient.settings.uplink.probe, UplinkProbe::Ping { .. });
+    let asks = |wanted: &NodeProbe| context.settings.nodes.iter().any(|node| node.probes.contains(wanted));
+    let pings = asks(&NodeProbe::Icmp) || matches!(context.settings.uplink.probe, UplinkProbe::Ping { .. });
     let mut kinds = Vec::new();
     if pings && !may_ping(machine, &status) {
         kinds.push("ICMP");

@@ -1,7 +1,7 @@
 //! Profiles that come back at each boot: netplan and cloud-init, as Raspberry Pi OS has them since 2025.
 
 use super::clients::Client;
-use super::{Finding, FindingCode, Patient};
+use super::{CheckContext, Finding, FindingCode};
 use crate::cli::machine::Machine;
 use crate::watch::uplink::clients::Manager;
 
@@ -13,8 +13,8 @@ const SEEDS: [&str; 2] = ["/boot/firmware/network-config", "/boot/network-config
 const GENERATED: &str = "/run/NetworkManager/system-connections";
 
 /// Returns a finding for the cluster's port where netplan or cloud-init has a profile for it.
-pub fn returning(patient: &Patient<'_>) -> Vec<Finding> {
-    patient.cluster_port().map_or_else(Vec::new, |port| of_port(patient.machine, &port))
+pub fn returning(context: &CheckContext<'_>) -> Vec<Finding> {
+    context.cluster_port().map_or_else(Vec::new, |port| of_port(context.machine, &port))
 }
 
 /// As [`returning`], of a port that is to be the cluster's.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Finding, Patient};
+use super::{CheckContext, Finding};
 use crate::clock;
 use crate::decide::alert::Subject;
 use crate::decide::{self, ROUTE_PROTOCOL};
@@ -17,16 +17,16 @@ const SETTLED: Duration = Duration::from_secs(5);
 const HEARD: [AlertCode; 2] = [AlertCode::GatewayAddressTaken, AlertCode::UplinkAddressTaken];
 
 /// The kernel is asked, as the gateway does. Without our own rules only what names a rule of others counts.
-pub fn rules(patient: &Patient<'_>) -> Vec<Finding> {
-    let settings = Arc::new(patient.settings.clone());
+pub fn rules(context: &CheckContext<'_>) -> Vec<Finding> {
+    let settings = Arc::new(context.settings.clone());
     let now = clock::now();
     let mut state = State::new(Arc::clone(&settings), now);
-    let network = patient.machine.network();
+    let network = context.machine.network();
     for event in std::iter::once(Event::Dump(Dump::Begin)).chain(network).chain([Event::Dump(Dump::End)]) {
         state.apply(&event, now);
     }
     let Some(plan) = way_out(&settings, &state, &decide::decide(&settings, &state)) else { return Vec::new() };
-    state.apply(&Event::Vital(Vital::Astray(patient.machine.astray(&plan.ways))), now);
+    state.apply(&Event::Vital(Vital::Astray(context.machine.astray(&plan.ways))), now);
     state.apply(&Event::Tick, now + SETTLED);
     let ours = state.facts().rules().iter().any(|rule| rule.protocol == ROUTE_PROTOCOL);
     let alerts =
@@ -36,8 +36,8 @@ pub fn rules(patient: &Patient<'_>) -> Vec<Finding> {
 }
 
 /// What a gateway that runs has heard.
-pub fn addresses(patient: &Patient<'_>) -> Vec<Finding> {
-    let status = patient.machine.status(&patient.settings.status.socket).unwrap_or_default();
+pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
+    let status = context.machine.status(&context.settings.status.socket).unwrap_or_default();
     let heard = status.alerts.iter().filter_map(|alert| {
         let code = HEARD.into_iter().find(|code| alert.code == code.name())?;
         Some(finding(code, &alert.text))

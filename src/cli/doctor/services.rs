@@ -5,14 +5,14 @@ use std::net::IpAddr;
 
 use super::clients::Client;
 use super::sockets::{Process, listeners};
-use super::{Finding, FindingCode, Patient};
+use super::{CheckContext, Finding, FindingCode};
 use crate::cli::machine::Machine;
 use crate::event::AlertCode;
 use crate::watch::uplink::clients::Manager;
 
 /// NetworkManager, dhcpcd, systemd-networkd or ifupdown on the cluster's port.
-pub fn managers(patient: &Patient<'_>) -> Vec<Finding> {
-    let Some(port) = patient.cluster_port() else { return Vec::new() };
+pub fn managers(context: &CheckContext<'_>) -> Vec<Finding> {
+    let Some(port) = context.cluster_port() else { return Vec::new() };
     let finding = |who: &str, remedy: String| {
         let text = format!("{who} manages the cluster port {port}: it may take the address away or ask for one there");
         Finding::new(FindingCode::GatewayPortManaged, text, remedy)
@@ -22,16 +22,16 @@ pub fn managers(patient: &Patient<'_>) -> Vec<Finding> {
         finding(&format!("{}{by}", manager.name()), format!("`{command}`"))
     };
     let mut findings = Vec::new();
-    if network_manager(patient.machine, &port) {
+    if network_manager(context.machine, &port) {
         findings.push(managed(Manager::NetworkManager, ""));
     }
-    if dhcpcd(patient.machine, &port) {
+    if dhcpcd(context.machine, &port) {
         findings.push(managed(Manager::Dhcpcd, ""));
     }
-    if let Some(file) = networkd(patient.machine, &port) {
+    if let Some(file) = networkd(context.machine, &port) {
         findings.push(managed(Manager::Networkd, &format!(", by {file},")));
     }
-    if let Some(file) = ifupdown(patient.machine, &port) {
+    if let Some(file) = ifupdown(context.machine, &port) {
         let command = format!("sudo sed -i 's/^[ \\t]*iface {port} inet .*/iface {port} inet manual/' {file}");
         findings.push(finding("ifupdown", format!("`{command}`, and take the lines of its address out there")));
     }
@@ -109,8 +109,8 @@ pub fn has_dnsmasq(machine: &Machine) -> bool {
 }
 
 /// DHCP servers of old, and whoever has port 53 or 67 where ours would serve.
-pub fn servers(patient: &Patient<'_>) -> Vec<Finding> {
-    let machine = patient.machine;
+pub fn servers(context: &CheckContext<'_>) -> Vec<Finding> {
+    let machine = context.machine;
     let other = |(unit, what): (&str, &str)| {
         Finding::new(
             FindingCode::GatewayDhcpOther,
@@ -119,10 +119,10 @@ pub fn servers(patient: &Patient<'_>) -> Vec<Finding> {
         )
     };
     let mut findings: Vec<Finding> = other_servers(machine).into_iter().map(other).collect();
-    if patient.settings.cluster.dhcp.is_some() {
-        findings.extend(taken(patient));
+    if context.settings.cluster.dhcp.is_some() {
+        findings.extend(taken(context));
     }
-    if patient.settings.cluster.dhcp.is_some() && !has_dnsmasq(machine) {
+    if context.settings.cluster.dhcp.is_some() && !has_dnsmasq(machine) {
         findings.push(Finding::new(
             AlertCode::GatewayDnsmasqMissing,
             "dnsmasq is not installed, so the nodes get no addresses from here",
@@ -133,11 +133,11 @@ pub fn servers(patient: &Patient<'_>) -> Vec<Finding> {
 }
 
 /// Who listens on 53 or 67 where the nodes would ask.
-fn taken(patient: &Patient<'_>) -> Vec<Finding> {
-    let head = IpAddr::V4(patient.settings.cluster.address.addr());
-    let ours = |owner: &Process| owner.name == "dnsmasq" && our_child(patient.machine, owner);
+fn taken(context: &CheckContext<'_>) -> Vec<Finding> {
+    let head = IpAddr::V4(context.settings.cluster.address.addr());
+    let ours = |owner: &Process| owner.name == "dnsmasq" && our_child(context.machine, owner);
     let mut findings: Vec<Finding> = Vec::new();
-    for listener in listeners(patient.machine) {
+    for listener in listeners(context.machine) {
         let name = match (listener.port, listener.tcp) {
             (53, _) => "DNS",
             (67, false) => "DHCP",
@@ -146,7 +146,7 @@ fn taken(patient: &Patient<'_>) -> Vec<Finding> {
         if !(listener.address.is_unspecified() || listener.address == head) {
             continue;
         }
-        let owner = listener.owner(patient.machine);
+        let owner = listener.owner(context.machine);
         if owner.as_ref().is_some_and(ours) {
             continue;
         }
@@ -155,7 +155,7 @@ fn taken(patient: &Patient<'_>) -> Vec<Finding> {
             format!("{who} has port {} on {}, where {name} for the nodes would be", listener.port, listener.address);
         let known = findings.iter().any(|finding| finding.text == text);
         if !known {
-            let remedy = format!("{}; without the port the gateway serves none", stop(patient.machine, owner.as_ref()));
+            let remedy = format!("{}; without the port the gateway serves none", stop(context.machine, owner.as_ref()));
             findings.push(Finding::new(
                 if name == "DNS" { FindingCode::HostPort53 } else { FindingCode::HostPort67 },
                 text,

@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use super::sockets::listeners;
-use super::{Finding, FindingCode, Patient};
+use super::{CheckContext, Finding, FindingCode};
 use crate::cli::machine::Machine;
 use crate::config::Allow;
 use crate::decide::firewall::TABLE;
 use crate::watch::host::name;
 
 /// An sshd that `uplink.allow` does not cover cannot be reached from the venue.
-pub fn reachable(patient: &Patient<'_>) -> Vec<Finding> {
-    let allow = &patient.settings.uplink.allow;
-    let configured = BTreeSet::from_iter(name::ssh_ports(&patient.machine.path("/")));
-    let running = running_ports(patient.machine);
+pub fn reachable(context: &CheckContext<'_>) -> Vec<Finding> {
+    let allow = &context.settings.uplink.allow;
+    let configured = BTreeSet::from_iter(name::ssh_ports(&context.machine.path("/")));
+    let running = running_ports(context.machine);
     let covered = |port: u16| {
         allow.iter().any(|allow| match allow {
             Allow::Ssh => port == 22 || configured.contains(&port),
@@ -23,7 +23,7 @@ pub fn reachable(patient: &Patient<'_>) -> Vec<Finding> {
         })
     };
     let relevant = if running.is_empty() { &configured } else { &running };
-    let mut findings = shut(patient.machine, relevant.iter().copied().filter(|port| covered(*port)));
+    let mut findings = shut(context.machine, relevant.iter().copied().filter(|port| covered(*port)));
     let uncovered = relevant.iter().copied().filter(|port| !covered(*port));
     let finding = |port: u16| {
         Finding::new(

@@ -2,18 +2,18 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Finding, FindingCode, Patient};
+use super::{CheckContext, Finding, FindingCode};
 use crate::api::status::{Snapshot, Uplink, UplinkState};
 use crate::event::{AlertCode, Mac};
 
 /// Another DHCP server on the cluster port, and whether that means swapped cables.
-pub fn swapped(patient: &Patient<'_>) -> Vec<Finding> {
-    let Some(cluster) = patient.cluster_port() else { return Vec::new() };
-    let status = patient.machine.status(&patient.settings.status.socket).unwrap_or_default();
+pub fn swapped(context: &CheckContext<'_>) -> Vec<Finding> {
+    let Some(cluster) = context.cluster_port() else { return Vec::new() };
+    let status = context.machine.status(&context.settings.status.socket).unwrap_or_default();
     let foreign = foreign_server(&status);
-    let wired = patient.uplinks().into_iter().filter(|name| !is_radio(patient, name));
+    let wired = context.uplinks().into_iter().filter(|name| !is_radio(context, name));
     let evidence = wired.filter_map(|uplink| {
-        let node = node_at(patient, &uplink, foreign.is_some());
+        let node = node_at(context, &uplink, foreign.is_some());
         let silent = foreign.is_some() && is_silent(&status, &uplink);
         let why = match node {
             Some(node) => format!("the node {node} was met at {uplink}"),
@@ -58,10 +58,10 @@ fn is_silent(status: &Snapshot, uplink: &str) -> bool {
 
 /// A node that the kernel has met at this port, by its hardware address; by its address only where there is other evidence,
 /// for the venue may have the same subnet.
-fn node_at(patient: &Patient<'_>, port: &str, suspected: bool) -> Option<String> {
-    let table = patient.machine.read("/proc/net/arp").unwrap_or_default();
+fn node_at(context: &CheckContext<'_>, port: &str, suspected: bool) -> Option<String> {
+    let table = context.machine.read("/proc/net/arp").unwrap_or_default();
     let met: Vec<(Ipv4Addr, Mac)> = table.lines().skip(1).filter_map(|line| neighbour(line, port)).collect();
-    let node = patient.settings.nodes.iter().find(|node| {
+    let node = context.settings.nodes.iter().find(|node| {
         met.iter().any(|(address, mac)| match node.mac {
             Some(own) => own == *mac,
             None => suspected && node.address == Some(*address),
@@ -78,6 +78,6 @@ fn neighbour(line: &str, port: &str) -> Option<(Ipv4Addr, Mac)> {
     complete.then_some((fields.first()?.parse().ok()?, fields.get(3)?.parse().ok()?))
 }
 
-fn is_radio(patient: &Patient<'_>, name: &str) -> bool {
-    name.starts_with("wl") || patient.machine.exists(&format!("/sys/class/net/{name}/phy80211"))
+fn is_radio(context: &CheckContext<'_>, name: &str) -> bool {
+    name.starts_with("wl") || context.machine.exists(&format!("/sys/class/net/{name}/phy80211"))
 }

@@ -65,7 +65,7 @@ impl Head {
         let board = Board::built_in("raspberry-pi-4").unwrap();
         let settings = crate::config::load(&[("t", self.settings.as_str())], &board).unwrap();
         let machine = Machine::pretend(&self.root, &self.answers);
-        let mut all = examine(&Patient { machine: &machine, settings: &settings });
+        let mut all = examine(&CheckContext { machine: &machine, settings: &settings });
         all.retain(|finding| finding.rank > Rank::Hint);
         all
     }
@@ -74,7 +74,7 @@ impl Head {
         let board = Board::built_in("raspberry-pi-4").unwrap();
         let settings = crate::config::load(&[("t", self.settings.as_str())], &board).unwrap();
         let machine = Machine::pretend(&self.root, &self.answers);
-        let mut all = examine(&Patient { machine: &machine, settings: &settings });
+        let mut all = examine(&CheckContext { machine: &machine, settings: &settings });
         all.retain(|finding| finding.rank == Rank::Hint);
         all
     }
@@ -132,7 +132,7 @@ fn a_port_in_the_bridge_that_is_the_clusters_port_is_as_it_should_be() {
 }
 
 #[test]
-fn a_port_that_is_away_is_said() {
+fn a_port_that_is_away_is_reported() {
     let head = Head::new("away")
         .set("uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth7\"\nlcd.bus = \"off\"\nled.device = \"off\"");
     head.suffers("gateway-port-absent", "eth7", "bramblegate detect");
@@ -146,7 +146,7 @@ fn a_drop_of_another_program_blocks() {
 }
 
 #[test]
-fn network_manager_on_the_clusters_port_is_told() {
+fn network_manager_on_the_clusters_port_is_reported() {
     let head = Head::new("nm").answer(
         "nmcli -t -f DEVICE,STATE device",
         "wlan0:connected\neth0:connecting (getting IP configuration)\nlo:unmanaged\n",
@@ -168,7 +168,7 @@ fn a_port_goes_by_its_alternative_names_as_well() {
 }
 
 #[test]
-fn other_managers_are_told() {
+fn other_managers_are_reported() {
     Head::new("dhcpcd")
         .with("/etc/dhcpcd.conf", "interface wlan0\n")
         .with("/etc/systemd/system/multi-user.target.wants/dhcpcd.service", "")
@@ -189,7 +189,7 @@ fn other_managers_are_told() {
 }
 
 #[test]
-fn an_sshd_behind_a_closed_port_is_told() {
+fn an_sshd_behind_a_closed_port_is_reported() {
     let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\nled.device = \"off\"\nuplink.allow = [";
     let with = |name: &str, allow: &str| {
         let head = Head::new(name).set(&format!("{settings}{allow}]"));
@@ -208,7 +208,7 @@ fn an_sshd_behind_a_closed_port_is_told() {
 }
 
 #[test]
-fn an_sshd_that_the_loaded_rules_shut_out_is_told() {
+fn an_sshd_that_the_loaded_rules_shut_out_is_reported() {
     let listing = |ports: &str| {
         format!(
             "table inet bramblegate {{\n\tchain from_uplink {{\n\t\ttcp dport {ports} counter packets 0 bytes 0 accept\n\t}}\n}}\n"
@@ -225,7 +225,7 @@ fn an_sshd_that_the_loaded_rules_shut_out_is_told() {
 }
 
 #[test]
-fn a_running_sshd_on_a_port_that_no_file_names_is_told() {
+fn a_running_sshd_on_a_port_that_no_file_names_is_reported() {
     // 0.0.0.0:2222, held by process 612
     let tcp = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
                0: 00000000:08AE 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0\n";
@@ -271,7 +271,7 @@ fn whoever_has_port_53_is_named_but_not_our_own_server() {
 }
 
 #[test]
-fn services_and_rules_of_an_older_gateway_are_told_one_by_one() {
+fn services_and_rules_of_an_older_gateway_are_reported_one_by_one() {
     Head::new("isc").with("/etc/systemd/system/multi-user.target.wants/isc-dhcp-server.service", "").suffers(
         "gateway-dhcp-other",
         "isc-dhcp-server",
@@ -300,21 +300,21 @@ fn services_and_rules_of_an_older_gateway_are_told_one_by_one() {
 }
 
 #[test]
-fn a_saved_copy_of_our_table_is_told() {
+fn a_saved_copy_of_our_table_is_reported() {
     Head::new("saved")
         .with("/etc/nftables.conf", "flush ruleset\ntable inet bramblegate {\n  chain x {\n    masquerade\n  }\n}\n")
         .suffers("gateway-table-saved", "/etc/nftables.conf", "take that table out");
 }
 
 #[test]
-fn a_display_without_a_bus_or_without_rights_is_told() {
+fn a_display_without_a_bus_or_without_rights_is_reported() {
     let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nled.device = \"off\"\n";
     Head::new("nobus").set(settings).suffers("lcd-absent", "there is no /dev/i2c-1", "do_i2c");
     Head::new("norights").set(settings).with("/dev/i2c-1", "").suffers("lcd-denied", "/dev/i2c-1 has group", "udev");
 }
 
 #[test]
-fn a_stick_without_its_udev_rule_is_told_and_so_is_who_holds_it() {
+fn a_stick_without_its_udev_rule_is_reported_and_so_is_who_holds_it() {
     let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\n";
     let head = Head::new("stick")
         .set(settings)
@@ -332,7 +332,7 @@ fn a_stick_without_its_udev_rule_is_told_and_so_is_who_holds_it() {
 }
 
 #[test]
-fn a_full_table_an_overlap_and_an_overlay_are_told() {
+fn a_full_table_an_overlap_and_an_overlay_are_reported() {
     Head::new("full")
         .with("/proc/sys/net/netfilter/nf_conntrack_count", "7000\n")
         .with("/proc/sys/net/netfilter/nf_conntrack_max", "8192\n")
@@ -418,7 +418,7 @@ const REFUSED: &str = r#"{"alerts":[{"severity":"fault","code":"gateway-foreign-
     "uplinks":[{"interface":"eth1","state":"no-dhcp"}]}"#;
 
 #[test]
-fn a_forward_that_leads_ssh_away_from_the_head_is_told() {
+fn a_forward_that_leads_ssh_away_from_the_head_is_reported() {
     let forward = |listen: &str| format!("{WIRED}[[forward]]\nlisten = {listen}\nto = \"rpi1:22\"\n");
     let hidden = wired("ssh-away").set(&forward("22"));
     hidden.suffers("node-forward-hides", "tcp:22 leads to rpi1:22 for the venue", "as 2201");
@@ -429,7 +429,7 @@ fn a_forward_that_leads_ssh_away_from_the_head_is_told() {
 }
 
 #[test]
-fn a_program_behind_a_forwarded_port_is_told() {
+fn a_program_behind_a_forwarded_port_is_reported() {
     let forward = format!("{WIRED}[[forward]]\nlisten = 2201\nto = \"rpi1:22\"\n");
     let listens =
         |address: &str| format!("sl local rem st\n 0: {address}:0899 00000000:0000 0A 0:0 0:0 0 0 0 77 1 0\n");

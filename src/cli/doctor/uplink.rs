@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::clients::{self, Client};
-use super::{Finding, FindingCode, Patient, Rank};
+use super::{CheckContext, Finding, FindingCode, Rank};
 use crate::api::Word;
 use crate::api::status::{DhcpProgress, Snapshot, Uplink, UplinkState};
 use crate::cli::machine::Machine;
@@ -11,10 +11,10 @@ use crate::event::{AlertCode, PortalUrl};
 use crate::watch::uplink::clients::Manager;
 
 /// Two clients on one uplink get two leases, and take each other's routes away.
-pub fn two_clients(patient: &Patient<'_>) -> Vec<Finding> {
+pub fn two_clients(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for port in patient.uplinks() {
-        let clients = clients::of_port(patient.machine, &port);
+    for port in context.uplinks() {
+        let clients = clients::of_port(context.machine, &port);
         let [first, others @ ..] = clients.as_slice() else { continue };
         for other in others {
             let text = format!(
@@ -27,39 +27,39 @@ pub fn two_clients(patient: &Patient<'_>) -> Vec<Finding> {
 }
 
 /// Why an uplink with a cable has no IPv4 address, what is known of its lease, and where its portal is.
-pub fn addresses(patient: &Patient<'_>) -> Vec<Finding> {
-    let status = patient.machine.status(&patient.settings.status.socket);
-    let mut findings = switched_off(patient);
-    for port in patient.uplinks() {
-        let told = status.as_ref().and_then(|status| uplink(status, &port));
-        findings.extend(portal(patient, &port, told));
-        if patient.machine.read(&format!("/sys/class/net/{port}/carrier")).as_deref() != Some("1") {
+pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
+    let status = context.machine.status(&context.settings.status.socket);
+    let mut findings = switched_off(context);
+    for port in context.uplinks() {
+        let reported = status.as_ref().and_then(|status| uplink(status, &port));
+        findings.extend(portal(context, &port, reported));
+        if context.machine.read(&format!("/sys/class/net/{port}/carrier")).as_deref() != Some("1") {
             continue;
         }
-        let held = patient.machine.addresses(&port);
+        let held = context.machine.addresses(&port);
         let answers = |net: &&IpNet| match net {
             IpNet::V4(net) => !net.addr().is_link_local() && net.addr().octets().first_chunk() != Some(&[192, 0, 0]),
             IpNet::V6(_) => false,
         };
         if held.iter().any(|net| answers(&net)) {
-            findings.extend(told.and_then(|told| not_renewed(&port, told)));
+            findings.extend(reported.and_then(|reported| not_renewed(&port, reported)));
         } else {
-            findings.push(without_ipv4(patient, &port, told, &held));
+            findings.push(without_ipv4(context, &port, reported, &held));
         }
     }
     findings
 }
 
 /// Finds uplinks that are administratively down. Where another one has a carrier that may be meant so: a hint.
-fn switched_off(patient: &Patient<'_>) -> Vec<Finding> {
-    let uplinks = patient.uplinks();
-    let read = |port: &str, file: &str| patient.machine.read(&format!("/sys/class/net/{port}/{file}"));
+fn switched_off(context: &CheckContext<'_>) -> Vec<Finding> {
+    let uplinks = context.uplinks();
+    let read = |port: &str, file: &str| context.machine.read(&format!("/sys/class/net/{port}/{file}"));
     let carries = uplinks.iter().any(|port| read(port, "carrier").as_deref() == Some("1"));
     let off = uplinks.iter().filter(|port| read(port, "flags").is_some_and(|flags| !is_up(&flags)));
     off.map(|port| {
         let text = format!("the uplink {port} is switched off (administratively down), so it sees no cable or network");
         let rank = if carries { Rank::Hint } else { Rank::Finding };
-        let remedy = switch_on(patient.machine, port);
+        let remedy = switch_on(context.machine, port);
         Finding::new(FindingCode::UplinkOff, text, remedy).ranked(rank)
     })
     .collect()
@@ -84,8 +84,8 @@ fn uplink<'s>(status: &'s Snapshot, port: &str) -> Option<&'s Uplink> {
     status.uplinks.iter().find(|uplink| uplink.interface.as_deref() == Some(port))
 }
 
-fn without_ipv4(patient: &Patient<'_>, port: &str, told: Option<&Uplink>, held: &[IpNet]) -> Finding {
-    let machine = patient.machine;
+fn without_ipv4(context: &CheckContext<'_>, port: &str, reported: Option<&Uplink>, held: &[IpNet]) -> Finding {
+    let machine = context.machine;
     let clients = clients::of_port(machine, port);
     let reached = held.iter().any(|net| matches!(net, IpNet::V6(net) if !net.addr().is_unicast_link_local()));
     // An uplink with IPv6 is reached: nothing is wrong, but the nodes have no way out.
@@ -98,7 +98,7 @@ fn without_ipv4(patient: &Patient<'_>, port: &str, told: Option<&Uplink>, held: 
         return finding(FindingCode::UplinkNoClient, text, clients::start(machine, port));
     };
     // A word that is not known here is as if the daemon had heard nothing.
-    let progress = told.and_then(|told| told.dhcp.as_ref());
+    let progress = reported.and_then(|reported| reported.dhcp.as_ref());
     match progress.and_then(Word::known) {
         Some(DhcpProgress::Ipv6Only) => {
             let after = match client {
@@ -153,10 +153,10 @@ fn unit(client: &Client) -> &str {
     }
 }
 
-fn not_renewed(port: &str, told: &Uplink) -> Option<Finding> {
-    let late = told.not_renewed_s?;
-    let left = told.lease_left_s.unwrap_or(0);
-    let address = told.address.map_or_else(|| "its address".to_owned(), |address| address.to_string());
+fn not_renewed(port: &str, reported: &Uplink) -> Option<Finding> {
+    let late = reported.not_renewed_s?;
+    let left = reported.lease_left_s.unwrap_or(0);
+    let address = reported.address.map_or_else(|| "its address".to_owned(), |address| address.to_string());
     let text = format!(
         "the lease of {address} on {port} has not been renewed for {late} s: it ends in {left} s, and answers until then"
     );
@@ -165,12 +165,12 @@ fn not_renewed(port: &str, told: &Uplink) -> Option<Finding> {
 }
 
 /// A portal, by the daemon's probe or by dhcpcd's lease.
-fn portal(patient: &Patient<'_>, port: &str, told: Option<&Uplink>) -> Option<Finding> {
-    if told.is_some_and(|told| told.state == UplinkState::Online) {
+fn portal(context: &CheckContext<'_>, port: &str, reported: Option<&Uplink>) -> Option<Finding> {
+    if reported.is_some_and(|reported| reported.state == UplinkState::Online) {
         return None;
     }
-    let by_daemon = told.and_then(|told| PortalUrl::read(told.portal_url.as_deref()?));
-    let url = by_daemon.or_else(|| leased_portal(patient, port))?;
+    let by_daemon = reported.and_then(|reported| PortalUrl::read(reported.portal_url.as_deref()?));
+    let url = by_daemon.or_else(|| leased_portal(context, port))?;
     Some(Finding::new(
         AlertCode::UplinkPortal,
         format!("the venue of {port} has a captive portal at {url}"),
@@ -179,11 +179,11 @@ fn portal(patient: &Patient<'_>, port: &str, told: Option<&Uplink>) -> Option<Fi
 }
 
 /// dhcpcd (from 10 on) keeps in its lease what it asked for (`option captive_portal_uri`).
-fn leased_portal(patient: &Patient<'_>, port: &str) -> Option<PortalUrl> {
-    if !clients::of_port(patient.machine, port).contains(&Client::Managed(Manager::Dhcpcd)) {
+fn leased_portal(context: &CheckContext<'_>, port: &str) -> Option<PortalUrl> {
+    if !clients::of_port(context.machine, port).contains(&Client::Managed(Manager::Dhcpcd)) {
         return None;
     }
-    let lease = patient.machine.run("dhcpcd", &["-4", "-U", port])?;
+    let lease = context.machine.run("dhcpcd", &["-4", "-U", port])?;
     let line = lease.lines().find_map(|line| line.trim().strip_prefix("captive_portal_uri="))?;
     PortalUrl::read(line.trim_matches(['\'', '"']))
 }

@@ -254,7 +254,7 @@ fn elsewhere(config: &ConfigArg, name: &str) -> String {
 fn found(socket: Option<PathBuf>, config: &ConfigArg, name: &str) -> Result<Node, Refusal> {
     let status = snapshot(socket, &config.config).map_err(|unknown| {
         // It tells by itself.
-        list::tell("nodes", &unknown);
+        list::report("nodes", &unknown);
         (code::NOT_REACHABLE, "which nodes were found only the daemon knows".to_owned())
     })?;
     let known = Known::of_status(&status);

@@ -49,7 +49,7 @@ pub struct HostsArgs {
 pub fn main(args: ListArgs) -> ExitCode {
     let status = match snapshot(args.socket, &args.config.config) {
         Ok(status) => status,
-        Err(unknown) => return tell("nodes list", &unknown),
+        Err(unknown) => return report("nodes list", &unknown),
     };
     ExitCode::from(if args.json {
         output::deliver_json(&format!("{}\n", serde_json::json!(status.nodes)))
@@ -62,12 +62,12 @@ pub fn hosts(args: HostsArgs) -> ExitCode {
     let domain = settings::load(&args.config.config).ok().map(|merged| merged.settings.cluster.domain);
     match Known::look(args.socket, &args.config.config) {
         Ok(known) => ExitCode::from(output::deliver(&hosts_file(&known, domain.as_deref()))),
-        Err(unknown) => tell("nodes hosts", &unknown),
+        Err(unknown) => report("nodes hosts", &unknown),
     }
 }
 
 /// Says why nothing is known; the exit code.
-pub fn tell(verb: &str, unknown: &Unknown) -> ExitCode {
+pub fn report(verb: &str, unknown: &Unknown) -> ExitCode {
     match unknown {
         Unknown::Socket(socket, error) => {
             let remedy = status::remedy(error);

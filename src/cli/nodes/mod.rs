@@ -15,7 +15,7 @@ use clap::Subcommand;
 use super::settings::ConfigArg;
 use crate::api::control::Order;
 
-pub use list::tell;
+pub use list::report;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -51,15 +51,15 @@ pub fn run(socket: &Path) {
     let screen = Screen::open();
     let mut view: Option<View> = None;
     let mut shown = (Vec::new(), Style::of_terminal());
-    let mut told = false;
+    let mut reported = false;
     loop {
         while let Ok(news) = views.try_recv() {
-            (view, told) = (news, true);
+            (view, reported) = (news, true);
         }
         let style = Style::of_terminal();
         let picture = match &view {
             Some(view) => picture(view, start.elapsed(), style),
-            None if told => dark("the daemon does not answer; waiting for it", style),
+            None if reported => dark("the daemon does not answer; waiting for it", style),
             None => Vec::new(),
         };
         // A window that became larger is empty where the picture was cut.
@@ -77,22 +77,22 @@ pub fn run(socket: &Path) {
 pub fn lines(socket: &Path) -> Result<u8, Error> {
     let mut client = StatusClient::connect(socket)?;
     client.set_timeout(Some(LOOK_UP));
-    let (mut view, mut told) = (View::default(), Vec::new());
+    let (mut view, mut reported) = (View::default(), Vec::new());
     while output::is_open() {
         let line = match client.next_line() {
             Ok(Some(received)) => received.line,
             Ok(None) => continue,
-            Err(Error::Ended) if !told.is_empty() => break,
+            Err(Error::Ended) if !reported.is_empty() => break,
             Err(error) => return Err(error),
         };
         view.take(&line);
         let words = view.words();
         for (place, line) in words.iter().enumerate() {
-            if told.get(place) != Some(line) && !output::is_read(&format!("{line}\n")) {
+            if reported.get(place) != Some(line) && !output::is_read(&format!("{line}\n")) {
                 return Ok(0);
             }
         }
-        told = words;
+        reported = words;
     }
     Ok(0)
 }

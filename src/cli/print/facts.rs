@@ -30,8 +30,8 @@ fn events(json: &Value) -> Result<Vec<Event>, String> {
     let mut events = Vec::new();
     for entry in links {
         let link = link(entry, &names).ok_or_else(|| format!("not an interface of `ip -j address`: {entry}"))?;
-        for told in entry.get("addr_info").and_then(Value::as_array).into_iter().flatten() {
-            let address = address(told, link.index).ok_or_else(|| format!("not an address: {told}"))?;
+        for reported in entry.get("addr_info").and_then(Value::as_array).into_iter().flatten() {
+            let address = address(reported, link.index).ok_or_else(|| format!("not an address: {reported}"))?;
             events.push(Event::Address(Change::Present(address)));
         }
         events.insert(0, Event::Link(Change::Present(link)));
@@ -87,19 +87,19 @@ fn link(entry: &Value, names: &BTreeMap<&str, LinkIndex>) -> Option<Link> {
     })
 }
 
-fn address(told: &Value, index: LinkIndex) -> Option<Address> {
-    let local: std::net::IpAddr = string(told, "local")?.parse().ok()?;
-    let flag = |name: &str| told.get(name).and_then(Value::as_bool).unwrap_or(false);
-    let valid = told.get("valid_life_time").and_then(Value::as_u64).filter(|seconds| *seconds < FOR_EVER);
+fn address(reported: &Value, index: LinkIndex) -> Option<Address> {
+    let local: std::net::IpAddr = string(reported, "local")?.parse().ok()?;
+    let flag = |name: &str| reported.get(name).and_then(Value::as_bool).unwrap_or(false);
+    let valid = reported.get("valid_life_time").and_then(Value::as_u64).filter(|seconds| *seconds < FOR_EVER);
     Some(Address {
         index,
-        address: IpNet::new(local, u8::try_from(number(told, "prefixlen")?).ok()?).ok()?,
+        address: IpNet::new(local, u8::try_from(number(reported, "prefixlen")?).ok()?).ok()?,
         tentative: flag("tentative"),
         deprecated: flag("deprecated"),
         temporary: flag("temporary"),
-        link_local: string(told, "scope") == Some("link"),
+        link_local: string(reported, "scope") == Some("link"),
         valid_for: valid.map(Duration::from_secs),
-        protocol: string(told, "protocol").and_then(|number| number.parse().ok()).unwrap_or(0),
+        protocol: string(reported, "protocol").and_then(|number| number.parse().ok()).unwrap_or(0),
     })
 }
 

@@ -34,7 +34,7 @@ fn page(status: Value, colours: bool) -> String {
 }
 
 #[test]
-fn the_page_tells_everything_in_a_few_rows() {
+fn the_page_reports_everything_in_a_few_rows() {
     let wanted = "\
 status    fault  version 0.1.0  running 66 min
           fault: Docker drops
@@ -53,7 +53,7 @@ led       absent
 }
 
 #[test]
-fn what_is_not_so_is_not_said() {
+fn what_is_not_so_is_not_reported() {
     let mut status = snapshot();
     status["uplinks"][0]["addresses"] = json!(["10.99.0.126/24"]);
     status["panel"]["lcd"]["errors"] = 0.into();

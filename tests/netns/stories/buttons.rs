@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bramblegate_lab::inside::HOME;
 use bramblegate_lab::shell::must;
-use bramblegate_lab::world::Finger;
+use bramblegate_lab::world::Input;
 use bramblegate_lab::{Error, Result, World};
 
 use super::scene::{PLAIN, STOP, ensure, is, online, until};
@@ -29,7 +29,7 @@ pub fn acknowledged_alert_stays_known() -> Result<()> {
         world.node_down("rpi2")?;
         until("the panel says so", || page(world).contains("rpi2 down"))?;
         ensure("nobody knows of it", is(world, "alerts.0.acknowledged", "false"))?;
-        world.press(Finger::Acknowledge, Duration::ZERO)?;
+        world.press(Input::Acknowledge, Duration::ZERO)?;
         until("it is known", || is_known(world))?;
         until("the pages have their turn", || page(world).contains("2/3 up"))?;
         let code = world.stop_gateway("TERM", STOP)?;
@@ -58,7 +58,7 @@ pub fn acknowledged_alert_stays_known() -> Result<()> {
 pub fn next_page_is_there_at_once() -> Result<()> {
     online(PLAIN, |world| {
         until("the first page", || page(world).contains("3/3 up"))?;
-        world.press(Finger::Next, Duration::ZERO)?;
+        world.press(Input::Next, Duration::ZERO)?;
         let start = Instant::now();
         until("the second", || page(world).contains("online"))?;
         let took = start.elapsed();
@@ -72,11 +72,11 @@ pub fn next_page_is_there_at_once() -> Result<()> {
 pub fn power_held_leaves_the_order() -> Result<()> {
     online(PLAIN, |world| {
         let order = format!("{HOME}/run/power-off");
-        world.press(Finger::Power, Duration::from_secs(3))?;
+        world.press(Input::Power, Duration::from_secs(3))?;
         std::thread::sleep(Duration::from_secs(3));
         ensure("who lets go early orders nothing", !Path::new(&order).exists())?;
         ensure("and sees pages again", !page(world).contains("POWER"))?;
-        world.press(Finger::Power, Duration::from_millis(5500))?;
+        world.press(Input::Power, Duration::from_millis(5500))?;
         until("the order is there", || Path::new(&order).exists())?;
         until("the panel says so", || page(world).contains("POWERING OFF"))?;
         until("the journal too", || world.journal().contains("the power button was held: powering off")).map(drop)

@@ -6,7 +6,7 @@ use bramblegate_lab::Result;
 use bramblegate_lab::World;
 use bramblegate_lab::shell::{ip, must};
 
-use super::scene::{PLAIN, alert, before_start, ensure, is, online, told, try_from, until, wait_online};
+use super::scene::{PLAIN, alert, before_start, ensure, is, online, reported, try_from, until, wait_online};
 
 /// A port of the name eth0 at the switch; `far` names the other end of its cable.
 fn plug_in(far: &str, mac: &str) -> Result<()> {
@@ -99,7 +99,7 @@ pub fn lease_of_our_own_address_goes_again() -> Result<()> {
             until("the cluster is home", || is(world, "cluster.address", "192.168.50.1/24"))?;
             until("a node works as before", || try_from(world, "rpi1", "http http://203.0.113.80/").is_ok())?;
             // But that the nodes go down and come back: they really are out of reach while the cluster is elsewhere.
-            let count = |text: &str| told(world, "alerts").matches(text).count();
+            let count = |text: &str| reported(world, "alerts").matches(text).count();
             until("nothing else is left to say", || count("\"code\"") == count("\"node-"))?;
             until("nor on the glass", || !world.glass().concat().contains("CLASH"))?;
             let held = addresses()?;

@@ -6,7 +6,7 @@ use bramblegate_lab::inside::HOME;
 use bramblegate_lab::shell::{exec, must, spawn, within};
 use bramblegate_lab::{Error, Result};
 
-use super::scene::{PLAIN, Pinger, alert, before_start, ensure, is, online, told, try_from, until, wait_online};
+use super::scene::{PLAIN, Pinger, alert, before_start, ensure, is, online, reported, try_from, until, wait_online};
 
 /// With owner and persist, another tool's flush does not touch our table, and nobody may delete it.
 pub fn protected_table_survives_a_foreign_flush() -> Result<()> {
@@ -39,7 +39,7 @@ pub fn unprotected_table_is_put_back() -> Result<()> {
             })?;
             let took = start.elapsed();
             ensure(&format!("at once, not {took:?}"), took < Duration::from_millis(500))?;
-            until("it was counted", || told(world, "gateway.repaired").parse::<u32>().is_ok_and(|n| n >= round))?;
+            until("it was counted", || reported(world, "gateway.repaired").parse::<u32>().is_ok_and(|n| n >= round))?;
         }
         until("a node reaches the internet", || try_from(world, "rpi1", "http http://203.0.113.80/").is_ok()).map(drop)
     })
@@ -92,9 +92,10 @@ pub fn flush_of_the_cluster_port_during_an_overlap() -> Result<()> {
         }
         until("a node reaches the internet", || try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
         let journal = world.journal();
-        let told: Vec<&str> = journal.lines().skip(lines).collect();
-        ensure("it was told", told.iter().any(|line| line.contains("was removed from the cluster port")))?;
-        let wrong: Vec<_> = told.iter().filter(|line| line.contains("routing: ") || line.contains("ports: ")).collect();
+        let reported: Vec<&str> = journal.lines().skip(lines).collect();
+        ensure("it was told", reported.iter().any(|line| line.contains("was removed from the cluster port")))?;
+        let wrong: Vec<_> =
+            reported.iter().filter(|line| line.contains("routing: ") || line.contains("ports: ")).collect();
         ensure(&format!("nothing false: {wrong:?}"), wrong.is_empty())
     })
 }
@@ -108,7 +109,7 @@ pub fn foreign_drop_policy_is_named() -> Result<()> {
         )?;
         until("it is named", || is(world, "gateway.blocked_by.table", "ip filter"))?;
         until("with its chain", || is(world, "gateway.blocked_by.chain", "FORWARD"))?;
-        ensure("with a remedy", !told(world, "gateway.blocked_by.remedy").is_empty())?;
+        ensure("with a remedy", !reported(world, "gateway.blocked_by.remedy").is_empty())?;
         until("it is an alert", || alert(world, "gateway-*").is_some())?;
         until("it is a fault", || is(world, "severity", "fault"))?;
         ensure("and true", try_from(world, "rpi1", "ping 203.0.113.80").is_err())?;
@@ -316,7 +317,7 @@ pub fn printed_rule_set_is_what_the_kernel_holds() -> Result<()> {
         let flow_table = must("head", "nft list flowtables")?.contains("flowtable");
         ensure("--kernel shows a flow table only where there is one", kernel.contains("flowtable") == flow_table)?;
         ensure("and what the kernel counts", kernel.contains("counter packets"))?;
-        let told = if flow_table { ", with a flow table" } else { ", without a flow table" };
-        ensure("the journal says so, once", world.journal().matches(told).count() == 1)
+        let reported = if flow_table { ", with a flow table" } else { ", without a flow table" };
+        ensure("the journal says so, once", world.journal().matches(reported).count() == 1)
     })
 }

@@ -48,9 +48,9 @@ pub fn strangers_fill_nothing_and_disturb_nobody() -> Result<()> {
         for flood in Flood::ALL {
             let lines = journal();
             let mut sender = start(flood)?;
-            let (mut told, mut most) = (false, 0);
+            let (mut reported, mut most) = (false, 0);
             while sender.ended().is_none() {
-                told |= alert(world, "node-flood").is_some();
+                reported |= alert(world, "node-flood").is_some();
                 most = most.max(found(world));
                 ensure(
                     "the nodes stay up and named",
@@ -68,7 +68,7 @@ pub fn strangers_fill_nothing_and_disturb_nobody() -> Result<()> {
             ensure(&format!("{name}: {} lines", journal() - lines), journal() - lines <= LINES)?;
             // The other two bring nothing about that would have to be left out.
             ensure(&format!("{name}: dnsmasq is not called deaf"), alert(world, "gateway-blocked").is_none())?;
-            ensure(&format!("{name} is told"), told || !matches!(flood, Flood::Names | Flood::Arp))?;
+            ensure(&format!("{name} is told"), reported || !matches!(flood, Flood::Names | Flood::Arp))?;
         }
         let more = memory(world)?.saturating_sub(before);
         ensure(&format!("{more} KiB more"), more <= ROOM)?;

@@ -106,7 +106,7 @@ fn answers(node: &'static str) -> Result<()> {
 }
 
 /// What comes back to a datagram from the same port of the laptop each time.
-fn said(from: &'static str, to: &'static str) -> Result<String> {
+fn logged(from: &'static str, to: &'static str) -> Result<String> {
     inside(from, move || {
         let socket = UdpSocket::bind("0.0.0.0:40000")?;
         socket.set_read_timeout(Some(Duration::from_millis(300)))?;
@@ -126,25 +126,25 @@ pub fn datagrams_go_both_ways_and_follow_the_node() -> Result<()> {
         answers("rpi1")?;
         answers("rpi2")?;
         answers("laptop")?;
-        ensure("closed before", said("laptop", HEAD)?.is_empty())?;
+        ensure("closed before", logged("laptop", HEAD)?.is_empty())?;
         reload(world, &forward("rpi1"))?;
         // The node sees who asks, and its answer comes from where it was asked.
-        until("the node answers", || said("laptop", HEAD).is_ok_and(|text| text == "rpi1 hears 10.99.0.20:40000"))?;
+        until("the node answers", || logged("laptop", HEAD).is_ok_and(|text| text == "rpi1 hears 10.99.0.20:40000"))?;
         ensure("not for TCP", open_ports(world, "10.99.0.126", &[5000, 5005]).is_empty())?;
-        ensure("nor at the node's own number", said("laptop", "10.99.0.126:5005")?.is_empty())?;
-        let out = said("rpi1", "10.99.0.20:5005")?;
+        ensure("nor at the node's own number", logged("laptop", "10.99.0.126:5005")?.is_empty())?;
+        let out = logged("rpi1", "10.99.0.20:5005")?;
         ensure(&format!("the other way as ever: {out}"), out == "laptop hears 10.99.0.126:40000")?;
         reload(world, &forward("rpi2"))?;
         until("the same sender reaches the other node", || {
-            said("laptop", HEAD).is_ok_and(|text| text == "rpi2 hears 10.99.0.20:40000")
+            logged("laptop", HEAD).is_ok_and(|text| text == "rpi2 hears 10.99.0.20:40000")
         })?;
         reload(world, "")?;
-        until("and nobody once it is closed", || said("laptop", HEAD).is_ok_and(|text| text.is_empty())).map(drop)
+        until("and nobody once it is closed", || logged("laptop", HEAD).is_ok_and(|text| text.is_empty())).map(drop)
     })
 }
 
 /// With one subnet on both sides a node looks for the venue's computers in the cluster: that is said, not found out.
-pub fn forwarded_port_under_an_overlap_is_said() -> Result<()> {
+pub fn forwarded_port_under_an_overlap_is_reported() -> Result<()> {
     let venue = PLAIN.replace("10.99.0.", "192.168.50.").replace("192.168.50.1/24", "192.168.50.254/24");
     before_start(&venue, |world| {
         let _node = world.serve("rpi1", "banner", "[::]:22")?;
@@ -174,7 +174,7 @@ pub fn forwarded_port_where_the_venue_routes_our_subnet_works() -> Result<()> {
     })
 }
 
-pub fn forwarded_port_that_leads_nowhere_is_said() -> Result<()> {
+pub fn forwarded_port_that_leads_nowhere_is_reported() -> Result<()> {
     online(PLAIN, |world| {
         let lost =
             "[[node]]\nname = \"rpi9\"\nmac = \"02:00:00:00:00:99\"\n[[forward]]\nlisten = 2209\nto = \"rpi9:22\"\n";
@@ -214,9 +214,9 @@ pub fn forwarded_port_works_from_within_too() -> Result<()> {
             let text = hears(place, "10.99.0.126 2201")?;
             ensure(&format!("from {place}: {text:?}"), text == "SSH-2.0-venue")?;
         }
-        let text = said("rpi2", "10.99.0.126:5000")?;
+        let text = logged("rpi2", "10.99.0.126:5000")?;
         ensure(&format!("the node sees the head: {text}"), text == "rpi1 hears 192.168.50.1:40000")?;
-        let text = said("laptop", "10.99.0.126:5000")?;
+        let text = logged("laptop", "10.99.0.126:5000")?;
         ensure(&format!("and a computer of the venue as it is: {text}"), text == "rpi1 hears 10.99.0.20:40000")?;
         for (place, to) in [("rpi2", "192.168.50.1 2201"), ("head", "127.0.0.1 2201"), ("box", "10.99.0.126 2201")] {
             let text = hears(place, to)?;
@@ -291,7 +291,7 @@ pub fn forwarded_port_answers_by_the_uplink_that_was_asked() -> Result<()> {
             {
                 let text = hears("internet", stream)?;
                 ensure(&format!("{stream}, {when}: {text:?}"), text == "SSH-2.0-venue")?;
-                let text = said("internet", datagram)?;
+                let text = logged("internet", datagram)?;
                 let asker = text.strip_prefix("rpi1 hears 198.51.100.");
                 ensure(&format!("{datagram}, {when}: {text:?}"), asker.is_some())?;
             }
@@ -328,7 +328,7 @@ pub fn forward_to_a_dead_node_is_refused_at_once() -> Result<()> {
         world.start_gateway()?;
         wait_online(world)?;
         answers("rpi1")?;
-        until("it answers", || said("laptop", "10.99.0.126:5000").is_ok_and(|text| text.starts_with("rpi1")))?;
+        until("it answers", || logged("laptop", "10.99.0.126:5000").is_ok_and(|text| text.starts_with("rpi1")))?;
         let mut session = inside("laptop", || TcpStream::connect(HEAD))?;
         let mut echo = |word: &str| -> std::io::Result<String> {
             session.set_read_timeout(Some(Duration::from_secs(5)))?;
@@ -362,7 +362,7 @@ pub fn forward_to_a_dead_node_is_refused_at_once() -> Result<()> {
         until("the node is back", || is(world, "nodes.0.health", "up"))?;
         until("the port leads there again", || attempt_to_connect("laptop", HEAD).is_ok_and(|(end, _)| end == "open"))?;
         ensure("and the session lives", echo("two").is_ok_and(|text| text.contains("two")))?;
-        until("datagrams too", || said("laptop", "10.99.0.126:5000").is_ok_and(|text| text.starts_with("rpi1")))
+        until("datagrams too", || logged("laptop", "10.99.0.126:5000").is_ok_and(|text| text.starts_with("rpi1")))
             .map(drop)
     })
 }

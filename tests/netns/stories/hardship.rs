@@ -10,7 +10,7 @@ use bramblegate_lab::shell::{exec, ip, must, run};
 use bramblegate_lab::{Error, Result, World, watch};
 
 use super::scene::{
-    PLAIN, STOP, alert, before_start, ensure, is, leased, network_of_head, reload, same, told, try_from, until,
+    PLAIN, STOP, alert, before_start, ensure, is, leased, network_of_head, reload, reported, same, try_from, until,
     wait_online,
 };
 
@@ -20,7 +20,7 @@ fn without_the_cluster_port(text: &str) -> String {
 }
 
 /// The disk has no room for what the ports were like before: it is said, and nothing is lost as long as the daemon lives.
-pub fn full_disk_is_said_and_everything_is_put_back() -> Result<()> {
+pub fn full_disk_is_reported_and_everything_is_put_back() -> Result<()> {
     before_start(PLAIN, |world| {
         leased()?;
         let before = without_the_cluster_port(&network_of_head()?);
@@ -121,7 +121,7 @@ pub fn socket_that_cannot_be_made_is_exit_71() -> Result<()> {
 }
 
 /// Without CAP_NET_RAW neither ICMP nor ARP can be sent: that is said, and no healthy node is called dead for it.
-pub fn missing_net_raw_is_said() -> Result<()> {
+pub fn missing_net_raw_is_reported() -> Result<()> {
     before_start(PLAIN, |world| {
         let _ssh = world.serve("rpi3", "banner", "[::]:22")?;
         let nodes =
@@ -139,7 +139,10 @@ pub fn missing_net_raw_is_said() -> Result<()> {
         let used = cpu(world)? - ticks;
         ensure(&format!("no busy loop: {used} ms of 1500"), used < 300)?;
         for name in ["rpi1", "rpi2"] {
-            ensure(&format!("{name} is not called dead"), told(world, &format!("nodes.{name}.health")) == "unknown")?;
+            ensure(
+                &format!("{name} is not called dead"),
+                reported(world, &format!("nodes.{name}.health")) == "unknown",
+            )?;
         }
         try_from(world, "rpi1", "http http://www.example/")?;
         let doctor = world.gateway_command("doctor").output().map_err(|error| Error(error.to_string()))?;

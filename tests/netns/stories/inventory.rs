@@ -105,7 +105,7 @@ pub fn static_node_is_found_and_adopted() -> Result<()> {
     })
 }
 
-pub fn two_boards_with_one_address_are_told() -> Result<()> {
+pub fn two_boards_with_one_address_are_reported() -> Result<()> {
     gateway(|world| {
         stranger_appears()?;
         until("the stranger is listed", || stranger(world).is_some())?;
@@ -126,7 +126,7 @@ pub fn two_boards_with_one_address_are_told() -> Result<()> {
     })
 }
 
-pub fn swapped_boards_are_told() -> Result<()> {
+pub fn swapped_boards_are_reported() -> Result<()> {
     gateway(|world| {
         let settings = SETTINGS.replace("HOME", HOME);
         let mac =
@@ -213,14 +213,14 @@ pub fn changes_at_once_are_all_written() -> Result<()> {
             fs::read_to_string(format!("{HOME}/state/drained")).is_ok_and(|text| text == "window\n")
         })?;
         for refused in ["add two words --address 192.168.50.40", "add 'two words'", "add x --mac b8:27", "add WINDOW"] {
-            let (code, said) = bramblegate_lab::shell::exec("head", &command(refused))?;
-            ensure(&format!("{refused} is refused ({code}): {said}"), code != 0)?;
+            let (code, logged) = bramblegate_lab::shell::exec("head", &command(refused))?;
+            ensure(&format!("{refused} is refused ({code}): {logged}"), code != 0)?;
         }
         // A disk that takes nothing any more.
         let folder = format!("{HOME}/bramblegate.toml.d");
         let before = fs::read_to_string(format!("{folder}/60-nodes.toml")).unwrap_or_default();
         let full = command("add big --address 192.168.50.40");
-        let said = must(
+        let logged = must(
             "head",
             &format!(
                 "cp {folder}/60-nodes.toml {HOME}/kept; mount -t tmpfs -o size=8k tmpfs {folder}; \
@@ -228,8 +228,8 @@ pub fn changes_at_once_are_all_written() -> Result<()> {
                  {full} 2>&1; echo code $?; ls -A {folder}; cat {folder}/60-nodes.toml"
             ),
         )?;
-        ensure(&format!("it is said and nothing is left behind: {said}"), {
-            said.contains("code 71") && said.contains(&before) && !said.contains(".new")
+        ensure(&format!("it is said and nothing is left behind: {logged}"), {
+            logged.contains("code 71") && logged.contains(&before) && !logged.contains(".new")
         })
     })
 }

@@ -62,12 +62,12 @@ pub fn changes_are_records_with_fields() -> Result<()> {
         world.start_gateway_by(&[], &environment)?;
         wait_online(world)?;
         until("the node is up", || is(world, "nodes.rpi2.health", "up"))?;
-        let mut told = journald.records();
+        let mut reported = journald.records();
         world.node_down("rpi2")?;
         until("the node is down", || is(world, "nodes.rpi2.health", "down"))?;
         let death = journald.records();
-        told.extend(death.iter().cloned());
-        let address = find(&told, "MESSAGE=eth1 has 10.99.0.126/24")?;
+        reported.extend(death.iter().cloned());
+        let address = find(&reported, "MESSAGE=eth1 has 10.99.0.126/24")?;
         for field in
             ["UPLINK=eth1\n", "ADDRESS=10.99.0.126/24\n", "PRIORITY=5\n", "MESSAGE_ID=cdb749dd218e4b53a52952c9"]
         {
@@ -75,14 +75,14 @@ pub fn changes_are_records_with_fields() -> Result<()> {
         }
         ensure(
             "the gateway's address",
-            find(&told, "MESSAGE=eth1: the internet answers")?.contains("GATEWAY=10.99.0.1\n"),
+            find(&reported, "MESSAGE=eth1: the internet answers")?.contains("GATEWAY=10.99.0.1\n"),
         )?;
-        ensure("a generation", find(&told, "MESSAGE=rule set ")?.contains("RULESET_GENERATION="))?;
-        let node = find(&told, "MESSAGE=rpi2 is down")?;
+        ensure("a generation", find(&reported, "MESSAGE=rule set ")?.contains("RULESET_GENERATION="))?;
+        let node = find(&reported, "MESSAGE=rpi2 is down")?;
         ensure("node and health", node.contains("NODE=rpi2\n") && node.contains("HEALTH=down\n"))?;
-        let rules = find(&told, "about to apply this rule set:\n")?;
+        let rules = find(&reported, "about to apply this rule set:\n")?;
         ensure("for those who debug", rules.contains("PRIORITY=7\n") && rules.contains("table inet bramblegate"))?;
-        let detail = find(&told, "TARGET=files\n")?;
+        let detail = find(&reported, "TARGET=files\n")?;
         ensure(&format!("a detail that was asked for: {detail}"), detail.contains("PRIORITY=7\n"))?;
         let times =
             death.iter().filter(|record| record.contains("NODE=rpi2\n") && record.contains("HEALTH=down")).count();

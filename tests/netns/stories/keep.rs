@@ -33,10 +33,10 @@ pub fn arp_settings_cleared_come_back() -> Result<()> {
         ensure(&format!("they are back within a minute: {:?}", start.elapsed()), back())?;
         ensure("the head is silent again", !arping()?)?;
         let journal = world.journal();
-        for told in
+        for reported in
             ["rp_filter was set to 1 on eth1", "arp_ignore was set to 0 on eth1", "arp_announce was set to 0 on eth0"]
         {
-            ensure(&format!("it was told: {told}"), journal.matches(told).count() == 1)?;
+            ensure(&format!("it was told: {reported}"), journal.matches(reported).count() == 1)?;
         }
         Ok(())
     })

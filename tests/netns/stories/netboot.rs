@@ -65,7 +65,7 @@ pub fn raspberry_pi_boots() -> Result<()> {
         until("an offer", || heard().contains("Offer"))?;
         std::thread::sleep(Duration::from_millis(200));
         let offer = heard();
-        for told in [
+        for reported in [
             "Raspberry Pi Boot   ",
             "\"PXEClient\"",
             "BF (67)",
@@ -74,7 +74,7 @@ pub fn raspberry_pi_boots() -> Result<()> {
             "GUID (97)",
             "Server-IP 192.168.50.1",
         ] {
-            ensure(&format!("the offer has {told}:\n{offer}"), offer.contains(told))?;
+            ensure(&format!("the offer has {reported}:\n{offer}"), offer.contains(reported))?;
         }
         // As silent as a boot ROM.
         must("rpi2", "echo 1 > /proc/sys/net/ipv4/icmp_echo_ignore_all")?;
@@ -190,17 +190,17 @@ pub fn uefi_boots_by_tftp_or_http() -> Result<()> {
     })
 }
 
-pub fn nodes_are_told_a_time_server() -> Result<()> {
+pub fn nodes_are_reported_a_time_server() -> Result<()> {
     serving(PLAIN, "[cluster.dhcp]\nntp = \"10.99.0.1\"\n", |world| {
         let client = Client::udhcpc("rpi2", "worker")?;
         client.wait()?;
-        let told = |server: &str| client.lease().is_some_and(|lease| lease.contains(&format!("ntp={server} ")));
-        ensure(&format!("option 42: {:?}", client.lease()), told("10.99.0.1"))?;
+        let reported = |server: &str| client.lease().is_some_and(|lease| lease.contains(&format!("ntp={server} ")));
+        ensure(&format!("option 42: {:?}", client.lease()), reported("10.99.0.1"))?;
         reload(world, "[cluster.dhcp]\nntp = \"192.168.50.1\"\n")?;
         until("with other settings another, at the next renewal", || {
             let _ = client.running.signal("USR1");
             std::thread::sleep(Duration::from_millis(200));
-            told("192.168.50.1")
+            reported("192.168.50.1")
         })
         .map(drop)
     })

@@ -23,10 +23,10 @@ pub fn command_of(text: &str) -> Result<String> {
 
 /// Waits for an alert that speaks of `what`, does its command, and waits until it is gone.
 fn cure(world: &World, code: &str, what: &str) -> Result<()> {
-    let told = || alert(world, code).filter(|text| text.contains(what));
-    until(&format!("{code} is raised"), || told().is_some())?;
-    must("head", &command_of(&told().unwrap_or_default())?)?;
-    until(&format!("{code} is over"), || told().is_none()).map(drop)
+    let reported = || alert(world, code).filter(|text| text.contains(what));
+    until(&format!("{code} is raised"), || reported().is_some())?;
+    must("head", &command_of(&reported().unwrap_or_default())?)?;
+    until(&format!("{code} is over"), || reported().is_none()).map(drop)
 }
 
 /// Returns the first command of a finding of `doctor`, between backquotes, without `sudo`.
@@ -75,15 +75,15 @@ pub fn who_has_port_67_is_stopped() -> Result<()> {
         until("it has the port", || must("head", "ss -lun").is_ok_and(|text| text.contains("0.0.0.0:67")))?;
         world.set_settings(SERVE);
         world.start_gateway()?;
-        let told = || alert(world, "gateway-dnsmasq-failed").filter(|text| text.contains("port 67"));
-        until("it is said", || told().is_some())?;
-        let text = told().unwrap_or_default();
+        let reported = || alert(world, "gateway-dnsmasq-failed").filter(|text| text.contains("port 67"));
+        until("it is said", || reported().is_some())?;
+        let text = reported().unwrap_or_default();
         ensure(&format!("with who knows more: {text}"), text.contains("`sudo bramblegate doctor` names it"))?;
         let command = command_of_doctor("host-port-67")?;
         ensure(&format!("the holder is to be stopped: {command}"), command.starts_with("kill "))?;
         must("head", &command)?;
         // It is tried again after ten seconds at most.
-        let served = || told().is_none() && is(world, "cluster.dhcp", "serving");
+        let served = || reported().is_none() && is(world, "cluster.dhcp", "serving");
         until("it is over", served).or_else(|_| until("it is over", served))?;
         let (address, _) = Client::udhcpc("rpi2", "worker")?.wait()?;
         until("names too", || look_up("rpi2", "worker.bramble").contains(&address)).map(drop)
@@ -122,17 +122,17 @@ pub fn what_is_advised_to_look_at_shows_rules() -> Result<()> {
             "nft add table ip odd && nft 'add chain ip odd f { type filter hook forward priority 5; }' && \
              nft add rule ip odd f meta mark 0 ip protocol icmp drop && iptables-legacy -A FORWARD -p tcp --dport 7 -j DROP",
         )?;
-        let told = || alert(world, "gateway-blocked").filter(|text| text.contains("do not leave"));
+        let reported = || alert(world, "gateway-blocked").filter(|text| text.contains("do not leave"));
         let mut waited = Err(Error("not tried".to_owned()));
         for _ in 0..3 {
             exec("rpi1", "for n in $(seq 20); do ping -c 1 -W 0.1 203.0.113.80 >/dev/null; done; true")?;
-            waited = until("it is noticed", || told().is_some());
+            waited = until("it is noticed", || reported().is_some());
             if waited.is_ok() {
                 break;
             }
         }
         waited?;
-        let text = told().unwrap_or_default().replace("(try: sudo", "(sudo");
+        let text = reported().unwrap_or_default().replace("(try: sudo", "(sudo");
         let seen = must("head", &command_of(&text)?)?;
         ensure(&format!("the rules are seen: {seen}"), seen.contains("--dport 7 -j DROP"))?;
         // A board of a network that the head does not know. Another program's change has the counters read at once.
@@ -140,9 +140,9 @@ pub fn what_is_advised_to_look_at_shows_rules() -> Result<()> {
         let ping = "busybox ping -c 8 -i 0.1 -W 1 -I 172.31.0.9 203.0.113.80";
         let _ = exec("rpi3", ping)?;
         must("head", "nft delete table ip odd")?;
-        let told = || alert(world, "gateway-drops").filter(|text| text.contains("find the board"));
-        until("what we drop is named", || told().is_some())?;
-        let looks = command_of(&told().unwrap_or_default())?;
+        let reported = || alert(world, "gateway-drops").filter(|text| text.contains("find the board"));
+        until("what we drop is named", || reported().is_some())?;
+        let looks = command_of(&reported().unwrap_or_default())?;
         let later = spawn(within("rpi3", "sh").args(["-c", &format!("sleep 1; {ping}")]), &PathBuf::from("/dev/null"))?;
         let seen = must("head", &format!("timeout 9 {looks} -c 1 2>/dev/null"));
         drop(later);

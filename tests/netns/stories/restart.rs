@@ -250,11 +250,11 @@ pub fn former_cluster_port_makes_no_clash() -> Result<()> {
         world.start_gateway()?;
         wait_online(world)?;
         ensure("the ports have changed roles", !held("eth1").contains("192.168.50.1/24"))?;
-        let told: Vec<String> = world.journal().lines().skip(lines).map(str::to_owned).collect();
-        let heard = |word: &str| told.iter().any(|line| line.contains(word));
-        ensure(&format!("it has told something: {told:?}"), heard("eth1 has 10.99.0.126/24"))?;
+        let reported: Vec<String> = world.journal().lines().skip(lines).map(str::to_owned).collect();
+        let heard = |word: &str| reported.iter().any(|line| line.contains(word));
+        ensure(&format!("it has told something: {reported:?}"), heard("eth1 has 10.99.0.126/24"))?;
         let wrong = ["clash", "moved", "overlap", "192.168.50.1/24"].into_iter().find(|word| heard(word));
-        ensure(&format!("nothing is told of {wrong:?}: {told:?}"), wrong.is_none())?;
+        ensure(&format!("nothing is told of {wrong:?}: {reported:?}"), wrong.is_none())?;
         ensure("no alternative stays", held("eth0").split_whitespace().count() == 3)
     })
 }
@@ -286,7 +286,7 @@ pub fn three_capabilities_are_enough() -> Result<()> {
 }
 
 /// READY comes when the rules are in the kernel, at once even without any port; then WATCHDOG, RELOADING, STOPPING.
-pub fn service_manager_is_told() -> Result<()> {
+pub fn service_manager_is_reported() -> Result<()> {
     let venue = PLAIN.replace("[[network]]", "[[network]]\npresent = false");
     before_start(&venue, |world| {
         let path = format!("{HOME}/notify.sock");

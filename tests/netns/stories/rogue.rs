@@ -58,10 +58,10 @@ pub fn another_server_on_the_cluster_port_is_a_fault() -> Result<()> {
         std::thread::sleep(Duration::from_secs(5));
         ensure("nobody is there now", alert(world, "gateway-foreign-dhcp").is_none())?;
         let journal = world.journal();
-        let said = |what: &str| journal.matches(what).count();
+        let logged = |what: &str| journal.matches(what).count();
         ensure(
             &format!("a record for each change:\n{journal}"),
-            (said("another DHCP server answers"), said("is not heard on the cluster port any more")) == (2, 2),
+            (logged("another DHCP server answers"), logged("is not heard on the cluster port any more")) == (2, 2),
         )
     })
 }

@@ -94,7 +94,7 @@ fn remedy(text: &str) -> Result<String> {
 }
 
 /// A rule of others before ours is named, and what the alert advises helps: it goes, and the thing works.
-pub fn rule_before_ours_is_said_with_a_remedy_that_works() -> Result<()> {
+pub fn rule_before_ours_is_reported_with_a_remedy_that_works() -> Result<()> {
     online(PLAIN, |world| {
         must("head", TUNNEL)?;
         must("head", "ip rule add preference 4000 table 52")?;
@@ -118,7 +118,7 @@ pub fn rule_before_ours_is_said_with_a_remedy_that_works() -> Result<()> {
 }
 
 /// A rule that takes only TCP, one user's packets or one node's is named as well.
-pub fn rule_that_takes_a_part_is_said_too() -> Result<()> {
+pub fn rule_that_takes_a_part_is_reported_too() -> Result<()> {
     online(PLAIN, |world| {
         must("head", TUNNEL)?;
         // The head's ssh to a node, and its own answers to somebody's in the venue.

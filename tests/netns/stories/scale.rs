@@ -129,7 +129,7 @@ impl Room {
     }
 
     /// The nodes whose health is not what they are like.
-    fn wrong(&self, told: &HashMap<String, String>) -> Vec<String> {
+    fn wrong(&self, reported: &HashMap<String, String>) -> Vec<String> {
         let (cluster, now) = (self.cluster, clock());
         let mut wrong = Vec::new();
         for group in 1..=cluster.groups {
@@ -144,7 +144,7 @@ impl Room {
                     Nature::Wandering => "down",
                 };
                 let name = format!("rack{group}-{slot}");
-                let health = told.get(&name).map_or("not told", String::as_str);
+                let health = reported.get(&name).map_or("not told", String::as_str);
                 if health != right {
                     wrong.push(format!("{name} is {health}, not {right}"));
                 }

@@ -78,13 +78,13 @@ pub fn wait_online(world: &mut World) -> Result<()> {
 }
 
 /// The text at a path of the status.
-pub fn told(world: &World, path: &str) -> String {
+pub fn reported(world: &World, path: &str) -> String {
     world.status().map_or_else(|error| error.to_string(), |status| watch::at(&status, path))
 }
 
 /// Whether the status holds a value that matches.
 pub fn is(world: &World, path: &str, pattern: &str) -> bool {
-    glob(pattern, &told(world, path))
+    glob(pattern, &reported(world, path))
 }
 
 /// Whether an alert stands whose code matches; its text if so.

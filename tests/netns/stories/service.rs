@@ -53,8 +53,8 @@ pub fn nodes_get_addresses_and_names() -> Result<()> {
         let name = look_up("rpi2", "worker.bramble");
         ensure(&format!("its name is known at once: {name}"), name.contains(&address))?;
         let lease = worker.lease().unwrap_or_default();
-        for told in ["router=192.168.50.1", "dns=192.168.50.1", "domain=bramble", "lease=3600"] {
-            ensure(&format!("it was told {told}: {lease}"), lease.contains(told))?;
+        for reported in ["router=192.168.50.1", "dns=192.168.50.1", "domain=bramble", "lease=3600"] {
+            ensure(&format!("it was told {reported}: {lease}"), lease.contains(reported))?;
         }
         let name = look_up("rpi2", &address);
         ensure(&format!("so is the name of its address: {name}"), name.contains("worker.bramble"))?;
@@ -326,7 +326,7 @@ pub fn port_53_taken_leaves_addresses() -> Result<()> {
     })
 }
 
-pub fn full_disk_is_said() -> Result<()> {
+pub fn full_disk_is_reported() -> Result<()> {
     before_start(PLAIN, |world| {
         let state = format!("{HOME}/state");
         fs::create_dir_all(&state).map_err(|error| Error(error.to_string()))?;

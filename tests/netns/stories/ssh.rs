@@ -61,14 +61,14 @@ pub fn ssh_by_name_works_from_the_laptop_and_from_the_head() -> Result<()> {
             crate::program().display()
         );
         must("laptop", &fetch)?;
-        let told = fs::read_to_string(format!("{home}/.ssh/bramble")).unwrap_or_default();
+        let reported = fs::read_to_string(format!("{home}/.ssh/bramble")).unwrap_or_default();
         ensure(
-            &format!("back the way they came: {told}"),
-            told.contains("    HostName 10.99.0.126\n") && told.contains("    Port 2222\n    User pi\n"),
+            &format!("back the way they came: {reported}"),
+            reported.contains("    HostName 10.99.0.126\n") && reported.contains("    Port 2222\n    User pi\n"),
         )?;
         let head =
             rustix::system::uname().nodename().to_string_lossy().split('.').next().unwrap_or_default().to_lowercase();
-        ensure(&format!("nodes are behind {head}: {told}"), told.contains(&format!("    ProxyJump {head}\n")))?;
+        ensure(&format!("nodes are behind {head}: {reported}"), reported.contains(&format!("    ProxyJump {head}\n")))?;
         for (name, address) in [("rpi1", "192.168.50.11"), ("rpi2.bramble", "192.168.50.12")] {
             let seen = arrives("laptop", name)?;
             let through = seen.starts_with("192.168.50.1 ") && seen.ends_with(&format!(" {address} 22"));

@@ -12,7 +12,7 @@ use bramblegate_lab::shell::{ip, must, within};
 use bramblegate_lab::watch::{Watch, snapshot};
 use bramblegate_lab::{Error, Result};
 
-use super::scene::{PLAIN, STOP, alert, ensure, is, online, reload, told, try_from, until};
+use super::scene::{PLAIN, STOP, alert, ensure, is, online, reload, reported, try_from, until};
 
 /// None of them can block or grow the daemon: not the silent, not the talkative.
 pub fn many_clients_are_served() -> Result<()> {
@@ -80,7 +80,7 @@ pub fn client_that_never_reads_is_closed() -> Result<()> {
         // many addresses make long lines
         let many: Vec<String> = (0..400).map(|n| format!("addr add 2001:db8:7::a:{n:x}/64 dev eth1 nodad\n")).collect();
         ip("head", &many.concat())?;
-        until("they are told", || told(world, "uplink.addresses").matches("2001:db8").count() == 400)?;
+        until("they are told", || reported(world, "uplink.addresses").matches("2001:db8").count() == 400)?;
         let gateway = world.gateway().map(|gateway| gateway.id()).unwrap_or_default();
         let memory = || -> Result<u64> {
             let text = std::fs::read_to_string(format!("/proc/{gateway}/status")).unwrap_or_default();
@@ -148,7 +148,7 @@ pub fn changes_arrive_as_lines() -> Result<()> {
     })
 }
 
-pub fn status_verb_tells_by_its_exit_code() -> Result<()> {
+pub fn status_verb_reports_by_its_exit_code() -> Result<()> {
     online(PLAIN, |world| {
         until("severity is ok", || is(world, "severity", "ok"))?;
         let socket = world.socket();
@@ -157,9 +157,9 @@ pub fn status_verb_tells_by_its_exit_code() -> Result<()> {
             let output = command.args(["status", "--socket", &socket.to_string_lossy()]).args(more).output();
             output.map_err(|error| Error(error.to_string()))
         };
-        let told = ask(&[])?;
-        let text = String::from_utf8_lossy(&told.stdout).into_owned();
-        ensure(&format!("exit 0 and the address: {text}"), told.status.success() && text.contains("10.99.0.126"))?;
+        let reported = ask(&[])?;
+        let text = String::from_utf8_lossy(&reported.stdout).into_owned();
+        ensure(&format!("exit 0 and the address: {text}"), reported.status.success() && text.contains("10.99.0.126"))?;
         let json = ask(&["--json"])?;
         let line = Line::parse(&json.stdout).map_err(|error| Error(format!("status --json: {error}")))?;
         ensure("it is the snapshot", matches!(line, Line::Snapshot(_)))?;

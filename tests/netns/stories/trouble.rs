@@ -21,7 +21,7 @@ fn in_place_of_dnsmasq(script: &str) -> Result<()> {
     bramblegate_lab::shell::run("mount", &["--bind", &path, "/usr/sbin/dnsmasq"]).map(drop)
 }
 
-pub fn dnsmasq_that_hangs_is_said() -> Result<()> {
+pub fn dnsmasq_that_hangs_is_reported() -> Result<()> {
     before_start(PLAIN, |world| {
         in_place_of_dnsmasq("exec sleep 1000")?;
         world.set_settings(SERVE);
@@ -35,7 +35,7 @@ pub fn dnsmasq_that_hangs_is_said() -> Result<()> {
     })
 }
 
-pub fn dnsmasq_that_dies_again_and_again_is_said() -> Result<()> {
+pub fn dnsmasq_that_dies_again_and_again_is_reported() -> Result<()> {
     before_start(PLAIN, |world| {
         in_place_of_dnsmasq(
             "echo 'dnsmasq[1]: started, version 2.90' >&2; sleep 0.2; echo 'dnsmasq[1]: it hurts' >&2; exit 3",
@@ -51,7 +51,7 @@ pub fn dnsmasq_that_dies_again_and_again_is_said() -> Result<()> {
     })
 }
 
-pub fn full_memory_is_said_and_got_over() -> Result<()> {
+pub fn full_memory_is_reported_and_got_over() -> Result<()> {
     before_start(PLAIN, |world| {
         let run = format!("{HOME}/run");
         fs::create_dir_all(&run).map_err(|error| Error(error.to_string()))?;

@@ -8,7 +8,7 @@ use bramblegate_lab::shell::{must, spawn, within};
 use bramblegate_lab::watch::Watch;
 use bramblegate_lab::{Error, Result, Venue, World, wiring};
 
-use super::scene::{PLAIN, TWO, alert, before_start, ensure, is, online, reload, told, try_from, until};
+use super::scene::{PLAIN, TWO, alert, before_start, ensure, is, online, reload, reported, try_from, until};
 
 const DROP: &str = "ip addr del 10.99.0.126/24 dev eth1";
 const TAKE: &str = "ip addr add 10.99.0.126/24 brd + dev eth1 valid_lft 3600 preferred_lft 3600; \
@@ -21,7 +21,7 @@ fn renew_unseen(world: &mut World, line: &str, row1: &[&str]) -> Result<()> {
     let mut watch = Watch::open(&world.socket())?;
     watch.patience(Duration::from_millis(100));
     watch.next_line()?;
-    let since: u64 = told(world, "uplink.since_s").parse().unwrap_or(0);
+    let since: u64 = reported(world, "uplink.since_s").parse().unwrap_or(0);
     let journal = world.journal().lines().count();
     let start = Instant::now();
     must("head", line)?;
@@ -38,10 +38,10 @@ fn renew_unseen(world: &mut World, line: &str, row1: &[&str]) -> Result<()> {
         ensure(&format!("the LED breathes on, not {pattern:?}"), *pattern == Some(Pattern::Breathe.into()))?;
     }
     ensure("online", is(world, "uplink.state", "online"))?;
-    let after: u64 = told(world, "uplink.since_s").parse().unwrap_or(0);
+    let after: u64 = reported(world, "uplink.since_s").parse().unwrap_or(0);
     ensure(&format!("online since before the renewal: {since} s, then {after} s"), after >= since + 3)?;
-    let told: Vec<String> = world.journal().lines().skip(journal).map(str::to_owned).collect();
-    ensure(&format!("the journal knows nothing of it: {told:#?}"), told.is_empty())
+    let reported: Vec<String> = world.journal().lines().skip(journal).map(str::to_owned).collect();
+    ensure(&format!("the journal knows nothing of it: {reported:#?}"), reported.is_empty())
 }
 
 /// NetworkManager, networkd and udhcpc sometimes drop the address and take it again at once.
@@ -117,7 +117,7 @@ pub fn renamed_port_is_still_the_uplink() -> Result<()> {
     })
 }
 
-pub fn port_of_a_bridge_is_said() -> Result<()> {
+pub fn port_of_a_bridge_is_reported() -> Result<()> {
     online(PLAIN, |world| {
         must("head", "ip link add br0 type bridge && ip link set eth1 master br0 && ip link set br0 up")?;
         until("it is said", || alert(world, "uplink-enslaved").is_some_and(|text| text.contains("name br0")))?;
@@ -129,10 +129,10 @@ pub fn port_of_a_bridge_is_said() -> Result<()> {
         until("it has been let go", || is(world, "gateway.forwarding", "false"))?;
         must("head", "ip link set eth0 nomaster")?;
         until("a node reaches the internet", || try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
-        let told = world.journal();
+        let reported = world.journal();
         ensure(
             "what we let go nobody undid",
-            !told.contains("switched off on eth0") && !told.contains("was removed from"),
+            !reported.contains("switched off on eth0") && !reported.contains("was removed from"),
         )
     })
 }
@@ -163,7 +163,7 @@ pub fn failover_forgets_stale_connections() -> Result<()> {
 }
 
 /// A VPN's kill switch: the head itself is online, the nodes are refused.
-pub fn refused_way_out_is_said() -> Result<()> {
+pub fn refused_way_out_is_reported() -> Result<()> {
     online(PLAIN, |world| {
         ensure("nothing false at the start", !world.journal().contains("uplink-no-exit"))?;
         must("head", "ip rule add iif eth0 prohibit preference 100")?;
@@ -209,7 +209,7 @@ pub fn route_of_a_next_hop_object_goes_unsaid_and_is_seen() -> Result<()> {
 }
 
 /// Two routers of one make give the head the same address: neither is called another program's rule.
-pub fn the_same_address_on_two_uplinks_is_said() -> Result<()> {
+pub fn the_same_address_on_two_uplinks_is_reported() -> Result<()> {
     let venue = TWO.replace("172.20.5.1/24", "10.99.0.1/24").replace("172.20.5.77", "10.99.0.126");
     before_start(&venue, |world| {
         world.start_gateway()?;
@@ -257,7 +257,7 @@ pub fn address_that_is_not_renewed_still_counts() -> Result<()> {
             alert(world, "uplink-lease-not-renewed").is_some_and(|text| text.contains("10.99.0.126"))
         })?;
         ensure("the kernel calls it deprecated", must("head", "ip addr show dev eth1")?.contains("deprecated"))?;
-        ensure("the status says since when", told(world, "uplink.not_renewed_s").parse::<u64>().is_ok())?;
+        ensure("the status says since when", reported(world, "uplink.not_renewed_s").parse::<u64>().is_ok())?;
         ensure("row 1 is the address", world.glass().concat().contains("10.99.0.126"))?;
         ensure("it is a warning", is(world, "severity", "warning"))?;
         try_from(world, "laptop", "tcp 10.99.0.126:22")?;
@@ -269,7 +269,7 @@ pub fn address_that_is_not_renewed_still_counts() -> Result<()> {
 }
 
 /// A VPN on the head takes the default route.
-pub fn exit_by_a_tunnel_is_said() -> Result<()> {
+pub fn exit_by_a_tunnel_is_reported() -> Result<()> {
     online(PLAIN, |world| {
         must("head", "ip tuntap add wg0 mode tun && ip addr add 10.8.0.2/24 dev wg0 && ip link set wg0 up")?;
         must("head", "ip route add 0.0.0.0/1 dev wg0 && ip route add 128.0.0.0/1 dev wg0")?;

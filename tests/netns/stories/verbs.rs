@@ -13,10 +13,10 @@ fn verb(words: &str) -> Result<(i32, String, String)> {
     let mut command = within("head", &crate::program().to_string_lossy());
     command.env("RUNTIME_DIRECTORY", format!("{HOME}/run")).env("STATE_DIRECTORY", format!("{HOME}/state"));
     let output = command.args(words.split(' ')).output().map_err(|error| Error(format!("{words}: {error}")))?;
-    Ok(told(&output))
+    Ok(reported(&output))
 }
 
-fn told(output: &Output) -> (i32, String, String) {
+fn reported(output: &Output) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }
@@ -48,10 +48,10 @@ pub fn off_is_roots_and_takes_no_slip_of_the_finger() -> Result<()> {
         must("head", &format!("chmod 0755 {HOME} {copy}"))?;
         let mut stranger = within("head", "setpriv");
         stranger.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", &copy, "off"]);
-        let (code, _, error) = told(&stranger.output().map_err(|error| Error(error.to_string()))?);
+        let (code, _, error) = reported(&stranger.output().map_err(|error| Error(error.to_string()))?);
         ensure(&format!("what to do stands there: {error}"), code == 77 && error.contains("sudo bramblegate off"))?;
-        let (code, said, _) = verb("off")?;
-        ensure(&format!("root may: {said}"), code == 0 && said.contains("nothing of bramblegate's is left"))
+        let (code, logged, _) = verb("off")?;
+        ensure(&format!("root may: {logged}"), code == 0 && logged.contains("nothing of bramblegate's is left"))
     })
 }
 
@@ -83,10 +83,10 @@ const ACTS: [&str; 3] = [
 fn demo(words: &[&str]) -> Result<(i32, String, String)> {
     let mut command = std::process::Command::new(crate::program());
     let output = command.args(["demo", "--plain"]).args(words).output();
-    output.map(|output| told(&output)).map_err(|error| Error(format!("demo: {error}")))
+    output.map(|output| reported(&output)).map_err(|error| Error(format!("demo: {error}")))
 }
 
-pub fn demo_is_told_to_its_end() -> Result<()> {
+pub fn demo_is_reported_to_its_end() -> Result<()> {
     let (code, story, error) = demo(&[])?;
     println!("{story}{error}");
     let expected: usize = ACTS.iter().map(|act| act.matches("[[expect]]").count()).sum();
@@ -98,7 +98,7 @@ pub fn demo_is_told_to_its_end() -> Result<()> {
 }
 
 /// The program as it is installed, apart from the demo's.
-pub fn demo_that_ends_early_says_what_was_not_reached() -> Result<()> {
+pub fn demo_that_ends_early_reports_what_was_not_reached() -> Result<()> {
     let root = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("installed-demo");
     let made = std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/install.sh"))
         .arg("install")
@@ -110,14 +110,14 @@ pub fn demo_that_ends_early_says_what_was_not_reached() -> Result<()> {
     ensure(&format!("it is installed: {made:?}"), made.status.success())?;
     let mut command = std::process::Command::new(root.join("usr/bin/bramblegate"));
     let output = command.args(["demo", "--plain", "--seconds", "2"]).output();
-    let (code, story, error) = told(&output.map_err(|error| Error(error.to_string()))?);
+    let (code, story, error) = reported(&output.map_err(|error| Error(error.to_string()))?);
     let _ = std::fs::remove_dir_all(&root);
     println!("{story}{error}");
-    let said = story.lines().last().is_some_and(|line| line.ends_with("expectations were not reached yet."));
-    ensure("it ends well and says that it was not the whole", code == 0 && said)?;
+    let logged = story.lines().last().is_some_and(|line| line.ends_with("expectations were not reached yet."));
+    ensure("it ends well and says that it was not the whole", code == 0 && logged)?;
     let full = std::fs::File::create("/dev/full").map_err(|error| Error(error.to_string()))?;
     let mut command = std::process::Command::new(crate::program());
     let output = command.args(["demo", "--plain", "--seconds", "2"]).stdout(full).output();
-    let (code, _, error) = told(&output.map_err(|error| Error(error.to_string()))?);
+    let (code, _, error) = reported(&output.map_err(|error| Error(error.to_string()))?);
     ensure("a disk that is full is told", code == 71 && error.contains("cannot be written"))
 }

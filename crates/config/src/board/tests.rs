@@ -66,7 +66,7 @@ fn an_unknown_board_is_answered_with_the_known_ones() {
 }
 
 #[test]
-fn every_fault_of_a_board_is_told_with_its_place() {
+fn every_fault_of_a_board_is_reported_with_its_place() {
     let text = "description = \"bad\"\ncompatible = []\n[lcd]\nbus = \"off\"\naddress = 0x50\nwiring = \"odd\"\n\
                 size = \"3x3\"\ncharset = \"A01\"\n[led]\ndevice = \"off\"\nnoise = 1\n";
     let error = Board::parse("bad", text).unwrap_err().to_string();

@@ -17,7 +17,7 @@ fn a_room_of_modules_takes_ten_lines() {
 }
 
 #[test]
-fn a_node_in_a_slot_may_be_told_more_about() {
+fn a_node_in_a_slot_may_be_reported_more_about() {
     let settings = good(&format!("{ROOM}[[node]]\nname = \"module3-17\"\nmac = \"b8:27:eb:00:00:01\"\n"));
     let node = settings.nodes.iter().find(|node| node.name == "module3-17").unwrap();
     assert_eq!(node.address.unwrap().to_string(), "10.21.3.17");
@@ -43,16 +43,18 @@ fn members_and_named_groups_find_each_other() {
 }
 
 #[test]
-fn rules_that_cannot_be_are_told_at_the_group() {
-    let told = |from: &str, to: &str| bad(&ROOM.replace(from, to));
-    assert!(told("1-150", "1-300")[0].contains("slot 256 of group \"module1\" would have the address 10.21.1.256"));
-    assert!(told("{slot}", "7")[0].contains("gives all slots one address"));
-    assert!(told("1-5", "5-1")[0].contains("ends before it begins, write \"1-5\""));
+fn rules_that_cannot_be_are_reported_at_the_group() {
+    let reported = |from: &str, to: &str| bad(&ROOM.replace(from, to));
+    assert!(reported("1-150", "1-300")[0].contains("slot 256 of group \"module1\" would have the address 10.21.1.256"));
+    assert!(reported("{slot}", "7")[0].contains("gives all slots one address"));
+    assert!(reported("1-5", "5-1")[0].contains("ends before it begins, write \"1-5\""));
     assert!(
-        told("address = \"10.21.{group}.{slot}\"\n", "").iter().any(|fault| fault.contains("has slots but no address"))
+        reported("address = \"10.21.{group}.{slot}\"\n", "")
+            .iter()
+            .any(|fault| fault.contains("has slots but no address"))
     );
-    assert!(told("10.21.{group}", "10.22.{group}")[0].contains("is outside the cluster's subnet"));
-    assert!(told("name = \"module\"", "name = \"a b\"")[0].contains("is not a host name"));
+    assert!(reported("10.21.{group}", "10.22.{group}")[0].contains("is outside the cluster's subnet"));
+    assert!(reported("name = \"module\"", "name = \"a b\"")[0].contains("is not a host name"));
 }
 
 #[test]

@@ -314,7 +314,7 @@ fn addresses_that_cannot_stand_together() {
 }
 
 #[test]
-fn what_is_no_toml_is_told_once_and_nothing_else_is_guessed() {
+fn what_is_no_toml_is_reported_once_and_nothing_else_is_guessed() {
     let faults = load(&[("a", "[uplink\n"), ("b", "x = 1\n")], &board()).unwrap_err();
     let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
     assert_eq!(texts.len(), 2, "{texts:?}");
@@ -375,7 +375,7 @@ fn net_boot_and_names_go_with_addresses() {
 }
 
 #[test]
-fn a_node_with_the_heads_own_name_is_told_where_it_stands() {
+fn a_node_with_the_heads_own_name_is_reported_where_it_stands() {
     let text = format!("{PORTS}[[node]]\nname = \"Bramble\"\naddress = \"192.168.50.9\"\n");
     let rack =
         "[[group]]\nname = \"rack\"\nnumbers = \"1-2\"\nslots = \"1-2\"\naddress = \"192.168.50.{group}{slot}\"\n";

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn rules_that_give_a_name_twice_are_told_with_both_places() {
+fn rules_that_give_a_name_twice_are_reported_with_both_places() {
     let group = |name: &str, node: &str, net: u8| {
         format!(
             "[[group]]\nname = \"{name}\"\nslots = \"1-3\"\nnode = \"{node}\"\naddress = \"10.21.{net}.{{slot}}\"\n"
@@ -17,8 +17,8 @@ fn rules_that_give_a_name_twice_are_told_with_both_places() {
     fault(&two("n{slot}", "N{slot}"), wrong);
     // n1 and 12 is n11 and 2.
     let run = ROOM.replace("1-5", "1-11").replace("1-150", "2-12");
-    let told = bad(&run.replace("numbers", "node = \"n{group}{slot}\"\nnumbers"));
-    assert!(told[0].contains("slot 2 of group \"module11\" would be a second node named \"n112\""), "{told:?}");
+    let reported = bad(&run.replace("numbers", "node = \"n{group}{slot}\"\nnumbers"));
+    assert!(reported[0].contains("slot 2 of group \"module11\" would be a second node named \"n112\""), "{reported:?}");
     assert_eq!(good(&run.replace("numbers", "node = \"n{group}-{slot}\"\nnumbers")).nodes.len(), 121);
 }
 
@@ -26,9 +26,12 @@ fn rules_that_give_a_name_twice_are_told_with_both_places() {
 fn what_dnsmasq_takes_for_something_else_is_no_name_for_a_node() {
     let node = |name: &str| format!("[[node]]\nname = \"{name}\"\naddress = \"192.168.50.9\"\n");
     for name in ["ignore", "Infinite", "LOCALHOST", "7", "12h", "5W"] {
-        let told = bad(&node(name));
+        let reported = bad(&node(name));
         let right = format!("put a letter before it, as \"n{name}\"");
-        assert!(told.len() == 1 && told[0].contains("is no name for a node") && told[0].ends_with(&right), "{told:?}");
+        assert!(
+            reported.len() == 1 && reported[0].contains("is no name for a node") && reported[0].ends_with(&right),
+            "{reported:?}"
+        );
     }
     for name in ["n7", "7x", "h", "12-h", "ignored", "12hh"] {
         assert_eq!(good(&node(name)).nodes[0].name, name);
@@ -43,8 +46,8 @@ fn what_dnsmasq_takes_for_something_else_is_no_name_for_a_node() {
 #[test]
 fn an_address_with_zeros_in_front_is_refused() {
     for address in ["192.168.050.1/24", "192.168.50.010/24", "192.168.50.1/024"] {
-        let told = bad(&format!("cluster.address = \"{address}\"\n"));
-        assert!(told.len() == 1 && told[0].starts_with("t.toml:3:19: cluster.address: "), "{told:?}");
+        let reported = bad(&format!("cluster.address = \"{address}\"\n"));
+        assert!(reported.len() == 1 && reported[0].starts_with("t.toml:3:19: cluster.address: "), "{reported:?}");
     }
 }
 
@@ -65,10 +68,13 @@ fn ports_that_can_lead_to_no_node_are_refused() {
 }
 
 #[test]
-fn a_rule_that_is_wrong_for_all_its_nodes_is_told_in_a_few_lines() {
-    let told = bad(&ROOM.replace("10.21.{group}", "10.22.{group}"));
-    assert_eq!(told.len(), 5, "{told:#?}");
-    assert!(told[0].contains("10.22.1.1 is outside") && told[4].contains("and 746 more faults here"), "{told:#?}");
+fn a_rule_that_is_wrong_for_all_its_nodes_is_reported_in_a_few_lines() {
+    let reported = bad(&ROOM.replace("10.21.{group}", "10.22.{group}"));
+    assert_eq!(reported.len(), 5, "{reported:#?}");
+    assert!(
+        reported[0].contains("10.22.1.1 is outside") && reported[4].contains("and 746 more faults here"),
+        "{reported:#?}"
+    );
 }
 
 #[test]

@@ -32,13 +32,13 @@ pub enum Dhcp {
     /// a node loads this file: it boots
     Boots { address: Ipv4Addr, file: String },
     /// our own server gave or refused an address, or complains
-    Said(Said),
+    ServerLog(ServerLog),
 }
 
 /// One thing that our DHCP and DNS server said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
-    pub what: Saying,
+pub struct ServerLog {
+    pub what: ServerLogKind,
     /// for people
     pub text: String,
     /// the node it is about, where it is about one
@@ -48,7 +48,7 @@ pub struct Said {
 
 /// What our DHCP and DNS server speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Saying {
+pub enum ServerLogKind {
     /// a node has an address it did not have before
     Leased,
     /// a node may not have the address that it wants

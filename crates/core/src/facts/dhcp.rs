@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{State, Transition};
-use crate::event::{Dhcp, Instant, LinkIndex, Mac, Said, Saying};
+use crate::event::{Dhcp, Instant, LinkIndex, Mac, ServerLog, ServerLogKind};
 
 /// Who else serves addresses on the cluster port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,7 +32,7 @@ pub(super) struct DhcpFacts {
     /// seconds for which a switch lets nothing through, while that is waited for
     held: Option<u64>,
     /// boards that were heard and not known before
-    pub(super) strangers: u64,
+    pub(super) unknown_clients: u64,
     /// a board that got no address
     want: Option<Want>,
 }
@@ -74,8 +74,8 @@ impl State {
     }
 
     /// Counts up when a board is heard on the cluster port that was not known: a server of addresses may have come.
-    pub fn strangers(&self) -> u64 {
-        self.dhcp.strangers
+    pub fn unknown_clients(&self) -> u64 {
+        self.dhcp.unknown_clients
     }
 
     /// The board that asked for an address while none was left, until one is free again or it has stopped asking.
@@ -84,8 +84,11 @@ impl State {
     }
 
     /// Our server has no address for this board.
-    fn refused_for_want(&mut self, said: &Said) {
-        let Some(mac) = said.mac.filter(|_| said.what == Saying::Exhausted && self.dhcp.port.is_some()) else { return };
+    fn refused_for_want(&mut self, logged: &ServerLog) {
+        let Some(mac) = logged.mac.filter(|_| logged.what == ServerLogKind::Exhausted && self.dhcp.port.is_some())
+        else {
+            return;
+        };
         // The first one stands for all: which of several asked last is no news.
         let mac = self.dhcp.want.map_or(mac, |want| want.mac);
         let (full, layout) = (self.nodes.is_range_full(&self.settings), self.nodes.layout);
@@ -141,9 +144,9 @@ impl State {
                 self.dhcp.held = Some(*seconds);
                 return vec![Transition::DhcpHeld { seconds: *seconds }];
             }
-            Dhcp::Said(said) => {
-                self.refused_for_want(said);
-                return vec![Transition::ServerSaid(said.clone())];
+            Dhcp::ServerLog(logged) => {
+                self.refused_for_want(logged);
+                return vec![Transition::ServerSaid(logged.clone())];
             }
             Dhcp::CallsItself { mac, name } => return self.calls_itself(*mac, name),
             Dhcp::Boots { address, file } => return self.boots(*address, file),
@@ -167,11 +170,11 @@ impl State {
         // Every file of ours is in this folder.
         let root = self.settings.cluster.netboot.as_ref().map(|netboot| netboot.root.as_path());
         let inside = root.and_then(|root| Path::new(file).strip_prefix(root).ok()?.to_str());
-        let told = match self.nodes.boots(id, inside.unwrap_or(file), self.now) {
+        let transitions = match self.nodes.boots(id, inside.unwrap_or(file), self.now) {
             Some(change) => self.health_changed(id, change),
             None => self.nodes.get(id).map(|node| Transition::NodeStage { name: node.name.clone() }),
         };
-        told.into_iter().collect()
+        transitions.into_iter().collect()
     }
 }
 
@@ -199,13 +202,13 @@ mod tests {
         Event::Link(Change::Present(Link { mac: Some(Mac([2; 6])), carrier, ..Link::wired(index, "eth0") }))
     }
 
-    fn tell(state: &mut State, event: &Event) -> Vec<Transition> {
+    fn handle(state: &mut State, event: &Event) -> Vec<Transition> {
         state.apply(event, Instant::from_boot(Duration::from_secs(1)))
     }
 
     fn plugged() -> State {
         let mut state = State::new(serving(), Instant::default());
-        tell(&mut state, &link(CLUSTER, true));
+        handle(&mut state, &link(CLUSTER, true));
         state
     }
 
@@ -213,37 +216,37 @@ mod tests {
     const ALONE: Dhcp = Dhcp::Alone { index: CLUSTER };
 
     #[test]
-    fn nobody_is_known_until_somebody_was_asked_and_a_foreign_one_is_told_once() {
+    fn nobody_is_known_until_somebody_was_asked_and_a_foreign_one_is_reported_once() {
         let mut state = plugged();
         assert_eq!(state.other_servers(), OtherServers::Unknown);
-        assert_eq!(tell(&mut state, &Event::Dhcp(ALONE)), []);
+        assert_eq!(handle(&mut state, &Event::Dhcp(ALONE)), []);
         assert_eq!(state.other_servers(), OtherServers::None);
         let server = Ipv4Addr::new(10, 0, 0, 1);
-        let told = tell(&mut state, &Event::Dhcp(FOREIGN));
-        assert_eq!(told, [Transition::ForeignDhcp { server, mac: Some(Mac([9; 6])) }]);
-        assert_eq!(tell(&mut state, &Event::Dhcp(FOREIGN)), []);
-        assert_eq!(tell(&mut state, &Event::Dhcp(ALONE)), [Transition::ForeignDhcpGone { server }]);
+        let transitions = handle(&mut state, &Event::Dhcp(FOREIGN));
+        assert_eq!(transitions, [Transition::ForeignDhcp { server, mac: Some(Mac([9; 6])) }]);
+        assert_eq!(handle(&mut state, &Event::Dhcp(FOREIGN)), []);
+        assert_eq!(handle(&mut state, &Event::Dhcp(ALONE)), [Transition::ForeignDhcpGone { server }]);
     }
 
     #[test]
     fn a_pulled_cable_or_another_port_is_asked_anew() {
         let mut state = plugged();
         let first = state.dhcp_port().unwrap();
-        tell(&mut state, &Event::Dhcp(FOREIGN));
+        handle(&mut state, &Event::Dhcp(FOREIGN));
         let server = Ipv4Addr::new(10, 0, 0, 1);
-        assert!(tell(&mut state, &link(CLUSTER, false)).contains(&Transition::ForeignDhcpGone { server }));
+        assert!(handle(&mut state, &link(CLUSTER, false)).contains(&Transition::ForeignDhcpGone { server }));
         assert_eq!((state.other_servers(), state.dhcp_port()), (OtherServers::Unknown, None));
-        tell(&mut state, &Event::Dhcp(ALONE));
+        handle(&mut state, &Event::Dhcp(ALONE));
         assert_eq!(state.other_servers(), OtherServers::Unknown, "what is told too late does not count");
-        tell(&mut state, &link(CLUSTER, true));
+        handle(&mut state, &link(CLUSTER, true));
         assert_ne!(state.dhcp_port().unwrap(), first);
-        tell(&mut state, &Event::Dhcp(ALONE));
+        handle(&mut state, &Event::Dhcp(ALONE));
         let Event::Link(Change::Present(old)) = link(CLUSTER, true) else { unreachable!() };
-        tell(&mut state, &Event::Link(Change::Gone(old)));
-        tell(&mut state, &link(7, true));
+        handle(&mut state, &Event::Link(Change::Gone(old)));
+        handle(&mut state, &link(7, true));
         assert_eq!(state.dhcp_port().map(|(port, _)| port), Some(7));
         assert_eq!(state.other_servers(), OtherServers::Unknown);
-        tell(&mut state, &Event::Dhcp(ALONE));
+        handle(&mut state, &Event::Dhcp(ALONE));
         assert_eq!(state.other_servers(), OtherServers::Unknown, "that was about the port before");
     }
 
@@ -258,18 +261,23 @@ mod tests {
                 reachable: true,
             }))
         };
-        for (last, strangers) in [(7, 1), (7, 1), (8, 2), (7, 2)] {
-            tell(&mut state, &heard(last));
-            assert_eq!(state.strangers(), strangers);
+        for (last, unknown_clients) in [(7, 1), (7, 1), (8, 2), (7, 2)] {
+            handle(&mut state, &heard(last));
+            assert_eq!(state.unknown_clients(), unknown_clients);
         }
     }
 
     #[test]
     fn who_serves_nothing_asks_nobody() {
         let mut state = plugged();
-        tell(&mut state, &Event::Dhcp(FOREIGN));
+        handle(&mut state, &Event::Dhcp(FOREIGN));
         let now = Instant::from_boot(Duration::from_secs(2));
-        assert!(state.reload(settings(""), now).iter().any(|told| matches!(told, Transition::ForeignDhcpGone { .. })));
+        assert!(
+            state
+                .reload(settings(""), now)
+                .iter()
+                .any(|transitions| matches!(transitions, Transition::ForeignDhcpGone { .. }))
+        );
         assert_eq!((state.dhcp_port(), state.other_servers()), (None, OtherServers::Unknown));
         state.reload(serving(), now);
         assert!(state.dhcp_port().is_some());
@@ -289,8 +297,8 @@ mod tests {
 
     fn wants(state: &mut State, board: u8, second: u64) {
         let mac = Some(Mac([6, 0, 0, 0, 0, board]));
-        let said = Said { what: Saying::Exhausted, text: String::new(), mac, address: None };
-        state.apply(&Event::Dhcp(Dhcp::Said(said)), Instant::from_boot(Duration::from_secs(second)));
+        let logged = ServerLog { what: ServerLogKind::Exhausted, text: String::new(), mac, address: None };
+        state.apply(&Event::Dhcp(Dhcp::ServerLog(logged)), Instant::from_boot(Duration::from_secs(second)));
     }
 
     fn wanting(state: &State) -> Option<u8> {
@@ -301,16 +309,16 @@ mod tests {
     fn who_gets_no_address_is_known_until_one_is_free() {
         let two = settings("[cluster.dhcp]\nrange = \"192.168.50.100-192.168.50.101\"\n");
         let mut state = State::new(two, Instant::default());
-        tell(&mut state, &link(CLUSTER, true));
+        handle(&mut state, &link(CLUSTER, true));
         for (board, last) in [(1, 100), (2, 101)] {
-            tell(&mut state, &Event::Lease(Change::Present(lease(board, last))));
+            handle(&mut state, &Event::Lease(Change::Present(lease(board, last))));
         }
         assert_eq!(wanting(&state), None, "that all are given is nobody's want");
         wants(&mut state, 3, 2);
         wants(&mut state, 4, 3);
         assert_eq!(wanting(&state), Some(3));
         let ended = Lease { valid_for: Some(Duration::ZERO), ..lease(2, 101) };
-        tell(&mut state, &Event::Lease(Change::Gone(ended)));
+        handle(&mut state, &Event::Lease(Change::Gone(ended)));
         assert_eq!(wanting(&state), None);
     }
 
@@ -323,7 +331,7 @@ mod tests {
         assert!(state.want_deadline().unwrap() > until, "it goes on asking");
         state.apply(&Event::Tick, until);
         assert_eq!(wanting(&state), Some(3));
-        tell(&mut state, &Event::Lease(Change::Present(lease(3, 150))));
+        handle(&mut state, &Event::Lease(Change::Present(lease(3, 150))));
         assert_eq!(wanting(&state), None, "it has got one");
         wants(&mut state, 4, 70);
         let until = state.want_deadline().unwrap();
@@ -334,10 +342,10 @@ mod tests {
     #[test]
     fn who_cannot_ask_does_not_know() {
         let mut state = plugged();
-        tell(&mut state, &Event::Dhcp(ALONE));
-        tell(&mut state, &Event::Dhcp(Dhcp::Unasked { index: CLUSTER, why: "not permitted".to_owned() }));
+        handle(&mut state, &Event::Dhcp(ALONE));
+        handle(&mut state, &Event::Dhcp(Dhcp::Unasked { index: CLUSTER, why: "not permitted".to_owned() }));
         assert_eq!((state.other_servers(), state.dhcp_unasked()), (OtherServers::Unknown, Some("not permitted")));
-        tell(&mut state, &Event::Dhcp(ALONE));
+        handle(&mut state, &Event::Dhcp(ALONE));
         assert_eq!(state.dhcp_unasked(), None);
     }
 }

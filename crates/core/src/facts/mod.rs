@@ -28,13 +28,13 @@ use ipnet::IpNet;
 use crate::config::{Settings, UplinkProbe};
 use crate::event::{Address, Change, Dump, Event, Instant, Link, LinkIndex, Probe, Route, Rule, Stop};
 use crate::facts::link::port;
-use cluster::Former;
-pub use cluster::IDLE_TIME;
+pub use cluster::RETIREMENT_GRACE;
+use cluster::RetiringSubnets;
 use dhcp::DhcpFacts;
 pub use firewall::FirewallFacts;
 use host::power::Power;
 pub use host::{Revisions, TimeFacts, Trouble, Vitals};
-use link::drift::Upkeep;
+use link::drift::Drift;
 use link::mirror::KernelFacts;
 use link::port::Roles;
 use link::roleless::Others;
@@ -78,7 +78,7 @@ pub struct State {
     /// addresses of uplinks that our server had given to nodes: the clash outlives their leases, which are taken back as the
     /// cluster moves
     given_twice: Vec<(LinkIndex, Ipv4Addr)>,
-    former: Former,
+    retiring: RetiringSubnets,
     nodes: Nodes,
     dhcp: DhcpFacts,
     outputs: Outputs,
@@ -87,7 +87,7 @@ pub struct State {
     acknowledgements: alert::Acknowledgements,
     power: Power,
     revisions: Revisions,
-    upkeep: Upkeep,
+    drift: Drift,
     facts_generation: u64,
     stop: Option<Stop>,
 }
@@ -117,7 +117,7 @@ impl State {
             conntrack_orders: 0,
             clashing: false,
             given_twice: Vec::new(),
-            former: Former::default(),
+            retiring: RetiringSubnets::default(),
             nodes,
             dhcp: DhcpFacts::default(),
             outputs: Outputs::default(),
@@ -126,7 +126,7 @@ impl State {
             acknowledgements: alert::Acknowledgements::default(),
             power: Power::default(),
             revisions: Revisions::default(),
-            upkeep: Upkeep::default(),
+            drift: Drift::default(),
             facts_generation: 0,
             stop: None,
         }
@@ -144,9 +144,9 @@ impl State {
             // Nobody asks any more: the last answer would stand for ever.
             self.uplinks.iter_mut().for_each(|(_, memory)| memory.reachability = None);
         }
-        let mut told = vec![Transition::Reloaded];
-        told.extend(self.refresh());
-        told
+        let mut transitions = vec![Transition::Reloaded];
+        transitions.extend(self.refresh());
+        transitions
     }
 
     /// Takes an event in at `now` and says what changed.
@@ -163,7 +163,7 @@ impl State {
         let may_lose_routes =
             matches!(event, Event::Link(_) | Event::Address(Change::Gone(_)) | Event::Dump(Dump::End));
         let ours = may_lose_routes.then(|| self.facts.count_of_protocol(ROUTE_PROTOCOL));
-        let mut told = match event {
+        let mut transitions = match event {
             Event::Dump(Dump::Begin) => {
                 self.facts.begin_listing();
                 Vec::new()
@@ -207,8 +207,8 @@ impl State {
             // The kernel dropped routes of ours along with an address or a port.
             self.revisions.routing += 1;
         }
-        told.extend(self.refresh());
-        told
+        transitions.extend(self.refresh());
+        transitions
     }
 
     fn end_listing(&mut self) -> Vec<Transition> {
@@ -225,14 +225,14 @@ impl State {
     }
 
     fn apply_link(&mut self, change: &Change<Link>) -> Vec<Transition> {
-        let (Change::Present(told) | Change::Gone(told)) = change;
-        let known = self.facts.link(told.index).cloned();
+        let (Change::Present(transitions) | Change::Gone(transitions)) = change;
+        let known = self.facts.link(transitions.index).cloned();
         if !self.facts.apply_link(change) {
             return Vec::new();
         }
         if matches!(change, Change::Gone(_)) {
             // It may come back under its old number before anybody looks, with nothing of ours on it.
-            self.revisions.link += u64::from(self.roles.is_port(told.index));
+            self.revisions.link += u64::from(self.roles.is_port(transitions.index));
         }
         if let Change::Present(link) = change {
             // Somebody switched the cluster port off: the applier switches it on again.
@@ -244,12 +244,13 @@ impl State {
             }
         }
         // Of all others, of which there may be hundreds, no role depends.
-        let named = [known.as_ref(), Some(told)].into_iter().flatten().any(|link| port::is_named(&self.settings, link));
-        let told = if named { self.links_changed(known.as_ref()) } else { Vec::new() };
+        let named =
+            [known.as_ref(), Some(transitions)].into_iter().flatten().any(|link| port::is_named(&self.settings, link));
+        let transitions = if named { self.links_changed(known.as_ref()) } else { Vec::new() };
         if !self.facts.is_listing() {
             self.others = Others::of(&self.settings, &self.facts, &self.roles);
         }
-        told
+        transitions
     }
 
     /// `known`: the interface that changed, as it was before; it may be gone by now, or have another name.
@@ -306,25 +307,25 @@ impl State {
 
     /// Brings everything that follows from facts and time up to date.
     fn refresh(&mut self) -> Vec<Transition> {
-        let mut told = Vec::new();
+        let mut transitions = Vec::new();
         self.uplinks.retain(|index, _| self.roles.uplinks.contains(index));
         for index in self.roles.uplinks.clone() {
             let Some(link) = self.facts.link(index) else { continue };
             let clash = self.lease_clash(index).is_some();
             let memory = self.uplinks.entry(index).or_insert_with(|| UplinkMemory::new(self.now));
-            told.extend(memory.refresh(link, &self.facts, clash, self.now));
+            transitions.extend(memory.refresh(link, &self.facts, clash, self.now));
         }
-        told.extend(self.choose_active());
+        transitions.extend(self.choose_active());
         self.watch_forwarding();
-        told.extend(self.watch_dhcp());
+        transitions.extend(self.watch_dhcp());
         self.watch_detour();
         self.watch_egress();
         self.watch_exit();
         self.revisions.firewall += u64::from(self.firewall.repair_is_due(self.now));
         self.firewall.drops.refresh(self.now);
-        self.revisions.link += u64::from(self.upkeep.record_is_due(self.now));
+        self.revisions.link += u64::from(self.drift.record_is_due(self.now));
         self.vitals.refresh(self.now);
-        told.extend(self.power.refresh(self.now));
+        transitions.extend(self.power.refresh(self.now));
         let offline = !self.uplinks.values().any(|memory| memory.address.is_some());
         self.offline_since = offline.then(|| self.offline_since.unwrap_or(self.now));
         let clashing = self.is_clashing();
@@ -336,10 +337,10 @@ impl State {
             self.nodes.cable_comes(self.now);
         }
         self.cable = cable;
-        told.extend(self.expire_nodes());
-        told.extend(self.sweep_nodes());
+        transitions.extend(self.expire_nodes());
+        transitions.extend(self.sweep_nodes());
         self.watch_range();
-        told
+        transitions
     }
 
     /// Row 1 moves at once when its address is lost, else after a better uplink has been good for a while.
@@ -363,9 +364,9 @@ impl State {
             return Vec::new();
         }
         let name = |index: Option<LinkIndex>| index.and_then(|i| self.facts.link(i)).map(|link| link.name.clone());
-        let told = Transition::ActiveUplink { from: name(self.active), to: name(next) };
+        let transitions = Transition::ActiveUplink { from: name(self.active), to: name(next) };
         self.active = next;
-        vec![told]
+        vec![transitions]
     }
 
     /// Returns whether this is a program's port to an address translator (RFC 6877), by which nobody reaches the head.
@@ -420,11 +421,11 @@ impl State {
         let better =
             self.uplinks.values().filter_map(UplinkMemory::settled_since).map(|since| since + BETTER_UPLINK_TIME);
         let offline = self.offline_since.map(|since| since + OFFLINE_TIME).into_iter().chain(self.exit_deadline());
-        let nodes = self.nodes.next_deadline().into_iter().chain(self.nodes.sweep_at()).chain(self.former.deadline());
+        let nodes = self.nodes.next_deadline().into_iter().chain(self.nodes.sweep_at()).chain(self.retiring.deadline());
         let nodes =
             nodes.chain(self.want_deadline()).chain(self.detour_deadlines()).chain(self.nodes.flood_deadlines());
         let machine = self.vitals.deadline().into_iter().chain(self.power.deadline(now));
-        let repairs = self.firewall.deadlines().chain(self.upkeep.deadline());
+        let repairs = self.firewall.deadlines().chain(self.drift.deadline());
         let network = uplinks.chain(better).chain(offline).chain(repairs);
         network.chain(nodes).chain(machine).filter(|at| *at > now).min()
     }

@@ -10,7 +10,7 @@ pub struct Outputs {
     held: BTreeMap<Output, Applied>,
     errors: BTreeMap<Output, ApplyError>,
     /// it has been told that the kernel drops what it cannot reject
-    drops_told: bool,
+    drops_reported: bool,
     /// times the rule set was put into the kernel since the start
     pub applied: u64,
 }
@@ -25,9 +25,9 @@ impl Outputs {
     }
 
     fn succeeded(&mut self, output: Output, applied: &Applied) -> Vec<Transition> {
-        let mut told = Vec::new();
+        let mut transitions = Vec::new();
         if self.errors.remove(&output).is_some_and(|error| !is_quiet(output, &error)) {
-            told.push(Transition::OutputHealed { output });
+            transitions.push(Transition::OutputHealed { output });
         }
         match applied {
             Applied::Firewall { adopted, flow_table, rejects, owned, .. } => {
@@ -36,27 +36,29 @@ impl Outputs {
                     Some(Applied::Firewall { flow_table, .. }) => *flow_table,
                     _ => None,
                 };
-                told.push(Transition::RulesetApplied {
+                transitions.push(Transition::RulesetApplied {
                     generation: self.applied,
                     // Later ones replace our own.
                     adopted: *adopted && self.applied == 1,
                     flow_table: flow_table.filter(|loaded| before != Some(*loaded)),
-                    rejects: rejects.filter(|rejects| !rejects && !std::mem::replace(&mut self.drops_told, true)),
+                    rejects: rejects.filter(|rejects| !rejects && !std::mem::replace(&mut self.drops_reported, true)),
                     owned: *owned,
                 });
             }
-            Applied::Display { blind: true, .. } if !self.is_blind(output) => told.push(Transition::DisplayBlind),
-            Applied::Routing { undone: true } => {
+            Applied::Display { blind: true, .. } if !self.is_blind(output) => {
+                transitions.push(Transition::DisplayBlind)
+            }
+            Applied::Routing { drifted: true } => {
                 let what = "the list of routing rules was changed or flushed".to_owned();
-                told.push(Transition::Disturbed { output, what, by: None });
+                transitions.push(Transition::Disturbed { output, what, by: None });
             }
             Applied::Conntrack { deleted } if *deleted > 0 => {
-                told.push(Transition::ConntrackFlushed { deleted: *deleted });
+                transitions.push(Transition::ConntrackFlushed { deleted: *deleted });
             }
             _ => {}
         }
         self.held.insert(output, applied.clone());
-        told
+        transitions
     }
 
     fn is_blind(&self, output: Output) -> bool {

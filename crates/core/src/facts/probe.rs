@@ -15,7 +15,7 @@ impl State {
         let due = self.next_deadline().is_some_and(|at| at <= now);
         self.now = now;
         let (awaited, silences) = (self.nodes.unanswered().1, self.nodes.silences());
-        let mut told = Vec::new();
+        let mut transitions = Vec::new();
         for round in rounds {
             let is_anothers = round.rtt.is_some()
                 && (self.answers_elsewhere(round.node) || self.nodes.another_answers_for(round.node));
@@ -24,16 +24,16 @@ impl State {
                 continue;
             }
             let change = self.nodes.round(&round, &self.settings.health, now);
-            told.extend(change.and_then(|change| self.health_changed(round.node, change)));
+            transitions.extend(change.and_then(|change| self.health_changed(round.node, change)));
         }
-        let behind_another_health = told.is_empty() && self.nodes.silences() != silences;
+        let behind_another_health = transitions.is_empty() && self.nodes.silences() != silences;
         if self.nodes.unanswered().1 > awaited || behind_another_health {
-            told.push(Transition::NodesAwaited);
+            transitions.push(Transition::NodesAwaited);
         }
         if due {
-            told.extend(self.refresh());
+            transitions.extend(self.refresh());
         }
-        told
+        transitions
     }
 
     /// Silence says nothing of a node that has never answered, if there is no cable, or if nobody said that it would: what

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::event::{Mac, Output, Reachability, Said};
+use crate::event::{Mac, Output, Reachability, ServerLog};
 
 use super::node::{NodeHealth, Trouble};
 use super::uplink::UplinkState;
@@ -51,7 +51,7 @@ pub enum Transition {
     /// whether the display has lost its power cannot be seen on this hardware
     DisplayBlind,
     /// our DHCP and DNS server had something to say
-    ServerSaid(Said),
+    ServerSaid(ServerLog),
     /// the switch at the cluster port lets nothing through for so many seconds: nobody can be asked until then
     DhcpHeld { seconds: u64 },
     /// somebody else serves addresses on the cluster port: we do not

@@ -82,15 +82,15 @@ impl UplinkMemory {
 
     /// Brings the memory up to date with the facts. `clash`: an address of this uplink is one of the cluster's.
     pub fn refresh(&mut self, link: &Link, facts: &KernelFacts, clash: bool, now: Instant) -> Vec<Transition> {
-        let mut told = Vec::new();
+        let mut transitions = Vec::new();
         let carrier = link.up && link.carrier;
         let primary = primary(facts, link.index).map(|held| held.address).filter(|_| carrier);
         let gateway = facts.default_route_of(link.index, primary).map(|route| route.gateway);
         let before = self.address;
         match primary {
-            Some(address) => self.addressed(link, address, gateway.flatten(), now, &mut told),
-            None if carrier => self.unaddressed(link, now, &mut told),
-            None => self.forget_address(link, &mut told),
+            Some(address) => self.addressed(link, address, gateway.flatten(), now, &mut transitions),
+            None if carrier => self.unaddressed(link, now, &mut transitions),
+            None => self.forget_address(link, &mut transitions),
         }
         let another = primary.is_some() && primary != before;
         self.good_since = (primary.is_some() && gateway.is_some()).then(|| self.good_since.unwrap_or(now));
@@ -118,8 +118,8 @@ impl UplinkMemory {
             self.portal = None;
         }
         let state = self.derive(link, facts, carrier, primary.is_some(), clash, now);
-        self.enter(link, state, another, now, &mut told);
-        told
+        self.enter(link, state, another, now, &mut transitions);
+        transitions
     }
 
     fn addressed(
@@ -128,7 +128,7 @@ impl UplinkMemory {
         address: IpNet,
         gateway: Option<IpAddr>,
         now: Instant,
-        told: &mut Vec<Transition>,
+        transitions: &mut Vec<Transition>,
     ) {
         let port = link.name.clone();
         let renewed = self.lost_at.take().is_some();
@@ -137,28 +137,28 @@ impl UplinkMemory {
             self.address = Some(address);
             self.reachability = None;
             self.generation += 1;
-            told.push(Transition::UplinkAddress { port, address, gateway });
+            transitions.push(Transition::UplinkAddress { port, address, gateway });
         } else if renewed {
             self.generation += 1;
-            told.push(Transition::UplinkRenewed { port, address });
+            transitions.push(Transition::UplinkRenewed { port, address });
         }
     }
 
-    fn unaddressed(&mut self, link: &Link, now: Instant, told: &mut Vec<Transition>) {
+    fn unaddressed(&mut self, link: &Link, now: Instant, transitions: &mut Vec<Transition>) {
         if self.address.is_none() {
             return;
         }
         let lost_at = *self.lost_at.get_or_insert(now);
         if now.saturating_since(lost_at) >= RENEWAL_GRACE {
-            self.forget_address(link, told);
+            self.forget_address(link, transitions);
         }
     }
 
-    fn forget_address(&mut self, link: &Link, told: &mut Vec<Transition>) {
+    fn forget_address(&mut self, link: &Link, transitions: &mut Vec<Transition>) {
         self.lost_at = None;
         self.reachability = None;
         if let Some(address) = self.address.take() {
-            told.push(Transition::UplinkAddressLost { port: link.name.clone(), address });
+            transitions.push(Transition::UplinkAddressLost { port: link.name.clone(), address });
         }
     }
 
@@ -195,7 +195,14 @@ impl UplinkMemory {
     }
 
     /// Takes a new state; a renewal leaves `since` alone and tells nothing, another address begins anew.
-    fn enter(&mut self, link: &Link, state: UplinkState, another: bool, now: Instant, told: &mut Vec<Transition>) {
+    fn enter(
+        &mut self,
+        link: &Link,
+        state: UplinkState,
+        another: bool,
+        now: Instant,
+        transitions: &mut Vec<Transition>,
+    ) {
         let in_grace = self.lost_at.is_some();
         if in_grace {
             self.state = state;
@@ -207,7 +214,7 @@ impl UplinkMemory {
             self.since = now;
         }
         if settled != state {
-            told.push(Transition::UplinkState { port: link.name.clone(), from: settled, to: state });
+            transitions.push(Transition::UplinkState { port: link.name.clone(), from: settled, to: state });
         }
     }
 

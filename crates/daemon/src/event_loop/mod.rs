@@ -45,7 +45,7 @@ use crate::watch::service_manager::Signals;
 pub use lock::{InstanceLock, LockError};
 use outputs::Outputs;
 use reload::Loaded;
-use state_file::Keeper;
+use state_file::StateFile;
 use watchers::{Failure, Plans};
 
 /// Events that may wait while the loop works; the sources are held up beyond that, and list anew when the kernel overruns.
@@ -105,9 +105,9 @@ struct Daemon {
     /// once more when that has ended
     read_again: bool,
     /// names of the nodes that are worked on
-    drained: Keeper,
+    drained: StateFile,
     /// the alerts that users know of, by code and subject
-    known: Keeper,
+    known: StateFile,
     /// what those two could not write
     lost: mpsc::UnboundedReceiver<String>,
     state: State,
@@ -151,9 +151,9 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
     state.apply(&Event::Acknowledgement(acknowledged), clock::now());
     state.restore_drained(&drained.lines);
     let (ordered, requests) = mpsc::channel(16);
-    let (told, lost) = mpsc::unbounded_channel();
+    let (reported, lost) = mpsc::unbounded_channel();
     for damage in [known.damage.clone(), drained.damage.clone(), unclear].into_iter().flatten() {
-        let _ = told.send(damage);
+        let _ = reported.send(damage);
     }
     let [known_place, drained_place] = places;
     let asked = Questions::default();
@@ -169,8 +169,8 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
         loaded: mpsc::channel(1),
         reading: false,
         read_again: false,
-        drained: Keeper::spawn(drained_place, &drained, told.clone()),
-        known: Keeper::spawn(known_place, &known, told),
+        drained: StateFile::spawn(drained_place, &drained, reported.clone()),
+        known: StateFile::spawn(known_place, &known, reported),
         lost,
         state,
         plans,
@@ -273,7 +273,7 @@ impl Daemon {
         self.ping_at = next_aligned(interval);
         self.outputs.renew_lease();
         self.journal.expect(self.options.settings.nodes.len());
-        self.journal.tell_left_out();
+        self.journal.report_left_out();
         // Who came or went made lists of all nodes anew; not each time: many come together.
         let layout = self.state.nodes().layout;
         if std::mem::replace(&mut self.trimmed, layout) != layout {
@@ -314,8 +314,8 @@ impl Daemon {
         let (layout, now) = (self.state.nodes().layout, clock::now());
         // What time has changed until now is seen to with any event, and there is no tick for it any more.
         let due = self.state.next_deadline().is_some_and(|at| at <= now);
-        let told = self.state.apply(event, now);
-        self.outputs.nodes_changed(&self.state, &told);
+        let reported = self.state.apply(event, now);
+        self.outputs.nodes_changed(&self.state, &reported);
         // Nearly all rounds only confirm what is known, and a name is said again with each renewal.
         let confirms = match event {
             Event::Probe(Probe::Nodes(rounds)) => {
@@ -325,8 +325,8 @@ impl Daemon {
             Event::Dhcp(Dhcp::CallsItself { .. }) => layout == self.state.nodes().layout,
             _ => false,
         };
-        let news = due || !confirms || !told.is_empty();
-        transitions.extend(told);
+        let news = due || !confirms || !reported.is_empty();
+        transitions.extend(reported);
         news
     }
 
@@ -432,7 +432,7 @@ impl Daemon {
 
 /// Anybody on the cluster port can cause as many of these as they like.
 const fn is_of_strangers(event: &Event) -> bool {
-    matches!(event, Event::Neighbour(_) | Event::Lease(_) | Event::Dhcp(Dhcp::CallsItself { .. } | Dhcp::Said(_)))
+    matches!(event, Event::Neighbour(_) | Event::Lease(_) | Event::Dhcp(Dhcp::CallsItself { .. } | Dhcp::ServerLog(_)))
 }
 
 /// A moment of the boot clock as one that the runtime can wait for.

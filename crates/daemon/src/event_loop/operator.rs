@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_an_earlier_version_are_kept_where_they_say_which_alert_they_mean() {
+    fn lines_of_an_earlier_version_are_kept_where_they_report_which_alert_they_mean() {
         let kept = ["node-down rpi1 down", "node-down node=rpi2", "uplink-portal PORTAL", "uplink-none NO CABLE"];
         let (known, lost) = restored(&kept.map(str::to_owned).into());
         let wanted = ["node-down node=rpi1", "node-down node=rpi2", "uplink-none"].map(|line| line.parse().unwrap());

@@ -52,7 +52,7 @@ pub struct Outputs {
     status: StatusHandle,
     events: mpsc::Sender<Event>,
     /// the layout of the nodes that the status socket knows
-    layout_told: Option<u64>,
+    layout_reported: Option<u64>,
     status_line: String,
     /// as last handed to the panel: an equal value wakes nobody
     playlist: Option<Playlist>,
@@ -81,7 +81,7 @@ impl Outputs {
             panel: None,
             status,
             events: events.clone(),
-            layout_told: None,
+            layout_reported: None,
             status_line: String::new(),
             playlist: None,
             lights: None,
@@ -147,7 +147,7 @@ impl Outputs {
         }
         self.service.publish(settings, state, desired.service.as_ref());
         let layout = Some(state.nodes().layout);
-        if std::mem::replace(&mut self.layout_told, layout) != layout {
+        if std::mem::replace(&mut self.layout_reported, layout) != layout {
             self.status.nodes(status::nodes(state));
         }
         self.status.publish(status::snapshot(settings, state, desired));
@@ -159,8 +159,8 @@ impl Outputs {
     }
 
     /// The records of the nodes whose health is another, or that have booted further.
-    pub fn nodes_changed(&self, state: &State, told: &[Transition]) {
-        for transition in told {
+    pub fn nodes_changed(&self, state: &State, reported: &[Transition]) {
+        for transition in reported {
             if let Transition::NodeHealth { name, .. } | Transition::NodeStage { name } = transition {
                 status::node(state, name).into_iter().for_each(|node| self.status.node(node));
             }

@@ -10,35 +10,39 @@ use tokio::task::JoinHandle;
 
 use crate::decide::GatewayPlan;
 use crate::event::{ApplyError, Event, Output};
-use crate::reconcile::Sink;
+use crate::reconcile::Reconciler;
 use crate::reconcile::firewall::FirewallSink;
 use crate::reconcile::firewall::conntrack::ConntrackSink;
 use crate::reconcile::link::LinkSink;
 use crate::reconcile::routing::{self, RoutingSink};
-use crate::reconcile::worker::{self, Owed};
+use crate::reconcile::worker::{self, InFlight};
 
 /// The service manager hears no sign of life when an essential sink owes an answer for longer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A sink in its task, and the channel of what it should hold.
 #[derive(Debug)]
-struct Applier<S: Sink> {
+struct Applier<S: Reconciler> {
     desired: watch::Sender<Option<S::Desired>>,
-    owed: Owed,
+    in_flight: InFlight,
     task: JoinHandle<S>,
 }
 
-impl<S: Sink> Applier<S> {
+impl<S: Reconciler> Applier<S> {
     /// `anew` makes another sink should this one panic.
-    fn spawn(sink: S, anew: impl Fn() -> S + Send + 'static, events: &mpsc::Sender<Event>) -> Self {
+    fn spawn(reconciler: S, anew: impl Fn() -> S + Send + 'static, events: &mpsc::Sender<Event>) -> Self {
         let (desired, receiver) = watch::channel(None);
-        let owed = Owed::default();
-        Self { desired, task: tokio::spawn(worker::run(sink, anew, receiver, events.clone(), owed.clone())), owed }
+        let in_flight = InFlight::default();
+        Self {
+            desired,
+            task: tokio::spawn(worker::run(reconciler, anew, receiver, events.clone(), in_flight.clone())),
+            in_flight,
+        }
     }
 
     /// What it is, if it has owed an answer for longer than `patience`.
     fn overdue(&self, patience: Duration) -> Option<Output> {
-        self.owed.time().filter(|time| *time > patience).map(|_| S::OUTPUT)
+        self.in_flight.time().filter(|time| *time > patience).map(|_| S::OUTPUT)
     }
 
     /// An equal value wakes nobody.
@@ -139,7 +143,7 @@ mod tests {
     #[derive(Debug)]
     struct Moody;
 
-    impl Sink for Moody {
+    impl Reconciler for Moody {
         type Desired = bool;
         const OUTPUT: Output = Output::Routing;
 

@@ -33,7 +33,7 @@ struct Entry {
 
 /// Writes in its own task: a card that takes its time holds nothing up.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct StateFile {
     entries: mpsc::UnboundedSender<Entry>,
     /// given to be written last, or read at the start; what is on the disk only the writer knows
     given: BTreeSet<String>,
@@ -47,7 +47,7 @@ pub(super) struct Kept {
     pub damage: Option<String>,
 }
 
-impl Keeper {
+impl StateFile {
     /// `lost`: what could not be written and nobody waits for is told there.
     pub fn spawn(path: PathBuf, kept: &Kept, lost: mpsc::UnboundedSender<String>) -> Self {
         let (entries, orders) = mpsc::unbounded_channel();
@@ -64,7 +64,7 @@ impl Keeper {
         }
     }
 
-    /// As [`Keeper::keep`]; `reply` hears when the list is on the disk.
+    /// As [`StateFile::keep`]; `reply` hears when the list is on the disk.
     pub fn keep_for(&mut self, lines: &BTreeSet<String>, reply: Reply) {
         self.given.clone_from(lines);
         self.send(lines, Some(reply), false);
@@ -107,12 +107,12 @@ async fn write_all(
             }
             _ => {}
         }
-        let told = result
+        let reported = result
             .as_ref()
             .copied()
             .map_err(|error| format!("done, but not kept for the next start: {}: {error}", path.display()));
         for reply in replies {
-            let _ = reply.send(told.clone());
+            let _ = reply.send(reported.clone());
         }
         if result.is_ok() {
             on_disk = Some(lines);
@@ -179,26 +179,26 @@ mod tests {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
-    async fn kept(keeper: &mut Keeper, names: &[&str]) -> Result<(), String> {
-        let (reply, told) = oneshot::channel();
+    async fn kept(keeper: &mut StateFile, names: &[&str]) -> Result<(), String> {
+        let (reply, reported) = oneshot::channel();
         keeper.keep_for(&lines(names), reply);
-        told.await.unwrap()
+        reported.await.unwrap()
     }
 
     #[tokio::test]
-    async fn what_is_not_on_the_disk_is_said_each_time_and_written_when_the_disk_takes_it() {
+    async fn what_is_not_on_the_disk_is_reported_each_time_and_written_when_the_disk_takes_it() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let state = folder.join("state");
         let file = state.join("drained");
-        let (lost, mut told) = mpsc::unbounded_channel();
-        let mut keeper = Keeper::spawn(file.clone(), &Kept::default(), lost);
+        let (lost, mut reported) = mpsc::unbounded_channel();
+        let mut keeper = StateFile::spawn(file.clone(), &Kept::default(), lost);
         for attempt in 1..=2 {
             let refused = kept(&mut keeper, &["rpi1"]).await.unwrap_err();
             assert!(refused.contains("not kept for the next start"), "{attempt}: {refused}");
         }
         keeper.keep(&lines(&["rpi2"]));
-        assert!(told.recv().await.unwrap().contains("cannot be written"));
+        assert!(reported.recv().await.unwrap().contains("cannot be written"));
         fs::create_dir(&state).unwrap();
         kept(&mut keeper, &["rpi2"]).await.unwrap();
         assert_eq!(read(&file), Kept { lines: lines(&["rpi2"]), damage: None });
@@ -210,7 +210,7 @@ mod tests {
 
     /// One after the other for a while, each when the one before is answered. Returns how many were answered and the
     /// files that were seen.
-    async fn alternate(keeper: &mut Keeper, file: &Path, time: Duration) -> (usize, usize) {
+    async fn alternate(keeper: &mut StateFile, file: &Path, time: Duration) -> (usize, usize) {
         use std::os::unix::fs::MetadataExt;
         let (begin, mut answers, mut files) = (Instant::now(), 0, BTreeSet::new());
         while begin.elapsed() < time {
@@ -229,17 +229,17 @@ mod tests {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let file = folder.join("drained");
-        let (lost, _told) = mpsc::unbounded_channel();
-        let mut keeper = Keeper::spawn(file.clone(), &Kept::default(), lost);
+        let (lost, _reported) = mpsc::unbounded_channel();
+        let mut keeper = StateFile::spawn(file.clone(), &Kept::default(), lost);
         let (answers, files) = alternate(&mut keeper, &file, INTERVAL * 2).await;
         assert!((AT_ONCE as usize..AT_ONCE as usize + 5).contains(&answers), "{answers} answers, {files} files");
         // Many together are one write, and each is answered.
         let begin = Instant::now();
         let mut answers = Vec::new();
         for number in 0..100 {
-            let (reply, told) = oneshot::channel();
+            let (reply, reported) = oneshot::channel();
             keeper.keep_for(&lines(&[&format!("rpi{number}")]), reply);
-            answers.push(told);
+            answers.push(reported);
         }
         for answer in answers {
             answer.await.unwrap().unwrap();
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_costs_one_line_and_is_said() {
+    fn damage_costs_one_line_and_is_reported() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let file = folder.join("acknowledged");

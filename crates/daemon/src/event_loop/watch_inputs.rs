@@ -100,7 +100,7 @@ pub fn other_dhcp(settings: &Settings, state: &State) -> Option<DhcpWatchPlan> {
     let port = state.facts().link(index)?;
     let (cluster, name) = (&settings.cluster, port.name.clone());
     let ours = std::iter::once(&cluster.address).chain(&cluster.alternatives).map(Ipv4Net::addr).collect();
-    Some(DhcpWatchPlan { index, name, mac: port.mac?, generation, ours, strangers: state.strangers() })
+    Some(DhcpWatchPlan { index, name, mac: port.mac?, generation, ours, unknown_clients: state.unknown_clients() })
 }
 
 /// The ports of cluster and uplinks with a carrier, and the head's addresses there.

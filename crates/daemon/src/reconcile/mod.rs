@@ -18,7 +18,7 @@ use std::future::Future;
 use crate::event::{Applied, ApplyError, Output};
 
 /// Brings one output to a desired value.
-pub trait Sink: Send + 'static {
+pub trait Reconciler: Send + 'static {
     type Desired: Clone + PartialEq + Send + Sync + 'static;
     const OUTPUT: Output;
 

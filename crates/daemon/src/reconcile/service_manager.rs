@@ -9,31 +9,31 @@ use tracing::debug;
 
 /// The gateway does its work, or the settings have been taken.
 pub fn ready() {
-    tell(&[NotifyState::Ready]);
+    report(&[NotifyState::Ready]);
 }
 
 /// Settings are being read again; [`ready`] ends it.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(_) => tell(&[NotifyState::Reloading]),
+        Ok(now) => report(&[NotifyState::Reloading, now]),
+        Err(_) => report(&[NotifyState::Reloading]),
     }
 }
 
 /// The end has begun.
 pub fn stopping() {
-    tell(&[NotifyState::Stopping]);
+    report(&[NotifyState::Stopping]);
 }
 
 /// One line for `systemctl status`.
 pub fn status(line: &str) {
     // A line break would be read as the next assignment.
-    tell(&[NotifyState::Status(&line.replace('\n', " "))]);
+    report(&[NotifyState::Status(&line.replace('\n', " "))]);
 }
 
 /// The main loop lives.
 pub fn watchdog() {
-    tell(&[NotifyState::Watchdog]);
+    report(&[NotifyState::Watchdog]);
 }
 
 /// How often to call [`watchdog`]: half of what the unit's `WatchdogSec=` allows. `None` without a watchdog.
@@ -41,7 +41,7 @@ pub fn watchdog_interval() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|allowed| allowed / 2)
 }
 
-fn tell(state: &[NotifyState<'_>]) {
+fn report(state: &[NotifyState<'_>]) {
     // Nobody to tell is no fault of ours; the manager sees for itself when we are silent.
     if let Err(error) = sd_notify::notify(state) {
         debug!(%error, "the service manager was not notified");

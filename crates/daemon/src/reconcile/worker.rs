@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
-use super::Sink;
+use super::Reconciler;
 use super::error::Panicked;
 use crate::event::{Applied, ApplyError, ApplyReport, Event};
 use crate::supervise::{Backoff, catch_async};
@@ -17,9 +17,9 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_s
 
 /// Since when a sink owes the answer to an order. A failure is an answer; a panic is none.
 #[derive(Debug, Clone, Default)]
-pub struct Owed(Arc<Mutex<Option<Instant>>>);
+pub struct InFlight(Arc<Mutex<Option<Instant>>>);
 
-impl Owed {
+impl InFlight {
     /// For how long; `None`: nothing is owed.
     pub fn time(&self) -> Option<Duration> {
         self.since().map(|since| since.elapsed())
@@ -38,19 +38,19 @@ impl Owed {
     }
 }
 
-/// Runs `sink` until its channel closes. A failed value is tried again, backing off from 0.1 s to 10 s, or at once when a
+/// Runs `reconciler` until its channel closes. A failed value is tried again, backing off from 0.1 s to 10 s, or at once when a
 /// new value comes. Reports every success and each failure that differs from the one before. Gives the sink back at the end.
 ///
 /// One that panics gives way to a new one, made by `anew`, which gets the same value after the usual pause. A new value does
 /// not cut that short: what the old one held in the kernel may take a moment to go.
-pub async fn run<S: Sink>(
-    sink: S,
+pub async fn run<S: Reconciler>(
+    reconciler: S,
     anew: impl Fn() -> S + Send,
     mut desired: watch::Receiver<Option<S::Desired>>,
     events: mpsc::Sender<Event>,
-    owed: Owed,
+    in_flight: InFlight,
 ) -> S {
-    let mut work = Work { sink, anew, events, owed, held: None, failure: None, fell: false };
+    let mut work = Work { reconciler, anew, events, in_flight, held: None, failure: None, panicked: false };
     let mut retry = RETRY;
     loop {
         let value = desired.borrow_and_update().clone();
@@ -64,7 +64,7 @@ pub async fn run<S: Sink>(
         }
         if work.failure.is_some() {
             let pause = retry.pause();
-            let waited = if work.fell {
+            let waited = if work.panicked {
                 timeout(pause, desired.wait_for(|_| false)).await.map(|closed| closed.map(drop))
             } else {
                 timeout(pause, desired.changed()).await
@@ -75,50 +75,50 @@ pub async fn run<S: Sink>(
             woken = waited.unwrap_or(Ok(()));
         }
         if woken.is_err() || work.events.is_closed() {
-            return work.sink;
+            return work.reconciler;
         }
     }
 }
 
-struct Work<S: Sink, A> {
-    sink: S,
+struct Work<S: Reconciler, A> {
+    reconciler: S,
     anew: A,
     events: mpsc::Sender<Event>,
-    owed: Owed,
+    in_flight: InFlight,
     held: Option<S::Desired>,
     /// as reported last; `None` while all is well
     failure: Option<ApplyError>,
     /// the failure was a panic
-    fell: bool,
+    panicked: bool,
 }
 
-impl<S: Sink, A: Fn() -> S> Work<S, A> {
+impl<S: Reconciler, A: Fn() -> S> Work<S, A> {
     /// Applies `value` unless it is held.
     async fn carry_out(&mut self, value: S::Desired) {
         if self.failure.is_none() && self.held.as_ref() == Some(&value) {
             return;
         }
-        self.owed.begin();
-        match catch_async(self.sink.apply(&value)).await {
+        self.in_flight.begin();
+        match catch_async(self.reconciler.apply(&value)).await {
             Ok(Ok(applied)) => {
-                self.owed.settle();
+                self.in_flight.settle();
                 self.held = Some(value);
                 self.failure = None;
                 self.report(Ok(applied)).await;
             }
             Ok(Err(error)) => {
-                self.owed.settle();
-                self.fell = false;
+                self.in_flight.settle();
+                self.panicked = false;
                 self.fail(error).await;
             }
-            Err(panic) => self.fall(Panicked::new("the applier", &panic).into()).await,
+            Err(panic) => self.on_panic(Panicked::new("the applier", &panic).into()).await,
         }
     }
 
     /// A new sink first: who reads the report finds it in place.
-    async fn fall(&mut self, panic: ApplyError) {
-        self.sink = (self.anew)();
-        self.fell = true;
+    async fn on_panic(&mut self, panic: ApplyError) {
+        self.reconciler = (self.anew)();
+        self.panicked = true;
         self.fail(panic).await;
     }
 
@@ -155,7 +155,7 @@ mod tests {
     #[derive(Debug)]
     struct Clumsy(Arc<Story>);
 
-    impl Sink for Clumsy {
+    impl Reconciler for Clumsy {
         type Desired = u32;
         const OUTPUT: Output = Output::Link;
 
@@ -174,7 +174,7 @@ mod tests {
         story: Arc<Story>,
         desired: watch::Sender<Option<u32>>,
         events: mpsc::Receiver<Event>,
-        owed: Owed,
+        in_flight: InFlight,
         task: tokio::task::JoinHandle<Clumsy>,
     }
 
@@ -182,18 +182,18 @@ mod tests {
         let story = Arc::new(Story::default());
         let (desired, receiver) = watch::channel(Some(first));
         let (sender, events) = mpsc::channel(16);
-        let owed = Owed::default();
+        let in_flight = InFlight::default();
         let again = Arc::clone(&story);
         let anew = move || {
             again.made.fetch_add(1, Ordering::SeqCst);
             Clumsy(Arc::clone(&again))
         };
-        let task = tokio::spawn(run(Clumsy(Arc::clone(&story)), anew, receiver, sender, owed.clone()));
-        Bench { story, desired, events, owed, task }
+        let task = tokio::spawn(run(Clumsy(Arc::clone(&story)), anew, receiver, sender, in_flight.clone()));
+        Bench { story, desired, events, in_flight, task }
     }
 
     impl Bench {
-        async fn told(&mut self) -> Result<Applied, String> {
+        async fn reported(&mut self) -> Result<Applied, String> {
             match timeout(Duration::from_secs(5), self.events.recv()).await {
                 Ok(Some(Event::Applied(report))) => report.result.map_err(|error| error.message),
                 other => panic!("no report: {other:?}"),
@@ -205,26 +205,26 @@ mod tests {
         }
     }
 
-    fn story(tell: impl AsyncFnOnce()) {
-        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(tell());
+    fn story(report: impl AsyncFnOnce()) {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(report());
     }
 
     #[test]
-    fn a_panic_is_told_once_and_a_new_sink_gets_the_same_value_backing_off() {
+    fn a_panic_is_reported_once_and_a_new_sink_gets_the_same_value_backing_off() {
         story(async || {
             let begun = Instant::now();
             let mut bench = bench(93);
-            assert_eq!(bench.told().await, Err("the applier panicked and begins again: stumbled".into()));
-            assert!(bench.owed.time().is_some(), "a panic is no answer");
+            assert_eq!(bench.reported().await, Err("the applier panicked and begins again: stumbled".into()));
+            assert!(bench.in_flight.time().is_some(), "a panic is no answer");
             assert_eq!(
-                bench.told().await,
+                bench.reported().await,
                 Ok(Applied::Link { unkept: None }),
                 "the second and third panic are no news"
             );
             assert_eq!(bench.applied(), [93; 4]);
             assert_eq!(bench.story.made.load(Ordering::SeqCst), 3);
             assert!(begun.elapsed() >= Duration::from_millis(100 + 200 + 400), "{:?}", begun.elapsed());
-            assert_eq!(bench.owed.time(), None);
+            assert_eq!(bench.in_flight.time(), None);
         });
     }
 
@@ -232,13 +232,13 @@ mod tests {
     fn after_a_panic_the_pause_is_kept_and_the_end_is_not_held_up() {
         story(async || {
             let mut bench = bench(1000);
-            assert!(bench.told().await.is_err());
+            assert!(bench.reported().await.is_err());
             bench.desired.send_replace(Some(7));
             tokio::time::sleep(Duration::from_millis(20)).await;
             assert_eq!(bench.applied(), [1000], "a new value waits its turn");
-            assert_eq!(bench.told().await, Ok(Applied::Link { unkept: None }));
+            assert_eq!(bench.reported().await, Ok(Applied::Link { unkept: None }));
             bench.desired.send_replace(Some(1000));
-            assert!(bench.told().await.is_err());
+            assert!(bench.reported().await.is_err());
             drop(bench.desired);
             timeout(Duration::from_millis(50), bench.task).await.unwrap().unwrap();
         });
@@ -248,11 +248,11 @@ mod tests {
     fn an_order_is_owed_until_its_answer_and_a_refusal_is_one() {
         story(async || {
             let mut bench = bench(13);
-            assert_eq!(bench.told().await, Err("unlucky".into()));
-            assert_eq!(bench.owed.time(), None);
+            assert_eq!(bench.reported().await, Err("unlucky".into()));
+            assert_eq!(bench.in_flight.time(), None);
             bench.desired.send_replace(Some(14));
             tokio::time::sleep(Duration::from_millis(30)).await;
-            assert!(bench.owed.time().unwrap() >= Duration::from_millis(20));
+            assert!(bench.in_flight.time().unwrap() >= Duration::from_millis(20));
         });
     }
 }

@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn whatever_is_in_the_way_is_told_with_its_remedy() {
+    async fn whatever_is_in_the_way_is_reported_with_its_remedy() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let remedy = |path: &Path| remedy(&Bound::at(path, 0o600).unwrap_err(), "control.socket");

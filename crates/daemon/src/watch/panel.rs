@@ -114,7 +114,7 @@ mod tests {
     const PLUGGED: &[u8] = b"add@/devices/usb1/hidraw0\0ACTION=add\0DEVPATH=/devices/usb1/hidraw0\0SUBSYSTEM=hidraw\0";
 
     #[test]
-    fn a_stick_and_a_backpack_are_told_apart_and_a_mouse_click_is_nothing() {
+    fn a_stick_and_a_backpack_are_reported_apart_and_a_mouse_click_is_nothing() {
         assert_eq!(parse(PLUGGED), Some(Hotplug::Indicator));
         assert_eq!(parse(b"remove@/x\0ACTION=remove\0SUBSYSTEM=i2c-dev\0"), Some(Hotplug::Display));
         assert_eq!(parse(b"change@/x\0ACTION=change\0SUBSYSTEM=hidraw\0"), None);
@@ -134,18 +134,18 @@ mod tests {
 
     /// A stick with a loose plug, a hundred times a second for ten seconds.
     #[test]
-    fn the_first_plug_is_told_at_once_a_flood_at_a_steady_pace_and_the_last_one_in_any_case() {
+    fn the_first_plug_is_reported_at_once_a_flood_at_a_steady_pace_and_the_last_one_in_any_case() {
         let begin = Instant::now();
         let mut waiting = Waiting::new(begin);
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for tick in 0..1000 {
             let now = begin + tick * Duration::from_millis(10);
             waiting.add(&[Hotplug::Indicator], now);
-            told.extend(waiting.take_due(now).into_iter().map(|device| (device, now - begin)));
+            reported.extend(waiting.take_due(now).into_iter().map(|device| (device, now - begin)));
         }
-        assert_eq!(told.first(), Some(&(Hotplug::Indicator, Duration::ZERO)));
+        assert_eq!(reported.first(), Some(&(Hotplug::Indicator, Duration::ZERO)));
         let most = usize::try_from(ROW).unwrap() + 20;
-        assert!((20..=most).contains(&told.len()), "{} in ten seconds", told.len());
+        assert!((20..=most).contains(&reported.len()), "{} in ten seconds", reported.len());
         let last = waiting.next().expect("the last of them waits");
         assert!(last <= begin + Duration::from_secs(11));
         assert_eq!(waiting.take_due(last), [Hotplug::Indicator]);

@@ -57,7 +57,7 @@ impl Picture<'_> {
     /// On a small terminal: what is told and the panel above all, then the keys, then as many facts as there is room for.
     fn dense(&self, mut facts: Vec<String>, keys: Vec<String>) -> Vec<String> {
         let rows = self.style.rows;
-        let mut lines = vec![self.told()];
+        let mut lines = vec![self.reported()];
         lines.extend(self.panel(rows.saturating_sub(lines.len() + keys.len())));
         facts.truncate(rows.saturating_sub(lines.len() + keys.len()));
         lines.extend(facts);
@@ -72,13 +72,13 @@ impl Picture<'_> {
         for caption in self.captions.get(earlier.saturating_sub(2)..earlier).unwrap_or_default() {
             lines.push(format!("   {}", self.dim(&self.cut(caption))));
         }
-        lines.push(self.told());
+        lines.push(self.reported());
         lines.push(String::new());
         lines
     }
 
     /// The newest caption.
-    fn told(&self) -> String {
+    fn reported(&self) -> String {
         let caption = self.captions.last().map_or("", String::as_str);
         format!(" ▸ {}", self.strong(&self.cut(caption)))
     }
@@ -187,7 +187,7 @@ pub fn facts(status: &Snapshot) -> Vec<(String, String)> {
     for alert in &status.alerts {
         // Several of one kind are one fact: told apart they would take turns in being the news.
         match facts.iter_mut().find(|(known, _)| alert.code == **known) {
-            Some((_, told)) => *told += &format!("; {}", alert.text),
+            Some((_, reported)) => *reported += &format!("; {}", alert.text),
             None => facts.push((alert.code.to_string(), alert.text.to_string())),
         }
     }
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn without_colour_there_is_no_escape_sequence_and_everything_is_said() {
+    fn without_colour_there_is_no_escape_sequence_and_everything_is_reported() {
         let text = picture(&status(), false);
         assert!(!text.contains('\x1b'), "{text:?}");
         for words in ["rpi2 dies", "10.99.0.126", "double-blink", "rpi2 down", "warning"] {
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_that_is_too_small_still_shows_what_is_told_and_the_panel() {
+    fn a_terminal_that_is_too_small_still_shows_what_is_reported_and_the_panel() {
         let (status, captions) = (status(), vec!["rpi2 dies".to_owned(); 3]);
         let keys = "[c]able  [n]ode  [v]enue  [o]verlap  [f]lush rules  [s]witch forwarding off  [p]ortal  [q]uit";
         for (columns, rows) in [(60, 15), (40, 10), (40, 6)] {

@@ -10,8 +10,8 @@ use bramblegate_api::status::{NodeHealth, Snapshot, UplinkState};
 
 use super::{Args, is_plain, picture};
 use crate::file::Internet;
-use crate::play::{Audience, play};
-use crate::world::Finger;
+use crate::play::{Observer, play};
+use crate::world::Input;
 use crate::{Error, Result, Venue, World};
 use bramblegate::cli::panel::Style;
 use bramblegate::cli::status::DEFAULT_SOCKET;
@@ -97,7 +97,7 @@ struct Show {
     /// a key that has not been acted on yet
     pressed: Option<Deed>,
     captions: Vec<String>,
-    told: BTreeMap<String, String>,
+    reported: BTreeMap<String, String>,
     missing: Option<String>,
     /// what was expected and has been seen
     seen: usize,
@@ -122,7 +122,7 @@ impl Show {
             keys: if is_plain(args) { std::sync::mpsc::channel().1 } else { terminal::keys() },
             pressed: None,
             captions: Vec::new(),
-            told: BTreeMap::new(),
+            reported: BTreeMap::new(),
             missing: None,
             seen: 0,
             unreached: 0,
@@ -227,8 +227,8 @@ impl Show {
             Deed::Forwarding => world.act(&crate::file::Action::ForwardingOff)?,
             Deed::Portal => world.internet(&port, if self.portal { Internet::Open } else { Internet::Portal })?,
             Deed::Renew => world.renew(&port)?,
-            Deed::Acknowledge => world.press(Finger::Acknowledge, Duration::ZERO)?,
-            Deed::NextPage => world.press(Finger::Next, Duration::ZERO)?,
+            Deed::Acknowledge => world.press(Input::Acknowledge, Duration::ZERO)?,
+            Deed::NextPage => world.press(Input::Next, Duration::ZERO)?,
             Deed::Venue | Deed::Overlap => return self.travel(world, deed == Deed::Overlap, &port),
             Deed::Quit => return Ok(()),
         }
@@ -286,17 +286,18 @@ impl Show {
         screen.show(&picture.lines(), style.rows);
     }
 
-    fn tell_changes(&mut self, status: &Snapshot) {
+    fn report_changes(&mut self, status: &Snapshot) {
         let facts = picture::facts(status);
-        let gone: Vec<String> = self.told.keys().filter(|key| !facts.iter().any(|(k, _)| k == *key)).cloned().collect();
+        let gone: Vec<String> =
+            self.reported.keys().filter(|key| !facts.iter().any(|(k, _)| k == *key)).cloned().collect();
         for key in gone {
-            self.told.remove(&key);
+            self.reported.remove(&key);
             self.print(&key, "(no longer)");
         }
         for (key, words) in facts {
-            if self.told.get(&key) != Some(&words) {
+            if self.reported.get(&key) != Some(&words) {
                 self.print(&key, &words);
-                self.told.insert(key, words);
+                self.reported.insert(key, words);
             }
         }
     }
@@ -325,7 +326,7 @@ fn toggle<'w>(state: &mut bool, on: &'w str, off: &'w str) -> &'w str {
     if *state { on } else { off }
 }
 
-impl Audience for Show {
+impl Observer for Show {
     fn caption(&mut self, text: &str) {
         if self.screen.is_none() {
             self.print(">>>", text);
@@ -353,7 +354,7 @@ impl Audience for Show {
         if self.screen.is_some() {
             self.draw(world, status);
         } else if let Some(status) = status {
-            self.tell_changes(status);
+            self.report_changes(status);
         }
         if let Some(code) = world.gateway().and_then(|gateway| gateway.ended()) {
             self.missing = Some(format!("the gateway ended with exit code {code}:\n{}", world.journal()));
@@ -386,7 +387,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_key_of_the_line_does_what_it_says_and_no_other_does_anything() {
+    fn every_key_of_the_line_does_what_it_reports_and_no_other_does_anything() {
         let line = key_line();
         let offered: Vec<char> = line.split('[').skip(1).filter_map(|words| words.chars().next()).collect();
         let deeds: Vec<Deed> = offered.iter().filter_map(|key| deed(*key)).collect();

@@ -38,7 +38,7 @@ fn a_plain_venue_reads_with_its_defaults() {
 }
 
 #[test]
-fn every_fault_is_told_with_its_place() {
+fn every_fault_is_reported_with_its_place() {
     let text = "purpose = 3\n[[network]]\naddres = \"10.0.0.1/8\"\nmtu = 3\n[[step]]\ndo = \"explode\"\n";
     let error = Venue::parse("bad.toml", text).unwrap_err().0;
     let lines: Vec<&str> = error.lines().collect();
@@ -49,7 +49,7 @@ fn every_fault_is_told_with_its_place() {
 }
 
 #[test]
-fn text_that_is_no_toml_is_told_with_its_place() {
+fn text_that_is_no_toml_is_reported_with_its_place() {
     assert!(Venue::parse("x.toml", "purpose = \n").unwrap_err().0.starts_with("x.toml:1:"));
 }
 
@@ -83,7 +83,7 @@ fn every_venue_of_the_tree_reads() {
 }
 
 #[test]
-fn what_is_no_toml_is_told_in_words() {
+fn what_is_no_toml_is_reported_in_words() {
     let error = Venue::parse("a", "purpose wanted").unwrap_err().to_string();
     assert!(error.starts_with("a:1:9: this is no TOML: expected an equals, found "), "{error}");
 }

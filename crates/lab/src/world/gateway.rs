@@ -20,7 +20,7 @@ const TOUCH: Duration = Duration::from_millis(100);
 
 /// The buttons of the played world, by their lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finger {
+pub enum Input {
     Next = 17,
     Acknowledge = 27,
     Power = 22,
@@ -95,9 +95,9 @@ impl World {
              [buttons]\nchip = \"emulator:{HOME}/buttons\"\nnext = {}\nacknowledge = {}\npower = {}\n\
              [status]\nsocket = \"{HOME}/status.sock\"\n",
             ports.join(", "),
-            Finger::Next as u32,
-            Finger::Acknowledge as u32,
-            Finger::Power as u32,
+            Input::Next as u32,
+            Input::Acknowledge as u32,
+            Input::Power as u32,
         );
         for number in 1..=wiring::NODES {
             let address = wiring::node_address(number);
@@ -113,11 +113,11 @@ impl World {
     }
 
     /// Puts a finger on a button for so long; returns at once where that is no time.
-    pub fn press(&self, finger: Finger, hold: Duration) -> Result<()> {
+    pub fn press(&self, input: Input, hold: Duration) -> Result<()> {
         let file = format!("{HOME}/buttons");
         // For reading too: so it does not wait for a gateway that is gone.
         let mut fifo = fs::OpenOptions::new().read(true).write(true).open(&file).map_err(while_doing(&file))?;
-        let line = finger as u32;
+        let line = input as u32;
         // Ground is pressed. A touch is told at once with the times that it would have had.
         let mut edge = |at: Duration, level: u8| {
             fifo.write_all(format!("{} {line} {level}\n", at.as_nanos()).as_bytes()).map_err(while_doing(&file))

@@ -3,7 +3,7 @@
 mod events;
 mod gateway;
 
-pub use gateway::Finger;
+pub use gateway::Input;
 
 use std::fs;
 use std::path::{Path, PathBuf};

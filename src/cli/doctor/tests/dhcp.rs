@@ -10,7 +10,7 @@ fn serves(more: &str) -> String {
 }
 
 #[test]
-fn nodes_that_would_be_told_no_time_server_are_a_hint_and_no_finding() {
+fn nodes_that_would_be_reported_no_time_server_are_a_hint_and_no_finding() {
     let head = |name: &str, more: &str| Head::new(name).set(&serves(more)).with("/usr/sbin/dnsmasq", "");
     let stock = head("time1", "").with("/etc/systemd/timesyncd.conf", "[Time]\n#NTP=\n");
     let [hint] = &stock.hints()[..] else { panic!("{:#?}", stock.hints()) };
@@ -41,7 +41,7 @@ fn nodes_that_would_be_told_no_time_server_are_a_hint_and_no_finding() {
 }
 
 #[test]
-fn a_folder_of_boot_files_that_is_missing_or_closed_is_told() {
+fn a_folder_of_boot_files_that_is_missing_or_closed_is_reported() {
     let head = |name: &str| {
         let settings = serves("ntp = \"off\"\n[cluster.netboot]\nroot = \"/srv/boot/tftp\"\n");
         Head::new(name).set(&settings).with("/usr/sbin/dnsmasq", "")

@@ -1,10 +1,10 @@
 //! Addresses for the nodes: who else serves them on the cluster port, and that none is left.
 
-use crate::decide::alert::Alert;
-use crate::event::alert::AlertCode;
-use super::raise::{alert};
+use super::raise::alert;
 use crate::config::Settings;
+use crate::decide::alert::Alert;
 use crate::decide::dhcp::{Verdict, verdict};
+use crate::event::alert::AlertCode;
 use crate::facts::State;
 use crate::facts::dhcp::OtherServers;
 

@@ -1,10 +1,10 @@
 //! Other programs' rules in the way of what the nodes send and of what is promised to them and to the venue.
 
+use super::raise::of_port;
 use crate::decide::alert::Alert;
-use crate::event::alert::AlertCode;
-use super::raise::{of_port};
 use crate::decide::alert::{Part, Severity, Subject};
 use crate::decide::firewall::traffic;
+use crate::event::alert::AlertCode;
 use crate::event::{Blocker, Traffic, printable_line};
 use crate::facts::State;
 

@@ -1,13 +1,13 @@
 //! Ports of the head that lead nowhere, or hide what the head itself offers.
 
-use crate::decide::alert::Alert;
-use crate::event::alert::AlertCode;
-use super::raise::{alert};
+use super::raise::alert;
 use crate::config::{Allow, Forward, Settings, Transport};
 use crate::decide::Overlap;
+use crate::decide::alert::Alert;
 use crate::decide::alert::Subject;
 use crate::decide::cluster::Placement;
 use crate::decide::forward::{NoWay, name, target, way};
+use crate::event::alert::AlertCode;
 use crate::facts::State;
 
 /// Of each forwarded port what is not as its owner expects.

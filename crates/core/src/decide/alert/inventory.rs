@@ -3,7 +3,7 @@
 use super::super::alert::{Alert, AlertCode, Severity, Subject};
 use super::raise::of_port;
 use crate::facts::State;
-use crate::facts::node::{Homonym, Misplaced, NodeState, Nodes, Origin};
+use crate::facts::node::{NameConflict, NodeState, Nodes, Origin, WrongDevice};
 use std::collections::BTreeMap;
 
 /// This many of a kind are named.
@@ -13,7 +13,7 @@ pub fn alerts(state: &State, raised: &mut Vec<Alert>) {
     let nodes = state.nodes();
     raised.extend(nodes.misplaced().take(NAMED).map(|misplaced| swapped(&misplaced)));
     raised.extend(contested(nodes));
-    raised.extend(homonyms(nodes));
+    raised.extend(name_conflict(nodes));
     raised.extend(named_as_the_head(state));
     raised.extend(flood(state));
 }
@@ -23,7 +23,7 @@ fn flood(state: &State) -> Vec<Alert> {
     let Some(flood) = state.nodes().flood(state.now()) else { return Vec::new() };
     let port = state.cluster_port().map_or("the cluster port", |port| &port.name);
     let most = Nodes::most_found(state.settings());
-    let strangers = flood.strangers.map(|count| {
+    let unknown_clients = flood.unknown_clients.map(|count| {
         let text = format!(
             "{port} is flooded from hardware addresses that are not known: {count} or more are not listed, for {most} is the most; find \
              the cable that they come by (the lights of the switch, its table of addresses, tcpdump -i {port} -e arp) and unplug \
@@ -40,7 +40,7 @@ fn flood(state: &State) -> Vec<Alert> {
         // The name itself is what changes.
         Alert::new(AlertCode::NodeFlood, Subject::Board(mac), text).shown_as(format!("NAMES {mac}"))
     });
-    strangers.into_iter().chain(restless).collect()
+    unknown_clients.into_iter().chain(restless).collect()
 }
 
 /// The settings say so; the head may have been renamed since they were checked.
@@ -51,8 +51,8 @@ fn named_as_the_head(state: &State) -> Option<Alert> {
     Some(Alert::new(AlertCode::NodeNamedAsHead, Subject::Node(node.name.clone()), text))
 }
 
-fn swapped(misplaced: &Misplaced<'_>) -> Alert {
-    let Misplaced { address, mac, owner, node } = misplaced;
+fn swapped(misplaced: &WrongDevice<'_>) -> Alert {
+    let WrongDevice { address, mac, owner, node } = misplaced;
     let wanted = owner.written_mac.map_or_else(String::new, |mac| mac.to_string());
     let text = match node.filter(|node| node.origin == Origin::Settings) {
         Some(node) => format!(
@@ -76,13 +76,13 @@ fn contested(nodes: &Nodes) -> impl Iterator<Item = Alert> + '_ {
 }
 
 /// One alert for each name, however many want it: fresh systems all call themselves the same.
-fn homonyms(nodes: &Nodes) -> Vec<Alert> {
-    let mut by_name: BTreeMap<&str, (Homonym<'_>, Vec<&NodeState>)> = BTreeMap::new();
-    for homonym in nodes.homonyms() {
-        let name = homonym.holder.map_or(homonym.wanted, |holder| &holder.name);
-        by_name.entry(name).or_insert_with(|| (homonym, Vec::new())).1.push(homonym.node);
+fn name_conflict(nodes: &Nodes) -> Vec<Alert> {
+    let mut by_name: BTreeMap<&str, (NameConflict<'_>, Vec<&NodeState>)> = BTreeMap::new();
+    for name_conflict in nodes.name_conflict() {
+        let name = name_conflict.holder.map_or(name_conflict.wanted, |holder| &holder.name);
+        by_name.entry(name).or_insert_with(|| (name_conflict, Vec::new())).1.push(name_conflict.node);
     }
-    let told = by_name.into_iter().take(NAMED).map(|(name, (Homonym { holder: with, is_heads, .. }, others))| {
+    let reported = by_name.into_iter().take(NAMED).map(|(name, (NameConflict { holder: with, is_heads, .. }, others))| {
         let listed: Vec<&str> = others.iter().take(NAMED).map(|node| node.name.as_str()).collect();
         let more = if others.len() > listed.len() { ", …" } else { "" };
         let whose = match with {
@@ -100,5 +100,5 @@ fn homonyms(nodes: &Nodes) -> Vec<Alert> {
         let severity = if named { Severity::Warning } else { Severity::Notice };
         Alert::new(AlertCode::NodeDuplicateName, Subject::Node(name.to_owned()), text).graded(severity)
     });
-    told.collect()
+    reported.collect()
 }

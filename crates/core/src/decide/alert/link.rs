@@ -27,7 +27,7 @@ pub fn drops(state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
     for (rule, example) in state.firewall().drops.standing() {
         let latest = example.map_or_else(String::new, |address| format!(", as from {address}"));
         let (text, part) = match rule {
-            COMMENT_NOT_OURS => (strangers(state, placement, example, &latest), Part::Strangers),
+            COMMENT_NOT_OURS => (unknown_clients(state, placement, example, &latest), Part::Strangers),
             COMMENT_SPOOFED => {
                 let text = format!(
                     "a computer at an uplink sends to the nodes from an address of the cluster{latest}, and our rules drop it, because the answers would stay in the cluster: if it is yours, give it an address outside {}",
@@ -55,7 +55,7 @@ pub fn drops(state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
 }
 
 /// Boards on the cluster port with addresses of another network: perhaps one that the head has an address in.
-fn strangers(state: &State, placement: &Placement, example: Option<Ipv4Addr>, latest: &str) -> String {
+fn unknown_clients(state: &State, placement: &Placement, example: Option<Ipv4Addr>, latest: &str) -> String {
     let cluster = placement.address.trunc();
     let port = state.cluster_port().map_or("the cluster port", |link| link.name.as_str());
     let held = state.cluster_port().map_or(&[][..], |link| state.facts().addresses(link.index));

@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
+use super::raise::of_port;
 use crate::decide::alert::Alert;
-use crate::event::alert::AlertCode;
-use super::raise::{of_port};
 use crate::decide::alert::{Severity, Subject};
 use crate::decide::cluster::Placement;
 use crate::decide::{ROUTE_PROTOCOL, RULE_PREFERENCE};
+use crate::event::alert::AlertCode;
 use crate::event::{Astray, Rule};
 use crate::facts::State;
 use crate::facts::link::mirror::TABLE_MAIN;

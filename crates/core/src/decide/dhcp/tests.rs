@@ -139,20 +139,20 @@ fn when_the_cluster_moves_the_range_moves_along() {
 }
 
 #[test]
-fn the_time_is_told_by_the_head_or_by_whom_it_asks() {
+fn the_time_is_reported_by_the_head_or_by_whom_it_asks() {
     let settings = settings("");
     let time =
         |served, server: &str| [alone(), Event::Vital(Vital::Time { served, servers: vec![server.parse().unwrap()] })];
-    let told = |settings: &Settings, events: &[Event]| {
+    let reported = |settings: &Settings, events: &[Event]| {
         let state = head(settings, "10.99.0.126/24", "10.99.0.1", events);
         let servers = served(settings, &state).unwrap().dhcp.unwrap().time_servers;
         servers.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
-    assert_eq!(told(&settings, &time(true, "10.99.0.1")), ["192.168.50.1"]);
-    assert_eq!(told(&settings, &time(false, "10.99.0.1")), ["10.99.0.1"]);
-    assert_eq!(told(&settings, &time(false, "127.0.0.1")), Vec::<String>::new());
-    assert_eq!(told(&self::settings("ntp = \"off\"\n"), &time(true, "10.99.0.1")), Vec::<String>::new());
-    assert_eq!(told(&self::settings("ntp = \"10.1.1.1\"\n"), &time(true, "10.99.0.1")), ["10.1.1.1"]);
+    assert_eq!(reported(&settings, &time(true, "10.99.0.1")), ["192.168.50.1"]);
+    assert_eq!(reported(&settings, &time(false, "10.99.0.1")), ["10.99.0.1"]);
+    assert_eq!(reported(&settings, &time(false, "127.0.0.1")), Vec::<String>::new());
+    assert_eq!(reported(&self::settings("ntp = \"off\"\n"), &time(true, "10.99.0.1")), Vec::<String>::new());
+    assert_eq!(reported(&self::settings("ntp = \"10.1.1.1\"\n"), &time(true, "10.99.0.1")), ["10.1.1.1"]);
 }
 
 #[test]
@@ -178,12 +178,12 @@ fn a_venue_that_gives_us_a_leased_address_moves_the_cluster_and_the_lease_that_m
         host_name: None,
         valid_for: None,
     };
-    let mut tell = |change| {
+    let mut report = |change| {
         state.apply(&Event::Lease(change), Instant::default());
         overlap(&state)
     };
-    assert_eq!(tell(Change::Present(lease("192.168.50.104"))), Overlap::Routed);
-    assert_eq!(tell(Change::Present(lease("192.168.50.105"))), Overlap::Renumbered);
-    assert_eq!(tell(Change::Present(lease("10.213.50.105"))), Overlap::Renumbered, "it is the same one");
-    assert_eq!(tell(Change::Gone(lease("10.213.50.105"))), Overlap::Renumbered, "the node may still be there");
+    assert_eq!(report(Change::Present(lease("192.168.50.104"))), Overlap::Routed);
+    assert_eq!(report(Change::Present(lease("192.168.50.105"))), Overlap::Renumbered);
+    assert_eq!(report(Change::Present(lease("10.213.50.105"))), Overlap::Renumbered, "it is the same one");
+    assert_eq!(report(Change::Gone(lease("10.213.50.105"))), Overlap::Renumbered, "the node may still be there");
 }

@@ -160,7 +160,7 @@ fn cluster_to_uplink(input: &RulesetInput) -> Chain {
 
 fn uplink_to_cluster(input: &RulesetInput) -> Chain {
     let mut rules = vec![clamped(), established(), rule([Match::Invalid], Action::Drop, "belongs to no connection")];
-    rules.extend(strangers(input));
+    rules.extend(unknown_clients(input));
     rules.extend(forwarded::accepted(input));
     rules.push(rule([], Action::Drop, "nothing new from the uplink to the nodes"));
     chain("uplink_to_cluster", rules)
@@ -187,7 +187,7 @@ fn noted<const N: usize>(matches: [Match; N], comment: &str) -> [Rule; 2] {
 }
 
 /// Cluster addresses do not live at the venue, unless the venue uses the same subnet.
-fn strangers(input: &RulesetInput) -> impl Iterator<Item = Rule> {
+fn unknown_clients(input: &RulesetInput) -> impl Iterator<Item = Rule> {
     let networks = if input.overlap_routed { &[][..] } else { input.cluster_networks.as_slice() };
     networks.iter().flat_map(|net| noted([Match::Source(net.trunc().into())], COMMENT_SPOOFED))
 }

@@ -62,7 +62,7 @@ fn one_device_makes_no_flow_table() {
 }
 
 #[test]
-fn every_rule_says_whose_it_is_and_fits_the_kernel() {
+fn every_rule_reports_whose_it_is_and_fits_the_kernel() {
     let ruleset = build(&home());
     for rule in ruleset.chains.iter().flat_map(|chain| &chain.rules) {
         assert!(rule.comment.starts_with("bramblegate: "), "{rule}");
@@ -238,7 +238,7 @@ fn a_port_to_a_node_that_is_down_refuses_what_would_open_a_connection_and_nothin
 }
 
 #[test]
-fn what_is_hidden_is_told_with_the_ports_that_hide_it() {
+fn what_is_hidden_is_reported_with_the_ports_that_hide_it() {
     let rules = build(&home());
     let (networks, ports) = rules.hidden();
     assert_eq!(networks.into_iter().collect::<Vec<_>>(), ["192.168.50.0/24".parse().unwrap()]);
@@ -246,7 +246,7 @@ fn what_is_hidden_is_told_with_the_ports_that_hide_it() {
 }
 
 #[test]
-fn answers_are_marked_only_where_their_source_does_not_say_where_they_belong() {
+fn answers_are_marked_only_where_their_source_does_not_report_where_they_belong() {
     let rules = build(&home());
     let opened = chain(&rules, "opened").to_string();
     for port in ["eth1", "wlan0", "lo"] {

@@ -42,7 +42,7 @@ fn what_is_kept_is_read_back() {
 }
 
 #[test]
-fn words_of_the_panel_that_were_kept_are_read_where_they_say_which_alert_it_was() {
+fn words_of_the_panel_that_were_kept_are_read_where_they_report_which_alert_it_was() {
     let port = |name: &str| Subject::Port(name.to_owned());
     let node = |name: &str| Subject::Node(name.to_owned());
     for (line, meant) in [

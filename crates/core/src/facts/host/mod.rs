@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sagging_supply_is_told_for_a_minute_after_it_has_recovered() {
+    fn a_sagging_supply_is_reported_for_a_minute_after_it_has_recovered() {
         let mut vitals = Vitals::default();
         vitals.judge(&Head { under_voltage: Some(true), ..Head::default() }, &LIMITS, at(0));
         vitals.refresh(at(500));
@@ -262,15 +262,15 @@ mod tests {
     #[test]
     fn of_an_interface_that_went_nothing_is_kept() {
         let mut state = State::new(crate::facts::tests::settings(), at(0));
-        let mut told = |index, servers: &[&str]| {
+        let mut transitions = |index, servers: &[&str]| {
             let servers = servers.iter().map(|server| server.parse().unwrap()).collect();
             state.apply_vital(&Vital::Resolvers { index, servers });
             state.vitals.resolvers.len()
         };
-        assert_eq!(told(0, &["10.99.0.1"]), 1);
+        assert_eq!(transitions(0, &["10.99.0.1"]), 1);
         for index in 7..70 {
-            assert_eq!(told(index, &["10.98.0.1"]), 2);
-            assert_eq!(told(index, &[]), 1, "interface {index}");
+            assert_eq!(transitions(index, &["10.98.0.1"]), 2);
+            assert_eq!(transitions(index, &[]), 1, "interface {index}");
         }
     }
 

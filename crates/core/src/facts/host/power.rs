@@ -90,8 +90,8 @@ mod tests {
         for left in [5, 4, 3, 2, 1] {
             assert!(matches!(power, Power::Held { left: l, .. } if l == left), "{power:?}");
             now = power.deadline(now).unwrap();
-            let told = power.refresh(now);
-            assert_eq!(told, (left == 1).then_some(Transition::PowerOffOrdered));
+            let transitions = power.refresh(now);
+            assert_eq!(transitions, (left == 1).then_some(Transition::PowerOffOrdered));
         }
         assert_eq!(power, Power::Ordered { at: at(5700) });
         power.apply(RELEASE, at(5800));
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_that_nobody_hears_is_told_once() {
+    fn an_order_that_nobody_hears_is_reported_once() {
         let mut power = Power::default();
         power.apply(PRESS, at(0));
         power.refresh(at(5000));

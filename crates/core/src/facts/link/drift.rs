@@ -10,14 +10,14 @@ const RECORD_AGAIN: Duration = Duration::from_secs(60);
 
 /// See the module.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Upkeep {
+pub(crate) struct Drift {
     /// told when it has been put back, or never: an interface that goes is switched off first
-    undone: Vec<(LinkIndex, String)>,
+    drifted: Vec<(LinkIndex, String)>,
     /// when to try again to write down how the ports were
     record_at: Option<Instant>,
 }
 
-impl Upkeep {
+impl Drift {
     pub fn record_is_due(&mut self, now: Instant) -> bool {
         self.record_at.take_if(|at| *at <= now).is_some()
     }
@@ -31,31 +31,31 @@ impl State {
     /// Somebody undid our work on a port.
     pub(crate) fn note_undone(&mut self, index: LinkIndex, what: String) {
         if self.settings.gateway.enabled && self.stop.is_none() {
-            self.upkeep.undone.push((index, what));
+            self.drift.drifted.push((index, what));
         }
     }
 
     /// What was undone on ports that are none any more is not put back.
     pub(crate) fn forget_undone(&mut self) {
-        self.upkeep.undone.retain(|(index, _)| self.roles.is_port(*index));
+        self.drift.drifted.retain(|(index, _)| self.roles.is_port(*index));
     }
 
     pub(crate) fn apply_report(&mut self, report: &ApplyReport) -> Vec<Transition> {
-        let mut told = self.outputs.apply(report);
+        let mut transitions = self.outputs.apply(report);
         // The address that it waits for may be there now.
         let ports_set = report.output == Output::Link && report.result.is_ok();
         self.revisions.routing += u64::from(ports_set && self.outputs.is_waiting(Output::Routing));
         let routed = report.output == Output::Routing && report.result.is_ok();
         self.conntrack_orders += u64::from(routed && self.detour.takes_the_cut());
         if self.firewall.fight.is_some() {
-            told.retain(|told| !matches!(told, Transition::RulesetApplied { .. }));
+            transitions.retain(|transitions| !matches!(transitions, Transition::RulesetApplied { .. }));
         }
         if let (Output::Link, Ok(applied)) = (report.output, &report.result) {
-            let undone = std::mem::take(&mut self.upkeep.undone).into_iter();
-            told.extend(undone.map(|(_, what)| Transition::Disturbed { output: Output::Link, what, by: None }));
+            let drifted = std::mem::take(&mut self.drift.drifted).into_iter();
+            transitions.extend(drifted.map(|(_, what)| Transition::Disturbed { output: Output::Link, what, by: None }));
             let unkept = matches!(applied, Applied::Link { unkept: Some(_) });
-            self.upkeep.record_at = unkept.then(|| self.now + RECORD_AGAIN);
+            self.drift.record_at = unkept.then(|| self.now + RECORD_AGAIN);
         }
-        told
+        transitions
     }
 }

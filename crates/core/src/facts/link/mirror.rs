@@ -144,17 +144,17 @@ impl KernelFacts {
 
     /// A dump ended: forget what it did not tell. Returns whether anything was forgotten.
     pub fn end_listing(&mut self) -> bool {
-        let Some(told) = self.listing.take() else { return false };
+        let Some(transitions) = self.listing.take() else { return false };
         let before = (self.links.len(), self.address_count(), self.routes.len(), self.rules.len());
-        self.links.retain(|index, _| told.links.contains(index));
+        self.links.retain(|index, _| transitions.links.contains(index));
         for (index, held) in &mut self.addresses {
-            held.retain(|h| told.addresses.contains(&(*index, h.address)));
+            held.retain(|h| transitions.addresses.contains(&(*index, h.address)));
         }
         self.addresses.retain(|_, held| !held.is_empty());
-        self.routes.retain(|r| told.routes.contains(r));
-        self.rules.retain(|r| told.rules.contains(r));
-        self.netconf.retain(|index, _| *index == Netconf::ALL || told.links.contains(index));
-        self.carrying_bridges.retain(|index| told.links.contains(index));
+        self.routes.retain(|r| transitions.routes.contains(r));
+        self.rules.retain(|r| transitions.rules.contains(r));
+        self.netconf.retain(|index, _| *index == Netconf::ALL || transitions.links.contains(index));
+        self.carrying_bridges.retain(|index| transitions.links.contains(index));
         for bridge in self.carrying_bridges.clone() {
             self.judge_bridge(Some(bridge));
         }
@@ -224,21 +224,21 @@ impl KernelFacts {
     /// Takes an address in. Returns whether it changed anything beyond the remaining lease time.
     pub fn apply_address(&mut self, change: &Change<Address>, now: Instant) -> bool {
         match change {
-            Change::Present(told) => {
+            Change::Present(transitions) => {
                 if let Some(listing) = &mut self.listing {
-                    listing.addresses.insert((told.index, told.address));
+                    listing.addresses.insert((transitions.index, transitions.address));
                 }
                 let fresh = HeldAddress {
-                    address: told.address,
-                    tentative: told.tentative,
-                    deprecated_since: told.deprecated.then_some(now),
-                    temporary: told.temporary,
-                    link_local: told.link_local,
-                    valid_until: told.valid_for.map(|rest| now + rest),
-                    ours: told.protocol == ROUTE_PROTOCOL,
+                    address: transitions.address,
+                    tentative: transitions.tentative,
+                    deprecated_since: transitions.deprecated.then_some(now),
+                    temporary: transitions.temporary,
+                    link_local: transitions.link_local,
+                    valid_until: transitions.valid_for.map(|rest| now + rest),
+                    ours: transitions.protocol == ROUTE_PROTOCOL,
                 };
-                let held = self.addresses.entry(told.index).or_default();
-                match held.iter_mut().find(|h| h.address == told.address) {
+                let held = self.addresses.entry(transitions.index).or_default();
+                match held.iter_mut().find(|h| h.address == transitions.address) {
                     Some(known) => {
                         let since = known.deprecated_since.or(fresh.deprecated_since);
                         let fresh = HeldAddress { deprecated_since: fresh.deprecated_since.and(since), ..fresh };
@@ -252,15 +252,15 @@ impl KernelFacts {
                     }
                 }
             }
-            Change::Gone(told) => {
-                let Some(held) = self.addresses.get_mut(&told.index) else { return false };
+            Change::Gone(transitions) => {
+                let Some(held) = self.addresses.get_mut(&transitions.index) else { return false };
                 let before = held.len();
-                held.retain(|h| h.address != told.address);
+                held.retain(|h| h.address != transitions.address);
                 let changed = before != held.len();
-                let (gone, is_v4) = (told.address.addr(), |net: &IpNet| matches!(net, IpNet::V4(_)));
-                if is_v4(&told.address) && !held.iter().any(|h| is_v4(&h.address)) {
-                    self.forget_ipv4_routes(told.index);
-                } else if is_v4(&told.address) {
+                let (gone, is_v4) = (transitions.address.addr(), |net: &IpNet| matches!(net, IpNet::V4(_)));
+                if is_v4(&transitions.address) && !held.iter().any(|h| is_v4(&h.address)) {
+                    self.forget_ipv4_routes(transitions.index);
+                } else if is_v4(&transitions.address) {
                     self.routes.retain(|route| route.preferred_source != Some(gone));
                 }
                 changed
@@ -307,16 +307,17 @@ impl KernelFacts {
     }
 
     /// Takes per-interface settings in; a message holds only what changed. Returns whether it changed anything.
-    pub fn apply_netconf(&mut self, told: &Netconf) -> bool {
-        let known = self.netconf.entry(told.index).or_insert(Netconf { index: told.index, ..Netconf::default() });
+    pub fn apply_netconf(&mut self, transitions: &Netconf) -> bool {
+        let known =
+            self.netconf.entry(transitions.index).or_insert(Netconf { index: transitions.index, ..Netconf::default() });
         let before = *known;
-        known.forwarding = told.forwarding.or(known.forwarding);
-        known.rp_filter = told.rp_filter.or(known.rp_filter);
-        known.arp_ignore = told.arp_ignore.or(known.arp_ignore);
-        known.arp_announce = told.arp_announce.or(known.arp_announce);
-        known.accept_redirects = told.accept_redirects.or(known.accept_redirects);
-        known.send_redirects = told.send_redirects.or(known.send_redirects);
-        known.accept_source_route = told.accept_source_route.or(known.accept_source_route);
+        known.forwarding = transitions.forwarding.or(known.forwarding);
+        known.rp_filter = transitions.rp_filter.or(known.rp_filter);
+        known.arp_ignore = transitions.arp_ignore.or(known.arp_ignore);
+        known.arp_announce = transitions.arp_announce.or(known.arp_announce);
+        known.accept_redirects = transitions.accept_redirects.or(known.accept_redirects);
+        known.send_redirects = transitions.send_redirects.or(known.send_redirects);
+        known.accept_source_route = transitions.accept_source_route.or(known.accept_source_route);
         before != *known
     }
 

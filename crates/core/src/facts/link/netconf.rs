@@ -93,28 +93,32 @@ impl State {
         reported && self.kept_netconf().iter().all(|kept| !up(kept.index) || on(kept.index))
     }
 
-    pub(crate) fn apply_netconf(&mut self, told: &Netconf) -> Vec<Transition> {
-        let index = told.index;
+    pub(crate) fn apply_netconf(&mut self, transitions: &Netconf) -> Vec<Transition> {
+        let index = transitions.index;
         let known = self.facts.netconf(index).map(values).unwrap_or_default();
-        self.facts.apply_netconf(told);
-        let Some(kept) = self.kept_netconf_of(told.index).filter(|_| self.stop.is_none()) else { return Vec::new() };
-        let port = self.facts.link(told.index).map_or_else(String::new, |link| link.name.clone());
-        let mut undone = Vec::new();
-        for (((name, kept), told), known) in NAMES.into_iter().zip(values(&kept)).zip(values(told)).zip(known) {
-            let (Some(kept), Some(told)) = (kept, told) else { continue };
-            if told == kept {
+        self.facts.apply_netconf(transitions);
+        let Some(kept) = self.kept_netconf_of(transitions.index).filter(|_| self.stop.is_none()) else {
+            return Vec::new();
+        };
+        let port = self.facts.link(transitions.index).map_or_else(String::new, |link| link.name.clone());
+        let mut drifted = Vec::new();
+        for (((name, kept), transitions), known) in
+            NAMES.into_iter().zip(values(&kept)).zip(values(transitions)).zip(known)
+        {
+            let (Some(kept), Some(transitions)) = (kept, transitions) else { continue };
+            if transitions == kept {
                 continue;
             }
             // Known to be right before or not: of a port that is down the kernel does not tell what we wrote.
             self.revisions.link += 1;
             if known == Some(kept) {
-                undone.push(match told {
+                drifted.push(match transitions {
                     0 if name == FORWARDING => format!("forwarding was switched off on {port}"),
-                    _ => format!("{name} was set to {told} on {port}"),
+                    _ => format!("{name} was set to {transitions} on {port}"),
                 });
             }
         }
-        for what in undone {
+        for what in drifted {
             self.note_undone(index, what);
         }
         Vec::new()

@@ -11,22 +11,22 @@ use crate::facts::{State, Transition};
 impl State {
     pub(crate) fn apply_neighbour(&mut self, change: &Change<Neighbour>) -> Vec<Transition> {
         let settings = Arc::clone(&self.settings);
-        let (Change::Present(told) | Change::Gone(told)) = change;
-        let IpAddr::V4(address) = told.address else { return Vec::new() };
-        match (change, told.mac) {
+        let (Change::Present(transitions) | Change::Gone(transitions)) = change;
+        let IpAddr::V4(address) = transitions.address else { return Vec::new() };
+        match (change, transitions.mac) {
             (Change::Present(_), Some(mac)) => {
                 // Not the address of many, nor of nobody.
                 let unicast = mac.0.first().is_some_and(|first| first & 1 == 0) && mac.0 != [0; 6];
-                if !unicast || self.roles.cluster != Some(told.index) {
+                if !unicast || self.roles.cluster != Some(transitions.index) {
                     return Vec::new();
                 }
-                if told.reachable {
-                    self.former.heard(address, self.now);
+                if transitions.reachable {
+                    self.retiring.heard(address, self.now);
                 }
                 if self.nodes.by_mac(mac).is_none() {
-                    self.dhcp.strangers += 1;
+                    self.dhcp.unknown_clients += 1;
                 }
-                let found = self.nodes.seen((address, mac, told.reachable), &settings, self.now);
+                let found = self.nodes.seen((address, mac, transitions.reachable), &settings, self.now);
                 found.into_iter().filter_map(|id| self.found(id)).collect()
             }
             _ => {

@@ -23,7 +23,7 @@ use counts::Troubled;
 use health::Watch;
 pub use health::{BOOTING_TIME, HealthChange, Trouble};
 use inventory::Inventory;
-pub use inventory::{Contest, FORGET_TIME, Flood, Homonym, Misplaced, most_claims};
+pub use inventory::{AddressConflict, FORGET_TIME, Flood, NameConflict, WrongDevice, most_claims};
 
 /// One node.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,39 +6,39 @@ use crate::event::{Lease, Mac, Neighbour, Vital};
 use crate::facts::ROUTE_PROTOCOL;
 
 /// The cable was the cluster's port in an earlier run: what is left of it there is no lease, and the venue is not in our way.
-fn a_former_cluster_port(mark: u8, record: &[(&str, &str)]) -> Evening {
-    let mut evening = Evening::new();
+fn a_former_cluster_port(mark: u8, record: &[(&str, &str)]) -> Simulation {
+    let mut sim = Simulation::new();
     let added = record.iter().map(|(port, net)| ((*port).to_owned(), net.parse().unwrap())).collect();
-    evening.tell(Event::Vital(Vital::Added(added)));
-    evening.tell(Event::Dump(Dump::Begin));
-    evening.tell(Event::Link(Change::Present(link(CLUSTER, true))));
-    evening.tell(Event::Link(Change::Present(link(WIRED, true))));
-    evening.tell(Event::Address(Change::Present(Address { protocol: mark, ..address(WIRED, "192.168.50.1/24") })));
-    evening.tell(Event::Route(Change::Present(Route {
+    sim.handle(Event::Vital(Vital::Added(added)));
+    sim.handle(Event::Dump(Dump::Begin));
+    sim.handle(Event::Link(Change::Present(link(CLUSTER, true))));
+    sim.handle(Event::Link(Change::Present(link(WIRED, true))));
+    sim.handle(Event::Address(Change::Present(Address { protocol: mark, ..address(WIRED, "192.168.50.1/24") })));
+    sim.handle(Event::Route(Change::Present(Route {
         destination: "192.168.50.0/24".parse().unwrap(),
         gateway: None,
         preferred_source: Some("192.168.50.1".parse().unwrap()),
         protocol: 2,
         ..default_route(WIRED, "192.168.50.254", 0)
     })));
-    evening.tell(Event::Dump(Dump::End));
-    evening
+    sim.handle(Event::Dump(Dump::End));
+    sim
 }
 
-fn overlap(evening: &Evening) -> Overlap {
-    decide(evening.state.settings(), &evening.state).overlap
+fn overlap(sim: &Simulation) -> Overlap {
+    decide(sim.state.settings(), &sim.state).overlap
 }
 
 #[test]
 fn an_address_left_by_us_on_a_former_cluster_port_is_no_lease() {
     for (mark, record) in [(ROUTE_PROTOCOL, &[][..]), (0, &[("eth1", "192.168.50.1/24")])] {
-        let mut evening = a_former_cluster_port(mark, record);
-        assert_eq!((evening.state.is_clashing(), evening.row1(), overlap(&evening)), (false, None, Overlap::None));
+        let mut sim = a_former_cluster_port(mark, record);
+        assert_eq!((sim.state.is_clashing(), sim.row1(), overlap(&sim)), (false, None, Overlap::None));
         // Taken away by the applier; now the venue leases the very same one.
-        evening.tell(Event::Address(Change::Gone(address(WIRED, "192.168.50.1/24"))));
-        assert!(!evening.state.is_in_use("192.168.50.1/24".parse().unwrap()));
-        evening.tell(Event::Address(Change::Present(address(WIRED, "192.168.50.1/24"))));
-        assert_eq!((evening.state.is_clashing(), overlap(&evening)), (true, Overlap::Renumbered));
+        sim.handle(Event::Address(Change::Gone(address(WIRED, "192.168.50.1/24"))));
+        assert!(!sim.state.is_in_use("192.168.50.1/24".parse().unwrap()));
+        sim.handle(Event::Address(Change::Present(address(WIRED, "192.168.50.1/24"))));
+        assert_eq!((sim.state.is_clashing(), overlap(&sim)), (true, Overlap::Renumbered));
     }
     assert!(a_former_cluster_port(0, &[("wlan0", "192.168.50.1/24")]).state.is_clashing(), "somebody else's");
 }
@@ -46,16 +46,16 @@ fn an_address_left_by_us_on_a_former_cluster_port_is_no_lease() {
 const FORMER: &str = "10.213.50.1/24";
 
 /// The cluster has moved, and is home again a minute later; the port still has both addresses.
-fn home_again(before: impl FnOnce(&mut Evening)) -> Evening {
-    let mut evening = Evening::at_a_venue();
-    evening.tell(Event::Address(Change::Present(address(WIRED, "192.168.50.1/24"))));
-    evening.tell(Event::Address(Change::Present(address(CLUSTER, FORMER))));
-    evening.wait(60_000);
-    before(&mut evening);
-    evening.tell(Event::Address(Change::Gone(address(WIRED, "192.168.50.1/24"))));
-    evening.wait(3_000);
-    evening.tell(Event::Address(Change::Present(address(CLUSTER, "192.168.50.1/24"))));
-    evening
+fn home_again(before: impl FnOnce(&mut Simulation)) -> Simulation {
+    let mut sim = Simulation::at_a_venue();
+    sim.handle(Event::Address(Change::Present(address(WIRED, "192.168.50.1/24"))));
+    sim.handle(Event::Address(Change::Present(address(CLUSTER, FORMER))));
+    sim.wait(60_000);
+    before(&mut sim);
+    sim.handle(Event::Address(Change::Gone(address(WIRED, "192.168.50.1/24"))));
+    sim.wait(3_000);
+    sim.handle(Event::Address(Change::Present(address(CLUSTER, "192.168.50.1/24"))));
+    sim
 }
 
 fn heard(at: &str, reachable: bool) -> Event {
@@ -69,88 +69,88 @@ fn lease(at: &str, seconds: u64) -> Lease {
 }
 
 /// Whether the former address is to stay.
-fn stays(evening: &Evening) -> bool {
-    let desired = decide(evening.state.settings(), &evening.state);
+fn stays(sim: &Simulation) -> bool {
+    let desired = decide(sim.state.settings(), &sim.state);
     let ports = desired.gateway.unwrap().links.ports;
     ports.iter().any(|port| port.addresses.contains(&FORMER.parse().unwrap()))
 }
 
 #[test]
 fn a_former_address_that_nobody_uses_goes_after_five_minutes_and_then_time_rests() {
-    let mut evening = home_again(|_| ());
-    evening.wait(200_000);
-    assert!(stays(&evening), "somebody silent may be there");
-    evening.wait(130_000);
-    assert!(!stays(&evening));
-    evening.wait(3_600_000);
-    assert_eq!(evening.state.next_deadline(), None, "though the kernel did not obey");
+    let mut sim = home_again(|_| ());
+    sim.wait(200_000);
+    assert!(stays(&sim), "somebody silent may be there");
+    sim.wait(130_000);
+    assert!(!stays(&sim));
+    sim.wait(3_600_000);
+    assert_eq!(sim.state.next_deadline(), None, "though the kernel did not obey");
 }
 
 #[test]
 fn a_former_address_stays_for_hours_while_a_node_is_heard_in_its_subnet() {
-    let mut evening = home_again(|_| ());
+    let mut sim = home_again(|_| ());
     for _ in 0..40 {
         // The kernel's word on a node that is talked with now and then.
-        evening.tell(heard("10.213.50.77", true));
-        evening.wait(45_000);
-        evening.tell(heard("10.213.50.77", false));
-        evening.wait(200_000);
-        assert!(stays(&evening));
+        sim.handle(heard("10.213.50.77", true));
+        sim.wait(45_000);
+        sim.handle(heard("10.213.50.77", false));
+        sim.wait(200_000);
+        assert!(stays(&sim));
     }
-    evening.wait(200_000);
-    assert!(!stays(&evening), "an entry that is only old is nobody");
+    sim.wait(200_000);
+    assert!(!stays(&sim), "an entry that is only old is nobody");
 }
 
 #[test]
 fn a_former_address_stays_until_the_leases_of_its_subnet_are_over() {
-    let mut evening = home_again(|evening| {
-        evening.tell(Event::Lease(Change::Present(lease("10.213.50.101", 3600))));
+    let mut sim = home_again(|sim| {
+        sim.handle(Event::Lease(Change::Present(lease("10.213.50.101", 3600))));
     });
     // The server forgets them when it serves the other subnet; the node does not.
-    evening.tell(Event::Lease(Change::Gone(lease("10.213.50.101", 3600))));
-    evening.wait(3_500_000);
-    assert!(stays(&evening));
-    evening.wait(500_000);
-    assert!(!stays(&evening));
+    sim.handle(Event::Lease(Change::Gone(lease("10.213.50.101", 3600))));
+    sim.wait(3_500_000);
+    assert!(stays(&sim));
+    sim.wait(500_000);
+    assert!(!stays(&sim));
 }
 
 #[test]
 fn the_cluster_stays_away_from_an_address_of_a_node_though_moving_ends_its_lease() {
-    let mut evening = Evening::at_a_venue();
+    let mut sim = Simulation::at_a_venue();
     let given = lease("192.168.50.101", 3600);
-    evening.tell(Event::Lease(Change::Present(given.clone())));
-    evening.tell(Event::Address(Change::Present(address(WIRED, "192.168.50.101/24"))));
-    assert_eq!(overlap(&evening), Overlap::Renumbered);
-    evening.tell(Event::Lease(Change::Gone(given)));
-    evening.wait(60_000);
-    assert_eq!(overlap(&evening), Overlap::Renumbered, "the venue has it still, and so may the node");
-    evening.tell(Event::Address(Change::Gone(address(WIRED, "192.168.50.101/24"))));
-    evening.wait(3_000);
-    assert!(!evening.state.is_clashing());
-    evening.tell(Event::Address(Change::Present(address(WIRED, "192.168.50.101/24"))));
-    assert!(!evening.state.is_clashing(), "nobody's by now");
+    sim.handle(Event::Lease(Change::Present(given.clone())));
+    sim.handle(Event::Address(Change::Present(address(WIRED, "192.168.50.101/24"))));
+    assert_eq!(overlap(&sim), Overlap::Renumbered);
+    sim.handle(Event::Lease(Change::Gone(given)));
+    sim.wait(60_000);
+    assert_eq!(overlap(&sim), Overlap::Renumbered, "the venue has it still, and so may the node");
+    sim.handle(Event::Address(Change::Gone(address(WIRED, "192.168.50.101/24"))));
+    sim.wait(3_000);
+    assert!(!sim.state.is_clashing());
+    sim.handle(Event::Address(Change::Present(address(WIRED, "192.168.50.101/24"))));
+    assert!(!sim.state.is_clashing(), "nobody's by now");
 }
 
 #[test]
 fn a_former_address_that_clashes_does_not_stay_whoever_uses_it() {
-    let mut evening = home_again(|_| ());
-    evening.tell(heard("10.213.50.77", true));
-    assert!(stays(&evening));
-    evening.tell(Event::Address(Change::Present(address(RADIO, "10.213.50.200/24"))));
-    evening.tell(Event::Link(Change::Present(link(RADIO, true))));
-    assert!(!stays(&evening), "the venue's");
+    let mut sim = home_again(|_| ());
+    sim.handle(heard("10.213.50.77", true));
+    assert!(stays(&sim));
+    sim.handle(Event::Address(Change::Present(address(RADIO, "10.213.50.200/24"))));
+    sim.handle(Event::Link(Change::Present(link(RADIO, true))));
+    assert!(!stays(&sim), "the venue's");
 }
 
 #[test]
 fn a_restart_asks_anew_who_uses_a_former_address() {
-    let mut evening = Evening::new();
-    evening.tell(Event::Dump(Dump::Begin));
-    evening.tell(Event::Link(Change::Present(link(CLUSTER, true))));
+    let mut sim = Simulation::new();
+    sim.handle(Event::Dump(Dump::Begin));
+    sim.handle(Event::Link(Change::Present(link(CLUSTER, true))));
     for net in ["192.168.50.1/24", FORMER] {
-        evening.tell(Event::Address(Change::Present(address(CLUSTER, net))));
+        sim.handle(Event::Address(Change::Present(address(CLUSTER, net))));
     }
-    evening.tell(Event::Dump(Dump::End));
-    assert!(stays(&evening), "nodes have to be heard first");
-    evening.wait(330_000);
-    assert!(!stays(&evening));
+    sim.handle(Event::Dump(Dump::End));
+    assert!(stays(&sim), "nodes have to be heard first");
+    sim.wait(330_000);
+    assert!(!stays(&sim));
 }

@@ -13,82 +13,84 @@ fn switched_off() -> Event {
 }
 
 #[test]
-fn what_was_undone_is_told_when_it_has_been_put_back() {
-    let mut evening = Evening::at_a_venue();
-    let before = evening.state.revisions().link;
-    assert_eq!(evening.tell(switched_off()), []);
-    assert!(evening.state.revisions().link > before, "the applier looks at once");
-    let told = evening.tell(ports(None));
-    assert!(matches!(told.as_slice(), [Transition::Disturbed { what, .. }] if what.contains("eth0 was switched off")));
-    assert_eq!(evening.tell(ports(None)), [], "and once");
+fn what_was_undone_is_reported_when_it_has_been_put_back() {
+    let mut sim = Simulation::at_a_venue();
+    let before = sim.state.revisions().link;
+    assert_eq!(sim.handle(switched_off()), []);
+    assert!(sim.state.revisions().link > before, "the applier looks at once");
+    let transitions = sim.handle(ports(None));
+    assert!(
+        matches!(transitions.as_slice(), [Transition::Disturbed { what, .. }] if what.contains("eth0 was switched off"))
+    );
+    assert_eq!(sim.handle(ports(None)), [], "and once");
 }
 
 /// An interface that goes is first switched off and loses its addresses: nobody meddled, and nothing is put back.
 #[test]
 fn a_cluster_port_that_goes_is_one_change_of_fact() {
-    let mut evening = Evening::at_a_venue();
-    evening.tell(Event::Address(Change::Present(address(CLUSTER, "192.168.50.1/24"))));
-    evening.tell(switched_off());
+    let mut sim = Simulation::at_a_venue();
+    sim.handle(Event::Address(Change::Present(address(CLUSTER, "192.168.50.1/24"))));
+    sim.handle(switched_off());
     let gone = ApplyError { kind: ApplyErrorKind::Absent, message: "eth0: the interface is not there".into() };
-    let mut told = evening.tell(Event::Applied(ApplyReport { output: Output::Link, result: Err(gone) }));
-    told.extend(evening.tell(Event::Address(Change::Gone(address(CLUSTER, "192.168.50.1/24")))));
-    told.extend(evening.tell(Event::Link(Change::Gone(link(CLUSTER, false)))));
-    told.extend(evening.tell(ports(None)));
-    assert_eq!(told, [Transition::ClusterPort { port: "eth0".into(), present: false }]);
+    let mut transitions = sim.handle(Event::Applied(ApplyReport { output: Output::Link, result: Err(gone) }));
+    transitions.extend(sim.handle(Event::Address(Change::Gone(address(CLUSTER, "192.168.50.1/24")))));
+    transitions.extend(sim.handle(Event::Link(Change::Gone(link(CLUSTER, false)))));
+    transitions.extend(sim.handle(ports(None)));
+    assert_eq!(transitions, [Transition::ClusterPort { port: "eth0".into(), present: false }]);
 }
 
 #[test]
 fn a_renamed_cluster_port_is_missed_under_the_name_it_had() {
-    let mut evening = Evening::at_a_venue();
+    let mut sim = Simulation::at_a_venue();
     let renamed = Link { name: "lan9".into(), ..link(CLUSTER, true) };
-    let told = evening.tell(Event::Link(Change::Present(renamed)));
-    assert_eq!(told, [Transition::ClusterPort { port: "eth0".into(), present: false }]);
-    let told = evening.tell(Event::Link(Change::Present(link(CLUSTER, true))));
-    assert_eq!(told, [Transition::ClusterPort { port: "eth0".into(), present: true }]);
+    let transitions = sim.handle(Event::Link(Change::Present(renamed)));
+    assert_eq!(transitions, [Transition::ClusterPort { port: "eth0".into(), present: false }]);
+    let transitions = sim.handle(Event::Link(Change::Present(link(CLUSTER, true))));
+    assert_eq!(transitions, [Transition::ClusterPort { port: "eth0".into(), present: true }]);
 }
 
 #[test]
 fn a_record_that_could_not_be_written_is_tried_again_every_minute() {
-    let mut evening = Evening::at_a_venue();
-    evening.tell(ports(Some("/var/lib/bramblegate/previous.json cannot be written: no space")));
+    let mut sim = Simulation::at_a_venue();
+    sim.handle(ports(Some("/var/lib/bramblegate/previous.json cannot be written: no space")));
     for _ in 0..3 {
-        let before = evening.state.revisions().link;
-        evening.wait(59_000);
-        assert_eq!(evening.state.revisions().link, before);
-        evening.wait(1_100);
-        assert_eq!(evening.state.revisions().link, before + 1);
-        evening.tell(ports(Some("still no space")));
+        let before = sim.state.revisions().link;
+        sim.wait(59_000);
+        assert_eq!(sim.state.revisions().link, before);
+        sim.wait(1_100);
+        assert_eq!(sim.state.revisions().link, before + 1);
+        sim.handle(ports(Some("still no space")));
     }
-    evening.tell(ports(None));
-    let before = evening.state.revisions().link;
-    evening.wait(200_000);
-    assert_eq!(evening.state.revisions().link, before);
+    sim.handle(ports(None));
+    let before = sim.state.revisions().link;
+    sim.wait(200_000);
+    assert_eq!(sim.state.revisions().link, before);
 }
 
 /// The applier says of each rule set that it found one of an earlier run, and only the first replaced that.
 #[test]
 fn only_the_first_rule_set_of_a_run_adopts_one() {
-    let mut evening = Evening::at_a_venue();
+    let mut sim = Simulation::at_a_venue();
     let applied = Applied::Firewall { masquerade: true, owned: true, flow_table: None, rejects: None, adopted: true };
     let report = Event::Applied(ApplyReport { output: Output::Firewall, result: Ok(applied) });
     for first in [true, false] {
-        let told = evening.tell(report.clone());
+        let transitions = sim.handle(report.clone());
         assert!(
-            matches!(told.as_slice(), [Transition::RulesetApplied { adopted, .. }] if *adopted == first),
-            "{told:?}"
+            matches!(transitions.as_slice(), [Transition::RulesetApplied { adopted, .. }] if *adopted == first),
+            "{transitions:?}"
         );
     }
 }
 
 #[test]
 fn a_portal_is_forgotten_when_nobody_is_to_ask_any_more() {
-    let mut evening = Evening::at_a_venue();
-    evening.tell(Event::Probe(Probe::Uplink { index: WIRED, reachability: Reachability::Portal }));
-    assert_eq!(evening.state.active().unwrap().state, UplinkState::Portal);
+    let mut sim = Simulation::at_a_venue();
+    sim.handle(Event::Probe(Probe::Uplink { index: WIRED, reachability: Reachability::Portal }));
+    assert_eq!(sim.state.active().unwrap().state, UplinkState::Portal);
     let mut quiet = (*settings()).clone();
     quiet.uplink.probe = crate::config::UplinkProbe::Off;
-    evening.state.reload(Arc::new(quiet), evening.now);
-    assert_eq!(evening.state.active().unwrap().state, UplinkState::Addressed);
+    sim.state.reload(Arc::new(quiet), sim.now);
+    assert_eq!(sim.state.active().unwrap().state, UplinkState::Addressed);
 }
 
 #[test]
@@ -117,13 +119,18 @@ fn default_routes_are_found_among_all_others() {
 }
 
 #[test]
-fn that_the_kernel_cannot_reject_is_told_once() {
-    let mut evening = Evening::at_a_venue();
-    let mut told = |rejects| {
+fn that_the_kernel_cannot_reject_is_reported_once() {
+    let mut sim = Simulation::at_a_venue();
+    let mut transitions = |rejects| {
         let result = Ok(Applied::Firewall { masquerade: true, owned: true, flow_table: None, rejects, adopted: false });
-        let told = evening.tell(Event::Applied(ApplyReport { output: Output::Firewall, result }));
-        told.iter().any(|told| matches!(told, Transition::RulesetApplied { rejects: Some(false), .. }))
+        let transitions = sim.handle(Event::Applied(ApplyReport { output: Output::Firewall, result }));
+        transitions
+            .iter()
+            .any(|transitions| matches!(transitions, Transition::RulesetApplied { rejects: Some(false), .. }))
     };
     // A node goes down, comes back, and goes down again.
-    assert_eq!([Some(true), None, Some(false), None, Some(false)].map(&mut told), [false, false, true, false, false]);
+    assert_eq!(
+        [Some(true), None, Some(false), None, Some(false)].map(&mut transitions),
+        [false, false, true, false, false]
+    );
 }

@@ -106,13 +106,13 @@ fn default_route(index: LinkIndex, gateway: &str, metric: u32) -> Route {
 }
 
 /// A state and its clock.
-struct Evening {
+struct Simulation {
     state: State,
     now: Instant,
     edited: bool,
 }
 
-impl Evening {
+impl Simulation {
     fn new() -> Self {
         let now = Instant::from_boot(Duration::from_secs(100));
         Self { state: State::new(settings(), now), now, edited: false }
@@ -120,19 +120,19 @@ impl Evening {
 
     /// The head at a venue by wire, with a lease and the internet behind it.
     fn at_a_venue() -> Self {
-        let mut evening = Self::new();
-        evening.tell(Event::Dump(Dump::Begin));
-        evening.tell(Event::Link(Change::Present(link(CLUSTER, true))));
-        evening.tell(Event::Link(Change::Present(link(WIRED, true))));
-        evening.tell(Event::Dump(Dump::End));
-        evening.tell(Event::Address(Change::Present(address(WIRED, "10.99.0.126/24"))));
-        evening.tell(Event::Route(Change::Present(default_route(WIRED, "10.99.0.1", 100))));
-        evening.tell(Event::Probe(Probe::Uplink { index: WIRED, reachability: Reachability::Online }));
-        evening.wait(10_000);
-        evening
+        let mut sim = Self::new();
+        sim.handle(Event::Dump(Dump::Begin));
+        sim.handle(Event::Link(Change::Present(link(CLUSTER, true))));
+        sim.handle(Event::Link(Change::Present(link(WIRED, true))));
+        sim.handle(Event::Dump(Dump::End));
+        sim.handle(Event::Address(Change::Present(address(WIRED, "10.99.0.126/24"))));
+        sim.handle(Event::Route(Change::Present(default_route(WIRED, "10.99.0.1", 100))));
+        sim.handle(Event::Probe(Probe::Uplink { index: WIRED, reachability: Reachability::Online }));
+        sim.wait(10_000);
+        sim
     }
 
-    fn tell(&mut self, event: Event) -> Vec<Transition> {
+    fn handle(&mut self, event: Event) -> Vec<Transition> {
         if event == Event::Reload {
             self.edited = !self.edited;
             return self.state.reload(if self.edited { edited_settings() } else { settings() }, self.now);
@@ -142,13 +142,13 @@ impl Evening {
 
     fn wait(&mut self, milliseconds: u64) -> Vec<Transition> {
         let until = self.now + Duration::from_millis(milliseconds);
-        let mut told = Vec::new();
+        let mut transitions = Vec::new();
         while let Some(at) = self.state.next_deadline().filter(|at| *at <= until) {
             self.now = at;
-            told.extend(self.tell(Event::Tick));
+            transitions.extend(self.handle(Event::Tick));
         }
         self.now = until;
-        told
+        transitions
     }
 
     fn row1(&self) -> Option<String> {
@@ -156,113 +156,109 @@ impl Evening {
     }
 
     fn gone(&mut self) -> Vec<Transition> {
-        self.tell(Event::Address(Change::Gone(address(WIRED, "10.99.0.126/24"))))
+        self.handle(Event::Address(Change::Gone(address(WIRED, "10.99.0.126/24"))))
     }
 
     fn back(&mut self) -> Vec<Transition> {
-        self.tell(Event::Address(Change::Present(address(WIRED, "10.99.0.126/24"))))
+        self.handle(Event::Address(Change::Present(address(WIRED, "10.99.0.126/24"))))
     }
 }
 
 #[test]
 fn a_renewal_that_drops_the_address_for_a_moment_is_not_seen() {
-    let mut evening = Evening::at_a_venue();
-    let since = evening.state.active().unwrap().since;
-    assert_eq!(evening.gone(), []);
-    assert_eq!(evening.row1().as_deref(), Some("10.99.0.126"));
-    evening.wait(150);
-    let told = evening.back();
-    assert!(matches!(told.as_slice(), [Transition::UplinkRenewed { .. }]), "{told:?}");
-    let active = evening.state.active().unwrap();
+    let mut sim = Simulation::at_a_venue();
+    let since = sim.state.active().unwrap().since;
+    assert_eq!(sim.gone(), []);
+    assert_eq!(sim.row1().as_deref(), Some("10.99.0.126"));
+    sim.wait(150);
+    let transitions = sim.back();
+    assert!(matches!(transitions.as_slice(), [Transition::UplinkRenewed { .. }]), "{transitions:?}");
+    let active = sim.state.active().unwrap();
     assert_eq!((active.since, active.state), (since, UplinkState::Online));
 }
 
 #[test]
 fn a_slow_renewal_leaves_row_1_and_is_still_one_renewal() {
-    let mut evening = Evening::at_a_venue();
-    evening.gone();
-    evening.wait(250);
-    assert_eq!(evening.row1(), None, "never a stale number for more than 200 ms");
-    assert_eq!(evening.state.active().unwrap().settled, UplinkState::Online);
-    evening.wait(1000);
-    let told = evening.back();
-    assert!(told.iter().any(|t| matches!(t, Transition::UplinkRenewed { .. })), "{told:?}");
-    assert!(!told.iter().any(|t| matches!(t, Transition::UplinkState { .. })), "{told:?}");
+    let mut sim = Simulation::at_a_venue();
+    sim.gone();
+    sim.wait(250);
+    assert_eq!(sim.row1(), None, "never a stale number for more than 200 ms");
+    assert_eq!(sim.state.active().unwrap().settled, UplinkState::Online);
+    sim.wait(1000);
+    let transitions = sim.back();
+    assert!(transitions.iter().any(|t| matches!(t, Transition::UplinkRenewed { .. })), "{transitions:?}");
+    assert!(!transitions.iter().any(|t| matches!(t, Transition::UplinkState { .. })), "{transitions:?}");
 }
 
 #[test]
 fn an_address_that_stays_away_is_lost_after_two_seconds() {
-    let mut evening = Evening::at_a_venue();
-    evening.gone();
-    let told = evening.wait(2500);
-    assert!(told.iter().any(|t| matches!(t, Transition::UplinkAddressLost { .. })), "{told:?}");
-    assert_eq!(evening.state.active().unwrap().state, UplinkState::Searching);
-    let told = evening.wait(10_000);
+    let mut sim = Simulation::at_a_venue();
+    sim.gone();
+    let transitions = sim.wait(2500);
+    assert!(transitions.iter().any(|t| matches!(t, Transition::UplinkAddressLost { .. })), "{transitions:?}");
+    assert_eq!(sim.state.active().unwrap().state, UplinkState::Searching);
+    let transitions = sim.wait(10_000);
     let no_dhcp = |t: &Transition| matches!(t, Transition::UplinkState { to: UplinkState::NoDhcp, .. });
-    assert!(told.iter().any(no_dhcp), "{told:?}");
+    assert!(transitions.iter().any(no_dhcp), "{transitions:?}");
 }
 
 #[test]
 fn a_pulled_cable_takes_the_number_away_at_once() {
-    let mut evening = Evening::at_a_venue();
-    evening.tell(Event::Link(Change::Present(link(WIRED, false))));
-    assert_eq!(evening.row1(), None);
-    assert_eq!(evening.state.active().unwrap().state, UplinkState::NoCarrier);
+    let mut sim = Simulation::at_a_venue();
+    sim.handle(Event::Link(Change::Present(link(WIRED, false))));
+    assert_eq!(sim.row1(), None);
+    assert_eq!(sim.state.active().unwrap().state, UplinkState::NoCarrier);
 }
 
 #[test]
 fn a_better_uplink_takes_row_1_after_five_good_seconds() {
-    let mut evening = Evening::at_a_venue();
-    evening.tell(Event::Link(Change::Present(link(RADIO, true))));
-    evening.tell(Event::Address(Change::Present(address(RADIO, "172.16.3.9/16"))));
-    evening.tell(Event::Route(Change::Present(default_route(RADIO, "172.16.0.1", 50))));
-    evening.wait(4900);
-    assert_eq!(evening.row1().as_deref(), Some("10.99.0.126"));
-    evening.wait(200);
-    assert_eq!(evening.row1().as_deref(), Some("172.16.3.9"));
+    let mut sim = Simulation::at_a_venue();
+    sim.handle(Event::Link(Change::Present(link(RADIO, true))));
+    sim.handle(Event::Address(Change::Present(address(RADIO, "172.16.3.9/16"))));
+    sim.handle(Event::Route(Change::Present(default_route(RADIO, "172.16.0.1", 50))));
+    sim.wait(4900);
+    assert_eq!(sim.row1().as_deref(), Some("10.99.0.126"));
+    sim.wait(200);
+    assert_eq!(sim.row1().as_deref(), Some("172.16.3.9"));
 }
 
 #[test]
 fn a_preferred_uplink_without_a_way_out_takes_over_from_one_without_too() {
-    let mut evening = Evening::new();
-    evening.tell(Event::Dump(Dump::Begin));
-    evening.tell(Event::Dump(Dump::End));
-    evening.tell(Event::Link(Change::Present(link(RADIO, true))));
-    evening.tell(Event::Address(Change::Present(address(RADIO, "172.16.3.9/16"))));
-    evening.tell(Event::Link(Change::Present(link(WIRED, true))));
-    evening.tell(Event::Address(Change::Present(address(WIRED, "10.99.0.126/24"))));
-    evening.wait(10_000);
-    assert_eq!(evening.row1().as_deref(), Some("10.99.0.126"));
+    let mut sim = Simulation::new();
+    sim.handle(Event::Dump(Dump::Begin));
+    sim.handle(Event::Dump(Dump::End));
+    sim.handle(Event::Link(Change::Present(link(RADIO, true))));
+    sim.handle(Event::Address(Change::Present(address(RADIO, "172.16.3.9/16"))));
+    sim.handle(Event::Link(Change::Present(link(WIRED, true))));
+    sim.handle(Event::Address(Change::Present(address(WIRED, "10.99.0.126/24"))));
+    sim.wait(10_000);
+    assert_eq!(sim.row1().as_deref(), Some("10.99.0.126"));
 }
 
 #[test]
 fn a_node_is_down_after_three_silent_rounds_and_up_after_two_answers() {
-    let mut evening = Evening::at_a_venue();
-    let round = |evening: &mut Evening, answered: bool| {
+    let mut sim = Simulation::at_a_venue();
+    let round = |sim: &mut Simulation, answered: bool| {
         let rtt = answered.then_some(Duration::from_micros(310));
-        let node = evening.state.nodes().by_name("rpi1").unwrap().id;
-        evening.tell(Event::Probe(Probe::Nodes(vec![Round { node, rtt, first_lost: !answered }])));
-        evening.state.nodes().get(node).unwrap().health
+        let node = sim.state.nodes().by_name("rpi1").unwrap().id;
+        sim.handle(Event::Probe(Probe::Nodes(vec![Round { node, rtt, first_lost: !answered }])));
+        sim.state.nodes().get(node).unwrap().health
     };
-    assert_eq!(round(&mut evening, true), NodeHealth::Up, "the first answer counts");
-    assert_eq!([false; 3].map(|r| round(&mut evening, r)), [NodeHealth::Up, NodeHealth::Up, NodeHealth::Down]);
-    assert_eq!([true; 2].map(|r| round(&mut evening, r)), [NodeHealth::Down, NodeHealth::Up]);
-    assert_eq!(
-        [false, false, true, false].map(|r| round(&mut evening, r)),
-        [NodeHealth::Up; 4],
-        "one answer starts anew"
-    );
+    assert_eq!(round(&mut sim, true), NodeHealth::Up, "the first answer counts");
+    assert_eq!([false; 3].map(|r| round(&mut sim, r)), [NodeHealth::Up, NodeHealth::Up, NodeHealth::Down]);
+    assert_eq!([true; 2].map(|r| round(&mut sim, r)), [NodeHealth::Down, NodeHealth::Up]);
+    assert_eq!([false, false, true, false].map(|r| round(&mut sim, r)), [NodeHealth::Up; 4], "one answer starts anew");
 }
 
 #[test]
 fn who_answers_from_elsewhere_is_no_node() {
-    let answers = |evening: &mut Evening| {
-        let node = evening.state.nodes().by_name("rpi1").unwrap().id;
+    let answers = |sim: &mut Simulation| {
+        let node = sim.state.nodes().by_name("rpi1").unwrap().id;
         for _ in 0..4 {
             let rtt = Some(Duration::from_micros(310));
-            evening.tell(Event::Probe(Probe::Nodes(vec![Round { node, rtt, first_lost: false }])));
+            sim.handle(Event::Probe(Probe::Nodes(vec![Round { node, rtt, first_lost: false }])));
         }
-        evening.state.nodes().get(node).unwrap().health
+        sim.state.nodes().get(node).unwrap().health
     };
     for (leased, at_cluster_port, health) in [
         ("10.99.0.126/24", "192.168.50.1/24", NodeHealth::Up),
@@ -272,32 +268,32 @@ fn who_answers_from_elsewhere_is_no_node() {
         ("192.168.50.11/24", "10.213.50.1/24", NodeHealth::Down),
         ("192.168.50.11/24", "192.168.50.1/24", NodeHealth::Down),
     ] {
-        let mut evening = Evening::at_a_venue();
-        assert_eq!(answers(&mut evening), NodeHealth::Up);
-        evening.gone();
-        evening.tell(Event::Address(Change::Present(address(WIRED, leased))));
-        evening.tell(Event::Address(Change::Present(address(CLUSTER, at_cluster_port))));
-        assert_eq!(answers(&mut evening), health, "{leased} {at_cluster_port}");
+        let mut sim = Simulation::at_a_venue();
+        assert_eq!(answers(&mut sim), NodeHealth::Up);
+        sim.gone();
+        sim.handle(Event::Address(Change::Present(address(WIRED, leased))));
+        sim.handle(Event::Address(Change::Present(address(CLUSTER, at_cluster_port))));
+        assert_eq!(answers(&mut sim), health, "{leased} {at_cluster_port}");
     }
 }
 
 /// The board that the settings name is off, and another one has its address: it answers, and the node is down all the same.
 #[test]
 fn another_board_at_the_address_of_a_node_is_not_that_node() {
-    let mut evening = Evening::at_a_venue();
-    let mut settings = evening.state.settings().clone();
+    let mut sim = Simulation::at_a_venue();
+    let mut settings = sim.state.settings().clone();
     settings.nodes[0].mac = Some(Mac([0xb8, 0x27, 0xeb, 0, 0, 1]));
-    evening.state.reload(Arc::new(settings), evening.now);
-    let node = evening.state.nodes().by_name("rpi1").unwrap().id;
+    sim.state.reload(Arc::new(settings), sim.now);
+    let node = sim.state.nodes().by_name("rpi1").unwrap().id;
     let mut health_with = |mac: u8| {
         let address = "192.168.50.11".parse().unwrap();
         let mac = Some(Mac([0xb8, 0x27, 0xeb, 0, 0, mac]));
-        evening.tell(Event::Neighbour(Change::Present(Neighbour { index: CLUSTER, address, mac, reachable: true })));
+        sim.handle(Event::Neighbour(Change::Present(Neighbour { index: CLUSTER, address, mac, reachable: true })));
         for _ in 0..4 {
             let rtt = Some(Duration::from_micros(310));
-            evening.tell(Event::Probe(Probe::Nodes(vec![Round { node, rtt, first_lost: false }])));
+            sim.handle(Event::Probe(Probe::Nodes(vec![Round { node, rtt, first_lost: false }])));
         }
-        evening.state.nodes().get(node).unwrap().health
+        sim.state.nodes().get(node).unwrap().health
     };
     assert_eq!(health_with(1), NodeHealth::Up);
     assert_eq!(health_with(9), NodeHealth::Down);
@@ -305,27 +301,27 @@ fn another_board_at_the_address_of_a_node_is_not_that_node() {
 }
 
 #[test]
-fn a_dump_forgets_what_it_does_not_tell() {
-    let mut evening = Evening::at_a_venue();
-    evening.tell(Event::Overrun);
-    evening.tell(Event::Dump(Dump::Begin));
-    evening.tell(Event::Link(Change::Present(link(CLUSTER, true))));
-    evening.tell(Event::Link(Change::Present(link(WIRED, true))));
-    evening.tell(Event::Dump(Dump::End));
-    evening.wait(3000);
-    assert_eq!(evening.row1(), None);
-    assert_eq!(evening.state.facts().routes().count(), 0);
+fn a_dump_forgets_what_it_does_not_report() {
+    let mut sim = Simulation::at_a_venue();
+    sim.handle(Event::Overrun);
+    sim.handle(Event::Dump(Dump::Begin));
+    sim.handle(Event::Link(Change::Present(link(CLUSTER, true))));
+    sim.handle(Event::Link(Change::Present(link(WIRED, true))));
+    sim.handle(Event::Dump(Dump::End));
+    sim.wait(3000);
+    assert_eq!(sim.row1(), None);
+    assert_eq!(sim.state.facts().routes().count(), 0);
 }
 
 /// The kernel tells nothing of what is written to a port that is down, so what is known of it may be old.
 #[test]
 fn forwarding_switched_off_is_put_back_even_where_it_was_not_known_to_be_on() {
-    let mut evening = Evening::at_a_venue();
+    let mut sim = Simulation::at_a_venue();
     let off = Event::Netconf(Netconf { index: WIRED, forwarding: Some(false), ..Netconf::default() });
-    evening.tell(off.clone());
-    let before = evening.state.revisions().link;
-    assert!(evening.tell(off).is_empty(), "nothing to tell: it was not known to be on");
-    assert!(evening.state.revisions().link > before, "the applier looks again");
+    sim.handle(off.clone());
+    let before = sim.state.revisions().link;
+    assert!(sim.handle(off).is_empty(), "nothing to tell: it was not known to be on");
+    assert!(sim.state.revisions().link > before, "the applier looks again");
 }
 
 fn ours(index: LinkIndex, destination: &str) -> Route {
@@ -341,40 +337,40 @@ fn ours(index: LinkIndex, destination: &str) -> Route {
 
 #[test]
 fn routes_of_ours_that_the_kernel_drops_without_a_word_are_put_back() {
-    let mut evening = Evening::at_a_venue();
-    evening.tell(Event::Address(Change::Present(address(CLUSTER, "192.168.50.1/24"))));
+    let mut sim = Simulation::at_a_venue();
+    sim.handle(Event::Address(Change::Present(address(CLUSTER, "192.168.50.1/24"))));
     let losses = [
         ("the port was switched off", Event::Link(Change::Present(Link { up: false, ..link(CLUSTER, false) }))),
         ("its last address went", Event::Address(Change::Gone(address(CLUSTER, "192.168.50.1/24")))),
     ];
     for (what, loss) in losses {
-        evening.tell(Event::Link(Change::Present(link(CLUSTER, true))));
-        evening.tell(Event::Route(Change::Present(ours(CLUSTER, "192.168.50.0/24"))));
-        let before = evening.state.revisions().routing;
-        evening.tell(loss);
-        assert_eq!(evening.state.revisions().routing, before + 1, "{what}");
+        sim.handle(Event::Link(Change::Present(link(CLUSTER, true))));
+        sim.handle(Event::Route(Change::Present(ours(CLUSTER, "192.168.50.0/24"))));
+        let before = sim.state.revisions().routing;
+        sim.handle(loss);
+        assert_eq!(sim.state.revisions().routing, before + 1, "{what}");
     }
 }
 
 #[test]
 fn a_listing_that_lacks_what_is_ours_has_it_put_back() {
-    let mut evening = Evening::at_a_venue();
-    evening.tell(Event::Address(Change::Present(address(CLUSTER, "192.168.50.1/24"))));
-    evening.tell(Event::Route(Change::Present(ours(CLUSTER, "192.168.50.0/24"))));
-    let before = evening.state.revisions();
-    evening.tell(Event::Dump(Dump::Begin));
-    evening.tell(Event::Link(Change::Present(link(CLUSTER, true))));
-    evening.tell(Event::Dump(Dump::End));
-    let after = evening.state.revisions();
+    let mut sim = Simulation::at_a_venue();
+    sim.handle(Event::Address(Change::Present(address(CLUSTER, "192.168.50.1/24"))));
+    sim.handle(Event::Route(Change::Present(ours(CLUSTER, "192.168.50.0/24"))));
+    let before = sim.state.revisions();
+    sim.handle(Event::Dump(Dump::Begin));
+    sim.handle(Event::Link(Change::Present(link(CLUSTER, true))));
+    sim.handle(Event::Dump(Dump::End));
+    let after = sim.state.revisions();
     assert_eq!((after.link, after.routing), (before.link + 1, before.routing + 1));
 }
 
 #[test]
 fn a_route_never_outlives_the_last_address_of_its_port() {
-    let mut evening = Evening::at_a_venue();
-    evening.gone();
-    let told = evening.tell(Event::Address(Change::Present(address(WIRED, "192.168.50.77/24"))));
-    let gateway = told.iter().find_map(|told| match told {
+    let mut sim = Simulation::at_a_venue();
+    sim.gone();
+    let transitions = sim.handle(Event::Address(Change::Present(address(WIRED, "192.168.50.77/24"))));
+    let gateway = transitions.iter().find_map(|transitions| match transitions {
         Transition::UplinkAddress { gateway, .. } => Some(*gateway),
         _ => None,
     });
@@ -383,22 +379,22 @@ fn a_route_never_outlives_the_last_address_of_its_port() {
 
 #[test]
 fn a_renewal_does_not_hand_row_1_to_the_other_uplink() {
-    let mut evening = Evening::at_a_venue();
-    evening.tell(Event::Link(Change::Present(link(RADIO, true))));
-    evening.tell(Event::Address(Change::Present(address(RADIO, "10.77.0.5/24"))));
-    evening.tell(Event::Route(Change::Present(default_route(RADIO, "10.77.0.1", 600))));
-    evening.wait(10_000);
-    assert_eq!(evening.row1().as_deref(), Some("10.99.0.126"));
-    evening.gone();
-    evening.wait(50);
-    evening.back();
-    evening.wait(50);
-    evening.tell(Event::Route(Change::Present(default_route(WIRED, "10.99.0.1", 100))));
-    assert_eq!(evening.row1().as_deref(), Some("10.99.0.126"));
-    evening.wait(10_000);
-    assert_eq!(evening.row1().as_deref(), Some("10.99.0.126"));
+    let mut sim = Simulation::at_a_venue();
+    sim.handle(Event::Link(Change::Present(link(RADIO, true))));
+    sim.handle(Event::Address(Change::Present(address(RADIO, "10.77.0.5/24"))));
+    sim.handle(Event::Route(Change::Present(default_route(RADIO, "10.77.0.1", 600))));
+    sim.wait(10_000);
+    assert_eq!(sim.row1().as_deref(), Some("10.99.0.126"));
+    sim.gone();
+    sim.wait(50);
+    sim.back();
+    sim.wait(50);
+    sim.handle(Event::Route(Change::Present(default_route(WIRED, "10.99.0.1", 100))));
+    assert_eq!(sim.row1().as_deref(), Some("10.99.0.126"));
+    sim.wait(10_000);
+    assert_eq!(sim.row1().as_deref(), Some("10.99.0.126"));
     let route = default_route(WIRED, "10.99.0.1", 100);
-    evening.tell(Event::Route(Change::Gone(route)));
-    evening.wait(3_000);
-    assert_eq!(evening.row1().as_deref(), Some("10.77.0.5"), "a way out that stays away is no renewal");
+    sim.handle(Event::Route(Change::Gone(route)));
+    sim.wait(3_000);
+    assert_eq!(sim.row1().as_deref(), Some("10.77.0.5"), "a way out that stays away is no renewal");
 }

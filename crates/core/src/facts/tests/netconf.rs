@@ -3,7 +3,7 @@
 use super::*;
 use crate::event::{Applied, ApplyReport, Output};
 
-fn told(index: LinkIndex, arp_ignore: u8) -> Event {
+fn transitions(index: LinkIndex, arp_ignore: u8) -> Event {
     let (forwarding, rp_filter, arp_announce) = (Some(true), Some(2), Some(2));
     let arp_ignore = Some(arp_ignore);
     Event::Netconf(Netconf { index, forwarding, rp_filter, arp_ignore, arp_announce, ..Netconf::default() })
@@ -13,8 +13,8 @@ fn put_back() -> Event {
     Event::Applied(ApplyReport { output: Output::Link, result: Ok(Applied::Link { unkept: None }) })
 }
 
-fn words(told: &[Transition]) -> Vec<&str> {
-    let what = told.iter().map(|transition| match transition {
+fn words(transitions: &[Transition]) -> Vec<&str> {
+    let what = transitions.iter().map(|transition| match transition {
         Transition::Disturbed { what, .. } => what.as_str(),
         other => panic!("{other:?}"),
     });
@@ -22,31 +22,31 @@ fn words(told: &[Transition]) -> Vec<&str> {
 }
 
 #[test]
-fn what_was_set_and_is_not_any_more_is_put_back_and_told_once() {
-    let mut evening = Evening::at_a_venue();
-    assert_eq!(evening.tell(told(WIRED, 1)), []);
-    let before = evening.state.revisions().link;
-    assert_eq!(evening.tell(told(WIRED, 0)), [], "told when it is mended");
-    assert_eq!(words(&evening.tell(put_back())), ["arp_ignore was set to 0 on eth1"]);
-    assert_eq!(evening.tell(told(WIRED, 0)), []);
-    assert_eq!(evening.tell(put_back()), [], "known by now");
-    assert_eq!(evening.state.revisions().link, before + 2, "but looked at each time");
+fn what_was_set_and_is_not_any_more_is_put_back_and_reported_once() {
+    let mut sim = Simulation::at_a_venue();
+    assert_eq!(sim.handle(transitions(WIRED, 1)), []);
+    let before = sim.state.revisions().link;
+    assert_eq!(sim.handle(transitions(WIRED, 0)), [], "told when it is mended");
+    assert_eq!(words(&sim.handle(put_back())), ["arp_ignore was set to 0 on eth1"]);
+    assert_eq!(sim.handle(transitions(WIRED, 0)), []);
+    assert_eq!(sim.handle(put_back()), [], "known by now");
+    assert_eq!(sim.state.revisions().link, before + 2, "but looked at each time");
     let strict = Netconf { index: WIRED, rp_filter: Some(1), ..Netconf::default() };
-    assert_eq!(evening.tell(Event::Netconf(strict)), []);
-    assert_eq!(words(&evening.tell(put_back())), ["rp_filter was set to 1 on eth1"]);
+    assert_eq!(sim.handle(Event::Netconf(strict)), []);
+    assert_eq!(words(&sim.handle(put_back())), ["rp_filter was set to 1 on eth1"]);
 }
 
 #[test]
 fn what_is_not_ours_to_keep_is_left_alone() {
-    let mut evening = Evening::at_a_venue();
-    let before = evening.state.revisions().link;
+    let mut sim = Simulation::at_a_venue();
+    let before = sim.state.revisions().link;
     let strict = Netconf { index: CLUSTER, rp_filter: Some(1), ..Netconf::default() };
-    assert_eq!(evening.tell(Event::Netconf(strict)), [], "at the cluster port it is anybody's");
-    assert_eq!(evening.tell(told(9, 0)), [], "no port of ours");
-    assert_eq!(evening.state.revisions().link, before);
-    evening.tell(told(CLUSTER, 1));
-    evening.tell(Event::Link(Change::Present(Link { master: Some(9), ..link(CLUSTER, true) })));
-    let before = evening.state.revisions().link;
-    assert_eq!(evening.tell(told(CLUSTER, 0)), [], "a bridge's port has been let go: that was us");
-    assert_eq!(evening.state.revisions().link, before);
+    assert_eq!(sim.handle(Event::Netconf(strict)), [], "at the cluster port it is anybody's");
+    assert_eq!(sim.handle(transitions(9, 0)), [], "no port of ours");
+    assert_eq!(sim.state.revisions().link, before);
+    sim.handle(transitions(CLUSTER, 1));
+    sim.handle(Event::Link(Change::Present(Link { master: Some(9), ..link(CLUSTER, true) })));
+    let before = sim.state.revisions().link;
+    assert_eq!(sim.handle(transitions(CLUSTER, 0)), [], "a bridge's port has been let go: that was us");
+    assert_eq!(sim.state.revisions().link, before);
 }

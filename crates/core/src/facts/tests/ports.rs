@@ -39,16 +39,16 @@ fn a_glob_for_uplinks_may_match_what_is_in_a_bridge_that_is_named_already() {
 /// Dual stack, and another program takes the IPv4 default route away.
 #[test]
 fn an_ipv6_router_is_no_way_out_for_an_ipv4_address() {
-    let mut evening = Evening::at_a_venue();
-    evening.tell(Event::Address(Change::Present(address(WIRED, "2001:db8::7/64"))));
-    evening.tell(Event::Route(Change::Present(default_route(WIRED, "fe80::1", 1024))));
-    evening.tell(Event::Route(Change::Gone(default_route(WIRED, "10.99.0.1", 100))));
-    evening.wait(2500);
-    let active = evening.state.active().unwrap();
+    let mut sim = Simulation::at_a_venue();
+    sim.handle(Event::Address(Change::Present(address(WIRED, "2001:db8::7/64"))));
+    sim.handle(Event::Route(Change::Present(default_route(WIRED, "fe80::1", 1024))));
+    sim.handle(Event::Route(Change::Gone(default_route(WIRED, "10.99.0.1", 100))));
+    sim.wait(2500);
+    let active = sim.state.active().unwrap();
     assert_eq!((active.gateway, active.has_default_route), (None, false));
-    assert!(evening.state.is_routeless(WIRED));
-    evening.tell(Event::Address(Change::Gone(address(WIRED, "10.99.0.126/24"))));
-    evening.wait(2500);
-    assert_eq!(evening.state.active().unwrap().gateway, Some("fe80::1".parse().unwrap()));
-    assert!(!evening.state.is_routeless(WIRED));
+    assert!(sim.state.is_routeless(WIRED));
+    sim.handle(Event::Address(Change::Gone(address(WIRED, "10.99.0.126/24"))));
+    sim.wait(2500);
+    assert_eq!(sim.state.active().unwrap().gateway, Some("fe80::1".parse().unwrap()));
+    assert!(!sim.state.is_routeless(WIRED));
 }

@@ -133,11 +133,11 @@ fn story() -> impl Strategy<Value = Vec<(u64, Event)>> {
     prop::collection::vec((pause, event()), 0..60)
 }
 
-impl Evening {
+impl Simulation {
     fn play(&mut self, story: &[(u64, Event)]) {
         for (pause, event) in story {
             self.wait(*pause);
-            self.tell(event.clone());
+            self.handle(event.clone());
         }
     }
 
@@ -147,19 +147,19 @@ impl Evening {
 }
 
 /// What is left of a state for the world when it does not matter how it came about.
-fn essence(evening: &Evening) -> String {
-    let desired = evening.decide();
+fn essence(sim: &Simulation) -> String {
+    let desired = sim.decide();
     let plan = desired.gateway.map_or_else(String::new, |gateway| {
         let routing = (gateway.routing.rules, gateway.routing.routes);
         format!("{:#?}\n{routing:#?}\n{}", gateway.links.ports, gateway.firewall.ruleset)
     });
-    let uplinks: Vec<_> = evening
+    let uplinks: Vec<_> = sim
         .state
         .uplinks()
         .iter()
         .map(|uplink| (uplink.link.name.clone(), uplink.state, uplink.settled, uplink.address, uplink.gateway))
         .collect();
-    let active = evening.state.active().map(|uplink| uplink.link.name.clone());
+    let active = sim.state.active().map(|uplink| uplink.link.name.clone());
     let (overlap, cluster) = (desired.overlap, desired.cluster_address);
     format!("active {active:?}\nuplinks {uplinks:#?}\n{:#?}\n{overlap:?} {cluster}\n{plan}", desired.alerts)
 }
@@ -167,54 +167,54 @@ fn essence(evening: &Evening) -> String {
 proptest! {
     #[test]
     fn time_alone_comes_to_rest(story in story()) {
-        let mut evening = Evening::new();
-        evening.play(&story);
+        let mut sim = Simulation::new();
+        sim.play(&story);
         let mut ticks = 0;
-        while let Some(at) = evening.state.next_deadline() {
-            prop_assert!(at > evening.state.now(), "the deadline {at:?} is not after {:?}", evening.state.now());
-            evening.now = at;
-            evening.tell(Event::Tick);
+        while let Some(at) = sim.state.next_deadline() {
+            prop_assert!(at > sim.state.now(), "the deadline {at:?} is not after {:?}", sim.state.now());
+            sim.now = at;
+            sim.handle(Event::Tick);
             ticks += 1;
             prop_assert!(ticks < 50, "time alone never comes to rest");
         }
-        let before = essence(&evening);
-        evening.now = evening.now + Duration::from_secs(100_000);
-        evening.tell(Event::Tick);
-        prop_assert_eq!(before, essence(&evening), "no deadline, and yet time changed something");
+        let before = essence(&sim);
+        sim.now = sim.now + Duration::from_secs(100_000);
+        sim.handle(Event::Tick);
+        prop_assert_eq!(before, essence(&sim), "no deadline, and yet time changed something");
     }
 
     #[test]
     fn row_1_is_held_by_its_interface_or_was_until_just_now(story in story()) {
-        let mut evening = Evening::new();
+        let mut sim = Simulation::new();
         let mut last_held: BTreeMap<(LinkIndex, IpNet), Instant> = BTreeMap::new();
         for (pause, event) in &story {
-            let mut held = |evening: &Evening| {
+            let mut held = |sim: &Simulation| {
                 for index in [CLUSTER, WIRED, RADIO, 9] {
-                    for address in evening.state.facts().addresses(index) {
-                        last_held.insert((index, address.address), evening.now);
+                    for address in sim.state.facts().addresses(index) {
+                        last_held.insert((index, address.address), sim.now);
                     }
                 }
             };
-            evening.wait(*pause);
-            held(&evening);
-            evening.tell(event.clone());
-            held(&evening);
-            let Some(active) = evening.state.active() else { continue };
+            sim.wait(*pause);
+            held(&sim);
+            sim.handle(event.clone());
+            held(&sim);
+            let Some(active) = sim.state.active() else { continue };
             let Some(shown) = active.address else { continue };
             prop_assert!(active.link.up && active.link.carrier, "{shown} is shown, and {} has no carrier", active.link.name);
             let at = last_held.get(&(active.link.index, shown));
             prop_assert!(
-                at.is_some_and(|at| evening.now.saturating_since(*at) <= ROW1_GRACE),
-                "{shown} is shown at {:?}, was held until {at:?}", evening.now
+                at.is_some_and(|at| sim.now.saturating_since(*at) <= ROW1_GRACE),
+                "{shown} is shown at {:?}, was held until {at:?}", sim.now
             );
         }
     }
 
     #[test]
     fn counts_equal_a_recount(story in story()) {
-        let mut evening = Evening::new();
-        evening.play(&story);
-        let nodes = evening.state.nodes();
+        let mut sim = Simulation::new();
+        sim.play(&story);
+        let nodes = sim.state.nodes();
         for health in [NodeHealth::Unknown, NodeHealth::Up, NodeHealth::Degraded, NodeHealth::Down] {
             prop_assert_eq!(nodes.count(health), nodes.iter().filter(|node| node.health == health).count());
         }
@@ -223,7 +223,7 @@ proptest! {
 
     #[test]
     fn the_same_events_give_the_same_state(story in story()) {
-        let (mut one, mut other) = (Evening::new(), Evening::new());
+        let (mut one, mut other) = (Simulation::new(), Simulation::new());
         one.play(&story);
         other.play(&story);
         prop_assert_eq!(format!("{:?}", one.state), format!("{:?}", other.state));
@@ -249,7 +249,7 @@ proptest! {
             .collect();
         facts.extend(routes.iter().cloned().map(|route| Event::Route(Change::Present(route))));
         let start: Vec<(u64, Event)> = std::iter::once(Event::Dump(Dump::Begin))
-            .chain(links.iter().map(|(index, told)| Event::Link(Change::Present(Link { index: *index, ..named(told, *index) }))))
+            .chain(links.iter().map(|(index, transitions)| Event::Link(Change::Present(Link { index: *index, ..named(transitions, *index) }))))
             .chain(std::iter::once(Event::Dump(Dump::End)))
             .map(|event| (0, event))
             .collect();
@@ -261,12 +261,12 @@ proptest! {
         let ends: Vec<String> = [facts, rotated]
             .into_iter()
             .map(|facts| {
-                let mut evening = Evening::new();
-                evening.play(&start);
+                let mut sim = Simulation::new();
+                sim.play(&start);
                 let paced: Vec<(u64, Event)> = pauses.iter().copied().cycle().zip(facts).collect();
-                evening.play(&paced);
-                evening.wait(3_600_000);
-                essence(&evening)
+                sim.play(&paced);
+                sim.wait(3_600_000);
+                essence(&sim)
             })
             .collect();
         prop_assert_eq!(&ends[0], &ends[1]);
@@ -281,20 +281,20 @@ proptest! {
         nets in prop::collection::vec(prop::sample::select(&NETS[..]), 4),
     ) {
         let listing: Vec<(u64, Event)> = std::iter::once(Event::Dump(Dump::Begin))
-            .chain(links.iter().map(|(index, told)| Event::Link(Change::Present(named(told, *index)))))
+            .chain(links.iter().map(|(index, transitions)| Event::Link(Change::Present(named(transitions, *index)))))
             .chain(links.keys().zip(&nets).map(|(index, net)| Event::Address(Change::Present(address(*index, net)))))
             .chain(routes.iter().filter(|route| links.contains_key(&route.index)).cloned()
                 .map(|route| Event::Route(Change::Present(route))))
             .chain(std::iter::once(Event::Dump(Dump::End)))
             .map(|event| (0, event))
             .collect();
-        let mut used = Evening::new();
+        let mut used = Simulation::new();
         // Only what the kernel tells: probes, reports and other sources are not in a dump.
         let kernel = |event: &Event| matches!(event, Event::Link(_) | Event::Address(_) | Event::Route(_) | Event::Rule(_));
         let missed: Vec<_> = story.into_iter().filter(|(_, event)| kernel(event)).collect();
         used.play(&missed);
         used.play(&listing);
-        let mut fresh = Evening::new();
+        let mut fresh = Simulation::new();
         fresh.play(&listing);
         used.wait(3_600_000);
         fresh.wait(3_600_000);
@@ -302,7 +302,11 @@ proptest! {
     }
 }
 
-/// `told`, as interface `index`.
-fn named(told: &Link, index: LinkIndex) -> Link {
-    Link { up: told.up, master: told.master.filter(|master| *master != index), ..link(index, told.carrier) }
+/// `transitions`, as interface `index`.
+fn named(transitions: &Link, index: LinkIndex) -> Link {
+    Link {
+        up: transitions.up,
+        master: transitions.master.filter(|master| *master != index),
+        ..link(index, transitions.carrier)
+    }
 }

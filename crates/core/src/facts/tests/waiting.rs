@@ -14,33 +14,30 @@ fn report(output: Output, result: Result<Applied, ApplyErrorKind>) -> Event {
 }
 
 #[test]
-fn routes_that_wait_for_the_address_of_a_port_are_tried_again_when_it_is_set_and_nothing_is_said() {
-    let mut evening = Evening::at_a_venue();
-    evening.tell(report(Output::Routing, Ok(Applied::Done)));
-    let before = evening.state.revisions().routing;
-    assert_eq!(evening.tell(report(Output::Routing, Err(ApplyErrorKind::Waiting))), []);
-    assert!(!evening.state.outputs().is_well(Output::Routing), "READY has to wait too");
+fn routes_that_wait_for_the_address_of_a_port_are_tried_again_when_it_is_set_and_nothing_is_reported() {
+    let mut sim = Simulation::at_a_venue();
+    sim.handle(report(Output::Routing, Ok(Applied::Done)));
+    let before = sim.state.revisions().routing;
+    assert_eq!(sim.handle(report(Output::Routing, Err(ApplyErrorKind::Waiting))), []);
+    assert!(!sim.state.outputs().is_well(Output::Routing), "READY has to wait too");
     assert!(
-        !decide(evening.state.settings(), &evening.state)
-            .alerts
-            .iter()
-            .any(|alert| alert.code == AlertCode::GatewayRouting)
+        !decide(sim.state.settings(), &sim.state).alerts.iter().any(|alert| alert.code == AlertCode::GatewayRouting)
     );
-    evening.tell(report(Output::Link, Err(ApplyErrorKind::Failed)));
-    assert_eq!(evening.state.revisions().routing, before);
-    evening.tell(report(Output::Link, Ok(Applied::Link { unkept: None })));
-    assert_eq!(evening.state.revisions().routing, before + 1, "looked at again at once");
-    assert_eq!(evening.tell(report(Output::Routing, Ok(Applied::Done))), []);
-    evening.tell(report(Output::Link, Ok(Applied::Link { unkept: None })));
-    assert_eq!(evening.state.revisions().routing, before + 1, "nobody waits any more");
+    sim.handle(report(Output::Link, Err(ApplyErrorKind::Failed)));
+    assert_eq!(sim.state.revisions().routing, before);
+    sim.handle(report(Output::Link, Ok(Applied::Link { unkept: None })));
+    assert_eq!(sim.state.revisions().routing, before + 1, "looked at again at once");
+    assert_eq!(sim.handle(report(Output::Routing, Ok(Applied::Done))), []);
+    sim.handle(report(Output::Link, Ok(Applied::Link { unkept: None })));
+    assert_eq!(sim.state.revisions().routing, before + 1, "nobody waits any more");
 }
 
-impl Evening {
+impl Simulation {
     fn silent(&mut self, rounds: usize) -> Vec<Transition> {
         let nodes: Vec<_> = self.state.nodes().iter().map(|node| node.id).collect();
         let round = |node: &_| Round { node: *node, rtt: None, first_lost: true };
         let all = Event::Probe(Probe::Nodes(nodes.iter().map(round).collect()));
-        (0..rounds).flat_map(|_| self.tell(all.clone())).collect()
+        (0..rounds).flat_map(|_| self.handle(all.clone())).collect()
     }
 
     fn codes(&self) -> Vec<AlertCode> {
@@ -50,44 +47,44 @@ impl Evening {
 
 #[test]
 fn nodes_have_a_minute_from_when_the_cable_comes_and_without_one_nobody_waits() {
-    let mut evening = Evening::at_a_venue();
-    assert_eq!(evening.silent(3), [Transition::NodesAwaited], "told once, so that it is shown");
-    assert_eq!(evening.codes(), [AlertCode::NodeAwaited]);
-    evening.tell(Event::Link(Change::Present(link(CLUSTER, false))));
-    evening.silent(300);
-    assert_eq!(evening.codes(), [AlertCode::GatewayPortNoCarrier]);
-    evening.wait(100_000);
-    evening.tell(Event::Link(Change::Present(link(CLUSTER, true))));
-    evening.wait(59_000);
-    evening.silent(1);
-    assert_eq!(evening.codes(), [AlertCode::NodeAwaited]);
-    evening.wait(1000);
-    evening.silent(1);
-    assert_eq!(evening.codes(), [AlertCode::NodeDown; 2]);
+    let mut sim = Simulation::at_a_venue();
+    assert_eq!(sim.silent(3), [Transition::NodesAwaited], "told once, so that it is shown");
+    assert_eq!(sim.codes(), [AlertCode::NodeAwaited]);
+    sim.handle(Event::Link(Change::Present(link(CLUSTER, false))));
+    sim.silent(300);
+    assert_eq!(sim.codes(), [AlertCode::GatewayPortNoCarrier]);
+    sim.wait(100_000);
+    sim.handle(Event::Link(Change::Present(link(CLUSTER, true))));
+    sim.wait(59_000);
+    sim.silent(1);
+    assert_eq!(sim.codes(), [AlertCode::NodeAwaited]);
+    sim.wait(1000);
+    sim.silent(1);
+    assert_eq!(sim.codes(), [AlertCode::NodeDown; 2]);
 }
 
 #[test]
 fn a_node_that_was_known_to_be_down_before_a_restart_is_no_news_when_its_time_to_start_is_over() {
-    let mut evening = Evening::new();
+    let mut sim = Simulation::new();
     let down: AlertId = "node-down node=rpi1".parse().unwrap();
     let known = BTreeSet::from([down.clone(), "uplink-portal port=eth1".parse().unwrap()]);
-    evening.tell(Event::Acknowledgement(Acknowledgement::Restored(known.clone())));
-    evening.tell(Event::Dump(Dump::Begin));
-    evening.tell(Event::Dump(Dump::End));
-    let left = |evening: &mut Evening| {
-        let desired = decide(evening.state.settings(), &evening.state);
-        let standing = acknowledge::still_standing(&evening.state, &desired);
-        standing.into_iter().for_each(|standing| drop(evening.tell(Event::Acknowledgement(standing))));
-        evening.state.acknowledged().clone()
+    sim.handle(Event::Acknowledgement(Acknowledgement::Restored(known.clone())));
+    sim.handle(Event::Dump(Dump::Begin));
+    sim.handle(Event::Dump(Dump::End));
+    let left = |sim: &mut Simulation| {
+        let desired = decide(sim.state.settings(), &sim.state);
+        let standing = acknowledge::still_standing(&sim.state, &desired);
+        standing.into_iter().for_each(|standing| drop(sim.handle(Event::Acknowledgement(standing))));
+        sim.state.acknowledged().clone()
     };
-    evening.wait(59_000);
-    assert_eq!(left(&mut evening), known);
-    evening.tell(Event::Link(Change::Present(link(CLUSTER, true))));
-    evening.wait(59_000);
-    evening.silent(3);
-    assert_eq!(left(&mut evening), BTreeSet::from([down]));
-    evening.wait(1000);
-    evening.silent(1);
-    let alerts = decide(evening.state.settings(), &evening.state).alerts;
+    sim.wait(59_000);
+    assert_eq!(left(&mut sim), known);
+    sim.handle(Event::Link(Change::Present(link(CLUSTER, true))));
+    sim.wait(59_000);
+    sim.silent(3);
+    assert_eq!(left(&mut sim), BTreeSet::from([down]));
+    sim.wait(1000);
+    sim.silent(1);
+    let alerts = decide(sim.state.settings(), &sim.state).alerts;
     assert!(alerts.iter().any(|alert| alert.panel == "rpi1 down" && alert.acknowledged), "{alerts:?}");
 }

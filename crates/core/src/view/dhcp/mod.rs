@@ -258,8 +258,8 @@ pub fn options(plan: &ServicePlan, names: bool) -> String {
         ("T1", seconds(dhcp.renew)),
         ("T2", seconds(dhcp.rebind)),
     ];
-    let told = known.iter().filter(|(_, list)| !list.is_empty());
-    let mut text: String = told.map(|(option, list)| format!("option:{option},{list}\n")).collect();
+    let reported = known.iter().filter(|(_, list)| !list.is_empty());
+    let mut text: String = reported.map(|(option, list)| format!("option:{option},{list}\n")).collect();
     text.extend(plan.netboot.as_ref().map(boot_files));
     text
 }

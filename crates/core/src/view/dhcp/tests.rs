@@ -213,7 +213,7 @@ fn where_names_cannot_be_served_the_nodes_ask_the_venues_resolver() {
 }
 
 #[test]
-fn a_raspberry_pi_is_told_apart_from_a_pc_that_calls_itself_the_same() {
+fn a_raspberry_pi_is_reported_apart_from_a_pc_that_calls_itself_the_same() {
     let files = rendered(SETTINGS);
     has(
         &files.config,
@@ -307,7 +307,7 @@ fn cost(before: &Files, after: &Files) -> Cost {
 }
 
 #[test]
-fn each_change_costs_what_the_architecture_says() {
+fn each_change_costs_what_the_architecture_reports() {
     const TABLE: &str = include_str!("../../../../../docs/architecture.md");
     let plain = SETTINGS.replace("uefi_x86 = \"http://192.168.50.1/grubx64.efi\"", "uefi_x86 = \"grubx64.efi\"");
     let from = |text: &str, more: &[Event]| rendered_after(text, more);

@@ -56,26 +56,26 @@ impl Record {
 
 /// What to write when `transitions` have led from `before` to `after`. `before` is `None` the first time.
 pub fn records(transitions: &[Transition], before: Option<&Desired>, after: &Desired, state: &State) -> Vec<Record> {
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     if before.is_none() {
-        told.push(started(after));
+        reported.push(started(after));
     }
-    told.extend(about_to_apply(before, after));
-    told.extend(transitions.iter().filter_map(|transition| record(transition, state)));
-    told.iter_mut().for_each(|record| complete(record, state));
+    reported.extend(about_to_apply(before, after));
+    reported.extend(transitions.iter().filter_map(|transition| record(transition, state)));
+    reported.iter_mut().for_each(|record| complete(record, state));
     if let Some(before) = before.filter(|before| before.cluster_address != after.cluster_address) {
         let moved = Transition::ClusterMoved { from: before.cluster_address, to: after.cluster_address };
         if !transitions.contains(&moved) {
-            told.extend(record(&moved, state));
+            reported.extend(record(&moved, state));
         }
     }
-    told.extend(alerts(before.map_or(&[], |before| &before.alerts), &after.alerts));
-    for record in &mut told {
+    reported.extend(alerts(before.map_or(&[], |before| &before.alerts), &after.alerts));
+    for record in &mut reported {
         if record.field("SEVERITY").is_none() {
             record.fields.push(("SEVERITY", after.severity.name().to_owned()));
         }
     }
-    told
+    reported
 }
 
 /// Adds the address and the gateway that an uplink has now, where its record does not tell them itself: the route comes a
@@ -84,7 +84,7 @@ fn complete(record: &mut Record, state: &State) {
     let Some(port) = record.field("UPLINK").map(str::to_owned) else { return };
     let Some(uplink) = state.uplinks().into_iter().find(|uplink| uplink.link.name == port) else { return };
     let Some(address) = uplink.address.map(|address| address.to_string()) else { return };
-    if record.field("ADDRESS").is_some_and(|told| told != address) {
+    if record.field("ADDRESS").is_some_and(|reported| reported != address) {
         return;
     }
     for (name, value) in [("ADDRESS", Some(address)), ("GATEWAY", uplink.gateway.map(|gateway| gateway.to_string()))] {
@@ -256,7 +256,7 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
             Kind::DisplayBlind,
             "display: it cannot be read back; after a loss of its power it is drawn again within five minutes",
         ),
-        Transition::ServerSaid(said) => service::said(said, state),
+        Transition::ServerSaid(logged) => service::logged(logged, state),
         Transition::DhcpHeld { seconds } => Record::new(
             Kind::DhcpHeld,
             format!(

@@ -23,7 +23,7 @@ fn world() -> (State, Desired) {
 }
 
 /// Messages of what is told after a quiet time.
-fn told(transitions: &[Transition]) -> Vec<Record> {
+fn reported(transitions: &[Transition]) -> Vec<Record> {
     let (state, desired) = world();
     records(transitions, Some(&desired), &desired, &state)
 }
@@ -62,13 +62,13 @@ fn the_evening_reads_like_a_logbook() {
         "eth1 has lost 10.99.0.126/24",
         "eth1 has no carrier",
     ];
-    assert_eq!(messages(&told(&transitions)), wanted);
+    assert_eq!(messages(&reported(&transitions)), wanted);
 }
 
 #[test]
 fn records_carry_their_fields() {
     let address = "10.99.0.126/24".parse().unwrap();
-    let records = told(&[
+    let records = reported(&[
         Transition::UplinkAddress { port: "eth1".to_owned(), address, gateway: Some("10.99.0.1".parse().unwrap()) },
         Transition::NodeHealth { name: "rpi1".to_owned(), from: NodeHealth::Up, to: NodeHealth::Down, why: None },
         Transition::RulesetApplied {
@@ -98,12 +98,12 @@ fn records_carry_their_fields() {
 fn who_undid_our_work_is_named() {
     let what = "the rule set was changed or flushed".to_owned();
     let by = Some("nft (4711)".to_owned());
-    let records = told(&[Transition::Disturbed { output: Output::Firewall, what, by }]);
+    let records = reported(&[Transition::Disturbed { output: Output::Firewall, what, by }]);
     assert_eq!(messages(&records), ["the rule set was changed or flushed by nft (4711); it is put back"]);
 }
 
 #[test]
-fn an_alert_is_told_when_it_comes_and_when_it_goes_and_not_in_between() {
+fn an_alert_is_reported_when_it_comes_and_when_it_goes_and_not_in_between() {
     let (state, calm) = world();
     let alerts = vec![
         alert(Severity::Fault, AlertCode::GatewayBlocked, "Docker drops"),
@@ -135,7 +135,7 @@ fn each_of_several_alerts_of_one_kind_comes_and_goes_by_itself() {
 }
 
 #[test]
-fn the_start_and_each_new_rule_set_are_told_before_it_is_applied() {
+fn the_start_and_each_new_rule_set_are_reported_before_it_is_applied() {
     let (state, desired) = world();
     let first = records(&[], None, &desired, &state);
     assert_eq!(first.len(), 2);
@@ -147,7 +147,7 @@ fn the_start_and_each_new_rule_set_are_told_before_it_is_applied() {
 
 #[test]
 fn essential_parts_fail_louder() {
-    let records = told(&[
+    let records = reported(&[
         Transition::OutputFailed { output: Output::Firewall, message: "a".to_owned() },
         Transition::OutputFailed { output: Output::Display, message: "b".to_owned() },
         Transition::OutputHealed { output: Output::Display },

@@ -48,7 +48,7 @@ pub fn lights(_settings: &Settings, state: &State, desired: &Desired) -> Vec<Sig
     let nodes = state.nodes();
     let others = match leds(state) {
         Some(leds) if leds < nodes.total() => shared(state, leds),
-        _ => nodes.iter().map(|node| of_node(told(state, node))).take(MAX_LEDS - 1).collect(),
+        _ => nodes.iter().map(|node| of_node(reported(state, node))).take(MAX_LEDS - 1).collect(),
     };
     std::iter::once(cluster).chain(others).collect()
 }
@@ -68,7 +68,7 @@ fn leds(state: &State) -> Option<usize> {
 fn shared(state: &State, leds: usize) -> Vec<Signal> {
     let nodes = state.nodes();
     let grouped = nodes.groups().iter().any(|counts| counts.total() > 0);
-    let worst = if grouped { of_groups(state) } else { nodes.iter().map(|node| Some(told(state, node))).collect() };
+    let worst = if grouped { of_groups(state) } else { nodes.iter().map(|node| Some(reported(state, node))).collect() };
     let count = leds.min(worst.len()).max(1);
     let share = |led: usize| worst.get(led * worst.len() / count..(led + 1) * worst.len() / count).unwrap_or_default();
     let worst_in = |share: &[Option<NodeHealth>]| share.iter().copied().flatten().max_by_key(|health| gravity(*health));
@@ -87,13 +87,13 @@ fn of_groups(state: &State) -> Vec<Option<NodeHealth>> {
     let mut all: Vec<Option<NodeHealth>> =
         groups.iter().enumerate().map(|(place, counts)| worst(&|health| counts.of(health), Some(place))).collect();
     let grouped = |health: NodeHealth| groups.iter().map(|counts| counts.of(health)).sum::<usize>();
-    let strangers = worst(&|health| nodes.count(health).saturating_sub(grouped(health)), None);
-    all.extend(strangers.map(Some));
+    let unknown_clients = worst(&|health| nodes.count(health).saturating_sub(grouped(health)), None);
+    all.extend(unknown_clients.map(Some));
     all
 }
 
 /// A node's health as it alarms.
-fn told(state: &State, node: &NodeState) -> NodeHealth {
+fn reported(state: &State, node: &NodeState) -> NodeHealth {
     eased(node.health, node.health == NodeHealth::Down && is_known_down(state, node))
 }
 

@@ -141,9 +141,10 @@ pub struct NodeStatus {
 
 impl NodeStatus {
     /// Whether `other` is worth a line after this: more than the round trip and the time differ.
-    pub fn is_told_by(&self, other: &Self) -> bool {
-        let told = |node: &Self| (node.mac, node.address, node.health, node.origin);
-        (&self.name, &self.group, &self.stage, told(self)) == (&other.name, &other.group, &other.stage, told(other))
+    pub fn is_reported_by(&self, other: &Self) -> bool {
+        let reported = |node: &Self| (node.mac, node.address, node.health, node.origin);
+        (&self.name, &self.group, &self.stage, reported(self))
+            == (&other.name, &other.group, &other.stage, reported(other))
     }
 
     /// Returns the node of a line at `now`.

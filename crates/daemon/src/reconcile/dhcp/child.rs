@@ -222,9 +222,9 @@ mod tests {
         fs::set_permissions(&slow, Permissions::from_mode(0o755)).unwrap();
         let mut running = Running::start(&slow, &folder.join("main"), Questions::default()).unwrap();
         running.reload();
-        let said = running.next().await;
+        let logged = running.next().await;
         running.end().await;
-        assert_eq!(said.unwrap(), "started");
+        assert_eq!(logged.unwrap(), "started");
     }
 
     /// A pipe into which somebody writes this text, and closes it.

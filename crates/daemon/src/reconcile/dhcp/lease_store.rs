@@ -26,7 +26,7 @@ pub type Range = Option<(Ipv4Addr, Ipv4Addr)>;
 
 /// Both files, and what the one on the disk holds.
 #[derive(Debug)]
-pub struct Keep {
+pub struct LeaseStore {
     working: PathBuf,
     copy: PathBuf,
     /// as on the disk
@@ -39,7 +39,7 @@ pub struct Keep {
     remembered: Remembered,
 }
 
-impl Keep {
+impl LeaseStore {
     pub fn new(working: PathBuf, state_directory: &Path) -> Self {
         let copy = super::copied_leases(state_directory);
         let remembered = Remembered::open(state_directory);
@@ -54,9 +54,9 @@ impl Keep {
     /// # Errors
     /// The working file cannot be written.
     pub fn prepare(&mut self, net: Ipv4Net, range: Range, homes: &Homes) -> io::Result<(Leases, Vec<String>)> {
-        let mut told = Vec::new();
-        let mut leases = self.read(&self.working.clone(), &mut told);
-        let copied = self.read(&self.copy.clone(), &mut told);
+        let mut reported = Vec::new();
+        let mut leases = self.read(&self.working.clone(), &mut reported);
+        let copied = self.read(&self.copy.clone(), &mut reported);
         self.kept.get_or_insert_with(|| copied.clone().unwrap_or_default().by_mac());
         let whole = leases.as_ref().is_some_and(|leases| leases.damaged.is_empty());
         // Of a whole working file only those are missing that wait for their node to move.
@@ -75,7 +75,7 @@ impl Keep {
         folder::replace(&self.working, here.to_text())?;
         self.reserved = reserved(&moving, &here, net, range);
         self.moving = moving;
-        Ok((leases, told))
+        Ok((leases, reported))
     }
 
     /// Returns `hosts` (`dhcp-hostsfile`) with lines that reserve nodes of another subnet their host part, and boards that are away
@@ -131,12 +131,13 @@ impl Keep {
         folder::read(&self.working).map(|bytes| file::parse(&bytes)).unwrap_or_default().entries
     }
 
-    fn read(&self, path: &Path, told: &mut Vec<String>) -> Option<Leases> {
+    fn read(&self, path: &Path, reported: &mut Vec<String>) -> Option<Leases> {
         let leases = file::parse(&folder::read(path).ok()?);
         if !leases.damaged.is_empty() {
             let lines: Vec<String> = leases.damaged.iter().map(usize::to_string).collect();
             let (path, kept) = (path.display(), leases.entries.len());
-            told.push(format!("{path}: line {} is damaged and was left out; {kept} leases are kept", lines.join(", ")));
+            reported
+                .push(format!("{path}: line {} is damaged and was left out; {kept} leases are kept", lines.join(", ")));
         }
         Some(leases)
     }
@@ -240,7 +241,7 @@ mod tests {
         let far = TWO.replace("2000 ", "4000000000 ");
         fs::write(&working, &far).unwrap();
         let (away, home) = ("10.213.50.1/24".parse().unwrap(), "192.168.50.1/24".parse().unwrap());
-        let mut keep = Keep::new(working.clone(), &folder);
+        let mut keep = LeaseStore::new(working.clone(), &folder);
         assert_eq!(keep.prepare(away, range(away), &[]).unwrap().0.to_text(), far, "those were given before");
         assert_eq!(fs::read_to_string(&working).unwrap(), "", "dnsmasq knows nobody who is elsewhere");
         let both = "b8:27:eb:00:00:01,10.213.50.101\nb8:27:eb:00:00:02,10.213.50.102\n";
@@ -259,7 +260,7 @@ mod tests {
             if stop == "a power cut" {
                 fs::remove_file(&working).unwrap();
             }
-            keep = Keep::new(working.clone(), &folder);
+            keep = LeaseStore::new(working.clone(), &folder);
             keep.prepare(away, range(away), &[]).unwrap();
             assert_eq!(fs::read_to_string(&working).unwrap(), come, "{stop}");
             assert_eq!(keep.reservations("", &[], ""), waits, "{stop}");
@@ -296,33 +297,33 @@ mod tests {
     }
 
     #[test]
-    fn what_was_copied_is_there_after_a_power_cut_and_damage_costs_one_lease_and_is_said() {
+    fn what_was_copied_is_there_after_a_power_cut_and_damage_costs_one_lease_and_is_reported() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let working = folder.join("leases");
-        let mut keep = Keep::new(working.clone(), &folder);
+        let mut keep = LeaseStore::new(working.clone(), &folder);
         let net: Ipv4Net = "192.168.50.1/24".parse().unwrap();
         assert_eq!(keep.prepare(net, range(net), &[]).unwrap().0, Leases::default());
         assert!(keep.copy(&file::parse(TWO.as_bytes()), &[]).unwrap());
         assert!(!keep.copy(&file::parse(TWO.as_bytes()), &[]).unwrap(), "an equal list is no write");
         fs::remove_file(&working).unwrap();
-        let (leases, told) = Keep::new(working.clone(), &folder).prepare(net, range(net), &[]).unwrap();
-        assert_eq!((leases.to_text().as_str(), told.len()), (TWO, 0));
+        let (leases, reported) = LeaseStore::new(working.clone(), &folder).prepare(net, range(net), &[]).unwrap();
+        assert_eq!((leases.to_text().as_str(), reported.len()), (TWO, 0));
         fs::write(&working, &TWO.as_bytes()[..TWO.len() - 5]).unwrap();
-        let (leases, told) = Keep::new(working.clone(), &folder).prepare(net, range(net), &[]).unwrap();
+        let (leases, reported) = LeaseStore::new(working.clone(), &folder).prepare(net, range(net), &[]).unwrap();
         assert_eq!(leases.to_text(), TWO, "what was damaged in the one is whole in the other");
-        assert!(told[0].contains("line 2 is damaged"), "{told:?}");
+        assert!(reported[0].contains("line 2 is damaged"), "{reported:?}");
         fs::write(keep.place(), &TWO.as_bytes()[..TWO.len() - 5]).unwrap();
         fs::remove_file(&working).unwrap();
-        let (leases, told) = Keep::new(working, &folder).prepare(net, range(net), &[]).unwrap();
-        assert_eq!((leases.entries.len(), told.len()), (1, 1));
+        let (leases, reported) = LeaseStore::new(working, &folder).prepare(net, range(net), &[]).unwrap();
+        assert_eq!((leases.entries.len(), reported.len()), (1, 1));
     }
 
     #[test]
     fn a_disk_that_takes_nothing_is_an_error_and_the_old_copy_stays() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
-        let mut keep = Keep::new(folder.join("leases"), &folder.join("nowhere"));
+        let mut keep = LeaseStore::new(folder.join("leases"), &folder.join("nowhere"));
         assert!(keep.copy(&file::parse(TWO.as_bytes()), &[]).is_err());
         assert!(keep.copy(&file::parse(TWO.as_bytes()), &[]).is_err(), "it is tried again");
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::event::{Mac, Said, Saying};
+use crate::event::{Mac, ServerLog, ServerLogKind};
 
 /// Within this long each thing is said once, of several of a kind no more than so many, and of so many kinds the first.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -16,16 +16,16 @@ const TELLING: usize = 4;
 
 /// What was said lately, of each matter that nodes can bring about at will.
 #[derive(Debug, Clone, Default)]
-pub struct Restraint {
-    refused: Lately,
-    exhausted: Lately,
-    trouble: Lately,
+pub struct LogRateLimiter {
+    refused: Window,
+    exhausted: Window,
+    trouble: Window,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Lately {
+struct Window {
     since: Option<Instant>,
-    said: BTreeSet<(Option<Mac>, String)>,
+    logged: BTreeSet<(Option<Mac>, String)>,
     kinds: BTreeMap<String, Kind>,
 }
 
@@ -33,48 +33,48 @@ struct Lately {
 #[derive(Debug, Clone, Copy, Default)]
 struct Kind {
     /// one of them was said in this window
-    said: bool,
+    logged: bool,
     held_back: u64,
 }
 
-impl Restraint {
+impl LogRateLimiter {
     /// What is to be said now; with how many of its kind were not.
-    pub fn pass(&mut self, mut said: Said, now: Instant) -> Option<Said> {
-        let lately = match said.what {
+    pub fn pass(&mut self, mut logged: ServerLog, now: Instant) -> Option<ServerLog> {
+        let lately = match logged.what {
             // An address that is new is a change, told once by whoever knows the addresses.
-            Saying::Leased => return Some(said),
-            Saying::Refused => &mut self.refused,
-            Saying::Exhausted => &mut self.exhausted,
-            Saying::Trouble => &mut self.trouble,
+            ServerLogKind::Leased => return Some(logged),
+            ServerLogKind::Refused => &mut self.refused,
+            ServerLogKind::Exhausted => &mut self.exhausted,
+            ServerLogKind::Trouble => &mut self.trouble,
         };
         if lately.since.is_none_or(|since| now.saturating_duration_since(since) >= WINDOW) {
             lately.begin(now);
         }
-        let full = lately.said.len() >= MOST;
-        let kind = lately.kind(&said.text);
-        let first = !std::mem::replace(&mut kind.said, true);
+        let full = lately.logged.len() >= MOST;
+        let kind = lately.kind(&logged.text);
+        let first = !std::mem::replace(&mut kind.logged, true);
         let before = std::mem::take(&mut kind.held_back);
-        if full && !first || !lately.said.insert((said.mac, said.text.clone())) {
-            lately.kind(&said.text).held_back = before + 1;
+        if full && !first || !lately.logged.insert((logged.mac, logged.text.clone())) {
+            lately.kind(&logged.text).held_back = before + 1;
             return None;
         }
         if before > 0 {
-            said.text += &format!(" (and {before} more like this before)");
+            logged.text += &format!(" (and {before} more like this before)");
         }
-        Some(said)
+        Some(logged)
     }
 }
 
-impl Lately {
+impl Window {
     fn begin(&mut self, now: Instant) {
         self.since = Some(now);
-        self.said.clear();
+        self.logged.clear();
         // What was held back waits for the next of its kind.
         self.kinds.retain(|_, kind| kind.held_back > 0);
         if self.kinds.len() >= KINDS {
             self.kinds.clear();
         }
-        self.kinds.iter_mut().for_each(|(_, kind)| kind.said = false);
+        self.kinds.iter_mut().for_each(|(_, kind)| kind.logged = false);
     }
 
     /// Of which kind a text is; of too many kinds the later ones are one.
@@ -94,54 +94,54 @@ impl Lately {
 mod tests {
     use super::*;
 
-    fn refused(text: &str) -> Said {
-        Said { what: Saying::Refused, text: text.to_owned(), mac: Some(Mac([2; 6])), address: None }
+    fn refused(text: &str) -> ServerLog {
+        ServerLog { what: ServerLogKind::Refused, text: text.to_owned(), mac: Some(Mac([2; 6])), address: None }
     }
 
     #[test]
-    fn the_same_is_said_once_a_minute_with_how_often_it_was() {
-        let (mut restraint, begin) = (Restraint::default(), Instant::now());
-        let told: Vec<Said> = (0..300).filter_map(|_| restraint.pass(refused("no"), begin)).collect();
-        assert_eq!(told, [refused("no")]);
-        let later = restraint.pass(refused("no"), begin + WINDOW).map(|said| said.text);
+    fn the_same_is_reported_once_a_minute_with_how_often_it_was() {
+        let (mut restraint, begin) = (LogRateLimiter::default(), Instant::now());
+        let reported: Vec<ServerLog> = (0..300).filter_map(|_| restraint.pass(refused("no"), begin)).collect();
+        assert_eq!(reported, [refused("no")]);
+        let later = restraint.pass(refused("no"), begin + WINDOW).map(|logged| logged.text);
         assert_eq!(later.as_deref(), Some("no (and 299 more like this before)"));
     }
 
     #[test]
-    fn of_things_that_always_differ_no_more_than_some_are_said_and_other_kinds_go_on() {
-        let (mut restraint, now) = (Restraint::default(), Instant::now());
-        let told = (0..300).filter_map(|number| restraint.pass(refused(&format!("no {number}")), now)).count();
-        assert_eq!(told, MOST);
-        assert!(restraint.pass(Said { what: Saying::Trouble, ..refused("no") }, now).is_some());
-        assert!(restraint.pass(Said { what: Saying::Leased, ..refused("yes") }, now).is_some());
+    fn of_things_that_always_differ_no_more_than_some_are_reported_and_other_kinds_go_on() {
+        let (mut restraint, now) = (LogRateLimiter::default(), Instant::now());
+        let reported = (0..300).filter_map(|number| restraint.pass(refused(&format!("no {number}")), now)).count();
+        assert_eq!(reported, MOST);
+        assert!(restraint.pass(ServerLog { what: ServerLogKind::Trouble, ..refused("no") }, now).is_some());
+        assert!(restraint.pass(ServerLog { what: ServerLogKind::Leased, ..refused("yes") }, now).is_some());
     }
 
     #[test]
     fn what_is_held_back_is_counted_with_its_own_kind() {
-        let (mut restraint, begin) = (Restraint::default(), Instant::now());
-        let mut tell = |text: &str, now| {
-            let trouble = Said { what: Saying::Trouble, ..refused(text) };
-            restraint.pass(trouble, now).map(|said| said.text)
+        let (mut restraint, begin) = (LogRateLimiter::default(), Instant::now());
+        let mut report = |text: &str, now| {
+            let trouble = ServerLog { what: ServerLogKind::Trouble, ..refused(text) };
+            restraint.pass(trouble, now).map(|logged| logged.text)
         };
         let full = "dnsmasq: Maximum number of concurrent DNS queries reached (max: 150)";
         for _ in 0..10 {
-            tell(full, begin);
+            report(full, begin);
         }
         for number in 0..MOST + 5 {
-            tell(&format!("dnsmasq: failed sending /srv/tftp/{number} to 192.168.50.101"), begin);
+            report(&format!("dnsmasq: failed sending /srv/tftp/{number} to 192.168.50.101"), begin);
         }
         let other = "dnsmasq: cannot read /etc/ethers";
-        assert_eq!(tell(other, begin).as_deref(), Some(other), "a flood of one kind keeps no other from being said");
+        assert_eq!(report(other, begin).as_deref(), Some(other), "a flood of one kind keeps no other from being said");
         let later = begin + WINDOW;
-        assert_eq!(tell(full, later).unwrap(), format!("{full} (and 9 more like this before)"));
-        let sent = tell("dnsmasq: failed sending /srv/tftp/x to 192.168.50.7", later).unwrap();
+        assert_eq!(report(full, later).unwrap(), format!("{full} (and 9 more like this before)"));
+        let sent = report("dnsmasq: failed sending /srv/tftp/x to 192.168.50.7", later).unwrap();
         assert!(sent.ends_with("(and 6 more like this before)"), "{sent}");
-        assert_eq!(tell(other, later).as_deref(), Some(other), "none of them was held back");
+        assert_eq!(report(other, later).as_deref(), Some(other), "none of them was held back");
     }
 
     #[test]
-    fn however_many_kinds_there_are_what_is_said_in_a_window_is_bounded() {
-        let (mut restraint, now) = (Restraint::default(), Instant::now());
+    fn however_many_kinds_there_are_what_is_reported_in_a_window_is_bounded() {
+        let (mut restraint, now) = (LogRateLimiter::default(), Instant::now());
         let texts = (0..300).map(|number| {
             (0..5)
                 .map(|place| [b'a' + (number >> place & 15) as u8])

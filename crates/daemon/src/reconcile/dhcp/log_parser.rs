@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 
 use tokio::time::Instant;
 
-use super::log_limit::Restraint;
-use crate::event::{Dhcp, Event, Mac, Said, Saying};
+use super::log_limit::LogRateLimiter;
+use crate::event::{Dhcp, Event, Mac, ServerLog, ServerLogKind};
 use crate::watch::dhcp::leases::file::{Entry, Leases};
 
 /// Words by which a complaint is known; dnsmasq gives no priority with its lines.
@@ -35,7 +35,7 @@ pub struct Listener {
     known: BTreeMap<Mac, Ipv4Addr>,
     /// names that were not given: said again for each lease whenever the files are read
     not_given: BTreeSet<String>,
-    restraint: Restraint,
+    restraint: LogRateLimiter,
 }
 
 /// So many are remembered; then they are said again.
@@ -53,24 +53,24 @@ impl Listener {
     /// as well: how many those are the nodes decide.
     pub fn given(&mut self, leases: &Leases) -> Vec<Event> {
         let news = leases.entries.iter().filter(|entry| self.known.get(&entry.mac) != Some(&entry.address));
-        let said = news.map(|Entry { mac, address, host_name, .. }| {
+        let logged = news.map(|Entry { mac, address, host_name, .. }| {
             let name = host_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
             let text = format!("{mac}{name} has the address {address}");
-            let said = Said { what: Saying::Leased, text, mac: Some(*mac), address: Some(*address) };
-            Event::Dhcp(Dhcp::Said(said))
+            let logged = ServerLog { what: ServerLogKind::Leased, text, mac: Some(*mac), address: Some(*address) };
+            Event::Dhcp(Dhcp::ServerLog(logged))
         });
-        let said = said.collect();
+        let logged = logged.collect();
         let mut now: Vec<(Mac, Ipv4Addr)> = leases.entries.iter().map(|entry| (entry.mac, entry.address)).collect();
         now.sort_by_key(|(mac, _)| *mac);
         self.known = BTreeMap::from_iter(now);
-        said
+        logged
     }
 
     /// What a line says, if it is worth knowing and not said too often already.
     pub fn hear(&mut self, line: &str) -> Option<Event> {
         match self.understand(line)? {
-            Event::Dhcp(Dhcp::Said(said)) => {
-                self.restraint.pass(said, Instant::now()).map(|said| Event::Dhcp(Dhcp::Said(said)))
+            Event::Dhcp(Dhcp::ServerLog(logged)) => {
+                self.restraint.pass(logged, Instant::now()).map(|logged| Event::Dhcp(Dhcp::ServerLog(logged)))
             }
             other => Some(other),
         }
@@ -86,7 +86,7 @@ impl Listener {
         let mut trouble = || {
             let complains = COMPLAINTS.iter().any(|word| text.contains(word));
             let commonplace = COMMONPLACE.iter().any(|word| text.contains(word));
-            (complains && !commonplace && !self.was_said(text)).then(|| trouble(format!("dnsmasq: {text}")))
+            (complains && !commonplace && !self.was_reported(text)).then(|| trouble(format!("dnsmasq: {text}")))
         };
         match dhcp {
             Some(heard) => heard,
@@ -95,7 +95,7 @@ impl Listener {
     }
 
     /// That a name was not given is told once.
-    fn was_said(&mut self, text: &str) -> bool {
+    fn was_reported(&mut self, text: &str) -> bool {
         if !text.starts_with("not giving") {
             return false;
         }
@@ -112,7 +112,7 @@ impl Listener {
         let verb = verb.split('(').next().unwrap_or_default();
         let address = rest.iter().find_map(|word| word.parse::<Ipv4Addr>().ok());
         let mac = rest.iter().find_map(|word| word.parse::<Mac>().ok());
-        let said = |what, text: String| Some(Event::Dhcp(Dhcp::Said(Said { what, text, mac, address })));
+        let logged = |what, text: String| Some(Event::Dhcp(Dhcp::ServerLog(ServerLog { what, text, mac, address })));
         match (verb, mac, address) {
             ("DHCPNAK" | "DHCPDECLINE", Some(mac), Some(address)) => {
                 let why = rest.get(2..).unwrap_or_default().join(" ");
@@ -120,13 +120,13 @@ impl Listener {
                     "DHCPNAK" => format!("{mac} may not have {address}: {why}"),
                     _ => format!("{mac} does not take {address}: somebody uses it already"),
                 };
-                Some(said(Saying::Refused, text))
+                Some(logged(ServerLogKind::Refused, text))
             }
             ("DHCPDISCOVER" | "DHCPREQUEST", Some(mac), _) if text.contains("no address") => {
                 // One that it asks for is not its own.
                 let text = format!("there is no address left for {mac}: widen cluster.dhcp.range");
-                let said = Said { what: Saying::Exhausted, text, mac: Some(mac), address: None };
-                Some(Some(Event::Dhcp(Dhcp::Said(said))))
+                let logged = ServerLog { what: ServerLogKind::Exhausted, text, mac: Some(mac), address: None };
+                Some(Some(Event::Dhcp(Dhcp::ServerLog(logged))))
             }
             ("DHCPDISCOVER" | "DHCPOFFER" | "DHCPREQUEST" | "DHCPACK" | "DHCPRELEASE" | "DHCPINFORM", _, _) => {
                 Some(None)
@@ -138,7 +138,7 @@ impl Listener {
 
 /// A record of trouble.
 pub fn trouble(text: String) -> Event {
-    Event::Dhcp(Dhcp::Said(Said { what: Saying::Trouble, text, mac: None, address: None }))
+    Event::Dhcp(Dhcp::ServerLog(ServerLog { what: ServerLogKind::Trouble, text, mac: None, address: None }))
 }
 
 /// `sent FILE to ADDRESS`: a node boots.
@@ -161,23 +161,23 @@ mod tests {
     use super::*;
     use crate::watch::dhcp::leases::file;
 
-    fn heard(listener: &mut Listener, line: &str) -> Option<(Saying, String)> {
+    fn heard(listener: &mut Listener, line: &str) -> Option<(ServerLogKind, String)> {
         match listener.hear(line)? {
-            Event::Dhcp(Dhcp::Said(said)) => Some((said.what, said.text)),
+            Event::Dhcp(Dhcp::ServerLog(logged)) => Some((logged.what, logged.text)),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn an_address_is_told_once_and_its_renewals_are_not() {
+    fn an_address_is_reported_once_and_its_renewals_are_not() {
         let mut listener = Listener::default();
         let mut given = |lines: &str| -> Vec<String> {
-            let told = listener.given(&file::parse(lines.as_bytes()));
+            let reported = listener.given(&file::parse(lines.as_bytes()));
             let text = |event| match event {
-                Event::Dhcp(Dhcp::Said(Said { what: Saying::Leased, text, .. })) => text,
+                Event::Dhcp(Dhcp::ServerLog(ServerLog { what: ServerLogKind::Leased, text, .. })) => text,
                 other => panic!("{other:?}"),
             };
-            told.into_iter().map(text).collect()
+            reported.into_iter().map(text).collect()
         };
         let line = "1000 b8:27:eb:00:00:01 192.168.50.101 rpi1 *\n";
         assert_eq!(given(line), ["b8:27:eb:00:00:01 (rpi1) has the address 192.168.50.101"]);
@@ -192,15 +192,15 @@ mod tests {
     }
 
     #[test]
-    fn refusals_and_want_are_told_with_their_reason() {
+    fn refusals_and_want_are_reported_with_their_reason() {
         let mut listener = Listener::default();
         let line = "dnsmasq-dhcp[1]: DHCPNAK(eth0) 192.168.50.101 b8:27:eb:00:00:01 wrong network";
         let (what, text) = heard(&mut listener, line).unwrap();
-        assert_eq!(what, Saying::Refused);
+        assert_eq!(what, ServerLogKind::Refused);
         assert!(text.ends_with("may not have 192.168.50.101: wrong network"), "{text}");
         let line = "dnsmasq-dhcp[1]: DHCPDISCOVER(eth0) 192.168.50.7 b8:27:eb:00:00:01 no address available";
-        let Some(Event::Dhcp(Dhcp::Said(want))) = listener.hear(line) else { panic!("it is not told") };
-        assert_eq!((want.what, want.mac.is_some(), want.address), (Saying::Exhausted, true, None));
+        let Some(Event::Dhcp(Dhcp::ServerLog(want))) = listener.hear(line) else { panic!("it is not told") };
+        assert_eq!((want.what, want.mac.is_some(), want.address), (ServerLogKind::Exhausted, true, None));
         assert!(want.text.contains("cluster.dhcp.range"), "{}", want.text);
     }
 
@@ -214,9 +214,9 @@ mod tests {
     #[test]
     fn a_file_that_was_sent_is_a_fact() {
         let mut listener = Listener::default();
-        let told = listener.hear("dnsmasq-tftp[1]: sent /srv/tftp/boot code.bin to 192.168.50.101");
+        let reported = listener.hear("dnsmasq-tftp[1]: sent /srv/tftp/boot code.bin to 192.168.50.101");
         let file = "/srv/tftp/boot code.bin".to_owned();
-        assert_eq!(told, Some(Event::Dhcp(Dhcp::Boots { address: "192.168.50.101".parse().unwrap(), file })));
+        assert_eq!(reported, Some(Event::Dhcp(Dhcp::Boots { address: "192.168.50.101".parse().unwrap(), file })));
         assert_eq!(listener.hear("dnsmasq-tftp[1]: file /srv/tftp/bootsig.bin not found for 192.168.50.101"), None);
     }
 
@@ -233,7 +233,7 @@ mod tests {
             assert_eq!(listener.hear(line), None, "{line}");
         }
         let line = "dnsmasq-dhcp[1]: not giving name rpi1 to the DHCP lease of 192.168.50.101 because …";
-        assert_eq!(heard(&mut listener, line).unwrap().0, Saying::Trouble);
+        assert_eq!(heard(&mut listener, line).unwrap().0, ServerLogKind::Trouble);
         assert_eq!(heard(&mut listener, line), None, "it says so each time it reads its files");
     }
 }

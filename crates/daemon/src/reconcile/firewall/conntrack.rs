@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use crate::decide::ConntrackPlan;
 use crate::decide::firewall::{ForwardedPort, Transport};
 use crate::event::{Applied, ApplyError, ApplyErrorKind, Output};
-use crate::reconcile::Sink;
+use crate::reconcile::Reconciler;
 use crate::reconcile::error::{OutputError, into_apply_error};
 
 /// `IPCTNL_MSG_CT_GET`, `IPCTNL_MSG_CT_DELETE`
@@ -50,7 +50,7 @@ const UDP: u8 = 17;
 #[derive(Debug, Default)]
 pub struct ConntrackSink;
 
-impl Sink for ConntrackSink {
+impl Reconciler for ConntrackSink {
     type Desired = ConntrackPlan;
     const OUTPUT: Output = Output::Conntrack;
 

@@ -23,7 +23,7 @@ use tracing::debug;
 use crate::decide::FirewallPlan;
 use crate::decide::firewall::{Action, ForwardedPort, Rule, Ruleset, Set, SetUpdate, TABLE};
 use crate::event::{Applied, ApplyError, Output};
-use crate::reconcile::Sink;
+use crate::reconcile::Reconciler;
 
 pub use encode::{Encoded, Label, encode, encode_removal, encode_updates};
 pub use error::FirewallError;
@@ -86,7 +86,7 @@ impl Default for Known {
     }
 }
 
-impl Sink for FirewallSink {
+impl Reconciler for FirewallSink {
     type Desired = FirewallPlan;
     const OUTPUT: Output = Output::Firewall;
 
@@ -116,9 +116,9 @@ impl FirewallSink {
     /// A sink that puts its table back by itself, in the moment somebody else takes it away, where the kernel does not
     /// protect it.
     pub fn guarding() -> Self {
-        let mut sink = Self::new();
-        sink.guarding = true;
-        sink
+        let mut reconciler = Self::new();
+        reconciler.guarding = true;
+        reconciler
     }
 
     /// Opens the socket, if it is not, and tells its port: changes that carry it are our own.
@@ -431,7 +431,7 @@ mod tests {
         build(&RulesetInput { cluster_port: Some("lo".into()), flow_table_devices: devices, ..RulesetInput::default() })
     }
 
-    fn told(label: Label, errno: Errno) -> (bool, Known, Ruleset) {
+    fn reported(label: Label, errno: Errno) -> (bool, Known, Ruleset) {
         let (mut known, mut ruleset) = (Known::default(), fast());
         let again = learn(&mut known, &mut ruleset, &Refusal { label, errno }, true);
         (again, known, ruleset)
@@ -439,18 +439,18 @@ mod tests {
 
     #[test]
     fn an_old_kernel_is_not_asked_for_protection_again() {
-        let (again, known, _) = told(Label::Table, Errno::OPNOTSUPP);
+        let (again, known, _) = reported(Label::Table, Errno::OPNOTSUPP);
         assert!(again && !known.persist && known.flow_table, "before 6.9");
     }
 
     #[test]
     fn a_kernel_without_flow_tables_is_asked_once() {
-        let (again, known, ruleset) = told(Label::FlowTable, Errno::OPNOTSUPP);
+        let (again, known, ruleset) = reported(Label::FlowTable, Errno::OPNOTSUPP);
         // One of the devices does not exist, which may be the reason as well: that is asked again next time.
         assert!(again && known.flow_table && ruleset == fast().without_flow_table());
         let rule = Label::Rule(0, 0);
         assert!(matches!(fast().chains.first().unwrap().rules.first().unwrap().action, Action::Offload(_)));
-        let (again, known, ruleset) = told(rule, Errno::NOENT);
+        let (again, known, ruleset) = reported(rule, Errno::NOENT);
         assert!(again && !known.flow_table && ruleset.flow_table.is_none());
     }
 
@@ -474,10 +474,10 @@ mod tests {
 
     #[test]
     fn what_teaches_nothing_is_not_tried_again() {
-        assert!(!told(Label::Removal, Errno::PERM).0);
-        assert!(!told(Label::Chain(0), Errno::NOENT).0);
-        assert!(!told(Label::Rule(1, 0), Errno::INVAL).0);
-        assert!(told(Label::Batch, Errno::INTR).0);
+        assert!(!reported(Label::Removal, Errno::PERM).0);
+        assert!(!reported(Label::Chain(0), Errno::NOENT).0);
+        assert!(!reported(Label::Rule(1, 0), Errno::INVAL).0);
+        assert!(reported(Label::Batch, Errno::INTR).0);
     }
 
     #[test]

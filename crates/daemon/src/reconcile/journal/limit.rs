@@ -24,11 +24,11 @@ const ABOUT: [&str; 5] = ["NODE", "MAC", "UPLINK", "ALERT", "SERVER"];
 /// What was written lately.
 #[derive(Debug, Default)]
 pub struct Limit {
-    kinds: BTreeMap<&'static str, Lately>,
+    kinds: BTreeMap<&'static str, Window>,
 }
 
 #[derive(Debug)]
-struct Lately {
+struct Window {
     kind: Kind,
     bucket: Bucket,
     subjects: BTreeMap<String, Bucket>,
@@ -61,7 +61,7 @@ impl Limit {
     /// has good reason for.
     pub fn pass(&mut self, record: &Record, more: u32, now: Instant) -> bool {
         let kind = record.kind;
-        let fresh = || Lately {
+        let fresh = || Window {
             kind,
             bucket: Bucket::default(),
             subjects: BTreeMap::new(),
@@ -91,16 +91,16 @@ impl Limit {
 
     /// Returns what is to be said of those that were left out.
     pub fn left_out(&mut self, now: Instant) -> Vec<Record> {
-        let due = |lately: &&mut Lately| lately.left_out > 0 && now.saturating_since(lately.since) >= TELL_AFTER;
-        let told = self.kinds.iter_mut().map(|(_, lately)| lately).filter(due).map(|lately| {
+        let due = |lately: &&mut Window| lately.left_out > 0 && now.saturating_since(lately.since) >= TELL_AFTER;
+        let reported = self.kinds.iter_mut().map(|(_, lately)| lately).filter(due).map(|lately| {
             let (count, last) = (std::mem::take(&mut lately.left_out), std::mem::take(&mut lately.last));
             journal::left_out(lately.kind, count, &last, now.saturating_since(lately.since))
         });
-        told.collect()
+        reported.collect()
     }
 }
 
-impl Lately {
+impl Window {
     fn note(&mut self, about: &str, mut bucket: Bucket, now: Instant) {
         bucket.take(SUBJECT_INTERVAL, now);
         if !self.subjects.contains_key(about) && self.subjects.len() >= SUBJECTS {
@@ -130,16 +130,16 @@ mod tests {
     }
 
     #[test]
-    fn one_that_says_the_same_all_the_time_leaves_room_for_the_others() {
+    fn one_that_reports_the_same_all_the_time_leaves_room_for_the_others() {
         let mut limit = Limit::default();
         let mut written = |node: &str, second| usize::from(limit.pass(&record("x", Some(node)), 0, moment(second)));
         let loud: usize = (0..1000).map(|_| written("loud", 0)).sum();
         assert_eq!(loud, OF_A_SUBJECT as usize);
         assert_eq!(written("calm", 0), 1);
         assert_eq!((0..60).map(|second| written("loud", second)).sum::<usize>(), 5, "one in ten seconds");
-        let told = limit.left_out(moment(60));
-        assert_eq!(told.len(), 1);
-        assert!(told[0].message.starts_with("1039 more"), "{}", told[0].message);
+        let reported = limit.left_out(moment(60));
+        assert_eq!(reported.len(), 1);
+        assert!(reported[0].message.starts_with("1039 more"), "{}", reported[0].message);
         assert!(limit.left_out(moment(90)).is_empty(), "that is told once");
     }
 

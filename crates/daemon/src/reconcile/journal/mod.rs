@@ -64,16 +64,16 @@ impl Journal {
         let nodes = self.nodes.load(Ordering::Relaxed);
         let is_free = record.priority == Priority::Debug && !is_detail(record);
         let passes = is_free || self.limit().pass(record, nodes, now);
-        self.tell_left_out();
+        self.report_left_out();
         if passes {
             self.put(record);
         }
     }
 
     /// Tells how many records were left out, of each kind.
-    pub fn tell_left_out(&self) {
-        let told = self.limit().left_out(clock::now());
-        told.iter().for_each(|record| self.put(record));
+    pub fn report_left_out(&self) {
+        let reported = self.limit().left_out(clock::now());
+        reported.iter().for_each(|record| self.put(record));
     }
 
     fn limit(&self) -> MutexGuard<'_, Limit> {

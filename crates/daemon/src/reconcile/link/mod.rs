@@ -20,7 +20,7 @@ use tracing::debug;
 
 use crate::decide::{LinkPlan, PortPlan, ROUTE_PROTOCOL};
 use crate::event::{Address, Applied, ApplyError, Change, Event, LinkIndex, Output};
-use crate::reconcile::Sink;
+use crate::reconcile::Reconciler;
 use crate::reconcile::error::Refused;
 use crate::reconcile::rtnl::{ADD, Request, Rtnl};
 use crate::watch::link;
@@ -194,7 +194,7 @@ impl LinkSink {
     }
 }
 
-impl Sink for LinkSink {
+impl Reconciler for LinkSink {
     type Desired = LinkPlan;
     const OUTPUT: Output = Output::Link;
 
@@ -259,17 +259,17 @@ fn put_back_conf(rtnl: &mut Rtnl, previous: &Previous, name: &str, port: &Port) 
 fn give_back(rtnl: &mut Rtnl, previous: &mut Previous, port: &Port, address: Ipv4Net) -> Result<(), LinkError> {
     let promote = |value| vec![conf::Change { setting: conf::PROMOTE_SECONDARIES, value }];
     let alters = port.conf.as_ref().and_then(|conf| conf.get(conf::PROMOTE_SECONDARIES)) == Some(0);
-    let tell =
+    let report =
         |error: NetlinkError| Refused::new(format!("{}: cannot give back the address {address}", port.name), error);
     if alters {
-        conf::write(rtnl, port.index, &promote(1)).map_err(tell)?;
+        conf::write(rtnl, port.index, &promote(1)).map_err(report)?;
     }
     let removed = rtnl.send(Request::DelAddress, &address_message(port.index, address), 0);
     if alters {
-        conf::write(rtnl, port.index, &promote(0)).map_err(tell)?;
+        conf::write(rtnl, port.index, &promote(0)).map_err(report)?;
     }
     match removed {
-        Err(error) if error.errno() != Some(Errno::ADDRNOTAVAIL) => Err(tell(error).into()),
+        Err(error) if error.errno() != Some(Errno::ADDRNOTAVAIL) => Err(report(error).into()),
         _ => {
             previous.forget_address(&port.name, address);
             Ok(())

@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_said_and_written_later() {
+    fn what_cannot_be_written_is_reported_and_written_later() {
         let held = tempfile::tempdir().unwrap();
         let directory = held.path().to_owned();
         let place = directory.join("state");

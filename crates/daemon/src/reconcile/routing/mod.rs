@@ -18,7 +18,7 @@ use rustix::io::Errno;
 
 use crate::decide::{ROUTE_PROTOCOL, RoutingPlan};
 use crate::event::{Applied, ApplyError, ApplyErrorKind, Change, Event, Output, Route, Rule};
-use crate::reconcile::Sink;
+use crate::reconcile::Reconciler;
 use crate::reconcile::error::{OutputError, Refused, into_apply_error};
 use crate::reconcile::rtnl::{ADD, REPLACE, Request, Rtnl};
 
@@ -29,7 +29,7 @@ pub struct RoutingSink {
     /// the rules that were in the kernel after the last order
     held: BTreeSet<Rule>,
     /// when it was last told that others had taken some away
-    told: Option<Instant>,
+    reported: Option<Instant>,
 }
 
 /// Who takes them away again and again is told so seldom.
@@ -45,7 +45,7 @@ struct Diff {
     routes_to_delete: Vec<Route>,
 }
 
-impl Sink for RoutingSink {
+impl Reconciler for RoutingSink {
     type Desired = RoutingPlan;
     const OUTPUT: Output = Output::Routing;
 
@@ -54,14 +54,14 @@ impl Sink for RoutingSink {
         let diff = compare(desired, &rules, &routes);
         // The kernel itself drops routes, but never a rule.
         let held = std::mem::take(&mut self.held);
-        let undone = diff.rules_to_add.iter().any(|rule| held.contains(rule))
-            && self.told.is_none_or(|told| told.elapsed() >= TOLD);
-        if undone {
-            self.told = Some(Instant::now());
+        let drifted = diff.rules_to_add.iter().any(|rule| held.contains(rule))
+            && self.reported.is_none_or(|reported| reported.elapsed() >= TOLD);
+        if drifted {
+            self.reported = Some(Instant::now());
         }
         carry_out(&mut self.rtnl, &diff)?;
         self.held = BTreeSet::from_iter(desired.rules.iter().map(as_kernel_rule));
-        Ok(Applied::Routing { undone })
+        Ok(Applied::Routing { drifted })
     }
 }
 

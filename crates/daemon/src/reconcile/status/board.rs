@@ -17,7 +17,7 @@ const NODES_IN_A_PIECE: usize = 100;
 #[derive(Debug, Default)]
 pub struct Board {
     current: Option<Snapshot>,
-    told: Option<Snapshot>,
+    reported: Option<Snapshot>,
     nodes: Vec<NodeStatus>,
     /// by the slot of a node's number, its place; of who has none there is another's, or one beyond the last
     places: Vec<u32>,
@@ -53,9 +53,9 @@ impl Board {
     /// Takes the whole in; (it is the first, there is something to tell).
     pub fn publish(&mut self, snapshot: Snapshot) -> (bool, bool) {
         let first = self.current.is_none();
-        let news = self.told.as_ref().is_none_or(|told| snapshot.is_news_after(told));
+        let news = self.reported.as_ref().is_none_or(|reported| snapshot.is_news_after(reported));
         if first {
-            self.told = Some(snapshot.clone());
+            self.reported = Some(snapshot.clone());
         }
         self.current = Some(snapshot);
         (first, news && !first)
@@ -72,7 +72,7 @@ impl Board {
             return true;
         };
         let Some(known) = self.nodes.get_mut(place) else { return false };
-        let news = !known.is_told_by(&node);
+        let news = !known.is_reported_by(&node);
         let before = std::mem::replace(known, node);
         if before.name != known.name && self.read {
             self.removed.insert(before.name);
@@ -114,7 +114,7 @@ impl Board {
             before.iter().enumerate().map(|(place, node)| (node.name.as_str(), (place, node))).collect();
         let is_news = |node: &NodeStatus| {
             let known = known.get(node.name.as_str());
-            known.is_none_or(|(place, known)| untold.contains(place) || !known.is_told_by(node))
+            known.is_none_or(|(place, known)| untold.contains(place) || !known.is_reported_by(node))
         };
         if self.read {
             let changed = nodes.iter().enumerate().filter(|(_, node)| is_news(node)).map(|(place, _)| place);
@@ -151,7 +151,7 @@ impl Board {
 
     /// Begins to remember what changes: what did until now is in the snapshot that the first client gets.
     pub fn begin_reading(&mut self) {
-        self.told.clone_from(&self.current);
+        self.reported.clone_from(&self.current);
         self.changed.clear();
         self.removed.clear();
         self.read = true;
@@ -173,9 +173,10 @@ impl Board {
     /// The next line of changes, and whether there is more to tell.
     pub fn take_line(&mut self, now: Instant) -> (Option<Vec<u8>>, bool) {
         let Some(current) = &self.current else { return (None, false) };
-        let mut change = self.told.as_ref().map_or_else(Change::default, |told| current.change_after(told, now));
+        let mut change =
+            self.reported.as_ref().map_or_else(Change::default, |reported| current.change_after(reported, now));
         if !change.is_empty() {
-            self.told = Some(current.clone());
+            self.reported = Some(current.clone());
         }
         let places: Vec<usize> = self.changed.iter().copied().take(NODES_IN_A_LINE).collect();
         change.nodes = places.iter().filter_map(|place| Some(self.nodes.get(*place)?.at(now))).collect();

@@ -197,7 +197,7 @@ impl Server {
                     continue;
                 }
                 () = sleep_until(next), if pending => {
-                    pending = self.tell();
+                    pending = self.publish();
                     next = Instant::now() + SPACING;
                     continue;
                 }
@@ -215,7 +215,7 @@ impl Server {
     }
 
     /// One line to everybody; whether there is more to tell.
-    fn tell(&mut self) -> bool {
+    fn publish(&mut self) -> bool {
         self.queues.retain(|queue| !queue.is_closed());
         let (line, more) = self.shared.board().take_line(clock::now());
         if let Some(line) = line {

@@ -43,39 +43,39 @@ mod tests {
     }
 
     /// Edges at these distances, then quiet: what is told.
-    fn told(edges: impl IntoIterator<Item = (u64, bool)>) -> Vec<bool> {
+    fn reported(edges: impl IntoIterator<Item = (u64, bool)>) -> Vec<bool> {
         let mut contact = Debouncer::default();
         let mut now = 0;
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for (after, level) in edges {
             now += after;
-            told.extend(contact.edge(milliseconds(now), level));
+            reported.extend(contact.edge(milliseconds(now), level));
         }
-        told.extend(contact.rest());
-        told
+        reported.extend(contact.rest());
+        reported
     }
 
     #[test]
     fn a_press_that_bounces_is_one_press() {
         let bouncing = [(100, true), (1, false), (1, true), (2, false), (3, true)];
-        assert_eq!(told(bouncing), [true]);
+        assert_eq!(reported(bouncing), [true]);
         let release = [(200, false), (1, true), (4, false)];
-        assert_eq!(told(bouncing.into_iter().chain(release)), [true, false]);
+        assert_eq!(reported(bouncing.into_iter().chain(release)), [true, false]);
     }
 
     #[test]
     fn a_spark_is_nothing() {
-        assert_eq!(told([(100, true), (3, false)]), [] as [bool; 0]);
+        assert_eq!(reported([(100, true), (3, false)]), [] as [bool; 0]);
     }
 
     #[test]
-    fn a_button_held_at_the_start_says_nothing_when_it_is_let_go() {
-        assert_eq!(told([(5000, false)]), [] as [bool; 0]);
+    fn a_button_held_at_the_start_reports_nothing_when_it_is_let_go() {
+        assert_eq!(reported([(5000, false)]), [] as [bool; 0]);
     }
 
     #[test]
     fn presses_that_come_late_in_a_bunch_are_still_two() {
-        assert_eq!(told([(0, true), (150, false), (150, true), (150, false)]), [true, false, true, false]);
+        assert_eq!(reported([(0, true), (150, false), (150, true), (150, false)]), [true, false, true, false]);
     }
 
     /// A person's changes, each with bounces shorter than the contact's patience; the levels end where the person's hand is.
@@ -97,21 +97,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_change_of_a_hand_is_told_once_whatever_bounces((changes, edges) in hand()) {
+        fn every_change_of_a_hand_is_reported_once_whatever_bounces((changes, edges) in hand()) {
             let expected: Vec<bool> = (0..changes).map(|number| number % 2 == 0).collect();
-            prop_assert_eq!(told(edges), expected);
+            prop_assert_eq!(reported(edges), expected);
         }
 
         #[test]
-        fn whatever_comes_what_is_told_alternates_and_ends_at_the_last_level(
+        fn whatever_comes_what_is_reported_alternates_and_ends_at_the_last_level(
             edges in proptest::collection::vec((0_u64..60, any::<bool>()), 0..60)
         ) {
             let last = edges.last().is_some_and(|(_, level)| *level);
-            let told = told(edges);
-            for (place, pressed) in told.iter().enumerate() {
+            let reported = reported(edges);
+            for (place, pressed) in reported.iter().enumerate() {
                 prop_assert_eq!(*pressed, place % 2 == 0);
             }
-            prop_assert_eq!(told.last().copied().unwrap_or(false), last);
+            prop_assert_eq!(reported.last().copied().unwrap_or(false), last);
         }
     }
 }

@@ -32,7 +32,7 @@ pub async fn run(events: mpsc::Sender<Event>, mut plan: watch::Receiver<Option<B
         let mut keys = Keys::new(&buttons);
         loop {
             let rest = reached(keys.next_rest());
-            let said = tokio::select! {
+            let logged = tokio::select! {
                 edge = lines.next() => keys.edge(edge?, Instant::now()),
                 () = rest => keys.rest(Instant::now()),
                 changed = plan.changed() => {
@@ -40,7 +40,7 @@ pub async fn run(events: mpsc::Sender<Event>, mut plan: watch::Receiver<Option<B
                     break;
                 }
             };
-            for event in said {
+            for event in logged {
                 events.send(event).await.map_err(|_| gone())?;
             }
         }
@@ -99,21 +99,21 @@ impl Keys {
     fn edge(&mut self, edge: Edge, now: Instant) -> Vec<Event> {
         let pressed = edge.high != self.active_low;
         let keys = self.keys.iter_mut().filter(|key| key.line == edge.line);
-        let said = keys.filter_map(|key| {
+        let logged = keys.filter_map(|key| {
             key.rests = Some(now + SETTLE);
             key.contact.edge(edge.at, pressed).and_then(|pressed| key.role.says(pressed))
         });
-        said.collect()
+        logged.collect()
     }
 
     /// Those that have been quiet mean it.
     fn rest(&mut self, now: Instant) -> Vec<Event> {
         let quiet = self.keys.iter_mut().filter(|key| key.rests.is_some_and(|at| at <= now));
-        let said = quiet.filter_map(|key| {
+        let logged = quiet.filter_map(|key| {
             key.rests = None;
             key.contact.rest().and_then(|pressed| key.role.says(pressed))
         });
-        said.collect()
+        logged.collect()
     }
 }
 

@@ -67,13 +67,13 @@ pub struct DhcpWatchPlan {
     pub ours: Vec<Ipv4Addr>,
     /// counts up when a board was heard that was not known: behind a switch a server may have come. A reason to ask, and none to
     /// begin anew.
-    pub strangers: u64,
+    pub unknown_clients: u64,
 }
 
 impl DhcpWatchPlan {
     /// The same stay of the same cable.
     fn continues(&self, before: &Self) -> bool {
-        Self { strangers: before.strangers, ..self.clone() } == *before
+        Self { unknown_clients: before.unknown_clients, ..self.clone() } == *before
     }
 }
 
@@ -102,7 +102,7 @@ pub async fn run(
             },
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(error),
             Err(error) => {
-                tell(&events, Dhcp::Unasked { index: port.index, why: error.to_string() }).await?;
+                report(&events, Dhcp::Unasked { index: port.index, why: error.to_string() }).await?;
                 return Err(error);
             }
         }
@@ -113,7 +113,7 @@ async fn changed(plan: &mut watch::Receiver<Option<DhcpWatchPlan>>) -> io::Resul
     plan.changed().await.map_err(|_| io::ErrorKind::BrokenPipe.into())
 }
 
-async fn tell(events: &mpsc::Sender<Event>, dhcp: Dhcp) -> io::Result<()> {
+async fn report(events: &mpsc::Sender<Event>, dhcp: Dhcp) -> io::Result<()> {
     events.send(Event::Dhcp(dhcp)).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
 }
 
@@ -129,7 +129,7 @@ async fn watch(
     let mut names = Names::open(port.index, questions.clone())?;
     if memory.holds(&watch.plugging) {
         // A restart of ours must not leave the nodes without a server; asked it is all the same.
-        tell(events, watch.alone()).await?;
+        report(events, watch.alone()).await?;
     }
     loop {
         let due = watch.schedule.next();
@@ -157,7 +157,7 @@ async fn watch(
                 }
                 names::Heard::Names(names) => {
                     for (mac, name) in names {
-                        tell(events, Dhcp::CallsItself { mac, name }).await?;
+                        report(events, Dhcp::CallsItself { mac, name }).await?;
                     }
                     None
                 }
@@ -172,7 +172,7 @@ async fn watch(
             Dhcp::Held { .. } => {}
             _ => memory.forget(),
         }
-        tell(events, news).await?;
+        report(events, news).await?;
     }
 }
 
@@ -195,7 +195,7 @@ struct Watch {
     /// when it was asked last
     asked: Option<Instant>,
     schedule: Schedule,
-    said: Option<Dhcp>,
+    logged: Option<Dhcp>,
     /// hears what switches say of their spanning tree
     switch: Option<AsyncFd<Socket>>,
     /// the switch that was heard
@@ -225,7 +225,7 @@ impl Watch {
             transactions: [unguessable() as u32; QUESTIONS],
             asked: None,
             schedule: Schedule::new(Instant::now()),
-            said: None,
+            logged: None,
             switch,
             bridge: None,
             only_news: false,
@@ -241,14 +241,14 @@ impl Watch {
                 // The cable was moved while we asked, and that is not told yet.
                 Err(io::ErrorKind::NotFound.into())
             }
-            Some(Step::Silence) if !matches!(self.said, Some(Dhcp::Alone { .. })) => Ok(Some(self.alone())),
+            Some(Step::Silence) if !matches!(self.logged, Some(Dhcp::Alone { .. })) => Ok(Some(self.alone())),
             Some(Step::Silence) | None => Ok(None),
         }
     }
 
     fn alone(&mut self) -> Dhcp {
         let alone = Dhcp::Alone { index: self.plugging.index };
-        self.said = Some(alone.clone());
+        self.logged = Some(alone.clone());
         alone
     }
 
@@ -296,7 +296,7 @@ impl Watch {
     fn bpdu(&mut self, bpdu: Bpdu) -> Option<Dhcp> {
         let now = Instant::now();
         let known = self.bridge.replace(bpdu.bridge) == Some(bpdu.bridge);
-        if self.said.is_some() {
+        if self.logged.is_some() {
             if let Some(switch) = self.switch.as_ref().filter(|_| !known || !self.only_news) {
                 // It says the same every two seconds.
                 self.only_news = stp::only_news(switch.get_ref(), bpdu.bridge).is_ok();
@@ -319,9 +319,9 @@ impl Watch {
         self.schedule.refused(Instant::now());
         let foreign = Dhcp::Foreign { index: self.plugging.index, server, mac: Some(mac) };
         // Of two that answer in turn the first is named.
-        let news = !matches!(self.said, Some(Dhcp::Foreign { .. }));
+        let news = !matches!(self.logged, Some(Dhcp::Foreign { .. }));
         news.then(|| {
-            self.said = Some(foreign.clone());
+            self.logged = Some(foreign.clone());
             foreign
         })
     }

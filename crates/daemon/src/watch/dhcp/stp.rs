@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_says_how_long_it_keeps_a_port_from_forwarding() {
+    fn a_switch_reports_how_long_it_keeps_a_port_from_forwarding() {
         let bpdu = read(&frame(CONFIGURATION, 0)).unwrap();
         assert_eq!((bpdu.delay, bpdu.forwards, bpdu.changes), (Duration::from_secs(15), false, false));
         assert_eq!(bpdu.bridge, [0x80, 0, 2, 0, 0, 0, 0, 9]);

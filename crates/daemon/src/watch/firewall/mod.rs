@@ -207,8 +207,8 @@ impl FirewallWatch {
             }
         }
         // Of what is forwarded all is said already where not even connections are.
-        let said = |traffic: &Traffic| *traffic == Traffic::Datagrams && found.exit.is_some();
-        let promised: Vec<Traffic> = self.traffic.iter().copied().filter(|traffic| !said(traffic)).collect();
+        let logged = |traffic: &Traffic| *traffic == Traffic::Datagrams && found.exit.is_some();
+        let promised: Vec<Traffic> = self.traffic.iter().copied().filter(|traffic| !logged(traffic)).collect();
         for traffic in &promised {
             let place = &self.place_of(place, *traffic);
             let blocker = simulate::blocker(ruleset, place, *traffic, &packet::packets(place, *traffic));
@@ -250,7 +250,7 @@ struct Source {
 }
 
 impl Source {
-    async fn tell(&self, event: Firewall) -> io::Result<()> {
+    async fn report(&self, event: Firewall) -> io::Result<()> {
         Ok(self.events.send(Event::Firewall(event)).await.map_err(|_| ReceiverGone)?)
     }
 
@@ -263,7 +263,7 @@ impl Source {
                 Disturbance::Foreign => foreign = true,
                 Disturbance::Ours { by } => {
                     foreign = true;
-                    self.tell(Firewall::Disturbed { by }).await?;
+                    self.report(Firewall::Disturbed { by }).await?;
                 }
             }
         }
@@ -276,7 +276,7 @@ impl Source {
         let port = self.watch.own_port;
         let guarded = foreign::owner(&mut self.requests, self.watch.table).is_ok_and(|owner| owner == Some(port));
         if port != 0 && !guarded {
-            self.tell(Firewall::Disturbed { by: None }).await?;
+            self.report(Firewall::Disturbed { by: None }).await?;
         }
         Ok(())
     }
@@ -300,13 +300,13 @@ impl Source {
         let found = self.watch.judge(&ruleset);
         let before = std::mem::replace(&mut self.blockers, found.clone());
         if found.exit != before.exit {
-            self.tell(Firewall::Blocked(found.exit)).await?;
+            self.report(Firewall::Blocked(found.exit)).await?;
         }
         if found.spare != before.spare {
-            self.tell(Firewall::BlockedSpare(found.spare)).await?;
+            self.report(Firewall::BlockedSpare(found.spare)).await?;
         }
         if found.traffic != before.traffic {
-            self.tell(Firewall::BlockedTraffic(found.traffic)).await?;
+            self.report(Firewall::BlockedTraffic(found.traffic)).await?;
         }
         Ok(())
     }
@@ -326,11 +326,11 @@ impl Source {
         if counters::moved(&dropped, &self.dropped) {
             let news = counters::with_examples(&mut self.requests, &self.watch, &dropped, &self.dropped);
             self.dropped = dropped;
-            self.tell(Firewall::Dropped(news)).await?;
+            self.report(Firewall::Dropped(news)).await?;
         }
         let before = std::mem::replace(&mut self.counts, counts);
         if let Some(Counts { forwarded, postrouted }) = counts.filter(|_| counts != before) {
-            self.tell(Firewall::Counters { forwarded, postrouted }).await?;
+            self.report(Firewall::Counters { forwarded, postrouted }).await?;
         }
         let curious = self.readings > 0;
         self.readings = self.readings.saturating_sub(1);

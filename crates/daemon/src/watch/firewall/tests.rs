@@ -118,7 +118,7 @@ fn accepting_answers_does_not_let_new_connections_out() {
 }
 
 #[test]
-fn ufw_is_told_in_its_own_words() {
+fn ufw_is_reported_in_its_own_words() {
     let chains = vec![
         ("FORWARD", base(true, vec![vec![Expression::Verdict(Verdict::Jump("ufw-before-forward".into()))]])),
         ("ufw-before-forward", plain(vec![answers_accepted()])),

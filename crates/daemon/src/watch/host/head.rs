@@ -270,7 +270,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_card_that_gives_up_is_told_from_a_root_that_is_meant_to_be_read_only() {
+    fn a_card_that_gives_up_is_reported_from_a_root_that_is_meant_to_be_read_only() {
         let failed = "24 1 179:2 / / rw shared:1 - ext4 /dev/root ro,errors=remount-ro\n";
         assert_eq!(read_only(failed, "UUID=1 / ext4 defaults 0 1\n"), Some(true));
         assert_eq!(read_only(failed, "UUID=1 / ext4 defaults,ro 0 1\n"), Some(false));
@@ -279,7 +279,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_clock_is_set_when_its_keeper_says_so_or_there_is_none_to_ask() {
+    fn a_clock_is_set_when_its_keeper_reports_so_or_there_is_none_to_ask() {
         let root = tree("clock");
         let (early, late) =
             (UNIX_EPOCH + Duration::from_secs(EARLIEST - 1), UNIX_EPOCH + Duration::from_secs(EARLIEST));
@@ -304,7 +304,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_machine_that_tells_nothing_has_no_vitals() {
+    fn a_machine_that_reports_nothing_has_no_vitals() {
         let head = Head { clock_set: None, ..look(Path::new("/nonexistent")) };
         assert_eq!(head, Head::default());
     }

@@ -85,8 +85,8 @@ pub async fn run(events: mpsc::Sender<Event>, mut plan: channel::Receiver<Vitals
         for vital in news {
             events.send(Event::Vital(vital)).await.map_err(|_| gone())?;
         }
-        for undone in ports.undone(&wanted.ports) {
-            events.send(Event::Netconf(undone)).await.map_err(|_| gone())?;
+        for drifted in ports.drifted(&wanted.ports) {
+            events.send(Event::Netconf(drifted)).await.map_err(|_| gone())?;
         }
         tokio::select! {
             () = sleep_until(next_aligned(if near { NEAR } else { CALM })) => {}
@@ -108,7 +108,7 @@ struct Tables {
 struct Looks {
     socket: Option<Socket>,
     neighbours: Neighbours,
-    told: Tables,
+    reported: Tables,
     head: Option<Head>,
     hanging: Vec<&'static str>,
     boot_folder: Option<String>,
@@ -129,10 +129,10 @@ impl Looks {
         limits: &VitalLimits,
     ) -> (Vec<Vital>, bool) {
         let mut news = Vec::new();
-        if let Some((count, max)) = differing(&mut self.told.conntrack, tables.conntrack) {
+        if let Some((count, max)) = differing(&mut self.reported.conntrack, tables.conntrack) {
             news.push(Vital::Conntrack { count, max });
         }
-        if let Some((count, max)) = differing(&mut self.told.neighbours, tables.neighbours) {
+        if let Some((count, max)) = differing(&mut self.reported.neighbours, tables.neighbours) {
             news.push(Vital::Neighbours { count, max });
         }
         let head = seen.head();
@@ -157,9 +157,9 @@ impl Looks {
 }
 
 /// How full a table is, if that is news.
-fn differing(told: &mut Option<(u32, u32)>, now: Option<(u32, u32)>) -> Option<(u32, u32)> {
-    let news = now.filter(|now| told.is_none_or(|told| conntrack::differs(told, *now)))?;
-    *told = Some(news);
+fn differing(reported: &mut Option<(u32, u32)>, now: Option<(u32, u32)>) -> Option<(u32, u32)> {
+    let news = now.filter(|now| reported.is_none_or(|reported| conntrack::differs(reported, *now)))?;
+    *reported = Some(news);
     Some(news)
 }
 
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_has_not_changed_is_told_once() {
+    async fn what_has_not_changed_is_reported_once() {
         let view = View { root: head::tests::tree("told-once"), boot_folder: Some("/nowhere/at/all".into()) };
         let (mut looks, mut rounds) = (Looks::default(), Rounds::default());
         let seen = rounds.look(&view, &SENSORS).await.unwrap();

@@ -34,7 +34,7 @@ const UNIT_FOLDERS: [&str; 4] =
 pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let root = Path::new("/");
     let files = Files::new()?;
-    let mut told = None;
+    let mut reported = None;
     loop {
         let drop_ins = |folder: &str| UNITS.map(|unit| root.join(folder).join(format!("{unit}.d")));
         let folders = FOLDERS.iter().chain(&UNIT_FOLDERS).chain([&WANTS]).map(|folder| root.join(folder));
@@ -43,9 +43,9 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
         for folder in folders.chain(UNIT_FOLDERS.into_iter().flat_map(drop_ins)).chain(included) {
             files.folder(&folder);
         }
-        if told.as_ref() != Some(&now) {
+        if reported.as_ref() != Some(&now) {
             events.send(Event::Vital(now.clone())).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
-            told = Some(now);
+            reported = Some(now);
         }
         files.changed().await?;
     }

@@ -77,7 +77,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_a_raspberry_pi_says_is_read() {
+    fn what_a_raspberry_pi_reports_is_read() {
         assert_eq!(load("0.31 0.18 0.11 1/213 4711\n"), Some(31));
         assert_eq!(available("MemTotal:        948304 kB\nMemFree: 1 kB\nMemAvailable:    590000 kB\n"), Some(62));
         let psi =

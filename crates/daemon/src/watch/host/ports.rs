@@ -13,7 +13,7 @@ pub(super) struct Ports(Option<Socket>);
 impl Ports {
     /// Of each port that differs from what it is to be: how it is. A port that cannot be asked is gone, and told as such by
     /// others.
-    pub fn undone(&mut self, kept: &[Netconf]) -> Vec<Netconf> {
+    pub fn drifted(&mut self, kept: &[Netconf]) -> Vec<Netconf> {
         let differs = |kept: &Netconf, now: &Netconf| {
             let option = |kept: Option<u8>, now| kept.is_some() && kept != now;
             option(kept.forwarding.map(u8::from), now.forwarding.map(u8::from))

@@ -69,13 +69,13 @@ impl Rounds {
                 }
             });
             while let Some((name, _)) = rest.last() {
-                let Ok(told) = timeout(self.patience, thread.recv()).await else {
+                let Ok(reported) = timeout(self.patience, thread.recv()).await else {
                     given_up.store(true, Ordering::Relaxed);
                     self.hanging.push(Hanging { name, thread, view: view.clone() });
                     rest.pop();
                     break;
                 };
-                all.absorb(told.ok_or_else(|| io::Error::other("a look at the vitals panicked"))?);
+                all.absorb(reported.ok_or_else(|| io::Error::other("a look at the vitals panicked"))?);
                 rest.pop();
             }
         }
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sensor_that_hangs_is_told_and_the_others_go_on_and_it_is_looked_at_again_when_it_comes_back() {
+    async fn a_sensor_that_hangs_is_reported_and_the_others_go_on_and_it_is_looked_at_again_when_it_comes_back() {
         let view = View { root: tree("hangs"), boot_folder: None };
         let mut sensors = SENSORS;
         sensors[1] = ("the stuck one", stuck);

@@ -41,7 +41,7 @@ const FOLDERS: [&str; 5] = [
 /// # Errors
 /// A channel is closed (`BrokenPipe`).
 pub async fn run(events: mpsc::Sender<Event>, mut head: watch::Receiver<Option<Ipv4Addr>>) -> io::Result<Infallible> {
-    let mut told = None;
+    let mut reported = None;
     loop {
         let mut seen = read(Path::new("/"));
         let address = *head.borrow_and_update();
@@ -51,9 +51,9 @@ pub async fn run(events: mpsc::Sender<Event>, mut head: watch::Receiver<Option<I
                 None => false,
             };
         }
-        if told.as_ref() != Some(&seen) {
+        if reported.as_ref() != Some(&seen) {
             events.send(Event::Vital(seen.clone())).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
-            told = Some(seen);
+            reported = Some(seen);
         }
         tokio::select! {
             () = sleep_until(next_aligned(INTERVAL)) => {}
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn servers_are_read_by_address_from_either_ones_files() {
         let text = "# server 10.0.0.9\npool 2.debian.pool.ntp.org iburst\nserver 10.0.0.1 iburst\n[Time]\nNTP=10.0.0.2 a.example 10.0.0.3\n";
-        let told: Vec<String> = addresses(text).iter().map(ToString::to_string).collect();
-        assert_eq!(told, ["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+        let reported: Vec<String> = addresses(text).iter().map(ToString::to_string).collect();
+        assert_eq!(reported, ["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
     }
 }

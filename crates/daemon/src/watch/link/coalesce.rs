@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_link_that_only_changes_its_mtu_the_last_is_said_and_a_moment_without_carrier_is_not_lost() {
+    fn of_a_link_that_only_changes_its_mtu_the_last_is_reported_and_a_moment_without_carrier_is_not_lost() {
         assert_eq!(last_words(vec![link(true, 1400), link(true, 1401), link(true, 1402)]), [link(true, 1402)]);
         let flap = vec![link(true, 1400), link(false, 1400), link(true, 1400)];
         assert_eq!(last_words(flap.clone()), flap);

@@ -131,8 +131,8 @@ impl Table {
     /// Returns whether a message is to be passed over: another board is at its address, and that
     /// happens too often. It is listed when the flood is over.
     fn passes_over(&mut self, change: &Change<Neighbour>, now: Instant) -> bool {
-        let Change::Present(told) = change else { return false };
-        let moved = self.known.get(&told.address).is_some_and(|known| known.mac != told.mac);
+        let Change::Present(reported) = change else { return false };
+        let moved = self.known.get(&reported.address).is_some_and(|known| known.mac != reported.mac);
         moved && !self.moves.try_take(now)
     }
 

@@ -39,7 +39,7 @@ fn there(last: u8, reachable: bool) -> Neighbour {
 }
 
 #[test]
-fn an_entry_of_the_port_tells_who_answers_and_whether_it_was_confirmed() {
+fn an_entry_of_the_port_reports_who_answers_and_whether_it_was_confirmed() {
     let mac = Some([2, 0, 0, 0, 0, 1]);
     assert_eq!(read(kind::NEW_NEIGHBOUR, &payload(PORT, REACHABLE, mac)), Some(Change::Present(there(1, true))));
     assert_eq!(read(kind::NEW_NEIGHBOUR, &payload(PORT, STALE, mac)), Some(Change::Present(there(1, false))));
@@ -67,7 +67,7 @@ fn no_beginning_of_a_message_is_taken_for_more_than_it_is() {
 }
 
 #[test]
-fn what_is_told_again_is_no_news() {
+fn what_is_reported_again_is_no_news() {
     let mut table = Table::new(Instant::now());
     assert!(table.take(&Change::Present(there(1, true))));
     assert!(!table.take(&Change::Present(there(1, true))));
@@ -77,7 +77,7 @@ fn what_is_told_again_is_no_news() {
 }
 
 #[test]
-fn a_listing_tells_only_how_it_differs_and_another_port_is_another_world() {
+fn a_listing_reports_only_how_it_differs_and_another_port_is_another_world() {
     let listed = |last| BTreeMap::from([(there(last, true).address, there(last, true))]);
     let mut table = Table::new(Instant::now());
     assert_eq!(table.replace(Some(PORT), listed(1)), [Change::Present(there(1, true))]);

@@ -136,7 +136,7 @@ impl Probe for ArpProbe {
         taken
     }
 
-    fn answers(&mut self, told: &mut Vec<Answer>) {
+    fn answers(&mut self, reported: &mut Vec<Answer>) {
         let Self { wire: Some(wire), inbox, asked, .. } = self else { return };
         inbox.read(&wire.socket, |datagram| {
             let Some((node, mac)) = reply(datagram.bytes, wire.mac) else { return };
@@ -144,7 +144,7 @@ impl Probe for ArpProbe {
             let is_its_own = asked.get(&node).is_some_and(|asked| asked.mac.is_none_or(|known| known == mac));
             if let Some(Asked { key, at, .. }) = is_its_own.then(|| asked.remove(&node)).flatten() {
                 let rtt = datagram.at.checked_sub(at);
-                told.push(Answer { key, rtt, from: Some(Ipv4Addr::from(node)) });
+                reported.push(Answer { key, rtt, from: Some(Ipv4Addr::from(node)) });
             }
         });
     }

@@ -203,9 +203,9 @@ mod tests {
         let age = || {
             send(&here, &[([7], there.local_addr().unwrap().into())]).unwrap();
             std::thread::sleep(Duration::from_millis(40));
-            let mut told = None;
-            Inbox::default().read(&there, |datagram| told = Some(datagram.at));
-            wall().saturating_sub(told.unwrap())
+            let mut reported = None;
+            Inbox::default().read(&there, |datagram| reported = Some(datagram.at));
+            wall().saturating_sub(reported.unwrap())
         };
         // The kernel begins to note arrivals a moment after it was asked to (`net_enable_timestamp` defers it to a worker).
         let ages: Vec<Duration> = std::iter::repeat_with(age).take(25).collect();

@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_portal_says_where_it_is_by_its_redirect_or_its_page() {
+    fn a_portal_reports_where_it_is_by_its_redirect_or_its_page() {
         let read = |text: &str| found(&[text], &NO_CONTENT).1;
         let to = |location: &str| format!("HTTP/1.1 302 Found\r\nContent-Length: 0\r\nlocation: {location}\r\n\r\n");
         assert_eq!(read(&to("http://login.hotel/a?b=c")).as_deref(), Some("http://login.hotel/a?b=c"));
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interim_answer_is_none_and_a_body_ends_where_its_head_says() {
+    fn an_interim_answer_is_none_and_a_body_ends_where_its_head_reports() {
         let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
         assert_eq!(judged(interim), Reachability::Nothing);
         assert_eq!(judged(&format!("{interim}HTTP/1.1 204 No Content\r\n\r\n")), Reachability::Online);

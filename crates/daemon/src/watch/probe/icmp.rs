@@ -135,7 +135,7 @@ impl Probe for IcmpProbe {
         taken
     }
 
-    fn answers(&mut self, told: &mut Vec<Answer>) {
+    fn answers(&mut self, reported: &mut Vec<Answer>) {
         let Some(wire) = &self.wire else { return };
         let seal = &self.seal;
         self.inbox.read(&wire.socket, |datagram| {
@@ -144,7 +144,7 @@ impl Probe for IcmpProbe {
             let reply = echo::answer(datagram.bytes, false).and_then(|(_, payload)| read(payload, seal, node));
             let Some((key, sent)) = reply else { return };
             let rtt = datagram.at.checked_sub(sent);
-            told.push(Answer { key, rtt, from: Some(node) });
+            reported.push(Answer { key, rtt, from: Some(node) });
         });
     }
 

@@ -116,7 +116,7 @@ pub trait Probe: Send {
     fn ask(&mut self, questions: &[Question<'_>], port: &str) -> usize;
 
     /// Adds what was answered since it was called last, without waiting.
-    fn answers(&mut self, told: &mut Vec<Answer>);
+    fn answers(&mut self, reported: &mut Vec<Answer>);
 
     /// Nothing could be asked the last time: the right to is missing, so silence says nothing of the nodes.
     fn is_denied(&self) -> bool {

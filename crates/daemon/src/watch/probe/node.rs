@@ -54,12 +54,12 @@ pub async fn run(mut plan: watch::Receiver<NodeProbePlan>, events: mpsc::Sender<
                 false => rounds.sent(kind, &indices, taken, now),
             }
         }
-        for told in denials(&mut denied, kinds_denied(&probes, &rounds)) {
-            events.send(Event::Probe(told)).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+        for reported in denials(&mut denied, kinds_denied(&probes, &rounds)) {
+            events.send(Event::Probe(reported)).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
         }
         if !ended.is_empty() {
-            let told = Event::Probe(event::Probe::Nodes(ended));
-            events.send(told).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+            let reported = Event::Probe(event::Probe::Nodes(ended));
+            events.send(reported).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
         }
         tokio::select! {
             () = reached(rounds.next()) => {}
@@ -81,10 +81,10 @@ fn kinds_denied(probes: &[Box<dyn Probe>], rounds: &Rounds) -> BTreeSet<&'static
 /// What is to be told when these kinds may not be sent, and `before` was told.
 fn denials(before: &mut BTreeSet<&'static str>, now: BTreeSet<&'static str>) -> Vec<event::Probe> {
     let changed = before.symmetric_difference(&now);
-    let told = changed.map(|kind| event::Probe::Denied { probe: (*kind).to_owned(), denied: now.contains(kind) });
-    let told = told.collect();
+    let reported = changed.map(|kind| event::Probe::Denied { probe: (*kind).to_owned(), denied: now.contains(kind) });
+    let reported = reported.collect();
     *before = now;
-    told
+    reported
 }
 
 #[cfg(test)]
@@ -92,13 +92,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_right_is_told_once_and_so_is_its_return() {
+    fn a_missing_right_is_reported_once_and_so_is_its_return() {
         let mut known = BTreeSet::new();
-        let mut tell = |kinds: &[&'static str]| denials(&mut known, kinds.iter().copied().collect());
-        let told = |probe: &str, denied| event::Probe::Denied { probe: probe.to_owned(), denied };
-        assert_eq!(tell(&["arp", "icmp"]), [told("arp", true), told("icmp", true)]);
-        assert_eq!(tell(&["arp", "icmp"]), []);
-        assert_eq!(tell(&["icmp"]), [told("arp", false)]);
-        assert_eq!(tell(&[]), [told("icmp", false)]);
+        let mut report = |kinds: &[&'static str]| denials(&mut known, kinds.iter().copied().collect());
+        let reported = |probe: &str, denied| event::Probe::Denied { probe: probe.to_owned(), denied };
+        assert_eq!(report(&["arp", "icmp"]), [reported("arp", true), reported("icmp", true)]);
+        assert_eq!(report(&["arp", "icmp"]), []);
+        assert_eq!(report(&["icmp"]), [reported("arp", false)]);
+        assert_eq!(report(&[]), [reported("icmp", false)]);
     }
 }

@@ -44,9 +44,9 @@ impl Probe for Streams {
         room
     }
 
-    fn answers(&mut self, told: &mut Vec<Answer>) {
+    fn answers(&mut self, reported: &mut Vec<Answer>) {
         while let Some(ended) = self.underway.try_join_next() {
-            told.extend(ended.ok().flatten());
+            reported.extend(ended.ok().flatten());
         }
     }
 }
@@ -80,13 +80,13 @@ mod tests {
         let questions: Vec<_> = (0..1000).map(question).collect();
         assert_eq!(streams.ask(&questions, "eth0"), MOST);
         assert_eq!(streams.ask(&questions[MOST..], "eth0"), 0, "no room");
-        let mut told = Vec::new();
-        streams.answers(&mut told);
-        assert!(told.is_empty(), "nobody has answered yet");
+        let mut reported = Vec::new();
+        streams.answers(&mut reported);
+        assert!(reported.is_empty(), "nobody has answered yet");
         tokio::time::sleep(Duration::from_millis(60)).await;
-        streams.answers(&mut told);
-        assert_eq!(told.len(), MOST);
-        assert!(told.iter().all(|answer| answer.rtt >= Some(Duration::from_millis(20))));
+        streams.answers(&mut reported);
+        assert_eq!(reported.len(), MOST);
+        assert!(reported.iter().all(|answer| answer.rtt >= Some(Duration::from_millis(20))));
         assert_eq!(streams.ask(&questions[MOST..], "eth0"), MOST, "there is room again");
     }
 }

@@ -50,7 +50,7 @@ pub async fn run(mut plan: watch::Receiver<UplinkProbePlan>, events: mpsc::Sende
         if wanted.probe != probe {
             running.clear();
             probe = wanted.probe;
-            rights.told(&events, false).await?;
+            rights.reported(&events, false).await?;
         }
         running.retain(|(target, _)| wanted.targets.contains(target));
         if probe != UplinkProbe::Off {
@@ -83,14 +83,14 @@ async fn watch_uplink(
     let mut pauses = PAUSES;
     loop {
         let found = ask(&target, &probe, known.as_ref().map(|(known, _)| *known)).await;
-        if rights.told(&events, found.is_none()).await.is_err() {
+        if rights.reported(&events, found.is_none()).await.is_err() {
             return;
         }
         let Some((reachability, portal)) = found else {
             sleep(LAST_PAUSE).await;
             continue;
         };
-        if tell(&events, Probe::Uplink { index: target.index, reachability }).await.is_err() {
+        if report(&events, Probe::Uplink { index: target.index, reachability }).await.is_err() {
             return;
         }
         let answer = (reachability, portal);
@@ -120,15 +120,15 @@ struct Rights(Arc<AtomicBool>);
 
 impl Rights {
     /// Tells that it is missing, or no longer missing, if that is news.
-    async fn told(&self, events: &mpsc::Sender<Event>, denied: bool) -> io::Result<()> {
+    async fn reported(&self, events: &mpsc::Sender<Event>, denied: bool) -> io::Result<()> {
         match self.0.swap(denied, Ordering::Relaxed) == denied {
             true => Ok(()),
-            false => tell(events, Probe::Denied { probe: "ping".to_owned(), denied }).await,
+            false => report(events, Probe::Denied { probe: "ping".to_owned(), denied }).await,
         }
     }
 }
 
-async fn tell(events: &mpsc::Sender<Event>, probe: Probe) -> io::Result<()> {
+async fn report(events: &mpsc::Sender<Event>, probe: Probe) -> io::Result<()> {
     events.send(Event::Probe(probe)).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
 }
 

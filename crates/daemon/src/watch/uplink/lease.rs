@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn who_says_nothing_is_there_or_not() {
+    fn who_reports_nothing_is_there_or_not() {
         let with = |client| Talk { client, ..Talk::default() }.acquisition();
         assert_eq!(with(None), None);
         assert_eq!(with(Some(true)), Some(Acquisition::Waiting));

@@ -69,8 +69,8 @@ pub type Portals = BTreeMap<LinkIndex, PortalUrl>;
 pub fn portals(root: &Path) -> Portals {
     let mut found = Portals::new();
     for (name, text) in files(&root.join("run/systemd/netif/links")) {
-        let told = text.lines().find_map(|line| line.strip_prefix("CAPTIVE_PORTAL="));
-        if let (Ok(index), Some(url)) = (name.parse::<LinkIndex>(), told.and_then(PortalUrl::read)) {
+        let reported = text.lines().find_map(|line| line.strip_prefix("CAPTIVE_PORTAL="));
+        if let (Ok(index), Some(url)) = (name.parse::<LinkIndex>(), reported.and_then(PortalUrl::read)) {
             found.insert(index, url);
         }
     }
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn only_changes_are_told_and_what_went_is_told_empty() {
+    fn only_changes_are_reported_and_what_went_is_reported_empty() {
         let before = Resolvers::from_iter([(0, ips(&["10.99.0.1"])), (7, ips(&["10.98.0.1"]))]);
         let now = Resolvers::from_iter([(0, ips(&["10.99.0.1"]))]);
         assert_eq!(changes(&before, &now), [Event::Vital(Vital::Resolvers { index: 7, servers: vec![] })]);

@@ -57,7 +57,7 @@ enum Seen {
     #[default]
     Nothing,
     /// nothing either, for as many rounds as make a node down; but it may be starting still
-    Awaited,
+    RestoredAcks,
     Up,
     Down,
 }
@@ -116,7 +116,7 @@ impl NodeState {
 
     /// It was asked often enough and has not answered yet.
     pub(super) fn is_unanswered(&self) -> bool {
-        self.watch.seen == Seen::Awaited && self.watch.health() == NodeHealth::Unknown
+        self.watch.seen == Seen::RestoredAcks && self.watch.health() == NodeHealth::Unknown
     }
 
     /// How far a booting node has come: the file that it loaded last.
@@ -200,7 +200,7 @@ impl Nodes {
 
     /// Nodes that have booted for too long are as their probes say.
     pub fn expire(&mut self, health: &Health, now: Instant) -> Vec<(NodeId, HealthChange)> {
-        let mut told = Vec::new();
+        let mut transitions = Vec::new();
         while let Some((_, id)) = self.booting.first().copied().filter(|(until, _)| *until <= now) {
             self.booting.pop_first();
             let Some(node) = self.get_mut(id) else { continue };
@@ -208,9 +208,9 @@ impl Nodes {
             if node.watch.streak >= health.failure_threshold {
                 (node.watch.seen, node.watch.streak) = (Seen::Down, 0);
             }
-            told.extend(self.show(id, now).map(|change| (id, change)));
+            transitions.extend(self.show(id, now).map(|change| (id, change)));
         }
-        told
+        transitions
     }
 
     /// Brings the health that is shown in line with what is known.
@@ -264,7 +264,7 @@ impl Watch {
         }
         self.streak = self.streak.saturating_add(1);
         // A node that was never seen is up with its first answer: nobody wants to wait at the start.
-        let never = matches!(self.seen, Seen::Nothing | Seen::Awaited);
+        let never = matches!(self.seen, Seen::Nothing | Seen::RestoredAcks);
         let needed = match target {
             Seen::Up if never => 1,
             Seen::Up => health.success_threshold,
@@ -275,7 +275,7 @@ impl Watch {
             return;
         }
         if never && target == Seen::Down && starting {
-            self.seen = Seen::Awaited;
+            self.seen = Seen::RestoredAcks;
             return;
         }
         if !never {
@@ -327,7 +327,7 @@ impl Watch {
             _ if self.maintenance => NodeHealth::Maintenance,
             _ if self.boot().is_some() => NodeHealth::Booting,
             _ if self.flapping => NodeHealth::Degraded,
-            Seen::Nothing | Seen::Awaited => NodeHealth::Unknown,
+            Seen::Nothing | Seen::RestoredAcks => NodeHealth::Unknown,
             Seen::Down => NodeHealth::Down,
             Seen::Up if self.slow || self.lossy => NodeHealth::Degraded,
             Seen::Up => NodeHealth::Up,
@@ -337,7 +337,7 @@ impl Watch {
     /// One that boots is silent by its nature, and so not down.
     fn is_silent(&self, health: &Health) -> bool {
         match self.seen {
-            Seen::Awaited | Seen::Down => true,
+            Seen::RestoredAcks | Seen::Down => true,
             Seen::Nothing => self.boot().is_some() && self.streak >= health.failure_threshold,
             Seen::Up => false,
         }

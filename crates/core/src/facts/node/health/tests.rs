@@ -28,7 +28,7 @@ struct Story {
     id: NodeId,
     settings: Settings,
     now: Instant,
-    told: Vec<(NodeHealth, Option<Trouble>)>,
+    transitions: Vec<(NodeHealth, Option<Trouble>)>,
 }
 
 impl Story {
@@ -38,11 +38,11 @@ impl Story {
         let now = Instant::from_boot(Duration::from_secs(100));
         nodes.reload(&settings, now);
         let id = nodes.by_name(NAME).unwrap().id;
-        Self { nodes, id, settings, now, told: Vec::new() }
+        Self { nodes, id, settings, now, transitions: Vec::new() }
     }
 
     fn note(&mut self, change: Option<HealthChange>) {
-        self.told.extend(change.map(|change| (change.to, change.why)));
+        self.transitions.extend(change.map(|change| (change.to, change.why)));
     }
 
     fn round(&mut self, rtt: Option<Duration>, first_lost: bool) {
@@ -67,8 +67,8 @@ impl Story {
     }
 
     /// Everything told since it was asked last.
-    fn told(&mut self) -> Vec<NodeHealth> {
-        std::mem::take(&mut self.told).into_iter().map(|(health, _)| health).collect()
+    fn transitions(&mut self) -> Vec<NodeHealth> {
+        std::mem::take(&mut self.transitions).into_iter().map(|(health, _)| health).collect()
     }
 }
 
@@ -76,11 +76,11 @@ impl Story {
 fn a_node_is_up_at_its_first_answer_down_after_three_silent_rounds_and_up_again_after_two() {
     let mut story = Story::new("");
     story.answered(1).silent(2).answered(1).silent(2).answered(1);
-    assert_eq!(story.told(), [NodeHealth::Up], "never three in a row");
+    assert_eq!(story.transitions(), [NodeHealth::Up], "never three in a row");
     story.silent(3).answered(1).silent(1).answered(1);
-    assert_eq!(story.told(), [NodeHealth::Down]);
+    assert_eq!(story.transitions(), [NodeHealth::Down]);
     story.answered(1);
-    assert_eq!(story.told(), [NodeHealth::Up]);
+    assert_eq!(story.transitions(), [NodeHealth::Up]);
 }
 
 #[test]
@@ -90,16 +90,16 @@ fn a_node_that_has_not_answered_yet_may_be_starting_for_a_minute_and_is_down_aft
     assert_eq!(story.nodes.unanswered().1, 0, "nobody has asked often enough");
     // 60 s are 200 rounds.
     story.silent(197);
-    assert_eq!((story.told(), story.health(), story.nodes.unanswered().1), (vec![], NodeHealth::Unknown, 1));
+    assert_eq!((story.transitions(), story.health(), story.nodes.unanswered().1), (vec![], NodeHealth::Unknown, 1));
     story.silent(1);
-    assert_eq!((story.told(), story.nodes.unanswered().1), (vec![NodeHealth::Down], 0));
+    assert_eq!((story.transitions(), story.nodes.unanswered().1), (vec![NodeHealth::Down], 0));
 }
 
 #[test]
 fn a_node_that_starts_late_is_up_at_its_first_answer_and_down_as_soon_as_it_dies() {
     let mut story = Story::new("");
     story.silent(100).answered(1).silent(3);
-    assert_eq!(story.told(), [NodeHealth::Up, NodeHealth::Down]);
+    assert_eq!(story.transitions(), [NodeHealth::Up, NodeHealth::Down]);
     assert_eq!(story.nodes.unanswered().1, 0);
 }
 
@@ -109,15 +109,15 @@ fn the_time_to_start_begins_with_the_cable_and_may_be_another() {
     story.silent(9);
     story.nodes.cable_comes(story.now);
     story.silent(9);
-    assert_eq!(story.told(), []);
+    assert_eq!(story.transitions(), []);
     story.silent(1);
-    assert_eq!(story.told(), [NodeHealth::Down]);
+    assert_eq!(story.transitions(), [NodeHealth::Down]);
     story.nodes.cable_comes(story.now);
     story.silent(1);
-    assert_eq!(story.told(), [], "who is down stays so");
+    assert_eq!(story.transitions(), [], "who is down stays so");
     let mut story = Story::new("health.start_period = \"0ms\"\n");
     story.silent(3);
-    assert_eq!(story.told(), [NodeHealth::Down]);
+    assert_eq!(story.transitions(), [NodeHealth::Down]);
 }
 
 #[test]
@@ -138,15 +138,15 @@ fn a_slow_node_is_degraded_until_it_is_clearly_quick_again() {
     // The first answer had to wait for the address resolution.
     story.round(Some(Duration::from_millis(90)), false);
     story.answered(20);
-    assert_eq!(story.told(), [NodeHealth::Up]);
+    assert_eq!(story.transitions(), [NodeHealth::Up]);
     (0..40).for_each(|_| story.round(Some(Duration::from_millis(60)), false));
-    assert_eq!(story.told, [(NodeHealth::Degraded, Some(Trouble::Slow))]);
-    story.told.clear();
+    assert_eq!(story.transitions, [(NodeHealth::Degraded, Some(Trouble::Slow))]);
+    story.transitions.clear();
     // Between the bounds it stays what it is.
     (0..40).for_each(|_| story.round(Some(Duration::from_millis(45)), false));
-    assert_eq!(story.told(), []);
+    assert_eq!(story.transitions(), []);
     story.answered(20);
-    assert_eq!(story.told(), [NodeHealth::Up]);
+    assert_eq!(story.transitions(), [NodeHealth::Up]);
 }
 
 #[test]
@@ -157,21 +157,21 @@ fn a_lossy_node_is_degraded_until_it_loses_much_less() {
         (0..rounds).for_each(|round| story.round(Some(QUICK), round % every == 0));
     };
     lossy(&mut story, 5, 200);
-    assert_eq!(story.told(), [NodeHealth::Up], "a fifth is below the threshold");
+    assert_eq!(story.transitions(), [NodeHealth::Up], "a fifth is below the threshold");
     lossy(&mut story, 2, 64);
-    assert_eq!(story.told, [(NodeHealth::Degraded, Some(Trouble::Lossy))]);
-    story.told.clear();
+    assert_eq!(story.transitions, [(NodeHealth::Degraded, Some(Trouble::Lossy))]);
+    story.transitions.clear();
     lossy(&mut story, 4, 200);
-    assert_eq!(story.told(), [], "a quarter is too much still");
+    assert_eq!(story.transitions(), [], "a quarter is too much still");
     lossy(&mut story, 10, 100);
-    assert_eq!(story.told(), [NodeHealth::Up]);
+    assert_eq!(story.transitions(), [NodeHealth::Up]);
 }
 
 #[test]
 fn a_node_that_was_down_comes_back_as_up_and_not_as_lossy() {
     let mut story = Story::new("");
     story.answered(100).silent(200).answered(10);
-    assert_eq!(story.told(), [NodeHealth::Up, NodeHealth::Down, NodeHealth::Up]);
+    assert_eq!(story.transitions(), [NodeHealth::Up, NodeHealth::Down, NodeHealth::Up]);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn only_a_node_that_answers_has_a_round_trip() {
     story.answered(5).silent(1);
     assert_eq!(rtt(&story), Some(QUICK), "one lost round is no end");
     story.silent(3);
-    assert_eq!((story.told(), rtt(&story)), (vec![NodeHealth::Up, NodeHealth::Down], None));
+    assert_eq!((story.transitions(), rtt(&story)), (vec![NodeHealth::Up, NodeHealth::Down], None));
     story.answered(5);
     assert_eq!(rtt(&story), Some(QUICK));
     story.nodes.set_maintenance(story.id, true, story.now);
@@ -196,20 +196,20 @@ fn only_a_node_that_answers_has_a_round_trip() {
 fn thresholds_that_are_off_judge_nothing() {
     let mut story = Story::new("health.degraded_rtt = \"off\"\nhealth.degraded_loss = \"off\"\n");
     (0..200).for_each(|_| story.round(Some(Duration::from_millis(99)), true));
-    assert_eq!(story.told(), [NodeHealth::Up]);
+    assert_eq!(story.transitions(), [NodeHealth::Up]);
 }
 
 #[test]
-fn a_node_that_flaps_is_degraded_and_told_once_until_it_has_kept_still_for_half_of_the_window() {
+fn a_node_that_flaps_is_degraded_and_reported_once_until_it_has_kept_still_for_half_of_the_window() {
     let mut story = Story::new("");
     story.answered(1);
     for _ in 0..20 {
         story.silent(3).answered(2);
     }
-    let told = story.told();
-    assert_eq!(told.last(), Some(&NodeHealth::Degraded));
+    let transitions = story.transitions();
+    assert_eq!(transitions.last(), Some(&NodeHealth::Degraded));
     assert_eq!(
-        told.iter().filter(|health| **health == NodeHealth::Down).count(),
+        transitions.iter().filter(|health| **health == NodeHealth::Down).count(),
         3,
         "the sixth change is the last told"
     );
@@ -218,9 +218,9 @@ fn a_node_that_flaps_is_degraded_and_told_once_until_it_has_kept_still_for_half_
     story.answered(198);
     assert_eq!(story.health(), NodeHealth::Degraded);
     story.answered(3);
-    assert_eq!(story.told(), [NodeHealth::Up]);
+    assert_eq!(story.transitions(), [NodeHealth::Up]);
     story.silent(3);
-    assert_eq!(story.told(), [NodeHealth::Down], "what was before is forgotten");
+    assert_eq!(story.transitions(), [NodeHealth::Down], "what was before is forgotten");
 }
 
 #[test]
@@ -230,9 +230,9 @@ fn a_node_that_flaps_and_stays_away_is_down_in_the_end() {
     for _ in 0..5 {
         story.silent(3).answered(2);
     }
-    story.told.clear();
+    story.transitions.clear();
     story.silent(210);
-    assert_eq!(story.told(), [NodeHealth::Down]);
+    assert_eq!(story.transitions(), [NodeHealth::Down]);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn a_rare_change_is_no_flapping() {
     for _ in 0..40 {
         story.silent(3).answered(197);
     }
-    assert!(!story.told().contains(&NodeHealth::Degraded));
+    assert!(!story.transitions().contains(&NodeHealth::Degraded));
 }
 
 #[test]
@@ -255,9 +255,9 @@ fn a_booting_node_shows_its_stage_raises_no_alarm_and_is_up_at_its_first_answer(
     let change = story.nodes.boots(story.id, "kernel8.img", story.now);
     story.note(change);
     assert_eq!(story.nodes.get(story.id).unwrap().stage(), Some("kernel8.img"));
-    assert_eq!(story.told(), [NodeHealth::Booting]);
+    assert_eq!(story.transitions(), [NodeHealth::Booting]);
     story.answered(1);
-    assert_eq!(story.told(), [NodeHealth::Up]);
+    assert_eq!(story.transitions(), [NodeHealth::Up]);
     assert_eq!((story.nodes.get(story.id).unwrap().stage(), story.nodes.next_deadline()), (None, None));
 }
 
@@ -277,18 +277,18 @@ fn a_boot_without_news_ends_after_three_minutes() {
 }
 
 #[test]
-fn maintenance_hides_what_the_rounds_say_and_its_end_shows_it_at_once() {
+fn maintenance_hides_what_the_rounds_report_and_its_end_shows_it_at_once() {
     let mut story = Story::new("");
     story.answered(5);
     let change = story.nodes.set_maintenance(story.id, true, story.now);
     story.note(change);
     story.silent(50);
-    assert_eq!(story.told(), [NodeHealth::Up, NodeHealth::Maintenance]);
+    assert_eq!(story.transitions(), [NodeHealth::Up, NodeHealth::Maintenance]);
     let change = story.nodes.set_maintenance(story.id, false, story.now);
     story.note(change);
-    assert_eq!(story.told(), [NodeHealth::Down]);
+    assert_eq!(story.transitions(), [NodeHealth::Down]);
     story.answered(2);
-    assert_eq!(story.told(), [NodeHealth::Up]);
+    assert_eq!(story.transitions(), [NodeHealth::Up]);
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub enum Heard {
 
 /// What one board calls itself.
 #[derive(Debug, Clone)]
-struct Said {
+struct ServerLog {
     name: String,
     since: Instant,
     /// when all of its [`RENAMES`] will be free again
@@ -42,7 +42,7 @@ struct Said {
     next: Option<String>,
 }
 
-impl Said {
+impl ServerLog {
     /// Returns when the board may have another name.
     fn may_change(&self) -> Instant {
         let ahead = RENAME_TIME * (RENAMES - 1);
@@ -57,9 +57,9 @@ impl Said {
 
 /// Host names, all of them legal.
 #[derive(Debug, Clone, Default)]
-pub struct Called {
+pub struct AdvertisedNames {
     /// as a board last said
-    said: BTreeMap<Mac, Said>,
+    advertised: BTreeMap<Mac, ServerLog>,
     /// when the first name that waits may be taken
     next_at: Option<Instant>,
     /// names of an earlier run: whose each is, and until when
@@ -67,31 +67,31 @@ pub struct Called {
     keepers: BTreeMap<Mac, String>,
 }
 
-impl Called {
+impl AdvertisedNames {
     /// A board says what it calls itself. `known`: by other things this board is, and so many are.
     pub fn say(&mut self, mac: Mac, name: &str, known: (bool, usize), now: Instant) -> Heard {
         let Some(name) = name::legal(name) else { return Heard::Known };
         let (is_known, known) = known;
         // However many strangers call: who is known is heard.
-        let no_room = !is_known && self.said.len() >= known + STRANGERS;
-        let heard = match self.said.get_mut(&mac) {
+        let no_room = !is_known && self.advertised.len() >= known + STRANGERS;
+        let heard = match self.advertised.get_mut(&mac) {
             None if no_room => return Heard::NoRoom,
             None => {
-                let said = Said { name: name.clone(), since: now, rested: now, next: None };
-                self.said.insert(mac, said);
+                let advertised = ServerLog { name: name.clone(), since: now, rested: now, next: None };
+                self.advertised.insert(mac, advertised);
                 Heard::News
             }
-            Some(said) if said.name == name => {
-                said.next = None;
+            Some(advertised) if advertised.name == name => {
+                advertised.next = None;
                 return Heard::Known;
             }
-            Some(said) if said.may_change() > now => {
-                said.next = Some(name.clone());
-                self.next_at = Some(self.next_at.map_or(said.may_change(), |at| at.min(said.may_change())));
+            Some(advertised) if advertised.may_change() > now => {
+                advertised.next = Some(name.clone());
+                self.next_at = Some(self.next_at.map_or(advertised.may_change(), |at| at.min(advertised.may_change())));
                 return Heard::TooOften;
             }
-            Some(said) => {
-                said.change(name.clone(), now);
+            Some(advertised) => {
+                advertised.change(name.clone(), now);
                 Heard::News
             }
         };
@@ -113,12 +113,12 @@ impl Called {
         }
         let mut changed = Vec::new();
         self.next_at = None;
-        for (mac, said) in self.said.iter_mut().filter(|(_, said)| said.next.is_some()) {
-            let at = said.may_change();
+        for (mac, advertised) in self.advertised.iter_mut().filter(|(_, advertised)| advertised.next.is_some()) {
+            let at = advertised.may_change();
             if at > now {
                 self.next_at = Some(self.next_at.map_or(at, |next| next.min(at)));
-            } else if let Some(name) = said.next.take() {
-                said.change(name, now);
+            } else if let Some(name) = advertised.next.take() {
+                advertised.change(name, now);
                 changed.push(*mac);
             }
         }
@@ -141,13 +141,13 @@ impl Called {
 
     #[cfg(test)]
     pub fn len(&self) -> usize {
-        self.said.len() + self.kept.len()
+        self.advertised.len() + self.kept.len()
     }
 
     /// What a board calls itself, or was called in an earlier run.
     pub fn of(&self, mac: Mac) -> Option<&str> {
-        let said = self.said.get(&mac).map(|said| &said.name);
-        said.or_else(|| self.keepers.get(&mac)).map(String::as_str)
+        let advertised = self.advertised.get(&mac).map(|advertised| &advertised.name);
+        advertised.or_else(|| self.keepers.get(&mac)).map(String::as_str)
     }
 
     /// Another board has had this name since an earlier run.
@@ -158,10 +158,10 @@ impl Called {
     /// Forgets what time has ended. Tells whether there is more for it to end.
     pub fn sweep(&mut self, is_known: impl Fn(Mac) -> bool, now: Instant) -> bool {
         let over = |mac: Mac, at| !is_known(mac) && now.saturating_since(at) >= STRANGERS_TIME;
-        self.said.retain(|mac, said| !over(*mac, said.since));
+        self.advertised.retain(|mac, advertised| !over(*mac, advertised.since));
         let ended = self.kept.values().filter(|(_, until)| until.is_some_and(|until| until <= now));
         let ended: Vec<Mac> = ended.map(|(mac, _)| *mac).collect();
         ended.into_iter().for_each(|mac| self.give_up(mac));
-        self.kept.values().any(|(_, until)| until.is_some()) || self.said.keys().any(|mac| !is_known(*mac))
+        self.kept.values().any(|(_, until)| until.is_some()) || self.advertised.keys().any(|mac| !is_known(*mac))
     }
 }

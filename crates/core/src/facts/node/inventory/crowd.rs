@@ -43,7 +43,7 @@ pub struct Crowd {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flood {
     /// so many strangers were left out since it began, in round numbers
-    pub strangers: Option<u64>,
+    pub unknown_clients: Option<u64>,
     /// the board whose name changes all the time
     pub restless: Option<Mac>,
 }
@@ -81,9 +81,9 @@ impl Crowd {
     }
 
     fn flood(&self, now: Instant) -> Option<Flood> {
-        let strangers = self.flood_until.filter(|until| *until > now).map(|_| round(self.left_out));
+        let unknown_clients = self.flood_until.filter(|until| *until > now).map(|_| round(self.left_out));
         let restless = self.restless.filter(|(_, until)| *until > now).map(|(mac, _)| mac);
-        (strangers.is_some() || restless.is_some()).then_some(Flood { strangers, restless })
+        (unknown_clients.is_some() || restless.is_some()).then_some(Flood { unknown_clients, restless })
     }
 
     fn deadlines(&self) -> impl Iterator<Item = Instant> {
@@ -209,9 +209,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_are_told_in_steps() {
-        let told: Vec<u64> = [1, 9, 10, 19, 20, 49, 50, 99, 100, 4321].into_iter().map(round).collect();
-        assert_eq!(told, [1, 5, 10, 10, 20, 20, 50, 50, 100, 2000]);
+    fn counts_are_reported_in_steps() {
+        let transitions: Vec<u64> = [1, 9, 10, 19, 20, 49, 50, 99, 100, 4321].into_iter().map(round).collect();
+        assert_eq!(transitions, [1, 5, 10, 10, 20, 20, 50, 50, 100, 2000]);
     }
 
     #[test]
@@ -227,12 +227,12 @@ mod tests {
             })
             .count();
         assert_eq!(admitted, 253);
-        let strangers = |crowd: &Crowd, now| crowd.flood(now).and_then(|flood| flood.strangers);
-        assert_eq!(strangers(&crowd, begin), Some(500));
+        let unknown_clients = |crowd: &Crowd, now| crowd.flood(now).and_then(|flood| flood.unknown_clients);
+        assert_eq!(unknown_clients(&crowd, begin), Some(500));
         let later = begin + Duration::from_secs(1);
         assert_eq!((0..1000).filter(|_| crowd.admit(253, later)).count(), 2);
         crowd.confirm();
         assert!(crowd.admit(253, later) && !crowd.admit(253, later));
-        assert_eq!(strangers(&crowd, begin + FLOOD_TIME), None);
+        assert_eq!(unknown_clients(&crowd, begin + FLOOD_TIME), None);
     }
 }

@@ -23,12 +23,12 @@ use ipnet::Ipv4Net;
 use super::{Fresh, NodeHealth, NodeState, Nodes, Origin};
 use crate::config::Settings;
 use crate::event::{Instant, Lease, Mac, NodeId};
-use called::Called;
+use called::AdvertisedNames;
 use crowd::Crowd;
 pub use crowd::Flood;
-pub use naming::Homonym;
+pub use naming::NameConflict;
 pub use range::most_claims;
-pub use sighting::Contest;
+pub use sighting::AddressConflict;
 use sighting::Sightings;
 
 /// A found node without a lease is forgotten after so long a silence.
@@ -40,7 +40,7 @@ const SWEEP: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Inventory {
     sightings: Sightings,
-    called: Called,
+    called: AdvertisedNames,
     pub(super) crowd: Crowd,
     /// those that had to make room and have not been told yet
     pushed_out: Vec<NodeState>,
@@ -59,7 +59,7 @@ pub(super) struct Inventory {
 
 /// A board at the address of another one.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Misplaced<'n> {
+pub struct WrongDevice<'n> {
     pub address: Ipv4Addr,
     /// who answers
     pub mac: Mac,
@@ -97,10 +97,10 @@ impl Nodes {
     }
 
     /// Boards at addresses that the settings give to others.
-    pub fn misplaced(&self) -> impl Iterator<Item = Misplaced<'_>> {
+    pub fn misplaced(&self) -> impl Iterator<Item = WrongDevice<'_>> {
         self.inventory.misplaced.iter().filter_map(|(address, mac)| {
             let owner = self.get(*self.inventory.homes.get(address)?)?;
-            Some(Misplaced { address: *address, mac: *mac, owner, node: self.by_mac(*mac) })
+            Some(WrongDevice { address: *address, mac: *mac, owner, node: self.by_mac(*mac) })
         })
     }
 
@@ -115,7 +115,7 @@ impl Nodes {
     }
 
     /// Addresses that two boards want.
-    pub fn contests(&self) -> impl Iterator<Item = (Ipv4Addr, &Contest)> {
+    pub fn contests(&self) -> impl Iterator<Item = (Ipv4Addr, &AddressConflict)> {
         self.inventory.sightings.contests()
     }
 

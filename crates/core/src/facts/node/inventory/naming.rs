@@ -9,7 +9,7 @@ use crate::event::{Instant, Lease, Mac, NodeId};
 
 /// A node without the name that it calls itself by.
 #[derive(Debug, Clone, Copy)]
-pub struct Homonym<'n> {
+pub struct NameConflict<'n> {
     pub node: &'n NodeState,
     pub wanted: &'n str,
     /// who has the name; `None`: the head, or a board that had it in an earlier run and may come back
@@ -20,13 +20,13 @@ pub struct Homonym<'n> {
 
 impl Nodes {
     /// Nodes that call themselves as another does, as one did that may come back, or as the head.
-    pub fn homonyms(&self) -> impl Iterator<Item = Homonym<'_>> {
+    pub fn name_conflict(&self) -> impl Iterator<Item = NameConflict<'_>> {
         self.inventory.unnamed.iter().filter_map(|(id, wanted)| {
             let (node, holder) = (self.get(*id)?, self.by_name(wanted));
             let is_heads = *wanted == self.inventory.head;
             let kept = || node.mac.is_some_and(|mac| self.inventory.called.is_anothers(wanted, mac));
             let lacks = holder.map_or_else(|| is_heads || kept(), |holder| holder.id != node.id);
-            lacks.then_some(Homonym { node, wanted, holder, is_heads })
+            lacks.then_some(NameConflict { node, wanted, holder, is_heads })
         })
     }
 
@@ -71,11 +71,12 @@ impl Nodes {
     /// What a board calls itself, as far as it is known: as it said, as it was called in an earlier run, as the server's file
     /// says.
     pub(super) fn host_name(&self, mac: Mac) -> Option<String> {
-        let told = || self.inventory.sightings.lease(mac).and_then(|given| name::legal(given.host_name.as_deref()?));
-        self.inventory.called.of(mac).map(str::to_owned).or_else(told)
+        let transitions =
+            || self.inventory.sightings.lease(mac).and_then(|given| name::legal(given.host_name.as_deref()?));
+        self.inventory.called.of(mac).map(str::to_owned).or_else(transitions)
     }
 
-    /// See [`super::called::Called::sweep`].
+    /// See [`super::called::AdvertisedNames::sweep`].
     pub(super) fn sweep_names(&mut self, now: Instant) -> bool {
         let (macs, Inventory { sightings, called, .. }) = (&self.macs, &mut self.inventory);
         called.sweep(|mac| macs.contains_key(&mac) || sightings.lease(mac).is_some(), now)

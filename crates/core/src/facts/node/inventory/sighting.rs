@@ -35,7 +35,7 @@ struct Sighting {
 
 /// Two boards with one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Contest {
+pub struct AddressConflict {
     pub boards: (Mac, Mac),
     until: Instant,
 }
@@ -49,7 +49,7 @@ pub struct Sightings {
     seen: BTreeMap<Ipv4Addr, Sighting>,
     /// where each board is seen
     places: BTreeMap<Mac, BTreeSet<Ipv4Addr>>,
-    contests: BTreeMap<Ipv4Addr, Contest>,
+    contests: BTreeMap<Ipv4Addr, AddressConflict>,
     /// how many of `seen` are not here any more; bounded by [`MOST_GONE`]
     gone: usize,
 }
@@ -112,7 +112,7 @@ impl Sightings {
     }
 
     /// Addresses that two boards want, and which.
-    pub fn contests(&self) -> impl Iterator<Item = (Ipv4Addr, &Contest)> {
+    pub fn contests(&self) -> impl Iterator<Item = (Ipv4Addr, &AddressConflict)> {
         self.contests.iter().map(|(address, contest)| (*address, contest))
     }
 
@@ -141,7 +141,7 @@ impl Sightings {
         *known = Sighting { earlier: Some(before), ..fresh };
         if again || self.contests.contains_key(&address) {
             let boards = (before.min(mac), before.max(mac));
-            self.contests.insert(address, Contest { boards, until: now + CONTEST_TIME });
+            self.contests.insert(address, AddressConflict { boards, until: now + CONTEST_TIME });
         }
         self.leave(before, address);
         self.places.entry(mac).or_default().insert(address);

@@ -38,11 +38,12 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
 fn down(scene: &Scene) -> Option<Topic> {
     let nodes = scene.state.nodes();
     let count = nodes.count(NodeHealth::Down);
-    let told = |node: &&NodeState| {
+    let reported = |node: &&NodeState| {
         let words = format!("{} down", node.name);
         scene.alerts.iter().any(|alert| alert.panel == words)
     };
-    let names: Vec<&str> = nodes.down().take(NAMED).filter(|node| !told(node)).map(|node| node.name.as_str()).collect();
+    let names: Vec<&str> =
+        nodes.down().take(NAMED).filter(|node| !reported(node)).map(|node| node.name.as_str()).collect();
     if names.is_empty() {
         return None;
     }
@@ -55,11 +56,11 @@ fn down(scene: &Scene) -> Option<Topic> {
 fn booting(scene: &Scene) -> Option<Topic> {
     let nodes = scene.state.nodes();
     let file = |node: &NodeState| node.stage()?.rsplit('/').next().map(str::to_owned);
-    let told: Vec<String> =
+    let reported: Vec<String> =
         nodes.booting().take(BOOTING).map(|node| format!("{} {}", node.name, file(node).unwrap_or_default())).collect();
     let more = nodes.count(NodeHealth::Booting).saturating_sub(BOOTING);
     let more = if more > 0 { format!(" +{more}") } else { String::new() };
-    (!told.is_empty()).then(|| Topic::Text(format!("boots: {}{more}", told.join(", "))))
+    (!reported.is_empty()).then(|| Topic::Text(format!("boots: {}{more}", reported.join(", "))))
 }
 
 /// The glyph of a health; each has another shape, so that nobody needs colours or a key.

@@ -51,7 +51,7 @@ impl Stage {
         Instant::from_boot(Duration::from_secs(self.second))
     }
 
-    fn tell(&mut self, event: Event) -> &mut Self {
+    fn handle(&mut self, event: Event) -> &mut Self {
         let now = self.now();
         self.state.apply(&event, now);
         self
@@ -59,15 +59,15 @@ impl Stage {
 
     fn pass(&mut self, seconds: u64) -> &mut Self {
         self.second += seconds;
-        self.tell(Event::Tick)
+        self.handle(Event::Tick)
     }
 
     /// Cluster port and wired uplink, online.
     fn online() -> Self {
         let mut stage = Self::new();
-        stage.tell(Event::Dump(Dump::Begin));
-        stage.tell(link(2, "eth0")).tell(link(3, "eth1"));
-        stage.tell(address(3, "10.99.0.126/24")).tell(Event::Route(Change::Present(Route {
+        stage.handle(Event::Dump(Dump::Begin));
+        stage.handle(link(2, "eth0")).handle(link(3, "eth1"));
+        stage.handle(address(3, "10.99.0.126/24")).handle(Event::Route(Change::Present(Route {
             table: 254,
             destination: "0.0.0.0/0".parse().unwrap(),
             gateway: Some("10.99.0.1".parse().unwrap()),
@@ -77,10 +77,10 @@ impl Stage {
             onlink: false,
             preferred_source: None,
         })));
-        stage.tell(Event::Dump(Dump::End));
-        stage.tell(Event::Probe(Probe::Uplink { index: 3, reachability: Reachability::Online }));
+        stage.handle(Event::Dump(Dump::End));
+        stage.handle(Event::Probe(Probe::Uplink { index: 3, reachability: Reachability::Online }));
         for index in [2, 3] {
-            stage.tell(Event::Netconf(Netconf { index, forwarding: Some(true), ..Netconf::default() }));
+            stage.handle(Event::Netconf(Netconf { index, forwarding: Some(true), ..Netconf::default() }));
         }
         let firewall =
             Applied::Firewall { masquerade: true, owned: true, flow_table: None, rejects: None, adopted: false };
@@ -89,7 +89,7 @@ impl Stage {
     }
 
     fn report(&mut self, output: Output, result: Result<Applied, ApplyError>) -> &mut Self {
-        self.tell(Event::Applied(ApplyReport { output, result }))
+        self.handle(Event::Applied(ApplyReport { output, result }))
     }
 
     fn node(&mut self, name: &str, answered: bool) -> &mut Self {
@@ -99,7 +99,7 @@ impl Stage {
 
     fn round(&mut self, name: &str, rtt: Option<Duration>) -> &mut Self {
         let node = self.state.nodes().by_name(name).unwrap().id;
-        self.tell(Event::Probe(Probe::Nodes(vec![Round { node, rtt, first_lost: rtt.is_none() }])))
+        self.handle(Event::Probe(Probe::Nodes(vec![Round { node, rtt, first_lost: rtt.is_none() }])))
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -238,7 +238,7 @@ fn an_evening_online() {
 }
 
 #[test]
-fn a_stick_tells_each_of_its_leds() {
+fn a_stick_reports_each_of_its_leds() {
     let mut stage = Stage::online();
     stage.node("rpi1", true);
     stage.report(Output::Indicator, Ok(Applied::Indicator { leds: 8, name: "blinkstick".to_owned() }));
@@ -268,15 +268,15 @@ fn devices_are_well_or_absent_or_broken_or_off() {
 
 /// A cable is pulled and the address stays on its port, as one that was given by hand does.
 #[test]
-fn a_number_that_no_cable_leads_to_is_not_told() {
+fn a_number_that_no_cable_leads_to_is_not_reported() {
     let mut stage = Stage::online();
     let Event::Link(Change::Present(plugged)) = link(3, "eth1") else { panic!("no link") };
-    stage.tell(Event::Link(Change::Present(Link { carrier: false, ..plugged })));
+    stage.handle(Event::Link(Change::Present(Link { carrier: false, ..plugged })));
     let line = stage.line();
     assert_eq!(line["uplink"]["state"], "no-carrier");
     assert_eq!(line["uplink"]["address"], Value::Null);
     assert_eq!(line["uplink"]["addresses"], serde_json::json!([]));
-    stage.tell(link(3, "eth1"));
+    stage.handle(link(3, "eth1"));
     assert_eq!(stage.line()["uplink"]["addresses"], serde_json::json!(["10.99.0.126/24"]));
 }
 
@@ -288,13 +288,13 @@ fn what_blocks_is_named_or_has_null_names() {
         chain: Some("FORWARD".to_owned()),
         remedy: "do this".to_owned(),
     };
-    stage.tell(Event::Firewall(Firewall::Blocked(Some(blocker))));
+    stage.handle(Event::Firewall(Firewall::Blocked(Some(blocker))));
     let wanted = serde_json::json!({ "table": "ip filter", "chain": "FORWARD", "remedy": "do this" });
     assert_eq!(stage.line()["gateway"]["blocked_by"], wanted);
-    stage.tell(Event::Firewall(Firewall::Blocked(None)));
+    stage.handle(Event::Firewall(Firewall::Blocked(None)));
     assert_eq!(stage.line()["gateway"]["blocked_by"], Value::Null);
     for forwarded in [10, 20, 30] {
-        stage.tell(Event::Firewall(Firewall::Counters { forwarded, postrouted: 5 }));
+        stage.handle(Event::Firewall(Firewall::Counters { forwarded, postrouted: 5 }));
     }
     let line = stage.line();
     assert_eq!(line["gateway"]["blocked_by"]["chain"], Value::Null);
@@ -317,10 +317,10 @@ fn rules_that_are_in_the_kernel_let_no_ipv6_through() {
 }
 
 #[test]
-fn errors_of_the_displays_bus_are_told_and_are_worth_a_line() {
+fn errors_of_the_displays_bus_are_reported_and_are_worth_a_line() {
     let mut stage = Stage::online();
     let before = stage.snapshot();
-    stage.tell(Event::Vital(Vital::DisplayErrors(3)));
+    stage.handle(Event::Vital(Vital::DisplayErrors(3)));
     assert_eq!(stage.line()["panel"]["lcd"]["errors"], 3);
     assert_eq!(parts(&stage.snapshot().change_after(&before, stage.now())), ["panel"]);
 }
@@ -329,7 +329,7 @@ fn errors_of_the_displays_bus_are_told_and_are_worth_a_line() {
 fn an_infinite_lease_has_no_end() {
     let mut stage = Stage::online();
     let Event::Address(Change::Present(lease)) = address(3, "10.99.0.126/24") else { unreachable!() };
-    stage.tell(Event::Address(Change::Present(Address { valid_for: None, ..lease })));
+    stage.handle(Event::Address(Change::Present(Address { valid_for: None, ..lease })));
     let line = stage.line();
     assert_eq!(line["uplink"]["lease_left_s"], Value::Null);
     assert_eq!(line["uplink"]["address"], "10.99.0.126/24");
@@ -344,7 +344,7 @@ fn time_alone_is_no_news() {
     stage.pass(30);
     assert_eq!(before, stage.snapshot(), "moments, not ages");
     // The lease is renewed, the display has sent more bytes, the round trip took longer.
-    stage.tell(address(3, "10.99.0.126/24"));
+    stage.handle(address(3, "10.99.0.126/24"));
     let Applied::Display { lines, .. } = display() else { unreachable!() };
     stage.report(Output::Display, Ok(Applied::Display { lines, bytes: 9999, blind: false }));
     let after = stage.snapshot();
@@ -354,11 +354,11 @@ fn time_alone_is_no_news() {
     stage.round("rpi1", Some(Duration::from_millis(7)));
     let second = node(&stage.state, "rpi1").unwrap();
     assert_ne!(first, second);
-    assert!(first.is_told_by(&second));
+    assert!(first.is_reported_by(&second));
 }
 
 #[test]
-fn a_change_tells_just_what_changed() {
+fn a_change_reports_just_what_changed() {
     let mut stage = Stage::online();
     stage.node("rpi1", true).node("rpi2", true);
     let before = stage.snapshot();
@@ -382,7 +382,7 @@ fn a_change_tells_just_what_changed() {
 }
 
 #[test]
-fn nothing_to_tell_is_no_line() {
+fn nothing_to_report_is_no_line() {
     let stage = Stage::online();
     let snapshot = stage.snapshot();
     assert!(!snapshot.is_news_after(&snapshot.clone()));
@@ -394,12 +394,12 @@ fn nothing_to_tell_is_no_line() {
 fn no_text_is_obeyed_by_a_terminal() {
     const RAW: &str = "\u{1b}[2J\n\u{7f}\u{9b}31m\u{202e}x";
     let mut stage = Stage::online();
-    stage.tell(link(4, RAW)).tell(address(4, "172.20.5.7/24"));
+    stage.handle(link(4, RAW)).handle(address(4, "172.20.5.7/24"));
     let broken = ApplyError { kind: ApplyErrorKind::Failed, message: RAW.to_owned() };
     stage.report(Output::Routing, Err(broken.clone())).report(Output::Display, Err(broken));
     let blocked =
         Firewall::Blocked(Some(Blocker { table: Some(RAW.into()), chain: Some(RAW.into()), remedy: RAW.into() }));
-    stage.tell(Event::Firewall(blocked));
+    stage.handle(Event::Firewall(blocked));
     let (nodes, mut snapshot) = (nodes(&stage.state), stage.snapshot());
     snapshot.uplink.facts.interface = Some(RAW.into());
     let text = whole(&snapshot, &nodes, stage.now());

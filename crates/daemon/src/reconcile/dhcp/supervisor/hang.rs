@@ -56,7 +56,7 @@ impl Supervisor {
             self.blocked_reported = true;
             let text = "dnsmasq lives, but our question for a name to the head's own address is not answered: the rules of another \
                         program drop it on the loopback port (see `bramblegate doctor`)";
-            self.tell(log_parser::trouble(text.to_owned()));
+            self.emit(log_parser::trouble(text.to_owned()));
         }
     }
 

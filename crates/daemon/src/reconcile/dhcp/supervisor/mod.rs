@@ -15,7 +15,7 @@ use super::Forgotten;
 use super::child::{self, Running};
 use super::error::DnsmasqError;
 use super::folder;
-use super::lease_store::Keep;
+use super::lease_store::LeaseStore;
 use super::log_parser::{self, Listener};
 use super::port;
 use super::pulse::{Pulse, Sign};
@@ -48,7 +48,7 @@ pub struct Supervisor {
     folder: PathBuf,
     events: mpsc::Sender<Event>,
     listener: Listener,
-    keep: Keep,
+    keep: LeaseStore,
     leases: Option<Watch>,
     transfers: Transfers,
     /// what is wanted
@@ -98,7 +98,7 @@ enum Happening {
 impl Supervisor {
     pub fn new(folder: PathBuf, state_directory: &Path, events: mpsc::Sender<Event>, asked: Questions) -> Self {
         Self {
-            keep: Keep::new(folder.join("leases"), state_directory),
+            keep: LeaseStore::new(folder.join("leases"), state_directory),
             folder,
             events,
             listener: Listener::default(),
@@ -179,7 +179,7 @@ impl Supervisor {
         let (rings, looks) = (reached(due), reached(self.transfers.look_at()));
         tokio::select! {
             changed = desired.changed() => Happening::Wanted(changed.is_ok()),
-            said = says => said.map_or_else(Happening::Ended, Happening::Line),
+            logged = says => logged.map_or_else(Happening::Ended, Happening::Line),
             () = written => Happening::LeasesWritten,
             () = rings => Happening::Due,
             Some(sign) = signs.recv() => Happening::Sign(sign),
@@ -244,7 +244,7 @@ impl Supervisor {
         }
         reclaim::take_back(wanted, &self.keep.entries()).unwrap_or_else(|error| {
             let text = "a board may get the address that the settings give it only when another's lease ends";
-            self.tell(log_parser::trouble(format!("{text}: {error}")));
+            self.emit(log_parser::trouble(format!("{text}: {error}")));
             true
         })
     }
@@ -305,7 +305,7 @@ impl Supervisor {
         self.write(wanted)?;
         self.listener.remember(&leases);
         for text in damage {
-            self.tell(log_parser::trouble(text));
+            self.emit(log_parser::trouble(text));
         }
         let running = Running::start(&program, &self.folder.join("main"), self.asked.clone())
             .map_err(|source| DnsmasqError::NotStarted { program, source })?;
@@ -344,7 +344,7 @@ impl Supervisor {
         text.clone_into(&mut self.last_words);
         // What it says before it ends at its start becomes the error itself.
         if let Some(event) = self.listener.hear(line).filter(|_| self.started) {
-            self.tell(event);
+            self.emit(event);
         }
     }
 
@@ -423,10 +423,10 @@ impl Supervisor {
             return;
         }
         for event in self.listener.given(&leases) {
-            self.tell(event);
+            self.emit(event);
         }
         let given = self.given.clone();
-        let away = |keep: &Keep| given.as_ref().map(|given| keep.away(given.address, given.range));
+        let away = |keep: &LeaseStore| given.as_ref().map(|given| keep.away(given.address, given.range));
         let before = away(&self.keep);
         let copied = self.keep.copy(&leases, given.as_ref().map_or(&[], |given| &given.nodes.homes));
         if away(&self.keep) != before {
@@ -437,7 +437,7 @@ impl Supervisor {
             Err(error) if !self.disk_failed => {
                 self.disk_failed = true;
                 let place = self.keep.place().display().to_string();
-                self.tell(log_parser::trouble(format!(
+                self.emit(log_parser::trouble(format!(
                     "{place} cannot be written, so leases would not outlive a power cut: {error}"
                 )));
             }
@@ -478,7 +478,7 @@ impl Supervisor {
     }
 
     /// A record more or less: the loop is not waited for.
-    fn tell(&self, event: Event) {
+    fn emit(&self, event: Event) {
         if let Err(error) = self.events.try_send(event) {
             debug!(%error, "the loop has no room for a line of dnsmasq's");
         }

@@ -89,12 +89,12 @@ pub struct Reporter {
     pending: bool,
     errors: u64,
     /// `errors`, as it was told last
-    errors_told: u64,
+    errors_reported: u64,
 }
 
 impl Reporter {
     pub fn new(events: mpsc::Sender<Event>, output: Output) -> Self {
-        Self { events, output, last: None, pending: false, errors: 0, errors_told: 0 }
+        Self { events, output, last: None, pending: false, errors: 0, errors_reported: 0 }
     }
 
     /// Reports `result` if it says anything new.
@@ -115,12 +115,12 @@ impl Reporter {
 
     /// Tries again what is pending; how long to wait before the next time.
     pub fn flush(&mut self) -> Option<Duration> {
-        if self.errors != self.errors_told {
+        if self.errors != self.errors_reported {
             let event = Event::Vital(Vital::DisplayErrors(self.errors));
             if matches!(self.events.try_send(event), Err(mpsc::error::TrySendError::Full(_))) {
                 return Some(FULL);
             }
-            self.errors_told = self.errors;
+            self.errors_reported = self.errors;
         }
         if let (true, Some(result)) = (self.pending, &self.last) {
             let event = Event::Applied(ApplyReport { output: self.output, result: result.clone() });
@@ -171,7 +171,7 @@ impl Patience {
 
     /// Whether `error` is to be told. A device that has just come is root's alone until udev has been there: that it may not
     /// be opened is told only when it stays so for about a second.
-    pub fn is_worth_telling(&self, error: &ApplyError) -> bool {
+    pub fn is_worth_reporting(&self, error: &ApplyError) -> bool {
         error.kind != ApplyErrorKind::Denied || self.pauses.upcoming() > UDEV
     }
 
@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_expires_once_and_says_who_has_to_be_woken() {
+    fn a_lease_expires_once_and_reports_who_has_to_be_woken() {
         let lease = Lease::new();
         assert!(lease.left().is_some());
         assert!(!lease.renew(), "nobody has seen it expired");
@@ -219,18 +219,18 @@ mod tests {
     }
 
     #[test]
-    fn that_a_device_may_not_be_opened_is_told_when_it_stays_so() {
+    fn that_a_device_may_not_be_opened_is_reported_when_it_stays_so() {
         let error = |kind| ApplyError { kind, message: String::new() };
         let mut patience = Patience::new();
         let mut now = Duration::ZERO;
-        let mut told_at = None;
-        while told_at.is_none() && now < Duration::from_secs(10) {
+        let mut reported_at = None;
+        while reported_at.is_none() && now < Duration::from_secs(10) {
             patience.failed(now);
-            assert!(patience.is_worth_telling(&error(ApplyErrorKind::Absent)));
-            told_at = patience.is_worth_telling(&error(ApplyErrorKind::Denied)).then_some(now);
+            assert!(patience.is_worth_reporting(&error(ApplyErrorKind::Absent)));
+            reported_at = patience.is_worth_reporting(&error(ApplyErrorKind::Denied)).then_some(now);
             now += patience.left(now);
         }
-        assert_eq!(told_at, Some(Duration::from_millis(1500)));
+        assert_eq!(reported_at, Some(Duration::from_millis(1500)));
     }
 
     #[test]

@@ -88,7 +88,7 @@ fn emulated(log: &Temporary) -> Lcd {
 }
 
 #[test]
-fn real_bytes_on_the_emulated_bus_say_what_was_to_be_shown() {
+fn real_bytes_on_the_emulated_bus_report_what_was_to_be_shown() {
     let log = Temporary::new("bytes");
     let (sender, mut events) = mpsc::channel(16);
     let display = spawn(Lcd { heartbeat: false, ..emulated(&log) }, sender);
@@ -137,12 +137,12 @@ fn faults_from_a_script_are_reported_once_and_heal() {
     let display = spawn(Lcd { emulator_script: Some(script.0.clone()), ..emulated(&log) }, sender);
     display.show(page("10.99.0.126", "3/3 up"));
     await_lines(&mut events, "10.99.0.126", "3/3 up         ♥");
-    let mut told = Vec::new();
-    while !matches!(told.last(), Some(Event::Applied(ApplyReport { result: Err(_), .. }))) {
-        told.push(events.blocking_recv().unwrap());
+    let mut reported = Vec::new();
+    while !matches!(reported.last(), Some(Event::Applied(ApplyReport { result: Err(_), .. }))) {
+        reported.push(events.blocking_recv().unwrap());
     }
-    assert_eq!(told[0], Event::Vital(Vital::DisplayErrors(1)), "the transfer that found nobody there is counted");
-    let Event::Applied(ApplyReport { result: Err(error), .. }) = &told[1] else { panic!("{told:?}") };
+    assert_eq!(reported[0], Event::Vital(Vital::DisplayErrors(1)), "the transfer that found nobody there is counted");
+    let Event::Applied(ApplyReport { result: Err(error), .. }) = &reported[1] else { panic!("{reported:?}") };
     assert_eq!(error.kind, ApplyErrorKind::Absent);
     // Later tries find nobody either: that is no error of the bus.
     let others = await_lines(&mut events, "10.99.0.126", "3/3 up         ♥");
@@ -209,7 +209,7 @@ fn a_wrong_script_is_a_failure_that_names_the_line() {
 }
 
 #[test]
-fn a_display_switched_off_is_said_to_be_off() {
+fn a_display_switched_off_is_reported_to_be_off() {
     let (sender, mut events) = mpsc::channel(16);
     let display = spawn(settings(LcdBus::Off), sender);
     await_report(&mut events, |result| matches!(result, Err(error) if error.kind == ApplyErrorKind::Off));

@@ -95,7 +95,7 @@ impl Worker {
                 }
                 self.close();
                 self.patience.failed(self.start.elapsed());
-                if self.patience.is_worth_telling(&error) {
+                if self.patience.is_worth_reporting(&error) {
                     self.reporter.report(Err(error));
                 }
             }

@@ -189,7 +189,7 @@ fn the_log_of_the_emulated_stick_has_each_report() {
 }
 
 #[test]
-fn off_is_said() {
+fn off_is_reported() {
     let (sender, mut events) = mpsc::channel(64);
     let _indicator = spawn(settings(), sender);
     wait();

@@ -72,7 +72,7 @@ impl Worker {
     fn fail(&mut self, error: ApplyError) -> Option<Duration> {
         self.close();
         self.patience.failed(self.start.elapsed());
-        if self.patience.is_worth_telling(&error) {
+        if self.patience.is_worth_reporting(&error) {
             self.reporter.report(Err(error));
         }
         earliest([Some(self.patience.left(self.start.elapsed())), self.reporter.flush()])

@@ -293,7 +293,7 @@ async fn what_clients_send_is_thrown_away() {
 }
 
 #[tokio::test]
-async fn who_says_that_it_will_send_no_more_gets_the_snapshot_and_the_end() {
+async fn who_reports_that_it_will_send_no_more_gets_the_snapshot_and_the_end() {
     let folder = Folder::new();
     let handle = folder.serve();
     let names = (0..5000).map(|number| node(&format!("node-{number}"), NodeHealth::Up)).collect();
@@ -312,7 +312,7 @@ async fn who_says_that_it_will_send_no_more_gets_the_snapshot_and_the_end() {
 }
 
 #[tokio::test]
-async fn one_too_many_is_told_so_and_those_who_leave_make_room() {
+async fn one_too_many_is_reported_so_and_those_who_leave_make_room() {
     let folder = Folder::new();
     let handle = folder.serve();
     handle.publish(snapshot());

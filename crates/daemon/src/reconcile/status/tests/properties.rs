@@ -69,7 +69,7 @@ fn newcomer(board: &Board) -> Value {
 
 proptest! {
     #[test]
-    fn snapshot_and_changes_tell_the_same(deeds in prop::collection::vec(deed(), 0..60)) {
+    fn snapshot_and_changes_report_the_same(deeds in prop::collection::vec(deed(), 0..60)) {
         let name = |number: u8| format!("n{number}");
         let mut board = Board::default();
         board.publish(snapshot());
@@ -106,7 +106,7 @@ proptest! {
 }
 
 #[test]
-fn a_node_with_another_name_is_told_under_it_and_the_former_one_is_gone() {
+fn a_node_with_another_name_is_reported_under_it_and_the_former_one_is_gone() {
     let mut board = Board::default();
     board.publish(snapshot());
     board.set_nodes(vec![node("n1", NodeHealth::Up), node("n2", NodeHealth::Up)]);
@@ -114,12 +114,12 @@ fn a_node_with_another_name_is_told_under_it_and_the_former_one_is_gone() {
     assert!(board.set_node(NodeStatus { name: "hugo".to_owned(), ..node("n1", NodeHealth::Up) }));
     board.set_round_trip(id("n1"), Some(Duration::from_micros(7)));
     let line: Value = serde_json::from_slice(&board.take_line(Moment::default()).0.unwrap()).unwrap();
-    let told = (&line["nodes"][0]["name"], &line["nodes"][0]["rtt_us"], &line["nodes_removed"]);
-    assert_eq!(told, (&"hugo".into(), &7.into(), &serde_json::json!(["n1"])));
+    let reported = (&line["nodes"][0]["name"], &line["nodes"][0]["rtt_us"], &line["nodes_removed"]);
+    assert_eq!(reported, (&"hugo".into(), &7.into(), &serde_json::json!(["n1"])));
 }
 
 #[test]
-fn ten_thousand_nodes_are_told_in_lines_of_bearable_length() {
+fn ten_thousand_nodes_are_reported_in_lines_of_bearable_length() {
     let mut board = Board::default();
     board.publish(snapshot());
     let nodes = |health| (0..10_000).map(|n| node(&format!("a-node-with-a-long-name-{n}"), health)).collect();
@@ -127,21 +127,21 @@ fn ten_thousand_nodes_are_told_in_lines_of_bearable_length() {
     board.begin_reading();
     assert_eq!(newcomer(&board)["nodes"].as_array().unwrap().len(), 10_000);
     board.set_nodes(nodes(NodeHealth::Down));
-    let mut told = 0;
+    let mut reported = 0;
     loop {
         let (line, more) = board.take_line(Moment::default());
         let line = line.unwrap();
         assert!(line.len() < super::super::client::MOST_BEHIND / 2);
-        told += serde_json::from_slice::<Value>(&line).unwrap()["nodes"].as_array().unwrap().len();
+        reported += serde_json::from_slice::<Value>(&line).unwrap()["nodes"].as_array().unwrap().len();
         if !more {
             break;
         }
     }
-    assert_eq!(told, 10_000);
+    assert_eq!(reported, 10_000);
 }
 
 #[test]
-fn while_nobody_reads_nothing_is_remembered_and_who_reads_is_told_each_name_once() {
+fn while_nobody_reads_nothing_is_remembered_and_who_reads_is_reported_each_name_once() {
     let mut board = Board::default();
     board.publish(snapshot());
     board.set_nodes(vec![node("n1", NodeHealth::Up), node("n2", NodeHealth::Up)]);

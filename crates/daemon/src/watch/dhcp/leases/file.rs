@@ -153,9 +153,9 @@ mod tests {
         for length in 0..=FILE.len() {
             let whole = FILE[..length].matches('\n').count();
             let leases = parse(&FILE.as_bytes()[..length]);
-            let told: Vec<String> = leases.entries.iter().map(|entry| format!("{entry}\n")).collect();
+            let reported: Vec<String> = leases.entries.iter().map(|entry| format!("{entry}\n")).collect();
             let expected: Vec<String> = FILE.split_inclusive('\n').take(whole).map(str::to_owned).collect();
-            assert_eq!(told, expected, "at {length}");
+            assert_eq!(reported, expected, "at {length}");
             let between = length == 0 || FILE.as_bytes()[length - 1] == b'\n';
             assert_eq!(leases.damaged.is_empty(), between, "it is said, at {length}");
         }
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_or_a_node_that_stands_there_twice_is_said() {
+    fn an_address_or_a_node_that_stands_there_twice_is_reported() {
         let twice = format!("{FILE}1900000000 b8:27:eb:00:00:09 192.168.50.101 rpi9 *\n");
         assert_eq!(parse(twice.as_bytes()).damaged, [4]);
         let twice = format!("{FILE}1900000000 b8:27:eb:00:00:01 192.168.50.109 rpi9 *\n");

@@ -112,12 +112,12 @@ impl Watch {
     /// Reads what inotify has to tell of the file of this name.
     fn drain(&self, name: &[u8]) -> Heard {
         let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
-        let mut told = inotify::Reader::new(self.watched.get_ref(), &mut buffer);
+        let mut reported = inotify::Reader::new(self.watched.get_ref(), &mut buffer);
         let mut heard = Heard::Nothing;
-        while let Ok(event) = told.next() {
+        while let Ok(event) = reported.next() {
             if event.events().contains(ReadFlags::IGNORED) {
                 heard = Heard::FolderGone;
-            } else if heard == Heard::Nothing && event.file_name().is_none_or(|told| told.to_bytes() == name) {
+            } else if heard == Heard::Nothing && event.file_name().is_none_or(|reported| reported.to_bytes() == name) {
                 heard = Heard::Change;
             }
         }
@@ -166,8 +166,8 @@ pub fn kept(paths: &[PathBuf]) -> Vec<Lease> {
 fn changes(before: &BTreeMap<Mac, Entry>, now: &BTreeMap<Mac, Entry>, clock: u64) -> Vec<Event> {
     let gone =
         before.values().filter(|entry| !now.contains_key(&entry.mac)).map(|entry| Change::Gone(lease(entry, clock)));
-    let told = |entry: &Entry| (entry.address, entry.host_name.clone(), entry.expiry);
-    let same = |entry: &Entry| before.get(&entry.mac).is_some_and(|known| told(known) == told(entry));
+    let reported = |entry: &Entry| (entry.address, entry.host_name.clone(), entry.expiry);
+    let same = |entry: &Entry| before.get(&entry.mac).is_some_and(|known| reported(known) == reported(entry));
     let new = now.values().filter(|entry| !same(entry)).map(|entry| Change::Present(lease(entry, clock)));
     gone.chain(new).map(Event::Lease).collect()
 }
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn new_changed_renewed_and_gone_leases_are_told() {
+    fn new_changed_renewed_and_gone_leases_are_reported() {
         let before = held(
             "1000 b8:27:eb:00:00:01 192.168.50.101 rpi1 *\n1000 b8:27:eb:00:00:02 192.168.50.102 * *\n\
              1000 b8:27:eb:00:00:03 192.168.50.103 * *\n",
@@ -195,7 +195,7 @@ mod tests {
             "4600 b8:27:eb:00:00:01 192.168.50.101 rpi1 *\n4600 b8:27:eb:00:00:02 192.168.50.103 * *\n\
              0 b8:27:eb:00:00:04 192.168.50.104 rpi4 *\n",
         );
-        let told: Vec<String> = changes(&before, &now, 1000)
+        let reported: Vec<String> = changes(&before, &now, 1000)
             .into_iter()
             .map(|event| match event {
                 Event::Lease(Change::Gone(lease)) => format!("-{}", lease.address),
@@ -204,7 +204,7 @@ mod tests {
             })
             .collect();
         assert_eq!(
-            told,
+            reported,
             ["-192.168.50.103", "+192.168.50.101 Some(3600s)", "+192.168.50.103 Some(3600s)", "+192.168.50.104 None"]
         );
         assert!(changes(&now, &now, 2000).is_empty());
@@ -259,20 +259,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_is_written_in_place_or_replaced_is_told() {
+    async fn a_file_that_is_written_in_place_or_replaced_is_reported() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let path = folder.join("leases");
-        let (events, mut told) = mpsc::channel(16);
+        let (events, mut reported) = mpsc::channel(16);
         let task = tokio::spawn(run(events, path.clone()));
         tokio::time::sleep(Duration::from_millis(50)).await;
         std::fs::write(&path, "0 b8:27:eb:00:00:01 192.168.50.101 rpi1 *\n").unwrap();
-        let first = told.recv().await.unwrap();
+        let first = reported.recv().await.unwrap();
         assert!(matches!(&first, Event::Lease(Change::Present(lease)) if lease.host_name.as_deref() == Some("rpi1")));
         std::fs::write(folder.join("other"), "").unwrap();
         std::fs::write(folder.join("new"), "").unwrap();
         std::fs::rename(folder.join("new"), &path).unwrap();
-        assert!(matches!(told.recv().await.unwrap(), Event::Lease(Change::Gone(_))));
+        assert!(matches!(reported.recv().await.unwrap(), Event::Lease(Change::Gone(_))));
         task.abort();
     }
 }

@@ -21,7 +21,7 @@ pub fn answer(kind: u8, offered: [u8; 4], options: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn an_offer_tells_who_made_it() {
+fn an_offer_reports_who_made_it() {
     let offer = answer(OFFER, [192, 168, 1, 20], &[SERVER_IDENTIFIER, 4, 192, 168, 1, 1]);
     let expected = Reply { server: [192, 168, 1, 1].into(), mac: THEIRS, asked_by: OURS, transaction: 0xdead_beef };
     assert_eq!(reply(&offer), Some(expected));
@@ -38,7 +38,7 @@ fn what_gives_no_address_is_no_server() {
 }
 
 #[test]
-fn who_takes_an_offer_tells_whose() {
+fn who_takes_an_offer_reports_whose() {
     let mut request = discover(OURS, 1, 0);
     // The option with the kind of message is the first; another takes the place of what the question asks for.
     request[284] = REQUEST;
@@ -91,7 +91,7 @@ fn called(frame: &[u8]) -> Option<String> {
 }
 
 #[test]
-fn a_board_tells_its_name_to_all_or_to_one_server() {
+fn a_board_reports_its_name_to_all_or_to_one_server() {
     let plain = [&[HOST_NAME, 4][..], b"rpi1"].concat();
     assert_eq!(called(&question(DISCOVER, &plain)).as_deref(), Some("rpi1"));
     let mut renewal = question(REQUEST, &plain);
@@ -139,7 +139,7 @@ fn only_whole_packets_from_server_to_client_count() {
 }
 
 #[test]
-fn the_question_is_as_the_standards_say() {
+fn the_question_is_as_the_standards_report() {
     let frame = discover(OURS, 0x0102_0304, 2);
     assert_eq!(frame.len(), ETHERNET + IPV4 + UDP + LEAST);
     let (ip, udp) = (&frame[14..34], &frame[34..]);
@@ -162,7 +162,7 @@ proptest! {
     }
 
     #[test]
-    fn spoilt_questions_never_panic_and_tell_no_more_than_an_option_holds(
+    fn spoilt_questions_never_panic_and_report_no_more_than_an_option_holds(
         spoilt in proptest::collection::vec((12..320usize, any::<u8>()), 0..4),
         options in proptest::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(vec![HOST_NAME, CLIENT_FQDN, 4])], 0..60),
         length in 0..360usize,

@@ -56,7 +56,7 @@ fn a_link_brings_its_settings_and_a_link_switched_off_asks_for_a_listing() {
     let spec = attribute(26, &attribute(2, &attribute(1, &conf)));
     let (events, relist) = events_of(kind::NEW_LINK, 0, &link_message(0x1_0001, 6, &spec));
     assert!(!relist);
-    let told = Netconf {
+    let reported = Netconf {
         index: 7,
         forwarding: Some(true),
         rp_filter: Some(2),
@@ -66,7 +66,7 @@ fn a_link_brings_its_settings_and_a_link_switched_off_asks_for_a_listing() {
         send_redirects: Some(0),
         accept_source_route: Some(0),
     };
-    assert_eq!(events[1], Event::Netconf(told));
+    assert_eq!(events[1], Event::Netconf(reported));
     assert!(events_of(kind::NEW_LINK, 0, &link_message(0, 2, &spec)).1);
 }
 
@@ -113,7 +113,7 @@ fn route_message(kind: u8, table: u8, more: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_default_route_is_told_and_a_replacement_asks_for_a_listing() {
+fn a_default_route_is_reported_and_a_replacement_asks_for_a_listing() {
     let body = route_message(
         1,
         254,
@@ -134,7 +134,7 @@ fn the_table_local_and_unreachable_routes_are_nothing_to_us() {
 }
 
 #[test]
-fn each_hop_of_a_multipath_route_is_told() {
+fn each_hop_of_a_multipath_route_is_reported() {
     let hop = |index: u32, last: u8| {
         let gateway = attribute(5, &[10, 0, 0, last]);
         let mut bytes = u16::try_from(8 + gateway.len()).unwrap().to_ne_bytes().to_vec();
@@ -151,7 +151,7 @@ fn each_hop_of_a_multipath_route_is_told() {
 }
 
 #[test]
-fn a_rule_is_read_with_all_that_tells_ours_from_others() {
+fn a_rule_is_read_with_all_that_reports_ours_from_others() {
     let mut body = vec![2, 24, 32, 0, 0, 0, 0, 1, 0, 0, 0, 0];
     for part in [
         attribute(1, &[192, 168, 50, 0]),
@@ -182,8 +182,8 @@ fn settings_of_all_and_default_are_not_those_of_a_port() {
     let all = Event::Netconf(Netconf { index: Netconf::ALL, forwarding: Some(false), ..Netconf::default() });
     assert_eq!(events_of(kind::NEW_NETCONF, 0, &body(-1)).0, [all]);
     assert!(events_of(kind::NEW_NETCONF, 0, &body(-2)).0.is_empty());
-    let told = Event::Netconf(Netconf { index: 7, forwarding: Some(false), ..Netconf::default() });
-    assert_eq!(events_of(kind::NEW_NETCONF, 0, &body(7)).0, [told]);
+    let reported = Event::Netconf(Netconf { index: 7, forwarding: Some(false), ..Netconf::default() });
+    assert_eq!(events_of(kind::NEW_NETCONF, 0, &body(7)).0, [reported]);
 }
 
 proptest! {

@@ -35,7 +35,7 @@ struct World {
     underway: Vec<(Instant, Answer)>,
     /// (when, whom, which try)
     asked: Vec<(Duration, u32, u8)>,
-    told: Vec<(Duration, Round)>,
+    reported: Vec<(Duration, Round)>,
 }
 
 impl World {
@@ -43,7 +43,7 @@ impl World {
         let now = Instant::now();
         let mut rounds = Rounds::new(now);
         rounds.replan(plan, now);
-        Self { rounds, begun: now, now, underway: Vec::new(), asked: Vec::new(), told: Vec::new() }
+        Self { rounds, begun: now, now, underway: Vec::new(), asked: Vec::new(), reported: Vec::new() }
     }
 
     /// Lets time pass; `rtt` says after how long a question is answered.
@@ -57,7 +57,7 @@ impl World {
             come.iter().for_each(|(_, answer)| self.rounds.answered(answer, now));
             let mut ended = Vec::new();
             self.rounds.settle(now, &mut ended);
-            self.told.extend(ended.into_iter().map(|round| (now - self.begun, round)));
+            self.reported.extend(ended.into_iter().map(|round| (now - self.begun, round)));
             self.rounds.begin(now);
             for kind in 0..PROBES.len() {
                 let (indices, questions) = self.rounds.questions(kind);
@@ -75,7 +75,7 @@ impl World {
     }
 
     fn of(&self, slot: u32) -> Vec<Round> {
-        self.told.iter().filter(|(_, round)| round.node.slot == slot).map(|(_, round)| *round).collect()
+        self.reported.iter().filter(|(_, round)| round.node.slot == slot).map(|(_, round)| *round).collect()
     }
 }
 
@@ -83,19 +83,19 @@ impl World {
 fn three_healthy_nodes_cost_two_wake_ups_a_round() {
     let mut world = World::new(&plan(0..3, &[NodeProbe::Icmp]));
     world.run(ms(3000), |_, _| Some(RTT));
-    assert_eq!(world.told.len(), 30);
-    assert!(world.told.iter().all(|(_, round)| round.rtt == Some(RTT) && !round.first_lost));
-    let mut moments: Vec<Duration> = world.told.iter().map(|(at, _)| *at).collect();
+    assert_eq!(world.reported.len(), 30);
+    assert!(world.reported.iter().all(|(_, round)| round.rtt == Some(RTT) && !round.first_lost));
+    let mut moments: Vec<Duration> = world.reported.iter().map(|(at, _)| *at).collect();
     moments.dedup();
     assert_eq!(moments.len(), 10, "all three are told at once");
 }
 
 #[test]
-fn only_the_silent_is_asked_again_with_more_patience_and_its_first_loss_is_told() {
+fn only_the_silent_is_asked_again_with_more_patience_and_its_first_loss_is_reported() {
     let mut world = World::new(&plan(0..2, &[NodeProbe::Icmp]));
     world.run(ms(600), |_, _| Some(RTT));
     world.asked.clear();
-    world.told.clear();
+    world.reported.clear();
     world.run(ms(300), |key, _| (key.node.slot == 0 || key.nth == 2).then_some(RTT));
     let round = ms(600);
     let asked = [(round, 0, 0), (round, 1, 0), (round + ms(5), 1, 1), (round + ms(15), 1, 2)];
@@ -112,9 +112,9 @@ fn a_death_is_three_failed_rounds_within_a_second_with_three_nodes_and_with_750(
         // The worst case: it has answered a moment ago.
         let victim = 1;
         let last = world.asked.iter().rev().find(|(_, slot, _)| *slot == victim).unwrap().0;
-        world.told.clear();
+        world.reported.clear();
         world.run(ms(2000), |key, _| (key.node.slot != victim).then_some(RTT));
-        let failed = world.told.iter().filter(|(_, r)| r.node.slot == victim && r.rtt.is_none());
+        let failed = world.reported.iter().filter(|(_, r)| r.node.slot == victim && r.rtt.is_none());
         let noticed = failed.map(|(at, _)| *at).nth(2).unwrap();
         assert!(noticed - last <= ms(1000), "{count} nodes: {:?}", noticed - last);
     }
@@ -132,7 +132,7 @@ fn a_node_that_was_never_seen_has_all_the_time_there_is_for_its_answer() {
 fn a_node_that_becomes_slow_is_slow_and_not_dead() {
     let mut world = World::new(&plan(0..1, &[NodeProbe::Icmp]));
     world.run(ms(1500), |_, _| Some(RTT));
-    world.told.clear();
+    world.reported.clear();
     world.run(ms(3000), |_, _| Some(ms(80)));
     let failed = world.of(0).iter().filter(|round| round.rtt.is_none()).count();
     assert!(failed < 3, "{failed} rounds failed before it was given the time it needs");
@@ -181,10 +181,10 @@ fn without_the_right_to(kind: usize, probes: &[NodeProbe], rtt: Option<Duration>
     let now = Instant::now();
     let mut rounds = Rounds::new(now);
     rounds.replan(&plan(0..1, probes), now);
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for at in (0..600).map(ms) {
         let now = now + at;
-        rounds.settle(now, &mut told);
+        rounds.settle(now, &mut reported);
         rounds.begin(now);
         for asked in 0..PROBES.len() {
             let (indices, questions) = rounds.questions(asked);
@@ -198,11 +198,11 @@ fn without_the_right_to(kind: usize, probes: &[NodeProbe], rtt: Option<Duration>
             answers.iter().filter(|answer| answer.rtt.is_some()).for_each(|answer| rounds.answered(answer, now));
         }
     }
-    told
+    reported
 }
 
 #[test]
-fn what_may_not_be_asked_says_nothing_of_a_node() {
+fn what_may_not_be_asked_reports_nothing_of_a_node() {
     const ARP: usize = 0;
     assert!(PROBES[ARP].name == "arp");
     let both = [NodeProbe::Arp, NodeProbe::Icmp];
@@ -253,7 +253,7 @@ fn a_clock_that_is_set_makes_no_node_slow() {
 fn who_comes_and_goes_does_not_disturb_the_others() {
     let mut world = World::new(&plan(0..40, &[NodeProbe::Icmp]));
     world.run(ms(600), |_, _| Some(RTT));
-    world.told.clear();
+    world.reported.clear();
     // Someone comes and goes every 20 ms; node 5 is dead.
     for step in 0..100 {
         let slots = (0..40).chain((step % 2 == 0).then_some(40 + step));
@@ -304,7 +304,7 @@ fn a_node_with_a_time_of_its_own_is_waited_for_longer_and_the_others_are_not() {
     assert!(slow.len() >= 9 && slow.iter().all(|round| round.rtt == Some(ms(800))), "{slow:?}");
     let mut world = World::new(&plan);
     world.run(ms(10_000), |_, _| None);
-    let lost = world.told.iter().filter(|(_, round)| round.node.slot == 1);
+    let lost = world.reported.iter().filter(|(_, round)| round.node.slot == 1);
     let ends: Vec<u128> = lost.map(|(at, _)| at.as_millis()).collect();
     assert!((2000..2100).contains(&ends[0]) && ends.len() >= 4, "{ends:?}");
 }

@@ -36,7 +36,7 @@ fn found_nodes_are_never_more_than_the_subnet_has_addresses_and_the_real_ones_st
         assert!(world.nodes.by_name(name).is_some(), "{name} is pushed out");
     }
     let flood = world.nodes.flood(second(world.now)).unwrap();
-    assert!(flood.strangers >= Some(50_000), "{flood:?}");
+    assert!(flood.unknown_clients >= Some(50_000), "{flood:?}");
     world.wait(20);
     assert_eq!(world.nodes.flood(second(world.now)), None, "it is over");
     world.wait(1200);

@@ -75,8 +75,8 @@ impl World {
     }
 
     /// `name wanted` of those who lack theirs.
-    fn homonyms(&self) -> Vec<String> {
-        self.nodes.homonyms().map(|of| format!("{} {}", of.node.name, of.wanted)).collect()
+    fn name_conflict(&self) -> Vec<String> {
+        self.nodes.name_conflict().map(|of| format!("{} {}", of.node.name, of.wanted)).collect()
     }
 
     fn wait(&mut self, seconds: u64) -> usize {
@@ -113,7 +113,7 @@ fn a_board_that_is_heard_becomes_a_node_with_a_name_of_its_own() {
 }
 
 #[test]
-fn a_lease_names_a_node_and_says_where_it_is() {
+fn a_lease_names_a_node_and_reports_where_it_is() {
     let mut world = World::new("");
     world.see(120, 7);
     world.lease(&lease(7, 120, Some("Kitchen.local"), Some(3600)));
@@ -148,11 +148,12 @@ fn a_node_known_by_its_address_is_whichever_board_answers_there() {
 }
 
 #[test]
-fn swapped_boards_are_told_until_they_are_back() {
+fn swapped_boards_are_reported_until_they_are_back() {
     let mut world = World::new(&(node("rpi1", Some(1), Some(11)) + &node("rpi2", Some(2), Some(12))));
     world.see(12, 1);
-    let told: Vec<_> = world.nodes.misplaced().map(|m| (m.owner.name.clone(), m.node.unwrap().name.clone())).collect();
-    assert_eq!(told, [("rpi2".to_owned(), "rpi1".to_owned())]);
+    let transitions: Vec<_> =
+        world.nodes.misplaced().map(|m| (m.owner.name.clone(), m.node.unwrap().name.clone())).collect();
+    assert_eq!(transitions, [("rpi2".to_owned(), "rpi1".to_owned())]);
     assert_eq!(world.list(), ["rpi1 1 11", "rpi2 2 12"], "nobody is taken for another");
     world.see(12, 2);
     assert_eq!(world.nodes.misplaced().count(), 0);
@@ -250,7 +251,7 @@ fn a_found_node_that_is_written_down_keeps_its_health_and_its_number() {
 }
 
 #[test]
-fn a_board_that_was_a_stranger_at_another_address_is_known_once_it_is_where_the_settings_say() {
+fn a_board_that_was_a_stranger_at_another_address_is_known_once_it_is_where_the_settings_report() {
     for leased in [true, false] {
         let mut world = World::new(&node("rpi2", None, Some(12)));
         world.see(150, 2);
@@ -260,7 +261,7 @@ fn a_board_that_was_a_stranger_at_another_address_is_known_once_it_is_where_the_
         } else {
             world.see(12, 2);
         }
-        assert_eq!((world.list(), world.nodes.homonyms().count()), (vec!["rpi2 2 12".to_owned()], 0));
+        assert_eq!((world.list(), world.nodes.name_conflict().count()), (vec!["rpi2 2 12".to_owned()], 0));
     }
 }
 

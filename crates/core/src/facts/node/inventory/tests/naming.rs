@@ -9,18 +9,18 @@ fn two_that_call_themselves_the_same_have_two_names() {
     world.lease(&lease(8, 108, Some("raspberrypi"), None));
     world.lease(&lease(9, 109, Some("rpi1"), None));
     assert_eq!(world.list(), ["rpi1 1 11", "raspberrypi 7 107", "node-00-00-08 8 108", "node-00-00-09 9 109"]);
-    assert_eq!(world.homonyms(), ["node-00-00-08 raspberrypi", "node-00-00-09 rpi1"]);
+    assert_eq!(world.name_conflict(), ["node-00-00-08 raspberrypi", "node-00-00-09 rpi1"]);
     // The server gives a name to whoever asked last, and takes it from the other.
     world.lease(&lease(8, 108, None, None));
     world.lease(&lease(7, 107, Some("raspberrypi"), None));
-    assert_eq!(world.nodes.homonyms().count(), 2, "told as long as it is so");
+    assert_eq!(world.nodes.name_conflict().count(), 2, "told as long as it is so");
     world.lease(&lease(8, 108, Some("window"), None));
     assert_eq!(world.nodes.by_name("window").unwrap().mac, Some(board(8)));
-    assert_eq!(world.nodes.homonyms().count(), 1);
+    assert_eq!(world.nodes.name_conflict().count(), 1);
 }
 
 #[test]
-fn what_boards_say_counts_and_not_what_the_server_gives_them_instead() {
+fn what_boards_report_counts_and_not_what_the_server_gives_them_instead() {
     let mut world = World::new(&node("rpi1", Some(1), Some(11)));
     world.say(7, "raspberrypi");
     world.lease(&lease(7, 107, Some("raspberrypi"), None));
@@ -37,7 +37,7 @@ fn what_boards_say_counts_and_not_what_the_server_gives_them_instead() {
     );
     for _ in 0..2 {
         assert_eq!(
-            (world.list(), world.homonyms()),
+            (world.list(), world.name_conflict()),
             (list.map(str::to_owned).to_vec(), lacking.map(str::to_owned).to_vec())
         );
         world.say(8, "raspberrypi");
@@ -49,7 +49,7 @@ fn what_boards_say_counts_and_not_what_the_server_gives_them_instead() {
     world.say(9, "localhost");
     world.say(7, "window");
     world.lease(&lease(7, 107, Some("raspberrypi"), None));
-    assert!(world.homonyms().is_empty(), "nobody has the name any more");
+    assert!(world.name_conflict().is_empty(), "nobody has the name any more");
     world.lease(&lease(8, 108, Some("node-00-00-08"), None));
     assert_eq!(world.list(), ["rpi1 1 11", "window 7 107", "raspberrypi 8 108", "door 9 109"]);
 }
@@ -67,10 +67,10 @@ fn who_had_a_name_in_an_earlier_run_has_it_whoever_is_heard_first() {
     world.see(106, 6);
     world.see(107, 7);
     assert_eq!(world.list(), ["node-00-00-08 8 108", "node-00-00-06 6 106", "raspberrypi 7 107"]);
-    assert_eq!(world.homonyms(), ["node-00-00-08 raspberrypi", "node-00-00-06 worker"], "told for either");
+    assert_eq!(world.name_conflict(), ["node-00-00-08 raspberrypi", "node-00-00-06 worker"], "told for either");
     world.wait(600);
     assert!(world.nodes.by_name("worker").is_some(), "its lease is over, and it did not come");
-    assert_eq!(world.homonyms(), ["node-00-00-08 raspberrypi"]);
+    assert_eq!(world.name_conflict(), ["node-00-00-08 raspberrypi"]);
     world.say(7, "window");
     world.see(108, 8);
     assert_eq!(world.list(), ["raspberrypi 8 108", "worker 6 106", "window 7 107"]);
@@ -110,7 +110,7 @@ fn the_heads_name_is_no_nodes_whoever_was_first() {
             head(&mut world);
         }
         assert!(world.nodes.by_name("pi").is_none(), "{head_first}");
-        assert_eq!(world.homonyms(), ["node-00-00-01 pi"], "and that is told");
+        assert_eq!(world.name_conflict(), ["node-00-00-01 pi"], "and that is told");
         assert_eq!(world.nodes.by_address(at(101)).map(|node| node.name.as_str()), Some("node-00-00-01"));
     }
 }

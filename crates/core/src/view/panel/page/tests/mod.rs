@@ -39,7 +39,7 @@ fn a_node_dies_and_the_alert_pre_empts_the_pages() {
 }
 
 #[test]
-fn behind_a_captive_portal_the_panel_says_so() {
+fn behind_a_captive_portal_the_panel_reports_so() {
     golden!("portal", Story::fair().reached(ETH1, Reachability::Portal));
 }
 
@@ -53,7 +53,7 @@ fn a_second_uplink_has_a_page_with_its_name() {
     let story = Story::fair().port(WLAN0, "wlan0", true).address(WLAN0, "192.168.178.123/24");
     let story = story.default_route(WLAN0, "192.168.178.1", 600).address(ETH1, "2001:db8:7::5054:ff:fe12:3456/64");
     let odd = Vital::Host { name: "bramble-head".into(), ssh_ports: vec![2222] };
-    golden!("two-uplinks", story.tell(Event::Vital(odd)));
+    golden!("two-uplinks", story.handle(Event::Vital(odd)));
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn the_words_follow_the_cable_and_the_server() {
 #[test]
 fn alerts_take_turns_and_pages_wait() {
     let blocker = Blocker { table: Some("ip filter".into()), chain: Some("FORWARD".into()), remedy: String::new() };
-    let story = Story::fair().node("rpi2", 3, false).tell(Event::Firewall(Firewall::Blocked(Some(blocker))));
+    let story = Story::fair().node("rpi2", 3, false).handle(Event::Firewall(Firewall::Blocked(Some(blocker))));
     let rows: Vec<String> = story.playlist("16x2").pages.iter().map(|p| p.frame.lines()[1].trim().to_owned()).collect();
     assert_eq!(rows, ["BLOCKED FORWARD", "rpi2 down"]);
 }
@@ -113,7 +113,7 @@ fn a_lease_that_runs_changes_nothing() {
 }
 
 #[test]
-fn until_the_kernel_has_told_what_there_is_nothing_is_claimed() {
+fn until_the_kernel_has_reported_what_there_is_nothing_is_claimed() {
     let story = Story::fair();
     let settings = story.sized("16x2");
     let fresh = crate::facts::State::new(std::sync::Arc::new(settings.clone()), story.now);
@@ -137,16 +137,16 @@ fn the_leds_are_the_cluster_and_a_node_each() {
 fn not_all_is_well_and_people_know() {
     let story = Story::fair().node("rpi2", 3, false);
     let known = decide::alert::acknowledge::all_standing(&story.state, &decide::decide(&story.settings, &story.state));
-    golden!("known", story.tell(Event::Acknowledgement(known)));
+    golden!("known", story.handle(Event::Acknowledgement(known)));
 }
 
 #[test]
 fn a_warning_is_news_on_every_display_also_where_the_address_stands_first_and_a_temperature_is_none() {
     let hot = |degrees| Event::Vital(Vital::Head(Head { temperature: Some(degrees), ..Head::default() }));
     for size in ["8x2", "16x2", "20x4", "40x2"] {
-        let story = || Story::fair().node("rpi2", 3, false).tell(hot(48));
+        let story = || Story::fair().node("rpi2", 3, false).handle(hot(48));
         let before = story().playlist(size);
-        let warmer = story().tell(hot(52)).playlist(size);
+        let warmer = story().handle(hot(52)).playlist(size);
         assert_eq!(before.news, warmer.news, "{size}");
         // The second alert is not on the first page.
         assert_ne!(before.news, story().reached(ETH1, Reachability::Nothing).playlist(size).news, "{size}");
@@ -156,7 +156,7 @@ fn a_warning_is_news_on_every_display_also_where_the_address_stands_first_and_a_
         );
         assert_ne!(
             before.news,
-            story().tell(Event::Acknowledgement(known)).playlist(size).news,
+            story().handle(Event::Acknowledgement(known)).playlist(size).news,
             "{size}: a button was pressed"
         );
         assert_eq!(Story::fair().playlist(size).news, Story::fair().playlist(size).news);
@@ -166,12 +166,12 @@ fn a_warning_is_news_on_every_display_also_where_the_address_stands_first_and_a_
 #[test]
 fn the_heads_own_vitals_have_a_page() {
     let head = Head { temperature: Some(48), load: Some(30), memory: Some(62), disk: Some(83), ..Head::default() };
-    golden!("vitals", Story::fair().tell(Event::Vital(Vital::Head(head))));
+    golden!("vitals", Story::fair().handle(Event::Vital(Vital::Head(head))));
 }
 
 #[test]
 fn the_power_button_counts_down_on_every_display() {
-    golden!("power", Story::fair().tell(Event::Button(Button::Power { held: true })).wait(Duration::from_secs(2)));
+    golden!("power", Story::fair().handle(Event::Button(Button::Power { held: true })).wait(Duration::from_secs(2)));
 }
 
 const RACKS: &str = "\
@@ -196,7 +196,7 @@ fn rounds(mut story: Story, wanted: impl Fn(usize) -> bool, rtt: Option<Duration
         .map(|(_, node)| Round { node: node.id, rtt, first_lost: rtt.is_none() })
         .collect();
     for _ in 0..3 {
-        story = story.tell(Event::Probe(Probe::Nodes(nodes.clone())));
+        story = story.handle(Event::Probe(Probe::Nodes(nodes.clone())));
     }
     story
 }
@@ -208,16 +208,16 @@ fn racks() -> Story {
 }
 
 #[test]
-fn ten_thousand_nodes_are_told_by_rack() {
+fn ten_thousand_nodes_are_reported_by_rack() {
     let story = rounds(racks(), |place| place % 1001 == 7, None);
     let known = decide::alert::acknowledge::all_standing(&story.state, &decide::decide(&story.settings, &story.state));
-    golden!("ten-thousand", story.tell(Event::Acknowledgement(known)));
+    golden!("ten-thousand", story.handle(Event::Acknowledgement(known)));
 }
 
 /// The rhythms of a stick with so many LEDs.
 fn lit(story: Story, leds: u16) -> Vec<Pattern> {
     let held = Applied::Indicator { leds, name: "stick".into() };
-    let story = story.tell(Event::Applied(ApplyReport { output: Output::Indicator, result: Ok(held) }));
+    let story = story.handle(Event::Applied(ApplyReport { output: Output::Indicator, result: Ok(held) }));
     let desired = decide::decide(&story.settings, &story.state);
     lights(&story.settings, &story.state, &desired).iter().map(|signal| signal.pattern).collect()
 }
@@ -244,7 +244,7 @@ fn a_known_fault_falls_to_the_warnings_rhythm_and_a_new_one_is_red_again() {
     let story = Story::fair().node("rpi1", 3, false).node("rpi2", 3, false);
     assert_eq!(cluster(&story), Pattern::FastBlink);
     let known = decide::alert::acknowledge::all_standing(&story.state, &decide::decide(&story.settings, &story.state));
-    let story = story.tell(Event::Acknowledgement(known));
+    let story = story.handle(Event::Acknowledgement(known));
     assert_eq!(cluster(&story), Pattern::DoubleBlink);
     assert_eq!(cluster(&story.node("rpi3", 3, false)), Pattern::FastBlink);
 }
@@ -256,7 +256,7 @@ fn urgency(story: &Story) -> Severity {
 
 fn acknowledged(story: Story) -> Story {
     let known = decide::alert::acknowledge::all_standing(&story.state, &decide::decide(&story.settings, &story.state));
-    story.tell(Event::Acknowledgement(known))
+    story.handle(Event::Acknowledgement(known))
 }
 
 /// Fourteen nodes that are well.
@@ -282,7 +282,7 @@ fn of_many_dead_nodes_that_people_know_of_one_that_returns_is_no_news_and_one_mo
         // What is kept on disk, and read at the next start.
         let mut again = shelf(&settings);
         let kept = story.state.acknowledged().iter().map(|id| id.to_string().parse().unwrap());
-        again = again.tell(Event::Acknowledgement(Acknowledgement::Restored(kept.collect())));
+        again = again.handle(Event::Acknowledgement(Acknowledgement::Restored(kept.collect())));
         let again = rounds(again, |place| place < 10 && place != 3, None);
         for story in [story, again] {
             assert_eq!(urgency(&story), Severity::Warning);
@@ -301,13 +301,14 @@ fn after_a_restart_what_people_knew_is_waited_for_until_it_has_been_raised() {
     let settle = |story: Story| {
         let desired = decide::decide(&story.settings, &story.state);
         let standing = decide::alert::acknowledge::still_standing(&story.state, &desired);
-        let settled = standing.into_iter().fold(story, |story, standing| story.tell(Event::Acknowledgement(standing)));
+        let settled =
+            standing.into_iter().fold(story, |story, standing| story.handle(Event::Acknowledgement(standing)));
         let again = decide::decide(&settled.settings, &settled.state);
         assert_eq!(again, desired, "what is forgotten changes no decision");
         settled
     };
     let known = known_down(&["rpi1", "rpi2"]);
-    let story = Story::fair().tell(Event::Acknowledgement(Acknowledgement::Restored(known)));
+    let story = Story::fair().handle(Event::Acknowledgement(Acknowledgement::Restored(known)));
     let story = settle(story);
     assert_eq!(story.state.acknowledged().len(), 2, "none has been raised yet");
     let story = settle(story.node("rpi1", 3, false));
@@ -342,7 +343,7 @@ fn a_stranger_has_the_last_led_and_a_rack_whose_dead_are_known_falls_to_amber() 
         let lease = Lease { mac, address, host_name: None, valid_for: None };
         Event::Lease(Change::Present(lease))
     };
-    let racks = || rounds(racks(), |place| place == 0, None).tell(found(1));
+    let racks = || rounds(racks(), |place| place == 0, None).handle(found(1));
     let each = lit(racks(), 80);
     assert_eq!(
         (each.len(), each[1], each[2], each[67]),

@@ -27,9 +27,9 @@ fn at(address: IpAddr, alerting: bool) -> Story {
 }
 
 /// What a reader has read when all parts of the address have had their turn.
-fn told(playlist: &Playlist) -> String {
+fn reported(playlist: &Playlist) -> String {
     let rows = usize::from(playlist.urgent_rows);
-    let mut told = String::new();
+    let mut reported = String::new();
     // Guests come between the parts of an address that needs several screens.
     let filled = playlist.pages.iter().any(|page| page.role == Role::Address);
     for page in playlist.pages.iter().filter(|page| !filled || page.role == Role::Address) {
@@ -37,14 +37,14 @@ fn told(playlist: &Playlist) -> String {
         let text = lines[..rows].iter().map(|line| line.trim()).collect::<Vec<_>>().concat();
         let Some((before, last)) = text.rsplit_once('/') else {
             // No mark: it is all there at once.
-            return if told.is_empty() { text } else { told };
+            return if reported.is_empty() { text } else { reported };
         };
-        told.push_str(before[..before.len() - 1].trim_end());
+        reported.push_str(before[..before.len() - 1].trim_end());
         if before.ends_with(last) {
-            return told;
+            return reported;
         }
     }
-    told
+    reported
 }
 
 proptest! {
@@ -57,7 +57,7 @@ proptest! {
         let Some(shown) = story.state.active().and_then(|active| active.address) else { return Ok(()) };
         for geometry in Geometry::ALL {
             let playlist = story.playlist(&geometry.to_string());
-            prop_assert!(told(&playlist) == shown.addr().to_string(), "{geometry} {shown}:\n{}", story.drawn(&geometry.to_string()));
+            prop_assert!(reported(&playlist) == shown.addr().to_string(), "{geometry} {shown}:\n{}", story.drawn(&geometry.to_string()));
         }
     }
 

@@ -56,24 +56,24 @@ impl Story {
         let state = State::new(Arc::new(settings.clone()), now);
         let story = Self { settings, state, now };
         story
-            .tell(Event::Dump(Dump::Begin))
+            .handle(Event::Dump(Dump::Begin))
             .port(CLUSTER, "eth0", true)
-            .tell(Event::Dump(Dump::End))
-            .tell(Event::Vital(Vital::Host { name: "bramble-head".into(), ssh_ports: vec![22] }))
+            .handle(Event::Dump(Dump::End))
+            .handle(Event::Vital(Vital::Host { name: "bramble-head".into(), ssh_ports: vec![22] }))
     }
 
-    pub fn tell(mut self, event: Event) -> Self {
+    pub fn handle(mut self, event: Event) -> Self {
         self.state.apply(&event, self.now);
         self
     }
 
     pub fn wait(mut self, time: Duration) -> Self {
         self.now = self.now + time;
-        self.tell(Event::Tick)
+        self.handle(Event::Tick)
     }
 
     pub fn port(self, index: LinkIndex, name: &str, carrier: bool) -> Self {
-        self.tell(Event::Link(Change::Present(Link {
+        self.handle(Event::Link(Change::Present(Link {
             carrier,
             wireless: name.starts_with("wl"),
             ..Link::wired(index, name)
@@ -83,13 +83,13 @@ impl Story {
     pub fn address(self, index: LinkIndex, text: &str) -> Self {
         let address: ipnet::IpNet = text.parse().unwrap();
         let valid_for = matches!(address, ipnet::IpNet::V4(_)).then_some(Duration::from_secs(120));
-        self.tell(Event::Address(Change::Present(Address { valid_for, ..Address::lasting(index, address) })))
+        self.handle(Event::Address(Change::Present(Address { valid_for, ..Address::lasting(index, address) })))
     }
 
     pub fn default_route(self, index: LinkIndex, gateway: &str, metric: u32) -> Self {
         let gateway: std::net::IpAddr = gateway.parse().unwrap();
         let all = if gateway.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
-        self.tell(Event::Route(Change::Present(Route {
+        self.handle(Event::Route(Change::Present(Route {
             table: 254,
             destination: all.parse().unwrap(),
             gateway: Some(gateway),
@@ -102,7 +102,7 @@ impl Story {
     }
 
     pub fn reached(self, index: LinkIndex, reachability: Reachability) -> Self {
-        self.tell(Event::Probe(Probe::Uplink { index, reachability }))
+        self.handle(Event::Probe(Probe::Uplink { index, reachability }))
     }
 
     /// So many rounds of one node, answered or not.
@@ -111,7 +111,7 @@ impl Story {
             let rtt = answered.then(|| Duration::from_micros(300));
             let node = self.state.nodes().by_name(name).unwrap().id;
             let round = Round { node, rtt, first_lost: !answered };
-            self = self.tell(Event::Probe(Probe::Nodes(vec![round])));
+            self = self.handle(Event::Probe(Probe::Nodes(vec![round])));
         }
         self
     }
@@ -119,7 +119,7 @@ impl Story {
     pub fn loaded(self) -> Self {
         let applied =
             Applied::Firewall { masquerade: true, owned: true, flow_table: None, rejects: None, adopted: false };
-        self.tell(Event::Applied(ApplyReport { output: Output::Firewall, result: Ok(applied) }))
+        self.handle(Event::Applied(ApplyReport { output: Output::Firewall, result: Ok(applied) }))
     }
 
     /// At the trade fair: an address by DHCP, the internet behind it, all nodes well.

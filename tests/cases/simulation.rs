@@ -22,7 +22,7 @@ use crate::words::Reader;
 /// The machine has been on for this long when the daemon starts.
 const START: Instant = Instant::from_boot(Duration::from_secs(20));
 
-pub struct Evening {
+pub struct Simulation {
     board: String,
     reader: Reader,
     state: State,
@@ -35,9 +35,9 @@ pub struct Evening {
     journal: Vec<String>,
 }
 
-impl Evening {
+impl Simulation {
     pub fn begin(case: &Case) -> Result<Self, String> {
-        let mut evening = Self {
+        let mut sim = Self {
             board: case.board.clone(),
             reader: Reader::default(),
             state: State::new(settings(&case.board, &case.settings)?, START),
@@ -49,10 +49,10 @@ impl Evening {
             journal: Vec::new(),
         };
         if !case.begin.is_empty() {
-            evening.happen(&case.begin, None)?;
-            evening.outputs.changes(&evening.state, &std::mem::take(&mut evening.journal));
+            sim.happen(&case.begin, None)?;
+            sim.outputs.changes(&sim.state, &std::mem::take(&mut sim.journal));
         }
-        Ok(evening)
+        Ok(sim)
     }
 
     /// Lets time pass until the moment, then its events happen; answers what changed on every output since the last one.
@@ -74,11 +74,11 @@ impl Evening {
         for event in self.reader.events(events, self.state.nodes())? {
             if event == Event::Reload {
                 let text = new_settings.ok_or("a reload needs settings")?;
-                let told = self.state.reload(settings(&self.board, text)?, self.now);
-                self.held.extend(told);
+                let reported = self.state.reload(settings(&self.board, text)?, self.now);
+                self.held.extend(reported);
                 self.settle()?;
             } else {
-                self.tell(&event)?;
+                self.report(&event)?;
             }
         }
         Ok(())
@@ -90,18 +90,18 @@ impl Evening {
                 return Err(format!("the deadline {at:?} is not after {:?}", self.now));
             }
             self.now = at;
-            self.tell(&Event::Tick)?;
+            self.report(&Event::Tick)?;
         }
         self.now = until;
         Ok(())
     }
 
-    fn tell(&mut self, event: &Event) -> Result<(), String> {
+    fn report(&mut self, event: &Event) -> Result<(), String> {
         // As in the daemon: only the policy knows what stands.
         let shown = self.desired.as_ref().filter(|_| *event == Event::Order(Order::Acknowledge));
         let known = shown.map(|desired| Event::Acknowledgement(acknowledge::all_standing(&self.state, desired)));
-        let told = self.state.apply(known.as_ref().unwrap_or(event), self.now);
-        self.held.extend(told);
+        let reported = self.state.apply(known.as_ref().unwrap_or(event), self.now);
+        self.held.extend(reported);
         if let Event::Stop(stop) = event {
             self.write_down(&[journal::stopping(*stop)]);
             return Ok(());
@@ -120,8 +120,8 @@ impl Evening {
             if let Some(standing) = acknowledge::still_standing(&self.state, &desired) {
                 self.state.apply(&Event::Acknowledgement(standing), self.now);
             }
-            let told = std::mem::take(&mut self.held);
-            let records = journal::records(&told, self.desired.as_ref(), &desired, &self.state);
+            let reported = std::mem::take(&mut self.held);
+            let records = journal::records(&reported, self.desired.as_ref(), &desired, &self.state);
             self.write_down(&records);
             let events = self.kernel.obey(&self.state, &desired);
             self.desired = Some(desired);
@@ -129,8 +129,8 @@ impl Evening {
                 return Ok(());
             }
             for event in events {
-                let told = self.state.apply(&event, self.now);
-                self.held.extend(told);
+                let reported = self.state.apply(&event, self.now);
+                self.held.extend(reported);
             }
         }
         Err("what is desired changes with every obedience".to_owned())
